@@ -1,0 +1,1 @@
+"""Faces in AWS Rekognition and the rows that point at them."""

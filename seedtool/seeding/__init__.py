@@ -1,0 +1,1 @@
+"""Seed profiles: fixtures read, checked, merged into the database, and dumped back."""

@@ -1,0 +1,291 @@
+"""Settings: built once, frozen, passed explicitly. A flag beats the environment beats `.env` beats pyproject.toml."""
+
+import difflib
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+
+from seedtool.errors import SettingsError
+
+COLLECTION_ID = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")  # source: Rekognition's service model
+
+
+class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which table holds face ids, and in which of its columns.
+
+    Args:
+        table: the table, optionally with its schema (`public.student_faces`).
+        face_id: the column that holds Rekognition's FaceId, or a placeholder.
+        external_image_id: the column that holds the id we chose.
+        key: the columns that tell rows apart.
+        collection: the collection these faces are in; None means the setting `collection`.
+    """
+
+    table: str
+    face_id: str = "face_id"
+    external_image_id: str = "external_image_id"
+    key: tuple[str, ...] = ("id",)
+    collection: str | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set, with its default. `origins` tells where each value came from."""
+
+    root: Path
+    database_url: str | None = None
+    database: str = "app"
+    maintenance_database: str = "postgres"
+    aws: Literal["embedded", "live"] = "live"
+    collection: str | None = None
+    region: str | None = None
+    photos_url: str | None = None
+    s3_endpoint_url: str | None = None
+    home: Path
+    seeds: Path
+    alembic_ini: Path
+    alembic_x: tuple[str, ...] = ()
+    fingerprint_paths: tuple[str, ...] = ()
+    owned_collections: tuple[str, ...] = ()
+    faces: tuple[FaceBinding, ...] = ()
+    aws_variables: dict[str, str] = {}
+    origins: dict[str, str] = {}
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of this project's server, emulator and photos: outside the working tree."""
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:10]
+        return self.home / f"{_slug(self.root.name)}-{digest}"
+
+
+#: key → (environment variable, what it is for). One row a setting; `seedtool config` and the README show it.
+KEYS: dict[str, tuple[str | None, str]] = {
+    "database_url": ("DATABASE_URL", "the external server's database; without it the embedded server is used"),
+    "database": ("SEEDTOOL_DATABASE", "name of the database on the embedded server"),
+    "maintenance_database": (
+        "SEEDTOOL_MAINTENANCE_DATABASE",
+        "where we stand while the target is replaced; the same for all users of a server",
+    ),
+    "aws": ("SEEDTOOL_AWS", "`live` talks to AWS, `embedded` to the local emulator"),
+    "collection": ("AWS_REKOGNITION_COLLECTION", "the Rekognition collection of the faces"),
+    "region": ("AWS_REGION", "the AWS region; also AWS_DEFAULT_REGION"),
+    "photos_url": ("PHOTOS_URL", "where photos are kept: `s3://bucket/prefix` or a folder"),
+    "s3_endpoint_url": ("S3_ENDPOINT_URL", "an S3-compatible endpoint: Cloudflare R2, MinIO"),
+    "home": ("SEEDTOOL_HOME", "folder of the embedded server's, the emulator's and the photos' state"),
+    "seeds": ("SEEDTOOL_SEEDS", "folder of profiles.toml and the seed sets"),
+    "alembic_ini": ("SEEDTOOL_ALEMBIC_INI", "Alembic's configuration file"),
+    "alembic_x": (None, "arguments handed to env.py, as `alembic -x` does"),
+    "fingerprint_paths": (None, "globs of further files that shape the schema, such as models outside migrations/"),
+    "owned_collections": (None, "collections in which seedtool may delete faces it did not make in the same run"),
+    "faces": (None, "face bindings: table, face_id, external_image_id, key, collection"),
+}
+
+_LISTS = frozenset({"alembic_x", "fingerprint_paths", "owned_collections"})
+_PATHS = frozenset({"home", "seeds", "alembic_ini"})
+
+
+def load(
+    start: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Settings:
+    """Build the settings of the project that `start` lies in.
+
+    Args:
+        start: a folder of the project; the working folder when None. The project's root is the nearest
+            folder upwards that holds a pyproject.toml or an alembic.ini.
+        environ: the environment; `os.environ` when None. An empty value counts as not set.
+        flags: values given on the command line, by key; None values are ignored.
+
+    Raises:
+        SettingsError: a value is wrong; the message names the key, the fault and where it came from.
+    """
+    environ = os.environ if environ is None else environ
+    root = find_root((start or Path.cwd()).resolve())
+    dotenv = _read_dotenv(root / ".env")
+    project = _read_pyproject(root / "pyproject.toml")
+    values: dict[str, object] = {
+        "home": _default_home(environ),
+        "seeds": root / "seeds",
+        "alembic_ini": root / "alembic.ini",
+        "database": _slug(project.name or root.name).replace("-", "_")[:63] or "app",
+    }
+    origins = dict.fromkeys(KEYS, "default")
+    for key, (variable, _) in KEYS.items():
+        variables = [variable] if variable else []
+        if key == "region":
+            variables.append("AWS_DEFAULT_REGION")
+        for value, origin in _candidates(key, variables, flags or {}, environ, dotenv, project):
+            values[key] = _check(key, value, origin, root)
+            origins[key] = origin
+            break
+    aws_variables = {name: value for name, value in dotenv.items() if name.startswith("AWS_") and name not in environ}
+    return Settings(root=root, aws_variables=aws_variables, origins=origins, **cast("dict[str, Any]", values))
+
+
+def find_root(start: Path) -> Path:
+    """Return the nearest folder upwards that holds a pyproject.toml or an alembic.ini, or `start` itself."""
+    for folder in (start, *start.parents):
+        if (folder / "pyproject.toml").is_file() or (folder / "alembic.ini").is_file():
+            return folder
+    return start
+
+
+class _Project(msgspec.Struct, frozen=True):
+    """What pyproject.toml says: the project's name and [tool.seedtool]."""
+
+    name: str | None = None
+    table: dict[str, object] = {}
+
+
+def _read_pyproject(path: Path) -> _Project:
+    if not path.is_file():
+        return _Project()
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}", remedy="Mend the file.") from error
+    table = document.get("tool", {}).get("seedtool", {})
+    if not isinstance(table, dict):
+        raise SettingsError(f"{path}: tool.seedtool is not a table", remedy="Write it as [tool.seedtool].")
+    for key in table:
+        if key not in KEYS:
+            close = difflib.get_close_matches(key, KEYS, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"The keys are: {', '.join(KEYS)}."
+            raise SettingsError(f"unknown setting {key} ({path.name}, [tool.seedtool])", remedy=hint)
+    name = document.get("project", {}).get("name")
+    return _Project(name=name if isinstance(name, str) else None, table=table)
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        found = dotenv_values(path, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}", remedy="Save it as UTF-8 text.") from error
+    return {name: value for name, value in found.items() if value}
+
+
+def _candidates(
+    key: str,
+    variables: list[str],
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    dotenv: Mapping[str, str],
+    project: _Project,
+) -> list[tuple[object, str]]:
+    """Return the values given for a key, the strongest first, each with where it came from."""
+    found: list[tuple[object, str]] = []
+    if flags.get(key) is not None:
+        found.append((flags[key], "command line"))
+    found += [(environ[name], f"environment variable {name}") for name in variables if environ.get(name)]
+    found += [(dotenv[name], f"{name} in .env") for name in variables if dotenv.get(name)]
+    if key in project.table:
+        found.append((project.table[key], "pyproject.toml, [tool.seedtool]"))
+    return found
+
+
+def _check(key: str, value: object, origin: str, root: Path) -> object:
+    """Return the value in its final type, or raise an error that names key, fault and origin."""
+
+    def wrong(fault: str, remedy: str) -> SettingsError:
+        return SettingsError(f"setting {key}: {fault} (from {origin})", remedy=remedy)
+
+    if key == "faces":
+        try:
+            return msgspec.convert(value, tuple[FaceBinding, ...])
+        except msgspec.ValidationError as error:
+            raise wrong(str(error), "Write each as [[tool.seedtool.faces]] with table, face_id, ...") from error
+    if key in _LISTS:
+        if isinstance(value, str) or not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+            raise wrong("is not a list of texts", f'Write {key} = ["...", "..."].')
+        return tuple(value)
+    if not isinstance(value, str | Path):
+        raise wrong(f"is {type(value).__name__}, not text", f'Write {key} = "...".')
+    if key in _PATHS:
+        return root / Path(value).expanduser()
+    text = str(value)
+    check = _CHECKS.get(key)
+    fault = check(text) if check else None
+    if fault:
+        raise wrong(*fault)
+    return text
+
+
+def _check_database_url(text: str) -> tuple[str, str] | None:
+    scheme = re.match(r"([a-zA-Z][\w+.\-]*)://", text)
+    if scheme is None:
+        if "=" in text:
+            return None  # libpq's key=value form
+        return "is not a database URL", "Write postgresql://user:password@host:5432/database."
+    if scheme[1].split("+")[0] not in {"postgres", "postgresql"}:
+        return f"names a {scheme[1]} database", "seedtool works on PostgreSQL: postgresql://user@host:5432/database."
+    return None
+
+
+def _check_aws(text: str) -> tuple[str, str] | None:
+    if text not in {"embedded", "live"}:
+        return f"is {text!r}", "Use embedded (the local emulator) or live (AWS)."
+    return None
+
+
+def _check_collection(text: str) -> tuple[str, str] | None:
+    if not COLLECTION_ID.fullmatch(text):
+        return f"{text!r} cannot be a collection id", "Use 1 to 255 letters, digits and _.-"
+    return None
+
+
+def _check_photos_url(text: str) -> tuple[str, str] | None:
+    if text.startswith("s3://"):
+        if not re.match(r"s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9](/|$)", text):
+            return f"{text!r} does not name a bucket", "Write s3://bucket/prefix."
+        return None
+    if "://" in text and not text.startswith("file://"):
+        return (
+            f"{text.split('://', maxsplit=1)[0]}:// is not a photo store",
+            "Use s3://bucket/prefix or a folder's path.",
+        )
+    return None
+
+
+def _check_endpoint(text: str) -> tuple[str, str] | None:
+    if not re.match(r"https?://[^/\s]+", text):
+        return f"{text!r} is not an http(s) address", "Write https://<account>.r2.cloudflarestorage.com or the like."
+    return None
+
+
+def _check_name(text: str) -> tuple[str, str] | None:
+    if not text or len(text.encode()) > 63 or "\0" in text:
+        return f"{text!r} cannot be a database name", "Use 1 to 63 bytes."
+    return None
+
+
+_CHECKS: dict[str, Callable[[str], tuple[str, str] | None]] = {
+    "database_url": _check_database_url,
+    "database": _check_name,
+    "maintenance_database": _check_name,
+    "aws": _check_aws,
+    "collection": _check_collection,
+    "photos_url": _check_photos_url,
+    "s3_endpoint_url": _check_endpoint,
+}
+
+
+def _default_home(environ: Mapping[str, str]) -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/seedtool")
+    state = environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "seedtool"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40]

@@ -1,0 +1,72 @@
+"""What every test may ask for: a state folder of its own run, a server, a fresh database."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from seedtool.database import server
+from seedtool.database.server import Target
+from seedtool.settings import Settings, load
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home() -> Iterator[Path]:
+    """A state folder for this worker; no test ever meets the developer's own server, settings or credentials."""
+    # not below pytest's own temporary folder: as root that is closed to the user PostgreSQL runs as
+    folder = Path(tempfile.mkdtemp(prefix="seedtool-test-"))
+    folder.chmod(0o755)
+    before = dict(os.environ)
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "SEEDTOOL_", "PG")) or name in {"DATABASE_URL", "PHOTOS_URL", "S3_ENDPOINT_URL"}:
+            del os.environ[name]
+    os.environ["SEEDTOOL_HOME"] = str(folder)
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    yield folder
+    os.environ.clear()
+    os.environ.update(before)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def settings(home: Path) -> Settings:
+    """The settings of this repository, with their state in the test's home."""
+    return load(ROOT)
+
+
+@pytest.fixture(scope="session")
+def target(settings: Settings) -> Iterator[Target]:
+    """The embedded server's target, started; its database does not exist until a test makes it."""
+    found = server.find(settings)
+    server.connect(found, found.maintenance).close()
+    yield found
+    assert found.embedded is not None
+    found.embedded.stop()
+
+
+@pytest.fixture
+def database(target: Target) -> Iterator[Target]:
+    """An empty database with a name of its own, dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    yield Target(
+        conninfo=target.conninfo_for(name), name=name, maintenance=target.maintenance, embedded=target.embedded
+    )
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def connection(database: Target) -> Iterator[psycopg.Connection]:
+    """A connection to a fresh empty database."""
+    with server.connect(database) as open_connection:
+        yield open_connection
