@@ -1,0 +1,290 @@
+"""The ten operations, written down as AWS's reference and users' reports describe them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from seedtool.emulator import vision
+from seedtool.emulator.gallery import Gallery
+from seedtool.emulator.protocol import ServiceError
+from seedtool.emulator.store import Collection, CollectionGoneError, NewFace, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Request = dict[str, Any]
+Response = dict[str, Any]
+
+MODEL_VERSION = "7.0"  # of new collections in 2025, as users report; fixed when a collection is created
+MAX_PAGE = 4096  # the model's maximum, and here the page size when none is asked
+MAX_FACES_IN_PICTURE = 100  # IndexFaces and DetectFaces describe the 100 largest
+_DEFAULT_THRESHOLD = 80.0
+_TOKEN_MAC = 12  # bytes of a pagination token that prove it ours
+
+
+class Scope(NamedTuple):
+    """Whose collections a request means; both come from its SigV4 credential scope."""
+
+    account: str
+    region: str
+
+    def arn(self, collection_id: str) -> str:
+        """The collection's ARN without its `arn:` prefix, which CreateCollection's answer lacks."""
+        return f"aws:rekognition:{self.region}:{self.account}:collection/{collection_id}"
+
+
+class Operations:
+    """Carries out checked requests.
+
+    Args:
+        store: where collections and faces are kept.
+        read_object: fetches an S3Object's bytes; raises `ServiceError` when it cannot.
+        visibility_lag: how many seconds after IndexFaces a face becomes searchable, asked at each search.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        read_object: Callable[[dict[str, str]], bytes],
+        visibility_lag: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._store = store
+        self._read_object = read_object
+        self._visibility_lag = visibility_lag
+        self._gallery = Gallery(store)
+        self._handlers: dict[str, Callable[[Scope, Request], Response]] = {
+            "CreateCollection": self._create_collection,
+            "DescribeCollection": self._describe_collection,
+            "ListCollections": self._list_collections,
+            "DeleteCollection": self._delete_collection,
+            "IndexFaces": self._index_faces,
+            "ListFaces": self._list_faces,
+            "SearchFaces": self._search_faces,
+            "SearchFacesByImage": self._search_faces_by_image,
+            "DeleteFaces": self._delete_faces,
+            "DetectFaces": self._detect_faces,
+        }
+
+    def perform(self, operation: str, scope: Scope, request: Request) -> bytes:
+        """Carry out one operation.
+
+        Args:
+            operation: one of the ten.
+            scope: account and region.
+            request: the members, checked against the service model.
+
+        Returns:
+            The response body.
+
+        Raises:
+            ServiceError: the modelled errors.
+        """
+        return msgspec.json.encode(self._handlers[operation](scope, request))
+
+    def _create_collection(self, scope: Scope, request: Request) -> Response:
+        name = request["CollectionId"]
+        if not self._store.create_collection(scope.account, scope.region, name, MODEL_VERSION):
+            raise ServiceError("ResourceAlreadyExistsException", f"The collection id: {name} already exists")
+        return {"StatusCode": 200, "CollectionArn": scope.arn(name), "FaceModelVersion": MODEL_VERSION}
+
+    def _describe_collection(self, scope: Scope, request: Request) -> Response:
+        name = request["CollectionId"]
+        collection = self._store.collection(scope.account, scope.region, name)
+        if collection is None:
+            raise ServiceError("ResourceNotFoundException", f"Collection:{name} not found!")
+        return {
+            "FaceCount": self._store.count_faces(collection.uid),
+            "FaceModelVersion": collection.model_version,
+            "CollectionARN": f"arn:{scope.arn(name)}",
+            "CreationTimestamp": collection.created,
+            "UserCount": 0,
+        }
+
+    def _list_collections(self, scope: Scope, request: Request) -> Response:
+        binding = ("ListCollections", scope.account, scope.region)
+        after = int(self._open_token(request.get("NextToken"), binding) or "0")
+        limit = request.get("MaxResults") or MAX_PAGE
+        found = self._store.collections(scope.account, scope.region, after, limit + 1)
+        page = found[:limit]
+        response: Response = {
+            "CollectionIds": [collection.name for collection in page],
+            "FaceModelVersions": [collection.model_version for collection in page],
+        }
+        if len(found) > limit:
+            response["NextToken"] = self._token(str(page[-1].uid), binding)
+        return response
+
+    def _delete_collection(self, scope: Scope, request: Request) -> Response:
+        collection = self._collection(scope, request)
+        if not self._store.delete_collection(collection.uid):
+            raise _no_collection(collection.name)
+        self._gallery.forget(collection.uid)
+        return {"StatusCode": 200}
+
+    def _index_faces(self, scope: Scope, request: Request) -> Response:
+        collection = self._collection(scope, request)
+        content = self._picture(request)
+        seen = vision.look(content)
+        kept, refused = vision.select(
+            seen,
+            quality_filter=request.get("QualityFilter", "AUTO"),
+            max_faces=min(request.get("MaxFaces", MAX_FACES_IN_PICTURE), MAX_FACES_IN_PICTURE),
+        )
+        external_id = request.get("ExternalImageId")
+        image_key = self._store.keyed(b"image", content, external_id.encode()) if external_id else None
+        try:
+            documents = self._store.add_faces(
+                collection.uid, image_key, [_new_face(face, external_id, collection) for face in kept]
+            )
+        except CollectionGoneError:
+            raise _no_collection(collection.name) from None
+        attributes = request.get("DetectionAttributes", ())
+        return {
+            "FaceRecords": [
+                {"Face": document, "FaceDetail": face.detail(attributes)}
+                for document, face in zip(documents, kept, strict=True)
+            ],
+            "FaceModelVersion": collection.model_version,
+            "UnindexedFaces": [
+                {"Reasons": reasons, "FaceDetail": face.detail(attributes)} for face, reasons in refused
+            ],
+        }
+
+    def _list_faces(self, scope: Scope, request: Request) -> Response:
+        collection = self._collection(scope, request)
+        among: Sequence[str] | None = request.get("FaceIds")
+        user_id = request.get("UserId")
+        binding = ("ListFaces", str(collection.uid), str(user_id), ",".join(sorted(set(among or ()))))
+        after = self._open_token(request.get("NextToken"), binding)
+        limit = request.get("MaxResults") or MAX_PAGE
+        if user_id is not None:
+            among = []  # no face belongs to a user: AssociateFaces is not among the ten
+        found = self._store.list_faces(collection.uid, after, limit + 1, among)
+        page = found[:limit]
+        response: Response = {
+            # Stored as ListFaces answers them: a page of 4,096 need not be taken apart and built again.
+            "Faces": [msgspec.Raw(document.encode()) for _, document in page],
+            "FaceModelVersion": collection.model_version,
+        }
+        if len(found) > limit:
+            response["NextToken"] = self._token(page[-1][0], binding)
+        return response
+
+    def _search_faces(self, scope: Scope, request: Request) -> Response:
+        collection = self._collection(scope, request)
+        face_id = request["FaceId"]
+        matches = self._gallery.like_face(
+            collection.uid, face_id, _threshold(request), request.get("MaxFaces", MAX_PAGE), self._visible_until()
+        )
+        if matches is None:
+            raise ServiceError("InvalidParameterException", "faceId was not found in the collection.")
+        return {
+            "SearchedFaceId": face_id,
+            "FaceMatches": _matches(matches),
+            "FaceModelVersion": collection.model_version,
+        }
+
+    def _search_faces_by_image(self, scope: Scope, request: Request) -> Response:
+        collection = self._collection(scope, request)
+        kept, _ = vision.select(
+            vision.look(self._picture(request)), quality_filter=request.get("QualityFilter", "NONE"), max_faces=None
+        )
+        if not kept:
+            raise ServiceError("InvalidParameterException", "There are no faces in the image. Should be at least 1.")
+        face = max(kept, key=lambda each: each.area)
+        matches = self._gallery.like_picture(
+            collection.uid, face, _threshold(request), request.get("MaxFaces", MAX_PAGE), self._visible_until()
+        )
+        return {
+            "SearchedFaceBoundingBox": face.bounding_box(),
+            "SearchedFaceConfidence": face.confidence,
+            "FaceMatches": _matches(matches),
+            "FaceModelVersion": collection.model_version,
+        }
+
+    def _delete_faces(self, scope: Scope, request: Request) -> Response:
+        collection = self._collection(scope, request)
+        asked = list(dict.fromkeys(request["FaceIds"]))
+        gone = self._store.delete_faces(collection.uid, asked)
+        self._gallery.deleted(collection.uid, len(gone))
+        return {
+            "DeletedFaces": [face_id for face_id in asked if face_id in gone],
+            "UnsuccessfulFaceDeletions": [
+                {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]} for face_id in asked if face_id not in gone
+            ],
+        }
+
+    def _detect_faces(self, _scope: Scope, request: Request) -> Response:
+        kept, _ = vision.select(vision.look(self._picture(request)), quality_filter="NONE", max_faces=None)
+        attributes = request.get("Attributes", ())
+        return {"FaceDetails": [face.detail(attributes) for face in kept[:MAX_FACES_IN_PICTURE]]}
+
+    def _collection(self, scope: Scope, request: Request) -> Collection:
+        collection = self._store.collection(scope.account, scope.region, request["CollectionId"])
+        if collection is None:
+            raise _no_collection(request["CollectionId"])
+        return collection
+
+    def _picture(self, request: Request) -> bytes:
+        image = request["Image"]
+        if ("Bytes" in image) == ("S3Object" in image):
+            raise ServiceError("InvalidParameterException", "Request has invalid parameters")
+        return image["Bytes"] if "Bytes" in image else self._read_object(image["S3Object"])
+
+    def _visible_until(self) -> float:
+        return time.time() - self._visibility_lag()
+
+    def _token(self, last: str, binding: tuple[str, ...]) -> str:
+        """An opaque token: where the page ended, sealed for this list and filter. At most 255 characters."""
+        position = last.encode()
+        return base64.urlsafe_b64encode(self._seal(position, binding) + position).decode()
+
+    def _open_token(self, token: str | None, binding: tuple[str, ...]) -> str:
+        if token is None:
+            return ""
+        try:
+            raw = base64.b64decode(token, altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raw = b""
+        seal, position = raw[:_TOKEN_MAC], raw[_TOKEN_MAC:]
+        if seal != self._seal(position, binding):
+            raise ServiceError("InvalidPaginationTokenException", "Invalid pagination token")
+        return position.decode()
+
+    def _seal(self, position: bytes, binding: tuple[str, ...]) -> bytes:
+        return self._store.keyed(b"token", position, *(part.encode() for part in binding))[:_TOKEN_MAC]
+
+
+def _no_collection(name: str) -> ServiceError:
+    return ServiceError("ResourceNotFoundException", f"The collection id: {name} does not exist")
+
+
+def _threshold(request: Request) -> float:
+    return float(request.get("FaceMatchThreshold", _DEFAULT_THRESHOLD))
+
+
+def _matches(matches: list[tuple[float, str]]) -> list[Response]:
+    return [{"Similarity": similarity, "Face": msgspec.Raw(document.encode())} for similarity, document in matches]
+
+
+def _new_face(face: vision.SeenFace, external_id: str | None, collection: Collection) -> NewFace:
+    document: dict[str, object] = {
+        "BoundingBox": face.bounding_box(),
+        "Confidence": face.confidence,
+        "IndexFacesModelVersion": collection.model_version,
+    }
+    if external_id is not None:
+        document["ExternalImageId"] = external_id
+    return NewFace(
+        ordinal=face.ordinal,
+        document=document,
+        name=face.name,
+        likeness=face.likeness,
+        digest=face.digest,
+        looks=face.looks,
+    )

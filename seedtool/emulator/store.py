@@ -1,0 +1,368 @@
+"""What the emulator remembers: collections and faces, in one SQLite file.
+
+Write-ahead logging and one transaction an operation: a SIGKILL at any moment leaves the state before or after
+an operation, never between. Pictures are not kept and names of people only as keyed hashes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets
+import sqlite3
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING, NamedTuple
+
+from seedtool.emulator.process import EmulatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE secret (value BLOB NOT NULL);
+CREATE TABLE collections (
+    uid INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, so a token of a deleted one stays foreign
+    account TEXT NOT NULL,
+    region TEXT NOT NULL,
+    name TEXT NOT NULL,
+    model_version TEXT NOT NULL,
+    created REAL NOT NULL,
+    UNIQUE (account, region, name)
+);
+-- Clustered by FaceId within a collection: a page of ListFaces is one range of this table.
+CREATE TABLE faces (
+    collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
+    face_id TEXT NOT NULL,
+    document TEXT NOT NULL,   -- the Face structure as ListFaces answers it
+    image_key BLOB,           -- hash of picture and ExternalImageId, null without an ExternalImageId
+    ordinal INTEGER NOT NULL, -- which face of the picture
+    person BLOB,              -- keyed hash of the name in the picture
+    likeness REAL,            -- the similarity that the picture asks for between this face and its person
+    digest BLOB NOT NULL,     -- hash of picture and place: makes similarities deterministic
+    indexed REAL NOT NULL,
+    PRIMARY KEY (collection, face_id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX faces_by_image ON faces (collection, image_key, ordinal) WHERE image_key IS NOT NULL;
+CREATE INDEX faces_by_person ON faces (collection, person);
+-- How faces look. Ever-growing numbers let a reader fetch only what is new to it.
+CREATE TABLE looks (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection INTEGER NOT NULL,
+    face_id TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    named INTEGER NOT NULL,
+    vector BLOB NOT NULL,
+    FOREIGN KEY (collection, face_id) REFERENCES faces ON DELETE CASCADE
+);
+CREATE INDEX looks_by_face ON looks (collection, face_id);
+CREATE INDEX looks_by_number ON looks (collection, number);
+"""
+
+
+class Collection(NamedTuple):
+    """A collection as stored. `created` is seconds since the epoch."""
+
+    uid: int
+    name: str
+    model_version: str
+    created: float
+
+
+class NewFace(NamedTuple):
+    """A face to be remembered. `document` lacks the two ids, which the store gives out."""
+
+    ordinal: int
+    document: dict[str, object]
+    name: str | None
+    likeness: float | None
+    digest: bytes
+    looks: Sequence[tuple[int, bytes]]  # (kind, vector)
+
+
+class StoredFace(NamedTuple):
+    """A face as remembered, without its looks."""
+
+    face_id: str
+    document: str
+    person: bytes | None
+    likeness: float | None
+    digest: bytes
+
+
+class Look(NamedTuple):
+    """One description of one face; `named` faces are known by name first."""
+
+    number: int
+    face_id: str
+    kind: int
+    named: int
+    vector: bytes
+
+
+class CollectionGoneError(Exception):
+    """The collection was deleted between the look-up and the write."""
+
+
+class Store:
+    """The SQLite file, safe for concurrent threads and processes.
+
+    Args:
+        path: the file; created when missing.
+
+    Raises:
+        EmulatorError: the file was written by a newer emulator, or is none of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: list[sqlite3.Connection] = []
+        self._every: list[sqlite3.Connection] = []
+        self._pool_lock = threading.Lock()
+        self._write_lock = threading.Lock()
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            raise EmulatorError(
+                f"The emulator's state {path} cannot be read: {error}.",
+                "Move the file away to start with no faces; they come back by enrolling again.",
+            ) from error
+
+    def close(self) -> None:
+        """Close every connection; the store cannot be used afterwards."""
+        with self._pool_lock:
+            for connection in self._every:
+                connection.close()
+            self._every.clear()
+            self._idle.clear()
+
+    def keyed(self, *parts: bytes) -> bytes:
+        """A hash of `parts` under this store's own key (32 bytes); other stores hash differently."""
+        message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.new(self._secret, message, hashlib.sha256).digest()
+
+    def create_collection(self, account: str, region: str, name: str, model_version: str) -> bool:
+        """Create a collection; False when the name is taken in this account and region."""
+        with self._writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO collections (account, region, name, model_version, created) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT DO NOTHING",
+                (account, region, name, model_version, round(time.time(), 3)),
+            )
+            return cursor.rowcount == 1
+
+    def collection(self, account: str, region: str, name: str) -> Collection | None:
+        """The collection of that name, if there is one."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT uid, name, model_version, created FROM collections "
+                "WHERE account = ? AND region = ? AND name = ?",
+                (account, region, name),
+            ).fetchone()
+        return Collection(*row) if row else None
+
+    def collections(self, account: str, region: str, after: int, limit: int) -> list[Collection]:
+        """At most `limit` collections in the order of their creation, beginning behind uid `after`."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT uid, name, model_version, created FROM collections "
+                "WHERE account = ? AND region = ? AND uid > ? ORDER BY uid LIMIT ?",
+                (account, region, after, limit),
+            ).fetchall()
+        return [Collection(*row) for row in rows]
+
+    def delete_collection(self, uid: int) -> bool:
+        """Delete a collection and its faces; False when it is gone already."""
+        with self._writing() as connection:
+            return connection.execute("DELETE FROM collections WHERE uid = ?", (uid,)).rowcount == 1
+
+    def count_faces(self, uid: int) -> int:
+        """How many faces a collection has."""
+        with self._reading() as connection:
+            (count,) = connection.execute("SELECT count(*) FROM faces WHERE collection = ?", (uid,)).fetchone()
+        return int(count)
+
+    def add_faces(self, uid: int, image_key: bytes | None, faces: Sequence[NewFace]) -> list[dict[str, object]]:
+        """Remember the faces of one picture.
+
+        Args:
+            uid: the collection.
+            image_key: what makes the picture "the same" as an earlier one: its known faces keep their ids and
+                are not stored twice. None: every face is new.
+            faces: the faces to remember.
+
+        Returns:
+            The Face structures, in the order of `faces`, complete with FaceId and ImageId.
+
+        Raises:
+            CollectionGoneError: the collection does not exist any more.
+        """
+        with self._writing() as connection:
+            if not connection.execute("SELECT 1 FROM collections WHERE uid = ?", (uid,)).fetchone():
+                raise CollectionGoneError
+            known: dict[int, dict[str, object]] = {
+                ordinal: json.loads(document)
+                for ordinal, document in connection.execute(
+                    "SELECT ordinal, document FROM faces WHERE collection = ? AND image_key = ?", (uid, image_key)
+                )
+            }
+            image_id = next((face["ImageId"] for face in known.values()), str(uuid.uuid4()))
+            documents = []
+            for face in faces:
+                document = known.get(face.ordinal)
+                if document is None:
+                    document = {"FaceId": str(uuid.uuid4()), "ImageId": image_id, **face.document}
+                    self._insert(connection, uid, image_key, face, document)
+                documents.append(document)
+        return documents
+
+    def list_faces(self, uid: int, after: str, limit: int, among: Sequence[str] | None = None) -> list[tuple[str, str]]:
+        """A page of a collection.
+
+        Args:
+            uid: the collection.
+            after: the last FaceId of the page before; empty for the first page.
+            limit: at most so many faces.
+            among: only these FaceIds; all when None.
+
+        Returns:
+            (FaceId, Face structure as JSON), ordered by FaceId.
+        """
+        clause, parameters = "", [uid, after]
+        if among is not None:
+            clause = "AND face_id IN (SELECT value FROM json_each(?)) "
+            parameters.append(json.dumps(among))
+        with self._reading() as connection:
+            return connection.execute(
+                "SELECT face_id, document FROM faces "  # noqa: S608 - the clause is one of two constants
+                f"WHERE collection = ? AND face_id > ? {clause}ORDER BY face_id LIMIT ?",
+                (*parameters, limit),
+            ).fetchall()
+
+    def delete_faces(self, uid: int, face_ids: Sequence[str]) -> set[str]:
+        """Forget faces; the ids that were there are returned."""
+        with self._writing() as connection:
+            found = connection.execute(
+                "DELETE FROM faces WHERE collection = ? AND face_id IN (SELECT value FROM json_each(?)) "
+                "RETURNING face_id",
+                (uid, json.dumps(list(face_ids))),
+            ).fetchall()
+        return {face_id for (face_id,) in found}
+
+    def faces(self, uid: int, face_ids: Sequence[str], *, until: float) -> dict[str, StoredFace]:
+        """The faces of these ids that exist and were indexed no later than `until`, by FaceId."""
+        return self._stored("face_id IN (SELECT value FROM json_each(?))", uid, json.dumps(list(face_ids)), until)
+
+    def faces_of(self, uid: int, person: bytes, *, until: float) -> dict[str, StoredFace]:
+        """The faces of a person (a keyed name) that were indexed no later than `until`, by FaceId."""
+        return self._stored("person = ?", uid, person, until)
+
+    def looks_of(self, uid: int, face_ids: Sequence[str]) -> list[Look]:
+        """The descriptions of these faces."""
+        return self._looks("face_id IN (SELECT value FROM json_each(?))", uid, json.dumps(list(face_ids)))
+
+    def looks_after(self, uid: int, number: int) -> list[Look]:
+        """The descriptions in a collection that were added behind `number`, in order."""
+        return self._looks("number > ? ORDER BY number", uid, number)
+
+    def _insert(
+        self,
+        connection: sqlite3.Connection,
+        uid: int,
+        image_key: bytes | None,
+        face: NewFace,
+        document: dict[str, object],
+    ) -> None:
+        person = None if face.name is None else self.keyed(b"person", face.name.encode())
+        face_id = document["FaceId"]
+        connection.execute(
+            "INSERT INTO faces (collection, face_id, document, image_key, ordinal, person, likeness, digest, indexed) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                uid,
+                face_id,
+                json.dumps(document, separators=(",", ":")),
+                image_key,
+                face.ordinal,
+                person,
+                face.likeness,
+                face.digest,
+                time.time(),
+            ),
+        )
+        connection.executemany(
+            "INSERT INTO looks (collection, face_id, kind, named, vector) VALUES (?, ?, ?, ?, ?)",
+            [(uid, face_id, kind, person is not None, vector) for kind, vector in face.looks],
+        )
+
+    def _stored(self, condition: str, uid: int, value: object, until: float) -> dict[str, StoredFace]:
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT face_id, document, person, likeness, digest FROM faces "  # noqa: S608 - constants
+                f"WHERE collection = ? AND {condition} AND indexed <= ?",
+                (uid, value, until),
+            ).fetchall()
+        return {row[0]: StoredFace(*row) for row in rows}
+
+    def _looks(self, condition: str, uid: int, value: object) -> list[Look]:
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT number, face_id, kind, named, vector FROM looks "  # noqa: S608 - constants
+                f"WHERE collection = ? AND {condition}",
+                (uid, value),
+            ).fetchall()
+        return [Look(*row) for row in rows]
+
+    def _prepare(self) -> None:
+        with self._writing() as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO secret VALUES (?)", (secrets.token_bytes(32),))
+                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            elif version != _SCHEMA_VERSION:
+                raise EmulatorError(
+                    f"The emulator's state {self._path} has format {version}; this one knows {_SCHEMA_VERSION}.",
+                    "Use the seedtool that wrote it, or another --state-dir.",
+                )
+            (self._secret,) = connection.execute("SELECT value FROM secret").fetchone()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._pool_lock:
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._connect()
+        try:
+            yield connection
+        finally:
+            with self._pool_lock:
+                self._idle.append(connection)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        # Threads queue here instead of in SQLite, whose busy handler sleeps and is not fair.
+        with self._write_lock, self._reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # NORMAL loses nothing when the process dies, only (without corruption) when the machine does.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        with self._pool_lock:
+            self._every.append(connection)
+        return connection

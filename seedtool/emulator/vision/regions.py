@@ -1,0 +1,203 @@
+"""MWG face regions: who is where in a picture, as Lightroom, digiKam and exiftool write it into XMP.
+
+Source: Metadata Working Group, "Guidelines for Handling Image Metadata", version 2.0, section 5.9. An area's
+x and y are its centre. Any RDF property may stand as an attribute or as an element, and writers use both.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_MWG = "{http://www.metadataworkinggroup.com/schemas/regions/}"
+_AREA = "{http://ns.adobe.com/xmp/sType/Area#}"
+_SIZE = "{http://ns.adobe.com/xap/1.0/sType/Dimensions#}"
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+
+_LIKENESS = re.compile(r"^(?P<name>.*\S)\s*~\s*(?P<likeness>\d{1,3}(?:\.\d+)?)$")
+_HINT = re.compile(r"\b(yaw|pitch|roll|confidence)\s*=\s*(-?\d+(?:\.\d+)?)")
+_ASPECT_TOLERANCE = 0.02  # sizes of resized copies are rounded to whole pixels
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in fractions of the picture's width and height."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """A face that the picture's metadata tells of.
+
+    Attributes:
+        box: where, in the picture as it is to be shown.
+        name: the person, normalised; None for a face without a name.
+        likeness: the similarity (0 to 100) that this face wants to have with other faces of its person: the
+            region's name was written `Ana Soto~88`. None for an ordinary face.
+        hints: `yaw`, `pitch`, `roll` (degrees) and `confidence` (0 to 100) from a region's description such as
+            `yaw=80 confidence=40`, for tests of quality filters.
+    """
+
+    box: Box
+    name: str | None
+    likeness: float | None
+    hints: Mapping[str, float] = field(default_factory=dict)
+
+
+def face_regions(xmp: bytes, size: tuple[int, int], orientation: int) -> list[Region]:
+    """The face regions of an XMP packet, in the coordinates of the oriented picture.
+
+    MWG regions refer to the picture as stored. Some writers refer to the picture as shown; when the EXIF
+    orientation swaps the sides and only the swapped ones fit AppliedToDimensions, they are believed to.
+
+    Args:
+        xmp: the packet. One that is not well-formed XML, or declares entities, has no regions.
+        size: width and height as stored, in pixels.
+        orientation: the EXIF orientation, 1 to 8.
+
+    Returns:
+        The regions in the packet's order, clipped to the picture.
+    """
+    root = _parse(xmp)
+    if root is None:
+        return []
+    found = []
+    for regions in _properties(root, f"{_MWG}Regions"):
+        width, height = _applied_to(regions) or size
+        as_shown = orientation >= 5 and not _fits((width, height), size) and _fits((height, width), size)
+        for entry in _entries(regions):
+            region = _region(entry, (width, height), 1 if as_shown else orientation)
+            if region is not None:
+                found.append(region)
+    return found
+
+
+def _parse(xmp: bytes) -> ET.Element | None:
+    # No XMP has a document type; refusing one means that no entity can be declared, let alone expanded.
+    # A packet in UTF-16 would hide the words, and XMP in a JPEG or PNG has to be UTF-8.
+    if b"<!DOCTYPE" in xmp or b"<!ENTITY" in xmp or b"\0" in xmp.strip(b"\0"):
+        return None
+    try:
+        return ET.fromstring(xmp.strip(b"\0 \t\r\n").decode("utf-8", errors="replace"))  # noqa: S314 - see above
+    except (ET.ParseError, ValueError):
+        return None
+
+
+def _properties(root: ET.Element, tag: str) -> Iterator[ET.Element]:
+    """Every element of that tag."""
+    return root.iter(tag)
+
+
+def _entries(regions: ET.Element) -> Iterator[ET.Element]:
+    for region_list in regions.iter(f"{_MWG}RegionList"):
+        yield from region_list.iter(f"{_RDF}li")
+
+
+def _holders(node: ET.Element) -> Iterator[ET.Element]:
+    """The elements that may carry a structure's properties: itself, or an rdf:Description inside."""
+    yield node
+    yield from node.findall(f"{_RDF}Description")
+
+
+def _text(node: ET.Element, tag: str) -> str | None:
+    for holder in _holders(node):
+        value = holder.get(tag)
+        if value is None:
+            child = holder.find(tag)
+            if child is not None:
+                # Text may sit inside an rdf:Alt, as language alternatives do.
+                value = "".join(child.itertext())
+        if value is not None and value.strip():
+            return value.strip()
+    return None
+
+
+def _struct(node: ET.Element, tag: str) -> ET.Element | None:
+    for holder in _holders(node):
+        child = holder.find(tag)
+        if child is not None:
+            return child
+    return None
+
+
+def _number(node: ET.Element, tag: str) -> float | None:
+    try:
+        value = float(_text(node, tag) or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _applied_to(regions: ET.Element) -> tuple[int, int] | None:
+    dimensions = _struct(regions, f"{_MWG}AppliedToDimensions")
+    if dimensions is None:
+        return None
+    width, height = _number(dimensions, f"{_SIZE}w"), _number(dimensions, f"{_SIZE}h")
+    return (round(width), round(height)) if width and height and min(width, height) >= 1 else None
+
+
+def _fits(dimensions: tuple[int, int], size: tuple[int, int]) -> bool:
+    return abs(math.log((dimensions[0] / dimensions[1]) / (size[0] / size[1]))) < _ASPECT_TOLERANCE
+
+
+def _region(entry: ET.Element, applied_to: tuple[int, int], orientation: int) -> Region | None:
+    if (_text(entry, f"{_MWG}Type") or "Face") != "Face":
+        return None
+    area = _struct(entry, f"{_MWG}Area")
+    if area is None:
+        return None
+    x, y, width, height = (_number(area, f"{_AREA}{part}") for part in ("x", "y", "w", "h"))
+    if x is None or y is None or width is None or height is None:
+        return None
+    if _text(area, f"{_AREA}unit") == "pixel":
+        x, width = x / applied_to[0], width / applied_to[0]
+        y, height = y / applied_to[1], height / applied_to[1]
+    box = _shown(x - width / 2, y - height / 2, x + width / 2, y + height / 2, orientation)
+    if box is None:
+        return None
+    name, likeness = _name(_text(entry, f"{_MWG}Name"))
+    hints = {key: float(value) for key, value in _HINT.findall(_text(entry, f"{_MWG}Description") or "")}
+    return Region(box, name, likeness, hints)
+
+
+def _name(written: str | None) -> tuple[str | None, float | None]:
+    if written is None:
+        return None, None
+    name = unicodedata.normalize("NFC", written)
+    match = _LIKENESS.match(name)
+    if match and float(match["likeness"]) <= 100:
+        return match["name"], float(match["likeness"])
+    return name, None
+
+
+def _shown(left: float, top: float, right: float, bottom: float, orientation: int) -> Box | None:
+    """The box in the picture as shown, clipped to it; None when nothing of it is inside."""
+    corners = [_shown_point(x, y, orientation) for x, y in ((left, top), (right, bottom))]
+    xs = sorted(min(max(x, 0.0), 1.0) for x, _ in corners)
+    ys = sorted(min(max(y, 0.0), 1.0) for _, y in corners)
+    box = Box(xs[0], ys[0], xs[1] - xs[0], ys[1] - ys[0])
+    return box if box.width > 0 and box.height > 0 else None
+
+
+def _shown_point(x: float, y: float, orientation: int) -> tuple[float, float]:
+    """Where a point of the stored picture lies once the EXIF orientation (1 to 8) is applied."""
+    return {
+        2: (1 - x, y),
+        3: (1 - x, 1 - y),
+        4: (x, 1 - y),
+        5: (y, x),
+        6: (1 - y, x),
+        7: (1 - y, 1 - x),
+        8: (y, 1 - x),
+    }.get(orientation, (x, y))
