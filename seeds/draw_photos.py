@@ -1,0 +1,103 @@
+"""Draw the seed students' photos into ``seeds/photos/``.
+
+Run as ``python seeds/draw_photos.py``; it needs Pillow. Looks stand in ``looks.yaml``, class photos in
+``scenes.yaml``, names in ``local/students.csv``. Nothing is random: the same Pillow draws the same files.
+"""
+
+import csv
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+from drawing import backdrops
+from drawing.figure import draw_figure
+from drawing.look import Look, Pose
+from drawing.pen import Pen, colour
+from drawing.regions import Region, packet
+from drawing.scene import draw_scene
+from PIL import Image
+
+HERE = Path(__file__).parent
+SIZE = (216, 270)
+FINER = 4  # drawn so many times larger, then scaled down: that makes the edges smooth
+UNIT = 56  # pixels from the middle of a face to its chin
+COPIED = "student-005"  # of whom there is an unlabelled copy
+UNLABELLED_SIZE = (180, 225)
+
+
+def draw_photos(folder: Path) -> None:
+    """Draw every picture of the seeds.
+
+    Args:
+        folder: Where to; files of the same names are replaced.
+    """
+    looks, scenes, names = load_looks(), _yaml("scenes.yaml"), load_names()
+    for number, student_id in enumerate(names):
+        for photo, pose in enumerate(looks[student_id].photos, 1):
+            image, box = portrait(looks[student_id], pose)
+            # Every fifth comes from the other kind of program, so that readers meet both spellings.
+            xmp = packet([Region(names[student_id], box)], image.size, attributes=number % 5 != 4)
+            _save(image, folder / "students" / student_id / f"photo-{photo}.jpg", 60, xmp)
+    for number, (name, scene) in enumerate(scenes.items()):
+        image, regions = draw_scene(scene, looks, names)
+        _save(image, folder / "classes" / f"{name}.jpg", 58, packet(regions, image.size, attributes=number != 2))
+    _draw_unlabelled(folder / "unlabelled", looks[COPIED])
+
+
+def portrait(look: Look, pose: Pose) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """Draw one portrait.
+
+    Args:
+        look: Who.
+        pose: And how.
+
+    Returns:
+        The picture and the face's left, top, right and bottom in it, in pixels.
+    """
+    image = Image.new("RGB", (SIZE[0] * FINER, SIZE[1] * FINER))
+    kind, first, second = pose.backdrop.split()
+    backdrops.paint(image, kind, colour(first), colour(second))
+    middle = (SIZE[0] / 2 + pose.shift, 128 - pose.lift)
+    pen = Pen(image, (middle[0] * FINER, middle[1] * FINER), UNIT * pose.zoom * FINER)
+    left, top, right, bottom = (edge / FINER for edge in draw_figure(pen, look, pose))
+    return image.resize(SIZE, Image.Resampling.LANCZOS), (left, top, right, bottom)
+
+
+def load_looks() -> dict[str, Look]:
+    """Read ``looks.yaml``: everybody's look by student id."""
+    return {key: Look.read(entry) for key, entry in _yaml("looks.yaml").items()}
+
+
+def load_names() -> dict[str, str]:
+    """Read the students' full names by id, as a photo manager would know them."""
+    with (HERE / "local" / "students.csv").open(encoding="utf-8", newline="") as file:
+        return {
+            row["id"]: " ".join(filter(None, (row[part] for part in ("first_name", "last_name", "second_last_name"))))
+            for row in csv.DictReader(file)
+        }
+
+
+def _draw_unlabelled(folder: Path, look: Look) -> None:
+    """Draw what no photo manager has seen: a smaller copy of a portrait, and a picture without a face."""
+    image, _ = portrait(look, look.photos[0])
+    encoded = BytesIO()
+    image.save(encoded, "JPEG", quality=80)
+    again = Image.open(encoded).resize(UNLABELLED_SIZE, Image.Resampling.BICUBIC)
+    _save(again, folder / f"{COPIED}-copy.jpg", 68)
+    _save(Image.new("RGB", SIZE, (98, 146, 190)), folder / "no-face.jpg", 80)
+
+
+def _save(image: Image.Image, path: Path, quality: int, xmp: bytes = b"") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, "JPEG", quality=quality, optimize=True, progressive=True, xmp=xmp)
+
+
+def _yaml(name: str) -> dict[str, Any]:
+    with (HERE / name).open(encoding="utf-8") as file:
+        entries: dict[str, Any] = yaml.safe_load(file)
+    return entries
+
+
+if __name__ == "__main__":
+    draw_photos(HERE / "photos")
