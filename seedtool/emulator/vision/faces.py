@@ -25,6 +25,7 @@ _CENTRAL = Box(left=0.225, top=0.13, width=0.55, height=0.64)
 _SMALLEST_FACE, _REFERENCE = 40, (1920, 1080)
 _SPECK = 10  # pixels: not even an unindexed face
 _PATCH = 96  # pixels a side that quality is measured on
+_FLAT = 4  # levels: less contrast is no face to focus on
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class _Bar:
 
 
 _BARS = {
-    "LOW": _Bar(brightness=8, sharpness=4, confidence=50, pose=75, quality=0),
-    "MEDIUM": _Bar(brightness=15, sharpness=10, confidence=80, pose=60, quality=20),
-    "HIGH": _Bar(brightness=25, sharpness=25, confidence=95, pose=45, quality=40),
+    "LOW": _Bar(brightness=5, sharpness=5, confidence=50, pose=75, quality=0),
+    "MEDIUM": _Bar(brightness=8, sharpness=12, confidence=80, pose=60, quality=10),
+    "HIGH": _Bar(brightness=12, sharpness=25, confidence=95, pose=45, quality=15),
 }
 _BARS["AUTO"] = _BARS["LOW"]  # "If you specify AUTO, Rekognition chooses the quality bar"
 
@@ -228,13 +229,15 @@ def _crop(image: Image.Image, box: Box) -> Image.Image:
 def _quality(crop: Image.Image) -> tuple[float, float]:
     """Brightness and sharpness, 0 to 100 each.
 
-    Sharpness is the steepest hundredth of the steps between neighbouring pixels of the face at a fixed size:
-    an edge of full contrast counts 100, a blurred one spreads its step over many pixels.
+    Sharpness is the steepest hundredth of the steps between neighbouring pixels of the face at a fixed size, as
+    a share of the face's contrast: an edge within two pixels counts 100, a blurred one spreads over many. A dark
+    face is as sharp as a light one.
     """
     levels = np.asarray(crop.convert("L").resize((_PATCH, _PATCH), Image.Resampling.BILINEAR), dtype=np.float32)
     steps = np.maximum(np.abs(np.diff(levels, axis=0))[:, :-1], np.abs(np.diff(levels, axis=1))[:-1, :])
-    steepest = float(np.percentile(steps, 99))
-    return round(float(levels.mean()) / 2.55, 4), round(min(100.0, steepest / 1.2), 4)
+    contrast = float(np.percentile(levels, 99) - np.percentile(levels, 1))
+    sharpness = 200 * float(np.percentile(steps, 99)) / contrast if contrast > _FLAT else 0.0
+    return round(float(levels.mean()) / 2.55, 4), round(min(100.0, sharpness), 4)
 
 
 def _within(value: float, least: float, most: float) -> float:
