@@ -1,10 +1,11 @@
-"""Draw the seed students' photos into ``seeds/photos/``.
+"""Draw the seed students' photos into ``seeds/photos/``, or into another folder.
 
-Run as ``python seeds/draw_photos.py``; it needs Pillow. Looks stand in ``looks.yaml``, class photos in
+Run as ``python seeds/draw_photos.py [FOLDER]``; it needs Pillow. Looks stand in ``looks.yaml``, class photos in
 ``scenes.yaml``, names in ``local/students.csv``. Nothing is random: the same Pillow draws the same files.
 """
 
 import csv
+import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -100,4 +101,4 @@ def _yaml(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    draw_photos(HERE / "photos")
+    draw_photos(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "photos")

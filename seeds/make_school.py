@@ -1,6 +1,6 @@
-"""Write the drawn school's tables into ``seeds/local/``.
+"""Write the drawn school's tables into ``seeds/local/``, or into another folder.
 
-Run as ``python seeds/make_school.py``; it needs faker. The seed is fixed: running it again writes the same
+Run as ``python seeds/make_school.py [FOLDER]``; it needs faker. The seed is fixed: running it again writes the same
 bytes. Not written here: stages and grades (by hand, they never change) and attendance (``attendance.py``
 computes it from the files this script writes).
 """
@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,8 +18,7 @@ from school import people, teaching
 from school.people import Row
 from school.timetable import ROOMS
 
-SEED = 20260309
-MADE_WITH = "40"  # faker's major version: another one may draw other names
+SEED = 20260309  # the names that follow from it are those of faker 40
 PHOTOS = (1, 2)
 
 
@@ -77,4 +77,4 @@ def _cell(value: object) -> object:
 
 
 if __name__ == "__main__":
-    write_school(Path(__file__).parent / "local")
+    write_school(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "local")

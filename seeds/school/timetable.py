@@ -41,7 +41,7 @@ ROOMS = (
     ("room-102", "Sala 102", "Pabellón Norte", 1, 30, "classroom", ("proyector",)),
     ("room-201", "Sala 201", "Pabellón Norte", 2, 32, "classroom", ("proyector", "pizarra interactiva")),
     ("room-202", "Sala 202", "Pabellón Norte", 2, 32, "classroom", ()),
-    ("room-lab", "Laboratorio de Ciencias", "Pabellón Sur", 1, 24, "lab", ("mesones", "campana, extractor")),
+    ("room-lab", "Laboratorio de Ciencias", "Pabellón Sur", 1, 32, "lab", ("mesones", "campana, extractor")),
     ("room-cra", "Biblioteca CRA", "Pabellón Sur", 2, 40, "library", ("computadores", "sillones")),
     ("room-gym", "Gimnasio", None, None, 120, "gym", ("marcador", "camarines")),
     ("room-hall", "Salón de Actos", "Pabellón Sur", 1, 180, "auditorium", ("piano", "escenario")),
