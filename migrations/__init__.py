@@ -1,0 +1,1 @@
+"""The revisions of the reference schema; `migrations.models` is Alembic's target."""

@@ -1,0 +1,67 @@
+"""Alembic's environment: on the connection it is handed, else on the database that seedtool's settings name."""
+
+from typing import Any
+
+from alembic import context
+from sqlalchemy import Connection, Engine
+
+from migrations.models import Base
+
+# one transaction a revision: a revision that leaves it (0003 on a table in use) never commits another one half-way,
+# and the locks of one are gone before the next begins
+OPTIONS: dict[str, Any] = {
+    "target_metadata": Base.metadata,
+    "compare_type": True,
+    "compare_server_default": True,
+    "transaction_per_migration": True,
+}
+
+
+def run(connection: Connection) -> None:
+    """Run the revisions that Alembic asks for on an open connection."""
+    context.configure(connection=connection, **OPTIONS)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def run_offline() -> None:
+    """Print the revisions' SQL (`alembic upgrade head --sql`); needs no server."""
+    context.configure(dialect_name="postgresql", literal_binds=True, **OPTIONS)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def open_engine() -> Engine:
+    """Return an engine for the target, whose embedded server is started when it is down.
+
+    Raises:
+        CommandError: nobody answers, the database does not exist, or a setting is wrong.
+    """
+    from alembic.util import CommandError
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    from seedtool import settings
+    from seedtool.database import server
+    from seedtool.errors import SeedtoolError
+
+    try:
+        target = server.find(settings.load())
+        server.connect(target).close()  # the wrong settings are told here, in one line instead of a traceback
+    except SeedtoolError as error:
+        raise CommandError(f"{error.message}. {error.remedy}") from error
+    # psycopg does the connecting in its own words: nothing is lost between a connection string and a URL
+    return create_engine(
+        "postgresql+psycopg://", creator=lambda: server.connect(target, application="alembic"), poolclass=NullPool
+    )
+
+
+given = context.config.attributes.get("connection")
+if context.is_offline_mode():
+    run_offline()
+elif isinstance(given, Connection):
+    run(given)
+else:
+    engine = given if isinstance(given, Engine) else open_engine()
+    with engine.connect() as opened:
+        run(opened)

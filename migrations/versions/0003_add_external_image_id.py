@@ -1,0 +1,288 @@
+"""Add student_faces.external_image_id, the id under which a face's photo was indexed.
+
+A table with rows may be in use, so it is never locked for long: each statement is its own transaction, DDL
+that locks the table gives up after LOCK_TIMEOUT and tries again, the unique index is built concurrently (and
+before the rows are filled, so that it referees between us and new writers), the rows are filled in batches.
+Every step looks whether it is done already: an interrupted run is continued by the next one. An empty table
+is changed plainly, within Alembic's transaction.
+
+The downgrade drops the column; what new writers put into it is lost, what was filled here comes back.
+
+Revision ID: 0003
+Revises: 0002
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+INDEX = "uq_student_faces_external_image_id"  # the constraint takes the index's name
+CHECK = "ck_student_faces_external_image_id"
+#: Rekognition's alphabet for ExternalImageId (source: the service model).
+ALPHABET = "^[a-zA-Z0-9_.:-]{1,255}$"
+#: What leaves room for `-photo-` and ten digits within 255.
+STUDENT_ID = "^[a-zA-Z0-9_.:-]{1,238}$"
+
+#: While DDL waits for its lock all writers queue behind it. Below deadlock_timeout (1 s), so that in a
+#: quarrel over locks it is never the application's transaction that PostgreSQL ends.
+LOCK_TIMEOUT = "300ms"
+PAUSE = 0.2  # seconds in which the writers that queued behind an attempt get through
+ATTEMPTS = 300
+STUDENTS_A_PAGE = 200
+FACES_A_BATCH = 1000  # some 30 ms of row locks
+
+#: lock_not_available, deadlock_detected, unique_violation (a new writer took the id between plan and update)
+TRANSIENT = frozenset({"55P03", "40P01", "23505"})
+
+ADD_COLUMN = "ALTER TABLE student_faces ADD COLUMN IF NOT EXISTS external_image_id text"
+ADD_CHECK = f"ALTER TABLE student_faces ADD CONSTRAINT {CHECK} CHECK (external_image_id ~ '{ALPHABET}')"
+ADD_UNIQUE = f"ALTER TABLE student_faces ADD CONSTRAINT {INDEX} UNIQUE"
+DROP_COLUMN = "ALTER TABLE student_faces DROP COLUMN IF EXISTS external_image_id"
+FILL_OFFLINE = """
+UPDATE student_faces SET external_image_id = numbered.new
+FROM (
+    SELECT id, student_id || '-photo-' || row_number() OVER (
+        PARTITION BY student_id ORDER BY indexed_at, id COLLATE "C"
+    ) AS new
+    FROM student_faces
+) AS numbered
+WHERE student_faces.id = numbered.id
+"""
+
+
+def upgrade() -> None:
+    if op.get_context().as_sql:
+        for statement in (ADD_COLUMN, FILL_OFFLINE, ADD_CHECK, f"{ADD_UNIQUE} (external_image_id)"):
+            op.execute(statement)
+    elif _is_empty_and_ours():
+        _build_plainly()
+    else:
+        _refuse_unfit_students()
+        with op.get_context().autocommit_block(), _PatientSession():
+            _build_while_in_use()
+
+
+def downgrade() -> None:
+    if op.get_context().as_sql or _is_empty_and_ours():
+        op.execute(DROP_COLUMN)
+        return
+    with op.get_context().autocommit_block(), _PatientSession():
+        _patiently(lambda: op.execute(DROP_COLUMN))
+
+
+def _is_empty_and_ours() -> bool:
+    """Tell whether the table is empty, and if so lock it until the transaction ends, so that it stays empty."""
+    if _true("SELECT EXISTS (SELECT FROM student_faces)"):
+        return False
+    op.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+    _patiently(_lock_table)
+    op.execute("SET LOCAL lock_timeout TO DEFAULT")
+    return not _true("SELECT EXISTS (SELECT FROM student_faces)")
+
+
+def _lock_table() -> None:
+    with op.get_bind().begin_nested():
+        op.execute("LOCK TABLE student_faces IN ACCESS EXCLUSIVE MODE")
+
+
+def _build_plainly() -> None:
+    op.execute(ADD_COLUMN)
+    if not _has_constraint(CHECK):
+        op.execute(ADD_CHECK)
+    if not _has_constraint(INDEX):
+        op.execute(f"DROP INDEX IF EXISTS {INDEX}")
+        op.execute(f"{ADD_UNIQUE} (external_image_id)")
+
+
+def _build_while_in_use() -> None:
+    _patiently(lambda: op.execute(ADD_COLUMN))
+    if not _has_constraint(CHECK):
+        _patiently(lambda: op.execute(f"{ADD_CHECK} NOT VALID"))
+    if not _has_constraint(INDEX):
+        _build_index()
+    _fill()
+    # waits for other DDL and for vacuum only, and nobody but those waits for it
+    op.execute("SET lock_timeout = 0")
+    op.execute(f"ALTER TABLE student_faces VALIDATE CONSTRAINT {CHECK}")
+    op.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+    if not _has_constraint(INDEX):
+        _patiently(lambda: op.execute(f"{ADD_UNIQUE} USING INDEX {INDEX}"))
+
+
+def _build_index() -> None:
+    # a concurrent build waits for the transactions before it and blocks no writer: it may wait as long as it takes
+    op.execute("SET lock_timeout = 0")
+    valid = f"SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{INDEX}')"
+    if op.get_bind().scalar(sa.text(valid)) is False:
+        op.execute(f"DROP INDEX CONCURRENTLY {INDEX}")  # an interrupted build left it
+    op.execute(f"CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS {INDEX} ON student_faces (external_image_id)")
+    op.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+
+
+def _refuse_unfit_students() -> None:
+    """Stop before anything is changed when a student's id cannot be part of an ExternalImageId.
+
+    Raises:
+        CommandError: names the students by id, and the cure.
+    """
+    pending = "AND external_image_id IS NULL" if _has_column() else ""
+    unfit = op.get_bind().execute(
+        sa.text(
+            f"SELECT DISTINCT student_id FROM student_faces WHERE student_id !~ :fit {pending} ORDER BY 1 LIMIT 11"
+        ),
+        {"fit": STUDENT_ID},
+    )
+    ids = [row.student_id for row in unfit]
+    if ids:
+        shown = ", ".join(map(repr, ids[:10])) + (", ..." if len(ids) > 10 else "")
+        raise CommandError(
+            f"faces of these students cannot get an ExternalImageId: {shown}. An id may have 1 to 238 of the "
+            "characters a-z A-Z 0-9 _ . - : (Rekognition's alphabet). Nothing was changed; give the students "
+            "other ids, or delete their rows in student_faces, and upgrade again."
+        )
+
+
+def _fill() -> None:
+    """Give every face that has none its id, page by page of students; faces that arrive meanwhile may stay without."""
+    after = ""
+    while students := _students_to_fill(after):
+        _patiently(lambda students=students: _fill_page(students))  # type: ignore[misc]
+        after = students[-1]
+
+
+def _students_to_fill(after: str) -> list[str]:
+    found = op.get_bind().scalars(
+        sa.text(
+            "SELECT DISTINCT student_id FROM student_faces WHERE external_image_id IS NULL AND student_id > :after "
+            "AND student_id ~ :fit ORDER BY student_id LIMIT :page"
+        ),
+        {"after": after, "fit": STUDENT_ID, "page": STUDENTS_A_PAGE},
+    )
+    return list(found)
+
+
+def _fill_page(students: Sequence[str]) -> None:
+    plan = iter(_plan(students))
+    while batch := list(itertools.islice(plan, FACES_A_BATCH)):
+        ids, owners, new = zip(*batch, strict=True)
+        op.get_bind().execute(
+            sa.text(
+                "UPDATE student_faces AS face SET external_image_id = plan.new "
+                "FROM unnest(CAST(:ids AS text[]), CAST(:owners AS text[]), CAST(:new AS text[])) "
+                "AS plan(id, student_id, new) "
+                # whoever changed the row since we read it knows better
+                "WHERE face.id = plan.id AND face.student_id = plan.student_id AND face.external_image_id IS NULL"
+            ),
+            {"ids": list(ids), "owners": list(owners), "new": list(new)},
+        )
+
+
+def _plan(students: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return (face, student, new id) for the faces without an id, with ids that no row has."""
+    faces = op.get_bind().execute(
+        sa.text(
+            "SELECT id, student_id, external_image_id FROM student_faces "
+            'WHERE student_id = ANY(CAST(:students AS text[])) ORDER BY student_id, indexed_at, id COLLATE "C"'
+        ),
+        {"students": list(students)},
+    )
+    rows = [(str(face.id), str(face.student_id), face.external_image_id) for face in faces]
+    taken = {given for _, _, given in rows if given is not None}
+    while True:
+        plan = list(number(rows, taken))
+        elsewhere = op.get_bind().scalars(
+            sa.text("SELECT external_image_id FROM student_faces WHERE external_image_id = ANY(CAST(:new AS text[]))"),
+            {"new": [new for _, _, new in plan]},
+        )
+        collisions = set(elsewhere)
+        if not collisions:
+            return plan
+        taken |= collisions
+
+
+def number(rows: Sequence[tuple[str, str, str | None]], taken: set[str]) -> Iterator[tuple[str, str, str]]:
+    """Number the faces without an id: on from the ids that faces before them have, past those that are taken.
+
+    Args:
+        rows: (face, student, id or None), by student and in the order in which a student's faces are numbered.
+        taken: ids that rows have.
+
+    Yields:
+        (face, student, new id).
+    """
+    for student, faces in itertools.groupby(rows, key=lambda row: row[1]):
+        last = 0
+        for face, _, given in faces:
+            if given is not None:
+                suffix = given.removeprefix(f"{student}-photo-")
+                last = max(last, int(suffix)) if suffix != given and suffix.isdecimal() else last
+                continue
+            last += 1
+            while f"{student}-photo-{last}" in taken:
+                last += 1
+            yield face, student, f"{student}-photo-{last}"
+
+
+class _PatientSession:
+    """Session settings for the time of the work; what was set before comes back."""
+
+    SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": "0"}  # noqa: RUF012 - never changed
+
+    def __enter__(self) -> None:
+        self._before = {name: op.get_bind().scalar(sa.text(f"SHOW {name}")) for name in self.SETTINGS}
+        self._set(self.SETTINGS)
+
+    def __exit__(self, *_: object) -> None:
+        if not op.get_bind().invalidated:
+            self._set(self._before)
+
+    def _set(self, values: dict[str, str]) -> None:
+        for name, value in values.items():
+            op.execute(f"SET {name} = '{value}'")
+
+
+def _patiently(step: Callable[[], None]) -> None:
+    """Do a step, again after a pause when others were in its way.
+
+    Raises:
+        CommandError: they still were after all attempts.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return step()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in TRANSIENT:
+                raise
+            reason = error
+        time.sleep(PAUSE)
+    raise CommandError(
+        f"student_faces is held by another session, {ATTEMPTS} attempts failed ({type(reason.orig).__name__}). End the "
+        "session (see pg_stat_activity and pg_blocking_pids) and upgrade again: what is done already is kept."
+    )
+
+
+def _has_constraint(name: str) -> bool:
+    return _true(
+        f"SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'student_faces'::regclass AND conname = '{name}')"
+    )
+
+
+def _has_column() -> bool:
+    return _true(
+        "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'student_faces'::regclass "
+        "AND attname = 'external_image_id' AND NOT attisdropped)"
+    )
+
+
+def _true(query: str) -> bool:
+    return bool(op.get_bind().scalar(sa.text(query)))
