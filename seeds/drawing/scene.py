@@ -16,7 +16,7 @@ FINER = 3
 # The jumpers of the back row lie in the shadow of the room, or the rows would melt into one.
 UNIFORM = {"back": "jumper #182748 #9c1c27", "front": "jumper #243a67 #b3202c"}
 # Pixels from the middle of a face to its chin: back row, front row, and far away.
-BACK, FRONT, FAR = 50.0, 58.0, 5.5
+BACK, FRONT, FAR = 50.0, 58.0, 9.5
 MOUTHS = ("smile", "open", "laugh", "grin", "smile", "smirk", "laugh")
 EYES = ("open", "open", "happy", "open", "happy")
 
@@ -38,7 +38,7 @@ def draw_scene(
     image = Image.new("RGB", (SIZE[0] * FINER, SIZE[1] * FINER))
     ROOMS[scene["room"]](ImageDraw.Draw(image))
     regions: list[Region] = []
-    places = [(scene["far"], 0.905, 268.0, FAR)] if "far" in scene else []
+    places = [(scene["far"], 0.905, 256.0, FAR)] if "far" in scene else []
     for row, y, unit in (("back", 218.0, BACK), ("front", 410.0, FRONT)):
         count = len(scene[row])
         inset = 0.5 / count if row == "front" else 0.62 / count
@@ -71,10 +71,10 @@ def _for_school(look: Look) -> Look:
 
 def _stand_far(draw: ImageDraw.ImageDraw, x: float) -> None:
     """Give the figure at the gate legs, which nobody in the rows shows."""
-    _box(draw, (x - 22, 290, x + 22, 300), "#cfe3c2")
-    _box(draw, (x - 22, 300, x + 22, 330), "#b7cf8a")
-    for left in (x - 6, x + 2):
-        _box(draw, (left, 290, left + 4, 308), "#5b6270")
+    _box(draw, (x - 24, 292, x + 24, 300), "#cfe3c2")
+    _box(draw, (x - 24, 300, x + 24, 350), "#b7cf8a")
+    for left in (x - 9, x + 3):
+        _box(draw, (left, 290, left + 6, 312), "#5b6270")
 
 
 def _box(draw: ImageDraw.ImageDraw, box: tuple[float, float, float, float], fill: str, dark: float = 0.0) -> None:

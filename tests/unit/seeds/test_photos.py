@@ -133,7 +133,7 @@ def test_who_is_in_the_class_photos(seeds, names, school):
 def test_one_face_is_too_small_to_be_used(seeds):
     small = [face for face in faces(seeds / "photos" / "classes" / "2-medio-a.jpg") if face.height < 60]
     assert [face.name.split()[0] for face in small] == ["Daniela"]
-    assert small[0].height < 15
+    assert 12 < small[0].height < 30
 
 
 def test_unlabelled_pictures_say_nothing(seeds):
