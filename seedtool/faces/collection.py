@@ -1,0 +1,320 @@
+"""The Rekognition gateway: one collection of faces, in typed calls."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import msgspec
+
+from seedtool.errors import ResourceNotFound, ServiceUnavailable
+from seedtool.faces.translation import Vendor, translated
+
+#: Faces a page, the most that ListFaces gives and DeleteFaces takes (source: the service model).
+PAGE = 4096
+
+#: Faces of a picture that IndexFaces describes at most (source: the developer guide).
+MAX_FACES = 100
+
+#: The answer to SearchFaces about a face that was indexed a moment ago. Seen for up to 2 s after IndexFaces; only this
+#: very message is worth another try.
+FACE_NOT_FOUND = "faceId was not found in the collection"
+
+# Seconds between searches for a face just indexed: 5.1 in all, twice and a half of what has been seen.
+_VISIBILITY_WAITS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0)
+
+
+class Box(msgspec.Struct, frozen=True):
+    """Where a face is in its picture, in fractions of the picture's width and height."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class Face(msgspec.Struct, frozen=True, kw_only=True):
+    """A face in a collection.
+
+    Args:
+        face_id: Rekognition's id.
+        external_image_id: the id chosen by whoever indexed it; None when nobody chose one.
+        confidence: that it is a face, 0 to 100.
+        box: where it was in its picture.
+    """
+
+    face_id: str
+    external_image_id: str | None
+    confidence: float
+    box: Box
+
+
+class IndexedFace(msgspec.Struct, frozen=True, kw_only=True):
+    """A face as IndexFaces describes it; brightness and sharpness are 0 to 100."""
+
+    face: Face
+    brightness: float
+    sharpness: float
+
+
+class Unindexed(msgspec.Struct, frozen=True, kw_only=True):
+    """A face that was seen and left out, and Rekognition's reasons (`SMALL_BOUNDING_BOX`, ...)."""
+
+    reasons: tuple[str, ...]
+    box: Box
+
+
+class Indexed(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to IndexFaces."""
+
+    faces: tuple[IndexedFace, ...]
+    unindexed: tuple[Unindexed, ...]
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """A face like the one asked for; similarity is 0 to 100."""
+
+    face: Face
+    similarity: float
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to DeleteFaces: the ids deleted, and the others with Rekognition's reason."""
+
+    deleted: tuple[str, ...]
+    failed: dict[str, str]
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to DescribeCollection."""
+
+    faces: int
+    model_version: str
+    arn: str
+
+
+class Collection:
+    """One collection. Safe for threads, as the client is.
+
+    Args:
+        client: a Rekognition client, made by `seedtool.faces.aws`.
+        collection_id: the collection's id; it need not exist yet.
+    """
+
+    def __init__(self, client: Vendor, collection_id: str) -> None:
+        self._client = client
+        self.id = collection_id
+
+    def ensure(self) -> bool:
+        """Create the collection unless it exists; True when it was created."""
+        try:
+            self.describe()
+        except ResourceNotFound:
+            with translated("rekognition", self._subject):
+                try:
+                    self._client.create_collection(CollectionId=self.id)
+                except self._client.exceptions.ResourceAlreadyExistsException:
+                    return False  # somebody else was faster
+            return True
+        return False
+
+    def describe(self) -> Description:
+        """Return how many faces it holds and which model made them.
+
+        Raises:
+            ResourceNotFound: there is no such collection.
+        """
+        answer = self._call("describe_collection")
+        return Description(
+            faces=answer["FaceCount"],
+            model_version=answer.get("FaceModelVersion", ""),
+            arn=answer.get("CollectionARN", ""),
+        )
+
+    def list_pages(self, page_size: int = PAGE) -> Iterator[list[Face]]:
+        """Yield all faces, page by page; the next page is requested while the caller works on this one.
+
+        An empty page with a token is not the end. A token that is answered a second time would go round for ever.
+
+        Args:
+            page_size: faces a page, 1 to 4,096.
+
+        Raises:
+            ResourceNotFound: there is no such collection.
+            ServiceUnavailable: a token was repeated, or no answer came.
+        """
+        seen: set[int] = set()  # hashes: 10 million faces have 2,500 tokens of up to 255 characters
+        pending = _in_background(self._page, page_size, None)
+        while True:
+            faces, token = pending.result()
+            if token:
+                if hash(token) in seen:
+                    raise ServiceUnavailable(
+                        f"rekognition:ListFaces on {self._subject}: the same page token was answered twice",
+                        remedy="Run it again; report it to AWS when it lasts.",
+                    )
+                seen.add(hash(token))
+                pending = _in_background(self._page, page_size, token)
+            if faces:
+                yield faces
+            if not token:
+                return
+
+    def index_faces(
+        self,
+        image: bytes,
+        external_image_id: str,
+        *,
+        max_faces: int = MAX_FACES,
+        quality_filter: str = "AUTO",
+    ) -> Indexed:
+        """Put the faces of a picture into the collection.
+
+        The same picture under the same external image id makes no second face: the same FaceIds come back.
+
+        Args:
+            image: JPEG or PNG, at most 5 MiB (see `seedtool.faces.pictures`).
+            external_image_id: the id the faces are to carry.
+            max_faces: keep the best that many; the others are in `unindexed` as EXCEEDS_MAX_FACES.
+            quality_filter: Rekognition's: AUTO, NONE, LOW, MEDIUM, HIGH.
+        """
+        answer = self._call(
+            "index_faces",
+            about=external_image_id,
+            Image={"Bytes": image},
+            ExternalImageId=external_image_id,
+            MaxFaces=max_faces,
+            QualityFilter=quality_filter,
+        )
+        return Indexed(
+            faces=tuple(_indexed(record) for record in answer.get("FaceRecords", ())),
+            unindexed=tuple(
+                Unindexed(reasons=tuple(left.get("Reasons", ())), box=_box(left.get("FaceDetail", {})))
+                for left in answer.get("UnindexedFaces", ())
+            ),
+        )
+
+    def search_faces(
+        self, face_id: str, *, threshold: float = 80.0, max_faces: int = PAGE, just_indexed: bool = False
+    ) -> tuple[Match, ...]:
+        """Return the faces like one of this collection, the most similar first, itself left out.
+
+        Args:
+            face_id: the face.
+            threshold: the least similarity, 0 to 100.
+            max_faces: the most matches.
+            just_indexed: wait for a face that was indexed moments ago and cannot be searched yet, up to 5 s.
+
+        Raises:
+            ResourceNotFound: the face, or the collection, is not there.
+        """
+        waits = iter(_VISIBILITY_WAITS if just_indexed else ())
+        while True:
+            with translated("rekognition", self._subject):
+                try:
+                    answer = self._client.search_faces(
+                        CollectionId=self.id, FaceId=face_id, FaceMatchThreshold=threshold, MaxFaces=max_faces
+                    )
+                except self._client.exceptions.InvalidParameterException as error:
+                    if FACE_NOT_FOUND not in error.response["Error"].get("Message", ""):
+                        raise
+                    wait = next(waits, None)
+                    if wait is None:
+                        raise ResourceNotFound(
+                            f"the face {face_id} is not in {self._subject}", remedy="Run seedtool sync-faces."
+                        ) from error
+                    time.sleep(wait)
+                    continue
+            return _matches(answer)
+
+    def search_by_image(self, image: bytes, *, threshold: float = 80.0, max_faces: int = PAGE) -> tuple[Match, ...]:
+        """Return the faces like the largest one of a picture, the most similar first.
+
+        Raises:
+            InvalidRequest: there is no face in the picture.
+        """
+        return _matches(
+            self._call(
+                "search_faces_by_image", Image={"Bytes": image}, FaceMatchThreshold=threshold, MaxFaces=max_faces
+            )
+        )
+
+    def delete_faces(self, face_ids: Sequence[str]) -> Deleted:
+        """Delete faces; what could not be deleted comes back with Rekognition's reason."""
+        deleted: list[str] = []
+        failed: dict[str, str] = {}
+        for start in range(0, len(face_ids), PAGE):
+            answer = self._call("delete_faces", FaceIds=list(face_ids[start : start + PAGE]))
+            deleted += answer.get("DeletedFaces", ())
+            for each in answer.get("UnsuccessfulFaceDeletions", ()):
+                failed[each["FaceId"]] = ", ".join(each.get("Reasons", ())) or "no reason given"
+        return Deleted(deleted=tuple(deleted), failed=failed)
+
+    @property
+    def _subject(self) -> str:
+        return f"collection {self.id}"
+
+    def _call(self, method: str, *, about: str = "", **arguments: object) -> Vendor:
+        with translated("rekognition", f"{self._subject}, {about}" if about else self._subject):
+            return getattr(self._client, method)(CollectionId=self.id, **arguments)
+
+    def _page(self, page_size: int, token: str | None) -> tuple[list[Face], str | None]:
+        """Return one page and the next page's token. The only place that reads a ListFaces answer."""
+        answer = self._call("list_faces", MaxResults=page_size, **({"NextToken": token} if token else {}))
+        return [_face(each) for each in answer["Faces"]], answer.get("NextToken")
+
+
+def list_collections(client: Vendor) -> tuple[str, ...]:
+    """Return the ids of the collections that account and region hold."""
+    found: list[str] = []
+    arguments: dict[str, str] = {}
+    while True:
+        with translated("rekognition"):
+            answer = client.list_collections(**arguments)
+        found += answer.get("CollectionIds", ())
+        if not answer.get("NextToken") or answer["NextToken"] == arguments.get("NextToken"):
+            return tuple(found)
+        arguments = {"NextToken": answer["NextToken"]}
+
+
+def _in_background(call: Callable[..., Any], *arguments: object) -> Future[Any]:
+    """Start a call in a daemon thread: one that hangs in the network must not keep Ctrl+C from ending the program."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call(*arguments))
+        except BaseException as error:  # noqa: BLE001 -- handed to whoever asks for the result
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="list-faces", daemon=True).start()
+    return future
+
+
+def _box(detail: Vendor) -> Box:
+    box = detail.get("BoundingBox", {})
+    return Box(box.get("Left", 0.0), box.get("Top", 0.0), box.get("Width", 0.0), box.get("Height", 0.0))
+
+
+def _face(answer: Vendor) -> Face:
+    return Face(
+        face_id=answer["FaceId"],
+        external_image_id=answer.get("ExternalImageId"),
+        confidence=answer.get("Confidence", 0.0),
+        box=_box(answer),
+    )
+
+
+def _indexed(record: Vendor) -> IndexedFace:
+    quality = record.get("FaceDetail", {}).get("Quality", {})
+    return IndexedFace(
+        face=_face(record["Face"]), brightness=quality.get("Brightness", 0.0), sharpness=quality.get("Sharpness", 0.0)
+    )
+
+
+def _matches(answer: Vendor) -> tuple[Match, ...]:
+    return tuple(
+        Match(face=_face(match["Face"]), similarity=match.get("Similarity", 0.0))
+        for match in answer.get("FaceMatches", ())
+    )
