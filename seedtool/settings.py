@@ -289,3 +289,11 @@ def _default_home(environ: Mapping[str, str]) -> Path:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40]
+
+
+def redacted(value: object) -> object:
+    """Return a setting's value as it may be shown: without the password of a database or other URL."""
+    if not isinstance(value, str):
+        return value
+    hidden = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", value)
+    return re.sub(r"(?i)\b(password|secret|token)=('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1=***", hidden)

@@ -35,6 +35,7 @@ unix_socket_permissions = 0700
 synchronous_commit = off
 wal_level = minimal
 max_wal_senders = 0
+max_prepared_transactions = 20
 max_connections = 200
 max_wal_size = 2GB
 jit = off
@@ -100,6 +101,13 @@ class EmbeddedServer:
             self._run("pg_ctl", "stop", "-w", "-s", "-m", "fast", "-D", self.data_dir)
             return True
 
+    def tcp_port(self) -> int | None:
+        """Return the port on 127.0.0.1 that the running server listens on (postmaster.pid, lines 4 and 6), or None."""
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+            return int(lines[3]) if lines[5].strip() else None
+        return None
+
     @property
     def password(self) -> str:
         """The superuser's password, asked for on the TCP port only."""
@@ -164,7 +172,8 @@ class EmbeddedServer:
         self._write_password(password_file)
         self._run(
             "initdb", "-D", aside, "-U", SUPERUSER, "-E", "UTF8", "--locale-provider=builtin", "--locale=C.UTF-8",
-            "--auth-local=peer", "--auth-host=scram-sha-256", f"--pwfile={password_file}", "--no-instructions", "--no-sync",
+            "--auth-local=peer", "--auth-host=scram-sha-256", f"--pwfile={password_file}",
+            "--no-instructions", "--no-sync",
         )  # fmt: skip
         password_file.unlink()
         configuration = _CONFIGURATION.format(port=PORT, socket_dir=str(self.socket_dir).replace("'", "''"))

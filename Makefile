@@ -1,0 +1,40 @@
+# Two commands do everything: `make demo` and `make test`. Nothing but Python 3.11+ (with venv) and make is needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test lint types bench clean help
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(INSTALLED) ## Reset, seed, sync and recognise, on the embedded server and emulator
+	@$(BIN)/python demo.py
+
+test: $(INSTALLED) ## Run the test suite with branch coverage
+	@$(BIN)/coverage erase
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=seedtool --cov-report=term
+
+lint: $(INSTALLED) ## ruff, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(INSTALLED) ## mypy --strict
+	$(BIN)/mypy
+
+bench: $(INSTALLED) ## Measure against named rivals; writes benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/run.py
+
+clean: ## Remove the virtual environment and caches (not the server's or emulator's state)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "seedtool needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "installing into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@

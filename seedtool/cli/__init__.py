@@ -1,0 +1,142 @@
+"""The command line: the only place that imports click or rich.
+
+Each command parses its arguments, calls one workflow and renders its report. Here is what they share: how
+commands are found without importing them all, and how an error becomes a message and an exit code.
+"""
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from seedtool import __version__
+from seedtool.errors import SeedtoolError
+
+#: command → module of this package and the object in it
+COMMANDS = {
+    "db-reset": "database:db_reset",
+    "migrate": "database:migrate",
+    "seed": "seed:seed",
+    "seed-dump": "seed:seed_dump",
+    "sync-faces": "faces:sync_faces",
+    "enroll": "faces:enroll",
+    "recognize": "faces:recognize",
+    "guard": "database:guard",
+    "server": "servers:server",
+    "env": "servers:env",
+    "emulator": "servers:emulator",
+    "init": "project:init",
+    "doctor": "project:doctor",
+    "config": "project:config",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order of a day's work, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the module of one command."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, name = place.split(":")
+        command: click.Command = getattr(importlib.import_module(f"seedtool.cli.{module}"), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command when there is none of this name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if not close:
+                raise
+            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close[0]}?", ctx) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="seedtool")
+def seedtool() -> None:
+    """Reset a PostgreSQL database in milliseconds, seed it, and link its faces to AWS Rekognition again."""
+
+
+def main() -> NoReturn:
+    """Run `seedtool`."""
+    run(seedtool, "seedtool")
+
+
+def db_reset_main() -> NoReturn:
+    """Run `db-reset` as a command of its own."""
+    run(_command("db-reset"), "db-reset")
+
+
+def seed_main() -> NoReturn:
+    """Run `seed` as a command of its own."""
+    run(_command("seed"), "seed")
+
+
+def sync_faces_main() -> NoReturn:
+    """Run `sync-faces` as a command of its own."""
+    run(_command("sync-faces"), "sync-faces")
+
+
+def _command(name: str) -> click.Command:
+    command = seedtool.get_command(click.Context(seedtool), name)
+    assert command is not None  # noqa: S101 - the names above are those of COMMANDS
+    return command
+
+
+def run(command: click.Command, name: str) -> NoReturn:
+    """Run a command and end the process with its exit code.
+
+    An error is a message with its remedy, never a traceback; `--debug` shows it.
+    """
+    try:
+        code = command.main(prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # whoever read our output has left (`| head`); Python would complain once more when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        _show(error)
+        sys.exit(error.exit_code if isinstance(error, SeedtoolError) else 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show(error: Exception) -> None:
+    """Print what went wrong and the remedy on stderr; with --json, the same as an object on stdout."""
+    if isinstance(error, SeedtoolError):
+        kind, message, remedy = type(error).__name__, error.message, error.remedy
+    elif hasattr(error, "remedy"):  # the emulator's own errors: it imports nothing of ours
+        kind, message, remedy = type(error).__name__, str(error), str(error.remedy)
+    else:
+        kind = type(error).__name__
+        text = str(error).strip()
+        message = f"unexpected {kind}: {text.splitlines()[0] if text else 'no message'}"
+        remedy = "This is not your fault. Run again with --debug and report what it shows."
+    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
+    if remedy:
+        click.echo(f"  {remedy}", err=True)
+    if "--json" in sys.argv:
+        import json
+
+        click.echo(json.dumps({"error": {"kind": kind, "message": message, "remedy": remedy}}))

@@ -1,0 +1,133 @@
+"""What all commands share: their common options, where results and notes go, and how agreement is asked for.
+
+Every command's module is imported for `seedtool --help`, so at the top these import click and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from seedtool.errors import NotConfirmed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from seedtool.database.guard import Consent
+    from seedtool.database.server import Target
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Console:
+    """Results go to stdout, everything else to stderr.
+
+    Args:
+        as_json: print each report as one JSON object.
+        quiet: print no notes and no report texts; errors and warnings stay.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+
+    def note(self, text: str) -> None:
+        """Tell what is going on, on stderr."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def warn(self, text: str) -> None:
+        """Tell what the user should know even with --quiet, on stderr."""
+        click.echo(click.style("warning: ", fg="yellow") + text, err=True)
+
+    def report(self, report: object, text: Callable[[], Iterable[str]]) -> None:
+        """Print a command's result: as JSON, or as the lines of `text`."""
+        if self.as_json:
+            import msgspec
+
+            click.echo(msgspec.json.encode(report, order="sorted"))
+        elif not self.quiet:
+            for line in text():
+                click.echo(line)
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether a bar may be drawn: a terminal, and nobody asked for silence."""
+        return not self.quiet and sys.stderr.isatty()
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[str]:
+    """Yield the lines of a plain table: numbers to the right, nothing wider than it has to be."""
+    body = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(header), *body]) for i in range(len(header))]
+    right = [bool(body) and all(line[i].replace(".", "").isdigit() for line in body) for i in range(len(header))]
+    for line in [list(header), ["-" * width for width in widths], *body]:
+        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
+        yield "  ".join(cells).rstrip()
+
+
+def common_options(function: F) -> F:
+    """Give a command --json, --quiet, --debug; it is called with a `console` and the project's `settings`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print only errors and warnings.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @functools.wraps(function)
+    def wrapper(*args: Any, as_json: bool, quiet: bool, debug: bool, **kwargs: Any) -> Any:  # noqa: ANN401, ARG001
+        from seedtool.settings import load
+
+        return function(*args, console=Console(as_json=as_json, quiet=quiet), settings=load(), **kwargs)
+
+    return wrapper  # type: ignore[return-value] # the wrapper takes the options in the place of what it adds
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str | None) -> Consent:
+    """Return the consent that the user gives, by flags or at the prompt.
+
+    Args:
+        needed: what the guard wants.
+        target: the database that would be replaced.
+        yes: `--yes` was given.
+        confirm: the name given by `--confirm`.
+
+    Raises:
+        NotConfirmed: the user said no. Without a terminal nothing is asked and the guard itself refuses.
+    """
+    from seedtool.database.guard import Consent
+
+    refuse_other_name(target, confirm)
+    given = Consent.NAME if confirm else Consent.YES if yes else Consent.NONE
+    if given >= needed or not sys.stdin.isatty():
+        return given
+    if needed is Consent.YES:
+        if click.confirm(f"Replace {target}? All its data will be lost.", err=True):
+            return Consent.YES
+    else:
+        click.echo(f"{target} holds data and was not made by seedtool. All of it would be lost.", err=True)
+        if type_name(target):
+            return Consent.NAME
+    raise NotConfirmed(f"{target} was not confirmed; nothing was changed")
+
+
+def type_name(target: Target) -> bool:
+    """Ask for the database's name at the terminal; tell whether it was typed rightly."""
+    typed: str = click.prompt("Type the database's name to go on", err=True)
+    return typed == target.name
+
+
+def refuse_other_name(target: Target, confirm: str | None) -> None:
+    """Refuse when `--confirm` names another database than the target.
+
+    Raises:
+        NotConfirmed: it does.
+    """
+    if confirm is not None and confirm != target.name:
+        raise NotConfirmed(
+            f"--confirm names {confirm}, but the target is {target}", remedy="Check that you mean this database."
+        )

@@ -1,0 +1,197 @@
+"""db-reset, migrate, guard."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from seedtool.cli.console import CONTEXT, Console, ask_to_replace, common_options, refuse_other_name, type_name
+from seedtool.errors import DatabaseError, NotConfirmed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from seedtool.database.cluster import Cluster
+    from seedtool.database.reset import ResetPlan, ResetReport
+    from seedtool.database.server import Target
+    from seedtool.settings import Settings
+
+
+@click.command("db-reset", context_settings=CONTEXT)
+@click.option("-y", "--yes", is_flag=True, help="Replace a database that seedtool made, without asking.")
+@click.option("--confirm", metavar="NAME", help="Replace any database, by its name.")
+@click.option("--seed", "profile", metavar="PROFILE", help="Seed this profile afterwards.")
+@click.option("--fresh", is_flag=True, help="Ignore the cached template and run the migrations.")
+@click.option("--dry-run", is_flag=True, help="Tell what would happen, and to which database.")
+@common_options
+def db_reset(
+    *,
+    yes: bool,
+    confirm: str | None,
+    profile: str | None,
+    fresh: bool,
+    dry_run: bool,
+    console: Console,
+    settings: Settings,
+) -> None:
+    """Rebuild the schema from the Alembic migrations, through a cached template.
+
+    The target is replaced in one step; until then it stays as it is.
+    """
+    from seedtool.database import reset, server
+
+    target = server.find(settings)
+    plan = reset.plan(settings, target)
+    if profile is not None:
+        from seedtool.cli.seed import check_profile
+
+        check_profile(settings, profile)  # a misspelt profile must not cost the database
+    if dry_run:
+        console.report(plan, lambda: _plan_lines(plan, fresh=fresh, profile=profile))
+        return
+    consent = ask_to_replace(plan.consent, target, yes=yes, confirm=confirm)
+    if plan.template is None or fresh:
+        console.note(f"building the template of {target.name} from the migrations ...")
+
+    def build(conninfo: str) -> None:
+        from seedtool.database import migrations
+
+        migrations.upgrade(conninfo, settings)
+
+    report = reset.reset(settings, target, build, consent=consent, fresh=fresh)
+    if profile is None:
+        console.report(report, lambda: _reset_lines(report))
+        return
+    from seedtool.cli.seed import run_seed
+
+    for line in _reset_lines(report):
+        console.note(line)
+    run_seed(settings, console, profile, reset_report=report)
+
+
+def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[str]:
+    from seedtool.database.guard import Consent
+
+    what = "replace" if plan.exists else "create"
+    how = (
+        "a new template, built from the migrations"
+        if plan.template is None or fresh
+        else f"the template {plan.template}"
+    )
+    lines = [f"would {what} {plan.database} by a clone of {how}"]
+    if plan.sessions:
+        lines.append(f"would end {plan.sessions} session(s) on it")
+    if profile is not None:
+        lines.append(f"would then seed {profile}")
+    needs = {Consent.NONE: "no confirmation", Consent.YES: "--yes", Consent.NAME: "its name: --confirm NAME"}
+    lines.append(f"needs {needs[plan.consent]}; nothing was changed")
+    return lines
+
+
+def _reset_lines(report: ResetReport) -> list[str]:
+    what = "replaced" if report.replaced else "created"
+    how = "migrations run, template kept" if report.built else "from the cached template"
+    lines = [f"{what} {report.database} in {sum(report.milliseconds.values()):.0f} ms ({how})"]
+    if report.sessions_ended:
+        lines.append(f"{report.sessions_ended} session(s) on it were ended")
+    return lines
+
+
+@click.command(context_settings=CONTEXT)
+@common_options
+def migrate(*, console: Console, settings: Settings) -> None:
+    """Bring the database to the newest revision, and create it when it does not exist."""
+    from seedtool.database import migrations, reset, server
+
+    target = server.find(settings)
+    created = reset.create_if_missing(target)
+    applied = migrations.upgrade(target.conninfo, settings)
+    report = {"database": str(target), "created": created, "applied": applied}
+
+    def lines() -> list[str]:
+        if not applied:
+            return [f"{target} is at the newest revision"]
+        return [f"{target}: applied {', '.join(applied)}"]
+
+    console.report(report, lines)
+
+
+@click.group(context_settings=CONTEXT)
+def guard() -> None:
+    """Protect a database from being replaced or seeded."""
+
+
+@guard.command("status")
+@common_options
+def guard_status(*, console: Console, settings: Settings) -> None:
+    """Tell whether the target is protected, and what a reset of it would need."""
+    from seedtool.database import guard as guards
+    from seedtool.database import server
+    from seedtool.database.cluster import open_cluster
+    from seedtool.errors import Protected
+
+    target = server.find(settings)
+    with open_cluster(target) as cluster:
+        facts = cluster.database(target.name)
+        try:
+            needs = guards.consent_to_replace(target, facts).name.lower()
+        except Protected:
+            needs = "refused"
+    report = {
+        "database": str(target),
+        "exists": facts is not None,
+        "protected": facts is not None and facts.protected,
+        "managed": facts is not None and facts.managed,
+        "consent": needs,
+    }
+    words = {
+        "none": "may be replaced: there is nothing to lose",
+        "yes": "was made by seedtool and may be replaced with --yes",
+        "name": "holds data and was not made by seedtool: a reset needs its name",
+        "refused": "is protected: it is never replaced or seeded",
+    }
+    console.report(report, lambda: [f"{target} {words[needs]}"])
+
+
+@guard.command("protect")
+@common_options
+def guard_protect(*, console: Console, settings: Settings) -> None:
+    """Forbid that the target is replaced or seeded, whatever flag is given."""
+    from seedtool.database import guard as guards
+    from seedtool.database import server
+
+    target = server.find(settings)
+    _change_mark(target, guards.protect)
+    console.report(
+        {"database": str(target), "protected": True},
+        lambda: [f"{target} is protected: it is never replaced or seeded until seedtool guard unprotect"],
+    )
+
+
+@guard.command("unprotect")
+@click.option("--confirm", metavar="NAME", help="The database's name, instead of typing it.")
+@common_options
+def guard_unprotect(*, confirm: str | None, console: Console, settings: Settings) -> None:
+    """Take the protection mark away; asks for the database's name."""
+    from seedtool.database import guard as guards
+    from seedtool.database import server
+
+    target = server.find(settings)
+    refuse_other_name(target, confirm)
+    if confirm is None and not (sys.stdin.isatty() and type_name(target)):
+        raise NotConfirmed(f"{target} stays protected: its name was not given", remedy=f"--confirm {target.name}")
+    _change_mark(target, guards.unprotect)
+    console.report({"database": str(target), "protected": False}, lambda: [f"{target} is no longer protected"])
+
+
+def _change_mark(target: Target, change: Callable[[Cluster, str], None]) -> None:
+    from seedtool.database.cluster import open_cluster
+
+    with open_cluster(target) as cluster:
+        if cluster.database(target.name) is None:
+            raise DatabaseError(
+                f"the database {target.name} does not exist", remedy="Run seedtool db-reset to make it."
+            )
+        change(cluster, target.name)

@@ -1,0 +1,135 @@
+"""server, env, emulator: what runs in the background, and how other programs reach it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from seedtool.cli.console import CONTEXT, Console, common_options
+from seedtool.errors import UsageError
+
+if TYPE_CHECKING:
+    from seedtool.database.embedded import EmbeddedServer
+    from seedtool.settings import Settings
+
+
+def emulator_dir(settings: Settings) -> Path:
+    """Return the folder of the emulator's state, beside the server's."""
+    return settings.state_dir / "emulator"
+
+
+def _embedded(settings: Settings) -> EmbeddedServer:
+    if settings.database_url is not None:
+        origin = settings.origins.get("database_url", "settings")
+        raise UsageError(
+            f"this project uses an external server (DATABASE_URL, from {origin})",
+            remedy="Unset it to use the embedded server; an external one is started and stopped by its owner.",
+        )
+    from seedtool.database.embedded import EmbeddedServer
+
+    return EmbeddedServer(settings.state_dir)
+
+
+@click.group(context_settings=CONTEXT)
+def server() -> None:
+    """Start, stop and look at the embedded PostgreSQL. Commands start it on demand and leave it running."""
+
+
+@server.command("start")
+@click.option("--port", type=click.IntRange(1, 65535), help="Also listen on 127.0.0.1, with a password.")
+@common_options
+def server_start(*, port: int | None, console: Console, settings: Settings) -> None:
+    """Start the embedded server. With --port, a running one is started again to listen there."""
+    embedded = _embedded(settings)
+    if port is not None and embedded.is_running() and embedded.tcp_port() != port:
+        embedded.stop()
+    embedded.start(tcp_port=port)
+    _report_status(embedded, console, settings)
+
+
+@server.command("stop")
+@common_options
+def server_stop(*, console: Console, settings: Settings) -> None:
+    """Stop the embedded server and the emulator; data and faces stay."""
+    from seedtool.emulator import process
+
+    stopped = {"server": _embedded(settings).stop(), "emulator": process.stop(emulator_dir(settings))}
+    names = [name for name, was_running in stopped.items() if was_running]
+    console.report(stopped, lambda: [f"stopped: {' and '.join(names)}" if names else "nothing was running"])
+
+
+@server.command("status")
+@common_options
+def server_status(*, console: Console, settings: Settings) -> None:
+    """Tell whether the embedded server and the emulator run, and where their state is."""
+    _report_status(_embedded(settings), console, settings)
+
+
+def _report_status(embedded: EmbeddedServer, console: Console, settings: Settings) -> None:
+    from seedtool.emulator import process
+
+    running = embedded.is_running()
+    report = {
+        "running": running,
+        "socket": str(embedded.socket_dir),
+        "port": embedded.tcp_port() if running else None,
+        "emulator": process.find(emulator_dir(settings)),
+        "state": str(settings.state_dir),
+    }
+
+    def lines() -> list[str]:
+        port = f" and 127.0.0.1:{report['port']} (with a password)" if report["port"] else ""
+        return [
+            f"server    {'running' if running else 'stopped'}; socket in {report['socket']}{port}",
+            f"emulator  {report['emulator'] or 'stopped'}",
+            f"state     {report['state']}",
+        ]
+
+    console.report(report, lines)
+
+
+@click.command(context_settings=CONTEXT)
+@common_options
+def env(*, console: Console, settings: Settings) -> None:
+    """Print shell lines that let other programs reach the same database: eval "$(seedtool env)"."""
+    import shlex
+
+    from seedtool.database import server as servers
+
+    target = servers.find(settings)
+    variables = {"DATABASE_URL": target.url.replace("postgresql+psycopg://", "postgresql://", 1)}
+    embedded = target.embedded
+    if embedded is not None:
+        servers.connect(target, target.maintenance).close()
+        port = embedded.tcp_port()
+        if port is not None:
+            variables["DATABASE_URL"] = f"postgresql://postgres:{embedded.password}@127.0.0.1:{port}/{target.name}"
+    if settings.aws == "embedded":
+        from seedtool.emulator import process
+
+        variables["AWS_ENDPOINT_URL_REKOGNITION"] = process.ensure(emulator_dir(settings))
+    if settings.collection:
+        variables["AWS_REKOGNITION_COLLECTION"] = settings.collection
+    console.report(variables, lambda: [f"export {name}={shlex.quote(value)}" for name, value in variables.items()])
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 picks a free one.")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Where faces are kept [default: the project's].")
+@common_options
+def emulator(*, port: int, state_dir: Path | None, console: Console, settings: Settings) -> None:
+    """Run the local Rekognition on a port, for other programs, until Ctrl+C.
+
+    With the project's own state, the one that commands started in the background is ended first: the faces
+    are the same.
+    """
+    from seedtool.emulator import process
+    from seedtool.emulator import server as emulators
+
+    folder = state_dir or emulator_dir(settings)
+    if process.stop(folder):
+        console.note("ended the emulator in the background; its faces are here now")
+    folder.mkdir(parents=True, exist_ok=True)
+    emulators.run(folder, port=port)

@@ -1,0 +1,225 @@
+"""The databases of one server, seen from the maintenance database: facts, locks, creating, dropping.
+
+Statements about databases take no parameters, so identifiers go through `psycopg.sql` and nothing else.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from seedtool.database import server
+from seedtool.database.server import Target
+from seedtool.errors import BlockedError, DatabaseError, PoolerError
+
+MINIMUM_VERSION = 150000
+
+#: Marks are settings on the database itself; a clone, a dump and a rename of another database do not carry them.
+MANAGED = "seedtool.managed"
+PROTECTED = "seedtool.protected"
+
+
+class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server knows about one database. `provider` is pg_database.datlocprovider: c, i or b."""
+
+    oid: int
+    name: str
+    owner: str
+    encoding: str
+    provider: str
+    collate: str
+    ctype: str
+    locale: str | None
+    icu_rules: str | None
+    tablespace: str
+    is_template: bool
+    connectable: bool
+    sessions: int
+    marks: list[str]
+
+    @property
+    def managed(self) -> bool:
+        """Whether seedtool made this database."""
+        return self._is_on(MANAGED)
+
+    @property
+    def protected(self) -> bool:
+        """Whether somebody forbade to replace or seed it."""
+        return self._is_on(PROTECTED)
+
+    def _is_on(self, mark: str) -> bool:
+        values = [text.partition("=")[2].lower() for text in self.marks if text.partition("=")[0] == mark]
+        return any(value not in {"off", "false", "no", "0", ""} for value in values)
+
+
+# the locale's column was renamed in PostgreSQL 17 and ICU rules came with 16; read as JSON, one query serves all
+_FACTS = """
+SELECT d.oid, d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
+       d.datlocprovider::text AS provider, d.datcollate AS collate, d.datctype AS ctype,
+       coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale,
+       to_jsonb(d) ->> 'daticurules' AS icu_rules,
+       t.spcname AS tablespace, d.datistemplate AS is_template, d.datallowconn AS connectable,
+       (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid) AS sessions,
+       ARRAY(SELECT mark FROM pg_db_role_setting s, unnest(s.setconfig) AS mark
+             WHERE s.setdatabase = d.oid AND mark LIKE 'seedtool.%%') AS marks
+FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace
+"""
+
+
+class Cluster:
+    """An open connection to the maintenance database, in autocommit.
+
+    Args:
+        connection: the connection.
+        target: the target that is worked on.
+    """
+
+    def __init__(self, connection: psycopg.Connection, target: Target) -> None:
+        self.connection = connection
+        self.target = target
+        row = connection.execute(
+            "SELECT pg_backend_pid(), current_setting('server_version_num')::int, current_user,"
+            " (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user)"
+        ).fetchone()
+        assert row is not None  # noqa: S101 - a query without FROM gives one row
+        backend_pid, self.version, self.user, self.may_create = row
+        if backend_pid != connection.info.backend_pid:
+            # a pooler answers with a process id of its own making
+            raise PoolerError(
+                f"the connection to {target} goes through a pooler (PgBouncer, Supavisor)",
+                remedy="Let DATABASE_URL name the server itself: usually the same host with port 5432.",
+            )
+        if self.version < MINIMUM_VERSION:
+            raise DatabaseError(
+                f"{target} is PostgreSQL {self.version // 10000}", remedy="seedtool works with PostgreSQL 15 and later."
+            )
+
+    def database(self, name: str) -> DatabaseFacts | None:
+        """Return a database's facts, or None when it does not exist."""
+        with self.connection.cursor(row_factory=class_row(DatabaseFacts)) as cursor:
+            return cursor.execute(_FACTS + "WHERE d.datname = %s", [name]).fetchone()
+
+    def private_databases(self) -> list[DatabaseFacts]:
+        """Return the databases that carry one of seedtool's private names."""
+        with self.connection.cursor(row_factory=class_row(DatabaseFacts)) as cursor:
+            found = cursor.execute(_FACTS + r"WHERE d.datname LIKE 'seedtool\_%%'").fetchall()
+        return [facts for facts in found if PRIVATE_NAME.fullmatch(facts.name)]
+
+    @contextlib.contextmanager
+    def lock(self, digest: str) -> Iterator[None]:
+        """Hold the advisory lock of a target or fingerprint; waits for whoever holds it.
+
+        Advisory locks belong to a database, so all who work on a server stand in the same maintenance
+        database. The statements that take long run on this very connection: when our process dies in
+        the middle of one, the lock stays until the server has finished it.
+        """
+        key = lock_key(digest)
+        self.connection.execute("SELECT pg_advisory_lock(%s)", [key])
+        try:
+            yield
+        finally:
+            if not self.connection.closed:
+                self.connection.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+    @contextlib.contextmanager
+    def try_lock(self, digest: str) -> Iterator[bool]:
+        """Hold the lock if it is free; yields whether it was."""
+        key = lock_key(digest)
+        row = self.connection.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()
+        taken = bool(row and row[0])
+        try:
+            yield taken
+        finally:
+            if taken and not self.connection.closed:
+                self.connection.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+    def create(self, name: str, template: str, like: DatabaseFacts, *, strategy: str | None = None) -> None:
+        """Create a database from a template with the owner, encoding, locale and tablespace of another one."""
+        if not self.may_create:
+            raise DatabaseError(
+                f"the role {self.user} may not create databases, which a reset needs",
+                remedy=f"Let an administrator run: ALTER ROLE {self.user} CREATEDB.",
+            )
+        options = [
+            sql.SQL("TEMPLATE {}").format(sql.Identifier(template)),
+            sql.SQL("OWNER {}").format(sql.Identifier(like.owner)),
+            sql.SQL("TABLESPACE {}").format(sql.Identifier(like.tablespace)),
+        ]
+        if template == "template0":
+            options += _locale_options(like, self.version)
+        if strategy:
+            options.append(sql.SQL("STRATEGY {}").format(sql.SQL(strategy)))
+        self.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(options)))
+
+    def drop(self, facts: DatabaseFacts) -> None:
+        """Drop a database, its sessions first."""
+        name = sql.Identifier(facts.name)
+        if facts.is_template:
+            self.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(name))
+        try:
+            self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        except psycopg.errors.ObjectInUse as error:
+            reason = error.diag.message_detail or error.diag.message_primary
+            raise BlockedError(
+                f"the database {facts.name} cannot be dropped: {reason}",
+                remedy="End what uses it (a replication slot, a subscription, a prepared transaction) and run again.",
+            ) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise BlockedError(
+                f"the database {facts.name} cannot be dropped: {error.diag.message_primary}",
+                remedy="End its sessions, or work as their role or as a member of pg_signal_backend.",
+            ) from error
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Rename a database; waits up to five seconds for its sessions to go, while newcomers wait for us."""
+        self.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(new_name)))
+
+    def execute(self, statement: sql.Composed) -> None:
+        """Run a statement about databases."""
+        self.connection.execute(statement)
+
+
+#: Names of databases that seedtool makes for itself: what for, and a digest of target or fingerprint.
+PRIVATE_NAME = re.compile(r"seedtool_(template|building|clone|old)_([0-9a-f]{20})")
+
+
+def private_name(kind: str, digest: str) -> str:
+    """Return the private name of a kind (see `PRIVATE_NAME`) for the hex digest of a target or fingerprint."""
+    return f"seedtool_{kind}_{digest[:20]}"
+
+
+def lock_key(digest: str) -> int:
+    """Return the advisory lock's key, a signed 64-bit number, for a hex digest."""
+    return int.from_bytes(bytes.fromhex(digest[:16]), signed=True)
+
+
+@contextlib.contextmanager
+def open_cluster(target: Target) -> Iterator[Cluster]:
+    """Connect to the maintenance database of the target's server.
+
+    Raises:
+        PoolerError: the connection goes through a pooler.
+        DatabaseError: nobody answers, or the server is too old.
+    """
+    with server.connect(target, target.maintenance, autocommit=True) as connection:
+        yield Cluster(connection, target)
+
+
+def _locale_options(like: DatabaseFacts, version: int) -> list[sql.Composed]:
+    options = [
+        sql.SQL("ENCODING {}").format(sql.Literal(like.encoding)),
+        sql.SQL("LC_COLLATE {}").format(sql.Literal(like.collate)),
+        sql.SQL("LC_CTYPE {}").format(sql.Literal(like.ctype)),
+        sql.SQL("LOCALE_PROVIDER {}").format(sql.SQL({"c": "libc", "i": "icu", "b": "builtin"}[like.provider])),
+    ]
+    if like.provider == "i" and like.locale:
+        options.append(sql.SQL("ICU_LOCALE {}").format(sql.Literal(like.locale)))
+        if like.icu_rules and version >= 160000:
+            options.append(sql.SQL("ICU_RULES {}").format(sql.Literal(like.icu_rules)))
+    if like.provider == "b" and like.locale:
+        options.append(sql.SQL("BUILTIN_LOCALE {}").format(sql.Literal(like.locale)))
+    return options

@@ -1,0 +1,114 @@
+"""May this target be replaced? May it be seeded? One place answers, and no flag or variable goes round it.
+
+The protection mark is a setting on the database itself (`ALTER DATABASE ... SET seedtool.protected`), read from
+the catalog and never from the session, where a role or a connection option could hide it.
+"""
+
+import enum
+
+import psycopg
+from psycopg import sql
+
+from seedtool.database import server
+from seedtool.database.cluster import MANAGED, PROTECTED, Cluster, DatabaseFacts
+from seedtool.database.server import Target
+from seedtool.errors import NotConfirmed, Protected
+
+
+class Consent(enum.IntEnum):
+    """What the user has to give, or has given, before the target is replaced; the greater includes the less."""
+
+    NONE = 0  # there is nothing to lose
+    YES = 1  # seedtool made the database: a yes will do
+    NAME = 2  # somebody else's database: its name has to be typed
+
+
+def consent_to_replace(target: Target, facts: DatabaseFacts | None) -> Consent:
+    """Return what has to be agreed to before the target may be replaced.
+
+    Args:
+        target: the target.
+        facts: what the server knows of it; None when it does not exist.
+
+    Raises:
+        Protected: the target carries the protection mark.
+    """
+    if facts is None:
+        return Consent.NONE
+    refuse_protected(target, facts, "replaced")
+    if facts.managed:
+        return Consent.YES
+    return Consent.NONE if _is_empty(target, facts) else Consent.NAME
+
+
+def require(needed: Consent, given: Consent, target: Target) -> None:
+    """Refuse unless what was given covers what is needed.
+
+    Raises:
+        NotConfirmed: it does not; the remedy says what to type.
+    """
+    if given >= needed:
+        return
+    if needed is Consent.NAME:
+        raise NotConfirmed(
+            f"{target} holds data and was not made by seedtool",
+            remedy=f"If it may be lost: --confirm {target.name}. To forbid it for good: seedtool guard protect.",
+        )
+    raise NotConfirmed(f"{target} would be replaced and all its data lost", remedy="Agree with --yes.")
+
+
+def refuse_protected(target: Target, facts: DatabaseFacts, verb: str) -> None:
+    """Refuse when the target carries the protection mark.
+
+    Raises:
+        Protected: it does.
+    """
+    if facts.protected:
+        raise Protected(
+            f"{target} is protected and may not be {verb}",
+            remedy="Check that you mean this database. If so: seedtool guard unprotect.",
+        )
+
+
+def refuse_protected_connection(target: Target, connection: psycopg.Connection, verb: str) -> None:
+    """The same over a connection to the target itself: the catalog of database settings is shared by all.
+
+    Raises:
+        Protected: the target carries the protection mark.
+    """
+    facts = Cluster(connection, target).database(connection.info.dbname)
+    if facts is not None:
+        refuse_protected(target, facts, verb)
+
+
+def protect(cluster: Cluster, name: str) -> None:
+    """Set the protection mark."""
+    _mark(cluster, name, PROTECTED)
+
+
+def unprotect(cluster: Cluster, name: str) -> None:
+    """Take the protection mark away, for every role."""
+    database = sql.Identifier(name)
+    cluster.execute(sql.SQL("ALTER DATABASE {} RESET {}").format(database, sql.SQL(PROTECTED)))
+
+
+def mark_managed(cluster: Cluster, name: str) -> None:
+    """Remember that seedtool made this database."""
+    _mark(cluster, name, MANAGED)
+
+
+def _mark(cluster: Cluster, name: str, mark: str) -> None:
+    cluster.execute(sql.SQL("ALTER DATABASE {} SET {} = 'on'").format(sql.Identifier(name), sql.SQL(mark)))
+
+
+def _is_empty(target: Target, facts: DatabaseFacts) -> bool:
+    """Tell whether nobody has put anything into the database: no relation, function or type of a user."""
+    if not facts.connectable:
+        return False
+    with server.connect(target) as connection:
+        row = connection.execute(
+            "SELECT NOT EXISTS (SELECT FROM pg_class WHERE oid >= 16384)"
+            " AND NOT EXISTS (SELECT FROM pg_proc WHERE oid >= 16384)"
+            " AND NOT EXISTS (SELECT FROM pg_largeobject_metadata)"
+        ).fetchone()
+    return bool(row and row[0])

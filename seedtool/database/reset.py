@@ -1,0 +1,177 @@
+"""The reset: the target is replaced by a clone of a template that the migrations built.
+
+Read `reset` from top to bottom: that is the whole story. A crash at any line leaves the old database or the
+new one under the target's name, whole, and the next reset sweeps up the rest.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from seedtool.database import guard, templates
+from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
+from seedtool.database.fingerprint import schema_fingerprint
+from seedtool.database.guard import Consent
+from seedtool.database.server import Target
+from seedtool.database.swap import swap
+from seedtool.settings import Settings
+
+
+class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reset would do. `consent` is what has to be agreed to; `template` is None when it has to be built."""
+
+    database: str
+    exists: bool
+    consent: Consent
+    fingerprint: str
+    template: str | None
+    sessions: int
+
+
+class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reset did. Times in milliseconds, by step."""
+
+    database: str
+    replaced: bool
+    template: str
+    built: bool
+    sessions_ended: int
+    swept: list[str]
+    milliseconds: dict[str, float]
+
+
+def plan(settings: Settings, target: Target) -> ResetPlan:
+    """Look at what a reset would do, and change nothing.
+
+    Raises:
+        Protected: the target carries the protection mark.
+    """
+    with open_cluster(target) as cluster:
+        facts = cluster.database(target.name)
+        fingerprint = _fingerprint(cluster, settings, facts)
+        return ResetPlan(
+            database=str(target),
+            exists=facts is not None,
+            consent=guard.consent_to_replace(target, facts),
+            fingerprint=fingerprint,
+            template=templates.find(cluster, fingerprint),
+            sessions=facts.sessions if facts else 0,
+        )
+
+
+def reset(
+    settings: Settings,
+    target: Target,
+    build: Callable[[str], None],
+    *,
+    consent: Consent,
+    fresh: bool = False,
+    step: Callable[[str], None] = lambda _: None,
+) -> ResetReport:
+    """Replace the target by an empty database of the newest schema.
+
+    Args:
+        settings: the project's settings; they shape the fingerprint.
+        target: the database that is replaced, or made when it does not exist.
+        build: runs the migrations on the database whose connection string it is given; only called when
+            there is no template yet.
+        consent: what the user agreed to (see `guard`).
+        fresh: build the template anew.
+        step: called with the name of each step before it.
+
+    Raises:
+        Protected, NotConfirmed: the guard refuses; nothing was changed.
+        MigrationError: the migrations do not run; target and cache are as they were.
+        BlockedError: the target cannot be freed; nothing was changed.
+    """
+    clock = _Clock(step)
+    digest = _target_digest(target)
+    clock("connect")
+    with open_cluster(target) as cluster:
+        clock("lock")
+        with cluster.lock(digest):
+            facts = cluster.database(target.name)
+            guard.require(guard.consent_to_replace(target, facts), consent, target)
+            clock("sweep")
+            swept = templates.sweep(cluster, digest)
+            clock("fingerprint")
+            fingerprint = _fingerprint(cluster, settings, facts)
+            like = facts or _new_database(cluster)
+            template, built = templates.ensure(cluster, fingerprint, like, build, fresh=fresh, step=clock)
+            clock("clone")
+            clone, old = private_name("clone", digest), private_name("old", digest)
+            cluster.create(clone, template, like)
+            guard.mark_managed(cluster, clone)
+            ended = swap(cluster, clone, old, facts, clock)
+            if facts is not None:
+                clock("drop")
+                replaced = cluster.database(old)
+                assert replaced is not None  # noqa: S101 - the swap gave it this name
+                cluster.drop(replaced)
+    return ResetReport(
+        database=str(target),
+        replaced=facts is not None,
+        template=template,
+        built=built,
+        sessions_ended=ended,
+        swept=swept,
+        milliseconds=clock.stop(),
+    )
+
+
+def create_if_missing(target: Target) -> bool:
+    """Create the target, empty, when it does not exist; returns whether it was created."""
+    with open_cluster(target) as cluster, cluster.lock(_target_digest(target)):
+        if cluster.database(target.name) is not None:
+            return False
+        cluster.create(target.name, "template0", _new_database(cluster))
+        guard.mark_managed(cluster, target.name)
+        return True
+
+
+def _target_digest(target: Target) -> str:
+    return hashlib.sha256(f"target {target.name}".encode()).hexdigest()
+
+
+def _fingerprint(cluster: Cluster, settings: Settings, facts: DatabaseFacts | None) -> str:
+    """Hash all that shapes the template: the project's files, and what the server would make of them."""
+    like = facts or _new_database(cluster)
+    shape = (like.owner, like.encoding, like.provider, like.collate, like.ctype, like.locale, like.icu_rules)
+    names = ("owner", "encoding", "provider", "collate", "ctype", "locale", "icu_rules")
+    server_facts = {name: str(value) for name, value in zip(names, shape, strict=True)}
+    return schema_fingerprint(settings, {**server_facts, "version": str(cluster.version), "role": cluster.user})
+
+
+def _new_database(cluster: Cluster) -> DatabaseFacts:
+    """Return the facts that a database made by this role without options would have."""
+    default = cluster.database("template1")
+    assert default is not None  # noqa: S101 - every server has one; CREATE DATABASE itself relies on it
+    return msgspec.structs.replace(default, owner=cluster.user, name=cluster.target.name, marks=[])
+
+
+class _Clock:
+    """Names each step as it begins and keeps how long the one before took, in milliseconds."""
+
+    def __init__(self, step: Callable[[str], None]) -> None:
+        self._step = step
+        self._times: dict[str, float] = {}
+        self._name = ""
+        self._since = time.perf_counter()
+
+    def __call__(self, name: str) -> None:
+        self._close()
+        self._name = name
+        self._step(name)
+
+    def stop(self) -> dict[str, float]:
+        """Return the milliseconds of each step."""
+        self._close()
+        return self._times
+
+    def _close(self) -> None:
+        now = time.perf_counter()
+        if self._name:
+            self._times[self._name] = round((now - self._since) * 1000, 3)
+        self._since = now

@@ -1,0 +1,198 @@
+"""The swap: a finished clone takes the target's name, and with it all that belongs to the name and not to the data.
+
+One transaction of two renames. Whoever connects sees the old database or the new one, never none: the first
+rename's lock makes newcomers wait until the transaction ends.
+"""
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Iterator
+
+import psycopg
+from psycopg import sql
+
+from seedtool.database import server
+from seedtool.database.cluster import Cluster, DatabaseFacts
+from seedtool.errors import BlockedError
+
+#: How long the rename may wait before we look for sessions in its way, when none was seen before (seconds).
+PATIENCE = 0.03
+#: How often sessions that stand in the way are ended (seconds). The rename itself looks every 100 ms
+#: (CountOtherDBBackends in PostgreSQL's procarray.c).
+INTERVAL = 0.005
+
+#: Settings whose value is a list of names, each quoted for itself (variable_is_guc_list_quote, dumputils.c).
+_LIST_SETTINGS = frozenset(
+    {
+        "local_preload_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+        "oauth_validator_libraries",
+    }
+)
+
+
+def swap(cluster: Cluster, clone: str, old: str, facts: DatabaseFacts | None, step: Callable[[str], None]) -> int:
+    """Give the clone the target's name; the database that had it is called `old` afterwards.
+
+    Args:
+        cluster: where we stand; the lock of the target is held.
+        clone: the finished database, without sessions.
+        old: the name that the present target gets.
+        facts: the present target's; None when there is none.
+        step: called with the name of each step before it.
+
+    Returns:
+        how many sessions were ended.
+
+    Raises:
+        BlockedError: a session may not be ended, or a setting not carried over; nothing has changed.
+    """
+    target = cluster.target.name
+    if facts is None:
+        step("swap")
+        cluster.rename(clone, target)
+        return 0
+    with cluster.connection.transaction():
+        with _sessions_ended(cluster, facts) as ended:
+            step("rename")
+            cluster.rename(target, old)
+        step("carry over")
+        _carry_over(cluster, facts.oid, clone)
+        step("swap")
+        cluster.rename(clone, target)
+        step("commit")
+    return ended()
+
+
+@contextlib.contextmanager
+def _sessions_ended(cluster: Cluster, facts: DatabaseFacts) -> Iterator[Callable[[], int]]:
+    """End the target's sessions from a second connection for as long as the rename in the body waits for them."""
+    returned = threading.Event()
+    ended: set[int] = set()
+    refusals: list[psycopg.Error] = []
+
+    def end_sessions() -> None:
+        if returned.wait(0 if facts.sessions else PATIENCE):
+            return
+        with server.connect(cluster.target, cluster.target.maintenance, autocommit=True) as second:
+            while not returned.is_set():
+                try:
+                    found = second.execute(_END_SESSIONS, [facts.oid]).fetchall()
+                except psycopg.errors.InsufficientPrivilege as error:
+                    refusals.append(error)
+                    cluster.connection.cancel_safe()
+                    return
+                ended.update(pid for (pid,) in found)
+                returned.wait(INTERVAL)
+
+    thread = threading.Thread(target=end_sessions, name="seedtool-end-sessions")
+    thread.start()
+    try:
+        yield lambda: len(ended)
+    except (psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled) as error:
+        if isinstance(error, psycopg.errors.QueryCanceled) and not refusals:
+            raise
+        raise _blocked(cluster, facts, (refusals or [error])[0]) from error
+    finally:
+        returned.set()
+        thread.join()
+
+
+_END_SESSIONS = """
+SELECT pid FROM pg_stat_activity
+WHERE datid = %s AND backend_type <> 'autovacuum worker' AND pg_terminate_backend(pid)
+"""
+
+
+def _blocked(cluster: Cluster, facts: DatabaseFacts, error: psycopg.Error) -> BlockedError:
+    """Name what stands in the way. The transaction has failed, so a second connection looks."""
+    with server.connect(cluster.target, cluster.target.maintenance, autocommit=True) as second:
+        sessions = second.execute(
+            "SELECT pid, coalesce(usename, backend_type), application_name FROM pg_stat_activity WHERE datid = %s",
+            [facts.oid],
+        ).fetchall()
+        prepared = second.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s", [facts.name]).fetchall()
+    named = [f"session {pid} of {user} ({application or 'no name'})" for pid, user, application in sessions]
+    named += [f"prepared transaction {gid}" for (gid,) in prepared]
+    return BlockedError(
+        f"{facts.name} is in use and could not be freed: {', '.join(named) or error.diag.message_primary};"
+        " nothing was changed",
+        remedy="End it yourself, or work as a role that may (the session's own, or a member of pg_signal_backend).",
+    )
+
+
+def _carry_over(cluster: Cluster, oid: int, clone: str) -> None:
+    """Give the clone what belongs to the target's name: limit, comment, grants and settings.
+
+    Owner, locale and tablespace were given at its creation. Marks of seedtool are not carried.
+    """
+    for what, statement in _inheritance(cluster, oid, clone):
+        try:
+            cluster.execute(statement)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise BlockedError(
+                f"the role {cluster.user} may not carry over {what}: {error.diag.message_primary}; nothing was changed",
+                remedy="Work as the role that set it, or as a superuser.",
+            ) from error
+
+
+def _inheritance(cluster: Cluster, oid: int, clone: str) -> Iterator[tuple[str, sql.Composed]]:
+    name = sql.Identifier(clone)
+    row = cluster.connection.execute(
+        "SELECT datconnlimit, datallowconn, shobj_description(oid, 'pg_database'), datacl IS NOT NULL,"
+        " pg_get_userbyid(datdba) FROM pg_database WHERE oid = %s",
+        [oid],
+    ).fetchone()
+    assert row is not None  # noqa: S101 - renamed in this very transaction
+    limit, connectable, comment, has_grants, owner = row
+    if limit >= 0:  # -1 is no limit, -2 a database whose removal was interrupted
+        yield "the connection limit", sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(limit))
+    if not connectable:
+        yield "the ban on connections", sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name)
+    if comment is not None:
+        yield "the comment", sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(comment))
+    if has_grants:
+        yield "the grants", sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(name, sql.Identifier(owner))
+        yield from _grants(cluster, oid, name)
+    settings = cluster.connection.execute(
+        "SELECT r.rolname, option FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole,"
+        " unnest(s.setconfig) AS option WHERE s.setdatabase = %s AND option NOT LIKE 'seedtool.%%'",
+        [oid],
+    ).fetchall()
+    for role, option in settings:
+        key, _, value = option.partition("=")
+        holder = (
+            sql.SQL("ALTER DATABASE {}").format(name)
+            if role is None
+            else sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), name)
+        )
+        dotted = sql.SQL(".").join(sql.Identifier(part) for part in key.split("."))
+        yield f"the setting {key}", sql.SQL("{} SET {} TO {}").format(holder, dotted, _setting_value(key, value))
+
+
+def _grants(cluster: Cluster, oid: int, name: sql.Identifier) -> Iterator[tuple[str, sql.Composed]]:
+    grants = cluster.connection.execute(
+        "SELECT CASE WHEN grantee = 0 THEN NULL ELSE pg_get_userbyid(grantee) END, privilege_type, is_grantable"
+        " FROM pg_database, aclexplode(datacl) WHERE oid = %s",
+        [oid],
+    ).fetchall()
+    for grantee, privilege, grantable in grants:
+        to = sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee)
+        option = sql.SQL(" WITH GRANT OPTION") if grantable else sql.SQL("")
+        statement = sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(sql.SQL(privilege), name, to, option)
+        yield f"the grant of {privilege}", statement
+
+
+def _setting_value(key: str, value: str) -> sql.Composable:
+    if key.lower() not in _LIST_SETTINGS:
+        return sql.Literal(value)
+    names = [
+        quoted.replace('""', '"') if quoted else plain
+        for quoted, plain in re.findall(r'"((?:[^"]|"")*)"|([^,\s"]+)', value)
+    ]
+    return sql.SQL(", ").join(sql.Literal(name) for name in names) if names else sql.Literal("")

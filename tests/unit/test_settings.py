@@ -1,0 +1,131 @@
+import pytest
+
+from seedtool.errors import SettingsError
+from seedtool.settings import KEYS, Settings, find_root, load, redacted
+
+
+@pytest.fixture
+def project(tmp_path):
+    def write(text="", dotenv=None):
+        (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "my-app"\n[tool.seedtool]\n{text}')
+        if dotenv is not None:
+            (tmp_path / ".env").write_text(dotenv)
+        return tmp_path
+
+    return write
+
+
+def read(root, environ=None, flags=None):
+    return load(root, environ={"HOME": str(root), **(environ or {})}, flags=flags)
+
+
+def test_every_setting_has_a_row_in_the_table_and_the_other_way_round():
+    assert set(KEYS) == set(Settings.__struct_fields__) - {"root", "aws_variables", "origins"}
+
+
+def test_a_flag_beats_the_environment_beats_dotenv_beats_pyproject(project):
+    root = project('collection = "from-pyproject"')
+    assert read(root).collection == "from-pyproject"
+    root = project('collection = "from-pyproject"', dotenv="AWS_REKOGNITION_COLLECTION=from-dotenv\n")
+    assert read(root).collection == "from-dotenv"
+    environ = {"AWS_REKOGNITION_COLLECTION": "from-environment"}
+    assert read(root, environ).collection == "from-environment"
+    settings = read(root, environ, {"collection": "from-flag"})
+    assert settings.collection == "from-flag"
+    assert settings.origins["collection"] == "command line"
+
+
+def test_the_defaults_are_those_of_a_fresh_project(project):
+    settings = read(project())
+    assert (settings.aws, settings.database_url, settings.database) == ("live", None, "my_app")
+    assert settings.origins["aws"] == "default"
+
+
+def test_an_empty_variable_counts_as_not_set(project):
+    assert read(project(), {"DATABASE_URL": ""}).database_url is None
+
+
+def test_a_second_name_of_the_region_is_known(project):
+    assert read(project(), {"AWS_DEFAULT_REGION": "sa-east-1"}).region == "sa-east-1"
+    assert read(project(), {"AWS_DEFAULT_REGION": "sa-east-1", "AWS_REGION": "eu-west-1"}).region == "eu-west-1"
+
+
+def test_aws_variables_of_dotenv_are_kept_unless_the_environment_has_them(project):
+    root = project(dotenv="AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\nOTHER=c\n")
+    assert read(root, {"AWS_ACCESS_KEY_ID": "x"}).aws_variables == {"AWS_SECRET_ACCESS_KEY": "b"}
+
+
+def test_two_checkouts_have_state_of_their_own(project, tmp_path):
+    one, two = tmp_path / "a" / "app", tmp_path / "b" / "app"
+    for root in (one, two):
+        root.mkdir(parents=True)
+        (root / "alembic.ini").touch()
+    assert read(one).state_dir != read(two).state_dir
+
+
+def test_the_root_is_the_nearest_folder_with_a_project_file(project):
+    root = project()
+    (root / "src" / "deep").mkdir(parents=True)
+    assert find_root(root / "src" / "deep") == root
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('aws = "moto"', "setting aws: is 'moto'"),
+        ('database_url = "mysql://h/x"', "setting database_url: names a mysql database"),
+        ('database_url = "localhost"', "setting database_url: is not a database URL"),
+        ('collection = "has space"', "setting collection: 'has space' cannot be a collection id"),
+        ('photos_url = "ftp://x"', "setting photos_url: ftp:// is not a photo store"),
+        ('photos_url = "s3://"', "setting photos_url: 's3://' does not name a bucket"),
+        ('s3_endpoint_url = "r2.example.com"', "is not an http(s) address"),
+        ("aws = 7", "setting aws: is int, not text"),
+        ('owned_collections = "one"', "setting owned_collections: is not a list of texts"),
+        ("[[tool.seedtool.faces]]", "missing required field `table`"),
+        ('[[tool.seedtool.faces]]\ntable = "f"\ncolumn = "g"', "unknown field `column`"),
+        ('colection = "x"', "unknown setting colection"),
+    ],
+)
+def test_a_wrong_value_is_told_with_key_fault_and_origin(project, text, fault):
+    with pytest.raises(SettingsError) as refusal:
+        read(project(text))
+    assert fault in refusal.value.message
+    assert "[tool.seedtool]" in refusal.value.message
+    assert refusal.value.remedy
+    assert refusal.value.exit_code == 2
+
+
+def test_the_nearest_key_is_named(project):
+    with pytest.raises(SettingsError) as refusal:
+        read(project('colection = "x"'))
+    assert refusal.value.remedy == "Did you mean collection?"
+
+
+def test_the_origin_of_a_wrong_variable_is_its_name(project):
+    with pytest.raises(SettingsError, match="from environment variable PHOTOS_URL"):
+        read(project(), {"PHOTOS_URL": "http://x"})
+    with pytest.raises(SettingsError, match=r"from PHOTOS_URL in \.env"):
+        read(project(dotenv="PHOTOS_URL=http://x\n"))
+
+
+@pytest.mark.parametrize(("name", "content"), [("pyproject.toml", b"[tool\n"), ("pyproject.toml", b"\xff"), (".env", b"A=\xff\n")])
+def test_a_file_that_cannot_be_read_is_named(project, name, content):
+    root = project()
+    (root / name).write_bytes(content)
+    with pytest.raises(SettingsError, match=name):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("postgresql://ana:secret@host/db", "postgresql://ana:***@host/db"),
+        ("postgresql://ana:se@cr:et@host/db?password=more", "postgresql://ana:***@host/db?password=***"),
+        ("host=h password='it''s' dbname=d", "host=h password=*** dbname=d"),
+        ("postgresql://ana@host/db", "postgresql://ana@host/db"),
+    ],
+)
+def test_a_password_is_never_shown(value, shown):
+    assert "secret" not in redacted(value)
+    if "it''s" not in value:
+        assert redacted(value) == shown
