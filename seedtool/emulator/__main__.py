@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seedtool.emulator.process import EmulatorError
+
+if TYPE_CHECKING:
+    from seedtool.emulator.front import Key
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,16 +27,44 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--state-dir", type=Path, required=True, help="where faces are kept between runs")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback unless told)")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
+    parser.add_argument("--photos", type=Path, help="folder of S3Objects: BUCKET/KEY below it")
+    parser.add_argument("--s3-endpoint", help="URL of the S3 endpoint that S3Objects are read from")
+    parser.add_argument("--faults", default="", help='bad days as JSON, such as {"tps": "published"}')
+    parser.add_argument(
+        "--require-signature",
+        action="store_true",
+        help="verify signatures against AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment",
+    )
     options = parser.parse_args(arguments)
 
     from seedtool.emulator import server
 
     try:
-        server.run(options.state_dir, host=options.host, port=options.port)
+        server.run(
+            options.state_dir,
+            host=options.host,
+            port=options.port,
+            photos=options.photos,
+            s3_endpoint=options.s3_endpoint,
+            faults=options.faults,
+            required_key=_required_key() if options.require_signature else None,
+        )
     except EmulatorError as error:
         sys.stderr.write(f"{error.message}\n{error.remedy}\n")
         return 1
     return 0
+
+
+def _required_key() -> Key:
+    from seedtool.emulator.front import Key
+
+    try:
+        return Key(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+    except KeyError as error:
+        raise EmulatorError(
+            f"{error.args[0]} is not set, so there is no key to verify signatures against.",
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or leave --require-signature out.",
+        ) from None
 
 
 if __name__ == "__main__":

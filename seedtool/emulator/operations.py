@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from seedtool.emulator import vision
-from seedtool.emulator.gallery import Gallery
 from seedtool.emulator.protocol import ServiceError
-from seedtool.emulator.store import Collection, CollectionGoneError, NewFace, Store
+from seedtool.emulator.state import Collection, CollectionGoneError, Gallery, NewFace, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

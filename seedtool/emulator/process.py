@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _POLL = 0.01  # seconds between looks at a lock or a file that another process is about to change
 _PACKAGE = Path(__file__).resolve().parent
@@ -52,7 +52,7 @@ class Running(NamedTuple):
     code: str
 
 
-def ensure(state_dir: Path, *, timeout: float = 30.0) -> str:
+def ensure(state_dir: Path, *, timeout: float = 30.0, arguments: Sequence[str] = ()) -> str:
     """The endpoint of the emulator over `state_dir`, started first if none runs there.
 
     A running emulator of other code than this is replaced; its faces stay. Several processes may call this
@@ -61,6 +61,7 @@ def ensure(state_dir: Path, *, timeout: float = 30.0) -> str:
     Args:
         state_dir: where the emulator keeps its faces; created when missing.
         timeout: seconds to wait for it to listen.
+        arguments: more of `python -m seedtool.emulator`'s flags, for the case that it has to be started.
 
     Returns:
         An URL such as `http://127.0.0.1:41234`.
@@ -79,7 +80,7 @@ def ensure(state_dir: Path, *, timeout: float = 30.0) -> str:
             stop(state_dir, timeout=max(1.0, deadline - time.monotonic()))
             running = None
         if running is None:
-            running = _start(state_dir, deadline)
+            running = _start(state_dir, deadline, arguments)
     return running.endpoint
 
 
@@ -202,9 +203,18 @@ def _only_starter(state_dir: Path, deadline: float) -> Iterator[None]:
         yield
 
 
-def _start(state_dir: Path, deadline: float) -> Running:
+def _start(state_dir: Path, deadline: float, arguments: Sequence[str]) -> Running:
     log_path = state_dir / "emulator.log"
-    command = [sys.executable, "-m", "seedtool.emulator", "--state-dir", str(state_dir.resolve()), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "seedtool.emulator",
+        "--state-dir",
+        str(state_dir.resolve()),
+        "--port",
+        "0",
+        *arguments,
+    ]
     with log_path.open("ab") as log:
         # Nothing of the caller's may be inherited: a held pipe would keep `make demo | tee` from ending.
         child = subprocess.Popen(

@@ -6,157 +6,61 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import signal
 import socket
 import sys
-import threading
 import time
-import traceback
-import uuid
 from typing import TYPE_CHECKING
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from seedtool.emulator import process
-from seedtool.emulator.operations import Operations, Scope
-from seedtool.emulator.protocol import OPERATIONS, ServiceError, ServiceModel
-from seedtool.emulator.store import Store
+from seedtool.emulator import objects, process
+from seedtool.emulator.front import Faults, Key, Transportable, application
+from seedtool.emulator.operations import Operations
+from seedtool.emulator.state import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from starlette.requests import Request
-
-ACCOUNT = "123456789012"  # AWS's own account number for examples
-REGION = "us-east-1"  # for requests that carry no credential scope
-_MOST_BODY = 16 * 1024 * 1024  # bytes; 5 MiB of picture are 7 MiB of base64
-_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/[^/,\s]+/aws4_request")
+    from starlette.applications import Starlette
 
 
-def run(state_dir: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+def run(
+    state_dir: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    photos: Path | None = None,
+    s3_endpoint: str | None = None,
+    faults: str = "",
+    required_key: Key | None = None,
+) -> None:
     """Serve the state directory until SIGTERM or SIGINT.
 
     Args:
         state_dir: where faces are kept; created when missing.
         host: the address to listen on.
         port: the port; 0 picks a free one.
+        photos: a folder in which S3Objects are found, one folder a bucket.
+        s3_endpoint: the URL of an S3 endpoint from which S3Objects are read otherwise.
+        faults: settings of `seedtool.emulator.front.faults` as JSON.
+        required_key: the access key that requests have to be signed with; None accepts all.
 
     Raises:
-        EmulatorError: another emulator serves this directory, the port is taken, or the state is unreadable.
+        EmulatorError: another emulator serves this directory, the port is taken, the state is unreadable or
+            the faults cannot be set.
     """
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    misfortunes = Faults(faults)
     with _sole_server(state_dir), _listen(host, port) as listener:
         store = Store(state_dir / "faces.sqlite3")
+        operations = Operations(store, objects.reader(photos, s3_endpoint), misfortunes.lag)
         try:
-            _serve(state_dir, store, listener)
+            _serve(state_dir, application(operations, misfortunes, state_dir, required_key), listener)
         finally:
             process.record_path(state_dir).unlink(missing_ok=True)
             store.close()
-
-
-def application(store: Store, state_dir: Path) -> Starlette:
-    """The ASGI application over a store: Rekognition at `/`, the admin's endpoints below `/_seedtool`.
-
-    Args:
-        store: the faces.
-        state_dir: told by the status endpoint.
-
-    Returns:
-        An application for any ASGI server.
-    """
-    front = _Front(store, state_dir)
-    return Starlette(
-        routes=[
-            Route("/", front.operation, methods=["POST"]),
-            Route("/_seedtool/status", front.status, methods=["GET"]),
-            Route("/_seedtool/reset-counters", front.reset_counters, methods=["POST"]),
-        ],
-    )
-
-
-class _Front:
-    """Turns HTTP requests into operations."""
-
-    def __init__(self, store: Store, state_dir: Path) -> None:
-        self._state_dir = state_dir
-        self._model = ServiceModel()
-        self._operations = Operations(store, _no_objects)
-        self._counters = dict.fromkeys(OPERATIONS, 0)
-        self._counting = threading.Lock()
-
-    async def operation(self, request: Request) -> Response:
-        request_id = str(uuid.uuid4())
-        try:
-            content = await _body(request)
-            content = await run_in_threadpool(
-                self._answer, request.headers.get("x-amz-target", ""), _scope(request), content
-            )
-            status, headers = 200, {}
-        except ServiceError as error:
-            status, headers, content = error.status, {"x-amzn-ErrorType": error.code}, error.body()
-        headers["x-amzn-RequestId"] = request_id
-        return Response(content, status, headers, media_type="application/x-amz-json-1.1")
-
-    async def status(self, _request: Request) -> Response:
-        with self._counting:
-            counters = dict(self._counters)
-        return JSONResponse({"counters": counters, "state": str(self._state_dir), "version": process.code_version()})
-
-    async def reset_counters(self, _request: Request) -> Response:
-        with self._counting:
-            self._counters = dict.fromkeys(OPERATIONS, 0)
-        return JSONResponse({})
-
-    def _answer(self, target: str, scope: Scope, content: bytes) -> bytes:
-        operation = self._model.operation(target)
-        with self._counting:
-            self._counters[operation] += 1
-        request = self._model.request(operation, content)
-        try:
-            return self._operations.perform(operation, scope, request)
-        except ServiceError:
-            raise
-        except Exception:  # noqa: BLE001 - the client gets a 500, as from AWS, and the server lives on
-            # The log tells where, never what: values may be pictures or names.
-            frames = "".join(traceback.format_tb(sys.exc_info()[2]))
-            sys.stderr.write(f"{operation} failed: {sys.exc_info()[0]}\n{frames}")
-            raise ServiceError("InternalServerError", "The emulator failed; see its log.", 500) from None
-
-
-def _scope(request: Request) -> Scope:
-    """Account and region from the request's SigV4 credential scope.
-
-    All access keys share one account, so that faces do not vanish with a change of made-up credentials; an
-    access key of twelve digits names another account.
-    """
-    match = _CREDENTIAL.search(request.headers.get("authorization", ""))
-    if match is None:
-        return Scope(ACCOUNT, REGION)
-    access_key, region = match.groups()
-    return Scope(access_key if re.fullmatch(r"\d{12}", access_key) else ACCOUNT, region)
-
-
-async def _body(request: Request) -> bytes:
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > _MOST_BODY:
-            raise ServiceError("RequestEntityTooLargeException", "Request exceeds the size limit", 413)
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _no_objects(_object: dict[str, str]) -> bytes:
-    raise ServiceError(
-        "InvalidS3ObjectException",
-        "Unable to get object metadata from S3. Check object key, region and/or access permissions.",
-    )
 
 
 @contextlib.contextmanager
@@ -194,7 +98,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(state_dir: Path, store: Store, listener: socket.socket) -> None:
+def _serve(state_dir: Path, app: Starlette, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     endpoint = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     record = {
@@ -205,7 +109,8 @@ def _serve(state_dir: Path, store: Store, listener: socket.socket) -> None:
         "code": process.code_version(),
     }
     config = uvicorn.Config(
-        application(store, state_dir),
+        app,
+        http=Transportable,
         access_log=False,
         log_level="warning",
         lifespan="off",

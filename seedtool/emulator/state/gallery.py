@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from seedtool.emulator.store import Look, Store, StoredFace
+    from seedtool.emulator.state.store import Look, Store, StoredFace
     from seedtool.emulator.vision import SeenFace
 
 _CHUNK = 65_536  # rows of a block of the matrix

@@ -6,63 +6,20 @@ an operation, never between. Pictures are not kept and names of people only as k
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
-import secrets
 import sqlite3
-import threading
 import time
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from seedtool.emulator.process import EmulatorError
+from seedtool.emulator.state.connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
-
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE secret (value BLOB NOT NULL);
-CREATE TABLE collections (
-    uid INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, so a token of a deleted one stays foreign
-    account TEXT NOT NULL,
-    region TEXT NOT NULL,
-    name TEXT NOT NULL,
-    model_version TEXT NOT NULL,
-    created REAL NOT NULL,
-    UNIQUE (account, region, name)
-);
--- Clustered by FaceId within a collection: a page of ListFaces is one range of this table.
-CREATE TABLE faces (
-    collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
-    face_id TEXT NOT NULL,
-    document TEXT NOT NULL,   -- the Face structure as ListFaces answers it
-    image_key BLOB,           -- hash of picture and ExternalImageId, null without an ExternalImageId
-    ordinal INTEGER NOT NULL, -- which face of the picture
-    person BLOB,              -- keyed hash of the name in the picture
-    likeness REAL,            -- the similarity that the picture asks for between this face and its person
-    digest BLOB NOT NULL,     -- hash of picture and place: makes similarities deterministic
-    indexed REAL NOT NULL,
-    PRIMARY KEY (collection, face_id)
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX faces_by_image ON faces (collection, image_key, ordinal) WHERE image_key IS NOT NULL;
-CREATE INDEX faces_by_person ON faces (collection, person);
--- How faces look. Ever-growing numbers let a reader fetch only what is new to it.
-CREATE TABLE looks (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    collection INTEGER NOT NULL,
-    face_id TEXT NOT NULL,
-    kind INTEGER NOT NULL,
-    named INTEGER NOT NULL,
-    vector BLOB NOT NULL,
-    FOREIGN KEY (collection, face_id) REFERENCES faces ON DELETE CASCADE
-);
-CREATE INDEX looks_by_face ON looks (collection, face_id);
-CREATE INDEX looks_by_number ON looks (collection, number);
-"""
 
 
 class Collection(NamedTuple):
@@ -120,13 +77,9 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._idle: list[sqlite3.Connection] = []
-        self._every: list[sqlite3.Connection] = []
-        self._pool_lock = threading.Lock()
-        self._write_lock = threading.Lock()
+        self._connections = Connections(path)
         try:
-            self._prepare()
+            self._secret = self._connections.prepare()
         except sqlite3.DatabaseError as error:
             raise EmulatorError(
                 f"The emulator's state {path} cannot be read: {error}.",
@@ -135,11 +88,7 @@ class Store:
 
     def close(self) -> None:
         """Close every connection; the store cannot be used afterwards."""
-        with self._pool_lock:
-            for connection in self._every:
-                connection.close()
-            self._every.clear()
-            self._idle.clear()
+        self._connections.close()
 
     def keyed(self, *parts: bytes) -> bytes:
         """A hash of `parts` under this store's own key (32 bytes); other stores hash differently."""
@@ -148,7 +97,7 @@ class Store:
 
     def create_collection(self, account: str, region: str, name: str, model_version: str) -> bool:
         """Create a collection; False when the name is taken in this account and region."""
-        with self._writing() as connection:
+        with self._connections.writing() as connection:
             cursor = connection.execute(
                 "INSERT INTO collections (account, region, name, model_version, created) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT DO NOTHING",
@@ -158,7 +107,7 @@ class Store:
 
     def collection(self, account: str, region: str, name: str) -> Collection | None:
         """The collection of that name, if there is one."""
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             row = connection.execute(
                 "SELECT uid, name, model_version, created FROM collections "
                 "WHERE account = ? AND region = ? AND name = ?",
@@ -168,7 +117,7 @@ class Store:
 
     def collections(self, account: str, region: str, after: int, limit: int) -> list[Collection]:
         """At most `limit` collections in the order of their creation, beginning behind uid `after`."""
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             rows = connection.execute(
                 "SELECT uid, name, model_version, created FROM collections "
                 "WHERE account = ? AND region = ? AND uid > ? ORDER BY uid LIMIT ?",
@@ -178,12 +127,12 @@ class Store:
 
     def delete_collection(self, uid: int) -> bool:
         """Delete a collection and its faces; False when it is gone already."""
-        with self._writing() as connection:
+        with self._connections.writing() as connection:
             return connection.execute("DELETE FROM collections WHERE uid = ?", (uid,)).rowcount == 1
 
     def count_faces(self, uid: int) -> int:
         """How many faces a collection has."""
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             (count,) = connection.execute("SELECT count(*) FROM faces WHERE collection = ?", (uid,)).fetchone()
         return int(count)
 
@@ -202,7 +151,7 @@ class Store:
         Raises:
             CollectionGoneError: the collection does not exist any more.
         """
-        with self._writing() as connection:
+        with self._connections.writing() as connection:
             if not connection.execute("SELECT 1 FROM collections WHERE uid = ?", (uid,)).fetchone():
                 raise CollectionGoneError
             known: dict[int, dict[str, object]] = {
@@ -237,7 +186,7 @@ class Store:
         if among is not None:
             clause = "AND face_id IN (SELECT value FROM json_each(?)) "
             parameters.append(json.dumps(among))
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             return connection.execute(
                 "SELECT face_id, document FROM faces "  # noqa: S608 - the clause is one of two constants
                 f"WHERE collection = ? AND face_id > ? {clause}ORDER BY face_id LIMIT ?",
@@ -246,7 +195,7 @@ class Store:
 
     def delete_faces(self, uid: int, face_ids: Sequence[str]) -> set[str]:
         """Forget faces; the ids that were there are returned."""
-        with self._writing() as connection:
+        with self._connections.writing() as connection:
             found = connection.execute(
                 "DELETE FROM faces WHERE collection = ? AND face_id IN (SELECT value FROM json_each(?)) "
                 "RETURNING face_id",
@@ -301,7 +250,7 @@ class Store:
         )
 
     def _stored(self, condition: str, uid: int, value: object, until: float) -> dict[str, StoredFace]:
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             rows = connection.execute(
                 "SELECT face_id, document, person, likeness, digest FROM faces "  # noqa: S608 - constants
                 f"WHERE collection = ? AND {condition} AND indexed <= ?",
@@ -310,59 +259,10 @@ class Store:
         return {row[0]: StoredFace(*row) for row in rows}
 
     def _looks(self, condition: str, uid: int, value: object) -> list[Look]:
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             rows = connection.execute(
                 "SELECT number, face_id, kind, named, vector FROM looks "  # noqa: S608 - constants
                 f"WHERE collection = ? AND {condition}",
                 (uid, value),
             ).fetchall()
         return [Look(*row) for row in rows]
-
-    def _prepare(self) -> None:
-        with self._writing() as connection:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute("INSERT INTO secret VALUES (?)", (secrets.token_bytes(32),))
-                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-            elif version != _SCHEMA_VERSION:
-                raise EmulatorError(
-                    f"The emulator's state {self._path} has format {version}; this one knows {_SCHEMA_VERSION}.",
-                    "Use the seedtool that wrote it, or another --state-dir.",
-                )
-            (self._secret,) = connection.execute("SELECT value FROM secret").fetchone()
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._pool_lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = self._connect()
-        try:
-            yield connection
-        finally:
-            with self._pool_lock:
-                self._idle.append(connection)
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        # Threads queue here instead of in SQLite, whose busy handler sleeps and is not fair.
-        with self._write_lock, self._reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        # NORMAL loses nothing when the process dies, only (without corruption) when the machine does.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        with self._pool_lock:
-            self._every.append(connection)
-        return connection

@@ -1,0 +1,187 @@
+"""The ASGI application: Rekognition at `/`, the administrator's endpoints below `/_seedtool`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import threading
+import traceback
+import uuid
+from typing import TYPE_CHECKING
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from seedtool.emulator.front.signature import Key, credential, verify
+from seedtool.emulator.operations import Operations, Scope
+from seedtool.emulator.process import EmulatorError, code_version
+from seedtool.emulator.protocol import OPERATIONS, ServiceError, ServiceModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.requests import Request
+    from starlette.types import Receive, Send
+    from starlette.types import Scope as Connection
+
+    from seedtool.emulator.front.faults import Faults
+
+ACCOUNT = "123456789012"  # AWS's own account number for examples
+REGION = "us-east-1"  # for requests that carry no credential scope
+_MOST_BODY = 16 * 1024 * 1024  # bytes; 5 MiB of picture are 7 MiB of base64
+_MEDIA_TYPE = "application/x-amz-json-1.1"
+
+
+def application(operations: Operations, faults: Faults, state_dir: Path, required_key: Key | None = None) -> Starlette:
+    """The application.
+
+    Args:
+        operations: what carries requests out.
+        faults: what befalls them.
+        state_dir: told by the status endpoint.
+        required_key: requests have to be signed with it; None accepts all, signed or not.
+
+    Returns:
+        An ASGI application. Broken connections need uvicorn with `Transportable` as its protocol.
+    """
+    front = _Front(operations, faults, state_dir, required_key)
+    return Starlette(
+        routes=[
+            Route("/", front.operation, methods=["POST"]),
+            Route("/_seedtool/status", front.status, methods=["GET"]),
+            Route("/_seedtool/reset-counters", front.reset_counters, methods=["POST"]),
+            Route("/_seedtool/faults", front.show_faults, methods=["GET"]),
+            Route("/_seedtool/faults", front.set_faults, methods=["POST"]),
+        ],
+    )
+
+
+class Transportable(H11Protocol):
+    """uvicorn's HTTP protocol, which lets the application break its own connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Put the transport where requests find it: `request.state.transport`."""
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class _Front:
+    """Turns HTTP requests into operations."""
+
+    def __init__(self, operations: Operations, faults: Faults, state_dir: Path, required_key: Key | None) -> None:
+        self._operations = operations
+        self._faults = faults
+        self._state_dir = state_dir
+        self._required_key = required_key
+        self._model = ServiceModel()
+        self._counters = dict.fromkeys(OPERATIONS, 0)
+        self._counting = threading.Lock()
+
+    async def operation(self, request: Request) -> Response:
+        request_id = str(uuid.uuid4())
+        broken = None
+        try:
+            body = await _body(request)
+            if self._required_key is not None:
+                verify(request, body, self._required_key)
+            operation = self._model.operation(request.headers.get("x-amz-target", ""))
+            with self._counting:
+                self._counters[operation] += 1
+            scope = _scope(request)
+            await asyncio.sleep(self._faults.latency(operation))
+            broken = self._faults.meet(operation, *scope)
+            if broken == "dropped":
+                return _Broken(request, b"")
+            content = await run_in_threadpool(self._answer, operation, scope, body)
+            status, headers = 200, {}
+        except ServiceError as error:
+            status, headers, content = error.status, {"x-amzn-ErrorType": error.code}, error.body()
+        headers["x-amzn-RequestId"] = request_id
+        if broken:
+            return _Broken(request, content, status, headers, _MEDIA_TYPE)
+        return Response(content, status, headers, _MEDIA_TYPE)
+
+    async def status(self, _request: Request) -> Response:
+        with self._counting:
+            counters = dict(self._counters)
+        return JSONResponse({"counters": counters, "state": str(self._state_dir), "version": code_version()})
+
+    async def reset_counters(self, _request: Request) -> Response:
+        with self._counting:
+            self._counters = dict.fromkeys(OPERATIONS, 0)
+        return JSONResponse({})
+
+    async def show_faults(self, _request: Request) -> Response:
+        return Response(msgspec.json.encode(self._faults.get()), media_type="application/json")
+
+    async def set_faults(self, request: Request) -> Response:
+        try:
+            self._faults.set(await _body(request))
+        except EmulatorError as error:
+            return JSONResponse({"error": error.message, "remedy": error.remedy}, 400)
+        return await self.show_faults(request)
+
+    def _answer(self, operation: str, scope: Scope, body: bytes) -> bytes:
+        request = self._model.request(operation, body)
+        try:
+            return self._operations.perform(operation, scope, request)
+        except ServiceError:
+            raise
+        except Exception:  # noqa: BLE001 - the client gets a 500, as from AWS, and the server lives on
+            # The log tells where, never what: values may be pictures or names.
+            frames = "".join(traceback.format_tb(sys.exc_info()[2]))
+            sys.stderr.write(f"{operation} failed: {sys.exc_info()[0]}\n{frames}")
+            raise ServiceError("InternalServerError", "The emulator failed; see its log.", 500) from None
+
+
+class _Broken(Response):
+    """An answer whose connection ends half-way through it; without content, before it begins."""
+
+    def __init__(
+        self,
+        request: Request,
+        content: bytes,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        super().__init__(content, status, headers, media_type)
+        self._transport: asyncio.Transport = request.state.transport
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
+        if self.body:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            half = bytes(self.body)[: len(self.body) // 2]
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+        self._transport.close()  # what was sent is still flushed
+        # uvicorn would answer 500 to a request without an answer; once it knows the client gone it does not.
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+def _scope(request: Request) -> Scope:
+    """Account and region from the request's SigV4 credential scope.
+
+    All access keys share one account, so that faces do not vanish with a change of made-up credentials; an
+    access key of twelve digits names another account.
+    """
+    found = credential(request)
+    if found is None:
+        return Scope(ACCOUNT, REGION)
+    own = re.fullmatch(r"\d{12}", found.access_key_id)
+    return Scope(found.access_key_id if own else ACCOUNT, found.region)
+
+
+async def _body(request: Request) -> bytes:
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > _MOST_BODY:
+            raise ServiceError("RequestEntityTooLargeException", "Request exceeds the size limit", 413)
+        chunks.append(chunk)
+    return b"".join(chunks)

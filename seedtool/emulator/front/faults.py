@@ -1,0 +1,192 @@
+"""Bad days on demand: quotas, throttling, slowness, lag, broken connections.
+
+Set by `--faults JSON` or by POSTing the same JSON to `/_seedtool/faults`; each setting replaces the one before.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import Literal
+
+import msgspec
+
+from seedtool.emulator.process import EmulatorError
+from seedtool.emulator.protocol import OPERATIONS, ServiceError
+
+Kind = Literal["throttled", "throughput", "unavailable", "internal", "dropped", "truncated"]
+
+# "Amazon Rekognition endpoints and quotas", transactions a second, per account and region.
+_LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
+_QUOTAS = {
+    "IndexFaces": (50, 5),
+    "ListFaces": (50, 5),
+    "SearchFaces": (50, 5),
+    "SearchFacesByImage": (50, 5),
+    "DetectFaces": (100, 25),
+}
+_OTHER_QUOTA = (5, 5)
+_MOST_LAG = 60.0  # seconds; AWS's own has been seen up to 2
+
+_ERRORS = {
+    "throttled": ("ThrottlingException", "Rate exceeded", 400),
+    "throughput": ("ProvisionedThroughputExceededException", "Provisioned rate exceeded", 400),
+    "unavailable": ("ThrottlingException", "Service is temporarily unable to process the request", 500),
+    "internal": ("InternalServerError", "Internal server error", 500),
+}
+
+
+class Rule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A fault for some calls of an operation, counted from 1 since the faults were set.
+
+    Attributes:
+        fault: `throttled` (ThrottlingException, 400), `throughput` (ProvisionedThroughputExceededException),
+            `unavailable` (ThrottlingException, 500), `internal` (InternalServerError, 500), `dropped` (the
+            connection closes instead of an answer), `truncated` (it closes in the middle of the body; the
+            operation has been carried out).
+        operation: one of the ten, or `*` for each of them.
+        first: the first call that meets the fault.
+        times: how many calls from there on; None for all.
+        every: of those calls only each so-manieth.
+    """
+
+    fault: Kind
+    operation: str = "*"
+    first: int = 1
+    times: int | None = 1
+    every: int = 1
+
+
+class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """All faults in force.
+
+    Attributes:
+        tps: `published` for AWS's default quotas, transactions a second by operation, or None for no quota.
+        latency: seconds added to each operation; a number for all or by operation.
+        lag: seconds from IndexFaces until a face can be searched.
+        rules: faults for some calls.
+    """
+
+    tps: Literal["published"] | dict[str, float] | None = None
+    latency: float | dict[str, float] = 0.0
+    lag: float = 0.0
+    rules: tuple[Rule, ...] = ()
+
+
+class Faults:
+    """Decides what befalls a call. Safe for concurrent threads.
+
+    Args:
+        text: the settings as JSON; empty for none.
+
+    Raises:
+        EmulatorError: the JSON does not fit `Settings`.
+    """
+
+    def __init__(self, text: str | bytes = "") -> None:
+        self._lock = threading.Lock()
+        self.set(text)
+
+    def set(self, text: str | bytes) -> None:
+        """Replace the settings and count calls anew.
+
+        Args:
+            text: the settings as JSON; empty for none.
+
+        Raises:
+            EmulatorError: the JSON does not fit `Settings`; the settings before stay in force.
+        """
+        try:
+            settings = msgspec.json.decode(text or b"{}", type=Settings)
+            _check(settings)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise EmulatorError(f"These faults cannot be set: {error}.", "See docs/emulator.md.") from None
+        with self._lock:
+            self._settings = settings
+            self._calls: Counter[str] = Counter()
+            self._buckets: dict[tuple[str, ...], tuple[float, float]] = {}
+
+    def get(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    def lag(self) -> float:
+        """Seconds until an indexed face can be searched."""
+        return self._settings.lag
+
+    def latency(self, operation: str) -> float:
+        """Seconds to wait before an operation is carried out."""
+        latency = self._settings.latency
+        return latency.get(operation, 0.0) if isinstance(latency, dict) else latency
+
+    def meet(self, operation: str, account: str, region: str) -> Literal["dropped", "truncated"] | None:
+        """Count a call and say what befalls it.
+
+        Args:
+            operation: one of the ten.
+            account: whose quota.
+            region: where.
+
+        Returns:
+            How its connection breaks, or None.
+
+        Raises:
+            ServiceError: the call is throttled or fails.
+        """
+        with self._lock:
+            self._calls[operation] += 1
+            call = self._calls[operation]
+            kind = next((rule.fault for rule in self._settings.rules if _applies(rule, operation, call)), None)
+            if kind is None and not self._take(operation, account, region):
+                kind = "throughput"
+        if kind == "dropped" or kind == "truncated":
+            return kind
+        if kind is not None:
+            raise ServiceError(*_ERRORS[kind])
+        return None
+
+    def _take(self, operation: str, account: str, region: str) -> bool:
+        """Take one token from the bucket of this operation, account and region; False when it is empty."""
+        tps = self._settings.tps
+        if tps is None:
+            return True
+        if tps == "published":
+            rate = float(_QUOTAS.get(operation, _OTHER_QUOTA)[region not in _LARGE_REGIONS])
+        elif operation in tps:
+            rate = tps[operation]
+        else:
+            return True
+        now = time.monotonic()
+        size = max(rate, 1.0)
+        tokens, since = self._buckets.get((operation, account, region), (size, now))
+        tokens = min(size, tokens + (now - since) * rate)
+        taken = tokens >= 1
+        self._buckets[operation, account, region] = (tokens - taken, now)
+        return taken
+
+
+def _applies(rule: Rule, operation: str, call: int) -> bool:
+    if rule.operation not in {"*", operation}:
+        return False
+    position = call - rule.first
+    within = position >= 0 and (rule.times is None or position < rule.times * rule.every)
+    return within and position % rule.every == 0
+
+
+def _check(settings: Settings) -> None:
+    named = {rule.operation for rule in settings.rules} - {"*"}
+    for value in (settings.tps, settings.latency):
+        if isinstance(value, dict):
+            named |= set(value)
+    unknown = sorted(named - set(OPERATIONS))
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)} is not one of {', '.join(OPERATIONS)}")
+    latencies = settings.latency.values() if isinstance(settings.latency, dict) else [settings.latency]
+    rates = settings.tps.values() if isinstance(settings.tps, dict) else []
+    if not 0 <= settings.lag <= _MOST_LAG or any(not 0 <= each <= _MOST_LAG for each in latencies):
+        raise ValueError(f"lag and latency are 0 to {_MOST_LAG:g} seconds")
+    if any(rate <= 0 for rate in rates):
+        raise ValueError("a rate has to be above 0")
+    if any(rule.first < 1 or rule.every < 1 or (rule.times is not None and rule.times < 1) for rule in settings.rules):
+        raise ValueError("first, every and times count from 1")

@@ -1,0 +1,105 @@
+"""AWS Signature Version 4: what a request's signature says, and whether it is right.
+
+Source: "Create a signed AWS API request" in the AWS IAM user guide.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+import re
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from seedtool.emulator.protocol import ServiceError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+_AUTHORIZATION = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,\s]+)/(?P<date>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)"
+    r"/aws4_request,\s*SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]{64})\s*"
+)
+_SKEW = dt.timedelta(minutes=15)  # how far AWS lets a client's clock stray
+
+
+class Key(NamedTuple):
+    """An access key that requests have to be signed with."""
+
+    access_key_id: str
+    secret: str
+
+
+class Credential(NamedTuple):
+    """Who a request says it is from, and for which region."""
+
+    access_key_id: str
+    region: str
+
+
+def credential(request: Request) -> Credential | None:
+    """The credential scope of a signed request, unverified; None for an unsigned one."""
+    match = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
+    return Credential(match["key"], match["region"]) if match else None
+
+
+def verify(request: Request, body: bytes, key: Key) -> None:
+    """Check a request's signature.
+
+    Args:
+        request: the request.
+        body: its body.
+        key: the key that it has to be signed with.
+
+    Raises:
+        ServiceError: with the codes and messages of AWS for a missing, foreign, wrong or expired signature.
+    """
+    header = request.headers.get("authorization")
+    if header is None:
+        raise ServiceError("MissingAuthenticationTokenException", "Missing Authentication Token")
+    match = _AUTHORIZATION.fullmatch(header)
+    if match is None:
+        raise ServiceError("IncompleteSignatureException", "The Authorization header is not of Signature Version 4.")
+    if match["key"] != key.access_key_id:
+        raise ServiceError("UnrecognizedClientException", "The security token included in the request is invalid.")
+    stamp = request.headers.get("x-amz-date", "")
+    expected = _signature(request, body, match, stamp, key.secret)
+    if not hmac.compare_digest(expected, match["signature"]) or not stamp.startswith(match["date"]):
+        raise ServiceError(
+            "InvalidSignatureException",
+            "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
+            "Access Key and signing method. Consult the service documentation for details.",
+        )
+    # Only now: a stamp that the signature covers is known to be well-formed.
+    signed_at = dt.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
+    if abs(dt.datetime.now(dt.UTC) - signed_at) > _SKEW:
+        raise ServiceError("InvalidSignatureException", f"Signature expired: {stamp} is far from the server's clock.")
+
+
+def _signature(request: Request, body: bytes, match: re.Match[str], stamp: str, secret: str) -> str:
+    query = sorted(
+        (quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in request.query_params.multi_items()
+    )
+    names = match["headers"].split(";")
+    canonical = "\n".join(
+        (
+            request.method,
+            quote(request.url.path, safe="/-_.~"),
+            "&".join(f"{name}={value}" for name, value in query),
+            *(f"{name}:{_folded(request, name)}" for name in names),
+            "",
+            match["headers"],
+            hashlib.sha256(body).hexdigest(),
+        )
+    )
+    scope = "/".join((match["date"], match["region"], match["service"], "aws4_request"))
+    text = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
+    signing = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        signing = hmac.new(signing, part.encode(), hashlib.sha256).digest()
+    return hmac.new(signing, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _folded(request: Request, name: str) -> str:
+    return ",".join(" ".join(value.split()) for value in request.headers.getlist(name))
