@@ -1,0 +1,113 @@
+"""Being, for a while, the process that `alembic` would be in a project's folder."""
+
+import contextlib
+import logging
+import logging.config
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+from seedtool.errors import MigrationError
+
+
+@contextlib.contextmanager
+def inside(folder: Path, variables: Mapping[str, str]) -> Iterator[None]:
+    """Work in a project's folder, quietly; afterwards the process is as it was. Not for two threads at once.
+
+    Working folder, `sys.path`, modules and environment are the project's. What is printed goes to stderr,
+    logging below WARNING nowhere.
+
+    Args:
+        folder: where `alembic` would be called.
+        variables: environment variables that are set meanwhile.
+
+    Raises:
+        MigrationError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise MigrationError(f"there is no folder {folder}", remedy="Set alembic_ini in [tool.seedtool].")
+    with (
+        contextlib.chdir(folder),
+        _environment(variables),
+        _logging_quiet(),
+        contextlib.redirect_stdout(sys.stderr),
+        _modules_apart(folder),
+        warnings.catch_warnings(),
+    ):
+        # how a project's alembic.ini is written is its owner's affair
+        warnings.filterwarnings("ignore", "No path_separator found|The version_path_separator", DeprecationWarning)
+        yield
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    environ, path = dict(os.environ), list(sys.path)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in os.environ.keys() - environ.keys():
+            del os.environ[name]
+        os.environ.update(environ)  # also what env.py's load_dotenv() changed
+
+
+@contextlib.contextmanager
+def _logging_quiet() -> Iterator[None]:
+    level, file_config = logging.root.manager.disable, logging.config.fileConfig
+    logging.disable(max(level, logging.INFO))
+    # env.py's usual fileConfig() would replace the logging of the program we are in
+    logging.config.fileConfig = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        logging.config.fileConfig = file_config
+        logging.disable(level)
+
+
+@contextlib.contextmanager
+def _modules_apart(folder: Path) -> Iterator[None]:
+    """Let the project import its own `models`, `app` and the like; what it imports is forgotten afterwards.
+
+    Forgotten, because such modules may read DATABASE_URL when they are imported. Modules of the project that
+    were there before stay: they are the program's that we are in.
+    """
+    names = {path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
+    aside = {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name.split(".")[0] in names and _belongs_to_a_project(module) and not _is_below(module, folder)
+    }
+    for name in aside:
+        del sys.modules[name]
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name, module in list(sys.modules.items()):
+            if name not in before and _belongs_to_a_project(module):
+                del sys.modules[name]
+        sys.modules.update(aside)
+
+
+def _belongs_to_a_project(module: ModuleType) -> bool:
+    """Tell a project's module from one of Python, of an installed package, or of ours."""
+    if getattr(module, "__name__", "").split(".")[0] in {"", "seedtool", "__main__", "__mp_main__"}:
+        return False
+    place = _place(module)
+    if place is None or {"site-packages", "dist-packages"} & set(place.parts):
+        return False
+    return not place.is_relative_to(Path(os.__file__).parent)
+
+
+def _is_below(module: ModuleType, folder: Path) -> bool:
+    place = _place(module)
+    return place is not None and place.is_relative_to(folder)
+
+
+def _place(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), None)
+    return Path(file) if isinstance(file, str) else None
