@@ -1,0 +1,216 @@
+"""Throttling, slowness, lag and broken connections on demand; signatures; S3Objects."""
+
+import http.client
+import http.server
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from seedtool.emulator import process
+
+
+@pytest.fixture
+def endpoint(own):
+    return own()
+
+
+@pytest.fixture
+def client(endpoint, connect):
+    return connect(endpoint)
+
+
+def code_of(call, **members):
+    with pytest.raises(ClientError) as caught:
+        call(**members)
+    return caught.value.response["Error"]["Code"], caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("throttled", ("ThrottlingException", 400)),
+        ("throughput", ("ProvisionedThroughputExceededException", 400)),
+        ("unavailable", ("ThrottlingException", 500)),
+        ("internal", ("InternalServerError", 500)),
+    ],
+)
+def test_the_nth_call_fails(endpoint, client, admin, fault, error):
+    admin(endpoint, "faults", {"rules": [{"fault": fault, "operation": "ListCollections", "first": 2}]})
+    client.list_collections()
+    client.create_collection(CollectionId="not-counted")
+    assert code_of(client.list_collections) == error
+    client.list_collections()
+
+
+def test_botocore_retries_what_it_should(endpoint, admin):
+    retrying = boto3.client(
+        "rekognition",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"mode": "standard", "total_max_attempts": 5}),
+    )
+    kinds = ["throttled", "internal", "dropped", "unavailable"]
+    admin(endpoint, "faults", {"rules": [{"fault": kind, "first": n} for n, kind in enumerate(kinds, 1)]})
+    admin(endpoint, "reset-counters", {})
+    assert retrying.list_collections()["CollectionIds"] == []
+    assert admin(endpoint, "status")["counters"]["ListCollections"] == 5
+
+
+def test_a_truncated_answer_was_carried_out(endpoint, client, admin):
+    admin(endpoint, "faults", {"rules": [{"fault": "truncated", "operation": "CreateCollection", "times": None}]})
+    request = urllib.request.Request(  # noqa: S310 - the emulator's own address
+        endpoint, b'{"CollectionId": "half"}', {"X-Amz-Target": "RekognitionService.CreateCollection"}
+    )
+    with pytest.raises(http.client.IncompleteRead), urllib.request.urlopen(request) as answer:  # noqa: S310
+        answer.read()
+    assert client.list_collections()["CollectionIds"] == ["half"]
+
+
+def test_botocore_takes_a_truncated_answer_for_an_empty_one(endpoint, admin):
+    """A fact about botocore 1.44 that whoever calls it has to guard against: no error, and no members."""
+    admin(endpoint, "faults", {"rules": [{"fault": "truncated"}]})
+    client = boto3.client(
+        "rekognition",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    assert set(client.list_collections()) == {"ResponseMetadata"}
+    assert "CollectionIds" in client.list_collections()
+
+
+def test_a_dropped_connection_was_not_carried_out(endpoint, client, admin, tmp_path):
+    admin(endpoint, "faults", {"rules": [{"fault": "dropped", "operation": "CreateCollection"}]})
+    with pytest.raises(BotoCoreError):
+        client.create_collection(CollectionId="nothing")
+    assert client.list_collections()["CollectionIds"] == []
+    assert "Traceback" not in (tmp_path / "emulator.log").read_text()
+
+
+def test_the_published_quota_is_five_a_second_for_collection_operations(endpoint, client, connect, admin):
+    admin(endpoint, "faults", {"tps": "published"})
+    for _ in range(5):
+        client.list_collections()
+    assert code_of(client.list_collections) == ("ProvisionedThroughputExceededException", 400)
+    connect(endpoint, region="eu-west-1").list_collections()  # another region, another bucket
+    time.sleep(0.25)
+    client.list_collections()
+
+
+def test_latency_and_lag(endpoint, client, admin, picture):
+    client.create_collection(CollectionId="c")
+    admin(endpoint, "faults", {"latency": {"ListFaces": 0.3}, "lag": 0.5})
+    start = time.monotonic()
+    client.list_faces(CollectionId="c")
+    assert time.monotonic() - start >= 0.3
+    record = client.index_faces(CollectionId="c", Image={"Bytes": picture(1)})["FaceRecords"][0]
+    face_id = record["Face"]["FaceId"]
+    assert code_of(client.search_faces, CollectionId="c", FaceId=face_id)[0] == "InvalidParameterException"
+    image = {"Bytes": picture(1)}
+    assert client.search_faces_by_image(CollectionId="c", Image=image)["FaceMatches"] == []
+    time.sleep(0.5)
+    client.search_faces(CollectionId="c", FaceId=face_id)
+    assert len(client.search_faces_by_image(CollectionId="c", Image=image)["FaceMatches"]) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rules": [{"fault": "fire"}]},
+        {"rules": [{"fault": "internal", "operation": "CompareFaces"}]},
+        {"rules": [{"fault": "internal", "first": 0}]},
+        {"lag": -1},
+        {"tps": {"ListFaces": 0}},
+        {"unknown": 1},
+    ],
+)
+def test_faults_that_make_no_sense_are_refused(emulator, admin, wrong):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        admin(emulator.endpoint, "faults", wrong)
+    assert caught.value.code == 400
+    assert b"remedy" in caught.value.read()
+    caught.value.close()
+    assert admin(emulator.endpoint, "faults") == {"tps": None, "latency": 0.0, "lag": 0.0, "rules": []}
+
+
+def test_signatures_are_verified_on_request(own, connect, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a/secret+key")
+    endpoint = own("--require-signature")
+    right = connect(endpoint, key="AKIDEXAMPLE", secret="a/secret+key")
+    right.create_collection(CollectionId="signed")
+    wrong = connect(endpoint, key="AKIDEXAMPLE", secret="another")
+    assert code_of(wrong.list_collections)[0] == "InvalidSignatureException"
+    foreign = connect(endpoint, key="SOMEBODY", secret="a/secret+key")
+    assert code_of(foreign.list_collections)[0] == "UnrecognizedClientException"
+    right.meta.events.register(
+        "before-send.rekognition", lambda request, **_: request.headers.__delitem__("Authorization")
+    )
+    assert code_of(right.list_collections)[0] == "MissingAuthenticationTokenException"
+
+
+def test_s3_objects_from_a_folder(own, tmp_path, connect, picture):
+    photos = tmp_path / "photos"
+    (photos / "school").mkdir(parents=True)
+    (photos / "school" / "a.jpg").write_bytes(picture(1))
+    (photos / "secret.jpg").write_bytes(picture(1))
+    with (photos / "school" / "huge.jpg").open("wb") as huge:
+        huge.truncate(15 * 1024 * 1024 + 1)
+    client = connect(own("--photos", str(photos)))
+
+    def detect(name):
+        return client.detect_faces(Image={"S3Object": {"Bucket": "school", "Name": name}})
+
+    assert len(detect("a.jpg")["FaceDetails"]) == 1
+    assert code_of(detect, name="missing.jpg")[0] == "InvalidS3ObjectException"
+    assert code_of(detect, name="../secret.jpg")[0] == "InvalidS3ObjectException"
+    assert code_of(detect, name="huge.jpg")[0] == "ImageTooLargeException"
+
+
+def test_s3_objects_from_an_endpoint(own, connect, picture, monkeypatch):
+    content = picture(1)
+
+    class Bucket(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            found = self.path.partition("?")[0] == "/school/students/a.jpg"
+            body = content if found else b"<Error><Code>NoSuchKey</Code></Error>"
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        client = connect(own("--s3-endpoint", f"http://127.0.0.1:{server.server_port}"))
+        found = client.detect_faces(Image={"S3Object": {"Bucket": "school", "Name": "students/a.jpg"}})
+        missing = {"S3Object": {"Bucket": "school", "Name": "b.jpg"}}
+        assert len(found["FaceDetails"]) == 1
+        assert code_of(client.detect_faces, Image=missing)[0] == "InvalidS3ObjectException"
+        server.shutdown()
+        thread.join()
+
+
+def test_ensure_passes_flags_on_only_when_it_starts(own, tmp_path, admin):
+    endpoint = own("--faults", '{"lag": 1.5}')
+    assert admin(endpoint, "faults")["lag"] == 1.5
+    assert process.ensure(tmp_path, arguments=["--faults", "{}"]) == endpoint
+    assert admin(endpoint, "faults")["lag"] == 1.5
