@@ -1,0 +1,204 @@
+"""The school's tables, a real emulator over HTTP, and a stub for the answers that no sane service gives."""
+
+import importlib.util
+import json
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import psycopg
+import pytest
+import sqlalchemy
+
+from seedtool.database.server import Target
+from seedtool.emulator import process
+from seedtool.faces.aws import Aws
+from seedtool.faces.collection import Collection
+from seedtool.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def endpoint(home: Path) -> Iterator[str]:
+    """The emulator, running for this worker."""
+    state = home / "emulator"
+    yield process.ensure(state)
+    process.stop(state)
+
+
+@pytest.fixture(scope="session")
+def create_schema() -> Callable[[Target], None]:
+    """What creates the school's tables from migrations/models.py."""
+    spec = importlib.util.spec_from_file_location("models_of_the_school", ROOT / "migrations" / "models.py")
+    assert spec is not None
+    assert spec.loader is not None
+    models = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = models
+    spec.loader.exec_module(models)
+    wanted = [models.Base.metadata.tables[name] for name in _TABLES]
+
+    def create(target: Target) -> None:
+        engine = sqlalchemy.create_engine(target.url, poolclass=sqlalchemy.NullPool)
+        models.Base.metadata.create_all(engine, tables=wanted)
+        engine.dispose()
+
+    return create
+
+
+_TABLES = ("stages", "grades", "legal_guardians", "teachers", "grade_sections", "students", "student_faces")
+
+_ROWS = """
+INSERT INTO legal_guardians (id, first_name, last_name, identification_number, phone, email)
+VALUES ('guardian-01', 'Rosa', 'Soto', '1-9', '+56 9', 'rosa@example.cl');
+INSERT INTO students (id, first_name, middle_name, last_name, second_last_name, identification_number, guardian_id,
+    enrollment_date)
+SELECT 'student-' || to_char(n, 'FM000'), 'Nombre' || n, NULL, 'Apellido' || n, 'Núñez', n::text, 'guardian-01',
+    '2026-03-02' FROM generate_series(1, 12) n;
+"""
+
+
+@pytest.fixture
+def school(database: Target, create_schema: Callable[[Target], None], connection: psycopg.Connection):
+    """A connection to a school of twelve students without faces; committed."""
+    create_schema(database)
+    connection.execute(_ROWS)
+    connection.commit()
+    return connection
+
+
+@pytest.fixture
+def face_rows(school: psycopg.Connection) -> Callable[..., None]:
+    """Inserts rows of student_faces: external image id, or (external image id, face id)."""
+
+    def insert(*faces: str | tuple[str | None, str]) -> None:
+        for number, face in enumerate(faces):
+            external, face_id = face if isinstance(face, tuple) else (face, f"placeholder:{face}")
+            student = (external or "student-012").split("-photo-")[0]
+            photo = f"students/{student}/photo-{(external or 'x-photo-9').rsplit('-', 1)[-1]}.jpg"
+            school.execute(
+                "INSERT INTO student_faces (id, student_id, face_id, external_image_id, photo_url)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                [f"face-{number:03}-{external}", student, face_id, external, photo],
+            )
+        school.commit()
+
+    return insert
+
+
+@pytest.fixture
+def linked(school: psycopg.Connection) -> Callable[[], dict[str, str]]:
+    """Reads the rows back: external image id → face id."""
+
+    def read() -> dict[str, str]:
+        rows = school.execute("SELECT external_image_id, face_id FROM student_faces ORDER BY id").fetchall()
+        school.commit()
+        return dict(rows)
+
+    return read
+
+
+@pytest.fixture
+def mine(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings of this test alone: a collection and a photo folder of its own."""
+    return msgspec.structs.replace(
+        settings, collection=f"test-{uuid.uuid4().hex[:12]}", photos_url=str(tmp_path / "photos")
+    )
+
+
+@pytest.fixture
+def aws(mine: Settings, endpoint: str) -> Aws:
+    return Aws(mine, endpoint)
+
+
+@pytest.fixture
+def collection(aws: Aws, mine: Settings) -> Collection:
+    """This test's collection, created."""
+    made = aws.collection(mine.collection)
+    made.ensure()
+    return made
+
+
+@pytest.fixture
+def portrait() -> Callable[..., bytes]:
+    """A seeded portrait's bytes: portrait(student number, photo number)."""
+    return lambda student, photo=1: (
+        ROOT / "seeds" / "photos" / "students" / f"student-{student:03}" / f"photo-{photo}.jpg"
+    ).read_bytes()
+
+
+@pytest.fixture
+def stub() -> Iterator[SimpleNamespace]:
+    """A service that answers what a test tells it: `stub.answer(operation, request, n) → (status, body)`.
+
+    `n` counts the requests from 1. `stub.url` is its address, `stub.requests` all it was asked, as
+    (method, path, headers, body).
+    """
+    state = SimpleNamespace(requests=[], answer=lambda operation, request, n: (200, {}))
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            with lock:
+                state.requests.append((self.command, self.path, dict(self.headers), body))
+                n = len(state.requests)
+            operation = self.headers.get("X-Amz-Target", "").rsplit(".", 1)[-1]
+            request = json.loads(body) if operation else body
+            answered = state.answer(operation or f"{self.command} {self.path}", request, n)
+            if answered is None:  # hang up without a word
+                self.close_connection = True
+                return
+            status, answer = answered
+            payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(payload)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def listing(stub: SimpleNamespace) -> Callable[..., None]:
+    """Makes the stub serve ListFaces over these faces: listing([(face id, external image id, confidence)], size)."""
+
+    def serve(faces: list[tuple[str, str | None, float]], size: int = 2) -> None:
+        def answer(operation: str, request: dict, n: int):
+            assert operation == "ListFaces"
+            start = int(request.get("NextToken", 0))
+            page = {
+                "Faces": [
+                    {"FaceId": face_id, "Confidence": confidence, "BoundingBox": {}}
+                    | ({"ExternalImageId": external} if external else {})
+                    for face_id, external, confidence in faces[start : start + size]
+                ]
+            }
+            if start + size < len(faces):
+                page["NextToken"] = str(start + size)
+            return 200, page
+
+        stub.answer = answer
+
+    return serve
