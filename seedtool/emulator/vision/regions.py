@@ -73,7 +73,7 @@ def face_regions(xmp: bytes, size: tuple[int, int], orientation: int) -> list[Re
     if root is None:
         return []
     found = []
-    for regions in _properties(root, f"{_MWG}Regions"):
+    for regions in root.iter(f"{_MWG}Regions"):
         width, height = _applied_to(regions) or size
         as_shown = orientation >= 5 and not _fits((width, height), size) and _fits((height, width), size)
         for entry in _entries(regions):
@@ -92,11 +92,6 @@ def _parse(xmp: bytes) -> ET.Element | None:
         return ET.fromstring(xmp.strip(b"\0 \t\r\n").decode("utf-8", errors="replace"))  # noqa: S314 - see above
     except (ET.ParseError, ValueError):
         return None
-
-
-def _properties(root: ET.Element, tag: str) -> Iterator[ET.Element]:
-    """Every element of that tag."""
-    return root.iter(tag)
 
 
 def _entries(regions: ET.Element) -> Iterator[ET.Element]:

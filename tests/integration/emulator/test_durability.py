@@ -44,7 +44,6 @@ def test_a_restart_changes_nothing(own, tmp_path, connect, picture):
 
 
 def test_a_kill_in_the_middle_of_writes_loses_nothing_that_was_answered(own, tmp_path, connect, picture):
-    pid = process._running  # the record tells the process that this test started
     for round_number in range(3):
         client = connect(own())
         if round_number == 0:
@@ -66,7 +65,7 @@ def test_a_kill_in_the_middle_of_writes_loses_nothing_that_was_answered(own, tmp
         with ThreadPoolExecutor(4) as pool:
             writers = [pool.submit(write, worker) for worker in range(4)]
             assert enough.wait(30)
-            os.kill(pid(tmp_path).pid, signal.SIGKILL)
+            os.kill(process._running(tmp_path).pid, signal.SIGKILL)
         for writer in writers:
             writer.result()
         client = connect(own())

@@ -1,0 +1,130 @@
+"""Requests are held against botocore's service model and refused in AWS's words."""
+
+import base64
+import json
+
+import pytest
+from botocore.loaders import Loader
+
+from seedtool.emulator.protocol import OPERATIONS, ServiceError, ServiceModel
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ServiceModel()
+
+
+def refused(model, operation, members):
+    body = members if isinstance(members, bytes) else json.dumps(members).encode()
+    with pytest.raises(ServiceError) as caught:
+        model.request(operation, body)
+    return caught.value.code, caught.value.message
+
+
+PATTERN = "Member must satisfy regular expression pattern: "
+FACE_ID = PATTERN + "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+AT_LEAST_ONE = "Member must have length greater than or equal to 1"
+TAG_KEY = (
+    rf"Map keys must satisfy constraint: [{PATTERN}^(?!aws:)[\p{{L}}\p{{Z}}\p{{N}}_.:/=+\-@]*$, "
+    f"Member must have length less than or equal to 128, {AT_LEAST_ONE}]"
+)
+
+
+def told(*breaches):
+    count = "1 validation error" if len(breaches) == 1 else f"{len(breaches)} validation errors"
+    texts = [
+        f"Value {value} at '{where}' failed to satisfy constraint: {constraint}"
+        for value, where, constraint in breaches
+    ]
+    return f"{count} detected: {'; '.join(texts)}"
+
+
+@pytest.mark.parametrize(
+    ("operation", "members", "breaches"),
+    [
+        (
+            "IndexFaces",
+            {"CollectionId": "c", "Image": {"Bytes": "eA=="}, "ExternalImageId": "a/b c"},
+            [("'a/b c'", "externalImageId", PATTERN + r"[a-zA-Z0-9_.\-:]+")],
+        ),
+        ("CreateCollection", {}, [("null", "collectionId", "Member must not be null")]),
+        (
+            "CreateCollection",
+            {"CollectionId": ""},
+            [("''", "collectionId", PATTERN + r"[a-zA-Z0-9_.\-]+"), ("''", "collectionId", AT_LEAST_ONE)],
+        ),
+        (
+            "SearchFaces",
+            {"CollectionId": "c", "FaceId": "ABC", "FaceMatchThreshold": 100.5},
+            [
+                ("'ABC'", "faceId", FACE_ID),
+                ("'100.5'", "faceMatchThreshold", "Member must have value less than or equal to 100"),
+            ],
+        ),
+        (
+            "DeleteFaces",
+            {"CollectionId": "c", "FaceIds": ["x", "y"]},
+            [("'[x, y]'", "faceIds", f"Member must satisfy constraint: [{FACE_ID}]")],
+        ),
+        ("DeleteFaces", {"CollectionId": "c", "FaceIds": []}, [("'[]'", "faceIds", AT_LEAST_ONE)]),
+        (
+            "DetectFaces",
+            {"Image": {"S3Object": {"Bucket": "b", "Name": "n"}}},
+            [("'b'", "image.s3Object.bucket", "Member must have length greater than or equal to 3")],
+        ),
+        (
+            "IndexFaces",
+            {"CollectionId": "c", "Image": {}, "MaxFaces": 0, "QualityFilter": "BEST"},
+            [
+                ("'0'", "maxFaces", "Member must have value greater than or equal to 1"),
+                ("'BEST'", "qualityFilter", "Member must satisfy enum value set: [NONE, AUTO, LOW, MEDIUM, HIGH]"),
+            ],
+        ),
+        ("CreateCollection", {"CollectionId": "c", "Tags": {"aws:own": "v"}}, [("'{aws:own=v}'", "tags", TAG_KEY)]),
+    ],
+)
+def test_breaches_are_told_in_awss_words(model, operation, members, breaches):
+    assert refused(model, operation, members) == ("ValidationException", told(*breaches))
+
+
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("ListFaces", {"CollectionId": 5}),
+        ("ListFaces", {"CollectionId": "c", "MaxResults": "5"}),
+        ("ListFaces", {"CollectionId": "c", "MaxResults": 1.5}),
+        ("ListFaces", {"CollectionId": "c", "MaxResults": True}),
+        ("ListFaces", {"CollectionId": "c", "FaceIds": "x"}),
+        ("SearchFaces", {"CollectionId": "c", "FaceId": "f", "FaceMatchThreshold": "high"}),
+        ("DetectFaces", {"Image": "x"}),
+        ("DetectFaces", {"Image": {"Bytes": "no base64!"}}),
+        ("CreateCollection", {"CollectionId": "c", "Tags": []}),
+        ("ListFaces", []),
+        ("ListFaces", b"{"),
+        ("ListFaces", b"\xff"),
+    ],
+)
+def test_wrong_types_cannot_be_serialised(model, operation, members):
+    assert refused(model, operation, members)[0] == "SerializationException"
+
+
+def test_what_is_right_passes_and_what_is_unknown_is_left_out(model):
+    content = base64.b64encode(b"picture").decode()
+    body = {"CollectionId": "c", "Image": {"Bytes": content}, "ExternalImageId": None, "MaxFaces": 3.0, "Colour": "red"}
+    read = model.request("IndexFaces", json.dumps(body).encode())
+    assert read == {"CollectionId": "c", "Image": {"Bytes": b"picture"}, "MaxFaces": 3}
+    tags = {"CollectionId": "c", "Tags": {"año": "Ñuñoa 2025"}}
+    assert model.request("CreateCollection", json.dumps(tags).encode()) == tags
+    assert model.request("ListCollections", b"") == {}
+
+
+def test_operations_are_the_ten_and_others_are_named(model):
+    for name in OPERATIONS:
+        assert model.operation(f"RekognitionService.{name}") == name
+    for name in set(Loader().load_service_model("rekognition", "service-2")["operations"]) - set(OPERATIONS):
+        with pytest.raises(ServiceError, match=f"RekognitionService.{name} is an operation of Rekognition that"):
+            model.operation(f"RekognitionService.{name}")
+    for target in ("", "RekognitionService.Nonsense", "DynamoDB_20120810.ListTables"):
+        with pytest.raises(ServiceError, match="not an operation of Rekognition") as caught:
+            model.operation(target)
+        assert caught.value.status == 400
