@@ -1,8 +1,6 @@
 """Being, for a while, the process that `alembic` would be in a project's folder."""
 
 import contextlib
-import logging
-import logging.config
 import os
 import sys
 import warnings
@@ -57,6 +55,8 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _logging_quiet() -> Iterator[None]:
+    import logging.config
+
     level, file_config = logging.root.manager.disable, logging.config.fileConfig
     logging.disable(max(level, logging.INFO))
     # env.py's usual fileConfig() would replace the logging of the program we are in

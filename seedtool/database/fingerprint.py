@@ -1,0 +1,190 @@
+"""The fingerprint: a hash of everything that shapes a template of the schema.
+
+It is taken on every reset, so it reads alembic.ini itself and imports neither Alembic nor SQLAlchemy.
+"""
+
+import configparser
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from seedtool.errors import MigrationError, SettingsError
+from seedtool.settings import Settings
+
+#: Installed packages that decide what a revision does. psycopg and PostgreSQL speak for themselves.
+_PACKAGES = ("alembic", "sqlalchemy")
+#: What Python, editors and operating systems leave beside the files: it shapes nothing.
+_LEFTOVER = re.compile(
+    r"__pycache__|.*\.py[cod]|\..*\.sw[a-px]|.*~|\.#.*|#.*#|\.DS_Store|4913|.*\.orig|\.mypy_cache|\.ruff_cache|\.git"
+)
+# Alembic's path_separator (alembic.config.Config._get_file_separator_char)
+_SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
+
+
+def schema_fingerprint(settings: Settings, server_facts: Mapping[str, str]) -> str:
+    """Return the hex SHA-256 of all that shapes the schema that the migrations build.
+
+    Args:
+        settings: they name alembic.ini, its `-x` arguments and further files (`fingerprint_paths`).
+        server_facts: the server's version, the database's locale, encoding and owner, and the like, by name.
+
+    Raises:
+        SettingsError: a glob of `fingerprint_paths` matches no file.
+        MigrationError: there is no alembic.ini (or [tool.alembic]), it cannot be read, or a folder it names is missing.
+    """
+    digest = hashlib.sha256()
+    for parts in _parts(settings, server_facts):
+        # lengths before texts, so that no byte can move from one part to its neighbour unseen
+        digest.update(b"%d:" % len(parts))
+        for part in parts:
+            digest.update(b"%d:" % len(part))
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(settings: Settings, server_facts: Mapping[str, str]) -> Iterator[tuple[bytes, ...]]:
+    yield b"seedtool schema 1", *(f"{name} {_version(name)}".encode() for name in _PACKAGES)
+    for name, value in sorted(server_facts.items()):
+        yield b"server", name.encode(), value.encode()
+    yield b"alembic -x", *(argument.encode() for argument in settings.alembic_x)
+    table = _read_toml(_folder(settings) / "pyproject.toml", settings)
+    yield b"[tool.alembic]", json.dumps(table, sort_keys=True, default=str).encode()
+    # a file that several settings name counts once; names are relative, so that every checkout finds the same template
+    files = {os.path.relpath(path, settings.root) for path in _files(settings, table)}
+    for name in sorted(files):
+        yield b"file", os.fsencode(name), (settings.root / name).read_bytes()
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _files(settings: Settings, table: Mapping[str, object]) -> Iterator[Path]:
+    """Yield alembic.ini, every file in the folders that it (or [tool.alembic]) names, and `fingerprint_paths`."""
+    ini, folder = settings.alembic_ini, _folder(settings)
+    written = _read_ini(ini, settings)
+    if ini.is_file():
+        yield ini
+    location = written.get("script_location") or table.get("script_location")
+    if not isinstance(location, str):
+        raise MigrationError(
+            f"{_shown(ini, settings)} does not exist or names no script_location, nor does [tool.alembic]",
+            remedy="Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`.",
+        )
+    paths = [folder, *(folder / path for path in _listed("prepend_sys_path", written, table))]
+    for name in (location, *_listed("version_locations", written, table)):
+        found = _resolve(name.replace("%(here)s", str(folder)), paths)
+        if not found.is_dir():
+            raise MigrationError(
+                f"the folder {_shown(found, settings)} does not exist",
+                remedy=f"Correct script_location or version_locations in {_shown(ini, settings)}.",
+            )
+        yield from _files_below(found)
+    for pattern in settings.fingerprint_paths:
+        matches = list(_matches(settings.root, pattern))
+        if not matches:
+            raise SettingsError(
+                f"setting fingerprint_paths: {pattern} matches no file "
+                f"(from {settings.origins.get('fingerprint_paths', 'given')})",
+                remedy="Correct the glob, which starts in the project's folder, or take it out.",
+            )
+        yield from matches
+
+
+def _read_ini(ini: Path, settings: Settings) -> Mapping[str, str]:
+    if not ini.is_file():
+        return {}
+    parser = configparser.ConfigParser({"here": ini.parent.absolute().as_posix()})
+    try:
+        parser.read_string(ini.read_text(encoding="utf-8"))
+        if not parser.has_section("alembic"):
+            return {}
+        keys = "script_location", "version_locations", "prepend_sys_path", "path_separator", "version_path_separator"
+        return {key: parser.get("alembic", key) for key in keys if parser.has_option("alembic", key)}
+    except (configparser.Error, UnicodeDecodeError) as error:
+        reason = str(error).split("\n")[0]
+        raise MigrationError(f"{_shown(ini, settings)} cannot be read: {reason}", remedy="Mend the file.") from error
+
+
+def _read_toml(toml: Path, settings: Settings) -> Mapping[str, object]:
+    """Return [tool.alembic]; the whole file is parsed only when it may be there."""
+    content = toml.read_bytes() if toml.is_file() else b""
+    if b"alembic" not in content:
+        return {}
+    try:
+        table = tomllib.loads(content.decode("utf-8")).get("tool", {}).get("alembic", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MigrationError(f"{_shown(toml, settings)} cannot be read: {error}", remedy="Mend the file.") from error
+    return table if isinstance(table, dict) else {}
+
+
+def _listed(key: str, written: Mapping[str, str], table: Mapping[str, object]) -> list[str]:
+    """Split a list of paths by Alembic's rules (get_version_locations_list and its sibling in alembic.config)."""
+    text = written.get(key)
+    if not text:
+        listed = table.get(key)
+        return [str(name) for name in listed] if isinstance(listed, list) else []
+    separator = written.get("path_separator")
+    if separator is None and key == "version_locations":
+        separator = written.get("version_path_separator")
+    if separator is None:
+        return [
+            name for name in re.split(r", *|(?: +)" if key == "version_locations" else r", *|(?: +)|:", text) if name
+        ]
+    return [name.strip() for name in text.split(_SEPARATORS.get(separator, os.pathsep)) if name.strip()]
+
+
+def _resolve(name: str, paths: list[Path]) -> Path:
+    """Return the folder that a location names: a path, or `package:folder` (alembic.util.pyfiles)."""
+    if Path(name).is_absolute() or ":" not in name:
+        return paths[0] / name
+    package, *inner = name.split(":")
+    top, *below = package.split(".")
+    # the project's own package first; nothing of it is imported
+    place = next((path / top for path in paths if (path / top).is_dir()), paths[0] / top)
+    if not place.is_dir():
+        from importlib.util import find_spec
+
+        spec = find_spec(top)
+        place = Path(next(iter(spec.submodule_search_locations or ()), "")) if spec is not None else place
+    return place.joinpath(*below, *inner)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _LEFTOVER.fullmatch(entry.name):
+                continue
+            if entry.is_dir():
+                yield from _files_below(Path(entry.path))
+            elif entry.is_file():
+                yield Path(entry.path)
+
+
+def _matches(root: Path, pattern: str) -> Iterable[Path]:
+    """Yield the files that a glob matches, and those below the folders that it matches."""
+    for path in root.glob(pattern):
+        if any(_LEFTOVER.fullmatch(part) for part in path.relative_to(root).parts):
+            continue
+        if path.is_dir():
+            yield from _files_below(path)
+        else:
+            yield path
+
+
+def _folder(settings: Settings) -> Path:
+    """Return the folder in which `alembic` would be called."""
+    return settings.alembic_ini.parent if settings.alembic_ini.is_file() else settings.root
+
+
+def _shown(path: Path, settings: Settings) -> str:
+    return str(path.relative_to(settings.root)) if path.is_relative_to(settings.root) else str(path)
