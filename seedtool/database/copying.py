@@ -1,0 +1,56 @@
+"""Rows in and out of the database by COPY, in the server's own text form."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+#: What a value's text depends on, fixed: the same rows are the same text on every machine and in every session.
+#: A date that could be read two ways is an error, and a time without an offset is UTC.
+PLAIN_TEXT = {
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "xmloption": "content",
+}
+
+
+def fix_text_form(cursor: psycopg.Cursor[Any]) -> None:
+    """Fix the form in which values are read and written as text, until the transaction ends."""
+    assignments = [
+        sql.SQL("set_config({}, {}, true)").format(sql.Literal(name), sql.Literal(value))
+        for name, value in PLAIN_TEXT.items()
+    ]
+    cursor.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(assignments)))
+
+
+def copy_in(
+    cursor: psycopg.Cursor[Any],
+    table: sql.Composable,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+) -> None:
+    """Write rows into a table; None is NULL, every other value is given as its text.
+
+    Args:
+        cursor: inside a transaction.
+        table: the table's identifier.
+        columns: the columns that the rows' values are for.
+        rows: one sequence of values a row.
+
+    Raises:
+        psycopg.Error: a value is not one of its column's type; the transaction is then to be rolled back.
+    """
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(table, sql.SQL(", ").join(map(sql.Identifier, columns)))
+    with cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def copy_out(cursor: psycopg.Cursor[Any], query: sql.Composable) -> Iterator[tuple[str | None, ...]]:
+    """Yield the rows of a query, every value as its text and NULL as None."""
+    with cursor.copy(sql.SQL("COPY ({}) TO STDOUT").format(query)) as copy:
+        yield from copy.rows()

@@ -1,0 +1,110 @@
+"""Profiles: the named lists of seed sets in `profiles.toml`."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from seedtool.errors import ProfileError
+
+FILE = "profiles.toml"
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """What `seedtool seed NAME` loads.
+
+    Args:
+        name: the profile's name.
+        description: one line for `seedtool seed --list`.
+        sets: folders below the seeds folder, loaded together.
+        sync_faces: link the faces again after the rows are in.
+    """
+
+    name: str
+    description: str = ""
+    sets: tuple[str, ...]
+    sync_faces: bool = False
+
+
+_TYPES = {"description": "a text", "sets": "a list of folder names", "sync_faces": "true or false"}
+
+
+def load_profiles(seeds: Path) -> dict[str, Profile]:
+    """Read the profiles of a project, in the order of the file.
+
+    Args:
+        seeds: the folder that holds `profiles.toml` and the seed sets.
+
+    Raises:
+        ProfileError: the file is missing or cannot be read, a key is unknown or has the wrong type, or a set's
+            folder does not exist.
+    """
+    path = seeds / FILE
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProfileError(
+            f"{path} does not exist",
+            remedy='Run seedtool init, or write into it:\n[local]\ndescription = "..."\nsets = ["local"]',
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path} cannot be read: {error}", remedy="Mend the file; it is TOML, in UTF-8.") from error
+    return {name: _profile(path, name, table) for name, table in document.items()}
+
+
+def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
+    """Return the profile of that name.
+
+    Raises:
+        ProfileError: there is none; the message lists the profiles there are.
+    """
+    if name in profiles:
+        return profiles[name]
+    known = ", ".join(profiles) or "none"
+    close = difflib.get_close_matches(name, profiles, n=1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    raise ProfileError(f"there is no profile {name} in {FILE}", remedy=f"{hint}The profiles are: {known}.")
+
+
+def _profile(path: Path, name: str, table: object) -> Profile:
+    if not isinstance(table, dict):
+        raise ProfileError(f"{path}: {name} is not a profile", remedy=f'Write [{name}] and below it sets = ["..."].')
+    for key in table:
+        if key not in _TYPES:
+            close = difflib.get_close_matches(key, _TYPES, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"The keys are: {', '.join(_TYPES)}."
+            raise ProfileError(f"{path}, [{name}]: unknown key {key}", remedy=hint)
+    if "sets" not in table:
+        raise ProfileError(f"{path}, [{name}]: the key sets is missing", remedy=f'Write sets = ["{name}"].')
+    for key, value in table.items():
+        try:
+            msgspec.convert(value, Profile.__annotations__[key])
+        except msgspec.ValidationError:
+            raise ProfileError(f"{path}, [{name}]: {key} is not {_TYPES[key]}", remedy=f"Mend {key}.") from None
+    profile = msgspec.convert({"name": name, **table}, Profile)
+    _check_sets(path, profile)
+    return profile
+
+
+def _check_sets(path: Path, profile: Profile) -> None:
+    """Check that every set is a folder below the seeds folder and named once."""
+    seeds = path.parent
+    if not profile.sets:
+        raise ProfileError(f"{path}, [{profile.name}]: sets is empty", remedy="Name the folders to load.")
+    for place, name in enumerate(profile.sets):
+        if name in profile.sets[:place]:
+            raise ProfileError(f"{path}, [{profile.name}]: sets names {name} twice", remedy="Name it once.")
+        folder = seeds / name
+        parts = Path(name).parts
+        if not parts or ".." in parts or Path(name).is_absolute():
+            raise ProfileError(
+                f"{path}, [{profile.name}]: the set {name!r} lies outside {seeds}",
+                remedy="A set is a folder below the seeds folder.",
+            )
+        if not folder.is_dir():
+            folders = [each.name for each in sorted(seeds.iterdir()) if each.is_dir() and each.name[0] not in "._"]
+            close = difflib.get_close_matches(name, folders, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"Make the folder {folder}, or take {name} out of sets."
+            raise ProfileError(f"{path}, [{profile.name}]: the set {name} has no folder {folder}", remedy=hint)

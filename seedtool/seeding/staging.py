@@ -1,0 +1,372 @@
+"""Staging: fixtures brought into temporary tables, every value read as its column's type, then set beside the database.
+
+For each table there are two temporary tables. `staged` holds the files' rows as they are. `image` holds what each
+row will be once the seed is done: the file's values in the columns it names, and in the others what the database
+has or would put there. Checks and the merge itself look at images only.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from seedtool.database.catalog import Catalog, Column, Table
+from seedtool.database.copying import copy_in
+from seedtool.errors import FixtureError, SchemaError
+from seedtool.faces.external_id import PLACEHOLDER_PREFIX
+from seedtool.seeding import values
+from seedtool.seeding.fixtures import Batch, Fixture
+from seedtool.settings import FaceBinding
+
+Cursor = psycopg.Cursor[tuple[Any, ...]]
+
+#: our own columns of the temporary tables, beside the user's
+_PLACE = ("seedtool_batch", "seedtool_line")
+BATCH, LINE = map(sql.Identifier, _PLACE)
+ORDER, NEW, CHANGED, ROUND, PLACEHOLDER = (
+    sql.Identifier(f"seedtool_{name}") for name in ("order", "new", "changed", "round", "placeholder")
+)
+
+
+class StagedBatch(msgspec.Struct, frozen=True):
+    """A batch of a fixture, by the number it has in the temporary tables."""
+
+    number: int
+    fixture: Fixture
+    batch: Batch
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    """One table's fixtures, in the temporary tables.
+
+    Args:
+        number: tells its temporary tables from those of other tables.
+        binding: the face binding of the table, None without one.
+    """
+
+    table: Table
+    number: int
+    binding: FaceBinding | None
+    batches: tuple[StagedBatch, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many rows the files hold."""
+        return sum(len(each.batch.lines) for each in self.batches)
+
+    @property
+    def staged(self) -> sql.Identifier:
+        """The temporary table of the files' rows."""
+        return sql.Identifier("pg_temp", f"seedtool_staged_{self.number}")
+
+    @property
+    def image(self) -> sql.Identifier:
+        """The temporary table of what each row will be."""
+        return sql.Identifier("pg_temp", f"seedtool_image_{self.number}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that any of the files names, and those that the face binding manages."""
+        names = dict.fromkeys(name for each in self.batches for name in each.batch.columns)
+        if self.binding is not None:
+            names |= dict.fromkeys((self.binding.face_id, self.binding.external_image_id))
+        return tuple(names)
+
+    def updated(self, batch: Batch) -> tuple[str, ...]:
+        """The columns of a batch that an existing row takes over: neither its key nor the face id."""
+        kept = {*self.table.primary_key, self.binding.face_id if self.binding else None}
+        return tuple(name for name in batch.columns if name not in kept)
+
+    def resets_face(self, batch: Batch) -> bool:
+        """Tell whether a batch may change the image, and with it the face, of an existing row."""
+        return self.binding is not None and self.binding.external_image_id in batch.columns
+
+    def place(self, batch: int, line: int) -> str:
+        """Return where a row stands in the files."""
+        return self._batch(batch).fixture.place(line)
+
+    def error(self, batch: int, line: int, message: str, *, columns: Sequence[str] = (), remedy: str) -> FixtureError:
+        """Return an error about a row, naming that one of the columns which the file has."""
+        found = self._batch(batch)
+        column = next((name for name in columns if name in found.batch.columns), columns[0] if columns else None)
+        return found.fixture.error(message, line=line, column=column, remedy=remedy)
+
+    def _batch(self, number: int) -> StagedBatch:
+        return next(each for each in self.batches if each.number == number)
+
+
+def stage(
+    cursor: Cursor, catalog: Catalog, fixtures: Iterable[Fixture], bindings: Iterable[FaceBinding]
+) -> list[Staged]:
+    """Bring fixtures into temporary tables.
+
+    Returns:
+        The tables, those that others refer to first.
+
+    Raises:
+        FixtureError: a table or column is not there or cannot be written, or a value is not of its column's type.
+    """
+    found: dict[int, list[Fixture]] = {}
+    for fixture in fixtures:
+        table = _table(catalog, fixture)
+        for batch in fixture.batches:
+            _check_columns(fixture, table, batch)
+        found.setdefault(table.oid, []).append(fixture)
+    bound = _bindings(catalog, bindings)
+    staged: list[Staged] = []
+    for number, table in enumerate(catalog.parents_first(catalog.tables[oid] for oid in found)):
+        batches = [(fixture, batch) for fixture in found[table.oid] for batch in fixture.batches]
+        each = Staged(
+            table=table,
+            number=number,
+            binding=bound.get(table.oid),
+            batches=tuple(StagedBatch(place, *pair) for place, pair in enumerate(batches)),
+        )
+        _copy(cursor, each)
+        staged.append(each)
+    return staged
+
+
+def same_key(table: Table, left: str, right: str) -> sql.Composed:
+    """Return the condition that two aliases mean the same row."""
+    return sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(left, name), sql.Identifier(right, name)) for name in table.primary_key
+    )
+
+
+def names(columns: Iterable[str], alias: str | None = None) -> sql.Composed:
+    """Return columns as a list for a statement."""
+    return sql.SQL(", ").join(sql.Identifier(alias, name) if alias else sql.Identifier(name) for name in columns)
+
+
+def _table(catalog: Catalog, fixture: Fixture) -> Table:
+    try:
+        table = catalog.find(fixture.table)
+    except SchemaError as error:
+        raise fixture.error(error.message, remedy=error.remedy) from error
+    if not table.primary_key:
+        raise fixture.error(
+            f"the table {table} has no primary key, so a row cannot be found again",
+            remedy=f"Add one in a migration: ALTER TABLE {table} ADD PRIMARY KEY (...).",
+        )
+    return table
+
+
+def _check_columns(fixture: Fixture, table: Table, batch: Batch) -> None:
+    line = 1 if fixture.file.endswith(".csv") else next(iter(batch.lines), None)
+    for name in batch.columns:
+        column = table.columns.get(name)
+        if column is None:
+            raise fixture.error(
+                f"the table {table} has no such column",
+                line=line,
+                column=name,
+                remedy=values.closest(name, table.columns),
+            )
+        if column.generated or (column.identity == "always" and name not in table.primary_key):
+            raise fixture.error(
+                f"the database computes this column of {table} itself",
+                line=line,
+                column=name,
+                remedy="Remove the column from the file.",
+            )
+    for name in table.primary_key:
+        if name not in batch.columns:
+            raise fixture.error(
+                f"this column of the primary key of {table} is missing",
+                line=line,
+                column=name,
+                remedy="Add it: by its key a row is found again when the seed runs next.",
+            )
+
+
+def _bindings(catalog: Catalog, bindings: Iterable[FaceBinding]) -> dict[int, FaceBinding]:
+    """Return the bindings by their table; one whose table or columns are not there yet binds nothing."""
+    found: dict[int, FaceBinding] = {}
+    for binding in bindings:
+        try:
+            table = catalog.find(binding.table)
+        except SchemaError:
+            continue
+        if {binding.face_id, binding.external_image_id} <= table.columns.keys():
+            found[table.oid] = binding
+    return found
+
+
+def _copy(cursor: Cursor, staged: Staged) -> None:
+    """Make the table of a table's staged rows and fill it."""
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT NULL::int AS {}, NULL::int AS {}, NULL::text AS {}, {}"
+            " FROM {} WITH NO DATA"
+        ).format(staged.staged, BATCH, LINE, PLACEHOLDER, names(staged.columns), staged.table.identifier)
+    )
+    for each in staged.batches:
+        columns = [staged.table.columns[name] for name in each.batch.columns]
+        texts = values.Texts(cursor.connection)
+        rows = [
+            (each.number, line, *_texts(each, line, row, columns, texts))
+            for line, row in zip(each.batch.lines, each.batch.rows, strict=True)
+        ]
+        _copy_batch(cursor, staged, each, rows)
+    cursor.execute(sql.SQL("ANALYZE {}").format(staged.staged))
+    _fill_placeholders(cursor, staged)
+
+
+def _texts(
+    each: StagedBatch, line: int, row: Sequence[object], columns: Sequence[Column], texts: values.Texts
+) -> Iterable[str | None]:
+    for value, column in zip(row, columns, strict=True):
+        if value is None or type(value) is str:
+            yield value
+            continue
+        try:
+            yield texts.of(value, column)
+        except values.NoText as error:
+            raise each.fixture.error(str(error), line=line, column=column.name, remedy=values.remedy(column)) from error
+
+
+def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, rows: Sequence[tuple[object, ...]]) -> None:
+    columns = (*_PLACE, *each.batch.columns)
+
+    def copies(some: Sequence[Sequence[object]], some_columns: Sequence[str]) -> psycopg.Error | None:
+        try:
+            with cursor.connection.transaction():
+                copy_in(cursor, staged.staged, some_columns, some)
+        except psycopg.DataError as error:
+            return error
+        except psycopg.IntegrityError as error:  # a domain's own condition
+            return error
+        return None
+
+    fault = copies(rows, columns)
+    if fault is None:
+        return
+    # the server names the line in a message made for people, in its own language; halving asks it in no language
+    low, high = 0, len(rows)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if copies(rows[low:middle], columns) is None:
+            low = middle
+        else:
+            high = middle
+    bad = rows[low]
+    for place, name in enumerate(each.batch.columns, 2):
+        found = copies([(*bad[:2], bad[place])], (*_PLACE, name))
+        if found is not None:
+            column = staged.table.columns[name]
+            raise each.fixture.error(
+                values.fault(found, column), line=each.batch.lines[low], column=name, remedy=values.remedy(column)
+            ) from found
+    raise each.fixture.error(
+        "the row cannot be read", line=each.batch.lines[low], remedy="Compare its values with the columns' types."
+    ) from fault
+
+
+def _fill_placeholders(cursor: Cursor, staged: Staged) -> None:
+    """Give each row with an external image id the placeholder of its face; the key tells rows of one image apart."""
+    if staged.binding is None:
+        return
+    table, image = staged.table, sql.Identifier(staged.binding.external_image_id)
+    key = staged.binding.key if set(staged.binding.key) <= set(staged.columns) else table.primary_key
+    cursor.execute(
+        sql.SQL(
+            "WITH uses AS (SELECT {image} AS image, count(*) > 1 AS shared FROM"
+            " (SELECT {image}, {pk} FROM {staged} UNION SELECT {image}, {pk} FROM {target}) AS rows GROUP BY {image})"
+            " UPDATE {staged} AS s SET {placeholder} = {prefix} || s.{image} ||"
+            " CASE WHEN uses.shared THEN ':' || concat_ws(':', {key}) ELSE '' END"
+            " FROM uses WHERE uses.image = s.{image}"
+        ).format(
+            image=image,
+            pk=names(table.primary_key),
+            staged=staged.staged,
+            target=table.identifier,
+            placeholder=PLACEHOLDER,
+            prefix=sql.Literal(PLACEHOLDER_PREFIX),
+            key=names(key, "s"),
+        )
+    )
+
+
+def make_image(cursor: Cursor, staged: Staged) -> None:
+    """Make the table of what each row will be; the keys must have been checked."""
+    table = staged.table
+    parts = [
+        sql.SQL("SELECT {}, {} FROM {} AS s LEFT JOIN {} AS t ON {} WHERE s.{} = {}").format(
+            _flags(staged, each.batch),
+            sql.SQL(", ").join(
+                sql.SQL("{} AS {}").format(_final(staged, each.batch, column), sql.Identifier(column.name))
+                for column in table.columns.values()
+            ),
+            staged.staged,
+            table.identifier,
+            same_key(table, "s", "t"),
+            BATCH,
+            sql.Literal(each.number),
+        )
+        for each in staged.batches
+    ]
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS"
+            " SELECT row_number() OVER (ORDER BY {}, {}) AS {}, 0 AS {}, rows.* FROM ({}) AS rows ORDER BY 1"
+        ).format(staged.image, BATCH, LINE, ORDER, ROUND, sql.SQL(" UNION ALL ").join(parts))
+    )
+    cursor.execute(sql.SQL("ANALYZE {}").format(staged.image))
+
+
+def _flags(staged: Staged, batch: Batch) -> sql.Composed:
+    """Where a row came from, whether it is new, and which of its columns change."""
+    exists = sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(staged.table.primary_key[0]))
+    changes = [
+        sql.SQL("CASE WHEN {} AND {} THEN {} END").format(
+            exists, differs(staged.table.columns[name], "t", "s"), sql.Literal(name)
+        )
+        for name in staged.updated(batch)
+    ]
+    if staged.binding is not None and staged.resets_face(batch):
+        face = staged.binding.face_id
+        changes.append(
+            sql.SQL("CASE WHEN {} AND t.{} IS DISTINCT FROM s.{} THEN {} END").format(
+                exists, *(2 * (sql.Identifier(staged.binding.external_image_id),)), sql.Literal(face)
+            )
+        )
+    return sql.SQL("s.{0}, s.{1}, NOT ({2}) AS {3}, array_remove(ARRAY[{4}]::text[], NULL) AS {5}").format(
+        BATCH, LINE, exists, NEW, sql.SQL(", ").join(changes), CHANGED
+    )
+
+
+def _final(staged: Staged, batch: Batch, column: Column) -> sql.Composable:
+    """Return the value that a column will have; a default that draws from a sequence is not drawn ahead of time."""
+    name = sql.Identifier(column.name)
+    key = sql.Identifier(staged.table.primary_key[0])
+    if column.name in staged.table.primary_key:
+        return sql.SQL("coalesce(t.{0}, s.{0})").format(name)
+    if staged.binding is not None and column.name == staged.binding.face_id:
+        image = sql.Identifier(staged.binding.external_image_id)
+        moved = sql.SQL("t.{0} IS DISTINCT FROM s.{0}").format(image) if staged.resets_face(batch) else sql.SQL("false")
+        return sql.SQL(
+            "CASE WHEN t.{0} IS NULL THEN coalesce(s.{1}, s.{2}::{4}) WHEN {3} THEN s.{2}::{4} ELSE t.{1} END"
+        ).format(key, name, PLACEHOLDER, moved, sql.SQL(column.type))
+    if column.name in batch.columns:
+        return sql.SQL("s.{}").format(name)
+    if column.default is None or column.sequence is not None:
+        return sql.SQL("t.{}").format(name)
+    return sql.SQL("CASE WHEN t.{0} IS NULL THEN ({1})::{2} ELSE t.{3} END").format(
+        key, sql.SQL(column.default), sql.SQL(column.type), name
+    )
+
+
+def differs(column: Column, left: str, right: str) -> sql.Composed:
+    """Return the condition that two aliases hold different values in a column."""
+    form = {"value": "{}", "jsonb": "{}::jsonb", "text": '{}::text COLLATE "C"'}[column.comparison]
+    sides = [sql.SQL(form).format(sql.Identifier(alias, column.name)) for alias in (left, right)]
+    return sql.SQL("{} IS DISTINCT FROM {}").format(*sides)
+
+
+def unstage(cursor: Cursor, tables: Iterable[Staged]) -> None:
+    """Drop the temporary tables, for a transaction that goes on."""
+    for staged in tables:
+        cursor.execute(sql.SQL("DROP TABLE {}, {}").format(staged.staged, staged.image))
