@@ -18,9 +18,11 @@ from seedtool.errors import BlockedError, DatabaseError, PoolerError
 
 MINIMUM_VERSION = 150000
 
-#: Marks are settings on the database itself; a clone, a dump and a rename of another database do not carry them.
+#: Marks are settings on the database itself (or, where a role may not set them, a line of its comment that names
+#: its oid); neither a clone nor a dump carries them to another database.
 MANAGED = "seedtool.managed"
 PROTECTED = "seedtool.protected"
+COMMENTED_MARK = r"\s*\[(seedtool\.\w+=\w+) for (\d+)\]"
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +59,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # the locale's column was renamed in PostgreSQL 17 and ICU rules came with 16; read as JSON, one query serves all
-_FACTS = """
+_FACTS = sql.SQL("""
 SELECT d.oid, d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
        d.datlocprovider::text AS provider, d.datcollate AS collate, d.datctype AS ctype,
        coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale,
@@ -65,9 +67,14 @@ SELECT d.oid, d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding
        t.spcname AS tablespace, d.datistemplate AS is_template, d.datallowconn AS connectable,
        (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid) AS sessions,
        ARRAY(SELECT mark FROM pg_db_role_setting s, unnest(s.setconfig) AS mark
-             WHERE s.setdatabase = d.oid AND mark LIKE 'seedtool.%%') AS marks
+             WHERE s.setdatabase = d.oid AND mark LIKE 'seedtool.%'
+             UNION ALL
+             SELECT found[1]
+             FROM regexp_matches(shobj_description(d.oid, 'pg_database'), {commented_mark}, 'g') AS found
+             WHERE found[2] = d.oid::text) AS marks
 FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace
-"""
+WHERE d.datname {condition}
+""")
 
 
 class Cluster:
@@ -100,14 +107,18 @@ class Cluster:
 
     def database(self, name: str) -> DatabaseFacts | None:
         """Return a database's facts, or None when it does not exist."""
-        with self.connection.cursor(row_factory=class_row(DatabaseFacts)) as cursor:
-            return cursor.execute(_FACTS + "WHERE d.datname = %s", [name]).fetchone()
+        found = self._databases(sql.SQL("= {}").format(sql.Literal(name)))
+        return found[0] if found else None
 
     def private_databases(self) -> list[DatabaseFacts]:
         """Return the databases that carry one of seedtool's private names."""
-        with self.connection.cursor(row_factory=class_row(DatabaseFacts)) as cursor:
-            found = cursor.execute(_FACTS + r"WHERE d.datname LIKE 'seedtool\_%%'").fetchall()
+        found = self._databases(sql.SQL(r"LIKE 'seedtool\_%'"))
         return [facts for facts in found if PRIVATE_NAME.fullmatch(facts.name)]
+
+    def _databases(self, condition: sql.Composable) -> list[DatabaseFacts]:
+        query = _FACTS.format(commented_mark=sql.Literal(COMMENTED_MARK), condition=condition)
+        with self.connection.cursor(row_factory=class_row(DatabaseFacts)) as cursor:
+            return cursor.execute(query).fetchall()
 
     @contextlib.contextmanager
     def lock(self, digest: str) -> Iterator[None]:
@@ -147,8 +158,9 @@ class Cluster:
         options = [
             sql.SQL("TEMPLATE {}").format(sql.Identifier(template)),
             sql.SQL("OWNER {}").format(sql.Identifier(like.owner)),
-            sql.SQL("TABLESPACE {}").format(sql.Identifier(like.tablespace)),
         ]
+        if like.tablespace != "pg_default":  # to name the default, too, a role would need a grant
+            options.append(sql.SQL("TABLESPACE {}").format(sql.Identifier(like.tablespace)))
         if template == "template0":
             options += _locale_options(like, self.version)
         if strategy:

@@ -5,14 +5,15 @@ the catalog and never from the session, where a role or a connection option coul
 """
 
 import enum
+import re
 
 import psycopg
 from psycopg import sql
 
 from seedtool.database import server
-from seedtool.database.cluster import MANAGED, PROTECTED, Cluster, DatabaseFacts
+from seedtool.database.cluster import COMMENTED_MARK, MANAGED, PROTECTED, Cluster, DatabaseFacts
 from seedtool.database.server import Target
-from seedtool.errors import NotConfirmed, Protected
+from seedtool.errors import BlockedError, NotConfirmed, Protected
 
 
 class Consent(enum.IntEnum):
@@ -87,9 +88,26 @@ def protect(cluster: Cluster, name: str) -> None:
 
 
 def unprotect(cluster: Cluster, name: str) -> None:
-    """Take the protection mark away, for every role."""
+    """Take the protection mark away.
+
+    Raises:
+        BlockedError: somebody else set it, and this role may not take it away.
+    """
     database = sql.Identifier(name)
-    cluster.execute(sql.SQL("ALTER DATABASE {} RESET {}").format(database, sql.SQL(PROTECTED)))
+    comment = _comment(cluster, name)
+    if comment is not None:
+        rest = re.sub(COMMENTED_MARK.replace(r"seedtool\.\w+", re.escape(PROTECTED)), "", comment)
+        cluster.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(rest or None)))
+    facts = cluster.database(name)
+    if facts is None or not facts.protected:
+        return
+    try:
+        cluster.execute(sql.SQL("ALTER DATABASE {} RESET {}").format(database, sql.SQL(PROTECTED)))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise BlockedError(
+            f"the role {cluster.user} may not unprotect {name}: {error.diag.message_primary}",
+            remedy="Work as the role that protected it, or as a superuser.",
+        ) from error
 
 
 def mark_managed(cluster: Cluster, name: str) -> None:
@@ -98,7 +116,24 @@ def mark_managed(cluster: Cluster, name: str) -> None:
 
 
 def _mark(cluster: Cluster, name: str, mark: str) -> None:
-    cluster.execute(sql.SQL("ALTER DATABASE {} SET {} = 'on'").format(sql.Identifier(name), sql.SQL(mark)))
+    database = sql.Identifier(name)
+    try:
+        with cluster.connection.transaction():  # it may fail inside the swap's transaction
+            cluster.execute(sql.SQL("ALTER DATABASE {} SET {} = 'on'").format(database, sql.SQL(mark)))
+    except psycopg.errors.InsufficientPrivilege:
+        # only superusers may set a parameter that no extension has defined; an owner may comment
+        facts = cluster.database(name)
+        assert facts is not None  # noqa: S101 - the statement above found it
+        lines = [line for line in (_comment(cluster, name), f"[{mark}=on for {facts.oid}]") if line]
+        text = sql.Literal("\n".join(lines))
+        cluster.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, text))
+
+
+def _comment(cluster: Cluster, name: str) -> str | None:
+    row = cluster.connection.execute(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [name]
+    ).fetchone()
+    return row[0] if row else None
 
 
 def _is_empty(target: Target, facts: DatabaseFacts) -> bool:

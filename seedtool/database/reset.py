@@ -16,6 +16,7 @@ from seedtool.database.fingerprint import schema_fingerprint
 from seedtool.database.guard import Consent
 from seedtool.database.server import Target
 from seedtool.database.swap import swap
+from seedtool.errors import BlockedError
 from seedtool.settings import Settings
 
 
@@ -103,8 +104,11 @@ def reset(
             clock("clone")
             clone, old = private_name("clone", digest), private_name("old", digest)
             cluster.create(clone, template, like)
-            guard.mark_managed(cluster, clone)
-            ended = swap(cluster, clone, old, facts, clock)
+            try:
+                ended = swap(cluster, clone, old, facts, clock)
+            except BlockedError:
+                templates.sweep(cluster, digest)  # the clone; what a harder failure leaves, the next reset sweeps
+                raise
             if facts is not None:
                 clock("drop")
                 replaced = cluster.database(old)

@@ -1,7 +1,8 @@
 """The swap: a finished clone takes the target's name, and with it all that belongs to the name and not to the data.
 
-One transaction of two renames. Whoever connects sees the old database or the new one, never none: the first
-rename's lock makes newcomers wait until the transaction ends.
+One transaction of two renames: the name always stands for the old database or the new one, never for none. The
+first rename's lock makes newcomers wait until the transaction ends. Who waits was already let in to the old
+database, and is told by PostgreSQL that it "seems to have just been dropped or renamed"; trying again works.
 """
 
 import contextlib
@@ -12,8 +13,8 @@ from collections.abc import Callable, Iterator
 import psycopg
 from psycopg import sql
 
-from seedtool.database import server
-from seedtool.database.cluster import Cluster, DatabaseFacts
+from seedtool.database import guard, server
+from seedtool.database.cluster import COMMENTED_MARK, Cluster, DatabaseFacts
 from seedtool.errors import BlockedError
 
 #: How long the rename may wait before we look for sessions in its way, when none was seen before (seconds).
@@ -55,14 +56,18 @@ def swap(cluster: Cluster, clone: str, old: str, facts: DatabaseFacts | None, st
     target = cluster.target.name
     if facts is None:
         step("swap")
+        guard.mark_managed(cluster, clone)
         cluster.rename(clone, target)
         return 0
+    if cluster.connection.execute("SELECT 1 FROM pg_prepared_xacts WHERE database = %s", [target]).fetchone():
+        raise _blocked(cluster, facts)  # nobody may end these, and the rename would wait for them in vain
     with cluster.connection.transaction():
         with _sessions_ended(cluster, facts) as ended:
             step("rename")
             cluster.rename(target, old)
         step("carry over")
         _carry_over(cluster, facts.oid, clone)
+        guard.mark_managed(cluster, clone)
         step("swap")
         cluster.rename(clone, target)
         step("commit")
@@ -97,20 +102,23 @@ def _sessions_ended(cluster: Cluster, facts: DatabaseFacts) -> Iterator[Callable
     except (psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled) as error:
         if isinstance(error, psycopg.errors.QueryCanceled) and not refusals:
             raise
-        raise _blocked(cluster, facts, (refusals or [error])[0]) from error
+        raise _blocked(cluster, facts) from error
     finally:
         returned.set()
         thread.join()
 
 
+# conditions beside a function that ends sessions may be evaluated after it, so they stand in a subquery of their own
 _END_SESSIONS = """
-SELECT pid FROM pg_stat_activity
-WHERE datid = %s AND backend_type <> 'autovacuum worker' AND pg_terminate_backend(pid)
+WITH standing_in_the_way AS MATERIALIZED (
+    SELECT pid FROM pg_stat_activity WHERE datid = %s AND backend_type IS DISTINCT FROM 'autovacuum worker'
+)
+SELECT pid FROM standing_in_the_way WHERE pg_terminate_backend(pid)
 """
 
 
-def _blocked(cluster: Cluster, facts: DatabaseFacts, error: psycopg.Error) -> BlockedError:
-    """Name what stands in the way. The transaction has failed, so a second connection looks."""
+def _blocked(cluster: Cluster, facts: DatabaseFacts) -> BlockedError:
+    """Name what stands in the way. The transaction may have failed, so a second connection looks."""
     with server.connect(cluster.target, cluster.target.maintenance, autocommit=True) as second:
         sessions = second.execute(
             "SELECT pid, coalesce(usename, backend_type), application_name FROM pg_stat_activity WHERE datid = %s",
@@ -120,7 +128,7 @@ def _blocked(cluster: Cluster, facts: DatabaseFacts, error: psycopg.Error) -> Bl
     named = [f"session {pid} of {user} ({application or 'no name'})" for pid, user, application in sessions]
     named += [f"prepared transaction {gid}" for (gid,) in prepared]
     return BlockedError(
-        f"{facts.name} is in use and could not be freed: {', '.join(named) or error.diag.message_primary};"
+        f"{facts.name} is in use and could not be freed: {', '.join(named) or 'a session that has ended meanwhile'};"
         " nothing was changed",
         remedy="End it yourself, or work as a role that may (the session's own, or a member of pg_signal_backend).",
     )
@@ -154,7 +162,8 @@ def _inheritance(cluster: Cluster, oid: int, clone: str) -> Iterator[tuple[str, 
         yield "the connection limit", sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(limit))
     if not connectable:
         yield "the ban on connections", sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name)
-    if comment is not None:
+    comment = re.sub(COMMENTED_MARK, "", comment or "")
+    if comment:
         yield "the comment", sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(comment))
     if has_grants:
         yield "the grants", sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(name, sql.Identifier(owner))

@@ -108,7 +108,9 @@ def test_the_origin_of_a_wrong_variable_is_its_name(project):
         read(project(dotenv="PHOTOS_URL=http://x\n"))
 
 
-@pytest.mark.parametrize(("name", "content"), [("pyproject.toml", b"[tool\n"), ("pyproject.toml", b"\xff"), (".env", b"A=\xff\n")])
+@pytest.mark.parametrize(
+    ("name", "content"), [("pyproject.toml", b"[tool\n"), ("pyproject.toml", b"\xff"), (".env", b"A=\xff\n")]
+)
 def test_a_file_that_cannot_be_read_is_named(project, name, content):
     root = project()
     (root / name).write_bytes(content)
