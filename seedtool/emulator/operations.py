@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -236,7 +237,8 @@ class Operations:
         return image["Bytes"] if "Bytes" in image else self._read_object(image["S3Object"])
 
     def _visible_until(self) -> float:
-        return time.time() - self._visibility_lag()
+        lag = self._visibility_lag()
+        return time.time() - lag if lag else math.inf  # without a lag, a clock that is set back hides nothing
 
     def _token(self, last: str, binding: tuple[str, ...]) -> str:
         """An opaque token: where the page ended, sealed for this list and filter. At most 255 characters."""

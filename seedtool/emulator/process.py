@@ -72,7 +72,7 @@ def ensure(state_dir: Path, *, timeout: float = 30.0, arguments: Sequence[str] =
     running = _running(state_dir)
     if running is not None and running.code == code_version():
         return running.endpoint
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_state_dir(state_dir)
     deadline = time.monotonic() + timeout
     with _only_starter(state_dir, deadline):
         running = _settled(state_dir, deadline)
@@ -85,7 +85,11 @@ def ensure(state_dir: Path, *, timeout: float = 30.0, arguments: Sequence[str] =
 
 
 def find(state_dir: Path) -> str | None:
-    """The endpoint of the emulator that runs over `state_dir`, or None. Starts nothing."""
+    """The endpoint of the emulator that runs over `state_dir`, or None. Starts nothing.
+
+    Raises:
+        EmulatorError: the directory belongs to another user.
+    """
     running = _running(state_dir)
     return running.endpoint if running else None
 
@@ -101,7 +105,7 @@ def stop(state_dir: Path, *, timeout: float = 10.0) -> bool:
         True if one was running, False if there was nothing to stop.
 
     Raises:
-        EmulatorError: it was still there after `timeout`.
+        EmulatorError: it was still there after `timeout`, or belongs to another user.
     """
     deadline = time.monotonic() + timeout
     if not _lock_is_held(state_dir):
@@ -109,8 +113,12 @@ def stop(state_dir: Path, *, timeout: float = 10.0) -> bool:
     running = _settled(state_dir, deadline)
     if running is None:
         return False
-    with contextlib.suppress(ProcessLookupError):
+    try:
         os.kill(running.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it ended by itself just now
+    except PermissionError:
+        raise _foreign(state_dir) from None
     while _lock_is_held(state_dir):
         if time.monotonic() > deadline:
             raise EmulatorError(
@@ -119,6 +127,26 @@ def stop(state_dir: Path, *, timeout: float = 10.0) -> bool:
             )
         time.sleep(_POLL)
     return True
+
+
+def make_state_dir(state_dir: Path) -> None:
+    """Create a state directory that only its owner can enter.
+
+    Args:
+        state_dir: the directory; an existing one is left as it is.
+
+    Raises:
+        EmulatorError: it cannot be created or written.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EmulatorError(
+            f"The emulator's state directory {state_dir} cannot be made: {error.strerror}.",
+            "Choose a directory that you may write.",
+        ) from error
+    if not os.access(state_dir, os.W_OK | os.X_OK):
+        raise _foreign(state_dir)
 
 
 def lock_path(state_dir: Path) -> Path:
@@ -161,6 +189,8 @@ def _lock_is_held(state_dir: Path) -> bool:
         descriptor = os.open(lock_path(state_dir), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        raise _foreign(state_dir) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -169,6 +199,13 @@ def _lock_is_held(state_dir: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def _foreign(state_dir: Path) -> EmulatorError:
+    return EmulatorError(
+        f"The emulator's state directory {state_dir} belongs to another user.",
+        "Run as that user, or choose another state directory.",
+    )
 
 
 def _settled(state_dir: Path, deadline: float) -> Running | None:

@@ -51,7 +51,7 @@ def run(
         EmulatorError: another emulator serves this directory, the port is taken, the state is unreadable or
             the faults cannot be set.
     """
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    process.make_state_dir(state_dir)
     misfortunes = Faults(faults)
     with _sole_server(state_dir), _listen(host, port) as listener:
         store = Store(state_dir / "faces.sqlite3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
 import sys
 import threading
@@ -23,6 +24,7 @@ from seedtool.emulator.process import EmulatorError, code_version
 from seedtool.emulator.protocol import OPERATIONS, ServiceError, ServiceModel
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from starlette.requests import Request
@@ -53,10 +55,10 @@ def application(operations: Operations, faults: Faults, state_dir: Path, require
     return Starlette(
         routes=[
             Route("/", front.operation, methods=["POST"]),
-            Route("/_seedtool/status", front.status, methods=["GET"]),
-            Route("/_seedtool/reset-counters", front.reset_counters, methods=["POST"]),
-            Route("/_seedtool/faults", front.show_faults, methods=["GET"]),
-            Route("/_seedtool/faults", front.set_faults, methods=["POST"]),
+            Route("/_seedtool/status", _from_here(front.status), methods=["GET"]),
+            Route("/_seedtool/reset-counters", _from_here(front.reset_counters), methods=["POST"]),
+            Route("/_seedtool/faults", _from_here(front.show_faults), methods=["GET"]),
+            Route("/_seedtool/faults", _from_here(front.set_faults), methods=["POST"]),
         ],
     )
 
@@ -162,6 +164,17 @@ class _Broken(Response):
         # uvicorn would answer 500 to a request without an answer; once it knows the client gone it does not.
         while (await receive())["type"] != "http.disconnect":
             pass
+
+
+def _from_here(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """An administrator's endpoint: for this machine only, whatever address the emulator listens on."""
+
+    async def guarded(request: Request) -> Response:
+        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+            return JSONResponse({"error": "Only this machine may ask that."}, 403)
+        return await handler(request)
+
+    return guarded
 
 
 def _scope(request: Request) -> Scope:

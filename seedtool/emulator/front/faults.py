@@ -101,7 +101,11 @@ class Faults:
             settings = msgspec.json.decode(text or b"{}", type=Settings)
             _check(settings)
         except (msgspec.DecodeError, ValueError) as error:
-            raise EmulatorError(f"These faults cannot be set: {error}.", "See docs/emulator.md.") from None
+            raise EmulatorError(
+                f"These faults cannot be set: {error}.",
+                'Give a JSON object such as {"tps": "published", "latency": 0.1, "lag": 2, '
+                '"rules": [{"fault": "internal", "operation": "ListFaces", "first": 3}]}.',
+            ) from None
         with self._lock:
             self._settings = settings
             self._calls: Counter[str] = Counter()

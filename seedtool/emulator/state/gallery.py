@@ -127,7 +127,9 @@ class Gallery:
     def _wall(self, uid: int) -> _Wall:
         with self._lock:
             wall = self._walls.setdefault(uid, _Wall())
-            wall.hang(self._store.looks_after(uid, wall.last))
+            # In portions, so that a large collection's full descriptions are never in memory all at once.
+            while looks := self._store.looks_after(uid, wall.last, _CHUNK):
+                wall.hang(looks)
             return wall
 
 
@@ -144,22 +146,18 @@ class _Wall:
         self._stale = 0
 
     def hang(self, looks: Sequence[Look]) -> None:
-        """Add the descriptions that are new."""
-        if not looks:
-            return
+        """Add descriptions that are new, a block's worth at most."""
         self.last = looks[-1].number
         self._rows += len(looks)
+        ids = [look.face_id for look in looks]
+        kinds = np.array([look.kind for look in looks], dtype=np.int8)
+        rows = descriptor.coarse([look.vector for look in looks]).astype(np.float16)
         blocks = list(self._blocks)
-        for start in range(0, len(looks), _CHUNK):
-            part = looks[start : start + _CHUNK]
-            ids = [look.face_id for look in part]
-            kinds = np.array([look.kind for look in part], dtype=np.int8)
-            rows = descriptor.coarse([look.vector for look in part]).astype(np.float16)
-            if blocks and len(blocks[-1][0]) + len(ids) <= _CHUNK:
-                last_ids, last_kinds, last_rows = blocks.pop()
-                ids, kinds = last_ids + ids, np.concatenate([last_kinds, kinds])
-                rows = np.concatenate([last_rows, rows])
-            blocks.append((ids, kinds, rows))
+        if blocks and len(blocks[-1][0]) + len(ids) <= _CHUNK:
+            last_ids, last_kinds, last_rows = blocks.pop()
+            ids, kinds = last_ids + ids, np.concatenate([last_kinds, kinds])
+            rows = np.concatenate([last_rows, rows])
+        blocks.append((ids, kinds, rows))
         self._blocks = tuple(blocks)  # searches go on in the blocks they began with
 
     def grow_stale(self, count: int) -> bool:

@@ -215,9 +215,9 @@ class Store:
         """The descriptions of these faces."""
         return self._looks("face_id IN (SELECT value FROM json_each(?))", uid, json.dumps(list(face_ids)))
 
-    def looks_after(self, uid: int, number: int) -> list[Look]:
-        """The descriptions in a collection that were added behind `number`, in order."""
-        return self._looks("number > ? ORDER BY number", uid, number)
+    def looks_after(self, uid: int, number: int, limit: int) -> list[Look]:
+        """At most `limit` descriptions in a collection that were added behind `number`, in order."""
+        return self._looks("number > ? ORDER BY number LIMIT ?", uid, number, limit)
 
     def _insert(
         self,
@@ -258,11 +258,11 @@ class Store:
             ).fetchall()
         return {row[0]: StoredFace(*row) for row in rows}
 
-    def _looks(self, condition: str, uid: int, value: object) -> list[Look]:
+    def _looks(self, condition: str, uid: int, *values: object) -> list[Look]:
         with self._connections.reading() as connection:
             rows = connection.execute(
                 "SELECT number, face_id, kind, named, vector FROM looks "  # noqa: S608 - constants
                 f"WHERE collection = ? AND {condition}",
-                (uid, value),
+                (uid, *values),
             ).fetchall()
         return [Look(*row) for row in rows]
