@@ -24,6 +24,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
         default: the default's expression, None without one.
         generated: computed from other columns, so never written.
         identity: `always`, `by default` or empty.
+        is_text: holds text of any kind.
         comparison: how two values are told apart: by the type's own equality, as jsonb, or by their text
             (types without equality, and texts whose collation calls different texts equal).
         sequence: the sequence that its default draws from, quoted where needed.
@@ -37,6 +38,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     generated: bool
     identity: Literal["", "always", "by default"]
     is_array: bool
+    is_text: bool
     comparison: Literal["value", "jsonb", "text"]
     sequence: str | None
     labels: tuple[str, ...]
@@ -238,7 +240,7 @@ SELECT a.attrelid::int8 AS relation, a.attname::text AS name, format_type(a.attt
        a.attnotnull AS not_null, a.attgenerated <> '' AS generated,
        CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' ELSE '' END AS identity,
        CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS default,
-       lowest.is_array,
+       lowest.is_array, t.typcategory = 'S' AS is_text,
        CASE WHEN lowest.names = '{json}' THEN 'jsonb'
             WHEN lowest.names && '{json,xml,point,lseg,path,box,line,polygon,circle,citext}' THEN 'text'
             WHEN NOT coalesce(l.collisdeterministic, true) THEN 'text'
@@ -251,6 +253,7 @@ SELECT a.attrelid::int8 AS relation, a.attname::text AS name, format_type(a.attt
 FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_type t ON t.oid = a.atttypid
 JOIN lowest ON lowest.type = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
@@ -264,7 +267,8 @@ _KEYS = """
 SELECT i.indrelid::int8 AS relation, x.relname::text AS name, i.indisprimary AS primary,
        ARRAY(SELECT a.attname::text FROM unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY k (number, place)
              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number ORDER BY k.place) AS columns,
-       ARRAY(SELECT pg_get_indexdef(i.indexrelid, place, false) FROM generate_series(1, i.indnkeyatts) place) AS expressions,
+       ARRAY(SELECT pg_get_indexdef(i.indexrelid, place, false)
+             FROM generate_series(1, i.indnkeyatts) place) AS expressions,
        pg_get_expr(i.indpred, i.indrelid) AS predicate, i.indimmediate AS immediate,
        NOT i.indnullsnotdistinct AS nulls_distinct
 FROM pg_index i
@@ -287,11 +291,13 @@ ORDER BY o.conrelid, o.conname
 """
 
 _FOREIGN_KEYS = """
-SELECT o.conrelid::int8 AS relation, o.conname::text AS name, o.conrelid::int8 AS table, o.confrelid::int8 AS references,
+SELECT o.conrelid::int8 AS relation, o.conname::text AS name, o.conrelid::int8 AS table,
+       o.confrelid::int8 AS references,
        ARRAY(SELECT a.attname::text FROM unnest(o.conkey) WITH ORDINALITY k (number, place)
              JOIN pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.number ORDER BY k.place) AS columns,
        ARRAY(SELECT a.attname::text FROM unnest(o.confkey) WITH ORDINALITY k (number, place)
-             JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.number ORDER BY k.place) AS referenced_columns,
+             JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.number
+             ORDER BY k.place) AS referenced_columns,
        CASE o.confdeltype WHEN 'c' THEN 'cascade' WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default'
             WHEN 'r' THEN 'restrict' ELSE 'no action' END AS on_delete,
        o.condeferrable AS deferrable, o.confmatchtype = 'f' AS match_full

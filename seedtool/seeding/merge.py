@@ -1,9 +1,4 @@
-"""Seeding: the files' rows merged into the database in one transaction, all or nothing.
-
-Rows that are to go are deleted, then rows updated where they differ, then new ones inserted, in a single
-statement: foreign keys are looked at when a statement ends, so rows that refer to one another in a circle, or
-whose key is renamed in the files, need no order and no deferrable constraint.
-"""
+"""Seeding: the files' rows merged into the database in one transaction, all or nothing. `seed` is the story."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
@@ -15,26 +10,12 @@ from psycopg.rows import tuple_row
 
 from seedtool.database.catalog import Catalog, read_catalog
 from seedtool.database.copying import fix_text_form
-from seedtool.errors import FixtureError, SeedError
-from seedtool.seeding import checks, ledger
 from seedtool.seeding.fixtures import Fixtures
-from seedtool.seeding.ledger import Doomed
-from seedtool.seeding.staging import (
-    BATCH,
-    CHANGED,
-    LINE,
-    NEW,
-    ORDER,
-    ROUND,
-    Cursor,
-    Staged,
-    StagedBatch,
-    make_image,
-    names,
-    same_key,
-    stage,
-    unstage,
-)
+from seedtool.seeding.merging import checks, ledger, pruning
+from seedtool.seeding.merging.image import make_image, new_keys
+from seedtool.seeding.merging.pruning import Doomed
+from seedtool.seeding.merging.staging import CHANGED, NEW, Cursor, Staged, stage, unstage
+from seedtool.seeding.merging.writing import Plan, translated, write
 from seedtool.settings import FaceBinding
 
 #: a report names at most so many rows of a table and action; the counts are always whole
@@ -76,12 +57,8 @@ class SeedReport(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[TableReport, ...]
 
 
-class _Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the merging statement needs."""
-
-    tables: dict[int, Staged]
-    doomed: dict[int, Doomed]
-    rounds: dict[int, int]
+def _silent(message: str) -> None:
+    """Tell nobody."""
 
 
 def seed(
@@ -91,7 +68,7 @@ def seed(
     bindings: Iterable[FaceBinding] = (),
     dry_run: bool = False,
     prune: bool = True,
-    progress: Callable[[str], None] = lambda message: None,
+    progress: Callable[[str], None] = _silent,
 ) -> SeedReport:
     """Merge fixtures into the database: insert what is new, update what differs, delete what has left the files.
 
@@ -111,7 +88,7 @@ def seed(
         try:
             return _seed(cursor, fixtures, tuple(bindings), dry_run=dry_run, prune=prune, progress=progress)
         except psycopg.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
 
 def _seed(
@@ -133,7 +110,7 @@ def _seed(
         checks.check_keys(cursor, each)
         make_image(cursor, each)
     tables = {each.table.oid: each for each in staged}
-    doomed = ledger.find_doomed(cursor, catalog, tables, fixtures.sets) if prune else {}
+    doomed = pruning.find_doomed(cursor, catalog, tables, fixtures.sets) if prune else {}
 
     progress("checking keys and references")
     plan = _checked_plan(cursor, catalog, tables, doomed)
@@ -145,189 +122,24 @@ def _seed(
     )
 
     progress("writing")
-    _write(cursor, plan)
-    ledger.record(cursor, staged, fixtures.sets, doomed.values(), prune=prune)
+    write(cursor, plan)
+    ledger.record(cursor, staged, fixtures.sets, prune=prune)
     unstage(cursor, staged)
+    pruning.forget_doomed(cursor, doomed.values())
     if not dry_run:
         _advance_sequences(cursor, staged)
     return report
 
 
-def _checked_plan(cursor: Cursor, catalog: Catalog, tables: dict[int, Staged], doomed: dict[int, Doomed]) -> _Plan:
+def _checked_plan(cursor: Cursor, catalog: Catalog, tables: dict[int, Staged], doomed: dict[int, Doomed]) -> Plan:
     rounds: dict[int, int] = {}
     for oid, each in tables.items():
         checks.check_not_null(cursor, each)
         rounds[oid] = checks.check_unique(cursor, each, doomed.get(oid))
     for each in tables.values():
         checks.check_references(cursor, catalog, each, tables, doomed)
-    ledger.check_doomed(cursor, catalog, tables, doomed)
-    return _Plan(tables=tables, doomed=doomed, rounds=rounds)
-
-
-# writing --------------------------------------------------------------------------------------------------------------
-
-
-def _write(cursor: Cursor, plan: _Plan) -> None:
-    """Write the plan; when the database refuses, find the row."""
-    try:
-        _attempt(cursor, plan)
-    except psycopg.Error as error:
-        if not isinstance(error, psycopg.IntegrityError | psycopg.DataError | psycopg.errors.RaiseException):
-            raise
-        raise _culprit(cursor, plan, error) from error
-
-
-def _attempt(cursor: Cursor, plan: _Plan, rows: int | None = None) -> None:
-    """Write the plan, or only try what its first so many rows would do; a refusal leaves the database as it was."""
-    with cursor.connection.transaction(force_rollback=rows is not None):
-        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-        statement = _statement(plan, rows)
-        if statement is not None:
-            cursor.execute(statement)
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-
-
-def _statement(plan: _Plan, rows: int | None) -> sql.Composed | None:
-    """Return the one statement that deletes, updates and inserts; each part waits for the one before."""
-    parts = [_delete(doomed) for doomed in plan.doomed.values()]
-    inserts: list[sql.Composed] = []
-    before = 0
-    for oid, staged in plan.tables.items():
-        within = sql.SQL("true") if rows is None else sql.SQL("i.{} <= {}").format(ORDER, sql.Literal(rows - before))
-        before += staged.rows
-        for number in range(plan.rounds[oid]):
-            parts += [part for each in staged.batches for part in _update(staged, each, number, within)]
-        inserts += [_insert(staged, each, within) for each in staged.batches]
-    parts += inserts
-    if not parts:
-        return None
-    done = [
-        sql.SQL("{} AS ({})").format(
-            sql.Identifier(f"part{place}"),
-            part
-            + sql.SQL(" AND (SELECT count(*) FROM {}) IS NOT NULL RETURNING 1").format(
-                sql.Identifier(f"part{place - 1}")
-            )
-            if place
-            else part + sql.SQL(" RETURNING 1"),
-        )
-        for place, part in enumerate(parts)
-    ]
-    return sql.SQL("WITH {} SELECT count(*) FROM {}").format(
-        sql.SQL(", ").join(done), sql.Identifier(f"part{len(parts) - 1}")
-    )
-
-
-def _delete(doomed: Doomed) -> sql.Composed:
-    return sql.SQL("DELETE FROM {} AS t USING {} AS d WHERE {}").format(
-        doomed.table.identifier, doomed.name, same_key(doomed.table, "t", "d")
-    )
-
-
-def _update(staged: Staged, each: StagedBatch, number: int, within: sql.Composable) -> list[sql.Composed]:
-    """Return the update of a batch in one round; none when its rows have nothing but a key."""
-    columns = list(staged.updated(each.batch))
-    if staged.binding is not None and staged.resets_face(each.batch):
-        columns.append(staged.binding.face_id)
-    if not columns:
-        return []
-    update = "UPDATE {} AS t SET {} FROM {} AS i WHERE {} AND i.{} = {} AND i.{} = {} AND i.{} <> '{{}}' AND {}"
-    return [
-        sql.SQL(update).format(
-            staged.table.identifier,
-            sql.SQL(", ").join(sql.SQL("{0} = i.{0}").format(sql.Identifier(name)) for name in columns),
-            staged.image,
-            same_key(staged.table, "t", "i"),
-            BATCH,
-            sql.Literal(each.number),
-            ROUND,
-            sql.Literal(number),
-            CHANGED,
-            within,
-        )
-    ]
-
-
-def _insert(staged: Staged, each: StagedBatch, within: sql.Composable) -> sql.Composed:
-    columns = list(each.batch.columns)
-    if staged.binding is not None and staged.binding.face_id not in columns:
-        columns.append(staged.binding.face_id)
-    # a key that is GENERATED ALWAYS AS IDENTITY is still the row's name in the files
-    always = any(staged.table.columns[name].identity == "always" for name in columns)
-    return sql.SQL("INSERT INTO {} ({}) {} SELECT {} FROM {} AS i WHERE i.{} AND i.{} = {} AND {}").format(
-        staged.table.identifier,
-        names(columns),
-        sql.SQL("OVERRIDING SYSTEM VALUE" if always else ""),
-        names(columns, "i"),
-        staged.image,
-        NEW,
-        BATCH,
-        sql.Literal(each.number),
-        within,
-    )
-
-
-def _culprit(cursor: Cursor, plan: _Plan, error: psycopg.Error) -> SeedError:
-    """Find the row that the database refuses: the last one of the smallest beginning that is refused."""
-    low, high = 0, sum(staged.rows for staged in plan.tables.values())
-    if _refused(cursor, plan, 0, error):
-        return _translated(error)  # a delete, and those are not in the files
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _refused(cursor, plan, middle, error):
-            high = middle
-        else:
-            low = middle
-    for staged in plan.tables.values():
-        if high > staged.rows:
-            high -= staged.rows
-            continue
-        found = cursor.execute(
-            sql.SQL("SELECT {}, {} FROM {} WHERE {} = {}").format(BATCH, LINE, staged.image, ORDER, sql.Literal(high))
-        ).fetchone()
-        if found is not None:
-            return _refusal(staged, *found, error)
-    return _translated(error)
-
-
-def _refused(cursor: Cursor, plan: _Plan, rows: int, error: psycopg.Error) -> bool:
-    """Tell whether the first so many rows are refused in the same way."""
-    try:
-        _attempt(cursor, plan, rows)
-    except psycopg.Error as found:
-        return (found.sqlstate, found.diag.constraint_name) == (error.sqlstate, error.diag.constraint_name)
-    return False
-
-
-def _refusal(staged: Staged, batch: int, line: int, error: psycopg.Error) -> FixtureError:
-    """Say why the database refuses a row, without any of its values."""
-    name = error.diag.constraint_name
-    check = next((each for each in staged.table.checks if each.name == name), None)
-    if check is not None:
-        return staged.error(
-            batch,
-            line,
-            f"the row breaks the check {name} of {staged.table}: {check.expression}",
-            columns=check.columns,
-            remedy="Change the value so that the check holds.",
-        )
-    column = [error.diag.column_name] if error.diag.column_name else []
-    if isinstance(error, psycopg.errors.NotNullViolation):
-        return staged.error(
-            batch,
-            line,
-            f"a row of {staged.table} must have a value in this column",
-            columns=column,
-            remedy="Fill the cell.",
-        )
-    reason = f"its constraint {name}" if name else f"a trigger or a default ({error.sqlstate})"
-    return staged.error(
-        batch,
-        line,
-        f"{staged.table} refuses the row: {reason}",
-        columns=column,
-        remedy="--debug shows the server's words.",
-    )
+    pruning.check_doomed(cursor, catalog, tables, doomed)
+    return Plan(tables=tables, doomed=doomed, rounds=rounds)
 
 
 def _advance_sequences(cursor: Cursor, tables: Iterable[Staged]) -> None:
@@ -339,8 +151,9 @@ def _advance_sequences(cursor: Cursor, tables: Iterable[Staged]) -> None:
                 continue
             cursor.execute(
                 sql.SQL(
-                    "SELECT setval({sequence}::regclass, highest) FROM (SELECT max({column}) AS highest FROM {table}) AS t,"
-                    " pg_sequence AS s WHERE s.seqrelid = {sequence}::regclass AND s.seqincrement > 0"
+                    "SELECT setval({sequence}::regclass, highest)"
+                    " FROM (SELECT max({column}) AS highest FROM {table}) AS t, pg_sequence AS s"
+                    " WHERE s.seqrelid = {sequence}::regclass AND s.seqincrement > 0"
                     " AND highest > coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart - 1)"
                 ).format(
                     sequence=sql.Literal(column.sequence), column=sql.Identifier(name), table=staged.table.identifier
@@ -348,10 +161,7 @@ def _advance_sequences(cursor: Cursor, tables: Iterable[Staged]) -> None:
             )
 
 
-# reporting ------------------------------------------------------------------------------------------------------------
-
-
-def _report_tables(cursor: Cursor, catalog: Catalog, plan: _Plan) -> tuple[TableReport, ...]:
+def _report_tables(cursor: Cursor, catalog: Catalog, plan: Plan) -> tuple[TableReport, ...]:
     tables = {staged.table.oid: staged.table for staged in plan.tables.values()}
     tables |= {doomed.table.oid: doomed.table for doomed in plan.doomed.values()}
     return tuple(
@@ -372,13 +182,13 @@ def _report_table(cursor: Cursor, staged: Staged | None, doomed: Doomed | None) 
             )
         ).fetchone()
         inserted, updated = counted or (0, 0)
-        changes += [RowChange(action="insert", key=key) for key in ledger.new_keys(cursor, staged, DETAILS)]
+        changes += [RowChange(action="insert", key=key) for key in new_keys(cursor, staged, DETAILS)]
         changes += [
             RowChange(action="update", key=edit.key, columns=edit.columns, overridden=edit.overridden)
             for edit in (ledger.find_edits(cursor, staged, DETAILS) if updated else ())
         ]
     if doomed is not None:
-        changes += [RowChange(action="delete", key=key) for key in ledger.doomed_keys(cursor, doomed, DETAILS)]
+        changes += [RowChange(action="delete", key=key) for key in pruning.doomed_keys(cursor, doomed, DETAILS)]
     return TableReport(
         table=str(table),
         inserted=inserted,
@@ -387,18 +197,3 @@ def _report_table(cursor: Cursor, staged: Staged | None, doomed: Doomed | None) 
         deleted=doomed.rows if doomed else 0,
         changes=tuple(changes),
     )
-
-
-def _translated(error: psycopg.Error) -> SeedError:
-    """Say what the database's refusal means; its own words may hold values of rows."""
-    table, constraint = error.diag.table_name, error.diag.constraint_name
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        what, remedy = "the role lacks a permission", "Seed as the owner of the tables, or grant what is missing."
-    elif isinstance(error, psycopg.OperationalError):
-        what, remedy = "the connection to the database was lost or a lock not given", "Nothing was written; seed again."
-    elif isinstance(error, psycopg.IntegrityError):
-        what, remedy = "the database refuses", "Did another program write at the same time? Seed again."
-    else:
-        what, remedy = "the database refuses", "--debug shows the server's words."
-    place = "".join(f", {kind} {name}" for kind, name in (("table", table), ("constraint", constraint)) if name)
-    return SeedError(f"seeding failed: {what}{place} ({error.sqlstate or type(error).__name__})", remedy=remedy)

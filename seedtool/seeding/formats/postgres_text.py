@@ -9,7 +9,7 @@ import psycopg
 from psycopg.adapt import PyFormat, Transformer
 
 from seedtool.database.catalog import Column
-from seedtool.seeding.fixtures import Tree
+from seedtool.seeding.formats import Tree
 
 
 class NoText(ValueError):

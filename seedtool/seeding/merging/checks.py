@@ -6,8 +6,20 @@ from graphlib import CycleError, TopologicalSorter
 from psycopg import sql
 
 from seedtool.database.catalog import Catalog, Column, ForeignKey, UniqueKey
-from seedtool.seeding.ledger import Doomed, key_text
-from seedtool.seeding.staging import BATCH, CHANGED, LINE, NEW, ORDER, ROUND, Cursor, Staged, names, same_key
+from seedtool.seeding.merging.pruning import Doomed
+from seedtool.seeding.merging.staging import (
+    BATCH,
+    CHANGED,
+    LINE,
+    NEW,
+    ORDER,
+    ROUND,
+    Cursor,
+    Staged,
+    key_text,
+    names,
+    same_key,
+)
 
 
 def check_keys(cursor: Cursor, staged: Staged) -> None:
@@ -22,7 +34,7 @@ def check_keys(cursor: Cursor, staged: Staged) -> None:
         )
     ).fetchone()
     if missing is not None:
-        raise staged.error(*missing, "the key is empty", columns=key, remedy="Give the row a key of its own.")
+        raise staged.error(missing, "the key is empty", columns=key, remedy="Give the row a key of its own.")
     repeated = cursor.execute(
         sql.SQL(
             "SELECT * FROM (SELECT {0}, {1}, lag({0}) OVER same, lag({1}) OVER same AS before FROM {2}"
@@ -32,8 +44,8 @@ def check_keys(cursor: Cursor, staged: Staged) -> None:
     ).fetchone()
     if repeated is not None:
         raise staged.error(
-            *repeated[:2],
-            f"a row of {staged.table} with the same key stands at {staged.place(*repeated[2:])}",
+            repeated[:2],
+            f"a row of {staged.table} with the same key stands at {staged.place(repeated[2:])}",
             columns=key,
             remedy="Remove one of the two rows, or give it another key.",
         )
@@ -66,16 +78,14 @@ def check_not_null(cursor: Cursor, staged: Staged) -> None:
     batch, line, name = found
     if staged.binding is not None and name == staged.binding.face_id:
         raise staged.error(
-            batch,
-            line,
+            (batch, line),
             f"the row has neither {name} nor {staged.binding.external_image_id}",
             columns=(staged.binding.external_image_id,),
             remedy="Give the id under which the photo is indexed; the placeholder is made of it.",
         )
     has_default = table.columns[name].default is not None
     raise staged.error(
-        batch,
-        line,
+        (batch, line),
         f"a row of {table} must have a value in this column",
         columns=(name,),
         remedy="Fill the cell" + (", or leave the column out to get its default." if has_default else "."),
@@ -135,7 +145,7 @@ def _keyed(key: UniqueKey, relation: sql.Composable, more: sql.Composable) -> sq
     aliased = [
         sql.SQL("{} AS {}").format(sql.SQL(each), sql.Identifier(f"k{n}")) for n, each in enumerate(key.expressions)
     ]
-    conditions = [] if key.predicate is None else [sql.SQL("({})").format(sql.SQL(key.predicate))]
+    conditions: list[sql.Composable] = [] if key.predicate is None else [sql.SQL("({})").format(sql.SQL(key.predicate))]
     if key.nulls_distinct:
         conditions += [sql.SQL("({}) IS NOT NULL").format(sql.SQL(each)) for each in key.expressions]
     return sql.SQL("(SELECT {}, {} FROM {} WHERE {})").format(
@@ -158,8 +168,8 @@ def _check_repeated(cursor: Cursor, staged: Staged, key: UniqueKey) -> None:
     ).fetchone()
     if repeated is not None:
         raise staged.error(
-            *repeated[:2],
-            f"the value is also at {staged.place(*repeated[2:4])}; {key.name} lets it stand in one row of {staged.table}",
+            repeated[:2],
+            f"the value is also at {staged.place(repeated[2:4])}; {key.name} lets one row of {staged.table} have it",
             columns=key.columns,
             remedy="Change one of the two.",
         )
@@ -202,9 +212,8 @@ def _check_taken(cursor: Cursor, staged: Staged, key: UniqueKey, doomed: Doomed 
     for batch, line, _, _, holder, holder_key in found:
         if holder is None:
             raise staged.error(
-                batch,
-                line,
-                f"row {holder_key} of {table}, which is not in the files, has this value; {key.name} lets one row have it",
+                (batch, line),
+                f"row {holder_key}, not in the files, has this value; {key.name} lets one row of {table} have it",
                 columns=key.columns,
                 remedy="Change the value, or delete that row.",
             )
@@ -222,9 +231,8 @@ def _exchanged(cursor: Cursor, staged: Staged, cycle: Sequence[int]) -> Exceptio
     (batch, line, changed), (other_batch, other_line, _) = places
     unique = [name for key in staged.table.keys for name in key.columns if name in changed]
     return staged.error(
-        batch,
-        line,
-        f"the row exchanges a unique value with {staged.place(other_batch, other_line)}, and {staged.table} checks it row by row",
+        (batch, line),
+        f"the row exchanges a unique value with {staged.place((other_batch, other_line))}",
         columns=unique or changed,
         remedy="Seed twice: first with a third value in one of the two rows, then with the values exchanged. "
         "Or make the constraint DEFERRABLE in a migration.",
@@ -243,8 +251,7 @@ def check_references(
         if found is not None:
             batch, line, value = found
             raise staged.error(
-                batch,
-                line,
+                (batch, line),
                 f"no row of {parent} has {', '.join(key.referenced_columns)} = {value}",
                 columns=key.columns,
                 remedy=f"Add that row to the fixture of {parent}, or refer to one that exists.",

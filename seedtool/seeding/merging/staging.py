@@ -16,11 +16,14 @@ from seedtool.database.catalog import Catalog, Column, Table
 from seedtool.database.copying import copy_in
 from seedtool.errors import FixtureError, SchemaError
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
-from seedtool.seeding import values
 from seedtool.seeding.fixtures import Batch, Fixture
+from seedtool.seeding.formats import postgres_text
 from seedtool.settings import FaceBinding
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
+
+#: where a row stands: the number of its batch within the table, and its line
+Place = tuple[int, int]
 
 #: our own columns of the temporary tables, beside the user's
 _PLACE = ("seedtool_batch", "seedtool_line")
@@ -83,15 +86,15 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         """Tell whether a batch may change the image, and with it the face, of an existing row."""
         return self.binding is not None and self.binding.external_image_id in batch.columns
 
-    def place(self, batch: int, line: int) -> str:
+    def place(self, at: Place) -> str:
         """Return where a row stands in the files."""
-        return self._batch(batch).fixture.place(line)
+        return self._batch(at[0]).fixture.place(at[1])
 
-    def error(self, batch: int, line: int, message: str, *, columns: Sequence[str] = (), remedy: str) -> FixtureError:
+    def error(self, at: Place, message: str, *, columns: Sequence[str] = (), remedy: str) -> FixtureError:
         """Return an error about a row, naming that one of the columns which the file has."""
-        found = self._batch(batch)
+        found = self._batch(at[0])
         column = next((name for name in columns if name in found.batch.columns), columns[0] if columns else None)
-        return found.fixture.error(message, line=line, column=column, remedy=remedy)
+        return found.fixture.error(message, line=at[1], column=column, remedy=remedy)
 
     def _batch(self, number: int) -> StagedBatch:
         return next(each for each in self.batches if each.number == number)
@@ -108,21 +111,20 @@ def stage(
     Raises:
         FixtureError: a table or column is not there or cannot be written, or a value is not of its column's type.
     """
-    found: dict[int, list[Fixture]] = {}
+    found: dict[int, list[tuple[Fixture, Batch]]] = {}
     for fixture in fixtures:
         table = _table(catalog, fixture)
         for batch in fixture.batches:
             _check_columns(fixture, table, batch)
-        found.setdefault(table.oid, []).append(fixture)
+            found.setdefault(table.oid, []).append((fixture, batch))
     bound = _bindings(catalog, bindings)
     staged: list[Staged] = []
     for number, table in enumerate(catalog.parents_first(catalog.tables[oid] for oid in found)):
-        batches = [(fixture, batch) for fixture in found[table.oid] for batch in fixture.batches]
         each = Staged(
             table=table,
             number=number,
             binding=bound.get(table.oid),
-            batches=tuple(StagedBatch(place, *pair) for place, pair in enumerate(batches)),
+            batches=tuple(StagedBatch(place, *pair) for place, pair in enumerate(found[table.oid])),
         )
         _copy(cursor, each)
         staged.append(each)
@@ -141,6 +143,19 @@ def names(columns: Iterable[str], alias: str | None = None) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(alias, name) if alias else sql.Identifier(name) for name in columns)
 
 
+def key_text(table: Table, alias: str) -> sql.Composed:
+    """Return a row's key as messages show it: the value, or `column=value` for each column of several."""
+    if not table.primary_key:
+        return sql.SQL("'(no key) at ' || {}.ctid").format(sql.Identifier(alias))
+    if len(table.primary_key) == 1:
+        return sql.SQL("{}::text").format(sql.Identifier(alias, table.primary_key[0]))
+    parts = [
+        sql.SQL("{} || {}::text").format(sql.Literal(f"{name}="), sql.Identifier(alias, name))
+        for name in table.primary_key
+    ]
+    return sql.SQL("concat_ws(', ', {})").format(sql.SQL(", ").join(parts))
+
+
 def _table(catalog: Catalog, fixture: Fixture) -> Table:
     try:
         table = catalog.find(fixture.table)
@@ -155,7 +170,7 @@ def _table(catalog: Catalog, fixture: Fixture) -> Table:
 
 
 def _check_columns(fixture: Fixture, table: Table, batch: Batch) -> None:
-    line = 1 if fixture.file.endswith(".csv") else next(iter(batch.lines), None)
+    line = fixture.header or next(iter(batch.lines), None)
     for name in batch.columns:
         column = table.columns.get(name)
         if column is None:
@@ -163,7 +178,7 @@ def _check_columns(fixture: Fixture, table: Table, batch: Batch) -> None:
                 f"the table {table} has no such column",
                 line=line,
                 column=name,
-                remedy=values.closest(name, table.columns),
+                remedy=postgres_text.closest(name, table.columns),
             )
         if column.generated or (column.identity == "always" and name not in table.primary_key):
             raise fixture.error(
@@ -205,7 +220,7 @@ def _copy(cursor: Cursor, staged: Staged) -> None:
     )
     for each in staged.batches:
         columns = [staged.table.columns[name] for name in each.batch.columns]
-        texts = values.Texts(cursor.connection)
+        texts = postgres_text.Texts(cursor.connection)
         rows = [
             (each.number, line, *_texts(each, line, row, columns, texts))
             for line, row in zip(each.batch.lines, each.batch.rows, strict=True)
@@ -216,7 +231,7 @@ def _copy(cursor: Cursor, staged: Staged) -> None:
 
 
 def _texts(
-    each: StagedBatch, line: int, row: Sequence[object], columns: Sequence[Column], texts: values.Texts
+    each: StagedBatch, line: int, row: Sequence[object], columns: Sequence[Column], texts: postgres_text.Texts
 ) -> Iterable[str | None]:
     for value, column in zip(row, columns, strict=True):
         if value is None or type(value) is str:
@@ -224,8 +239,10 @@ def _texts(
             continue
         try:
             yield texts.of(value, column)
-        except values.NoText as error:
-            raise each.fixture.error(str(error), line=line, column=column.name, remedy=values.remedy(column)) from error
+        except postgres_text.NoText as error:
+            raise each.fixture.error(
+                str(error), line=line, column=column.name, remedy=postgres_text.remedy(column)
+            ) from error
 
 
 def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, rows: Sequence[tuple[object, ...]]) -> None:
@@ -258,7 +275,10 @@ def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, rows: Sequenc
         if found is not None:
             column = staged.table.columns[name]
             raise each.fixture.error(
-                values.fault(found, column), line=each.batch.lines[low], column=name, remedy=values.remedy(column)
+                postgres_text.fault(found, column),
+                line=each.batch.lines[low],
+                column=name,
+                remedy=postgres_text.remedy(column),
             ) from found
     raise each.fixture.error(
         "the row cannot be read", line=each.batch.lines[low], remedy="Compare its values with the columns' types."
@@ -267,7 +287,7 @@ def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, rows: Sequenc
 
 def _fill_placeholders(cursor: Cursor, staged: Staged) -> None:
     """Give each row with an external image id the placeholder of its face; the key tells rows of one image apart."""
-    if staged.binding is None:
+    if staged.binding is None or not staged.table.columns[staged.binding.face_id].is_text:
         return
     table, image = staged.table, sql.Identifier(staged.binding.external_image_id)
     key = staged.binding.key if set(staged.binding.key) <= set(staged.columns) else table.primary_key
@@ -288,82 +308,6 @@ def _fill_placeholders(cursor: Cursor, staged: Staged) -> None:
             key=names(key, "s"),
         )
     )
-
-
-def make_image(cursor: Cursor, staged: Staged) -> None:
-    """Make the table of what each row will be; the keys must have been checked."""
-    table = staged.table
-    parts = [
-        sql.SQL("SELECT {}, {} FROM {} AS s LEFT JOIN {} AS t ON {} WHERE s.{} = {}").format(
-            _flags(staged, each.batch),
-            sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(_final(staged, each.batch, column), sql.Identifier(column.name))
-                for column in table.columns.values()
-            ),
-            staged.staged,
-            table.identifier,
-            same_key(table, "s", "t"),
-            BATCH,
-            sql.Literal(each.number),
-        )
-        for each in staged.batches
-    ]
-    cursor.execute(
-        sql.SQL(
-            "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS"
-            " SELECT row_number() OVER (ORDER BY {}, {}) AS {}, 0 AS {}, rows.* FROM ({}) AS rows ORDER BY 1"
-        ).format(staged.image, BATCH, LINE, ORDER, ROUND, sql.SQL(" UNION ALL ").join(parts))
-    )
-    cursor.execute(sql.SQL("ANALYZE {}").format(staged.image))
-
-
-def _flags(staged: Staged, batch: Batch) -> sql.Composed:
-    """Where a row came from, whether it is new, and which of its columns change."""
-    exists = sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(staged.table.primary_key[0]))
-    changes = [
-        sql.SQL("CASE WHEN {} AND {} THEN {} END").format(
-            exists, differs(staged.table.columns[name], "t", "s"), sql.Literal(name)
-        )
-        for name in staged.updated(batch)
-    ]
-    if staged.binding is not None and staged.resets_face(batch):
-        face = staged.binding.face_id
-        changes.append(
-            sql.SQL("CASE WHEN {} AND t.{} IS DISTINCT FROM s.{} THEN {} END").format(
-                exists, *(2 * (sql.Identifier(staged.binding.external_image_id),)), sql.Literal(face)
-            )
-        )
-    return sql.SQL("s.{0}, s.{1}, NOT ({2}) AS {3}, array_remove(ARRAY[{4}]::text[], NULL) AS {5}").format(
-        BATCH, LINE, exists, NEW, sql.SQL(", ").join(changes), CHANGED
-    )
-
-
-def _final(staged: Staged, batch: Batch, column: Column) -> sql.Composable:
-    """Return the value that a column will have; a default that draws from a sequence is not drawn ahead of time."""
-    name = sql.Identifier(column.name)
-    key = sql.Identifier(staged.table.primary_key[0])
-    if column.name in staged.table.primary_key:
-        return sql.SQL("coalesce(t.{0}, s.{0})").format(name)
-    if staged.binding is not None and column.name == staged.binding.face_id:
-        image = sql.Identifier(staged.binding.external_image_id)
-        moved = sql.SQL("t.{0} IS DISTINCT FROM s.{0}").format(image) if staged.resets_face(batch) else sql.SQL("false")
-        return sql.SQL(
-            "CASE WHEN t.{0} IS NULL THEN coalesce(s.{1}, s.{2}::{4}) WHEN {3} THEN s.{2}::{4} ELSE t.{1} END"
-        ).format(key, name, PLACEHOLDER, moved, sql.SQL(column.type))
-    if column.name in batch.columns:
-        return sql.SQL("s.{}").format(name)
-    if column.default is None or column.sequence is not None:
-        return sql.SQL("t.{}").format(name)
-    return sql.SQL("CASE WHEN t.{0} IS NULL THEN ({1})::{2} ELSE t.{3} END").format(
-        key, sql.SQL(column.default), sql.SQL(column.type), name
-    )
-
-
-def differs(column: Column, left: str, right: str) -> sql.Composed:
-    """Return the condition that two aliases hold different values in a column."""
-    form = {"value": "{}", "jsonb": "{}::jsonb", "text": '{}::text COLLATE "C"'}[column.comparison]
-    sides = [sql.SQL(form).format(sql.Identifier(alias, column.name)) for alias in (left, right)]
-    return sql.SQL("{} IS DISTINCT FROM {}").format(*sides)
 
 
 def unstage(cursor: Cursor, tables: Iterable[Staged]) -> None:

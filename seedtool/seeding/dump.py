@@ -1,0 +1,187 @@
+"""Rows of the database written back as seed files, so that what was enrolled or edited survives the next reset."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from seedtool.database.catalog import Catalog, Table, read_catalog
+from seedtool.database.copying import copy_out, fix_text_form
+from seedtool.errors import FixtureError, SchemaError, SeedError, UsageError
+from seedtool.seeding.fixtures import fixture_files, shown, table_of
+from seedtool.seeding.formats import Malformed, csv_text
+from seedtool.settings import FaceBinding
+
+
+class FileReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that was written, or found to be the same already."""
+
+    table: str
+    file: str
+    rows: int
+    changed: bool
+
+
+class DumpReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dump wrote: a file a table, those that others refer to first."""
+
+    seed_set: str
+    rows: int
+    files: tuple[FileReport, ...]
+
+
+class _Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One table to write: its file, and the columns of it."""
+
+    table: Table
+    path: Path
+    columns: tuple[str, ...]
+
+
+def dump(
+    connection: psycopg.Connection[Any],
+    tables: Iterable[str],
+    seeds: Path,
+    seed_set: str,
+    *,
+    root: Path,
+    bindings: Iterable[FaceBinding] = (),
+) -> DumpReport:
+    """Write tables as csv files of a seed set, every one from the same moment; seeding them brings the rows back.
+
+    A file that is there keeps its columns and their order; a new one gets all columns but the generated ones.
+    Face ids are left out: they belong to the collection, and the next sync finds them by the external image id.
+
+    Args:
+        connection: without an open transaction.
+        tables: names of tables; none means those that have a file in the set already.
+        seeds: the folder that holds the sets.
+        seed_set: the set; its folder is made when it is missing.
+        root: the project's root, for messages.
+        bindings: the face bindings of the project.
+
+    Raises:
+        UsageError: there is nothing to write.
+        SchemaError: a table does not exist or has no primary key.
+        SeedError: a table's fixture is a .yaml or .py, which is not overwritten. Nothing was written.
+    """
+    folder = seeds / seed_set
+    there = {table_of(path): path for path in fixture_files(folder)} if folder.is_dir() else {}
+    wanted = tuple(dict.fromkeys(tables)) or tuple(name for name, path in there.items() if path.suffix == ".csv")
+    if not wanted:
+        raise UsageError(f"{shown(folder, root)} has no csv file to refresh", remedy="Name tables: --table NAME.")
+    with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+        if connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        fix_text_form(cursor)
+        catalog = read_catalog(connection)
+        jobs = _jobs(catalog, wanted, there, folder, root, tuple(bindings))
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as unfinished:
+            written = [(job, *_write_beside(cursor, job, unfinished)) for job in jobs]
+            files = tuple(_put_in_place(job, beside, rows, root) for job, beside, rows in written)
+    return DumpReport(seed_set=seed_set, rows=sum(file.rows for file in files), files=files)
+
+
+def _jobs(
+    catalog: Catalog,
+    wanted: Sequence[str],
+    there: dict[str, Path],
+    folder: Path,
+    root: Path,
+    bindings: Sequence[FaceBinding],
+) -> list[_Job]:
+    """Return what to write, parents first; whatever speaks against it is raised before anything is written."""
+    files = {_found(catalog, name): path for name, path in there.items() if _found(catalog, name) is not None}
+    faces = {_found(catalog, binding.table): binding.face_id for binding in bindings}
+    jobs: dict[int, _Job] = {}
+    for name in wanted:
+        table = catalog.find(name)
+        if not table.primary_key:
+            raise SchemaError(
+                f"the table {table} has no primary key, so its rows could not be seeded",
+                remedy=f"Add one in a migration: ALTER TABLE {table} ADD PRIMARY KEY (...).",
+            )
+        path = files.get(table.oid, folder / f"{table}.csv")
+        if path.suffix != ".csv":
+            raise SeedError(
+                f"the rows of {table} are told by {shown(path, root)}, which a dump would not replace",
+                remedy="Edit that file, or delete it first and dump again.",
+            )
+        columns = _columns(table, path, faces.get(table.oid), root)
+        jobs[table.oid] = _Job(table=table, path=path, columns=columns)
+    return [jobs[table.oid] for table in catalog.parents_first(job.table for job in jobs.values())]
+
+
+def _found(catalog: Catalog, name: str) -> int | None:
+    try:
+        return catalog.find(name).oid
+    except SchemaError:
+        return None
+
+
+def _columns(table: Table, path: Path, face_id: str | None, root: Path) -> tuple[str, ...]:
+    """Return the columns of the file that is there as far as the table has them, or those of the table."""
+    writable = [column.name for column in table.columns.values() if not column.generated]
+    chosen = writable
+    if path.is_file():
+        try:
+            chosen = [name for name in csv_text.read_header(path.read_bytes()) if name in writable]
+        except Malformed as fault:
+            raise FixtureError(
+                fault.fault, file=shown(path, root), line=fault.line, column=fault.column, remedy=fault.remedy
+            ) from fault
+    missing = [name for name in table.primary_key if name not in chosen]
+    return tuple(name for name in [*missing, *chosen] if name != face_id)
+
+
+def _write_beside(cursor: psycopg.Cursor[Any], job: _Job, unfinished: contextlib.ExitStack) -> tuple[Path, int]:
+    """Write the rows into a hidden file beside the one they are for, ordered by key so that diffs stay small."""
+    query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, job.columns)), job.table.identifier, _key_order(job.table)
+    )
+    handle, name = tempfile.mkstemp(prefix=".", suffix=".csv", dir=job.path.parent)
+    beside = Path(name)
+    unfinished.callback(beside.unlink, missing_ok=True)
+    rows = 0
+
+    def counted() -> Iterator[Sequence[str | None]]:
+        nonlocal rows
+        yield job.columns
+        for row in copy_out(cursor, query):
+            rows += 1
+            yield row
+
+    with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        file.writelines(csv_text.write(counted()))
+    return beside, rows
+
+
+def _key_order(table: Table) -> sql.Composed:
+    """Order by key in a way that no database's collation changes."""
+    return sql.SQL(", ").join(
+        sql.SQL('{} COLLATE "C"' if table.columns[name].is_text else "{}").format(sql.Identifier(name))
+        for name in table.primary_key
+    )
+
+
+def _put_in_place(job: _Job, beside: Path, rows: int, root: Path) -> FileReport:
+    changed = not job.path.is_file() or job.path.read_bytes() != beside.read_bytes()
+    if changed:
+        # mkstemp's files are for their owner alone; a seed file is for whoever may read the project's
+        beside.chmod(job.path.stat().st_mode & 0o777 if job.path.is_file() else 0o666 & ~_umask())
+        beside.replace(job.path)
+    return FileReport(table=str(job.table), file=shown(job.path, root), rows=rows, changed=changed)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""The parts of `merge.seed`: staging, images, checks, the ledger, pruning, writing."""
