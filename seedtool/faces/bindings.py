@@ -69,7 +69,8 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         """
         return sql.SQL(
             """(SELECT {key} AS key, t.{external_image_id}::text COLLATE "C" AS external_image_id,
-                CASE WHEN NOT starts_with(t.{face_id}::text, {prefix}) THEN t.{face_id}::text COLLATE "C" END AS face_id,
+                CASE WHEN NOT starts_with(t.{face_id}::text, {prefix}) THEN t.{face_id}::text COLLATE "C" END
+                    AS face_id,
                 {photo} COLLATE "C" AS photo_url
                 FROM {table} t)"""
         ).format(

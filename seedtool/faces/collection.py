@@ -161,6 +161,11 @@ class Collection:
             if not token:
                 return
 
+    def under(self, external_image_id: str) -> tuple[str, ...]:
+        """Return the FaceIds under an external image id. Lists the whole collection: there is no other way to ask."""
+        pages = self.list_pages()
+        return tuple(face.face_id for page in pages for face in page if face.external_image_id == external_image_id)
+
     def index_faces(
         self,
         image: bytes,

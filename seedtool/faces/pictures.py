@@ -1,0 +1,164 @@
+"""Pictures as Rekognition takes them: JPEG or PNG, at least 80 pixels a side, at most 5 MiB."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from seedtool.errors import ImageRefused
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Bytes that IndexFaces takes in a request (source: the service model).
+LIMIT = 5 * 1024 * 1024
+
+#: Pixels a side at least (source: the developer guide, guidelines and quotas).
+SMALLEST_SIDE = 80
+
+#: Pixels in all at most; a camera's largest pictures have 100 million. Beyond, a few kB may unpack to gigabytes.
+MOST_PIXELS = 120_000_000
+
+#: Pixels of the longer side when a picture has to be made smaller; faces of 40 pixels at 1920 stay above that.
+LONGER_SIDE = 4096
+
+#: The first bytes of formats that people try → their name.
+_OTHERS = (
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"%PDF", "PDF"),
+    (b"<?xml", "SVG or XML"),
+    (b"<svg", "SVG"),
+)
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that may be sent.
+
+    Args:
+        data: its bytes, at most the limit.
+        content_type: `image/jpeg` or `image/png`.
+        width: pixels, as stored.
+        height: pixels, as stored.
+        changed: it was encoded anew; `data` are not the bytes that were given.
+    """
+
+    data: bytes
+    content_type: str
+    width: int
+    height: int
+    changed: bool
+
+
+def prepare_image(data: bytes, limit: int = LIMIT, *, jpeg: bool = False) -> Picture:
+    """Check a picture and make it fit.
+
+    One that fits goes as it is: Rekognition itself heeds the EXIF orientation, and so its boxes are of the upright
+    picture. One that is too heavy is turned upright, scaled down and encoded anew. Its XMP packet (face regions
+    stand in it) is kept unless the picture was turned, for then the regions would be somewhere else.
+
+    Args:
+        data: the file's bytes.
+        limit: the most bytes that may be sent.
+        jpeg: turn a PNG into a JPEG.
+
+    Raises:
+        ImageRefused: wrong format, truncated, too small, or too many pixels.
+    """
+    image = _open(data)
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise ImageRefused(
+            f"the picture has {width} x {height} pixels, more than {MOST_PIXELS // 1_000_000} million",
+            remedy="Scale it down.",
+        )
+    if min(width, height) < SMALLEST_SIDE:
+        raise ImageRefused(
+            f"the picture has {width} x {height} pixels; Rekognition needs {SMALLEST_SIDE} a side",
+            remedy="Use a larger picture; a face should have 40 pixels or more.",
+        )
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:  # what Pillow's decoders raise
+        raise ImageRefused("the picture is truncated or damaged", remedy="Export or copy it again.") from error
+    kind = "image/png" if image.format == "PNG" else "image/jpeg"
+    if len(data) <= limit and not (jpeg and kind == "image/png"):
+        return Picture(data=data, content_type=kind, width=width, height=height, changed=False)
+    return _encode(image, limit)
+
+
+def _open(data: bytes) -> "Image":
+    """Open the picture by its content, whatever its file is called."""
+    # the formats' own classes: Image.open would load 40 other formats, and warn of large pictures in its own way
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+
+    try:
+        if data.startswith(b"\xff\xd8\xff"):
+            return JpegImageFile(io.BytesIO(data))
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return PngImageFile(io.BytesIO(data))
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+        raise ImageRefused("the picture is truncated or damaged", remedy="Export or copy it again.") from error
+    raise ImageRefused(f"the file is {_name_of(data)}, not JPEG or PNG", remedy="Save it as JPEG.")
+
+
+def _name_of(data: bytes) -> str:
+    if not data:
+        return "empty"
+    if data[4:8] == b"ftyp":
+        return {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}.get(data[8:12], "a video or HEIF")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    return next((name for start, name in _OTHERS if data.startswith(start)), "of an unknown format")
+
+
+def _encode(image: "Image", limit: int) -> Picture:
+    from PIL import ImageOps
+    from PIL.Image import Resampling
+
+    upright = ImageOps.exif_transpose(image)
+    turned = image.getexif().get(0x0112, 1) not in {0, 1}
+    extra: dict[str, Any] = {}
+    if image.info.get("icc_profile"):
+        extra["icc_profile"] = image.info["icc_profile"]
+    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if xmp and not turned and len(xmp) < 65_000:  # one JPEG segment
+        extra["xmp"] = xmp.encode() if isinstance(xmp, str) else xmp
+    plain = _on_white(upright)
+    if plain.mode != "RGB":
+        extra.pop("icc_profile", None)  # it describes the colours that were, such as CMYK
+        plain = plain.convert("RGB")
+    side = min(max(plain.size), LONGER_SIDE) if image.format == "JPEG" else max(plain.size)
+    while True:
+        scale = side / max(plain.size)
+        size = (max(1, round(plain.width * scale)), max(1, round(plain.height * scale)))
+        if min(size) < SMALLEST_SIDE:
+            raise ImageRefused(
+                f"the picture cannot be brought under {limit} bytes", remedy="Scale it down, or save it plainer."
+            )
+        scaled = plain if size == plain.size else plain.resize(size, Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        # info would carry the EXIF orientation along; what is to stay is named
+        scaled.info.clear()
+        scaled.save(buffer, "JPEG", quality=92, **extra)
+        if buffer.tell() <= limit:
+            return Picture(
+                data=buffer.getvalue(), content_type="image/jpeg", width=size[0], height=size[1], changed=True
+            )
+        side = min(round(side * 0.8), LONGER_SIDE)
+
+
+def _on_white(image: "Image") -> "Image":
+    """Return the picture without transparency, and with 8 bits a channel."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits of grey; convert() would cut them off instead of scaling
+        return image.convert("I").point([value // 256 for value in range(65536)], "L")
+    if "transparency" not in image.info and image.mode not in {"RGBA", "LA", "PA", "La", "RGBa"}:
+        return image
+    layer = image.convert("RGBA")
+    ground = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(ground, layer).convert("RGB")
