@@ -1,5 +1,6 @@
 """Alembic's environment: on the connection it is handed, else on the database that seedtool's settings name."""
 
+from pathlib import Path
 from typing import Any
 
 from alembic import context
@@ -46,7 +47,7 @@ def open_engine() -> Engine:
     from seedtool.errors import SeedtoolError
 
     try:
-        target = server.find(settings.load())
+        target = server.find(settings.load(Path(__file__).parent))  # this project's, wherever we stand
         server.connect(target).close()  # the wrong settings are told here, in one line instead of a traceback
     except SeedtoolError as error:
         raise CommandError(f"{error.message}. {error.remedy}") from error
@@ -62,6 +63,5 @@ if context.is_offline_mode():
 elif isinstance(given, Connection):
     run(given)
 else:
-    engine = given if isinstance(given, Engine) else open_engine()
-    with engine.connect() as opened:
+    with (open_engine() if given is None else given).connect() as opened:
         run(opened)

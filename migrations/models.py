@@ -2,7 +2,7 @@
 
 The tables are those of the face attendance application (revisions 0000 to 0003). Columns stand in the order
 in which the revisions made them, so that a database built from these models and one built from the revisions
-have equal catalogs; tests/integration/test_migrations_catalog.py proves it.
+have equal catalogs; tests/integration/migrations/test_catalog.py proves it.
 """
 
 from datetime import date, datetime, time
@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: Rekognition's alphabet for ExternalImageId (source: the service model).
-EXTERNAL_IMAGE_ID = "external_image_id ~ '^[a-zA-Z0-9_.:-]{1,255}$'"
+EXTERNAL_IMAGE_ID = "external_image_id ~ '^[a-zA-Z0-9_.:-]+$' AND length(external_image_id) <= 255"
 
 Key = Annotated[str, mapped_column(primary_key=True)]
 CreatedAt = Annotated[datetime, mapped_column(server_default=func.now())]

@@ -255,6 +255,8 @@ def _words(error: Exception) -> str:
     """Say in one line what happened, without a value of any row."""
     from alembic.util import CommandError
 
+    if type(error).__name__ == "PendingRollbackError" and isinstance(error.__context__, Exception):
+        error = error.__context__  # SQLAlchemy cleans up after a lost connection, and complains of that instead
     cause = getattr(error, "orig", None) or error
     if isinstance(error, CommandError):
         return str(error)

@@ -44,13 +44,21 @@ def inside(folder: Path, variables: Mapping[str, str]) -> Iterator[None]:
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     environ, path = dict(os.environ), list(sys.path)
     os.environ.update(variables)
+    _forget_relative_paths()
     try:
         yield
     finally:
         sys.path[:] = path
+        _forget_relative_paths()
         for name in os.environ.keys() - environ.keys():
             del os.environ[name]
         os.environ.update(environ)  # also what env.py's load_dotenv() changed
+
+
+def _forget_relative_paths() -> None:
+    """Drop the finders of `.` and the like, which Python keeps with the working folder of their first use."""
+    for name in [name for name in sys.path_importer_cache if not Path(name).is_absolute()]:
+        del sys.path_importer_cache[name]
 
 
 @contextlib.contextmanager

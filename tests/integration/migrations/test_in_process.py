@@ -1,0 +1,286 @@
+"""seedtool.database.migrations: Alembic in this process, on this repository and on other people's projects."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+import msgspec
+import pytest
+from psycopg import sql
+
+from seedtool.database import migrations, server
+from seedtool.errors import DatabaseError, MigrationError
+from seedtool.settings import Settings, load
+
+ENV_GIVEN = """
+from alembic import context
+def run(connection):
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+run(context.config.attributes["connection"])
+"""
+# what `alembic init` writes, in short
+ENV_INI = """
+from logging.config import fileConfig
+from alembic import context
+from sqlalchemy import engine_from_config, pool
+config = context.config
+fileConfig(config.config_file_name)
+connectable = engine_from_config(config.get_section(config.config_ini_section), poolclass=pool.NullPool)
+with connectable.connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+ENV_VARIABLE = """
+import os
+from alembic import context
+from sqlalchemy import create_engine, pool
+from models import URL
+with create_engine(URL, poolclass=pool.NullPool).connect() as connection:
+    context.configure(connection=connection, version_table="versions", transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+INI = """
+[alembic]
+script_location = db
+prepend_sys_path = .
+sqlalchemy.url = postgresql://nobody:secret@localhost/production
+"""
+REVISION = """
+from alembic import op, context
+revision = "{revision}"
+down_revision = {down!r}
+def upgrade():
+    {body}
+def downgrade():
+    pass
+"""
+
+
+def revision(number: int, body: str) -> dict[str, str]:
+    down = f"r{number - 1}" if number > 1 else None
+    return {f"db/versions/r{number}_step.py": REVISION.format(revision=f"r{number}", down=down, body=body)}
+
+
+CREATE = revision(1, 'op.execute("CREATE TABLE t (a int PRIMARY KEY, email text UNIQUE)")')
+
+
+@pytest.fixture
+def project(tmp_path: Path):
+    """Write a project's files and return its settings."""
+
+    def write(files: dict[str, str]) -> Settings:
+        for name, content in {"alembic.ini": INI, "db/env.py": ENV_GIVEN, **files}.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        return load(tmp_path)
+
+    return write
+
+
+def tables(database) -> set[str]:
+    with server.connect(database) as connection:
+        found = connection.execute(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        )
+        return {name for (name,) in found}
+
+
+@pytest.fixture
+def process():
+    """The process afterwards is as it was before."""
+
+    def state() -> dict[str, object]:
+        return {
+            "folder": Path.cwd(),
+            "path": list(sys.path),
+            "environment": {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"},
+            "logging": (logging.root.level, list(logging.root.handlers), logging.root.manager.disable),
+            "modules": {name for name in sys.modules if name.split(".")[0] in {"models", "migrations", "env_py", "db"}},
+        }
+
+    before = state()
+    yield
+    after = state()
+    for name, value in before.items():
+        assert after[name] == value, name
+
+
+pytestmark = pytest.mark.usefixtures("process")
+
+
+def test_this_repositorys_revisions_are_applied_and_told(database, settings, capsys):
+    assert migrations.current(database.conninfo, settings) == []
+    assert tables(database) == set()
+    assert migrations.upgrade(database.conninfo, settings, "0001") == ["0000", "0001"]
+    assert migrations.current(database.conninfo, settings) == ["0001"]
+    assert migrations.upgrade(database.conninfo, settings) == ["0002", "0003"]
+    assert migrations.upgrade(database.conninfo, settings) == []
+    assert migrations.current(database.conninfo, settings) == migrations.heads(settings) == ["0003"]
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("env", [ENV_GIVEN, ENV_INI, ENV_VARIABLE], ids=["attributes", "ini", "DATABASE_URL"])
+def test_any_env_py_migrates_the_database_that_it_is_given(database, project, monkeypatch, env):
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://nobody:secret@localhost/production")
+    settings = project({"db/env.py": env, "models.py": "import os\nURL = os.environ['DATABASE_URL']\n", **CREATE})
+    assert migrations.upgrade(database.conninfo, settings) == ["r1"]
+    assert migrations.current(database.conninfo, settings) == ["r1"]
+    assert "t" in tables(database)
+
+
+def test_what_env_py_prints_stays_off_stdout(database, project, capsys):
+    settings = project(
+        {"db/env.py": f"print('hello')\nimport logging\nlogging.getLogger('x').info('hi')\n{ENV_GIVEN}", **CREATE}
+    )
+    migrations.upgrade(database.conninfo, settings)
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_arguments_reach_env_py_as_alembic_x(database, project):
+    body = "op.execute(\"CREATE TABLE \" + context.get_x_argument(as_dictionary=True)['tenant'] + '()')"
+    settings = msgspec.structs.replace(project(revision(1, body)), alembic_x=("tenant=blue",))
+    migrations.upgrade(database.conninfo, settings)
+    assert "blue" in tables(database)
+
+
+def test_two_projects_with_modules_of_one_name_do_not_meet(database, project, tmp_path_factory, settings):
+    env = f"from models import TABLE\n{ENV_GIVEN}"
+    body = 'import models; op.execute(f"CREATE TABLE {models.TABLE}()")'
+    migrations.upgrade(
+        database.conninfo, project({"db/env.py": env, "models.py": "TABLE = 'one'", **revision(1, body)})
+    )
+    assert "models" not in sys.modules
+    other = tmp_path_factory.mktemp("other")
+    stranger = type(sys)("models")
+    stranger.__file__ = str(other / "models.py")
+    sys.modules["models"] = stranger
+    try:
+        changed = project({"models.py": "TABLE = 'two'", **revision(2, body)})
+        migrations.upgrade(database.conninfo, changed)
+        assert sys.modules["models"] is stranger
+    finally:
+        del sys.modules["models"]
+    assert {"one", "two"} < tables(database)
+
+
+@pytest.fixture
+def production(target):
+    """Another database, of the kind that must not be touched."""
+    name = f"production_{uuid.uuid4().hex[:8]}"
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        yield msgspec.structs.replace(target, name=name, conninfo=target.conninfo_for(name))
+        maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.mark.parametrize("run", [migrations.upgrade, migrations.current])
+def test_another_database_is_never_migrated(database, project, production, monkeypatch, run):
+    monkeypatch.setenv("APP_DATABASE", production.url)
+    env = ENV_VARIABLE.replace("models import URL", "os import environ").replace("URL,", "environ['APP_DATABASE'],")
+    settings = project({"db/env.py": env, **CREATE})
+    with pytest.raises(MigrationError, match=f"env.py turned to the database {production.name} instead") as raised:
+        run(database.conninfo, settings)
+    assert "DATABASE_URL" in raised.value.remedy
+    assert tables(production) == set()
+    assert tables(database) == set()
+
+
+def test_a_failing_revision_is_named_with_its_file_and_the_databases_words(database, project):
+    files = {**CREATE, **revision(2, "op.execute(\"INSERT INTO t VALUES (1, 'ana@x'), (2, 'ana@x')\")")}
+    with pytest.raises(MigrationError) as raised:
+        migrations.upgrade(database.conninfo, project(files))
+    assert raised.value.message == (
+        "revision r2 (db/versions/r2_step.py) failed: duplicate key value violates unique constraint "
+        '"t_email_key"; Key (email); table t; constraint t_email_key'
+    )
+    assert raised.value.remedy
+    assert tables(database) == set()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (revision(1, 'op.execute("SELECT nonsense")'), 'r1_step.py) failed: column "nonsense" does not exist'),
+        (
+            revision(1, "op.execute(\"SELECT cast('María' AS int)\")"),
+            "r1_step.py) failed: invalid input syntax for type integer",
+        ),
+        (revision(1, "1 / 0"), "revision r1 (db/versions/r1_step.py) failed: ZeroDivisionError: division by zero"),
+        (revision(1, "def"), "db/versions/r1_step.py:6: SyntaxError: "),
+        ({"db/env.py": "import nowhere_at_all", **CREATE}, "db/env.py:1: ModuleNotFoundError: No module named"),
+        ({"db/env.py": "pass", **CREATE}, "env.py never called context.configure()"),
+        ({**CREATE, "db/versions/x.py": "revision = 'x'\ndown_revision = 'gone'"}, "gone"),
+        ({"db/versions/readme.txt": ""}, "there are no revisions in db"),
+        ({"alembic.ini": "[alembic]\n"}, "alembic.ini does not exist or names no script_location"),
+        ({"alembic.ini": "[alembic]\nscript_location = gone\n"}, "Path doesn't exist: gone"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_project_is_told(database, project, files, message):
+    with pytest.raises(MigrationError) as raised:
+        migrations.upgrade(database.conninfo, project(files))
+    assert message in raised.value.message
+    assert "María" not in raised.value.message
+    assert raised.value.remedy
+
+
+def test_a_revision_that_nobody_knows_is_told(database, settings):
+    with pytest.raises(MigrationError, match="Can't locate revision identified by '9999'"):
+        migrations.upgrade(database.conninfo, settings, "9999")
+
+
+def test_an_env_py_that_forgets_to_commit_is_found_out(database, project):
+    env = ENV_GIVEN.replace(
+        "    with context.begin_transaction():\n        context.run_migrations()",
+        "    connection.begin()\n    context.run_migrations()",
+    )
+    with pytest.raises(MigrationError, match="the database does not have them"):
+        migrations.upgrade(database.conninfo, project({"db/env.py": env, **CREATE}))
+
+
+def test_pyproject_alone_may_configure_alembic(database, project):
+    settings = project({"pyproject.toml": '[tool.alembic]\nscript_location = "%(here)s/db"\n', **CREATE})
+    settings.alembic_ini.unlink()
+    assert migrations.upgrade(database.conninfo, settings) == ["r1"]
+    assert migrations.heads(settings) == ["r1"]
+
+
+def test_a_database_that_does_not_exist_is_told(target, settings):
+    with pytest.raises(DatabaseError, match='database "nowhere" does not exist'):
+        migrations.upgrade(target.conninfo_for("nowhere"), settings)
+
+
+def test_a_lost_connection_is_told_with_the_revision(database, project):
+    body = 'op.execute("SELECT pg_terminate_backend(pg_backend_pid())")'
+    with pytest.raises(MigrationError, match=r"revision r1 \(db/versions/r1_step.py\) failed: terminating connection"):
+        migrations.upgrade(database.conninfo, project(revision(1, body)))
+
+
+def test_two_threads_take_turns(database, settings):
+    results: list[list[str]] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(migrations.upgrade(database.conninfo, settings)))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [[], ["0000", "0001", "0002", "0003"]]
+
+
+def test_the_import_is_light():
+    code = (
+        "import sys, seedtool.database.migrations, seedtool.database.fingerprint;"
+        "print({'alembic', 'sqlalchemy', 'mako', 'boto3', 'rich'} & {name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "set()\n"
