@@ -5,6 +5,7 @@ Every command's module is imported for `seedtool --help`, so at the top these im
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +15,7 @@ import click
 from seedtool.errors import NotConfirmed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from seedtool.database.guard import Consent
     from seedtool.database.server import Target
@@ -53,10 +54,22 @@ class Console:
             for line in text():
                 click.echo(line)
 
-    @property
-    def shows_progress(self) -> bool:
-        """Whether a bar may be drawn: a terminal, and nobody asked for silence."""
-        return not self.quiet and sys.stderr.isatty()
+    @contextlib.contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[int, int | None], None] | None]:
+        """Draw a bar on stderr while the body runs; yields what to call with the number done and the total.
+
+        Without a terminal, or with --quiet, there is no bar and it yields None.
+        """
+        if self.quiet or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[str]:

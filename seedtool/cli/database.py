@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from seedtool.settings import Settings
 
 
-@click.command("db-reset", context_settings=CONTEXT)
+@click.command("db-reset", short_help="Rebuild the schema from the migrations.", context_settings=CONTEXT)
 @click.option("-y", "--yes", is_flag=True, help="Replace a database that seedtool made, without asking.")
 @click.option("--confirm", metavar="NAME", help="Replace any database, by its name.")
 @click.option("--seed", "profile", metavar="PROFILE", help="Seed this profile afterwards.")
@@ -56,9 +56,9 @@ def db_reset(
         console.note(f"building the template of {target.name} from the migrations ...")
 
     def build(conninfo: str) -> None:
-        from seedtool.database import migrations
+        from seedtool.database.migrations import upgrade
 
-        migrations.upgrade(conninfo, settings)
+        upgrade(conninfo, settings)
 
     report = reset.reset(settings, target, build, consent=consent, fresh=fresh)
     if profile is None:
@@ -99,15 +99,16 @@ def _reset_lines(report: ResetReport) -> list[str]:
     return lines
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(short_help="Bring the database to the newest revision.", context_settings=CONTEXT)
 @common_options
 def migrate(*, console: Console, settings: Settings) -> None:
     """Bring the database to the newest revision, and create it when it does not exist."""
-    from seedtool.database import migrations, reset, server
+    from seedtool.database import reset, server
+    from seedtool.database.migrations import upgrade
 
     target = server.find(settings)
     created = reset.create_if_missing(target)
-    applied = migrations.upgrade(target.conninfo, settings)
+    applied = upgrade(target.conninfo, settings)
     report = {"database": str(target), "created": created, "applied": applied}
 
     def lines() -> list[str]:
@@ -118,7 +119,7 @@ def migrate(*, console: Console, settings: Settings) -> None:
     console.report(report, lines)
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(short_help="Protect a database from being replaced or seeded.", context_settings=CONTEXT)
 def guard() -> None:
     """Protect a database from being replaced or seeded."""
 

@@ -9,10 +9,59 @@ import click
 from seedtool.cli.console import CONTEXT, Console, common_options, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from seedtool.settings import Settings
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(short_help="Adopt seedtool in an Alembic project.", context_settings=CONTEXT)
+@common_options
+def init(*, console: Console, settings: Settings) -> None:
+    """Write settings and a first seed file for an existing Alembic project. Nothing is overwritten."""
+    from seedtool.project.adopt import adopt
+
+    report = adopt(settings)
+
+    def lines() -> Iterator[str]:
+        for name in report.written:
+            yield f"wrote  {name}"
+        for name in report.kept:
+            yield f"kept   {name}"
+        if report.face_tables:
+            yield f"tables with faces: {', '.join(report.face_tables)}"
+        if not report.tables:
+            yield "the database has no tables yet: run seedtool migrate, then seedtool init again"
+        else:
+            yield f"seed files go into seeds/local, one a table: {', '.join(report.tables)}"
+            yield "fill them, or write rows of the database back with seedtool seed-dump --table NAME"
+            yield "then: seedtool db-reset --seed local"
+
+    console.report(report, lines)
+
+
+@click.command(short_help="Tell what is wrong here, and the cure.", context_settings=CONTEXT)
+@common_options
+def doctor(*, console: Console, settings: Settings) -> int:
+    """Look at everything a day's work needs; exit 1 and name the cure when something is wrong."""
+    from seedtool.cli.faces import open_aws
+    from seedtool.project.doctor import examine
+
+    checks = []
+    for check in examine(settings, open_aws):
+        checks.append(check)
+        if not (console.as_json or console.quiet):
+            click.echo(f"{check.state:7}  {check.name:10}  {check.detail}")
+            if check.cure:
+                click.echo(f"{'':7}  {'':10}  cure: {check.cure}")
+    wrong = [check.name for check in checks if check.state == "wrong"]
+    console.report(
+        {"ok": not wrong, "checks": checks},
+        lambda: [f"wrong: {', '.join(wrong)}" if wrong else "everything is in order"],
+    )
+    return 1 if wrong else 0
+
+
+@click.command(short_help="Show the settings and their origins.", context_settings=CONTEXT)
 @common_options
 def config(*, console: Console, settings: Settings) -> None:
     """Show the settings in force and where each came from; secrets are redacted."""

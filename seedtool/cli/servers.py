@@ -32,7 +32,7 @@ def _embedded(settings: Settings) -> EmbeddedServer:
     return EmbeddedServer(settings.state_dir)
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(short_help="Start, stop, look at the embedded PostgreSQL.", context_settings=CONTEXT)
 def server() -> None:
     """Start, stop and look at the embedded PostgreSQL. Commands start it on demand and leave it running."""
 
@@ -90,7 +90,7 @@ def _report_status(embedded: EmbeddedServer, console: Console, settings: Setting
     console.report(report, lines)
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(short_help="Print DATABASE_URL and the like for a shell.", context_settings=CONTEXT)
 @common_options
 def env(*, console: Console, settings: Settings) -> None:
     """Print shell lines that let other programs reach the same database: eval "$(seedtool env)"."""
@@ -115,7 +115,7 @@ def env(*, console: Console, settings: Settings) -> None:
     console.report(variables, lambda: [f"export {name}={shlex.quote(value)}" for name, value in variables.items()])
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(short_help="Run the local Rekognition on a port.", context_settings=CONTEXT)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 picks a free one.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where faces are kept [default: the project's].")
 @common_options

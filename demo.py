@@ -1,0 +1,103 @@
+"""The main job on real input: `make demo`.
+
+The first time: reset, seed, and enroll the photos of the seed's students. Then what a developer does all day:
+`db-reset`, `seed full`, `sync-faces`, and the students in a class photo are recognised. Uploads and IndexFaces
+calls are counted from outside, by the emulator's own counters and by the photo folder's contents.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from seedtool.cli.faces import open_aws
+from seedtool.cli.servers import emulator_dir
+from seedtool.database import server
+from seedtool.emulator import process
+from seedtool.errors import ResourceNotFound
+from seedtool.settings import Settings, load
+
+ROOT = Path(__file__).resolve().parent
+CLASS_PHOTO = "seeds/photos/classes/7-basico-a.jpg"
+
+
+def main() -> int:
+    """Run the demo; returns the exit code."""
+    settings = load(ROOT)
+    if settings.aws != "embedded" or settings.database_url is not None:
+        sys.stderr.write(
+            "The demo works on the embedded server and emulator only: unset DATABASE_URL and SEEDTOOL_AWS.\n"
+        )
+        return 2
+    times: dict[str, float] = {}
+    if enrolled(settings) == 0:
+        print("The first time: an empty collection, and the photos of the seed's students to enroll.\n")
+        for command in ("db-reset --yes", "seed local", "enroll --all"):
+            run(times, command)
+        times = {f"{name}, the first time": seconds for name, seconds in times.items()}
+        print("\nFrom now on a reset brings the faces back without uploading or indexing anything.\n")
+    before = outside(settings)
+    for command in ("db-reset --yes", "seed full", "sync-faces --strict"):
+        run(times, command)
+    after, found = outside(settings), rows(settings)
+    run(times, f"recognize {CLASS_PHOTO}")
+    table = {
+        **found,
+        "uploads by db-reset, seed and sync-faces": len(after["photos"].items() - before["photos"].items()),
+        "IndexFaces calls by the same": after["IndexFaces"] - before["IndexFaces"],
+        **{f"{name} (seconds)": f"{seconds:.2f}" for name, seconds in times.items()},
+    }
+    width = max(map(len, table))
+    print("\n" + "\n".join(f"{name.ljust(width)}  {value:>6}" for name, value in table.items()))
+    return 0
+
+
+def enrolled(settings: Settings) -> int:
+    """Count the faces in the collection; none when it does not exist yet."""
+    try:
+        return open_aws(settings).collection(str(settings.collection)).describe().faces
+    except ResourceNotFound:
+        return 0
+
+
+def run(times: dict[str, float], command: str) -> None:
+    """Run a seedtool command as a user would, and keep how long it took."""
+    print(f"$ seedtool {command}", flush=True)
+    started = time.perf_counter()
+    done = subprocess.run([Path(sys.executable).with_name("seedtool"), *command.split()], cwd=ROOT, check=False)
+    times[re.split(" --| seeds/", command)[0]] = time.perf_counter() - started
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+
+
+def outside(settings: Settings) -> dict[str, Any]:
+    """Count what can be seen from outside: IndexFaces calls, and the photo folder's files with their times."""
+    folder = settings.state_dir / "photos"
+    photos = {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in sorted(folder.rglob("*.jpg"))}
+    return {"IndexFaces": emulator_status(settings)["counters"]["IndexFaces"], "photos": photos}
+
+
+def emulator_status(settings: Settings) -> dict[str, Any]:
+    """Return what the running emulator tells of itself."""
+    with urllib.request.urlopen(f"{process.ensure(emulator_dir(settings))}/_seedtool/status") as answer:  # noqa: S310
+        status: dict[str, Any] = json.load(answer)
+        return status
+
+
+def rows(settings: Settings) -> dict[str, int]:
+    """Count students, photos and linked faces in the database."""
+    with server.connect(server.find(settings)) as connection:
+        row = connection.execute(
+            "SELECT (SELECT count(*) FROM students), count(*),"
+            " count(*) FILTER (WHERE face_id NOT LIKE 'placeholder:%'),"
+            " count(*) FILTER (WHERE face_id LIKE 'placeholder:%') FROM student_faces"
+        ).fetchone()
+    return dict(zip(("students", "photos", "faces linked", "placeholders left"), row or (), strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

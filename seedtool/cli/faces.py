@@ -1,0 +1,190 @@
+"""sync-faces, enroll, recognize."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from seedtool.cli.console import CONTEXT, Console, common_options, table
+from seedtool.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from seedtool.faces.aws import Aws
+    from seedtool.faces.enrollment import EnrollReport
+    from seedtool.faces.recognize import RecognizeReport
+    from seedtool.faces.sync import SyncReport
+    from seedtool.settings import Settings
+
+
+def open_aws(settings: Settings) -> Aws:
+    """Return the AWS side that the settings name; starts the emulator when it is `embedded`."""
+    from seedtool.faces.aws import Aws
+
+    if settings.aws == "live":
+        return Aws(settings)
+    from seedtool.cli.servers import emulator_dir
+    from seedtool.emulator import process
+
+    return Aws(settings, process.ensure(emulator_dir(settings)))
+
+
+@click.command("sync-faces", short_help="Turn placeholders into real FaceIds.", context_settings=CONTEXT)
+@click.option("--collection", metavar="ID", help="The collection [default: that of the face binding].")
+@click.option("--dry-run", is_flag=True, help="Report the same and change nothing.")
+@click.option("--strict", is_flag=True, help="Fail (exit 1) while a row is not linked to a face.")
+@common_options
+def sync_faces(*, collection: str | None, dry_run: bool, strict: bool, console: Console, settings: Settings) -> int:
+    """Put the real FaceIds in the place of the placeholders, by one pass over the collection.
+
+    Nothing is uploaded and nothing is indexed: the collection still knows every photo by its ExternalImageId.
+    """
+    from seedtool.database import server
+    from seedtool.faces.sync import sync
+
+    target = server.find(settings)
+    aws = open_aws(settings)
+    with server.connect(target) as connection:
+        if not aws.embedded:
+            console.note(f"{aws.who()}; {target}")
+        report = sync(connection, settings, aws, collection=collection, dry_run=dry_run, strict=strict)
+    console.report(report, lambda: show_sync_lines(report))
+    return 0 if report.ok else 1
+
+
+def show_sync_lines(report: SyncReport) -> Iterable[str]:
+    """Yield what a sync did, and for what is left over, why and the cure."""
+    where = "the embedded emulator" if report.mode == "embedded" else f"AWS in {report.region}"
+    for each in report.bindings:
+        verb = "would link" if report.dry_run else "linked"
+        left = sum(each.placeholders.values())
+        yield (
+            f"{each.table}: {verb} {each.synced + each.relinked} of {each.rows} rows, {each.unchanged} unchanged,"
+            f" {left} placeholder{'' if left == 1 else 's'} left ({each.faces} faces in {each.collection}, {where})"
+        )
+        for row in each.unlinked:
+            instead = f", seems to be {row.instead}" if row.instead else ""
+            yield f"  {row.row}: {row.external_image_id or 'no external image id'} is {row.why}{instead}"
+        if left > len(each.unlinked):
+            yield f"  ... and {left - len(each.unlinked)} more"
+        for name, tally in (
+            ("further faces under an id that is linked (duplicates)", each.duplicates),
+            ("faces that this database does not know (orphans; another may, they are left alone)", each.orphans),
+            ("faces indexed without an external image id", each.unnamed),
+            ("temporary faces that an attendance run left behind (never linked)", each.temporary),
+            ("rows whose face is in the collection under another id", each.elsewhere),
+            ("rows whose face is not in the collection", each.missing),
+            ("rows that pointed at another row's face, and hold a placeholder again", each.misassigned),
+        ):
+            if tally.count:
+                more = ", ..." if tally.count > len(tally.examples) else ""
+                yield f"  {tally.count} {name}: {', '.join(tally.examples)}{more}"
+        for cure in each.cures:
+            yield f"  {cure}"
+    yield f"{_calls(report.calls)}; in {report.seconds * 1000:.0f} ms"
+
+
+@click.command(short_help="Upload and index photos, write their rows.", context_settings=CONTEXT)
+@click.argument("student_id", required=False)
+@click.argument("photos", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="PHOTO...")
+@click.option("--all", "all_photos", is_flag=True, help="Every photo that a row names and the collection lacks.")
+@click.option("--collection", metavar="ID", help="The collection [default: that of the face binding].")
+@common_options
+def enroll(
+    *,
+    student_id: str | None,
+    photos: tuple[Path, ...],
+    all_photos: bool,
+    collection: str | None,
+    console: Console,
+    settings: Settings,
+) -> int:
+    """Upload photos, index them under predictable ids, and write the rows.
+
+    A picture with no face, with several, too big or in a wrong format is refused, and nothing half-done stays.
+    """
+    from seedtool.database import server
+    from seedtool.faces import photos as stores
+
+    if all_photos == bool(student_id) or (student_id and not photos):
+        raise UsageError(
+            "name a student and at least one photo, or --all", remedy="seedtool enroll STUDENT_ID PHOTO..."
+        )
+    target = server.find(settings)
+    aws = open_aws(settings)
+    with server.connect(target) as connection:
+        store = stores.store(settings, aws)
+        console.note(f"enrolling into {aws.who()}, {target}")
+        with console.progress("photos") as progress:
+            if student_id is None:
+                from seedtool.faces.enroll_all import enroll_all
+
+                report = enroll_all(connection, settings, aws, store, collection=collection, progress=progress)
+            else:
+                from seedtool.faces.enroll import enroll as enroll_photos
+
+                report = enroll_photos(
+                    connection, settings, aws, store, student_id, photos, collection=collection, progress=progress
+                )
+    console.report(report, lambda: _enroll_lines(report))
+    return 130 if report.interrupted else 0 if report.ok else 1
+
+
+def _enroll_lines(report: EnrollReport) -> Iterable[str]:
+    outcomes = Counter(photo.outcome for photo in report.photos)
+    for photo in report.photos:
+        if photo.outcome in {"refused", "failed"}:
+            yield f"{photo.source}: {photo.outcome}: {photo.reason}"
+            if photo.remedy:
+                yield f"  {photo.remedy}"
+    told = [f"{number} {outcome}" for outcome, number in outcomes.items()]
+    told += [f"{report.adopted} linked to a face that was there"] * bool(report.adopted)
+    told += [f"{report.unchanged} were enrolled before"] * bool(report.unchanged)
+    yield f"{', '.join(told) or 'nothing to do'}; {report.uploads} uploads, {_calls(report.calls)}"
+    if report.seed_lines:
+        yield "to keep them across resets, add to seeds/local/student_faces.csv:"
+        yield from report.seed_lines
+    if report.interrupted:
+        yield "interrupted; run the same command again for the rest"
+
+
+@click.command(short_help="Tell who is in a photo.", context_settings=CONTEXT)
+@click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--collection", metavar="ID", help="The collection [default: that of the face binding].")
+@common_options
+def recognize(*, photo: Path, collection: str | None, console: Console, settings: Settings) -> int:
+    """Tell who is in a photo, by the collection and the database."""
+    from seedtool.database import server
+    from seedtool.faces.recognize import recognize as look
+
+    aws = open_aws(settings)
+    with server.connect(server.find(settings)) as connection, console.progress("faces") as progress:
+        report = look(connection, settings, aws, photo.read_bytes(), collection=collection, progress=progress)
+    console.report(report, lambda: _recognize_lines(report))
+    return 0 if report.ok else 1
+
+
+def _recognize_lines(report: RecognizeReport) -> Iterable[str]:
+    if report.faces:
+        rows = []
+        for face in report.faces:
+            who = f"{face.name or ''} ({face.student_id})".strip() if face.student_id else "?"
+            sure = f"{face.similarity:.1f} %" if face.similarity is not None else "-"
+            also = f"also: {', '.join(face.also)}" if face.also else ""
+            rows.append((face.number, who, sure, face.why or also))
+        yield from table(("face", "who", "similarity", "remark"), rows)
+        for remedy in dict.fromkeys(face.remedy for face in report.faces if face.remedy):
+            yield f"  {remedy}"
+    faces = "face" if len(report.faces) == 1 else "faces"
+    where = "the embedded emulator, which proves plumbing, not recognition" if report.mode == "embedded" else "AWS"
+    yield f"{report.recognized} of {len(report.faces)} {faces} recognised in {report.collection} ({where})"
+    if report.left_behind:
+        yield f"{len(report.left_behind)} temporary faces could not be deleted: {', '.join(report.left_behind)}"
+
+
+def _calls(calls: dict[str, int]) -> str:
+    return "AWS calls: " + (", ".join(f"{number} {name}" for name, number in sorted(calls.items())) or "none")

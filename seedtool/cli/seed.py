@@ -1,0 +1,163 @@
+"""seed, seed-dump."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from seedtool.cli.console import CONTEXT, Console, common_options, table
+from seedtool.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from click.shell_completion import CompletionItem
+
+    from seedtool.seeding.merge import SeedReport, TableReport
+    from seedtool.seeding.profiles import Profile
+    from seedtool.settings import Settings
+
+
+def _complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    from click.shell_completion import CompletionItem
+
+    from seedtool.errors import SeedtoolError
+    from seedtool.seeding.profiles import load_profiles
+    from seedtool.settings import load
+
+    try:
+        profiles = load_profiles(load().seeds)
+    except SeedtoolError:
+        return []  # a completion is no place for a message
+    return [
+        CompletionItem(name, help=each.description) for name, each in profiles.items() if name.startswith(incomplete)
+    ]
+
+
+@click.command(short_help="Load a profile from seeds/.", context_settings=CONTEXT)
+@click.argument("profile", required=False, shell_complete=_complete_profile)
+@click.option("--list", "list_profiles", is_flag=True, help="List the profiles.")
+@click.option("--dry-run", is_flag=True, help="List what would be inserted, updated and deleted.")
+@click.option("--prune/--no-prune", default=True, help="Delete rows whose line has left the files [default: prune].")
+@common_options
+def seed(
+    *, profile: str | None, list_profiles: bool, dry_run: bool, prune: bool, console: Console, settings: Settings
+) -> None:
+    """Load a profile from seeds/, all or nothing.
+
+    Rows that differ are updated, equal ones left alone; rows that people made are never touched. `local` is
+    the base data, `full` is local and then the face sync.
+    """
+    if list_profiles:
+        _list(settings, console)
+        return
+    if profile is None:
+        raise UsageError("no profile was named", remedy="seedtool seed PROFILE; seedtool seed --list names them.")
+    run_seed(settings, console, profile, dry_run=dry_run, prune=prune)
+
+
+def _list(settings: Settings, console: Console) -> None:
+    from seedtool.seeding.profiles import load_profiles
+
+    profiles = load_profiles(settings.seeds)
+    console.report(
+        {name: each for name, each in profiles.items()},  # noqa: C416 - msgspec encodes a plain dict of structs
+        lambda: table(("profile", "what it is"), [(name, each.description) for name, each in profiles.items()]),
+    )
+
+
+def check_profile(settings: Settings, name: str) -> Profile:
+    """Return the profile of that name.
+
+    Raises:
+        ProfileError: there is none.
+    """
+    from seedtool.seeding.profiles import find_profile, load_profiles
+
+    return find_profile(load_profiles(settings.seeds), name)
+
+
+def run_seed(
+    settings: Settings,
+    console: Console,
+    name: str,
+    *,
+    dry_run: bool = False,
+    prune: bool = True,
+    reset_report: object | None = None,
+) -> None:
+    """Seed a profile and report; `db-reset --seed` calls this too and adds its own report."""
+    from seedtool.database import guard, server
+    from seedtool.seeding.fixtures import read_fixtures
+    from seedtool.seeding.merge import seed as merge
+
+    profile = check_profile(settings, name)
+    fixtures = read_fixtures(settings.seeds, profile.sets, settings.root)
+    target = server.find(settings)
+    started = time.perf_counter()
+    with server.connect(target) as connection:
+        guard.refuse_protected_connection(target, connection, "seeded")
+        connection.rollback()  # the guard's look was a transaction of its own
+        seeded = merge(connection, fixtures, bindings=settings.faces, dry_run=dry_run, prune=prune)
+        seconds = time.perf_counter() - started
+        synced = None
+        if profile.sync_faces:
+            from seedtool.cli.faces import open_aws, show_sync_lines
+            from seedtool.faces.sync import sync
+
+            synced = sync(connection, settings, open_aws(settings), dry_run=dry_run)
+    report = {"reset": reset_report, "seed": seeded, "sync": synced}
+
+    def lines() -> Iterable[str]:
+        yield from _seed_lines(seeded, name, str(target), seconds)
+        if synced is not None:
+            yield from show_sync_lines(synced)
+
+    console.report({key: value for key, value in report.items() if value is not None}, lines)
+
+
+def _seed_lines(report: SeedReport, profile: str, target: str, seconds: float) -> Iterable[str]:
+    counts = ("inserted", "updated", "deleted", "unchanged")
+    totals = {count: sum(getattr(each, count) for each in report.tables) for count in counts}
+    changed = [each for each in report.tables if each.inserted or each.updated or each.deleted]
+    if changed:
+        rows = [(each.table, *(getattr(each, count) for count in counts)) for each in changed]
+        yield from table(("table", *counts), rows)
+    if report.dry_run:
+        for each in changed:
+            yield from _change_lines(each)
+    verb = "would seed" if report.dry_run else "seeded"
+    told = ", ".join(f"{number} {count}" for count, number in totals.items() if number) or "nothing to do"
+    yield f"{verb} {profile} into {target}: {report.rows} rows in {seconds * 1000:.0f} ms; {told}"
+
+
+def _change_lines(report: TableReport) -> Iterable[str]:
+    """List updates and deletes row by row; what is only inserted is told by its count."""
+    for change in report.changes:
+        if change.action == "delete":
+            yield f"  {report.table} {change.key}: would be deleted, its line has left the files"
+        elif change.action == "update":
+            edited = f" (the file wins over an edit of {', '.join(change.overridden)})" if change.overridden else ""
+            yield f"  {report.table} {change.key}: would change {', '.join(change.columns)}{edited}"
+
+
+@click.command("seed-dump", short_help="Write rows back as seed files.", context_settings=CONTEXT)
+@click.option("--table", "tables", metavar="NAME", multiple=True, help="Only this table; may be given again.")
+@click.option("--set", "set_name", default="local", show_default=True, help="The seed set to write into.")
+@common_options
+def seed_dump(*, tables: tuple[str, ...], set_name: str, console: Console, settings: Settings) -> None:
+    """Write rows of the database back as seed files, so that they survive the next reset."""
+    from seedtool.database import server
+    from seedtool.seeding.dump import dump
+
+    with server.connect(server.find(settings)) as connection:
+        report = dump(connection, tables, settings.seeds, set_name, root=settings.root, bindings=settings.faces)
+
+    def lines() -> Iterable[str]:
+        for each in report.files:
+            yield f"{each.file}: {each.rows} rows"
+        yield f"wrote {report.rows} rows into the seed set {report.seed_set}"
+
+    console.report(report, lines)

@@ -1,0 +1,1 @@
+"""A project as a whole: is everything in order, and how does an existing one adopt seedtool?"""
