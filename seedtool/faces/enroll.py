@@ -70,7 +70,8 @@ def enroll(
     started, before, uploads = time.monotonic(), Counter(aws.calls), store.uploads
     connection.commit()
     binding, collection_id = bindings.chosen(settings, collection)[0]
-    bound = bindings.resolve(connection, binding)
+    with connection.transaction():
+        bound = bindings.resolve(connection, binding)
     enrollment = _Student(connection, bound, aws.collection(collection_id), store, student_id)
     enrollment.check()
     created = aws.collection(collection_id).ensure()

@@ -85,7 +85,8 @@ def enroll_all(
     started, before, uploads = time.monotonic(), Counter(aws.calls), store.uploads
     connection.commit()
     binding, collection_id = bindings.chosen(settings, collection)[0]
-    bound = bindings.resolve(connection, binding)
+    with connection.transaction():
+        bound = bindings.resolve(connection, binding)
     if "photo_url" not in bound.columns:
         raise SchemaError(
             f"the table {binding.table} has no column photo_url, so its photos cannot be found",

@@ -112,7 +112,8 @@ def recognize(
     """
     started, before = time.monotonic(), Counter(aws.calls)
     binding, collection_id = bindings.chosen(settings, collection)[0]
-    bound = bindings.resolve(connection, binding)
+    with connection.transaction():
+        bound = bindings.resolve(connection, binding)
     if "student_id" not in bound.columns:
         raise SchemaError(
             f"the table {binding.table} has no column student_id, so its faces are nobody's",
@@ -216,7 +217,7 @@ class _Students(msgspec.Struct, frozen=True):
 
 def _students(connection: psycopg.Connection, bound: Bound, matches: list[Match]) -> _Students:
     faces = [match.face for match in matches]
-    with bindings.database_errors(bound.binding.table):
+    with bindings.database_errors(bound.binding.table), connection.transaction():
         rows = connection.execute(
             sql.SQL(_ROWS).format(
                 face_id=bound.face_id,

@@ -139,7 +139,7 @@ def stub() -> Iterator[SimpleNamespace]:
     `n` counts the requests from 1. `stub.url` is its address, `stub.requests` all it was asked, as
     (method, path, headers, body).
     """
-    state = SimpleNamespace(requests=[], answer=lambda operation, request, n: (200, {}))
+    state = SimpleNamespace(requests=[], answer=lambda *_: (200, {}))
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -164,11 +164,11 @@ def stub() -> Iterator[SimpleNamespace]:
             if self.command != "HEAD":
                 self.wfile.write(payload)
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any
-
         def log_message(self, *args: object) -> None:
             pass
 
+    for method in ("GET", "PUT", "POST", "DELETE", "HEAD"):
+        setattr(Handler, f"do_{method}", Handler.handle_any)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -237,7 +237,7 @@ def test_an_empty_page_with_a_token_is_not_the_end(school, mine, stubbed, stub, 
         None: {"Faces": [], "NextToken": "1"},
         "1": {"Faces": [{"FaceId": A, "ExternalImageId": "student-001-photo-1"}], "NextToken": ""},
     }
-    stub.answer = lambda operation, request, n: (200, pages[request.get("NextToken")])
+    stub.answer = lambda _, request, __: (200, pages[request.get("NextToken")])
     assert sync(school, mine, stubbed).synced == 1
 
 
