@@ -171,6 +171,7 @@ def _check_database(migration: "MigrationContext", ours: "Connection") -> None:
     ours.commit()  # the lock is the session's; an open transaction would be in the revisions' way
     try:
         if theirs is not None and theirs.dialect.name == "postgresql":
+            begun = theirs.in_transaction()
             seen = theirs.execute(
                 text(
                     "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND pid = :pid "
@@ -178,7 +179,8 @@ def _check_database(migration: "MigrationContext", ours: "Connection") -> None:
                 ),
                 {"key": key, "pid": ours.connection.driver_connection.info.backend_pid},  # type: ignore[union-attr]
             ).scalar()
-            theirs.rollback()
+            if not begun:  # what env.py began, such as a search_path, stays
+                theirs.rollback()
             if seen:
                 return
         name = "no database" if theirs is None else f"the database {theirs.engine.url.database}"
