@@ -1,0 +1,24 @@
+"""The guides' examples are run."""
+
+import re
+from pathlib import Path
+
+from seedtool.seeding.profiles import load_profiles
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_profiles_of_the_seed_guide_can_be_loaded(tmp_path):
+    text = (ROOT / "docs" / "guides" / "seeds.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "profiles.toml").write_text(block, encoding="utf-8")
+    (tmp_path / "local").mkdir()
+    profiles = load_profiles(tmp_path)
+    assert profiles["full"].sync_faces
+    assert not profiles["local"].sync_faces
+
+
+def test_every_word_of_the_glossary_is_in_order():
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^\*\*(\w+)", text, flags=re.MULTILINE)
+    assert words == sorted(words, key=str.lower)
