@@ -268,7 +268,7 @@ def _tell(box: Box, matches: tuple[Match, ...], students: _Students) -> SeenFace
     sure = [match for match in known if match.similarity >= SURE]
     if not sure:
         best = known[0].similarity if known else None
-        why = f"no face is {SURE:g} % similar" + (f"; the best is {best:.1f} %" if best is not None else "")
+        why = f"no face is {SURE:g} % similar" + (f"; the best is {int(best * 10) / 10} %" if best is not None else "")
         return SeenFace(number=0, box=box, similarity=best, why=why, remedy="Enroll a photo of this person.")
     linked = [(students.by_face[each.face.face_id], each) for each in sure if each.face.face_id in students.by_face]
     if linked:
