@@ -43,6 +43,7 @@ class _Job(msgspec.Struct, frozen=True, kw_only=True):
     table: Table
     path: Path
     columns: tuple[str, ...]
+    binding: FaceBinding | None
 
 
 def dump(
@@ -57,10 +58,10 @@ def dump(
     """Write tables as csv files of a seed set, every one from the same moment; seeding them brings the rows back.
 
     A file that is there keeps its columns and their order; a new one gets all columns but the generated ones.
-    Face ids are left out: they belong to the collection, and the next sync finds them by the external image id.
+    Face ids are left out: the next sync finds them by the external image id. Only rows without one keep theirs.
 
     Args:
-        connection: without an open transaction.
+        connection: without an open transaction all tables are read at one moment.
         tables: names of tables; none means those that have a file in the set already.
         seeds: the folder that holds the sets.
         seed_set: the set; its folder is made when it is missing.
@@ -77,12 +78,13 @@ def dump(
     wanted = tuple(dict.fromkeys(tables)) or tuple(name for name, path in there.items() if path.suffix == ".csv")
     if not wanted:
         raise UsageError(f"{shown(folder, root)} has no csv file to refresh", remedy="Name tables: --table NAME.")
+    alone = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
     with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
-        if connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS:
+        if alone:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         fix_text_form(cursor)
         catalog = read_catalog(connection)
-        jobs = _jobs(catalog, wanted, there, folder, root, tuple(bindings))
+        jobs = _jobs(cursor, catalog, wanted, there, folder, root, tuple(bindings))
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as unfinished:
             written = [(job, *_write_beside(cursor, job, unfinished)) for job in jobs]
@@ -91,6 +93,7 @@ def dump(
 
 
 def _jobs(
+    cursor: psycopg.Cursor[Any],
     catalog: Catalog,
     wanted: Sequence[str],
     there: dict[str, Path],
@@ -100,7 +103,7 @@ def _jobs(
 ) -> list[_Job]:
     """Return what to write, parents first; whatever speaks against it is raised before anything is written."""
     files = {_found(catalog, name): path for name, path in there.items() if _found(catalog, name) is not None}
-    faces = {_found(catalog, binding.table): binding.face_id for binding in bindings}
+    bound = {_found(catalog, binding.table): binding for binding in bindings}
     jobs: dict[int, _Job] = {}
     for name in wanted:
         table = catalog.find(name)
@@ -115,8 +118,11 @@ def _jobs(
                 f"the rows of {table} are told by {shown(path, root)}, which a dump would not replace",
                 remedy="Edit that file, or delete it first and dump again.",
             )
-        columns = _columns(table, path, faces.get(table.oid), root)
-        jobs[table.oid] = _Job(table=table, path=path, columns=columns)
+        binding = bound.get(table.oid)
+        columns = _columns(table, path, binding.face_id if binding else None, root)
+        if binding is not None and _has_unknown_image(cursor, table, binding):
+            columns = (*columns, binding.face_id)
+        jobs[table.oid] = _Job(table=table, path=path, columns=columns, binding=binding)
     return [jobs[table.oid] for table in catalog.parents_first(job.table for job in jobs.values())]
 
 
@@ -127,9 +133,21 @@ def _found(catalog: Catalog, name: str) -> int | None:
         return None
 
 
+def _has_unknown_image(cursor: psycopg.Cursor[Any], table: Table, binding: FaceBinding) -> bool:
+    """Tell whether a row has a face but no external image id by which a sync could find it again."""
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} IS NULL AND {} IS NOT NULL)").format(
+        table.identifier, sql.Identifier(binding.external_image_id), sql.Identifier(binding.face_id)
+    )
+    return cursor.execute(query).fetchone() == (True,)
+
+
 def _columns(table: Table, path: Path, face_id: str | None, root: Path) -> tuple[str, ...]:
     """Return the columns of the file that is there as far as the table has them, or those of the table."""
-    writable = [column.name for column in table.columns.values() if not column.generated]
+    writable = [
+        column.name
+        for column in table.columns.values()
+        if not column.generated and (column.identity != "always" or column.name in table.primary_key)
+    ]
     chosen = writable
     if path.is_file():
         try:
@@ -145,7 +163,7 @@ def _columns(table: Table, path: Path, face_id: str | None, root: Path) -> tuple
 def _write_beside(cursor: psycopg.Cursor[Any], job: _Job, unfinished: contextlib.ExitStack) -> tuple[Path, int]:
     """Write the rows into a hidden file beside the one they are for, ordered by key so that diffs stay small."""
     query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
-        sql.SQL(", ").join(map(sql.Identifier, job.columns)), job.table.identifier, _key_order(job.table)
+        sql.SQL(", ").join(_value(job, name) for name in job.columns), job.table.identifier, _key_order(job.table)
     )
     handle, name = tempfile.mkstemp(prefix=".", suffix=".csv", dir=job.path.parent)
     beside = Path(name)
@@ -162,6 +180,14 @@ def _write_beside(cursor: psycopg.Cursor[Any], job: _Job, unfinished: contextlib
     with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
         file.writelines(csv_text.write(counted()))
     return beside, rows
+
+
+def _value(job: _Job, column: str) -> sql.Composable:
+    if job.binding is None or column != job.binding.face_id:
+        return sql.Identifier(column)
+    return sql.SQL("CASE WHEN {} IS NULL THEN {} END").format(
+        sql.Identifier(job.binding.external_image_id), sql.Identifier(column)
+    )
 
 
 def _key_order(table: Table) -> sql.Composed:

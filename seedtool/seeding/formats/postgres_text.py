@@ -57,7 +57,7 @@ def _json(value: object) -> str:
     try:
         return msgspec.json.encode(value).decode()
     except (TypeError, UnicodeError, RecursionError) as error:
-        raise NoText("holds something that JSON cannot") from error
+        raise NoText("the value holds something that JSON cannot") from error
 
 
 def _array(items: Iterable[object], texts: Texts) -> str:
@@ -88,13 +88,18 @@ def fault(error: psycopg.Error, column: Column) -> str:
     """Say what is wrong with a value, without the value."""
     if error.sqlstate == _TOO_LONG:
         return f"the value is too long for {column.type}"
-    if error.sqlstate in _ENCODING:
+    if _is_unstorable(error):
         return "the value holds a character that the database cannot store"
     if error.sqlstate in _OUT_OF_RANGE:
         return f"the value is out of the range of {column.type}"
     if isinstance(error, psycopg.IntegrityError):
         return f"the value is not allowed by the type {column.type}"
     return f"the value is not of the type {column.type}"
+
+
+def _is_unstorable(error: psycopg.Error | None) -> bool:
+    """Tell whether a character was refused; psycopg itself refuses a zero byte, without an SQLSTATE."""
+    return error is not None and (error.sqlstate is None or error.sqlstate in _ENCODING)
 
 
 _EXAMPLES = {
@@ -117,8 +122,10 @@ _EXAMPLES = {
 }
 
 
-def remedy(column: Column) -> str:
+def remedy(column: Column, error: psycopg.Error | None = None) -> str:
     """Say what a value of the column looks like."""
+    if _is_unstorable(error):
+        return "Remove the character."
     if column.is_array:
         return 'Write an array as {first,"the second one"}.'
     if column.labels:

@@ -4,15 +4,19 @@ YAML 1.1 would make of it false, of 12:30 the number 750 and of 2026-03-31 a dat
 column's type says, and PostgreSQL reads it.
 """
 
+import re
 from collections.abc import Iterator
 
+import msgspec
 import yaml
 
 from seedtool.seeding.formats import Malformed, Tree
 from seedtool.seeding.formats.csv_text import not_utf8
 
-_NULL = "tag:yaml.org,2002:null"
-_BINARY = "tag:yaml.org,2002:binary"
+_NULL, _BOOL, _BINARY, _MAPPING = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "binary", "map"))
+_NUMBERS = {f"tag:yaml.org,2002:{name}" for name in ("int", "float")}
+_SCALARS = {_NULL, _BOOL, *_NUMBERS, *(f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "value", "merge"))}
+_JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
 
 def read(content: bytes) -> Iterator[tuple[int, dict[str, object]]]:
@@ -66,27 +70,48 @@ def _row(node: yaml.Node, constructor: yaml.constructor.SafeConstructor) -> dict
 
 
 def _value(column: str, node: yaml.Node, constructor: yaml.constructor.SafeConstructor) -> object:
-    if isinstance(node, yaml.ScalarNode):
-        if node.tag == _NULL:
-            return None
-        return constructor.construct_yaml_binary(node) if node.tag == _BINARY else node.value
     try:
-        return Tree(constructor.construct_object(node, deep=True), _texts(node))
+        if isinstance(node, yaml.ScalarNode):
+            return constructor.construct_yaml_binary(node) if node.tag == _BINARY else _text(node)
+        return Tree(_data(node, constructor), _texts(node))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise Malformed(
             "the value is not plain YAML",
-            remedy="Use texts, lists and mappings only.",
+            remedy="Use texts, numbers, lists and mappings only.",
             line=_line(node),
             column=column,
         ) from error
 
 
+def _text(node: yaml.Node) -> str | None:
+    if node.tag not in _SCALARS:
+        raise ValueError(node.tag)
+    return None if node.tag == _NULL else str(node.value)
+
+
 def _texts(node: yaml.Node) -> object:
+    """Return a list with its scalars' texts; a mapping has none, as no array holds one."""
     if isinstance(node, yaml.SequenceNode):
         return [_texts(each) for each in node.value]
+    return _text(node) if isinstance(node, yaml.ScalarNode) else {}
+
+
+def _data(node: yaml.Node, constructor: yaml.constructor.SafeConstructor) -> object:
+    """Return what JSON would say: names are texts, only true and false are truth values, numbers keep their digits."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_data(each, constructor) for each in node.value]
     if isinstance(node, yaml.MappingNode):
-        return {_texts(key): _texts(value) for key, value in node.value}
-    return None if node.tag == _NULL else node.value
+        constructor.flatten_mapping(node)
+        if node.tag != _MAPPING or not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+            raise ValueError(node.tag)
+        return {str(key.value): _data(value, constructor) for key, value in node.value}
+    text = _text(node)
+    if text is not None and isinstance(node, yaml.ScalarNode) and not node.style:
+        if node.tag == _BOOL and text.lower() in {"true", "false"}:
+            return text.lower() == "true"
+        if node.tag in _NUMBERS and _JSON_NUMBER.fullmatch(text):
+            return msgspec.Raw(text.encode())
+    return text
 
 
 def _line(node: yaml.Node) -> int:

@@ -278,7 +278,7 @@ def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, rows: Sequenc
                 postgres_text.fault(found, column),
                 line=each.batch.lines[low],
                 column=name,
-                remedy=postgres_text.remedy(column),
+                remedy=postgres_text.remedy(column, found),
             ) from found
     raise each.fixture.error(
         "the row cannot be read", line=each.batch.lines[low], remedy="Compare its values with the columns' types."

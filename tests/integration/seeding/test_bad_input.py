@@ -1,0 +1,186 @@
+"""Whatever is wrong with a seed file is told with its place and its cure, and nothing is written."""
+
+import pytest
+
+from seedtool.errors import FixtureError, ProfileError, SeedError
+
+# name → (file, content, line, column, words of the message, words of the remedy)
+FAULTS = {
+    "unknown table": ("pupil.csv", "id\np9\n", None, None, "no table pupil", "Did you mean pupils"),
+    "unknown column": ("pupils.csv", "id,nmae\np9,A\n", 1, "nmae", "no such column", "Did you mean name"),
+    "wrong type": ("pupils.csv", "id,name,age\np8,A,7\np9,A,seven\n", 3, "age", "integer", "42"),
+    "wrong date": ("pupils.csv", "id,name,born\np9,A,31/03/2026\n", 2, "born", "date", "2026-03-31"),
+    "wrong label": ("pupils.csv", "id,name,mood\np9,A,cross\n", 2, "mood", "mood", "glad, sad"),
+    "wrong json": ("pupils.csv", "id,name,extra\np9,A,{beca\n", 2, "extra", "jsonb", '{"key"'),
+    "wrong array": ("pupils.csv", "id,name,tags\np9,A,one\n", 2, "tags", "text[]", "{first,"),
+    "out of range": ("pupils.csv", "id,name,age\np9,A,99999999999\n", 2, "age", "range", "whole number"),
+    "too big a numeric": ("marks.csv", "pupil_id,subject,mark\np1,art,123.4\n", 2, "mark", "numeric(3,1)", "12.5"),
+    "missing reference": ("pupils.csv", "id,name,guardian_id\np9,A,g9\n", 2, "guardian_id", "g9", "Add that row"),
+    "missing self reference": ("pupils.csv", "id,name,best_friend\np9,A,p10\n", 2, "best_friend", "p10", "Add that"),
+    "missing composite part": ("marks.csv", "pupil_id,subject,mark\np9,art,5\n", 2, "pupil_id", "p9", "Add that row"),
+    "duplicate key": ("pupils.csv", "id,name\np9,A\np9,B\n", 3, "id", "pupils.csv:2", "Remove one"),
+    "duplicate unique value": ("guardians.csv", "id,email\ng8,e\ng9,e\n", 3, "email", "guardians.csv:2", "Change one"),
+    "taken unique value": ("guardians.csv", "id,email\ng9,stranger@x.example\n", 2, "email", "stranger", "Change the"),
+    "empty file": ("pupils.csv", "", None, None, "empty", "header"),
+    "only white space": ("pupils.csv", "\ufeff \n\n", None, None, "empty", "header"),
+    "empty yaml": ("pupils.yaml", "# nothing\n", None, None, "no rows", "[]"),
+    "undecodable": ("pupils.csv", b"id,name\np8,A\np9,Mu\xf1oz\n", 3, "name", "not UTF-8", "iconv"),
+    "undecodable yaml": ("pupils.yaml", b"- id: p9\n  name: Mu\xf1oz\n", 2, None, "not UTF-8", "iconv"),
+    "zero byte": ("pupils.csv", "id,name\np9,A\0B\n", 2, "name", "cannot store", ""),
+    "null": ("pupils.csv", "id,name\np8,A\np9,\n", 3, "name", "must have a value", "Fill"),
+    "null for a default": ("pupils.csv", "id,name,mood\np9,A,\n", 2, "mood", "must have a value", "its default"),
+    "missing column": ("pupils.csv", "id,age\np9,3\n", 2, "name", "must have a value", "Fill"),
+    "null key": ("pupils.csv", "id,name\n,A\n", 2, "id", "key is empty", "key"),
+    "missing key": ("pupils.csv", "name\nA\n", 1, "id", "primary key", "Add it"),
+    "too long": ("guardians.csv", "id,phone\ng9,+56 9 0000 0000 0000\n", 2, "phone", "too long", "Shorten"),
+    "check": ("pupils.csv", "id,name,age\np7,A,1\np8,A,0\np9,A,2\n", 3, "age", "(age > 0)", "check holds"),
+    "generated": ("pupils.csv", "id,name,loud\np9,A,A\n", 1, "loud", "computes", "Remove the column"),
+    "view": ("everyone.csv", "id,name\np9,A\n", None, None, "is a view", "table"),
+    "no primary key": ("keyless.csv", "body\nx\n", None, None, "no primary key", "ADD PRIMARY KEY"),
+    "too few cells": ("pupils.csv", "id,name,age\np9,A\n", 2, "age", "2 cells", "comma needs quotes"),
+    "too many cells": ("pupils.csv", "id,name\np9,A,3\n", 2, "name", "3 cells", "comma needs quotes"),
+    "header twice": ("pupils.csv", "id,name,name\np9,A,B\n", 1, "name", "twice", "Remove one"),
+    "header empty": ("pupils.csv", "id,,name\np9,,A\n", 1, None, "cell 2 is empty", "Name the column"),
+    "open quote": ("pupils.csv", 'id,name\n\np9,"A\nB\n', 3, "name", "never closed", "quotes"),
+    "text after quote": ("pupils.csv", 'id,name\np9,"A"B\n', 2, "name", "closing quote", "quotes"),
+    "stray quote": ("pupils.csv", 'id,name\np9,5" screen\n', 2, "name", "quote", "quotes"),
+    "line of a long cell": ("pupils.csv", 'id,name,age\np8,"A\nB\nC",1\np9,A,x\n', 5, "age", "integer", "42"),
+    "yaml wrong type": ("pupils.yaml", "- id: p8\n  name: A\n- id: p9\n  name: A\n  age: x\n", 3, "age", "integer", ""),
+    "yaml key twice": ("pupils.yaml", "- id: p9\n  name: A\n  name: B\n", 3, "name", "twice", "Remove one"),
+    "yaml mapping": ("pupils.yaml", "id: p9\n", 1, None, "not a list", "- "),
+    "yaml no row": ("pupils.yaml", "- id: p9\n  name: A\n- p10\n", 3, None, "not a mapping", "- column"),
+    "yaml syntax": ("pupils.yaml", "- id: p9\n  name: [A\n- id: x\n", 3, None, "not YAML", "Mend"),
+    "yaml odd column": ("pupils.yaml", "- {[a]: 1}\n", 1, None, "not a text", "column"),
+    "yaml tag": ("pupils.yaml", "- id: p9\n  name: A\n  extra: !!python/object {}\n", 3, "extra", "plain YAML", "Use"),
+    "py raises": ("pupils.py", "def rows():\n    yield {'id': 'p9'}\n    1 / 0\n", 3, None, "ZeroDiv", "Mend"),
+    "py exits": ("pupils.py", "import sys\nsys.exit(1)\n", 2, None, "SystemExit", "Mend"),
+    "py syntax": ("pupils.py", "def rows(:\n", 1, None, "not Python", "Mend"),
+    "py no rows": ("pupils.py", "ROWS = []\n", None, None, "no function rows()", "def rows()"),
+    "py no dict": ("pupils.py", "def rows():\n    yield 'p9'\n", None, None, "row 1 of rows() is a str", "dict"),
+    "py wrong type": (
+        "pupils.py",
+        "def rows():\n    yield {'id': 'p8', 'name': 'A', 'age': 1}\n    yield {'id': 'p9', 'name': 'A', 'age': 'x'}\n",
+        None, "age", "row 2 of rows()", "42",
+    ),
+    "py odd value": (
+        "pupils.py", "def rows():\n    yield {'id': 'p9', 'name': object()}\n", None, "name", "a Python object", "",
+    ),
+    "py odd json": (
+        "pupils.py", "def rows():\n    yield {'id': 'p9', 'name': 'A', 'extra': {'a': object()}}\n", None, "extra",
+        "JSON", "JSON",
+    ),
+    "face without image": ("pupil_faces.csv", "id,pupil_id\nf9,p1\n", 2, "external_image_id", "face_id", "indexed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_told_with_its_place_and_cure(small_school, fault):
+    file, content, line, column, message, remedy = FAULTS[fault]
+    small_school.run("INSERT INTO guardians VALUES ('stranger', 'stranger@x.example')")
+    before = small_school.everything()
+    small_school.write("notes.csv", "id,body\n1,would be written first\n", "more")
+    small_school.write(file, content, "more")
+
+    with pytest.raises(FixtureError) as caught:
+        small_school.seed("more")
+
+    error = caught.value
+    assert (error.file, error.line, error.column) == (f"seeds/more/{file}", line, column)
+    assert message in error.message
+    assert remedy in error.remedy
+    assert error.remedy
+    assert small_school.everything() == before
+
+
+@pytest.mark.parametrize("other", ["more/pupils.csv", "local/pupils.yaml"])
+def test_two_files_for_one_row_are_both_named(small_school, other):
+    seed_set, file = other.split("/")
+    small_school.write(file, "id,name\np3,Ana\n" if file.endswith("csv") else "- id: p3\n  name: Ana\n", seed_set)
+    before = small_school.everything()
+    with pytest.raises(FixtureError) as caught:
+        small_school.seed(*dict.fromkeys(("local", seed_set)))
+    assert (caught.value.file, caught.value.column) == (f"seeds/{other}", "id")
+    assert "seeds/local/pupils.csv:4" in caught.value.message
+    assert "Remove one" in caught.value.remedy
+    assert small_school.everything() == before
+
+
+def test_exchanged_unique_values_are_explained(small_school):
+    before = small_school.everything()
+    small_school.write("guardians.csv", "id,email\ng1,two@x.example\ng2,one@x.example\ng3,three@x.example\n")
+    with pytest.raises(FixtureError) as caught:
+        small_school.seed()
+    assert (caught.value.file, caught.value.line, caught.value.column) == ("seeds/local/guardians.csv", 2, "email")
+    assert "seeds/local/guardians.csv:3" in caught.value.message
+    assert "third value" in caught.value.remedy
+    assert small_school.everything() == before
+
+
+def test_unique_values_checked_at_the_end_may_be_exchanged(small_school):
+    small_school.run("ALTER TABLE guardians DROP CONSTRAINT guardians_email_key, ADD UNIQUE (email) DEFERRABLE")
+    small_school.write("guardians.csv", "id,email\ng1,two@x.example\ng2,one@x.example\ng3,three@x.example\n")
+    small_school.seed()
+    assert small_school.rows("SELECT email FROM guardians ORDER BY id")[:2] == [
+        ("two@x.example",),
+        ("one@x.example",),
+    ]
+
+
+def test_a_unique_value_may_move_on_to_the_next_row(small_school):
+    small_school.write(
+        "guardians.csv", "id,email\ng1,zero@x.example\ng2,one@x.example\ng3,two@x.example\ng4,three@x.example\n"
+    )
+    small_school.seed()
+    assert small_school.rows("SELECT id, email FROM guardians ORDER BY id") == [
+        ("g1", "zero@x.example"),
+        ("g2", "one@x.example"),
+        ("g3", "two@x.example"),
+        ("g4", "three@x.example"),
+    ]
+
+
+def test_a_trigger_that_refuses_a_row_is_traced_to_its_line(small_school):
+    small_school.run("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.body = 'bad' THEN RAISE EXCEPTION 'secret %', NEW.body; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION refuse()""")
+    before = small_school.everything()
+    small_school.write(
+        "notes.csv", "id,body\n" + "".join(f"{n},{'bad' if n == 77 else 'good'}\n" for n in range(1, 100))
+    )
+    with pytest.raises(FixtureError) as caught:
+        small_school.seed()
+    assert (caught.value.file, caught.value.line) == ("seeds/local/notes.csv", 78)
+    assert "secret" not in caught.value.message
+    assert small_school.everything() == before
+
+
+def test_errors_never_hold_a_value_of_a_person(small_school):
+    small_school.write("pupils.csv", "id,name,age\np9,Graciela,Undisclosed\n", "more")
+    with pytest.raises(FixtureError) as caught:
+        small_school.seed("more")
+    assert "Undisclosed" not in caught.value.message + caught.value.remedy
+
+
+def test_a_file_that_is_no_fixture_is_named(small_school):
+    small_school.write("pupils.cvs", "id\n")
+    with pytest.raises(ProfileError, match=r"pupils\.cvs is not a fixture"):
+        small_school.seed()
+
+
+def test_a_missing_folder_is_named(small_school):
+    with pytest.raises(ProfileError, match="nowhere"):
+        small_school.seed("nowhere")
+
+
+def test_a_role_without_permission_is_told_so(small_school, database):
+    small_school.run(
+        "DROP ROLE IF EXISTS seed_reader; CREATE ROLE seed_reader; GRANT SELECT ON guardians TO seed_reader"
+    )
+    try:
+        with small_school.connection.transaction():
+            small_school.connection.execute("SET LOCAL ROLE seed_reader")
+            with pytest.raises(SeedError, match="lacks a permission"):
+                small_school.seed()
+    finally:
+        small_school.run("DROP OWNED BY seed_reader; DROP ROLE seed_reader")

@@ -1,0 +1,70 @@
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedtool.seeding.formats import Malformed, csv_text
+
+cells = st.none() | st.text(st.characters(exclude_categories=("Cs",))) | st.sampled_from(
+    ["", '"', ",", "\n", "\r", "\r\n", " a", "a ", "\u2028", "\x0b", "\x1c", "\ufeff", 'say ""hi""', "\n\n"]
+)  # fmt: skip
+
+
+@given(st.lists(st.lists(cells, min_size=3, max_size=3)))
+def test_what_is_written_is_read_again(rows):
+    text = "".join(csv_text.write([["a", "b", "c"], *rows]))
+    columns, _, found = csv_text.read(text.encode())
+    assert columns == ("a", "b", "c")
+    assert found == rows
+
+
+@given(st.lists(st.lists(cells, min_size=2, max_size=2)))
+def test_pythons_own_reader_agrees(rows):
+    text = "".join(csv_text.write([["a", "b"], *rows]))
+    expected = [[cell or "" for cell in row] for row in rows]
+    assert list(csv.reader(io.StringIO(text, newline=""), strict=True))[1:] == expected
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_byte_order_marks_of_every_program(end, mark):
+    text = mark + end.join(["id,name", '1,"a, b"', "", "2,", f'3,"x{end}y"', '4,""']) + end
+    columns, lines, rows = csv_text.read(text.encode())
+    assert columns == ("id", "name")
+    assert rows == [["1", "a, b"], ["2", None], ["3", f"x{end}y"], ["4", ""]]
+    assert lines == [2, 4, 5, 7]
+
+
+def test_a_last_line_without_an_end_counts():
+    assert csv_text.read(b"id,name\n1,")[2] == [["1", None]]
+    assert csv_text.read(b'id,name\n1,"a"')[2] == [["1", "a"]]
+
+
+def test_a_header_alone_is_a_table_without_rows():
+    assert csv_text.read(b"id,name\n") == (("id", "name"), [], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column", "fault"),
+    [
+        (b'id,name\n1,"a', 2, "name", "never closed"),
+        (b'id,name\n1,"a\n\nb', 2, "name", "never closed"),
+        (b'"id,name\n', 1, None, "never closed"),
+        (b'id,name\n"1"x,a\n', 2, "id", "closing quote"),
+        (b'id,name\n1,a"b\n', 2, "name", "does not begin with one"),
+        (b'id,name\n1,a,"b\n', 2, None, "never closed"),
+        (b"id,name\n\xff,a\n", 2, "id", "not UTF-8"),
+        (b"id,na\xffme\n", 1, None, "not UTF-8"),
+        (b'id,name\n1,"x\ny"\n2,\xff\n', 4, "name", "not UTF-8"),
+        (b'id,name\n1,"\n2,\xff\n', 3, None, "not UTF-8"),
+        (b'id,name\n1,a"b\n2,\xff\n', 3, None, "not UTF-8"),
+    ],
+)
+def test_what_is_malformed_is_told_with_its_place(content, line, column, fault):
+    with pytest.raises(Malformed) as caught:
+        csv_text.read(content)
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert fault in caught.value.fault
+    assert caught.value.remedy
