@@ -216,19 +216,27 @@ class Aws:
 
         with self._lock:
             if self._session is None:
-                session = Session()
+                self._session = self._session_without_profiles() if self._deaf else Session()
                 for name, (_, variables, _, convert) in VARIABLES.items():
                     for variable in [variables] if isinstance(variables, str) else variables or []:
-                        if variable in self._settings.aws_variables:
+                        if variable in self._settings.aws_variables and not self._deaf:
                             value = self._settings.aws_variables[variable]
-                            session.set_config_variable(name, convert(value) if convert else value)
-                if self.embedded and not (self._settings.photos_url or "").startswith("s3://"):
-                    # the developer's own profile, right or wrong, is nothing to the emulator
-                    session.set_config_variable("config_file", os.devnull)
-                    session.set_config_variable("credentials_file", os.devnull)
-                    session.set_config_variable("profile", None)
-                self._session = session
+                            self._session.set_config_variable(name, convert(value) if convert else value)
             return self._session
+
+    @property
+    def _deaf(self) -> bool:
+        """The developer's own profile, right or wrong, is nothing to the emulator."""
+        return self.embedded and not (self._settings.photos_url or "").startswith("s3://")
+
+    @staticmethod
+    def _session_without_profiles() -> Vendor:
+        from botocore.session import Session
+
+        session = Session(session_vars={"profile": (None, [], None, None)})
+        session.set_config_variable("config_file", os.devnull)
+        session.set_config_variable("credentials_file", os.devnull)
+        return session
 
     def _count(self, model: Vendor, **_: object) -> None:
         with self._lock:

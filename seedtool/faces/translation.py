@@ -279,6 +279,7 @@ EXCEPTIONS: dict[str, tuple[type[SeedtoolError], str]] = {
             "ApiVersionNotFoundError",
             "AwsChunkedWrapperError",
             "DataNotFoundError",
+            "EndpointDiscoveryException",
             "InvalidExpressionError",
             "MD5UnavailableError",
             "MissingServiceIdError",

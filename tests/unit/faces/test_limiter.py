@@ -1,0 +1,63 @@
+"""The token bucket, with time standing in its arguments."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedtool.faces.limiter import Bucket, Limiter
+
+
+def test_a_burst_goes_at_once_and_then_the_rate_holds():
+    bucket = Bucket(rate=10, burst=3)
+    waits = [bucket.reserve(now=100.0) for _ in range(6)]
+    assert waits == pytest.approx([0, 0, 0, 0.1, 0.2, 0.3])
+    assert bucket.reserve(now=200.0) == 0
+
+
+@given(
+    gaps=st.lists(st.floats(0, 0.5), min_size=1, max_size=200),
+    rate=st.sampled_from([5.0, 49.0]),
+    burst=st.sampled_from([1.0, 10.0]),
+)
+def test_no_second_sees_more_than_rate_and_burst(gaps, rate, burst):
+    bucket, now, sent = Bucket(rate, burst), 1000.0, []
+    for gap in gaps:
+        now += gap
+        sent.append(now + bucket.reserve(now))
+    sent.sort()
+    for start in sent:
+        within = sum(start <= at < start + 1 for at in sent)
+        assert within <= rate + burst + 1e-6
+
+
+def test_a_throttling_answer_slows_down_and_time_heals():
+    bucket = Bucket(rate=50, burst=10)
+    for step in range(30):
+        bucket.slow_down(now=100 + step)
+    assert bucket.rate == 1
+    bucket.reserve(now=200.0)
+    assert bucket.rate == 50
+
+
+def test_throttling_answers_of_one_instant_count_once():
+    bucket = Bucket(rate=50, burst=10)
+    for _ in range(20):
+        bucket.slow_down(now=100.0)
+    assert bucket.rate == 35
+
+
+@pytest.mark.parametrize(
+    ("region", "operation", "quota"),
+    [
+        ("us-east-1", "IndexFaces", 50),
+        ("us-west-2", "ListFaces", 50),
+        ("eu-west-1", "SearchFaces", 50),
+        ("eu-central-1", "IndexFaces", 5),
+        ("us-east-1", "DetectFaces", 100),
+        ("sa-east-1", "DetectFaces", 25),
+        ("us-east-1", "DeleteFaces", 5),
+        ("us-east-1", "CreateCollection", 5),
+    ],
+)
+def test_the_rates_stay_under_the_published_quotas(region, operation, quota):
+    assert 0.9 * quota <= Limiter(region).bucket(operation).rate < quota
