@@ -56,7 +56,7 @@ def db_reset(
         console.note(f"building the template of {target.name} from the migrations ...")
 
     def build(conninfo: str) -> None:
-        from seedtool.database.migrations import upgrade
+        from seedtool.database.schema.migrations import upgrade
 
         upgrade(conninfo, settings)
 
@@ -104,7 +104,7 @@ def _reset_lines(report: ResetReport) -> list[str]:
 def migrate(*, console: Console, settings: Settings) -> None:
     """Bring the database to the newest revision, and create it when it does not exist."""
     from seedtool.database import reset, server
-    from seedtool.database.migrations import upgrade
+    from seedtool.database.schema.migrations import upgrade
 
     target = server.find(settings)
     created = reset.create_if_missing(target)

@@ -12,8 +12,8 @@ import msgspec
 
 from seedtool.database import guard, templates
 from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
-from seedtool.database.fingerprint import schema_fingerprint
 from seedtool.database.guard import Consent
+from seedtool.database.schema.fingerprint import schema_fingerprint
 from seedtool.database.server import Target
 from seedtool.database.swap import swap
 from seedtool.errors import BlockedError

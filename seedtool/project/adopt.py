@@ -10,7 +10,7 @@ import msgspec
 
 from seedtool.database import reset, server
 from seedtool.database.catalog import Catalog, Column, Table, read_catalog
-from seedtool.database.migrations import heads, upgrade
+from seedtool.database.schema.migrations import heads, upgrade
 from seedtool.settings import Settings
 
 _SETTINGS = """

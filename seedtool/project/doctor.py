@@ -77,7 +77,7 @@ def _settings(settings: Settings) -> Check:
 
 
 def _migrations(settings: Settings) -> Check:
-    from seedtool.database.migrations import heads
+    from seedtool.database.schema.migrations import heads
 
     found = heads(settings)
     return Check(name="migrations", state="ok", detail=f"newest revision: {', '.join(found)}")
@@ -107,7 +107,7 @@ def _server(settings: Settings) -> Check:
 
 
 def _database(settings: Settings) -> Check:
-    from seedtool.database.migrations import current, heads
+    from seedtool.database.schema.migrations import current, heads
 
     target = server.find(settings)
     with open_cluster(target) as cluster:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from seedtool.database.project import inside
+from seedtool.database.schema.project import inside
 from seedtool.database.server import Target
 from seedtool.errors import DatabaseError, MigrationError, SeedtoolError
 from seedtool.settings import Settings
