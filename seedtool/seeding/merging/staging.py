@@ -252,9 +252,9 @@ def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, rows: Sequenc
         try:
             with cursor.connection.transaction():
                 copy_in(cursor, staged.staged, some_columns, some)
-        except psycopg.DataError as error:
-            return error
-        except psycopg.IntegrityError as error:  # a domain's own condition
+        except psycopg.OperationalError:
+            raise  # the connection is lost, the disk full: no value's fault
+        except psycopg.DatabaseError as error:
             return error
         return None
 
