@@ -121,6 +121,10 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         """The primary key's columns in their order; empty without one."""
         return next((key.columns for key in self.keys if key.primary), ())
 
+    def check(self, name: str | None) -> Check | None:
+        """Return the check constraint of that name."""
+        return next((check for check in self.checks if check.name == name), None)
+
 
 class Catalog:
     """The relations of a database at one moment.

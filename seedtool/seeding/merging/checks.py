@@ -268,29 +268,17 @@ def _missing(
         for ours, theirs in zip(key.columns, key.referenced_columns, strict=True)
     ]
     in_database = list(refers)
-    if parent_doomed is not None:
-        in_database.append(
-            sql.SQL("NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(parent_doomed.name, same_key(parent, "d", "p"))
-        )
-    there = [
-        sql.SQL("EXISTS (SELECT FROM {} AS p WHERE {})").format(parent.identifier, sql.SQL(" AND ").join(in_database))
+    leaving = [] if parent_doomed is None else [parent_doomed.name]
+    if parent_staged is not None and set(key.referenced_columns) != set(parent.primary_key):
+        # the files may change what is referred to: of a row that they name, only what it will be counts
+        leaving.append(parent_staged.image)
+    in_database += [
+        sql.SQL("NOT EXISTS (SELECT FROM {} AS o WHERE {})").format(each, same_key(parent, "o", "p"))
+        for each in leaving
     ]
+    there = [_exists(parent.identifier, in_database)]
     if parent_staged is not None:
-        if set(key.referenced_columns) != set(parent.primary_key):
-            # the files may change what is referred to: then only what will be counts
-            in_database.append(
-                sql.SQL("NOT EXISTS (SELECT FROM {} AS o WHERE {})").format(
-                    parent_staged.image, same_key(parent, "o", "p")
-                )
-            )
-            there = [
-                sql.SQL("EXISTS (SELECT FROM {} AS p WHERE {})").format(
-                    parent.identifier, sql.SQL(" AND ").join(in_database)
-                )
-            ]
-        there.append(
-            sql.SQL("EXISTS (SELECT FROM {} AS p WHERE {})").format(parent_staged.image, sql.SQL(" AND ").join(refers))
-        )
+        there.append(_exists(parent_staged.image, refers))
     return sql.SQL(
         "SELECT i.{}, i.{}, concat_ws(', ', {}) FROM {} AS i WHERE (i.{} OR i.{} && {}::text[]) AND {} AND {}"
         " ORDER BY i.{} LIMIT 1"
@@ -306,3 +294,7 @@ def _missing(
         sql.SQL(" AND ").join(sql.SQL("NOT {}").format(each) for each in there),
         ORDER,
     )
+
+
+def _exists(relation: sql.Composable, conditions: Sequence[sql.Composable]) -> sql.Composed:
+    return sql.SQL("EXISTS (SELECT FROM {} AS p WHERE {})").format(relation, sql.SQL(" AND ").join(conditions))
