@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-import msgspec
-
 from seedtool.errors import ResourceNotFound, ServiceUnavailable
+from seedtool.faces.answers import Deleted, Description, Face, Indexed, Match, face_of, genuine, indexed_of, matches_of
 from seedtool.faces.translation import Vendor, translated
 
 #: Faces a page, the most that ListFaces gives and DeleteFaces takes (source: the service model).
@@ -23,75 +22,6 @@ FACE_NOT_FOUND = "faceId was not found in the collection"
 
 # Seconds between searches for a face just indexed: 5.1 in all, twice and a half of what has been seen.
 _VISIBILITY_WAITS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0)
-
-
-class Box(msgspec.Struct, frozen=True):
-    """Where a face is in its picture, in fractions of the picture's width and height."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-
-
-class Face(msgspec.Struct, frozen=True, kw_only=True):
-    """A face in a collection.
-
-    Args:
-        face_id: Rekognition's id.
-        external_image_id: the id chosen by whoever indexed it; None when nobody chose one.
-        confidence: that it is a face, 0 to 100.
-        box: where it was in its picture.
-    """
-
-    face_id: str
-    external_image_id: str | None
-    confidence: float
-    box: Box
-
-
-class IndexedFace(msgspec.Struct, frozen=True, kw_only=True):
-    """A face as IndexFaces describes it; brightness and sharpness are 0 to 100."""
-
-    face: Face
-    brightness: float
-    sharpness: float
-
-
-class Unindexed(msgspec.Struct, frozen=True, kw_only=True):
-    """A face that was seen and left out, and Rekognition's reasons (`SMALL_BOUNDING_BOX`, ...)."""
-
-    reasons: tuple[str, ...]
-    box: Box
-
-
-class Indexed(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to IndexFaces."""
-
-    faces: tuple[IndexedFace, ...]
-    unindexed: tuple[Unindexed, ...]
-
-
-class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """A face like the one asked for; similarity is 0 to 100."""
-
-    face: Face
-    similarity: float
-
-
-class Deleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to DeleteFaces: the ids deleted, and the others with Rekognition's reason."""
-
-    deleted: tuple[str, ...]
-    failed: dict[str, str]
-
-
-class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to DescribeCollection."""
-
-    faces: int
-    model_version: str
-    arn: str
 
 
 class Collection:
@@ -192,13 +122,7 @@ class Collection:
             MaxFaces=max_faces,
             QualityFilter=quality_filter,
         )
-        return Indexed(
-            faces=tuple(_indexed(record) for record in answer.get("FaceRecords", ())),
-            unindexed=tuple(
-                Unindexed(reasons=tuple(left.get("Reasons", ())), box=_box(left.get("FaceDetail", {})))
-                for left in answer.get("UnindexedFaces", ())
-            ),
-        )
+        return indexed_of(answer)
 
     def search_faces(
         self, face_id: str, *, threshold: float = 80.0, max_faces: int = PAGE, just_indexed: bool = False
@@ -231,7 +155,7 @@ class Collection:
                         ) from error
                     time.sleep(wait)
                     continue
-            return _matches(answer)
+            return matches_of(genuine(answer, "search_faces"))
 
     def search_by_image(self, image: bytes, *, threshold: float = 80.0, max_faces: int = PAGE) -> tuple[Match, ...]:
         """Return the faces like the largest one of a picture, the most similar first.
@@ -239,7 +163,7 @@ class Collection:
         Raises:
             InvalidRequest: there is no face in the picture.
         """
-        return _matches(
+        return matches_of(
             self._call(
                 "search_faces_by_image", Image={"Bytes": image}, FaceMatchThreshold=threshold, MaxFaces=max_faces
             )
@@ -262,12 +186,13 @@ class Collection:
 
     def _call(self, method: str, *, about: str = "", **arguments: object) -> Vendor:
         with translated("rekognition", f"{self._subject}, {about}" if about else self._subject):
-            return getattr(self._client, method)(CollectionId=self.id, **arguments)
+            answer = getattr(self._client, method)(CollectionId=self.id, **arguments)
+        return genuine(answer, method)
 
     def _page(self, page_size: int, token: str | None) -> tuple[list[Face], str | None]:
         """Return one page and the next page's token. The only place that reads a ListFaces answer."""
         answer = self._call("list_faces", MaxResults=page_size, **({"NextToken": token} if token else {}))
-        return [_face(each) for each in answer["Faces"]], answer.get("NextToken")
+        return [face_of(each) for each in answer["Faces"]], answer.get("NextToken")
 
 
 def list_collections(client: Vendor) -> tuple[str, ...]:
@@ -276,7 +201,7 @@ def list_collections(client: Vendor) -> tuple[str, ...]:
     arguments: dict[str, str] = {}
     while True:
         with translated("rekognition"):
-            answer = client.list_collections(**arguments)
+            answer = genuine(client.list_collections(**arguments), "list_collections")
         found += answer.get("CollectionIds", ())
         if not answer.get("NextToken") or answer["NextToken"] == arguments.get("NextToken"):
             return tuple(found)
@@ -295,31 +220,3 @@ def _in_background(call: Callable[..., Any], *arguments: object) -> Future[Any]:
 
     threading.Thread(target=run, name="list-faces", daemon=True).start()
     return future
-
-
-def _box(detail: Vendor) -> Box:
-    box = detail.get("BoundingBox", {})
-    return Box(box.get("Left", 0.0), box.get("Top", 0.0), box.get("Width", 0.0), box.get("Height", 0.0))
-
-
-def _face(answer: Vendor) -> Face:
-    return Face(
-        face_id=answer["FaceId"],
-        external_image_id=answer.get("ExternalImageId"),
-        confidence=answer.get("Confidence", 0.0),
-        box=_box(answer),
-    )
-
-
-def _indexed(record: Vendor) -> IndexedFace:
-    quality = record.get("FaceDetail", {}).get("Quality", {})
-    return IndexedFace(
-        face=_face(record["Face"]), brightness=quality.get("Brightness", 0.0), sharpness=quality.get("Sharpness", 0.0)
-    )
-
-
-def _matches(answer: Vendor) -> tuple[Match, ...]:
-    return tuple(
-        Match(face=_face(match["Face"]), similarity=match.get("Similarity", 0.0))
-        for match in answer.get("FaceMatches", ())
-    )

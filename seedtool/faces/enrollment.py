@@ -6,7 +6,8 @@ from typing import Literal
 import msgspec
 
 from seedtool.errors import ImageRefused, SeedtoolError, ServiceUnavailable
-from seedtool.faces.collection import Collection, Indexed, IndexedFace
+from seedtool.faces.answers import Indexed, IndexedFace
+from seedtool.faces.collection import Collection
 from seedtool.faces.photos import PhotoStore
 from seedtool.faces.pictures import prepare_image
 

@@ -1,0 +1,198 @@
+"""The gateways at the wire: the emulator's real answers, and what a stub can say that no service should."""
+
+import json
+import time
+
+import msgspec
+import pytest
+
+from seedtool.errors import (
+    AccessDenied,
+    CredentialsError,
+    InvalidRequest,
+    ResourceNotFound,
+    ServiceUnavailable,
+    Throttled,
+)
+from seedtool.faces.aws import Aws
+from seedtool.faces.collection import list_collections
+from seedtool.faces.photos import store
+
+A, B, C, D = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abcd")
+
+
+@pytest.fixture
+def live(mine, stub):
+    """Live settings, whose every service is the stub."""
+    variables = {
+        "AWS_ACCESS_KEY_ID": "AKIATEST",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_ENDPOINT_URL": stub.url,
+    }
+    return msgspec.structs.replace(mine, aws="live", region="us-east-1", aws_variables=variables)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+
+
+def test_a_collection_from_its_creation_to_the_deletion_of_its_faces(aws, mine, portrait):
+    collection = aws.collection(mine.collection)
+    with pytest.raises(ResourceNotFound):
+        collection.describe()
+    assert collection.ensure()
+    assert not collection.ensure()
+    assert mine.collection in list_collections(aws.rekognition())
+    faces = {
+        external: collection.index_faces(portrait(student, photo), external).faces[0].face
+        for external, student, photo in (("a", 1, 1), ("b", 1, 2), ("c", 2, 1))
+    }
+    assert collection.describe().faces == 3
+    assert collection.describe().arn.endswith(f"collection/{mine.collection}")
+    best = collection.search_faces(faces["a"].face_id)[0]
+    assert (best.face.external_image_id, best.similarity > 95) == ("b", True)
+    assert {match.face.external_image_id for match in collection.search_by_image(portrait(2))} == {"c"}
+    assert collection.under("c") == (faces["c"].face_id,)
+    deleted = collection.delete_faces([faces["c"].face_id, D])
+    assert deleted.deleted == (faces["c"].face_id,)
+    assert deleted.failed == {D: "FACE_NOT_FOUND"}
+    with pytest.raises(ResourceNotFound, match=faces["c"].face_id):
+        collection.search_faces(faces["c"].face_id)
+
+
+def test_what_the_service_refuses_is_told_in_its_own_words(collection):
+    with pytest.raises(InvalidRequest, match="externalImageId") as caught:
+        collection.index_faces(b"\xff\xd8\xff", "not allowed/")
+    assert caught.value.__cause__ is not None
+
+
+def test_the_next_page_is_under_way_while_this_one_is_used(collection, portrait, aws):
+    for student in range(1, 6):
+        collection.index_faces(portrait(student), f"s{student}")
+    pages = collection.list_pages(2)
+    assert len(next(pages)) == 2
+    for _ in range(200):
+        if aws.calls["ListFaces"] == 2:
+            break
+        time.sleep(0.01)
+    assert aws.calls["ListFaces"] == 2
+    assert [len(page) for page in pages] == [2, 1]
+    assert aws.calls["ListFaces"] == 3
+
+
+def test_collections_over_several_pages(live, stub):
+    pages = {None: {"CollectionIds": ["a"], "NextToken": "1"}, "1": {"CollectionIds": ["b"]}}
+    stub.answer = lambda _, request, __: (200, pages[request.get("NextToken")])
+    assert list_collections(Aws(live).rekognition()) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "attempts"),
+    [
+        ((400, {"__type": "ThrottlingException", "message": "slow down"}), Throttled, 5),
+        ((500, {"__type": "ThrottlingException", "message": "slow down"}), Throttled, 5),
+        ((400, {"__type": "ProvisionedThroughputExceededException", "message": "x"}), Throttled, 5),
+        ((500, {"__type": "InternalServerError", "message": "x"}), ServiceUnavailable, 5),
+        ((503, b"<html>busy</html>"), ServiceUnavailable, 5),
+        ((200, b'{"Faces": [], "Next'), ServiceUnavailable, None),
+        (None, ServiceUnavailable, None),
+        ((400, {"__type": "AccessDeniedException", "message": "x"}), AccessDenied, 1),
+        ((400, {"__type": "UnrecognizedClientException", "message": "x"}), CredentialsError, 1),
+        ((400, {"__type": "InvalidParameterException", "message": "x"}), InvalidRequest, 1),
+        ((400, {"__type": "ServiceQuotaExceededException", "message": "x"}), InvalidRequest, 1),
+    ],
+)
+def test_a_sick_service(live, stub, impatient, answer, kind, attempts):
+    stub.answer = lambda *_: answer
+    aws = Aws(live)
+    with pytest.raises(kind) as caught:
+        list(aws.collection("school").list_pages())
+    assert type(caught.value) is kind
+    assert attempts is None or len(stub.requests) == attempts
+    assert aws.calls == {"ListFaces": 1}
+
+
+def test_a_throttled_call_slows_the_next_ones_down(live, stub, impatient):
+    stub.answer = lambda _, __, n: (
+        (400, {"__type": "ThrottlingException", "message": "x"}) if n == 1 else (200, {"Faces": []})
+    )
+    started = time.monotonic()
+    collection = Aws(msgspec.structs.replace(live, region="eu-central-1")).collection("school")
+    for _ in range(3):
+        assert list(collection.list_pages()) == []
+    # four attempts at 5 a second less 30 %: one goes at once, three wait 0.29 s each
+    assert time.monotonic() - started > 0.8
+
+
+def test_who_is_told_by_sts_and_a_network_without_sts_is_no_obstacle(live, stub, impatient):
+    body = (
+        b"<GetCallerIdentityResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><GetCallerIdentityResult>"
+        b"<Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+    )
+    stub.answer = lambda *_: (200, body)
+    assert str(Aws(live).who()) == "AWS account 123456789012 in us-east-1"
+    stub.answer = lambda *_: (500, b"")
+    assert Aws(live).who().account is None
+    stub.answer = lambda *_: (403, b"<ErrorResponse><Error><Code>ExpiredToken</Code></Error></ErrorResponse>")
+    with pytest.raises(CredentialsError):
+        Aws(live).who()
+
+
+@pytest.fixture
+def bucket(live, stub):
+    """A store in a bucket of a stub that keeps objects in a dictionary, and knows no tricks."""
+    objects = {}
+
+    def answer(operation, body, _):
+        method, _, path = operation.partition(" ")
+        path = path.partition("?")[0]
+        if method == "PUT":
+            objects[path] = body
+            return 200, b""
+        if method == "DELETE":
+            objects.pop(path, None)
+            return 204, b""
+        if path.rstrip("/") == "/photos":
+            keys = "".join(f"<Contents><Key>{key.removeprefix('/photos/')}</Key></Contents>" for key in objects)
+            return 200, f"<ListBucketResult>{keys}</ListBucketResult>".encode()
+        if path not in objects:
+            return 404, b"" if method == "HEAD" else b"<Error><Code>NoSuchKey</Code></Error>"
+        return 200, objects[path]
+
+    stub.answer = answer
+    stub.objects = objects
+    settings = msgspec.structs.replace(live, photos_url="s3://photos/school", s3_endpoint_url=stub.url)
+    return store(settings, Aws(settings))
+
+
+def test_photos_in_a_bucket_are_addressed_by_path_and_sent_plainly(bucket, stub):
+    key = "students/student-001/photo-1.jpg"
+    assert bucket.get(key) is None
+    assert not bucket.exists(key)
+    bucket.put(key, b"\xff\xd8bytes")
+    assert stub.objects == {f"/photos/school/{key}": b"\xff\xd8bytes"}
+    assert bucket.get(key) == b"\xff\xd8bytes"
+    assert bucket.exists(key)
+    assert list(bucket.keys("students/")) == [key]
+    bucket.delete(key)
+    bucket.delete(key)
+    assert stub.objects == {}
+    assert bucket.uploads == 1
+    headers = {name.lower(): value for name, value in next(r[2] for r in stub.requests if r[0] == "PUT").items()}
+    assert headers["content-type"] == "image/jpeg"
+    assert "aws-chunked" not in json.dumps(headers)
+    assert not any(name.startswith(("x-amz-checksum", "x-amz-trailer", "x-amz-sdk-checksum")) for name in headers)
+
+
+def test_a_bucket_that_is_missing_or_closed_is_told(bucket, stub, impatient):
+    stub.answer = lambda *_: (404, b"<Error><Code>NoSuchBucket</Code></Error>")
+    with pytest.raises(ResourceNotFound, match="NoSuchBucket"):
+        bucket.get("a/b.jpg")
+    stub.answer = lambda *_: (403, b"<Error><Code>AccessDenied</Code></Error>")
+    with pytest.raises(AccessDenied, match="s3:PutObject") as caught:
+        bucket.put("a/b.jpg", b"x")
+    assert "IAM" in caught.value.remedy
+    stub.answer = lambda *_: (503, b"<Error><Code>SlowDown</Code></Error>")
+    with pytest.raises(Throttled):
+        bucket.put("a/b.jpg", b"x")
