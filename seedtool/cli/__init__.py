@@ -12,7 +12,6 @@ from typing import NoReturn
 import click
 
 from seedtool import __version__
-from seedtool.errors import SeedtoolError
 
 #: command → module of this package and the object in it
 COMMANDS = {
@@ -101,42 +100,16 @@ def run(command: click.Command, name: str) -> NoReturn:
 
     An error is a message with its remedy, never a traceback; `--debug` shows it.
     """
+    from seedtool.cli import failures
+
     try:
         code = command.main(prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+        if sys.stdout is not None:  # closed by the caller (`>&-`)
+            sys.stdout.flush()
     except BrokenPipeError:
         # whoever read our output has left (`| head`); Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:
-        if "--debug" in sys.argv:
-            raise
-        _show(error)
-        sys.exit(error.exit_code if isinstance(error, SeedtoolError) else 1)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - here every error becomes a message
+        sys.exit(failures.show(error))
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _show(error: Exception) -> None:
-    """Print what went wrong and the remedy on stderr; with --json, the same as an object on stdout."""
-    if isinstance(error, SeedtoolError):
-        kind, message, remedy = type(error).__name__, error.message, error.remedy
-    elif hasattr(error, "remedy"):  # the emulator's own errors: it imports nothing of ours
-        kind, message, remedy = type(error).__name__, str(error), str(error.remedy)
-    else:
-        kind = type(error).__name__
-        text = str(error).strip()
-        message = f"unexpected {kind}: {text.splitlines()[0] if text else 'no message'}"
-        remedy = "This is not your fault. Run again with --debug and report what it shows."
-    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
-    if remedy:
-        click.echo(f"  {remedy}", err=True)
-    if "--json" in sys.argv:
-        import json
-
-        click.echo(json.dumps({"error": {"kind": kind, "message": message, "remedy": remedy}}))

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from seedtool.errors import NotConfirmed
+from seedtool.errors import NotConfirmed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from seedtool.database.guard import Consent
     from seedtool.database.server import Target
+    from seedtool.settings import Settings
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -82,8 +83,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[s
         yield "  ".join(cells).rstrip()
 
 
-def common_options(function: F) -> F:
-    """Give a command --json, --quiet, --debug; it is called with a `console` and the project's `settings`."""
+def common_options(function: F, *, anywhere: bool = False) -> F:
+    """Give a command --json, --quiet, --debug; it is called with a `console` and the project's `settings`.
+
+    Args:
+        function: the command's body.
+        anywhere: it also makes sense outside a project.
+    """
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
     @click.option("-q", "--quiet", is_flag=True, help="Print only errors and warnings.")
@@ -92,9 +98,26 @@ def common_options(function: F) -> F:
     def wrapper(*args: Any, as_json: bool, quiet: bool, debug: bool, **kwargs: Any) -> Any:  # noqa: ANN401, ARG001
         from seedtool.settings import load
 
-        return function(*args, console=Console(as_json=as_json, quiet=quiet), settings=load(), **kwargs)
+        settings = load()
+        if not anywhere:
+            refuse_outside_a_project(settings)
+        return function(*args, console=Console(as_json=as_json, quiet=quiet), settings=settings, **kwargs)
 
     return wrapper  # type: ignore[return-value] # the wrapper takes the options in the place of what it adds
+
+
+def refuse_outside_a_project(settings: Settings) -> None:
+    """Refuse where there is no project: a wrong folder must not get a server of its own.
+
+    Raises:
+        UsageError: neither the working folder nor one above it is a project, and no server is named either.
+    """
+    marks = (settings.root / "pyproject.toml", settings.alembic_ini)
+    if settings.database_url is None and not any(mark.is_file() for mark in marks):
+        raise UsageError(
+            f"{settings.root} is no project: neither it nor a folder above has a pyproject.toml or an alembic.ini",
+            remedy="Go to the project's folder first.",
+        )
 
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -119,7 +142,7 @@ def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str |
     if given >= needed or not sys.stdin.isatty():
         return given
     if needed is Consent.YES:
-        if click.confirm(f"Replace {target}? All its data will be lost.", err=True):
+        if _asked(lambda: click.confirm(f"Replace {target}? All its data will be lost.", err=True)):
             return Consent.YES
     else:
         click.echo(f"{target} holds data and was not made by seedtool. All of it would be lost.", err=True)
@@ -130,8 +153,29 @@ def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str |
 
 def type_name(target: Target) -> bool:
     """Ask for the database's name at the terminal; tell whether it was typed rightly."""
-    typed: str = click.prompt("Type the database's name to go on", err=True)
-    return typed == target.name
+    return _asked(lambda: click.prompt("Type the database's name to go on", err=True) == target.name)
+
+
+def _asked(ask: Callable[[], bool]) -> bool:
+    """Ask; the end of the input (Ctrl+D) is a no, while Ctrl+C goes on its way."""
+    try:
+        return ask()
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            click.echo(err=True)
+            return False
+        raise
+
+
+def check_collection(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
+    """Refuse what cannot be a collection's id before anything is asked of AWS."""
+    if value is None:
+        return None
+    from seedtool.settings import COLLECTION_ID
+
+    if not COLLECTION_ID.fullmatch(value):
+        raise click.BadParameter(f"{value!r} cannot be a collection id: 1 to 255 letters, digits and _.-")
+    return value
 
 
 def refuse_other_name(target: Target, confirm: str | None) -> None:

@@ -44,12 +44,13 @@ def db_reset(
 
     target = server.find(settings)
     plan = reset.plan(settings, target)
+    prepared = None
     if profile is not None:
-        from seedtool.cli.seed import check_profile
+        from seedtool.cli.seed import prepare
 
-        check_profile(settings, profile)  # a misspelt profile must not cost the database
+        prepared = prepare(settings, console, profile)  # a misspelt profile or a broken file must not cost the database
     if dry_run:
-        console.report(plan, lambda: _plan_lines(plan, fresh=fresh, profile=profile))
+        _report_plan(plan, console, fresh=fresh, profile=profile)
         return
     consent = ask_to_replace(plan.consent, target, yes=yes, confirm=confirm)
     if plan.template is None or fresh:
@@ -61,14 +62,21 @@ def db_reset(
         upgrade(conninfo, settings)
 
     report = reset.reset(settings, target, build, consent=consent, fresh=fresh)
-    if profile is None:
-        console.report(report, lambda: _reset_lines(report))
+    if prepared is None:
+        console.report({"reset": report}, lambda: _reset_lines(report))
         return
     from seedtool.cli.seed import run_seed
 
     for line in _reset_lines(report):
         console.note(line)
-    run_seed(settings, console, profile, reset_report=report)
+    run_seed(settings, console, prepared, reset_report=report)
+
+
+def _report_plan(plan: ResetPlan, console: Console, *, fresh: bool, profile: str | None) -> None:
+    import msgspec
+
+    told = {**msgspec.structs.asdict(plan), "consent": plan.consent.name.lower()}
+    console.report({"plan": told}, lambda: _plan_lines(plan, fresh=fresh, profile=profile))
 
 
 def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[str]:
@@ -124,7 +132,7 @@ def guard() -> None:
     """Protect a database from being replaced or seeded."""
 
 
-@guard.command("status")
+@guard.command("status", short_help="Tell what a reset of the target would need.")
 @common_options
 def guard_status(*, console: Console, settings: Settings) -> None:
     """Tell whether the target is protected, and what a reset of it would need."""
@@ -156,7 +164,7 @@ def guard_status(*, console: Console, settings: Settings) -> None:
     console.report(report, lambda: [f"{target} {words[needs]}"])
 
 
-@guard.command("protect")
+@guard.command("protect", short_help="Forbid that the target is replaced or seeded.")
 @common_options
 def guard_protect(*, console: Console, settings: Settings) -> None:
     """Forbid that the target is replaced or seeded, whatever flag is given."""
@@ -171,7 +179,7 @@ def guard_protect(*, console: Console, settings: Settings) -> None:
     )
 
 
-@guard.command("unprotect")
+@guard.command("unprotect", short_help="Take the protection mark away.")
 @click.option("--confirm", metavar="NAME", help="The database's name, instead of typing it.")
 @common_options
 def guard_unprotect(*, confirm: str | None, console: Console, settings: Settings) -> None:
@@ -182,7 +190,7 @@ def guard_unprotect(*, confirm: str | None, console: Console, settings: Settings
     target = server.find(settings)
     refuse_other_name(target, confirm)
     if confirm is None and not (sys.stdin.isatty() and type_name(target)):
-        raise NotConfirmed(f"{target} stays protected: its name was not given", remedy=f"--confirm {target.name}")
+        raise NotConfirmed(f"{target} stays protected: its name was not given", remedy=f"Type --confirm {target.name}.")
     _change_mark(target, guards.unprotect)
     console.report({"database": str(target), "protected": False}, lambda: [f"{target} is no longer protected"])
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, common_options, table
-from seedtool.errors import UsageError
+from seedtool.cli.console import CONTEXT, Console, check_collection, common_options, table
+from seedtool.errors import ImageRefused, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,14 +27,18 @@ def open_aws(settings: Settings) -> Aws:
 
     if settings.aws == "live":
         return Aws(settings)
-    from seedtool.cli.servers import emulator_dir
-    from seedtool.emulator import process
+    from seedtool.cli.servers import ensure_emulator
 
-    return Aws(settings, process.ensure(emulator_dir(settings)))
+    return Aws(settings, ensure_emulator(settings))
+
+
+collection_option = click.option(
+    "--collection", metavar="ID", callback=check_collection, help="The collection [default: that of the face binding]."
+)
 
 
 @click.command("sync-faces", short_help="Turn placeholders into real FaceIds.", context_settings=CONTEXT)
-@click.option("--collection", metavar="ID", help="The collection [default: that of the face binding].")
+@collection_option
 @click.option("--dry-run", is_flag=True, help="Report the same and change nothing.")
 @click.option("--strict", is_flag=True, help="Fail (exit 1) while a row is not linked to a face.")
 @common_options
@@ -92,7 +96,7 @@ def show_sync_lines(report: SyncReport) -> Iterable[str]:
 @click.argument("student_id", required=False)
 @click.argument("photos", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="PHOTO...")
 @click.option("--all", "all_photos", is_flag=True, help="Every photo that a row names and the collection lacks.")
-@click.option("--collection", metavar="ID", help="The collection [default: that of the face binding].")
+@collection_option
 @common_options
 def enroll(
     *,
@@ -130,11 +134,11 @@ def enroll(
                 report = enroll_photos(
                     connection, settings, aws, store, student_id, photos, collection=collection, progress=progress
                 )
-    console.report(report, lambda: _enroll_lines(report))
+    console.report(report, lambda: _enroll_lines(report, settings))
     return 130 if report.interrupted else 0 if report.ok else 1
 
 
-def _enroll_lines(report: EnrollReport) -> Iterable[str]:
+def _enroll_lines(report: EnrollReport, settings: Settings) -> Iterable[str]:
     outcomes = Counter(photo.outcome for photo in report.photos)
     for photo in report.photos:
         if photo.outcome in {"refused", "failed"}:
@@ -146,15 +150,29 @@ def _enroll_lines(report: EnrollReport) -> Iterable[str]:
     told += [f"{report.unchanged} were enrolled before"] * bool(report.unchanged)
     yield f"{', '.join(told) or 'nothing to do'}; {report.uploads} uploads, {_calls(report.calls)}"
     if report.seed_lines:
-        yield "to keep them across resets, add to seeds/local/student_faces.csv:"
-        yield from report.seed_lines
+        header, *rows = report.seed_lines
+        path = settings.seeds / "local" / f"{settings.faces[0].table.rpartition('.')[2]}.csv"
+        shown = path.relative_to(settings.root) if path.is_relative_to(settings.root) else path
+        yield f"to keep them across resets, add to {shown}:"
+        if not _begins_with(path, header):
+            yield header
+        yield from rows
     if report.interrupted:
         yield "interrupted; run the same command again for the rest"
 
 
+def _begins_with(path: Path, header: str) -> bool:
+    """Tell whether a seed file has this very header, so that lines without it can be appended."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return file.readline().rstrip() == header
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 @click.command(short_help="Tell who is in a photo.", context_settings=CONTEXT)
 @click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--collection", metavar="ID", help="The collection [default: that of the face binding].")
+@collection_option
 @common_options
 def recognize(*, photo: Path, collection: str | None, console: Console, settings: Settings) -> int:
     """Tell who is in a photo, by the collection and the database."""
@@ -163,7 +181,10 @@ def recognize(*, photo: Path, collection: str | None, console: Console, settings
 
     aws = open_aws(settings)
     with server.connect(server.find(settings)) as connection, console.progress("faces") as progress:
-        report = look(connection, settings, aws, photo.read_bytes(), collection=collection, progress=progress)
+        try:
+            report = look(connection, settings, aws, photo.read_bytes(), collection=collection, progress=progress)
+        except ImageRefused as error:
+            raise ImageRefused(f"{photo}: {error.message}", remedy=error.remedy) from error
     console.report(report, lambda: _recognize_lines(report))
     return 0 if report.ok else 1
 

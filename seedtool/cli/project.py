@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -49,10 +51,10 @@ def doctor(*, console: Console, settings: Settings) -> int:
     checks = []
     for check in examine(settings, open_aws):
         checks.append(check)
-        if not (console.as_json or console.quiet):
+        if not console.as_json and (check.state == "wrong" or not console.quiet):
             click.echo(f"{check.state:7}  {check.name:10}  {check.detail}")
             if check.cure:
-                click.echo(f"{'':7}  {'':10}  cure: {check.cure}")
+                click.echo(textwrap.indent(f"cure: {check.cure}", " " * 21))
     wrong = [check.name for check in checks if check.state == "wrong"]
     console.report(
         {"ok": not wrong, "checks": checks},
@@ -62,7 +64,7 @@ def doctor(*, console: Console, settings: Settings) -> int:
 
 
 @click.command(short_help="Show the settings and their origins.", context_settings=CONTEXT)
-@common_options
+@functools.partial(common_options, anywhere=True)
 def config(*, console: Console, settings: Settings) -> None:
     """Show the settings in force and where each came from; secrets are redacted."""
     import msgspec

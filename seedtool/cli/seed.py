@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from seedtool.cli.console import CONTEXT, Console, common_options, table
-from seedtool.errors import UsageError
+from seedtool.errors import ProfileError, SeedtoolError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from click.shell_completion import CompletionItem
 
+    from seedtool.seeding.fixtures import Fixtures
     from seedtool.seeding.merge import SeedReport, TableReport
     from seedtool.seeding.profiles import Profile
     from seedtool.settings import Settings
@@ -55,7 +56,7 @@ def seed(
         return
     if profile is None:
         raise UsageError("no profile was named", remedy="seedtool seed PROFILE; seedtool seed --list names them.")
-    run_seed(settings, console, profile, dry_run=dry_run, prune=prune)
+    run_seed(settings, console, prepare(settings, console, profile), dry_run=dry_run, prune=prune)
 
 
 def _list(settings: Settings, console: Console) -> None:
@@ -68,21 +69,40 @@ def _list(settings: Settings, console: Console) -> None:
     )
 
 
-def check_profile(settings: Settings, name: str) -> Profile:
-    """Return the profile of that name.
+class Prepared(NamedTuple):
+    """A profile whose files have been read."""
+
+    profile: Profile
+    fixtures: Fixtures
+
+
+def prepare(settings: Settings, console: Console, name: str) -> Prepared:
+    """Read all that a profile needs, before a database is lost for the sake of it.
 
     Raises:
-        ProfileError: there is none.
+        UsageError: there is no profile of this name.
+        ProfileError, FixtureError: profiles.toml or a fixture cannot be read.
+        CredentialsError, SettingsError: it ends in a sync, and AWS cannot be reached for lack of settings.
     """
+    from seedtool.seeding.fixtures import read_fixtures
     from seedtool.seeding.profiles import find_profile, load_profiles
 
-    return find_profile(load_profiles(settings.seeds), name)
+    profiles = load_profiles(settings.seeds)
+    try:
+        profile = find_profile(profiles, name)
+    except ProfileError as error:
+        raise UsageError(error.message, remedy=error.remedy) from error
+    if profile.sync_faces and settings.aws == "live":
+        from seedtool.cli.faces import open_aws
+
+        console.note(f"faces will be synced from {open_aws(settings).who()}")
+    return Prepared(profile, read_fixtures(settings.seeds, profile.sets, settings.root))
 
 
 def run_seed(
     settings: Settings,
     console: Console,
-    name: str,
+    prepared: Prepared,
     *,
     dry_run: bool = False,
     prune: bool = True,
@@ -90,11 +110,9 @@ def run_seed(
 ) -> None:
     """Seed a profile and report; `db-reset --seed` calls this too and adds its own report."""
     from seedtool.database import guard, server
-    from seedtool.seeding.fixtures import read_fixtures
     from seedtool.seeding.merge import seed as merge
 
-    profile = check_profile(settings, name)
-    fixtures = read_fixtures(settings.seeds, profile.sets, settings.root)
+    profile, fixtures = prepared
     target = server.find(settings)
     started = time.perf_counter()
     with server.connect(target) as connection:
@@ -107,11 +125,16 @@ def run_seed(
             from seedtool.cli.faces import open_aws, show_sync_lines
             from seedtool.faces.sync import sync
 
-            synced = sync(connection, settings, open_aws(settings), dry_run=dry_run)
+            try:
+                synced = sync(connection, settings, open_aws(settings), dry_run=dry_run)
+            except SeedtoolError:
+                for line in _seed_lines(seeded, profile.name, str(target), seconds):  # that much is done
+                    console.note(line)
+                raise
     report = {"reset": reset_report, "seed": seeded, "sync": synced}
 
     def lines() -> Iterable[str]:
-        yield from _seed_lines(seeded, name, str(target), seconds)
+        yield from _seed_lines(seeded, profile.name, str(target), seconds)
         if synced is not None:
             yield from show_sync_lines(synced)
 
@@ -145,7 +168,7 @@ def _change_lines(report: TableReport) -> Iterable[str]:
 
 @click.command("seed-dump", short_help="Write rows back as seed files.", context_settings=CONTEXT)
 @click.option("--table", "tables", metavar="NAME", multiple=True, help="Only this table; may be given again.")
-@click.option("--set", "set_name", default="local", show_default=True, help="The seed set to write into.")
+@click.option("--set", "set_name", metavar="NAME", default="local", show_default=True, help="The set to write into.")
 @common_options
 def seed_dump(*, tables: tuple[str, ...], set_name: str, console: Console, settings: Settings) -> None:
     """Write rows of the database back as seed files, so that they survive the next reset."""

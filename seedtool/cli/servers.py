@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,21 @@ if TYPE_CHECKING:
 def emulator_dir(settings: Settings) -> Path:
     """Return the folder of the emulator's state, beside the server's."""
     return settings.state_dir / "emulator"
+
+
+def ensure_emulator(settings: Settings) -> str:
+    """Return the endpoint of the project's emulator, which is started when it does not run.
+
+    Raises:
+        ServiceUnavailable: it does not start.
+    """
+    from seedtool.emulator import process
+    from seedtool.errors import ServiceUnavailable
+
+    try:
+        return process.ensure(emulator_dir(settings))
+    except process.EmulatorError as error:
+        raise ServiceUnavailable(error.message, remedy=error.remedy) from error
 
 
 def _embedded(settings: Settings) -> EmbeddedServer:
@@ -37,8 +55,8 @@ def server() -> None:
     """Start, stop and look at the embedded PostgreSQL. Commands start it on demand and leave it running."""
 
 
-@server.command("start")
-@click.option("--port", type=click.IntRange(1, 65535), help="Also listen on 127.0.0.1, with a password.")
+@server.command("start", short_help="Start the embedded server.")
+@click.option("--port", metavar="N", type=click.IntRange(1, 65535), help="Also listen on 127.0.0.1, with a password.")
 @common_options
 def server_start(*, port: int | None, console: Console, settings: Settings) -> None:
     """Start the embedded server. With --port, a running one is started again to listen there."""
@@ -49,40 +67,47 @@ def server_start(*, port: int | None, console: Console, settings: Settings) -> N
     _report_status(embedded, console, settings)
 
 
-@server.command("stop")
+@server.command("stop", short_help="Stop the embedded server and the emulator.")
 @common_options
 def server_stop(*, console: Console, settings: Settings) -> None:
     """Stop the embedded server and the emulator; data and faces stay."""
     from seedtool.emulator import process
 
-    stopped = {"server": _embedded(settings).stop(), "emulator": process.stop(emulator_dir(settings))}
+    external = settings.database_url is not None  # then only the emulator is ours to stop
+    stopped = {
+        "server": not external and _embedded(settings).stop(),
+        "emulator": process.stop(emulator_dir(settings)),
+    }
     names = [name for name, was_running in stopped.items() if was_running]
     console.report(stopped, lambda: [f"stopped: {' and '.join(names)}" if names else "nothing was running"])
 
 
-@server.command("status")
+@server.command("status", short_help="Tell what runs, and where its state is.")
 @common_options
 def server_status(*, console: Console, settings: Settings) -> None:
     """Tell whether the embedded server and the emulator run, and where their state is."""
-    _report_status(_embedded(settings), console, settings)
+    _report_status(None if settings.database_url is not None else _embedded(settings), console, settings)
 
 
-def _report_status(embedded: EmbeddedServer, console: Console, settings: Settings) -> None:
+def _report_status(embedded: EmbeddedServer | None, console: Console, settings: Settings) -> None:
+    """Report on the embedded server, or that there is none because an external one is used."""
     from seedtool.emulator import process
 
-    running = embedded.is_running()
+    running = embedded is not None and embedded.is_running()
     report = {
+        "external": embedded is None,
         "running": running,
-        "socket": str(embedded.socket_dir),
-        "port": embedded.tcp_port() if running else None,
+        "socket": str(embedded.socket_dir) if embedded else None,
+        "port": embedded.tcp_port() if embedded and running else None,
         "emulator": process.find(emulator_dir(settings)),
         "state": str(settings.state_dir),
     }
 
     def lines() -> list[str]:
         port = f" and 127.0.0.1:{report['port']} (with a password)" if report["port"] else ""
+        state = f"{'running' if running else 'stopped'}; socket in {report['socket']}{port}"
         return [
-            f"server    {'running' if running else 'stopped'}; socket in {report['socket']}{port}",
+            f"server    {state if embedded else 'external: its owner starts and stops it'}",
             f"emulator  {report['emulator'] or 'stopped'}",
             f"state     {report['state']}",
         ]
@@ -95,32 +120,43 @@ def _report_status(embedded: EmbeddedServer, console: Console, settings: Setting
 def env(*, console: Console, settings: Settings) -> None:
     """Print shell lines that let other programs reach the same database: eval "$(seedtool env)"."""
     import shlex
+    from urllib.parse import quote
 
     from seedtool.database import server as servers
 
     target = servers.find(settings)
-    variables = {"DATABASE_URL": target.url.replace("postgresql+psycopg://", "postgresql://", 1)}
+    given = settings.database_url or ""
+    url = f"postgresql://{given.split('://', 1)[1]}" if "://" in given else target.url.replace("+psycopg", "", 1)
+    variables = {"DATABASE_URL": url}
     embedded = target.embedded
     if embedded is not None:
         servers.connect(target, target.maintenance).close()
         port = embedded.tcp_port()
         if port is not None:
-            variables["DATABASE_URL"] = f"postgresql://postgres:{embedded.password}@127.0.0.1:{port}/{target.name}"
+            name = quote(target.name, safe="")
+            variables["DATABASE_URL"] = f"postgresql://postgres:{embedded.password}@127.0.0.1:{port}/{name}"
     if settings.aws == "embedded":
-        from seedtool.emulator import process
-
-        variables["AWS_ENDPOINT_URL_REKOGNITION"] = process.ensure(emulator_dir(settings))
+        variables["AWS_ENDPOINT_URL_REKOGNITION"] = ensure_emulator(settings)
     if settings.collection:
         variables["AWS_REKOGNITION_COLLECTION"] = settings.collection
-    console.report(variables, lambda: [f"export {name}={shlex.quote(value)}" for name, value in variables.items()])
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    # the lines are what a shell evaluates: --quiet takes notes away, not these
+    Console(as_json=console.as_json, quiet=False).report(variables, lambda: lines)
 
 
 @click.command(short_help="Run the local Rekognition on a port.", context_settings=CONTEXT)
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 picks a free one.")
-@click.option("--state-dir", type=click.Path(path_type=Path), help="Where faces are kept [default: the project's].")
+@click.option(
+    "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 picks a free one."
+)
+@click.option(
+    "--state-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Where faces are kept [default: the project's].",
+)
 @common_options
 def emulator(*, port: int, state_dir: Path | None, console: Console, settings: Settings) -> None:
-    """Run the local Rekognition on a port, for other programs, until Ctrl+C.
+    """Run the local Rekognition on a port, for other programs, until Ctrl+C ends it (exit code 0).
 
     With the project's own state, the one that commands started in the background is ended first: the faces
     are the same.
@@ -131,5 +167,25 @@ def emulator(*, port: int, state_dir: Path | None, console: Console, settings: S
     folder = state_dir or emulator_dir(settings)
     if process.stop(folder):
         console.note("ended the emulator in the background; its faces are here now")
-    folder.mkdir(parents=True, exist_ok=True)
-    emulators.run(folder, port=port)
+    with contextlib.redirect_stdout(_Announcement(console, folder)):
+        emulators.run(folder, port=port)
+    console.note(f"stopped; the faces stay in {folder}")
+
+
+class _Announcement(io.StringIO):
+    """Stands in for stdout while the emulator runs: what it says of itself becomes the command's report."""
+
+    def __init__(self, console: Console, folder: Path) -> None:
+        super().__init__()
+        self._console = console
+        self._folder = folder
+        self._stdout = sys.stdout
+
+    def write(self, text: str) -> int:
+        """Report where it listens."""
+        from seedtool.emulator import process
+
+        report = {"endpoint": process.find(self._folder), "state": str(self._folder)}
+        with contextlib.redirect_stdout(self._stdout):
+            self._console.report(report, text.splitlines)
+        return len(text)

@@ -1,0 +1,73 @@
+"""How an error is told: a message and its remedy on stderr, an object on stdout with --json, an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import NamedTuple
+
+import click
+
+from seedtool.errors import SeedtoolError
+
+INTERRUPTED = 130
+
+
+class Failure(NamedTuple):
+    """What there is to tell about an error."""
+
+    kind: str
+    message: str
+    remedy: str
+    exit_code: int
+
+
+def show(error: BaseException) -> int:
+    """Tell an error; with --debug its traceback first.
+
+    Returns:
+        The exit code.
+    """
+    failure = _describe(error)
+    if _given("--debug") and not isinstance(error, click.ClickException | click.Abort):
+        traceback.print_exception(error)
+    if isinstance(error, click.UsageError):
+        error.show()  # with the usage line, and where the help is
+    elif failure.exit_code == INTERRUPTED:
+        click.echo(failure.message, err=True)
+    else:
+        click.echo(click.style("error: ", fg="red", bold=True) + failure.message, err=True)
+        for line in failure.remedy.splitlines():
+            click.echo(f"  {line}", err=True)
+    if _given("--json"):
+        import json
+
+        told = {"kind": failure.kind, "message": failure.message, "remedy": failure.remedy}
+        click.echo(json.dumps({"error": told}))
+    return failure.exit_code
+
+
+def _describe(error: BaseException) -> Failure:
+    kind = type(error).__name__
+    if isinstance(error, SeedtoolError):
+        return Failure(kind, error.message, error.remedy, error.exit_code)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return Failure("Interrupted", "interrupted", "", INTERRUPTED)
+    if isinstance(error, click.ClickException):
+        return Failure(kind, error.format_message(), "--help tells the usage.", error.exit_code)
+    if hasattr(error, "remedy"):  # the emulator's own errors: it imports nothing of ours
+        return Failure(kind, str(error), str(error.remedy), 1)
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else "no message"
+    if isinstance(error, OSError) and error.strerror:
+        place = f": {error.filename}" if error.filename is not None else ""
+        return Failure(kind, f"{error.strerror}{place}", "--debug shows what was being done.", 1)
+    if type(error).__module__.partition(".")[0] == "psycopg":
+        return Failure(kind, f"the database refused: {first}", "--debug shows what was being done.", 1)
+    remedy = "This is not your fault. Run again with --debug and report what it shows."
+    return Failure(kind, f"unexpected {kind}: {first}", remedy, 1)
+
+
+def _given(flag: str) -> bool:
+    arguments = sys.argv[1:]
+    return flag in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
