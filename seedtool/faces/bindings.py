@@ -166,8 +166,6 @@ def database_errors(table: str) -> Iterator[None]:
     """
     try:
         yield
-    except psycopg.Rollback:
-        raise
     except psycopg.Error as error:
         reason = error.diag.message_primary or str(error).split("\n", maxsplit=1)[0] or type(error).__name__
         remedy = "Nothing was changed."

@@ -135,6 +135,7 @@ def link(
         if counts["synced"] or counts["relinked"]:
             _write(connection, bound)
         placeholders, unlinked = _unlinked(connection, bound)
+        unnamed = _tally(connection, sql.SQL(_UNNAMED), bound)
         return BindingReport(
             table=bound.binding.table,
             collection=collection.id,
@@ -142,10 +143,10 @@ def link(
             **counts,
             placeholders=placeholders,
             unlinked=unlinked,
-            cures=_cures(placeholders, collection.id),
+            cures=_cures(placeholders, collection.id, unnamed.count),
             duplicates=_tally(connection, sql.SQL(_DUPLICATES), bound),
             orphans=_tally(connection, sql.SQL(_ORPHANS), bound),
-            unnamed=_tally(connection, sql.SQL(_UNNAMED), bound),
+            unnamed=unnamed,
             temporary=_tally(connection, sql.SQL(_TEMPORARY), bound),
             elsewhere=elsewhere,
             missing=missing,
@@ -200,7 +201,7 @@ def _unlinked(connection: psycopg.Connection, bound: Bound) -> tuple[dict[str, i
     )
 
 
-def _cures(placeholders: dict[str, int], collection: str) -> tuple[str, ...]:
+def _cures(placeholders: dict[str, int], collection: str, unnamed: int) -> tuple[str, ...]:
     cures = {
         "not indexed": f"No photo is indexed under these ids in {collection}: run seedtool enroll --all, or check that "
         "account, region and collection are the ones that hold the faces.",
@@ -209,6 +210,10 @@ def _cures(placeholders: dict[str, int], collection: str) -> tuple[str, ...]:
         "shared": "Several rows share one external image id, so it cannot tell which face is whose.",
         "no id": "These rows have no external image id: fill it ({student_id}-photo-{n}) and index the photo under it.",
     }
+    if unnamed:
+        cures["not indexed"] += (
+            f" {unnamed} faces there carry no id: whose they are cannot be told, so index these photos again."
+        )
     return tuple(cures[why] for why in placeholders)
 
 
@@ -286,7 +291,8 @@ SELECT count(*) AS rows,
     count(*) FILTER (WHERE c.face_id IS NULL AND r.face_id IS NOT NULL) AS unsure
 FROM {rows} r LEFT JOIN pg_temp.seedtool_chosen c ON c.external_image_id = r.external_image_id"""
 
-# Rows with a real FaceId and no face under their own id: whose face is it?
+# Rows with a real FaceId and no face under their own id: whose face is it? A row without an id of its own, as writers
+# from before revision 0003 leave them, is believed.
 _UNSURE = """
 CREATE TEMPORARY TABLE seedtool_unsure ON COMMIT DROP AS
 SELECT r.key, r.external_image_id, r.face_id, bool_or(l.face_id IS NOT NULL) AS listed,
@@ -295,7 +301,7 @@ FROM {rows} r
 LEFT JOIN pg_temp.seedtool_chosen c ON c.external_image_id = r.external_image_id
 LEFT JOIN pg_temp.seedtool_listed l ON l.face_id = r.face_id
 LEFT JOIN {rows} o ON o.external_image_id = l.external_image_id
-    AND o.external_image_id IS DISTINCT FROM r.external_image_id
+    AND o.external_image_id <> r.external_image_id
 WHERE c.face_id IS NULL AND r.face_id IS NOT NULL
 GROUP BY r.key, r.external_image_id, r.face_id"""
 

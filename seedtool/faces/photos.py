@@ -91,6 +91,9 @@ class FolderStore:
         path = self._path(key)
         half = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         try:
+            if not self._folder.is_dir():
+                # pictures of children: whoever wants to share the folder opens it on purpose
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._sweep(path)
             try:

@@ -81,6 +81,15 @@ def test_the_next_page_is_under_way_while_this_one_is_used(collection, portrait,
     assert aws.calls["ListFaces"] == 3
 
 
+def test_a_collection_that_somebody_creates_at_the_same_moment(live, stub):
+    stub.answer = lambda operation, *_: (
+        (400, {"__type": "ResourceNotFoundException", "message": "x"})
+        if operation == "DescribeCollection"
+        else (400, {"__type": "ResourceAlreadyExistsException", "message": "x"})
+    )
+    assert not Aws(live).collection("school").ensure()
+
+
 def test_collections_over_several_pages(live, stub):
     pages = {None: {"CollectionIds": ["a"], "NextToken": "1"}, "1": {"CollectionIds": ["b"]}}
     stub.answer = lambda _, request, __: (200, pages[request.get("NextToken")])

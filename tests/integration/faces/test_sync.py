@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from seedtool.database import server
 from seedtool.errors import DatabaseError, ResourceNotFound, SchemaError, ServiceUnavailable, SettingsError, Throttled
 from seedtool.faces.aws import Aws
 from seedtool.faces.sync import sync
@@ -79,6 +80,7 @@ def test_placeholders_left_are_told_with_the_cure_and_fail_a_strict_sync(
     assert instead["student-002-photo-1"] == "students:student-002:photo-1.jpg"
     assert instead["student-003-photo-1"] == "STUDENT_003_PHOTO_1"
     assert len(table.cures) == 3
+    assert "1 faces there carry no id" in table.cures[2]
     assert table.orphans.count == 2
     assert table.unnamed.examples == (C,)
     assert sync(school, mine, stubbed).ok
@@ -131,6 +133,33 @@ def test_a_linked_face_under_another_rows_id_does_not_stay(school, mine, stubbed
     assert report.bindings[0].relinked == 2
     assert report.bindings[0].misassigned.count == 1
     assert report.placeholders == 1
+
+
+def test_a_row_without_an_id_that_shares_a_face_is_believed(school, mine, stubbed, listing, face_rows):
+    listing([(A, "student-001-photo-1", 99.0)])
+    face_rows("student-001-photo-1", (None, A))
+    report = sync(school, mine, stubbed)
+    assert (report.synced, report.bindings[0].elsewhere.count, report.bindings[0].misassigned.count) == (1, 1, 0)
+
+
+def test_a_face_that_two_pages_list_is_no_duplicate(school, mine, stubbed, listing, face_rows):
+    listing([(A, "student-001-photo-1", 99.0), (B, "x", 99.0), (A, "student-001-photo-1", 99.0)])
+    face_rows("student-001-photo-1")
+    report = sync(school, mine, stubbed)
+    assert (report.synced, report.bindings[0].duplicates.count) == (1, 0)
+
+
+def test_rows_that_somebody_else_holds_are_told(school, database, mine, stubbed, listing, face_rows, linked):
+    listing([(A, "student-001-photo-1", 99.0)])
+    face_rows("student-001-photo-1")
+    school.execute("SET lock_timeout = '50ms'")
+    school.commit()
+    with server.connect(database) as other:
+        other.execute("UPDATE student_faces SET quality_score = 1")
+        with pytest.raises(DatabaseError, match="lock timeout") as caught:
+            sync(school, mine, stubbed)
+    assert "run it again" in caught.value.remedy
+    assert linked() == {"student-001-photo-1": "placeholder:student-001-photo-1"}
 
 
 def test_rows_that_exchange_their_faces_under_a_unique_index(school, mine, stubbed, listing, face_rows, linked):

@@ -32,6 +32,11 @@ def test_a_photo_is_kept_found_listed_replaced_and_removed(photos):
     assert photos.get("students/b/photo-1.jpg/deeper") is None
 
 
+def test_a_folder_that_is_made_is_closed_to_others(photos, tmp_path):
+    photos.put("a/photo.jpg", b"x")
+    assert (tmp_path / "photos").stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize(
     "key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a\\b", "a\0b", ".hidden", "a/", "x" * 901]
 )
