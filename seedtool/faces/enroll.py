@@ -21,10 +21,10 @@ from psycopg import sql
 
 from seedtool.errors import PhotoError, SchemaError, SeedtoolError, UsageError
 from seedtool.faces import bindings, external_id
-from seedtool.faces.answers import IndexedFace
 from seedtool.faces.aws import Aws
+from seedtool.faces.aws.answers import IndexedFace
+from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
-from seedtool.faces.collection import Collection
 from seedtool.faces.enrollment import Attempt, EnrollReport, Photo, PhotoResult, check, failure, quality_of
 from seedtool.faces.interrupts import held
 from seedtool.faces.photos import PhotoStore

@@ -19,10 +19,10 @@ from psycopg import sql
 
 from seedtool.errors import AccessDenied, CredentialsError, PhotoError, ResourceNotFound, SchemaError, SeedtoolError
 from seedtool.faces import bindings
-from seedtool.faces.answers import IndexedFace
 from seedtool.faces.aws import Aws
+from seedtool.faces.aws.answers import IndexedFace
+from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
-from seedtool.faces.collection import Collection
 from seedtool.faces.enrollment import Attempt, EnrollReport, PhotoResult, check, failure, quality_of
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.interrupts import held

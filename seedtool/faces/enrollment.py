@@ -6,8 +6,8 @@ from typing import Literal
 import msgspec
 
 from seedtool.errors import ImageRefused, SeedtoolError, ServiceUnavailable
-from seedtool.faces.answers import Indexed, IndexedFace
-from seedtool.faces.collection import Collection
+from seedtool.faces.aws.answers import Indexed, IndexedFace
+from seedtool.faces.aws.collection import Collection
 from seedtool.faces.photos import PhotoStore
 from seedtool.faces.pictures import prepare_image
 

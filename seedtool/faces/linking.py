@@ -17,9 +17,9 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from seedtool.faces import bindings
-from seedtool.faces.answers import Face
+from seedtool.faces.aws.answers import Face
+from seedtool.faces.aws.collection import PAGE, Collection
 from seedtool.faces.bindings import Bound
-from seedtool.faces.collection import PAGE, Collection
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 
 #: How many ids a report names at most.

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from seedtool.errors import PhotoError, ResourceNotFound, SettingsError
+from seedtool.errors import AccessDenied, PhotoError, ResourceNotFound, SettingsError
 from seedtool.faces.aws import Aws
-from seedtool.faces.translation import Vendor, translated
+from seedtool.faces.aws.translation import Vendor, translated
 from seedtool.settings import Settings
 
 #: A file that a killed process left half-written is swept once it is this old, in seconds.
@@ -186,6 +186,11 @@ class S3Store:
             if "NoSuchBucket" in error.message:
                 raise
             return None
+        except AccessDenied as error:
+            # S3 hides from those who may not list whether an object exists
+            raise AccessDenied(
+                error.message, remedy="Allow s3:GetObject on the photos, and s3:ListBucket on the bucket."
+            ) from error
         return data
 
     def exists(self, key: str) -> bool:

@@ -15,10 +15,10 @@ from psycopg import sql
 
 from seedtool.errors import SchemaError, SeedtoolError, ServiceUnavailable
 from seedtool.faces import bindings
-from seedtool.faces.answers import Box, Indexed, Match
 from seedtool.faces.aws import Aws
+from seedtool.faces.aws.answers import Box, Indexed, Match
+from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
-from seedtool.faces.collection import Collection
 from seedtool.faces.external_id import TEMPORARY_PREFIX, is_temporary
 from seedtool.faces.interrupts import Held, held
 from seedtool.faces.pictures import prepare_image

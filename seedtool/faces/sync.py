@@ -13,7 +13,7 @@ import psycopg
 
 from seedtool.faces import bindings
 from seedtool.faces.aws import Aws
-from seedtool.faces.collection import PAGE
+from seedtool.faces.aws.collection import PAGE
 from seedtool.faces.linking import BindingReport, link
 from seedtool.settings import Settings
 

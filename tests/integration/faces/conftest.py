@@ -18,7 +18,7 @@ import sqlalchemy
 from seedtool.database.server import Target
 from seedtool.emulator import process
 from seedtool.faces.aws import Aws
-from seedtool.faces.collection import Collection
+from seedtool.faces.aws.collection import Collection
 from seedtool.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]

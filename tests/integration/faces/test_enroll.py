@@ -14,8 +14,8 @@ from PIL import Image
 
 from seedtool.database import server
 from seedtool.errors import CredentialsError, ResourceNotFound, ServiceUnavailable, UsageError
-from seedtool.faces import collection as gateway
 from seedtool.faces.aws import Aws
+from seedtool.faces.aws import collection as gateway
 from seedtool.faces.enroll import enroll
 from seedtool.faces.enroll_all import enroll_all
 from seedtool.faces.photos import FolderStore, store
@@ -391,7 +391,8 @@ _VICTIM = """
 import os, signal, sys
 import msgspec, psycopg
 from pathlib import Path
-from seedtool.faces import collection, photos, enroll, enroll_all, enrollment
+from seedtool.faces import photos, enroll, enroll_all, enrollment
+from seedtool.faces.aws import collection
 from seedtool.faces.aws import Aws
 from seedtool.settings import load
 

@@ -15,7 +15,7 @@ from seedtool.errors import (
     Throttled,
 )
 from seedtool.faces.aws import Aws
-from seedtool.faces.collection import list_collections
+from seedtool.faces.aws.collection import list_collections
 from seedtool.faces.photos import store
 
 A, B, C, D = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abcd")
@@ -202,6 +202,9 @@ def test_a_bucket_that_is_missing_or_closed_is_told(bucket, stub, impatient):
     with pytest.raises(AccessDenied, match="s3:PutObject") as caught:
         bucket.put("a/b.jpg", b"x")
     assert "IAM" in caught.value.remedy
+    with pytest.raises(AccessDenied) as caught:
+        bucket.get("a/b.jpg")
+    assert "s3:ListBucket" in caught.value.remedy
     stub.answer = lambda *_: (503, b"<Error><Code>SlowDown</Code></Error>")
     with pytest.raises(Throttled):
         bucket.put("a/b.jpg", b"x")

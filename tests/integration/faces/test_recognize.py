@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from seedtool.errors import ImageRefused, ResourceNotFound, SchemaError, ServiceUnavailable
-from seedtool.faces import collection as gateway
 from seedtool.faces.aws import Aws
+from seedtool.faces.aws import collection as gateway
 from seedtool.faces.enroll_all import enroll_all
 from seedtool.faces.photos import store
 from seedtool.faces.recognize import recognize

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedtool.faces.limiter import Bucket, Limiter
+from seedtool.faces.aws.limiter import Bucket, Limiter
 
 
 def test_a_burst_goes_at_once_and_then_the_rate_holds():

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from seedtool.errors import AwsError, CredentialsError, SettingsError
-from seedtool.faces.collection import Collection
-from seedtool.faces.limiter import Limiter
-from seedtool.faces.translation import Vendor, translated
+from seedtool.faces.aws.collection import Collection
+from seedtool.faces.aws.limiter import Limiter
+from seedtool.faces.aws.translation import Vendor, translated
 from seedtool.settings import Settings
 
 #: The region of the embedded emulator when none is set; also where AWS grants the high quotas.

@@ -7,8 +7,18 @@ from concurrent.futures import Future
 from typing import Any
 
 from seedtool.errors import ResourceNotFound, ServiceUnavailable
-from seedtool.faces.answers import Deleted, Description, Face, Indexed, Match, face_of, genuine, indexed_of, matches_of
-from seedtool.faces.translation import Vendor, translated
+from seedtool.faces.aws.answers import (
+    Deleted,
+    Description,
+    Face,
+    Indexed,
+    Match,
+    face_of,
+    genuine,
+    indexed_of,
+    matches_of,
+)
+from seedtool.faces.aws.translation import Vendor, translated
 
 #: Faces a page, the most that ListFaces gives and DeleteFaces takes (source: the service model).
 PAGE = 4096

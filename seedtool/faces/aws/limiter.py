@@ -3,7 +3,7 @@
 import threading
 import time
 
-from seedtool.faces.translation import Vendor
+from seedtool.faces.aws.translation import Vendor
 
 #: Regions with the high quotas (source: Amazon Rekognition endpoints and quotas, read 2026).
 LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})

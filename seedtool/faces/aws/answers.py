@@ -3,7 +3,7 @@
 import msgspec
 
 from seedtool.errors import ServiceUnavailable
-from seedtool.faces.translation import Vendor
+from seedtool.faces.aws.translation import Vendor
 
 
 class Box(msgspec.Struct, frozen=True):
