@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from seedtool.faces.aws import Aws
-    from seedtool.faces.enrollment import EnrollReport
+    from seedtool.faces.enroll.photo import EnrollReport
     from seedtool.faces.recognize import RecognizeReport
     from seedtool.faces.sync import SyncReport
     from seedtool.settings import Settings
@@ -125,11 +125,11 @@ def enroll(
         console.note(f"enrolling into {aws.who()}, {target}")
         with console.progress("photos") as progress:
             if student_id is None:
-                from seedtool.faces.enroll_all import enroll_all
+                from seedtool.faces.enroll.rows import enroll_all
 
                 report = enroll_all(connection, settings, aws, store, collection=collection, progress=progress)
             else:
-                from seedtool.faces.enroll import enroll as enroll_photos
+                from seedtool.faces.enroll.student import enroll as enroll_photos
 
                 report = enroll_photos(
                     connection, settings, aws, store, student_id, photos, collection=collection, progress=progress

@@ -16,8 +16,8 @@ from seedtool.database import server
 from seedtool.errors import CredentialsError, ResourceNotFound, ServiceUnavailable, UsageError
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws import collection as gateway
-from seedtool.faces.enroll import enroll
-from seedtool.faces.enroll_all import enroll_all
+from seedtool.faces.enroll.rows import enroll_all
+from seedtool.faces.enroll.student import enroll
 from seedtool.faces.photos import FolderStore, store
 from seedtool.faces.sync import sync
 
@@ -391,7 +391,8 @@ _VICTIM = """
 import os, signal, sys
 import msgspec, psycopg
 from pathlib import Path
-from seedtool.faces import photos, enroll, enroll_all, enrollment
+from seedtool.faces import photos
+from seedtool.faces.enroll import photo as enrollment, rows as enroll_all, student as enroll
 from seedtool.faces.aws import collection
 from seedtool.faces.aws import Aws
 from seedtool.settings import load

@@ -13,7 +13,7 @@ import pytest
 from seedtool.errors import ImageRefused, ResourceNotFound, SchemaError, ServiceUnavailable
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws import collection as gateway
-from seedtool.faces.enroll_all import enroll_all
+from seedtool.faces.enroll.rows import enroll_all
 from seedtool.faces.photos import store
 from seedtool.faces.recognize import recognize
 from seedtool.faces.sync import sync

@@ -151,7 +151,7 @@ def test_r2_has_its_region_its_paths_its_checksums_and_its_own_keys(project):
 def test_importing_the_gateways_imports_nothing_heavy():
     code = (
         "import sys\n"
-        "from seedtool.faces import sync, enroll, enroll_all, recognize, photos, pictures, aws\n"
+        "from seedtool.faces import sync, enroll, recognize, photos, pictures, aws\n"
         "print([m for m in ('boto3', 'botocore', 'PIL', 'numpy', 'rich', 'sqlalchemy') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -25,7 +25,7 @@ from seedtool.faces.aws import Aws
 from seedtool.faces.aws.answers import IndexedFace
 from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
-from seedtool.faces.enrollment import Attempt, EnrollReport, Photo, PhotoResult, check, failure, quality_of
+from seedtool.faces.enroll.photo import Attempt, EnrollReport, Photo, PhotoResult, check, failure, quality_of
 from seedtool.faces.interrupts import held
 from seedtool.faces.photos import PhotoStore
 from seedtool.faces.sync import Progress

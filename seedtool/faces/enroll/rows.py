@@ -23,7 +23,7 @@ from seedtool.faces.aws import Aws
 from seedtool.faces.aws.answers import IndexedFace
 from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
-from seedtool.faces.enrollment import Attempt, EnrollReport, PhotoResult, check, failure, quality_of
+from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, quality_of
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.interrupts import held
 from seedtool.faces.linking import link
