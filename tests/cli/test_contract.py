@@ -1,0 +1,255 @@
+"""DESIGN's table of commands is a contract: names, flags, exit codes, and where what is printed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import psycopg
+import pytest
+
+from seedtool import cli
+
+COMMON = {"--json", "-q", "--quiet", "-h", "--help", "--debug"}
+
+# command → its own flags; a name in brackets is an argument
+CONTRACT = {
+    "db-reset": {"--yes", "-y", "--confirm", "--seed", "--fresh", "--dry-run"},
+    "migrate": set(),
+    "seed": {"[PROFILE]", "--list", "--dry-run", "--prune", "--no-prune"},
+    "seed-dump": {"--table", "--set"},
+    "sync-faces": {"--collection", "--dry-run", "--strict"},
+    "enroll": {"[STUDENT_ID]", "PHOTO...", "--all", "--collection"},
+    "recognize": {"PHOTO", "--collection"},
+    "guard status": set(),
+    "guard protect": set(),
+    "guard unprotect": {"--confirm"},
+    "server start": {"--port"},
+    "server stop": set(),
+    "server status": set(),
+    "env": set(),
+    "emulator": {"--port", "--state-dir"},
+    "init": set(),
+    "doctor": set(),
+    "config": set(),
+}
+ALONE = ("db-reset", "seed", "sync-faces")
+ESCAPE = "\x1b"
+
+
+def find(command):
+    found, context = cli.seedtool, click.Context(cli.seedtool, info_name="seedtool")
+    for name in command.split():
+        found = found.get_command(context, name)
+        context = click.Context(found, info_name=name, parent=context, **found.context_settings)
+    return found, context
+
+
+def leaves(group, prefix=""):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        if isinstance(found, click.Group):
+            yield from leaves(found, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_the_commands_are_those_of_the_contract():
+    assert set(leaves(cli.seedtool)) == set(CONTRACT)
+
+
+@pytest.mark.parametrize("command", CONTRACT)
+def test_a_command_has_its_flags_and_describes_each(command):
+    found, context = find(command)
+    flags = set()
+    for parameter in found.get_params(context):
+        if isinstance(parameter, click.Argument):
+            flags.add(parameter.make_metavar(context))
+        else:
+            flags |= {*parameter.opts, *parameter.secondary_opts}
+            assert parameter.help, parameter.name
+            assert parameter.help.endswith((".", "]")), parameter.help
+    assert flags == CONTRACT[command] | COMMON
+
+
+@pytest.mark.parametrize("command", ["", "guard", "server", *CONTRACT])
+@pytest.mark.parametrize("width", [80, 40])
+def test_help_is_no_wider_than_the_terminal(command, width):
+    found, _ = find(command)
+    context = click.Context(found, info_name=f"seedtool {command}".strip(), terminal_width=width, max_content_width=80)
+    text = found.get_help(context)
+    assert max(map(len, text.splitlines())) <= width
+    assert "..." not in re.sub(r"PHOTO\.\.\.|\[ARGS\]\.\.\.", "", text) or width < 80
+
+
+def test_three_are_commands_of_their_own(bare):
+    for name in ALONE:
+        own, other = bare.program(name, "--help"), bare.run(f"{name} --help")
+        assert own.code == 0
+        assert own.out.replace(f"Usage: {name}", f"Usage: seedtool {name}") == other.out
+
+
+@pytest.mark.parametrize(
+    ("command", "keys"),
+    [
+        ("db-reset --yes", {"reset"}),
+        ("db-reset --dry-run", {"plan"}),
+        ("db-reset --yes --seed full", {"reset", "seed", "sync"}),
+        ("migrate", {"database", "created", "applied"}),
+        ("seed local", {"seed"}),
+        ("seed local --dry-run", {"seed"}),
+        ("seed --list", {"local", "full"}),
+        ("seed-dump --table stages --set other", {"seed_set", "rows", "files"}),
+        ("sync-faces", {"synced", "unchanged", "bindings", "calls", "mode"}),
+        ("enroll --all", {"photos", "uploads", "calls"}),
+        ("recognize seeds/photos/classes/7-basico-a.jpg", {"faces", "recognized"}),
+        ("guard status", {"protected", "managed", "consent"}),
+        ("server status", {"running", "socket", "emulator"}),
+        ("env", {"DATABASE_URL", "AWS_ENDPOINT_URL_REKOGNITION", "AWS_REKOGNITION_COLLECTION"}),
+        ("doctor", {"ok", "checks"}),
+        ("config", {"aws", "collection", "state_dir"}),
+    ],
+)
+def test_json_is_one_object_and_quiet_is_quiet(seeded, command, keys):
+    told = seeded.ok(f"{command} --json --quiet")
+    assert keys <= told.json.keys()
+    assert told.out.count("\n") == 1
+    assert told.err == ""
+    plain = seeded.ok(command)
+    assert plain.out
+    assert ESCAPE not in plain.out + plain.err
+    assert "\r" not in plain.err
+
+
+def test_quiet_leaves_errors_and_what_a_shell_evaluates(seeded):
+    for command in ("db-reset --yes --seed full", "sync-faces", "enroll --all", "doctor"):
+        quiet = seeded.ok(f"{command} -q")
+        assert (quiet.out, quiet.err) == ("", "")
+    assert seeded.ok("env -q").out.startswith("export DATABASE_URL=")
+    assert "Agree with --yes" in seeded.run("db-reset -q").err
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("nonsense", 2, "No such command 'nonsense'"),
+        ("db-rest", 2, "Did you mean db-reset?"),
+        ("db-reset --nonsense", 2, "No such option"),
+        ("seed", 2, "no profile was named"),
+        ("seed fulll", 2, "Did you mean full?"),
+        ("enroll", 2, "name a student and at least one photo, or --all"),
+        ("enroll student-001", 2, "name a student and at least one photo, or --all"),
+        ("enroll --all student-001", 2, "name a student and at least one photo, or --all"),
+        ("enroll student-001 nowhere.jpg", 2, "'nowhere.jpg' does not exist"),
+        ("enroll nobody alembic.ini", 2, "there is no student nobody"),
+        ("recognize alembic.ini", 1, "alembic.ini: the file is of an unknown format"),
+        ("sync-faces --collection b@d", 2, "cannot be a collection id"),
+        ("sync-faces --collection nowhere", 1, "nowhere"),
+        ("seed-dump --table nowhere", 1, "has no table nowhere"),
+        ("db-reset", 3, "Agree with --yes"),
+        ("db-reset --yes --confirm other", 3, "--confirm names other"),
+        ("guard unprotect", 3, "its name was not given"),
+        ("guard unprotect --confirm other", 3, "--confirm names other"),
+        ("server start --port 0", 2, "not in the range"),
+    ],
+)
+def test_an_error_is_a_message_with_a_remedy_and_an_exit_code(school, command, code, said):
+    done = school.run(command)
+    assert done.code == code, done.err
+    assert said in done.err
+    assert len(done.err.strip().splitlines()) > 1, "a message without a remedy"
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_an_error_is_an_object_too(school):
+    for command, kind in (("db-reset --json", "NotConfirmed"), ("seed --json --nonsense", "NoSuchOption")):
+        done = school.run(command)
+        assert done.json["error"]["kind"] == kind
+        assert done.json["error"]["remedy"]
+        assert done.json["error"]["message"] in done.err
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(school):
+    done = school.run("db-reset --debug")
+    assert done.code == 3
+    assert "Traceback" in done.err
+    assert done.err.rstrip().endswith("Agree with --yes.")
+
+
+def test_an_unexpected_fault_asks_for_a_report(capsys, monkeypatch):
+    @click.command()
+    def broken():
+        raise RuntimeError
+
+    monkeypatch.setattr("sys.argv", ["seedtool", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(broken, "broken")
+    assert ended.value.code == 2  # `broken` takes no --json: click said so
+    monkeypatch.setattr("sys.argv", ["seedtool"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(broken, "broken")
+    assert ended.value.code == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["error"]["kind"] == "NoSuchOption"
+    assert "unexpected RuntimeError: no message" in err
+    assert "--debug" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (FileNotFoundError(2, "No such file or directory", "there"), 1, "No such file or directory: there"),
+    ],
+)
+def test_what_is_raised_below_us_becomes_a_message(capsys, monkeypatch, error, code, said):
+    @click.command()
+    def broken():
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["seedtool"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(broken, "broken")
+    assert ended.value.code == code
+    assert said in capsys.readouterr().err
+
+
+def test_a_database_error_from_below_is_told_in_one_line(capsys, monkeypatch):
+    @click.command()
+    def broken():
+        raise psycopg.errors.DiskFull("no space left\nCONTEXT: secret")
+
+    monkeypatch.setattr("sys.argv", ["seedtool"])
+    with pytest.raises(SystemExit):
+        cli.run(broken, "broken")
+    err = capsys.readouterr().err
+    assert "the database refused: no space left" in err
+    assert "secret" not in err
+
+
+def test_output_that_nobody_takes_is_no_crash(school):
+    for shell, code in (
+        ("set -o pipefail; seedtool config | head -1", 0),
+        ("set -o pipefail; seedtool seed local --dry-run --json | head -c 1", 0),
+        ("seedtool config >&-", 0),
+        ("seedtool config > /dev/full", 1),
+        ("seedtool db-reset --yes 2>&-", 0),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", shell],
+            cwd=school.root,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        # how much fits into the pipe before its reader leaves is not ours to say
+        assert done.returncode in ({0, 1} if "pipefail" in shell else {code}), (shell, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert "not your fault" not in done.stderr
+        assert "Exception ignored" not in done.stderr

@@ -1,0 +1,105 @@
+"""What each command may import: the warm path is sacred."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+HEAVY = {"alembic", "sqlalchemy", "boto3", "botocore", "faker", "numpy", "rich", "PIL", "starlette", "uvicorn", "yaml"}
+# coverage.py and its like come with the test run, not with the command
+OF_THE_TEST_RUN = {"coverage", "pytest_cov", "_pytest", "sitecustomize", "a1_coverage", "_virtualenv"}
+
+LIGHT = {"seedtool", "click"}
+SETTINGS = LIGHT | {"msgspec", "typing_extensions"}
+DATABASE = SETTINGS | {"psycopg", "psycopg_binary", "cython_runtime"}
+
+
+@pytest.fixture
+def imported_by(school, tmp_path):
+    """Run a console script and return the installed packages that it imported."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, json, os, sys\n"
+        "def dump():\n"
+        "    path = os.environ.get('DUMP_MODULES')\n"
+        "    if path and sys.argv[0].startswith(os.environ['DUMP_BIN']):\n"
+        "        open(path, 'w').write(json.dumps(sorted(sys.modules)))\n"
+        "atexit.register(dump)\n",
+        encoding="utf-8",
+    )
+    found = tmp_path / "modules.json"
+
+    def run(command, **environ):
+        found.unlink(missing_ok=True)
+        name, *arguments = command.split()
+        variables = {
+            **os.environ,
+            "PYTHONPATH": str(tmp_path),
+            "DUMP_MODULES": str(found),
+            "DUMP_BIN": str(BIN),
+            **environ,
+        }
+        done = subprocess.run(
+            [BIN / name, *arguments], cwd=school.root, env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        names = {module.split(".")[0] for module in json.loads(found.read_text())}
+        return names - set(sys.stdlib_module_names) - OF_THE_TEST_RUN - {"__main__", "__mp_main__"}
+
+    return run
+
+
+def installed(names):
+    """Leave out editable-install hooks and what else is private."""
+    return {name for name in names if not name.startswith(("_", "a1_")) and "editable" not in name}
+
+
+@pytest.mark.parametrize(
+    ("command", "environ", "allowed"),
+    [
+        ("seedtool --help", {}, LIGHT),
+        ("seedtool --version", {}, LIGHT),
+        ("seedtool db-reset --help", {}, LIGHT),
+        ("seedtool", {"_SEEDTOOL_COMPLETE": "bash_source"}, LIGHT),
+        ("seedtool", {"_SEEDTOOL_COMPLETE": "bash_complete", "COMP_WORDS": "seedtool db", "COMP_CWORD": "1"}, LIGHT),
+        (
+            "seedtool",
+            {"_SEEDTOOL_COMPLETE": "bash_complete", "COMP_WORDS": "seedtool seed ", "COMP_CWORD": "2"},
+            SETTINGS,
+        ),
+        ("seedtool config", {}, SETTINGS),
+        ("seedtool seed --list", {}, SETTINGS),
+        ("seedtool server status", {}, SETTINGS),
+        ("seedtool guard status", {}, DATABASE),
+        ("seedtool db-reset --dry-run", {}, DATABASE),
+        ("seedtool db-reset --yes", {}, DATABASE),
+        ("db-reset --yes", {}, DATABASE),
+        # grades.yaml and stages.yaml are read
+        ("seedtool seed local", {}, DATABASE | {"yaml"}),
+    ],
+)
+def test_a_command_imports_no_more_than_it_needs(imported_by, command, environ, allowed):
+    if command == "seedtool seed local":
+        imported_by("seedtool db-reset --yes")
+    assert installed(imported_by(command, **environ)) <= allowed
+
+
+def test_the_allow_lists_hold_nothing_heavy():
+    assert not (LIGHT | SETTINGS | DATABASE) & HEAVY
+
+
+def test_the_dump_sees_what_a_command_imports(imported_by):
+    assert "botocore" in imported_by("seedtool sync-faces")
+
+
+def test_completion_offers_commands_and_profiles(school):
+    def complete(words, position):
+        variables = {"_SEEDTOOL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+        return school.program("seedtool", env=variables).out
+
+    assert "db-reset" in complete("seedtool db", 1)
+    assert "full" in complete("seedtool seed f", 2)
+    assert complete("seedtool seed x", 2).strip() == ""

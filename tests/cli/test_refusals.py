@@ -1,0 +1,125 @@
+"""What is refused, and what is told about a place, a server or an account that is not as it should be."""
+
+import pytest
+from psycopg import sql
+
+from seedtool.database import server
+
+
+def test_what_is_refused_before_the_reset_costs_nothing(seeded):
+    students = seeded.settings.seeds / "local" / "students.csv"
+    seeded.query("CREATE TABLE canary ()")
+    assert seeded.run("db-reset --yes --seed fulll").code == 2
+    before = students.read_bytes()
+    try:
+        students.write_bytes(before + b"\xff\n")
+        broken = seeded.run("db-reset --yes --seed local")
+    finally:
+        students.write_bytes(before)
+    assert broken.code == 1
+    assert "seeds/local/students.csv:" in broken.err
+    live = {"SEEDTOOL_AWS": "live", "AWS_REGION": "us-east-1", "HOME": str(seeded.root)}
+    lost = seeded.run("db-reset --yes --seed full", env=live)
+    assert lost.code == 1
+    assert "credentials" in lost.err
+    assert seeded.query("SELECT to_regclass('canary') IS NOT NULL") == [(True,)]
+
+
+def test_a_protected_database_is_refused_whatever_is_given(seeded):
+    name = seeded.settings.database
+    seeded.ok("guard protect")
+    try:
+        for command in ("db-reset --yes", f"db-reset --yes --confirm {name} --fresh", "seed local", "seed full"):
+            done = seeded.run(command)
+            assert done.code == 3, done.err
+            assert "is protected" in done.err
+        assert "it is never replaced" in seeded.ok("guard status").out
+        seeded.ok("sync-faces")
+    finally:
+        seeded.ok("guard unprotect --confirm", name)
+    seeded.ok("db-reset --yes")
+
+
+def test_a_database_that_others_made_wants_its_name(school):
+    env = {"SEEDTOOL_DATABASE": "somebody's shop"}
+    name = sql.Identifier(env["SEEDTOOL_DATABASE"])
+    target = server.find(school.settings)
+    with server.connect(target, "postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+    with server.connect(target, env["SEEDTOOL_DATABASE"], autocommit=True) as connection:
+        connection.execute("CREATE TABLE takings ()")
+    try:
+        assert "a reset needs its name" in school.ok("guard status", env=env).out
+        refused = school.run("db-reset --yes", env=env)
+        assert refused.code == 3
+        assert "was not made by seedtool" in refused.err
+        assert "needs its name" in school.ok("db-reset --dry-run", env=env).out
+        school.ok("db-reset --confirm", env["SEEDTOOL_DATABASE"], env=env)
+        assert "made by seedtool" in school.ok("guard status", env=env).out
+    finally:
+        with server.connect(target, "postgres", autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+def test_live_without_credentials_fails_fast_with_the_cure(school, tmp_path):
+    env = {"SEEDTOOL_AWS": "live", "HOME": str(tmp_path)}
+    nowhere = school.run("sync-faces", env=env)
+    assert (nowhere.code, "AWS_REGION" in nowhere.err) == (2, True)
+    # no waiting for the metadata service of EC2 either
+    env |= {"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "", "PHOTOS_URL": str(tmp_path)}
+    for command in ("sync-faces", "seed full", "recognize seeds/photos/classes/7-basico-a.jpg"):
+        done = school.run(command, env=env)
+        assert done.code == 1
+        assert "AWS_ACCESS_KEY_ID" in done.err
+        assert done.seconds < 6  # 0.5 s alone; two shared cores can be slow
+
+
+def test_where_there_is_no_project_nothing_is_started(bare, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for command in ("db-reset", "migrate", "seed local", "server start", "guard protect", "doctor", "init"):
+        done = bare.program("seedtool", *command.split(), cwd=elsewhere)
+        assert done.code == 2
+        assert "is no project" in done.err
+    assert bare.program("seedtool", "config", cwd=elsewhere).code == 0
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_state_folder_that_cannot_be_used_is_told(bare):
+    for home, commands in (("/proc/nowhere", ("db-reset --yes", "doctor")), ("/dev/null/x", ("server start", "env"))):
+        for command in commands:
+            done = bare.run(command, env={"SEEDTOOL_HOME": home})
+            assert done.code == 1, command
+            assert "SEEDTOOL_HOME" in done.err + done.out, command
+            assert "not your fault" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "said"),
+    [
+        ("nonsense", 2, "is not a database URL"),
+        ("mysql://host/db", 2, "names a mysql database"),
+        ("postgresql://host/", 2, "names no database"),
+        ("postgresql://host/postgres", 2, "is the maintenance database"),
+        ("postgresql+asyncpg://u:hidden@127.0.0.1:1/db", 1, "Connection refused"),
+        ("host=127.0.0.1 port=1 dbname=db password=hidden", 1, "Connection refused"),
+    ],
+)
+def test_a_wrong_database_url_is_told_without_its_password(bare, url, code, said):
+    done = bare.run("db-reset --yes", env={"DATABASE_URL": url})
+    assert done.code == code
+    assert said in done.err
+    if "hidden" in url:
+        looked = bare.run("doctor", env={"DATABASE_URL": url})
+        assert said in looked.out
+        shown = bare.ok("config", env={"DATABASE_URL": url})
+        assert "***" in shown.out
+        assert "hidden" not in done.err + looked.out + looked.err + shown.out
+
+
+def test_an_external_server_is_not_ours_to_start_or_stop(bare):
+    env = {"DATABASE_URL": "postgresql+psycopg://u:p%40ss@127.0.0.1:1/db?application_name=x"}
+    assert "is started and stopped by its owner" in bare.run("server start", env=env).err
+    assert "external" in bare.ok("server status", env=env).out
+    exported = bare.ok("env --json", env=env).json
+    assert exported["DATABASE_URL"] == "postgresql://u:p%40ss@127.0.0.1:1/db?application_name=x"
+    assert bare.ok("server stop", env=env).out == "stopped: emulator\n"
