@@ -4,7 +4,6 @@ Statements about databases take no parameters, so identifiers go through `psycop
 """
 
 import contextlib
-import re
 from collections.abc import Iterator
 
 import msgspec
@@ -13,22 +12,28 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from seedtool.database import server
-from seedtool.database.server import Target
-from seedtool.errors import BlockedError, DatabaseError, PoolerError
+from seedtool.database.server import PRIVATE_NAME, Target
+from seedtool.errors import BlockedError, DatabaseError
 
 MINIMUM_VERSION = 150000
 
-#: Marks are settings on the database itself (or, where a role may not set them, a line of its comment that names
-#: its oid); neither a clone nor a dump carries them to another database.
+#: Marks are settings on the database itself or, where a role may not set them, a line of its comment that names its
+#: oid. The one that permits has the database's identity for its value: `pg_dump -C` carries settings elsewhere.
 MANAGED = "seedtool.managed"
 PROTECTED = "seedtool.protected"
 COMMENTED_MARK = r"\s*\[(seedtool\.\w+=\w+) for (\d+)\]"
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server knows about one database. `provider` is pg_database.datlocprovider: c, i or b."""
+    """What the server knows about one database.
+
+    Args:
+        identity: changes when the database is restored on another server, replaced or renamed.
+        provider: pg_database.datlocprovider: c, i or b.
+    """
 
     oid: int
+    identity: str
     name: str
     owner: str
     encoding: str
@@ -46,28 +51,27 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def managed(self) -> bool:
         """Whether seedtool made this database."""
-        return self._is_on(MANAGED)
+        return f"{MANAGED}={self.identity}" in self.marks
 
     @property
     def protected(self) -> bool:
         """Whether somebody forbade to replace or seed it."""
-        return self._is_on(PROTECTED)
-
-    def _is_on(self, mark: str) -> bool:
-        values = [text.partition("=")[2].lower() for text in self.marks if text.partition("=")[0] == mark]
+        values = [text.partition("=")[2].lower() for text in self.marks if text.partition("=")[0] == PROTECTED]
         return any(value not in {"off", "false", "no", "0", ""} for value in values)
 
 
 # the locale's column was renamed in PostgreSQL 17 and ICU rules came with 16; read as JSON, one query serves all
 _FACTS = sql.SQL("""
-SELECT d.oid, d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
+SELECT d.oid, d.datname AS name,
+       (SELECT md5(concat_ws(' ', system_identifier, d.oid, d.datname)) FROM pg_control_system()) AS identity,
+       pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
        d.datlocprovider::text AS provider, d.datcollate AS collate, d.datctype AS ctype,
        coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale,
        to_jsonb(d) ->> 'daticurules' AS icu_rules,
-       t.spcname AS tablespace, d.datistemplate AS is_template, d.datallowconn AS connectable,
+       t.spcname AS tablespace, d.datistemplate AS is_template, d.datallowconn AND d.datconnlimit <> -2 AS connectable,
        (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid) AS sessions,
        ARRAY(SELECT mark FROM pg_db_role_setting s, unnest(s.setconfig) AS mark
-             WHERE s.setdatabase = d.oid AND mark LIKE 'seedtool.%'
+             WHERE s.setdatabase = d.oid AND s.setrole = 0 AND mark LIKE 'seedtool.%'
              UNION ALL
              SELECT found[1]
              FROM regexp_matches(shobj_description(d.oid, 'pg_database'), {commented_mark}, 'g') AS found
@@ -88,18 +92,13 @@ class Cluster:
     def __init__(self, connection: psycopg.Connection, target: Target) -> None:
         self.connection = connection
         self.target = target
+        server.refuse_pooler(target, connection)
         row = connection.execute(
-            "SELECT pg_backend_pid(), current_setting('server_version_num')::int, current_user,"
+            "SELECT current_setting('server_version_num')::int, current_user,"
             " (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user)"
         ).fetchone()
         assert row is not None  # noqa: S101 - a query without FROM gives one row
-        backend_pid, self.version, self.user, self.may_create = row
-        if backend_pid != connection.info.backend_pid:
-            # a pooler answers with a process id of its own making
-            raise PoolerError(
-                f"the connection to {target} goes through a pooler (PgBouncer, Supavisor)",
-                remedy="Let DATABASE_URL name the server itself: usually the same host with port 5432.",
-            )
+        self.version, self.user, self.may_create = row
         if self.version < MINIMUM_VERSION:
             raise DatabaseError(
                 f"{target} is PostgreSQL {self.version // 10000}", remedy="seedtool works with PostgreSQL 15 and later."
@@ -148,14 +147,21 @@ class Cluster:
             if taken and not self.connection.closed:
                 self.connection.execute("SELECT pg_advisory_unlock(%s)", [key])
 
-    def create(self, name: str, template: str, like: DatabaseFacts, *, strategy: str | None = None) -> None:
-        """Create a database from a template with the owner, encoding, locale and tablespace of another one."""
+    def create(self, name: str, template: str, like: DatabaseFacts, *, connectable: bool = True) -> None:
+        """Create a database from a template with the owner, encoding, locale and tablespace of another one.
+
+        Args:
+            name: the new database's name.
+            template: the template's name.
+            like: the other database.
+            connectable: False keeps everybody out, so that nobody stands in the way of its renaming.
+        """
         if not self.may_create:
             raise DatabaseError(
                 f"the role {self.user} may not create databases, which a reset needs",
                 remedy=f"Let an administrator run: ALTER ROLE {self.user} CREATEDB.",
             )
-        options = [
+        options: list[sql.Composable] = [
             sql.SQL("TEMPLATE {}").format(sql.Identifier(template)),
             sql.SQL("OWNER {}").format(sql.Identifier(like.owner)),
         ]
@@ -163,40 +169,45 @@ class Cluster:
             options.append(sql.SQL("TABLESPACE {}").format(sql.Identifier(like.tablespace)))
         if template == "template0":
             options += _locale_options(like, self.version)
-        if strategy:
-            options.append(sql.SQL("STRATEGY {}").format(sql.SQL(strategy)))
+        if not connectable:
+            options.append(sql.SQL("ALLOW_CONNECTIONS false"))
         self.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(options)))
 
-    def drop(self, facts: DatabaseFacts) -> None:
-        """Drop a database, its sessions first."""
-        name = sql.Identifier(facts.name)
+    def drop(self, name: str) -> None:
+        """Drop a database if it is there, its sessions first.
+
+        Raises:
+            BlockedError: something uses it that may not be ended.
+        """
+        facts = self.database(name)
+        if facts is None:
+            return
         if facts.is_template:
-            self.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(name))
-        try:
-            self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-        except psycopg.errors.ObjectInUse as error:
-            reason = error.diag.message_detail or error.diag.message_primary
-            raise BlockedError(
-                f"the database {facts.name} cannot be dropped: {reason}",
-                remedy="End what uses it (a replication slot, a subscription, a prepared transaction) and run again.",
-            ) from error
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise BlockedError(
-                f"the database {facts.name} cannot be dropped: {error.diag.message_primary}",
-                remedy="End its sessions, or work as their role or as a member of pg_signal_backend.",
-            ) from error
+            self.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
+        self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def rename(self, name: str, new_name: str) -> None:
         """Rename a database; waits up to five seconds for its sessions to go, while newcomers wait for us."""
         self.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(new_name)))
 
     def execute(self, statement: sql.Composed) -> None:
-        """Run a statement about databases."""
-        self.connection.execute(statement)
+        """Run a statement about databases.
 
-
-#: Names of databases that seedtool makes for itself: what for, and a digest of target or fingerprint.
-PRIVATE_NAME = re.compile(r"seedtool_(template|building|clone|old)_([0-9a-f]{20})")
+        Raises:
+            BlockedError: the role may not do it, or something uses the database.
+        """
+        try:
+            self.connection.execute(statement)
+        except psycopg.errors.ObjectInUse as error:
+            raise BlockedError(
+                f"{error.diag.message_primary} ({error.diag.message_detail or 'PostgreSQL says no more'})",
+                remedy="End what uses it (a session, a subscription, a prepared transaction) and run again.",
+            ) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise BlockedError(
+                f"the role {self.user} may not do what this needs: {error.diag.message_primary}",
+                remedy="Work as the database's owner or a member of it, or as a superuser.",
+            ) from error
 
 
 def private_name(kind: str, digest: str) -> str:
@@ -209,6 +220,15 @@ def lock_key(digest: str) -> int:
     return int.from_bytes(bytes.fromhex(digest[:16]), signed=True)
 
 
+# limits that somebody set for the role or the maintenance database are meant for an application's queries; with our
+# session ended in the middle of a long build, the lock would be gone
+_UNHURRIED = """
+SELECT set_config(name, CASE vartype WHEN 'bool' THEN 'off' ELSE '0' END, false) FROM pg_settings
+WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_session_timeout',
+               'idle_in_transaction_session_timeout', 'default_transaction_read_only')
+"""
+
+
 @contextlib.contextmanager
 def open_cluster(target: Target) -> Iterator[Cluster]:
     """Connect to the maintenance database of the target's server.
@@ -218,7 +238,9 @@ def open_cluster(target: Target) -> Iterator[Cluster]:
         DatabaseError: nobody answers, or the server is too old.
     """
     with server.connect(target, target.maintenance, autocommit=True) as connection:
-        yield Cluster(connection, target)
+        cluster = Cluster(connection, target)
+        connection.execute(_UNHURRIED)
+        yield cluster
 
 
 def _locale_options(like: DatabaseFacts, version: int) -> list[sql.Composed]:

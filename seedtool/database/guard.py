@@ -13,7 +13,7 @@ from psycopg import sql
 from seedtool.database import server
 from seedtool.database.cluster import COMMENTED_MARK, MANAGED, PROTECTED, Cluster, DatabaseFacts
 from seedtool.database.server import Target
-from seedtool.errors import BlockedError, NotConfirmed, Protected
+from seedtool.errors import NotConfirmed, Protected
 
 
 class Consent(enum.IntEnum):
@@ -83,8 +83,16 @@ def refuse_protected_connection(target: Target, connection: psycopg.Connection, 
 
 
 def protect(cluster: Cluster, name: str) -> None:
-    """Set the protection mark."""
-    _mark(cluster, name, PROTECTED)
+    """Set the protection mark.
+
+    Raises:
+        BlockedError: the role may neither set it nor comment on the database.
+    """
+    for _ in range(2):  # a reset may put another database under the name while we wait for its lock
+        _mark(cluster, name, PROTECTED, "on")
+        facts = cluster.database(name)
+        if facts is not None and facts.protected:
+            return
 
 
 def unprotect(cluster: Cluster, name: str) -> None:
@@ -94,37 +102,33 @@ def unprotect(cluster: Cluster, name: str) -> None:
         BlockedError: somebody else set it, and this role may not take it away.
     """
     database = sql.Identifier(name)
-    comment = _comment(cluster, name)
-    if comment is not None:
-        rest = re.sub(COMMENTED_MARK.replace(r"seedtool\.\w+", re.escape(PROTECTED)), "", comment)
+    comment = _comment(cluster, name) or ""
+    rest = re.sub(COMMENTED_MARK.replace(r"seedtool\.\w+", re.escape(PROTECTED)), "", comment)
+    if rest != comment:
         cluster.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(rest or None)))
     facts = cluster.database(name)
-    if facts is None or not facts.protected:
-        return
-    try:
+    if facts is not None and facts.protected:
         cluster.execute(sql.SQL("ALTER DATABASE {} RESET {}").format(database, sql.SQL(PROTECTED)))
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise BlockedError(
-            f"the role {cluster.user} may not unprotect {name}: {error.diag.message_primary}",
-            remedy="Work as the role that protected it, or as a superuser.",
-        ) from error
 
 
 def mark_managed(cluster: Cluster, name: str) -> None:
-    """Remember that seedtool made this database."""
-    _mark(cluster, name, MANAGED)
+    """Remember that seedtool made the database that now has this name."""
+    facts = cluster.database(name)
+    assert facts is not None  # noqa: S101 - we have just made it
+    _mark(cluster, name, MANAGED, facts.identity)
 
 
-def _mark(cluster: Cluster, name: str, mark: str) -> None:
+def _mark(cluster: Cluster, name: str, mark: str, value: str) -> None:
     database = sql.Identifier(name)
+    statement = sql.SQL("ALTER DATABASE {} SET {} = {}").format(database, sql.SQL(mark), sql.Literal(value))
     try:
         with cluster.connection.transaction():  # it may fail inside the swap's transaction
-            cluster.execute(sql.SQL("ALTER DATABASE {} SET {} = 'on'").format(database, sql.SQL(mark)))
+            cluster.connection.execute(statement)
     except psycopg.errors.InsufficientPrivilege:
         # only superusers may set a parameter that no extension has defined; an owner may comment
         facts = cluster.database(name)
         assert facts is not None  # noqa: S101 - the statement above found it
-        lines = [line for line in (_comment(cluster, name), f"[{mark}=on for {facts.oid}]") if line]
+        lines = [line for line in (_comment(cluster, name), f"[{mark}={value} for {facts.oid}]") if line]
         text = sql.Literal("\n".join(lines))
         cluster.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, text))
 
@@ -137,12 +141,13 @@ def _comment(cluster: Cluster, name: str) -> str | None:
 
 
 def _is_empty(target: Target, facts: DatabaseFacts) -> bool:
-    """Tell whether nobody has put anything into the database: no relation, function or type of a user."""
+    """Tell whether nobody has put anything into the database: no relation, type, function or large object."""
     if not facts.connectable:
         return False
     with server.connect(target) as connection:
         row = connection.execute(
             "SELECT NOT EXISTS (SELECT FROM pg_class WHERE oid >= 16384)"
+            " AND NOT EXISTS (SELECT FROM pg_type WHERE oid >= 16384)"
             " AND NOT EXISTS (SELECT FROM pg_proc WHERE oid >= 16384)"
             " AND NOT EXISTS (SELECT FROM pg_largeobject_metadata)"
         ).fetchone()

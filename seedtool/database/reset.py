@@ -4,11 +4,13 @@ Read `reset` from top to bottom: that is the whole story. A crash at any line le
 new one under the target's name, whole, and the next reset sweeps up the rest.
 """
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
 
 import msgspec
+import psycopg
 
 from seedtool.database import guard, templates
 from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
@@ -103,17 +105,16 @@ def reset(
             template, built = templates.ensure(cluster, fingerprint, like, build, fresh=fresh, step=clock)
             clock("clone")
             clone, old = private_name("clone", digest), private_name("old", digest)
-            cluster.create(clone, template, like)
+            cluster.create(clone, template, like, connectable=False)
             try:
                 ended = swap(cluster, clone, old, facts, clock)
-            except BlockedError:
-                templates.sweep(cluster, digest)  # the clone; what a harder failure leaves, the next reset sweeps
+            except BaseException:
+                with contextlib.suppress(psycopg.Error, BlockedError):  # then the next reset sweeps it
+                    cluster.drop(clone)
                 raise
             if facts is not None:
                 clock("drop")
-                replaced = cluster.database(old)
-                assert replaced is not None  # noqa: S101 - the swap gave it this name
-                cluster.drop(replaced)
+                cluster.drop(old)
     return ResetReport(
         database=str(target),
         replaced=facts is not None,
@@ -142,9 +143,8 @@ def _target_digest(target: Target) -> str:
 def _fingerprint(cluster: Cluster, settings: Settings, facts: DatabaseFacts | None) -> str:
     """Hash all that shapes the template: the project's files, and what the server would make of them."""
     like = facts or _new_database(cluster)
-    shape = (like.owner, like.encoding, like.provider, like.collate, like.ctype, like.locale, like.icu_rules)
-    names = ("owner", "encoding", "provider", "collate", "ctype", "locale", "icu_rules")
-    server_facts = {name: str(value) for name, value in zip(names, shape, strict=True)}
+    names = ("owner", "encoding", "provider", "collate", "ctype", "locale", "icu_rules", "tablespace")
+    server_facts = {name: str(getattr(like, name)) for name in names}
     return schema_fingerprint(settings, {**server_facts, "version": str(cluster.version), "role": cluster.user})
 
 

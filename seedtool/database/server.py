@@ -4,13 +4,23 @@ Both have one face, a `Target`. Attaching is a plain connect; only when that fai
 looked at and started. It is kept running between commands.
 """
 
+import contextlib
+import re
+import time
+
 import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PGconn, Ping
 
 from seedtool.database.embedded import PORT, SUPERUSER, EmbeddedServer
-from seedtool.errors import DatabaseError, SettingsError
+from seedtool.errors import DatabaseError, PoolerError, SettingsError
 from seedtool.settings import Settings
+
+#: How long a server that is starting, stopping or recovering is waited for (seconds).
+PATIENCE = 60
+#: Names of databases that seedtool makes for itself: what for, and a digest of target or fingerprint.
+PRIVATE_NAME = re.compile(r"seedtool_(template|building|clone|old)_([0-9a-f]{20})")
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,11 +53,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """The target as an SQLAlchemy URL (`postgresql+psycopg://`), with the password where there is one."""
         from urllib.parse import quote, urlencode
 
-        parts = {key: str(value) for key, value in conninfo_to_dict(self.conninfo).items() if value is not None}
+        parts = {key: str(value) for key, value in conninfo_to_dict(self.conninfo).items() if value}
         user, password = parts.pop("user", ""), parts.pop("password", "")
         name = parts.pop("dbname")
         login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "") + ("@" if user else "")
-        query = f"?{urlencode(parts)}" if parts else ""
+        query = f"?{urlencode(parts, quote_via=quote)}" if parts else ""  # libpq takes a plus sign for itself
         return f"postgresql+psycopg://{login}/{quote(name, safe='')}{query}"
 
 
@@ -55,41 +65,56 @@ def find(settings: Settings) -> Target:
     """Return the target that the settings name; nothing is started or connected.
 
     Raises:
-        SettingsError: DATABASE_URL cannot be read or names no database.
+        SettingsError: DATABASE_URL cannot be read, or names no database or one that may not be a target.
     """
+    maintenance = settings.maintenance_database
     if settings.database_url is None:
+        _check_name(settings, "database", settings.database)
         server = EmbeddedServer(settings.state_dir)
-        conninfo = make_conninfo(host=str(server.socket_dir), port=PORT, user=SUPERUSER, dbname=settings.database)
-        return Target(
-            conninfo=conninfo, name=settings.database, maintenance=settings.maintenance_database, embedded=server
+        # an empty hostaddr, so that no PGHOSTADDR or service file leads to another server
+        conninfo = make_conninfo(
+            host=str(server.socket_dir), hostaddr="", port=PORT, user=SUPERUSER, dbname=settings.database
         )
-    origin = settings.origins.get("database_url", "given")
-    url = settings.database_url
-    scheme, separator, rest = url.partition("://")
-    try:
-        parts = conninfo_to_dict(f"{scheme.split('+')[0]}{separator}{rest}")
-    except psycopg.ProgrammingError:
-        # libpq's own message may quote a part of the URL, and with it the password
-        raise SettingsError(
-            f"setting database_url: libpq cannot read it (from {origin})",
-            remedy="Write postgresql://user:password@host:5432/database, with special characters percent-encoded.",
-        ) from None
-    name = parts.get("dbname")
-    if not name:
-        raise SettingsError(
-            f"setting database_url: names no database (from {origin})",
-            remedy="Add the database's name: postgresql://user@host:5432/NAME.",
-        )
-    if name == settings.maintenance_database:
-        raise SettingsError(
-            f"setting database_url: {name} is the maintenance database (from {origin})",
-            remedy="Name the application's own database, or set maintenance_database to another one.",
-        )
+        return Target(conninfo=conninfo, name=settings.database, maintenance=maintenance, embedded=server)
+    parts = _parts(settings, settings.database_url)
+    name = str(parts.get("dbname") or "")
+    _check_name(settings, "database_url", name)
     return Target(
-        conninfo=make_conninfo(**{key: str(value) for key, value in parts.items()}),
-        name=str(name),
-        maintenance=settings.maintenance_database,
+        conninfo=make_conninfo(**{key: str(value) for key, value in parts.items()}), name=name, maintenance=maintenance
     )
+
+
+def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
+    """Read a database URL, libpq's or SQLAlchemy's (`postgresql+driver://`), or libpq's key=value form."""
+    url = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
+    parts = None
+    # of a password that is not encoded, libpq takes a piece for the host, port or database, and tells it
+    if not re.match(r"postgres(ql)?://([^?]*@[^?]*@|[^@?]*/[^?]*@)", url):
+        with contextlib.suppress(psycopg.ProgrammingError):
+            parts = conninfo_to_dict(url)
+    if parts is None or not re.fullmatch(r"[\d,]*", str(parts.get("port") or "")):
+        raise SettingsError(
+            f"setting database_url: libpq cannot read it (from {settings.origins.get('database_url', 'given')})",
+            remedy="Write postgresql://user:password@host:5432/database, with special characters percent-encoded.",
+        )
+    return parts
+
+
+def _check_name(settings: Settings, key: str, name: str) -> None:
+    """Refuse names that no target may have: it would be replaced, or swept away, while we stand on it."""
+    fault = remedy = ""
+    if not name:
+        fault, remedy = "names no database", "Add the database's name: postgresql://user@host:5432/NAME."
+    elif len(name.encode()) > 63:
+        fault, remedy = f"{name} is too long for a database's name", "Use 1 to 63 bytes."
+    elif name == settings.maintenance_database:
+        fault = f"{name} is the maintenance database"
+        remedy = "Name the application's own database, or set maintenance_database to another one."
+    elif name in {"template0", "template1"} or PRIVATE_NAME.fullmatch(name):
+        fault = f"{name} is {'PostgreSQL' if name.startswith('template') else 'seedtool'}'s own"
+        remedy = "Name the application's own database."
+    if fault:
+        raise SettingsError(f"setting {key}: {fault} (from {settings.origins.get(key, 'given')})", remedy=remedy)
 
 
 def connect(
@@ -107,25 +132,81 @@ def connect(
         DatabaseError: nobody answers, the password is wrong, or the database does not exist.
         ServerError: the embedded server cannot be started.
     """
-    conninfo = target.conninfo if database is None else target.conninfo_for(database)
+    conninfo = make_conninfo(
+        target.conninfo,
+        dbname=database or target.name,
+        application_name=application,
+        client_encoding="utf8",  # in a database without an encoding psycopg would give bytes for text
+    )
     try:
-        return psycopg.connect(conninfo, autocommit=autocommit, application_name=application)
+        return psycopg.connect(conninfo, autocommit=autocommit)
     except psycopg.OperationalError as error:
-        if target.embedded is None or target.embedded.is_running():
-            raise _connection_error(target, database or target.name, error) from error
-    target.embedded.start()
+        answers, worth_trying = _wait_for_server(target)
+        if not worth_trying:
+            raise _connection_error(target, database or target.name, error, answers=answers) from error
     try:
-        return psycopg.connect(conninfo, autocommit=autocommit, application_name=application)
+        return psycopg.connect(conninfo, autocommit=autocommit)
     except psycopg.OperationalError as error:
-        raise _connection_error(target, database or target.name, error) from error
+        raise _connection_error(target, database or target.name, error, answers=answers) from error
 
 
-def _connection_error(target: Target, database: str, error: psycopg.OperationalError) -> DatabaseError:
+def refuse_pooler(target: Target, connection: psycopg.Connection) -> None:
+    """Refuse a connection through a transaction pooler, which gives a process id of its own making.
+
+    Raises:
+        PoolerError: it is one.
+    """
+    if connection.execute("SELECT pg_backend_pid()").fetchone() != (connection.info.backend_pid,):
+        raise PoolerError(
+            f"the connection to {target} goes through a pooler (PgBouncer, Supavisor)",
+            remedy="Let DATABASE_URL name the server itself: usually the same host with port 5432.",
+        )
+
+
+def _wait_for_server(target: Target) -> tuple[bool, bool]:
+    """Wait while the server starts, stops or recovers; start the embedded one when it is down.
+
+    Returns:
+        whether it answers, and whether anything speaks for trying again.
+    """
+    address = {key: value for key, value in conninfo_to_dict(target.conninfo).items() if key != "password"}
+    probe = make_conninfo(**{**address, "connect_timeout": "5"}).encode()  # type: ignore[arg-type]
+    deadline = time.monotonic() + PATIENCE
+    waited = False
+    # libpq's ping knows the state by its SQLSTATE, whatever language the server speaks
+    while (state := PGconn.ping(probe)) in {Ping.REJECT, Ping.NO_RESPONSE}:
+        if state == Ping.NO_RESPONSE:  # psycopg gives a plain number
+            if target.embedded is None:
+                return False, waited
+            target.embedded.start()
+        if time.monotonic() > deadline:
+            return False, False
+        time.sleep(0.01 if waited else 0)
+        waited = True
+    # another process may have started the embedded one between our attempt and our question
+    return True, waited or target.embedded is not None
+
+
+def _connection_error(
+    target: Target, database: str, error: psycopg.OperationalError, *, answers: bool
+) -> DatabaseError:
+    """Say why no connection came about. A server tells that in its own language, so another database is asked."""
+    if answers:
+        other = target.name if database == target.maintenance else target.maintenance
+        with contextlib.suppress(psycopg.Error), psycopg.connect(target.conninfo_for(other)) as connection:
+            refuse_pooler(target, connection)
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone() is None:
+                return DatabaseError(
+                    f"the database {database} does not exist",
+                    remedy="Set maintenance_database to one that does."
+                    if database == target.maintenance
+                    else "Run seedtool db-reset to make it.",
+                )
     text = str(error)
-    if f'database "{database}" does not exist' in text:
-        return DatabaseError(f"the database {database} does not exist", remedy="Run seedtool db-reset to make it.")
     reason = text.rsplit("failed: ", maxsplit=1)[-1].strip().splitlines()[0] if text else "no answer"
     return DatabaseError(
         f"cannot connect to {database} of {target}: {reason}",
-        remedy="Is the server running, and are host, port, user and password in DATABASE_URL right?",
+        remedy="Is the server running, and are host, port, user and password in DATABASE_URL right?"
+        if target.embedded is None
+        else f"See {target.embedded.log}; where the socket is gone: seedtool server stop, and again.",
     )

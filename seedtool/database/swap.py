@@ -15,7 +15,7 @@ from psycopg import sql
 
 from seedtool.database import guard, server
 from seedtool.database.cluster import COMMENTED_MARK, Cluster, DatabaseFacts
-from seedtool.errors import BlockedError
+from seedtool.errors import BlockedError, DatabaseError
 
 #: How long the rename may wait before we look for sessions in its way, when none was seen before (seconds).
 PATIENCE = 0.03
@@ -55,21 +55,27 @@ def swap(cluster: Cluster, clone: str, old: str, facts: DatabaseFacts | None, st
     """
     target = cluster.target.name
     if facts is None:
-        step("swap")
-        guard.mark_managed(cluster, clone)
-        cluster.rename(clone, target)
+        with cluster.connection.transaction():
+            step("swap")
+            cluster.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(clone)))
+            cluster.rename(clone, target)
+            guard.mark_managed(cluster, target)
         return 0
-    if cluster.connection.execute("SELECT 1 FROM pg_prepared_xacts WHERE database = %s", [target]).fetchone():
-        raise _blocked(cluster, facts)  # nobody may end these, and the rename would wait for them in vain
+    if cluster.connection.execute(_BOUND, {"oid": facts.oid}).fetchone():
+        raise _blocked(cluster, facts)  # nobody may end these: the rename or the removal would wait in vain
     with cluster.connection.transaction():
         with _sessions_ended(cluster, facts) as ended:
             step("rename")
             cluster.rename(target, old)
+        present = cluster.database(old)
+        if present is None or present.oid != facts.oid:
+            raise BlockedError(f"{target} was replaced by somebody else meanwhile", remedy="Look at it, and run again.")
+        guard.refuse_protected(cluster.target, present, "replaced")  # somebody may have cried stop during the build
         step("carry over")
         _carry_over(cluster, facts.oid, clone)
-        guard.mark_managed(cluster, clone)
         step("swap")
         cluster.rename(clone, target)
+        guard.mark_managed(cluster, target)
         step("commit")
     return ended()
 
@@ -79,30 +85,28 @@ def _sessions_ended(cluster: Cluster, facts: DatabaseFacts) -> Iterator[Callable
     """End the target's sessions from a second connection for as long as the rename in the body waits for them."""
     returned = threading.Event()
     ended: set[int] = set()
-    refusals: list[psycopg.Error] = []
+    refusals: list[Exception] = []
 
     def end_sessions() -> None:
         if returned.wait(0 if facts.sessions else PATIENCE):
             return
-        with server.connect(cluster.target, cluster.target.maintenance, autocommit=True) as second:
-            while not returned.is_set():
-                try:
-                    found = second.execute(_END_SESSIONS, [facts.oid]).fetchall()
-                except psycopg.errors.InsufficientPrivilege as error:
-                    refusals.append(error)
-                    cluster.connection.cancel_safe()
-                    return
-                ended.update(pid for (pid,) in found)
-                returned.wait(INTERVAL)
+        try:
+            with server.connect(cluster.target, cluster.target.maintenance, autocommit=True) as second:
+                while not returned.is_set():
+                    ended.update(pid for (pid,) in second.execute(_END_SESSIONS, [facts.oid]))
+                    returned.wait(INTERVAL)
+        except (psycopg.Error, DatabaseError) as error:  # not allowed, or no connection to be had
+            refusals.append(error)
+            cluster.connection.cancel_safe()
 
     thread = threading.Thread(target=end_sessions, name="seedtool-end-sessions")
     thread.start()
     try:
         yield lambda: len(ended)
-    except (psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled) as error:
-        if isinstance(error, psycopg.errors.QueryCanceled) and not refusals:
+    except (BlockedError, psycopg.errors.QueryCanceled) as error:
+        if not refusals and not isinstance(error.__cause__, psycopg.errors.ObjectInUse):
             raise
-        raise _blocked(cluster, facts) from error
+        raise _blocked(cluster, facts) from (refusals[0] if refusals else error)
     finally:
         returned.set()
         thread.join()
@@ -111,9 +115,16 @@ def _sessions_ended(cluster: Cluster, facts: DatabaseFacts) -> Iterator[Callable
 # conditions beside a function that ends sessions may be evaluated after it, so they stand in a subquery of their own
 _END_SESSIONS = """
 WITH standing_in_the_way AS MATERIALIZED (
-    SELECT pid FROM pg_stat_activity WHERE datid = %s AND backend_type IS DISTINCT FROM 'autovacuum worker'
+    -- PostgreSQL's own workers have no user; the rename sends them away itself
+    SELECT pid FROM pg_stat_activity WHERE datid = %s AND usesysid IS NOT NULL
 )
 SELECT pid FROM standing_in_the_way WHERE pg_terminate_backend(pid)
+"""
+
+_BOUND = """
+SELECT format('prepared transaction %%s', x.gid) FROM pg_prepared_xacts x JOIN pg_database d ON d.datname = x.database
+WHERE d.oid = %(oid)s
+UNION ALL SELECT format('subscription %%s', subname) FROM pg_subscription WHERE subdbid = %(oid)s
 """
 
 
@@ -124,9 +135,9 @@ def _blocked(cluster: Cluster, facts: DatabaseFacts) -> BlockedError:
             "SELECT pid, coalesce(usename, backend_type), application_name FROM pg_stat_activity WHERE datid = %s",
             [facts.oid],
         ).fetchall()
-        prepared = second.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s", [facts.name]).fetchall()
+        bound = second.execute(_BOUND, {"oid": facts.oid}).fetchall()
     named = [f"session {pid} of {user} ({application or 'no name'})" for pid, user, application in sessions]
-    named += [f"prepared transaction {gid}" for (gid,) in prepared]
+    named += [what for (what,) in bound]
     return BlockedError(
         f"{facts.name} is in use and could not be freed: {', '.join(named) or 'a session that has ended meanwhile'};"
         " nothing was changed",
@@ -141,27 +152,29 @@ def _carry_over(cluster: Cluster, oid: int, clone: str) -> None:
     """
     for what, statement in _inheritance(cluster, oid, clone):
         try:
-            cluster.execute(statement)
-        except psycopg.errors.InsufficientPrivilege as error:
+            cluster.connection.execute(statement)
+        except psycopg.Error as error:
             raise BlockedError(
-                f"the role {cluster.user} may not carry over {what}: {error.diag.message_primary}; nothing was changed",
-                remedy="Work as the role that set it, or as a superuser.",
+                f"the role {cluster.user} cannot carry over {what}: {error.diag.message_primary}; nothing was changed",
+                remedy="Work as the role that set it, or as a superuser; or take it from the database.",
             ) from error
 
 
 def _inheritance(cluster: Cluster, oid: int, clone: str) -> Iterator[tuple[str, sql.Composed]]:
     name = sql.Identifier(clone)
     row = cluster.connection.execute(
-        "SELECT datconnlimit, datallowconn, shobj_description(oid, 'pg_database'), datacl IS NOT NULL,"
+        "SELECT datconnlimit, datallowconn, datistemplate, shobj_description(oid, 'pg_database'), datacl IS NOT NULL,"
         " pg_get_userbyid(datdba) FROM pg_database WHERE oid = %s",
         [oid],
     ).fetchone()
     assert row is not None  # noqa: S101 - renamed in this very transaction
-    limit, connectable, comment, has_grants, owner = row
+    limit, connectable, is_template, comment, has_grants, owner = row
     if limit >= 0:  # -1 is no limit, -2 a database whose removal was interrupted
         yield "the connection limit", sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(limit))
-    if not connectable:
-        yield "the ban on connections", sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name)
+    if connectable:  # the clone is closed until now
+        yield "open doors", sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name)
+    if is_template:
+        yield "the mark of a template", sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(name)
     comment = re.sub(COMMENTED_MARK, "", comment or "")
     if comment:
         yield "the comment", sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(comment))

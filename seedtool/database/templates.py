@@ -5,12 +5,16 @@ that carries a template's name is finished. What a crash left under a private na
 which knows it from work in progress by the advisory lock that goes with the name.
 """
 
+import contextlib
 from collections.abc import Callable
 
+import psycopg
 from psycopg import sql
 
 from seedtool.database import server
-from seedtool.database.cluster import PRIVATE_NAME, Cluster, DatabaseFacts, private_name
+from seedtool.database.cluster import Cluster, DatabaseFacts, private_name
+from seedtool.database.server import PRIVATE_NAME
+from seedtool.errors import BlockedError
 
 
 def find(cluster: Cluster, fingerprint: str) -> str | None:
@@ -47,7 +51,7 @@ def ensure(
         if present is not None and not fresh:
             return present, False
         building, replaced = private_name("building", fingerprint), private_name("old", fingerprint)
-        _drop(cluster, building)
+        cluster.drop(building)
         step("build")
         cluster.create(building, "template0", like)
         try:
@@ -55,20 +59,24 @@ def ensure(
             with server.connect(cluster.target, building, autocommit=True) as connection:
                 connection.execute("ANALYZE")
         except BaseException:
-            _drop(cluster, building)
+            with contextlib.suppress(psycopg.Error, BlockedError):  # then the next reset sweeps it
+                cluster.drop(building)
             raise
         step("seal")
-        template = private_name("template", fingerprint)
+        name, template = sql.Identifier(building), private_name("template", fingerprint)
+        # whoever looks into every new database (a monitor, pgAdmin) would stand in the way of the renaming
+        cluster.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(name))
+        cluster.connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = %s AND pg_has_role(usesysid, 'USAGE')",
+            [building],
+        )
         with cluster.connection.transaction():
             if cluster.database(template) is not None:
                 cluster.rename(template, replaced)
-            cluster.execute(
-                sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true").format(
-                    sql.Identifier(building)
-                )
-            )
+            cluster.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true").format(name))
             cluster.rename(building, template)
-        _drop(cluster, replaced)
+        cluster.drop(replaced)
         return template, True
 
 
@@ -83,22 +91,17 @@ def sweep(cluster: Cluster, own: str) -> list[str]:
         the names of what was dropped.
     """
     swept = []
-    for facts in cluster.private_databases():
-        match = PRIVATE_NAME.fullmatch(facts.name)
+    for name in (facts.name for facts in cluster.private_databases()):
+        match = PRIVATE_NAME.fullmatch(name)
         if match is None or match[1] == "template":
             continue
         if own.startswith(match[2]):
-            cluster.drop(facts)
-            swept.append(facts.name)
+            cluster.drop(name)
+            swept.append(name)
             continue
-        with cluster.try_lock(match[2]) as free:
-            if free:  # nobody works on it, so nobody will finish it
-                cluster.drop(facts)
-                swept.append(facts.name)
+        # where the lock is free nobody works on it, and nobody will finish it
+        with cluster.try_lock(match[2]) as free, contextlib.suppress(BlockedError):  # it may be another role's
+            if free:
+                cluster.drop(name)
+                swept.append(name)
     return swept
-
-
-def _drop(cluster: Cluster, name: str) -> None:
-    facts = cluster.database(name)
-    if facts is not None:
-        cluster.drop(facts)

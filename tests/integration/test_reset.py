@@ -44,7 +44,7 @@ def nothing_left_behind(target):
     assert leftovers(target) == []
     with open_cluster(target) as cluster:
         for facts in cluster.private_databases():
-            cluster.drop(facts)
+            cluster.drop(facts.name)
 
 
 def leftovers(target):
@@ -227,7 +227,7 @@ class TestCarriedOver:
         execute(database, "ALTER DATABASE {name} OWNER TO postgres", name=database.name)
         with open_cluster(database) as cluster:
             for facts in cluster.private_databases():
-                cluster.drop(facts)
+                cluster.drop(facts.name)
 
     def test_grants(self, project, database, role):
         execute(database, "REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC", name=database.name)
@@ -283,9 +283,10 @@ class TestCarriedOver:
     def test_the_mark_of_another_database_is_not(self, project, database):
         execute(database, "ALTER DATABASE {name} SET seedtool.note = 'x'", name=database.name)
         query = (
-            "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = %s"
+            "SELECT split_part(option, '=', 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase,"
+            " unnest(setconfig) option WHERE datname = %s"
         )
-        assert self.after_reset(project, database, query) == [(["seedtool.managed=on"],)]
+        assert self.after_reset(project, database, query) == [("seedtool.managed",)]
 
 
 class TestClients:
@@ -372,7 +373,7 @@ class TestClients:
             execute(target, "DROP DATABASE {name} WITH (FORCE)", name=database.name)
             with open_cluster(database) as cluster:
                 for facts in cluster.private_databases():
-                    cluster.drop(facts)
+                    cluster.drop(facts.name)
             execute(target, "DROP ROLE weak_owner")
 
     def test_a_setting_that_may_not_be_carried_over_is_named_and_nothing_changes(self, project, database, target):
@@ -394,7 +395,7 @@ class TestClients:
             execute(target, "DROP DATABASE {name} WITH (FORCE)", name=database.name)
             with open_cluster(database) as cluster:
                 for facts in cluster.private_databases():
-                    cluster.drop(facts)
+                    cluster.drop(facts.name)
             execute(target, "DROP ROLE weak_owner")
 
     def test_a_role_that_may_not_create_databases_is_told_the_cure(self, project, database, target):
