@@ -104,6 +104,8 @@ class EmbeddedServer:
 
     def stop(self) -> bool:
         """Stop the server and wait for it; open sessions are ended. False when none was running."""
+        if not self.state_dir.is_dir():
+            return False
         with self._locked():
             pid = self._postmaster()
             if pid is None:

@@ -44,6 +44,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         parts = conninfo_to_dict(self.conninfo)
         return f"{self.name} on {parts.get('host', 'localhost')}:{parts.get('port', PORT)}"
 
+    def __repr__(self) -> str:
+        return f"<Target {self}>"  # conninfo may hold a password, and this stands in tracebacks
+
     def conninfo_for(self, database: str) -> str:
         """Return the connection string of another database on the same server."""
         return make_conninfo(self.conninfo, dbname=database)
