@@ -1,0 +1,251 @@
+"""Photos from the web, by addresses that stand in rows: somebody else wrote them, so they are not to be trusted.
+
+Whoever may fill in an address could otherwise have this machine read its own network for them. A name is resolved
+once, its addresses are checked, and the connection goes to the address that was checked: a second look-up, which could
+answer otherwise (DNS rebinding), never happens. Each redirect is a new address and checked as one. Proxies are not
+used, for they would look the name up themselves.
+"""
+
+import http.client
+import ipaddress
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from seedtool.errors import PhotoError
+
+#: Bytes of a photo at most, the most that Rekognition reads from S3 (source: developer guide, guidelines and quotas).
+MOST_BYTES = 15 * 1024 * 1024
+
+#: Seconds for one photo, all redirects and attempts together.
+SECONDS = 60.0
+
+_SILENCE = 10.0  # seconds that a host may say nothing
+_REDIRECTS = 5
+_WAITS = (0.5, 1.5)  # seconds before another attempt, where one may help
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+#: Hosts that hand out credentials to whoever is on the machine, at addresses that look like any other.
+_METADATA = frozenset(map(ipaddress.ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class _Again(Exception):
+    """Another attempt may help."""
+
+
+def fetch(
+    url: str, *, private_hosts: Collection[str] = (), most: int = MOST_BYTES, seconds: float = SECONDS
+) -> bytes | None:
+    """Return the photo at an address; None when there is none (404, 410).
+
+    Args:
+        url: `https://...`. Plain `http://` is for hosts in `private_hosts` alone.
+        private_hosts: names (or addresses) of hosts that may be in a private network, on this machine, and so on.
+        most: bytes at most.
+        seconds: for all of it.
+
+    Raises:
+        PhotoError: the address is none, leads where it may not, the photo is too large, or nothing came in time. The
+            message names host and path, never the query, which may hold a signature.
+    """
+    deadline = time.monotonic() + seconds
+    waits = iter(_WAITS)
+    while True:
+        try:
+            return _follow(url, frozenset(host.lower() for host in private_hosts), most, deadline)
+        except _Again as error:
+            wait = next(waits, None)
+            if wait is None or time.monotonic() + wait >= deadline:
+                raise PhotoError(
+                    f"{shown(url)}: {error}", remedy="Is the address right and its host up? Then run it again."
+                ) from error
+            time.sleep(wait)
+
+
+def shown(url: str) -> str:
+    """Return an address without its user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return "an address that is none"
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _follow(url: str, private_hosts: frozenset[str], most: int, deadline: float) -> bytes | None:
+    for _ in range(_REDIRECTS + 1):
+        answer = _ask(url, private_hosts, most, deadline)
+        if not isinstance(answer, str):
+            return answer
+        url = urljoin(url, answer)
+    raise PhotoError(
+        f"{shown(url)}: redirected more than {_REDIRECTS} times", remedy="Name where the photo is at last."
+    )
+
+
+def _ask(url: str, private_hosts: frozenset[str], most: int, deadline: float) -> bytes | str | None:
+    """Return the photo, None when there is none, or where the answer sends us."""
+    parts, host, port = _parts(url)
+    trusted = host in private_hosts
+    if parts.scheme != "https" and not (parts.scheme == "http" and trusted):
+        raise PhotoError(f"{shown(url)}: only https:// addresses are read", remedy="Write https://.")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        addresses = _resolved(url, host, port, trusted=trusted)
+        with _connected(parts.scheme, host, port, addresses, deadline) as connection:
+            connection.request(
+                "GET", target, headers={"User-Agent": "seedtool", "Accept": "image/*", "Accept-Encoding": "identity"}
+            )
+            return _answer(url, connection.getresponse(), most)
+    except ssl.SSLCertVerificationError as error:
+        raise PhotoError(
+            f"{shown(url)}: its certificate is not trusted ({error.verify_message})",
+            remedy="Where it is one of your own, name its authority: SSL_CERT_FILE=authority.pem.",
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        if time.monotonic() >= deadline:
+            raise PhotoError(f"{shown(url)}: it took too long", remedy="Run it again, or fetch it by hand.") from error
+        raise _Again(f"no answer ({_reason(error)})") from error
+    except UnicodeError as error:
+        raise PhotoError(f"{shown(url)}: not an address", remedy="Escape its path and query (%20).") from error
+
+
+def _answer(url: str, response: http.client.HTTPResponse, most: int) -> bytes | str | None:
+    location = response.headers.get("Location")
+    if response.status in {301, 302, 303, 307, 308} and location:
+        return str(location)
+    if response.status in {404, 410}:
+        return None
+    if response.status == 429 or response.status >= 500:
+        raise _Again(f"HTTP status {response.status}")
+    if response.status != 200:
+        raise PhotoError(
+            f"{shown(url)}: HTTP status {response.status}",
+            remedy="It has to be readable without signing in; a signed address may have expired.",
+        )
+    length = response.length  # as announced; None when it is not
+    too_large = PhotoError(f"{shown(url)}: larger than {most} bytes", remedy="Put a smaller picture there.")
+    if length is not None and length > most:
+        raise too_large
+    data = bytearray()
+    while chunk := response.read(65536):
+        data += chunk
+        if len(data) > most:
+            raise too_large
+    if length is not None and len(data) < length:
+        raise _Again("the answer was cut short")
+    return bytes(data)
+
+
+def _parts(url: str) -> tuple[SplitResult, str, int]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        host = (parts.hostname or "").rstrip(".")
+        host = host if host.isascii() else host.encode("idna").decode()
+    except ValueError as error:  # UnicodeError is one
+        raise PhotoError("a photo's address is none", remedy="Mend the row's photo_url.") from error
+    if not host or parts.username is not None or any(ord(letter) < 33 or ord(letter) == 127 for letter in url):
+        raise PhotoError(
+            f"{shown(url)}: not an address of a photo", remedy="Write https://host/path, without user and password."
+        )
+    return parts, host.lower(), port
+
+
+def _resolved(url: str, host: str, port: int, *, trusted: bool) -> list[str]:
+    """Look the host up and return its addresses, all of them allowed."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise _Again("its host is not known") from error
+    addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+    for address in addresses:
+        if not trusted and not is_public(ipaddress.ip_address(address.split("%", maxsplit=1)[0])):
+            raise PhotoError(
+                f"{shown(url)}: its host is not on the public internet",
+                remedy=f'If photos are to be read from there: private_photo_hosts = ["{host}"] in [tool.seedtool].',
+            )
+    return addresses
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is on the public internet, and not private, loopback, link-local or the like.
+
+    An IPv4 address in the clothes of an IPv6 one (mapped, 6to4, NAT64) is judged as what it is.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address.is_site_local or address.teredo is not None:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _METADATA
+
+
+@contextmanager
+def _connected(
+    scheme: str, host: str, port: int, addresses: list[str], deadline: float
+) -> Iterator[http.client.HTTPConnection]:
+    """Connect to the first address that answers; at the deadline the line is cut, whatever is under way."""
+    raw = _dialled(addresses, port, deadline)
+    cut = raw.dup()  # TLS takes the socket over; a second handle still reaches the line
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), _hang_up, [cut])
+    timer.daemon = True
+    timer.start()
+    connection: http.client.HTTPConnection
+    try:
+        if scheme == "https":
+            context = ssl.create_default_context()
+            connection = http.client.HTTPSConnection(host, port, context=context)
+            connection.sock = context.wrap_socket(raw, server_hostname=host)
+        else:
+            connection = http.client.HTTPConnection(host, port)
+            connection.sock = raw
+        with connection.sock:
+            yield connection
+            connection.close()
+    finally:
+        timer.cancel()
+        cut.close()
+        raw.close()
+
+
+def _dialled(addresses: list[str], port: int, deadline: float) -> socket.socket:
+    failed: OSError = TimeoutError("timed out")
+    for address in addresses:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            return socket.create_connection((address, port), timeout=min(_SILENCE, left))
+        except OSError as error:
+            failed = error
+    raise failed
+
+
+def _hang_up(line: socket.socket) -> None:
+    try:
+        line.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # it is down already
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "TLS failed"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return type(error).__name__
