@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +10,8 @@ import msgspec
 
 from seedtool.emulator import vision
 from seedtool.emulator.protocol import ServiceError
-from seedtool.emulator.state import Collection, CollectionGoneError, Gallery, NewFace, Store
+from seedtool.emulator.state import Collection, CollectionFullError, CollectionGoneError, Gallery, NewFace, Store
+from seedtool.emulator.tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,9 +21,9 @@ Response = dict[str, Any]
 
 MODEL_VERSION = "7.0"  # of new collections in 2025, as users report; fixed when a collection is created
 MAX_PAGE = 4096  # the model's maximum, and here the page size when none is asked
+MOST_FACES = 10_000_000  # "Amazon Rekognition endpoints and quotas": faces a collection, by default
 MAX_FACES_IN_PICTURE = 100  # IndexFaces and DetectFaces describe the 100 largest
 _DEFAULT_THRESHOLD = 80.0
-_TOKEN_MAC = 12  # bytes of a pagination token that prove it ours
 
 
 class Scope(NamedTuple):
@@ -45,6 +44,7 @@ class Operations:
         store: where collections and faces are kept.
         read_object: fetches an S3Object's bytes; raises `ServiceError` when it cannot.
         visibility_lag: how many seconds after IndexFaces a face becomes searchable, asked at each search.
+        most_faces: how many faces a collection may have, asked at each IndexFaces.
     """
 
     def __init__(
@@ -52,11 +52,14 @@ class Operations:
         store: Store,
         read_object: Callable[[dict[str, str]], bytes],
         visibility_lag: Callable[[], float] = lambda: 0.0,
+        most_faces: Callable[[], int] = lambda: MOST_FACES,
     ) -> None:
         self._store = store
         self._read_object = read_object
         self._visibility_lag = visibility_lag
+        self._most_faces = most_faces
         self._gallery = Gallery(store)
+        self._tokens = Tokens(store.keyed)
         self._handlers: dict[str, Callable[[Scope, Request], Response]] = {
             "CreateCollection": self._create_collection,
             "DescribeCollection": self._describe_collection,
@@ -98,7 +101,7 @@ class Operations:
         if collection is None:
             raise ServiceError("ResourceNotFoundException", f"Collection:{name} not found!")
         return {
-            "FaceCount": self._store.count_faces(collection.uid),
+            "FaceCount": collection.size,
             "FaceModelVersion": collection.model_version,
             "CollectionARN": f"arn:{scope.arn(name)}",
             "CreationTimestamp": collection.created,
@@ -107,7 +110,7 @@ class Operations:
 
     def _list_collections(self, scope: Scope, request: Request) -> Response:
         binding = ("ListCollections", scope.account, scope.region)
-        after = int(self._open_token(request.get("NextToken"), binding) or "0")
+        after = int(self._tokens.open(request.get("NextToken"), binding) or "0")
         limit = request.get("MaxResults") or MAX_PAGE
         found = self._store.collections(scope.account, scope.region, after, limit + 1)
         page = found[:limit]
@@ -116,7 +119,7 @@ class Operations:
             "FaceModelVersions": [collection.model_version for collection in page],
         }
         if len(found) > limit:
-            response["NextToken"] = self._token(str(page[-1].uid), binding)
+            response["NextToken"] = self._tokens.make(str(page[-1].uid), binding)
         return response
 
     def _delete_collection(self, scope: Scope, request: Request) -> Response:
@@ -139,10 +142,17 @@ class Operations:
         image_key = self._store.keyed(b"image", content, external_id.encode()) if external_id else None
         try:
             documents = self._store.add_faces(
-                collection.uid, image_key, [_new_face(face, external_id, collection) for face in kept]
+                collection.uid,
+                image_key,
+                [_new_face(face, external_id, collection) for face in kept],
+                self._most_faces(),
             )
         except CollectionGoneError:
             raise _no_collection(collection.name) from None
+        except CollectionFullError:
+            # The model's own description of the error; AWS's words are not known.
+            text = "The size of the collection exceeds the allowed limit."
+            raise ServiceError("ServiceQuotaExceededException", text) from None
         attributes = request.get("DetectionAttributes", ())
         return {
             "FaceRecords": [
@@ -160,7 +170,7 @@ class Operations:
         among: Sequence[str] | None = request.get("FaceIds")
         user_id = request.get("UserId")
         binding = ("ListFaces", str(collection.uid), str(user_id), ",".join(sorted(set(among or ()))))
-        after = self._open_token(request.get("NextToken"), binding)
+        after = self._tokens.open(request.get("NextToken"), binding)
         limit = request.get("MaxResults") or MAX_PAGE
         if user_id is not None:
             among = []  # no face belongs to a user: AssociateFaces is not among the ten
@@ -172,7 +182,7 @@ class Operations:
             "FaceModelVersion": collection.model_version,
         }
         if len(found) > limit:
-            response["NextToken"] = self._token(page[-1][0], binding)
+            response["NextToken"] = self._tokens.make(page[-1][0], binding)
         return response
 
     def _search_faces(self, scope: Scope, request: Request) -> Response:
@@ -239,26 +249,6 @@ class Operations:
     def _visible_until(self) -> float:
         lag = self._visibility_lag()
         return time.time() - lag if lag else math.inf  # without a lag, a clock that is set back hides nothing
-
-    def _token(self, last: str, binding: tuple[str, ...]) -> str:
-        """An opaque token: where the page ended, sealed for this list and filter. At most 255 characters."""
-        position = last.encode()
-        return base64.urlsafe_b64encode(self._seal(position, binding) + position).decode()
-
-    def _open_token(self, token: str | None, binding: tuple[str, ...]) -> str:
-        if token is None:
-            return ""
-        try:
-            raw = base64.b64decode(token, altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            raw = b""
-        seal, position = raw[:_TOKEN_MAC], raw[_TOKEN_MAC:]
-        if seal != self._seal(position, binding):
-            raise ServiceError("InvalidPaginationTokenException", "Invalid pagination token")
-        return position.decode()
-
-    def _seal(self, position: bytes, binding: tuple[str, ...]) -> bytes:
-        return self._store.keyed(b"token", position, *(part.encode() for part in binding))[:_TOKEN_MAC]
 
 
 def _no_collection(name: str) -> ServiceError:

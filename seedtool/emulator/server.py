@@ -55,7 +55,7 @@ def run(
     misfortunes = Faults(faults)
     with _sole_server(state_dir), _listen(host, port) as listener:
         store = Store(state_dir / "faces.sqlite3")
-        operations = Operations(store, objects.reader(photos, s3_endpoint), misfortunes.lag)
+        operations = Operations(store, objects.reader(photos, s3_endpoint), misfortunes.lag, misfortunes.most_faces)
         try:
             _serve(state_dir, application(operations, misfortunes, state_dir, required_key), listener)
         finally:

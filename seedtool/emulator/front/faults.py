@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from seedtool.emulator.operations import MOST_FACES
 from seedtool.emulator.process import EmulatorError
 from seedtool.emulator.protocol import OPERATIONS, ServiceError
 
@@ -29,10 +30,11 @@ _QUOTAS = {
 _OTHER_QUOTA = (5, 5)
 _MOST_LAG = 60.0  # seconds; AWS's own has been seen up to 2
 
+# Messages: "Error handling" in the developer guide, without the full stops that its own example lacks.
 _ERRORS = {
-    "throttled": ("ThrottlingException", "Rate exceeded", 400),
+    "throttled": ("ThrottlingException", "Slow down; sudden increase in rate of requests", 400),
     "throughput": ("ProvisionedThroughputExceededException", "Provisioned rate exceeded", 400),
-    "unavailable": ("ThrottlingException", "Service is temporarily unable to process the request", 500),
+    "unavailable": ("ThrottlingException", "Service Unavailable", 500),
     "internal": ("InternalServerError", "Internal server error", 500),
 }
 
@@ -65,12 +67,14 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         tps: `published` for AWS's default quotas, transactions a second by operation, or None for no quota.
         latency: seconds added to each operation; a number for all or by operation.
         lag: seconds from IndexFaces until a face can be searched.
+        faces_per_collection: beyond it IndexFaces answers ServiceQuotaExceededException.
         rules: faults for some calls.
     """
 
     tps: Literal["published"] | dict[str, float] | None = None
     latency: float | dict[str, float] = 0.0
     lag: float = 0.0
+    faces_per_collection: int = MOST_FACES
     rules: tuple[Rule, ...] = ()
 
 
@@ -118,6 +122,10 @@ class Faults:
     def lag(self) -> float:
         """Seconds until an indexed face can be searched."""
         return self._settings.lag
+
+    def most_faces(self) -> int:
+        """How many faces a collection may have."""
+        return self._settings.faces_per_collection
 
     def latency(self, operation: str) -> float:
         """Seconds to wait before an operation is carried out."""
@@ -190,6 +198,8 @@ def _check(settings: Settings) -> None:
     rates = settings.tps.values() if isinstance(settings.tps, dict) else []
     if not 0 <= settings.lag <= _MOST_LAG or any(not 0 <= each <= _MOST_LAG for each in latencies):
         raise ValueError(f"lag and latency are 0 to {_MOST_LAG:g} seconds")
+    if settings.faces_per_collection < 0:
+        raise ValueError("faces_per_collection is 0 or more")
     if any(rate <= 0 for rate in rates):
         raise ValueError("a rate has to be above 0")
     if any(rule.first < 1 or rule.every < 1 or (rule.times is not None and rule.times < 1) for rule in settings.rules):

@@ -1,6 +1,7 @@
 """What the emulator remembers, and how it finds faces that are alike."""
 
 from seedtool.emulator.state.gallery import Gallery
-from seedtool.emulator.state.store import Collection, CollectionGoneError, NewFace, Store
+from seedtool.emulator.state.records import Collection, NewFace
+from seedtool.emulator.state.store import CollectionFullError, CollectionGoneError, Store
 
-__all__ = ["Collection", "CollectionGoneError", "Gallery", "NewFace", "Store"]
+__all__ = ["Collection", "CollectionFullError", "CollectionGoneError", "Gallery", "NewFace", "Store"]

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE secret (value BLOB NOT NULL);
 CREATE TABLE collections (
     uid INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, so a token of a deleted one stays foreign
-    account TEXT NOT NULL,
+    account TEXT NOT NULL,    -- empty: deleted, and its faces are being removed
     region TEXT NOT NULL,
     name TEXT NOT NULL,
     model_version TEXT NOT NULL,
     created REAL NOT NULL,
+    size INTEGER NOT NULL DEFAULT 0,  -- how many faces: counting a million takes longer than anything else
     UNIQUE (account, region, name)
 );
 -- Clustered by FaceId within a collection: a page of ListFaces is one range of this table.
@@ -40,7 +41,7 @@ CREATE TABLE faces (
     PRIMARY KEY (collection, face_id)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX faces_by_image ON faces (collection, image_key, ordinal) WHERE image_key IS NOT NULL;
-CREATE INDEX faces_by_person ON faces (collection, person);
+CREATE INDEX faces_by_person ON faces (collection, person) WHERE person IS NOT NULL;
 -- How faces look. Ever-growing numbers let a reader fetch only what is new to it.
 CREATE TABLE looks (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -53,6 +54,12 @@ CREATE TABLE looks (
 );
 CREATE INDEX looks_by_face ON looks (collection, face_id);
 CREATE INDEX looks_by_number ON looks (collection, number);
+"""
+_FROM_VERSION_1 = """
+ALTER TABLE collections ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+UPDATE collections SET size = (SELECT count(*) FROM faces WHERE collection = uid);
+DROP INDEX faces_by_person;
+CREATE INDEX faces_by_person ON faces (collection, person) WHERE person IS NOT NULL;
 """
 
 
@@ -71,7 +78,7 @@ class Connections:
         self._write_lock = threading.Lock()
 
     def prepare(self) -> bytes:
-        """Create the tables when they are missing.
+        """Create the tables when they are missing; bring those of an earlier version up to date.
 
         Returns:
             The file's secret, 32 random bytes as old as the file.
@@ -81,10 +88,11 @@ class Connections:
         """
         with self.writing() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
+            if version in (0, 1):
+                for statement in (_SCHEMA if version == 0 else _FROM_VERSION_1).split(";\n"):
                     connection.execute(statement)
-                connection.execute("INSERT INTO secret VALUES (?)", (secrets.token_bytes(32),))
+                if version == 0:
+                    connection.execute("INSERT INTO secret VALUES (?)", (secrets.token_bytes(32),))
                 connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
             elif version != _SCHEMA_VERSION:
                 raise EmulatorError(

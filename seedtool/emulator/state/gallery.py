@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from seedtool.emulator.vision import descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from seedtool.emulator.state.store import Look, Store, StoredFace
+    from seedtool.emulator.state.records import Look, StoredFace
+    from seedtool.emulator.state.store import Store
     from seedtool.emulator.vision import SeenFace
 
 _CHUNK = 65_536  # rows of a block of the matrix
 _CLOSELY = 8_192  # at most so many candidates are compared closely: twice the most that may be answered
+_SCOUTS = slice(None, None, 6)  # which of a row's numbers are looked at first
 _STRANGERS = 0.75  # what equal looks are worth under different names, so that no two names match at 80
 
 
@@ -115,8 +117,7 @@ class Gallery:
         wall = self._wall(uid)
         found: dict[str, float] = {}
         for kind, vector in looks:
-            face_ids = wall.candidates(kind, vector, threshold)
-            rows = [look for look in self._store.looks_of(uid, face_ids) if look.kind == kind]
+            rows = self._store.looks_at(uid, wall.candidates(kind, vector, threshold))
             if not rows:
                 continue
             for look, alike in zip(rows, descriptor.similarities(vector, [r.vector for r in rows]), strict=True):
@@ -141,7 +142,7 @@ class _Wall:
 
     def __init__(self) -> None:
         self.last = 0
-        self._blocks: tuple[tuple[list[str], NDArray[np.int8], NDArray[np.float16]], ...] = ()
+        self._blocks: tuple[_Block, ...] = ()
         self._rows = 0
         self._stale = 0
 
@@ -149,15 +150,11 @@ class _Wall:
         """Add descriptions that are new, a block's worth at most."""
         self.last = looks[-1].number
         self._rows += len(looks)
-        ids = [look.face_id for look in looks]
-        kinds = np.array([look.kind for look in looks], dtype=np.int8)
-        rows = descriptor.coarse([look.vector for look in looks]).astype(np.float16)
+        block = _Block.of(looks)
         blocks = list(self._blocks)
-        if blocks and len(blocks[-1][0]) + len(ids) <= _CHUNK:
-            last_ids, last_kinds, last_rows = blocks.pop()
-            ids, kinds = last_ids + ids, np.concatenate([last_kinds, kinds])
-            rows = np.concatenate([last_rows, rows])
-        blocks.append((ids, kinds, rows))
+        if blocks and len(blocks[-1].numbers) + len(looks) <= _CHUNK:
+            block = blocks.pop().joined(block)
+        blocks.append(block)
         self._blocks = tuple(blocks)  # searches go on in the blocks they began with
 
     def grow_stale(self, count: int) -> bool:
@@ -165,24 +162,59 @@ class _Wall:
         self._stale += count
         return self._stale > 1_000 and self._stale * 2 > self._rows
 
-    def candidates(self, kind: int, vector: bytes, threshold: float) -> list[str]:
-        """FaceIds whose looks may be as similar as `threshold`, the most alike ones if there are too many."""
+    def candidates(self, kind: int, vector: bytes, threshold: float) -> list[int]:
+        """Numbers of looks that may be as similar as `threshold`, of the most alike ones if there are too many."""
         query = descriptor.coarse([vector])[0]
         reach = descriptor.most_alike(threshold)
-        distances: list[NDArray[np.float32]] = []
-        names: list[Iterable[str]] = []
-        for ids, kinds, rows in self._blocks:
-            squared = ((rows.astype(np.float32) - query) ** 2).sum(axis=1)
-            chosen = np.flatnonzero((squared <= reach) & (kinds == kind))
-            distances.append(squared[chosen])
-            names.append([ids[index] for index in chosen])
-        if not distances:
+        found = [block.within(kind, query, reach) for block in self._blocks]
+        if not found:
             return []
-        every = [name for block in names for name in block]
-        if len(every) <= _CLOSELY:
-            return every
-        nearest = np.argpartition(np.concatenate(distances), _CLOSELY)[:_CLOSELY]
-        return [every[index] for index in nearest]
+        numbers = np.concatenate([numbers for numbers, _ in found])
+        if len(numbers) > _CLOSELY:
+            distances = np.concatenate([distances for _, distances in found])
+            numbers = numbers[np.argpartition(distances, _CLOSELY)[:_CLOSELY]]
+        every: list[int] = numbers.tolist()
+        return every
+
+
+class _Block(NamedTuple):
+    """Rows of a wall. `scouts` repeats a few columns of `rows`, in a form that is quick to compare."""
+
+    numbers: NDArray[np.int64]
+    kinds: NDArray[np.int8]
+    rows: NDArray[np.float16]
+    scouts: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, looks: Sequence[Look]) -> _Block:
+        """The block of these looks."""
+        coarse = descriptor.coarse([look.vector for look in looks])
+        return cls(
+            np.array([look.number for look in looks], dtype=np.int64),
+            np.array([look.kind for look in looks], dtype=np.int8),
+            coarse.astype(np.float16),
+            np.ascontiguousarray(coarse[:, _SCOUTS].T),
+        )
+
+    def joined(self, other: _Block) -> _Block:
+        """A block of this one's rows and the other's."""
+        return _Block(
+            np.concatenate([self.numbers, other.numbers]),
+            np.concatenate([self.kinds, other.kinds]),
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.scouts, other.scouts], axis=1),
+        )
+
+    def within(
+        self, kind: int, query: NDArray[np.float32], reach: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The looks within a squared distance, and these distances."""
+        # A part of a sum of squares never exceeds the sum, so the first look loses nothing; it may only be rounded.
+        partial = ((self.scouts - query[_SCOUTS, None]) ** 2).sum(axis=0)
+        near = np.flatnonzero((partial <= reach * 1.01 + 1) & (self.kinds == kind))
+        squared = ((self.rows[near].astype(np.float32) - query) ** 2).sum(axis=1)
+        chosen = squared <= reach
+        return self.numbers[near[chosen]], squared[chosen]
 
 
 def _by_name(likeness: float | None, digest: bytes, face: StoredFace) -> float:

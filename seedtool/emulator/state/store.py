@@ -12,58 +12,26 @@ import json
 import sqlite3
 import time
 import uuid
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from seedtool.emulator.process import EmulatorError
 from seedtool.emulator.state.connections import Connections
+from seedtool.emulator.state.records import Collection, Look, NewFace, StoredFace
+from seedtool.emulator.state.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-
-class Collection(NamedTuple):
-    """A collection as stored. `created` is seconds since the epoch."""
-
-    uid: int
-    name: str
-    model_version: str
-    created: float
-
-
-class NewFace(NamedTuple):
-    """A face to be remembered. `document` lacks the two ids, which the store gives out."""
-
-    ordinal: int
-    document: dict[str, object]
-    name: str | None
-    likeness: float | None
-    digest: bytes
-    looks: Sequence[tuple[int, bytes]]  # (kind, vector)
-
-
-class StoredFace(NamedTuple):
-    """A face as remembered, without its looks."""
-
-    face_id: str
-    document: str
-    person: bytes | None
-    likeness: float | None
-    digest: bytes
-
-
-class Look(NamedTuple):
-    """One description of one face; `named` faces are known by name first."""
-
-    number: int
-    face_id: str
-    kind: int
-    named: int
-    vector: bytes
+_SLICE = 2_000  # faces removed in one transaction: some 40 ms, for which other writers wait
 
 
 class CollectionGoneError(Exception):
     """The collection was deleted between the look-up and the write."""
+
+
+class CollectionFullError(Exception):
+    """The faces would not fit into the collection."""
 
 
 class Store:
@@ -85,9 +53,12 @@ class Store:
                 f"The emulator's state {path} cannot be read: {error}.",
                 "Move the file away to start with no faces; they come back by enrolling again.",
             ) from error
+        self._sweeper = Sweeper(self._connections, _SLICE)
+        self._sweeper.wake()
 
     def close(self) -> None:
         """Close every connection; the store cannot be used afterwards."""
+        self._sweeper.stop()
         self._connections.close()
 
     def keyed(self, *parts: bytes) -> bytes:
@@ -109,7 +80,7 @@ class Store:
         """The collection of that name, if there is one."""
         with self._connections.reading() as connection:
             row = connection.execute(
-                "SELECT uid, name, model_version, created FROM collections "
+                "SELECT uid, name, model_version, created, size FROM collections "
                 "WHERE account = ? AND region = ? AND name = ?",
                 (account, region, name),
             ).fetchone()
@@ -119,24 +90,31 @@ class Store:
         """At most `limit` collections in the order of their creation, beginning behind uid `after`."""
         with self._connections.reading() as connection:
             rows = connection.execute(
-                "SELECT uid, name, model_version, created FROM collections "
+                "SELECT uid, name, model_version, created, size FROM collections "
                 "WHERE account = ? AND region = ? AND uid > ? ORDER BY uid LIMIT ?",
                 (account, region, after, limit),
             ).fetchall()
         return [Collection(*row) for row in rows]
 
     def delete_collection(self, uid: int) -> bool:
-        """Delete a collection and its faces; False when it is gone already."""
+        """Delete a collection and its faces; False when it is gone already.
+
+        A large one is gone at once as well; its faces are removed in the background, after a kill by the next start.
+        """
         with self._connections.writing() as connection:
-            return connection.execute("DELETE FROM collections WHERE uid = ?", (uid,)).rowcount == 1
+            row = connection.execute("SELECT size FROM collections WHERE uid = ? AND account <> ''", (uid,)).fetchone()
+            if row is None:
+                return False
+            if row[0] <= _SLICE:
+                connection.execute("DELETE FROM collections WHERE uid = ?", (uid,))
+                return True
+            connection.execute("UPDATE collections SET account = '', name = uid WHERE uid = ?", (uid,))
+        self._sweeper.wake()
+        return True
 
-    def count_faces(self, uid: int) -> int:
-        """How many faces a collection has."""
-        with self._connections.reading() as connection:
-            (count,) = connection.execute("SELECT count(*) FROM faces WHERE collection = ?", (uid,)).fetchone()
-        return int(count)
-
-    def add_faces(self, uid: int, image_key: bytes | None, faces: Sequence[NewFace]) -> list[dict[str, object]]:
+    def add_faces(
+        self, uid: int, image_key: bytes | None, faces: Sequence[NewFace], most: int | None = None
+    ) -> list[dict[str, object]]:
         """Remember the faces of one picture.
 
         Args:
@@ -144,15 +122,18 @@ class Store:
             image_key: what makes the picture "the same" as an earlier one: its known faces keep their ids and
                 are not stored twice. None: every face is new.
             faces: the faces to remember.
+            most: how many faces the collection may have afterwards; None for any number.
 
         Returns:
             The Face structures, in the order of `faces`, complete with FaceId and ImageId.
 
         Raises:
             CollectionGoneError: the collection does not exist any more.
+            CollectionFullError: it would have more than `most` faces; none was added.
         """
         with self._connections.writing() as connection:
-            if not connection.execute("SELECT 1 FROM collections WHERE uid = ?", (uid,)).fetchone():
+            row = connection.execute("SELECT size FROM collections WHERE uid = ? AND account <> ''", (uid,)).fetchone()
+            if row is None:
                 raise CollectionGoneError
             known: dict[int, dict[str, object]] = {
                 ordinal: json.loads(document)
@@ -161,6 +142,10 @@ class Store:
                 )
             }
             image_id = next((face["ImageId"] for face in known.values()), str(uuid.uuid4()))
+            fresh = sum(face.ordinal not in known for face in faces)
+            if most is not None and fresh and row[0] + fresh > most:
+                raise CollectionFullError
+            _grow(connection, uid, fresh)
             documents = []
             for face in faces:
                 document = known.get(face.ordinal)
@@ -169,6 +154,21 @@ class Store:
                     self._insert(connection, uid, image_key, face, document)
                 documents.append(document)
         return documents
+
+    def plant_faces(self, uid: int, faces: Sequence[tuple[str, str, str | None, bytes]]) -> None:
+        """Remember faces that were never in a picture: (FaceId, Face structure as JSON, name, digest) each."""
+        now = time.time()
+        rows = sorted(
+            (uid, face_id, document, 0, None if name is None else self.keyed(b"person", name.encode()), digest, now)
+            for face_id, document, name, digest in faces
+        )
+        with self._connections.writing() as connection:
+            connection.executemany(
+                "INSERT INTO faces (collection, face_id, document, ordinal, person, digest, indexed) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            _grow(connection, uid, len(rows))
 
     def list_faces(self, uid: int, after: str, limit: int, among: Sequence[str] | None = None) -> list[tuple[str, str]]:
         """A page of a collection.
@@ -201,6 +201,7 @@ class Store:
                 "RETURNING face_id",
                 (uid, json.dumps(list(face_ids))),
             ).fetchall()
+            _grow(connection, uid, -len(found))
         return {face_id for (face_id,) in found}
 
     def faces(self, uid: int, face_ids: Sequence[str], *, until: float) -> dict[str, StoredFace]:
@@ -214,6 +215,10 @@ class Store:
     def looks_of(self, uid: int, face_ids: Sequence[str]) -> list[Look]:
         """The descriptions of these faces."""
         return self._looks("face_id IN (SELECT value FROM json_each(?))", uid, json.dumps(list(face_ids)))
+
+    def looks_at(self, uid: int, numbers: Sequence[int]) -> list[Look]:
+        """The descriptions of these numbers that still exist."""
+        return self._looks("number IN (SELECT value FROM json_each(?))", uid, json.dumps(list(numbers)))
 
     def looks_after(self, uid: int, number: int, limit: int) -> list[Look]:
         """At most `limit` descriptions in a collection that were added behind `number`, in order."""
@@ -266,3 +271,8 @@ class Store:
                 (uid, *values),
             ).fetchall()
         return [Look(*row) for row in rows]
+
+
+def _grow(connection: sqlite3.Connection, uid: int, by: int) -> None:
+    if by:
+        connection.execute("UPDATE collections SET size = size + ? WHERE uid = ?", (by, uid))

@@ -130,6 +130,7 @@ def test_latency_and_lag(endpoint, client, admin, picture):
         {"rules": [{"fault": "internal", "first": 0}]},
         {"lag": -1},
         {"tps": {"ListFaces": 0}},
+        {"faces_per_collection": -1},
         {"unknown": 1},
     ],
 )
@@ -139,7 +140,13 @@ def test_faults_that_make_no_sense_are_refused(emulator, admin, wrong):
     assert caught.value.code == 400
     assert b"remedy" in caught.value.read()
     caught.value.close()
-    assert admin(emulator.endpoint, "faults") == {"tps": None, "latency": 0.0, "lag": 0.0, "rules": []}
+    assert admin(emulator.endpoint, "faults") == {
+        "tps": None,
+        "latency": 0.0,
+        "lag": 0.0,
+        "faces_per_collection": 10_000_000,
+        "rules": [],
+    }
 
 
 def test_signatures_are_verified_on_request(own, connect, monkeypatch):
