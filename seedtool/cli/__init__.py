@@ -7,6 +7,7 @@ commands are found without importing them all, and how an error becomes a messag
 import importlib
 import os
 import sys
+import threading
 from typing import NoReturn
 
 import click
@@ -103,7 +104,8 @@ def run(command: click.Command, name: str) -> NoReturn:
     from seedtool.cli import failures
 
     try:
-        code = command.main(prog_name=name, standalone_mode=False)
+        answer = command.main(prog_name=name, standalone_mode=False)
+        code = answer if isinstance(answer, int) else 0
         if sys.stdout is not None:  # closed by the caller (`>&-`)
             sys.stdout.flush()
     except BrokenPipeError:
@@ -111,5 +113,7 @@ def run(command: click.Command, name: str) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - here every error becomes a message
-        sys.exit(failures.show(error))
-    sys.exit(code if isinstance(code, int) else 0)
+        code = failures.show(error)
+    if code == failures.INTERRUPTED and threading.active_count() > 1:
+        os._exit(code)  # what had to be undone is undone; Python would wait for calls whose answers nobody needs
+    sys.exit(code)

@@ -83,6 +83,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[s
         yield "  ".join(cells).rstrip()
 
 
+def number(count: int, thing: str) -> str:
+    """Return `1 row`, `2 rows`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def common_options(function: F, *, anywhere: bool = False) -> F:
     """Give a command --json, --quiet, --debug; it is called with a `console` and the project's `settings`.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, ask_to_replace, common_options, refuse_other_name, type_name
+from seedtool.cli.console import CONTEXT, Console, ask_to_replace, common_options, number, refuse_other_name, type_name
 from seedtool.errors import DatabaseError, NotConfirmed
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
     )
     lines = [f"would {what} {plan.database} by a clone of {how}"]
     if plan.sessions:
-        lines.append(f"would end {plan.sessions} session(s) on it")
+        lines.append(f"would end {number(plan.sessions, 'session')} on it")
     if profile is not None:
         lines.append(f"would then seed {profile}")
     needs = {Consent.NONE: "no confirmation", Consent.YES: "--yes", Consent.NAME: "its name: --confirm NAME"}
@@ -103,7 +103,7 @@ def _reset_lines(report: ResetReport) -> list[str]:
     how = "migrations run, template kept" if report.built else "from the cached template"
     lines = [f"{what} {report.database} in {sum(report.milliseconds.values()):.0f} ms ({how})"]
     if report.sessions_ended:
-        lines.append(f"{report.sessions_ended} session(s) on it were ended")
+        lines.append(f"ended {number(report.sessions_ended, 'session')} on it")
     return lines
 
 

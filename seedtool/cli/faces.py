@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, check_collection, common_options, table
+from seedtool.cli.console import CONTEXT, Console, check_collection, common_options, number, table
 from seedtool.errors import ImageRefused, UsageError
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ def show_sync_lines(report: SyncReport) -> Iterable[str]:
     for each in report.bindings:
         verb = "would link" if report.dry_run else "linked"
         left = sum(each.placeholders.values())
+        done = f"{verb} {each.synced + each.relinked} of {number(each.rows, 'row')}"
         yield (
-            f"{each.table}: {verb} {each.synced + each.relinked} of {each.rows} rows, {each.unchanged} unchanged,"
-            f" {left} placeholder{'' if left == 1 else 's'} left ({each.faces} faces in {each.collection}, {where})"
+            f"{each.table}: {done}, {each.unchanged} unchanged, {number(left, 'placeholder')} left"
+            f" ({number(each.faces, 'face')} in {each.collection}, {where})"
         )
         for row in each.unlinked:
             instead = f", seems to be {row.instead}" if row.instead else ""
@@ -148,13 +149,16 @@ def _enroll_lines(report: EnrollReport, settings: Settings) -> Iterable[str]:
     told = [f"{number} {outcome}" for outcome, number in outcomes.items()]
     told += [f"{report.adopted} linked to a face that was there"] * bool(report.adopted)
     told += [f"{report.unchanged} were enrolled before"] * bool(report.unchanged)
-    yield f"{', '.join(told) or 'nothing to do'}; {report.uploads} uploads, {_calls(report.calls)}"
+    yield f"{', '.join(told) or 'nothing to do'}; {number(report.uploads, 'upload')}, {_calls(report.calls)}"
     if report.seed_lines:
         header, *rows = report.seed_lines
         path = settings.seeds / "local" / f"{settings.faces[0].table.rpartition('.')[2]}.csv"
         shown = path.relative_to(settings.root) if path.is_relative_to(settings.root) else path
-        yield f"to keep them across resets, add to {shown}:"
-        if not _begins_with(path, header):
+        if _begins_with(path, header):
+            yield f"to keep them across resets, add to {shown}:"
+        else:
+            dump = f"seedtool seed-dump --table {settings.faces[0].table}"
+            yield f"to keep them across resets: {dump}, or write into {shown}:"
             yield header
         yield from rows
     if report.interrupted:
@@ -200,11 +204,13 @@ def _recognize_lines(report: RecognizeReport) -> Iterable[str]:
         yield from table(("face", "who", "similarity", "remark"), rows)
         for remedy in dict.fromkeys(face.remedy for face in report.faces if face.remedy):
             yield f"  {remedy}"
-    faces = "face" if len(report.faces) == 1 else "faces"
+    else:
+        yield "there is no face in the picture"
     where = "the embedded emulator, which proves plumbing, not recognition" if report.mode == "embedded" else "AWS"
-    yield f"{report.recognized} of {len(report.faces)} {faces} recognised in {report.collection} ({where})"
+    yield f"{report.recognized} of {number(len(report.faces), 'face')} recognised in {report.collection} ({where})"
     if report.left_behind:
-        yield f"{len(report.left_behind)} temporary faces could not be deleted: {', '.join(report.left_behind)}"
+        left = number(len(report.left_behind), "temporary face")
+        yield f"{left} could not be deleted: {', '.join(report.left_behind)}"
 
 
 def _calls(calls: dict[str, int]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, common_options, table
+from seedtool.cli.console import CONTEXT, Console, common_options, number, table
 from seedtool.errors import ProfileError, SeedtoolError, UsageError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _seed_lines(report: SeedReport, profile: str, target: str, seconds: float) -
             yield from _change_lines(each)
     verb = "would seed" if report.dry_run else "seeded"
     told = ", ".join(f"{number} {count}" for count, number in totals.items() if number) or "nothing to do"
-    yield f"{verb} {profile} into {target}: {report.rows} rows in {seconds * 1000:.0f} ms; {told}"
+    yield f"{verb} {profile} into {target}: {number(report.rows, 'row')} in {seconds * 1000:.0f} ms; {told}"
 
 
 def _change_lines(report: TableReport) -> Iterable[str]:
@@ -180,7 +180,7 @@ def seed_dump(*, tables: tuple[str, ...], set_name: str, console: Console, setti
 
     def lines() -> Iterable[str]:
         for each in report.files:
-            yield f"{each.file}: {each.rows} rows"
-        yield f"wrote {report.rows} rows into the seed set {report.seed_set}"
+            yield f"{each.file}: {number(each.rows, 'row')}"
+        yield f"wrote {number(report.rows, 'row')} into the seed set {report.seed_set}"
 
     console.report(report, lines)

@@ -71,7 +71,7 @@ def test_live_without_credentials_fails_fast_with_the_cure(school, tmp_path):
         done = school.run(command, env=env)
         assert done.code == 1
         assert "AWS_ACCESS_KEY_ID" in done.err
-        assert done.seconds < 6  # 0.5 s alone; two shared cores can be slow
+        assert done.seconds < 10  # 0.5 s alone; two shared cores can be very slow
 
 
 def test_where_there_is_no_project_nothing_is_started(bare, tmp_path_factory):

@@ -1,0 +1,98 @@
+"""Adoption: `seedtool init` in projects that know nothing of seedtool (tests/projects)."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seedtool.settings import load
+
+TESTS = Path(__file__).resolve().parents[1]
+PORTRAIT = TESTS.parent / "seeds/photos/students/student-001/photo-1.jpg"
+
+
+@pytest.fixture
+def adopt(bare, tmp_path_factory):
+    """Copy a project of tests/projects and have seedtool adopt it; the commands then run there."""
+    projects = []
+
+    def copy(name):
+        root = tmp_path_factory.mktemp("projects") / name
+        shutil.copytree(TESTS / "projects" / name, root)
+        projects.append(type(bare)(root))
+        return projects[-1]
+
+    yield copy
+    for project in projects:
+        project.stop()
+
+
+def files(project):
+    return {
+        str(path.relative_to(project.root)): path.read_bytes()
+        for path in project.root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_a_project_without_faces_is_adopted_and_seeded(adopt):
+    library = adopt("library")
+    before = files(library)
+    first = library.ok("init")
+    assert "wrote  [tool.seedtool] in pyproject.toml" in first.out
+    assert "wrote  seeds/local/authors.csv" in first.out
+    assert "tables with faces" not in first.out
+    after = files(library)
+    settings = after.pop("pyproject.toml")
+    assert settings.startswith(before.pop("pyproject.toml"))
+    assert before.items() <= after.items()
+    assert after.keys() - before.keys() == {"seeds/profiles.toml", "seeds/local/authors.csv"}
+    assert (after["seeds/local/authors.csv"], load(library.root).aws) == (b"id,name,born\n", "embedded")
+
+    again = library.ok("init")
+    assert "wrote" not in again.out
+    assert again.out.count("kept") == 3
+    assert files(library) == {**after, "pyproject.toml": settings}
+
+    authors = library.root / "seeds/local/authors.csv"
+    authors.write_text("id,name,born\n1,Gabriela Mistral,1889-04-07\n", encoding="utf-8")
+    (library.root / "seeds/local/books.csv").write_text("isbn,author_id,title\n1,1,Tala\n", encoding="utf-8")
+    assert "2 rows" in library.ok("db-reset --yes --seed local").out
+    assert library.query("SELECT name, title FROM books JOIN authors ON author_id = id") == [
+        ("Gabriela Mistral", "Tala")
+    ]
+    doctor = library.ok("doctor")
+    assert "everything is in order" in doctor.out
+    assert "no table is bound to faces" in doctor.out
+    for command in ("sync-faces", "enroll --all"):
+        refused = library.run(command)
+        assert refused.code == 2
+        assert "[[tool.seedtool.faces]]" in refused.err
+
+
+def test_a_project_with_faces_goes_from_adoption_to_recognition(adopt):
+    dojo = adopt("dojo")
+    assert "tables with faces: student_photos" in dojo.ok("init").out
+    assert "wrote" not in dojo.ok("init").out
+    (dojo.root / "seeds/local/students.csv").write_text("id,name\nana,Ana\n", encoding="utf-8")
+    dojo.ok("db-reset --yes --seed local")
+    looked = dojo.run("doctor")
+    assert looked.code == 1
+    assert "enroll --all makes it" in looked.out
+    dojo.ok("enroll --all")
+    enrolled = dojo.ok("enroll ana", PORTRAIT)
+    header, line = enrolled.out.split("seeds/local/student_photos.csv:\n")[1].splitlines()
+    assert "seedtool seed-dump --table student_photos" in enrolled.out
+    (dojo.root / "seeds/local/student_photos.csv").write_text(f"{header}\n{line}\n", encoding="utf-8")
+    dojo.ok("db-reset --yes --seed full")
+    assert "Ana (ana)" in dojo.ok("recognize", PORTRAIT).out
+    assert "everything is in order" in dojo.ok("doctor").out
+
+
+def test_init_wants_an_alembic_project(bare):
+    (bare.root / "alembic.ini").unlink()
+    done = bare.run("init")
+    assert done.code == 1
+    assert "alembic init" in done.err
+    before = files(bare)
+    assert files(bare) == before
