@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 import psycopg
+from psycopg import errors as _errors
 from psycopg import sql
 from psycopg.rows import class_row
 
@@ -198,12 +199,13 @@ class Cluster:
         """
         try:
             self.connection.execute(statement)
-        except psycopg.errors.ObjectInUse as error:
+        except (_errors.ObjectInUse, _errors.DuplicateDatabase, _errors.InvalidCatalogName) as error:
+            detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
             raise BlockedError(
-                f"{error.diag.message_primary} ({error.diag.message_detail or 'PostgreSQL says no more'})",
-                remedy="End what uses it (a session, a subscription, a prepared transaction) and run again.",
+                f"{error.diag.message_primary}{detail}",
+                remedy="End what uses it (a session, a subscription, another program's work) and run again.",
             ) from error
-        except psycopg.errors.InsufficientPrivilege as error:
+        except _errors.InsufficientPrivilege as error:
             raise BlockedError(
                 f"the role {self.user} may not do what this needs: {error.diag.message_primary}",
                 remedy="Work as the database's owner or a member of it, or as a superuser.",

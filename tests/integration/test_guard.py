@@ -1,0 +1,161 @@
+"""What may be replaced: marks that stay with their database, and only with it."""
+
+import subprocess
+import threading
+import time
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from seedtool.database import guard, server
+from seedtool.database.cluster import open_cluster
+from seedtool.database.guard import Consent
+from seedtool.database.reset import plan, reset
+from seedtool.errors import BlockedError, NotConfirmed, Protected
+from seedtool.settings import load
+
+
+def build(conninfo):
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("CREATE TABLE made_by_build (id int)")
+
+
+@pytest.fixture
+def project(tmp_path, target):
+    """A project whose fingerprint is its own; nothing private may be left but templates, which are dropped."""
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
+    yield load(tmp_path, environ={"HOME": str(tmp_path)})
+    with open_cluster(target) as cluster:
+        names = [facts.name for facts in cluster.private_databases()]
+        for name in names:
+            cluster.drop(name)
+    assert [name for name in names if "_template_" not in name] == []
+
+
+def execute(target, statement, **names):
+    with server.connect(target, target.maintenance, autocommit=True) as connection:
+        return connection.execute(sql.SQL(statement).format(**{k: sql.Identifier(v) for k, v in names.items()}))
+
+
+def facts_of(target, name):
+    with open_cluster(target) as cluster:
+        return cluster.database(name)
+
+
+class TestManaged:
+    def test_not_carried_by_a_dump(self, project, database):
+        reset(project, database, build, consent=Consent.NONE)
+        assert facts_of(database, database.name).managed
+        programs = database.embedded._bin
+        place = ("-h", database.embedded.socket_dir, "-U", "postgres")
+        dump = subprocess.run([programs / "pg_dump", *place, "-C", database.name], capture_output=True, check=True)
+        assert b"seedtool.managed" in dump.stdout
+        execute(database, "DROP DATABASE {name}", name=database.name)
+        subprocess.run(
+            [programs / "psql", *place, "-q", "postgres"], input=dump.stdout, capture_output=True, check=True
+        )
+        assert not facts_of(database, database.name).managed
+        with pytest.raises(NotConfirmed, match="not made by seedtool"):
+            reset(project, database, build, consent=Consent.YES)
+
+    def test_not_kept_under_another_name(self, project, database):
+        reset(project, database, build, consent=Consent.NONE)
+        execute(database, "ALTER DATABASE {name} RENAME TO {other}", name=database.name, other=f"{database.name}_kept")
+        try:
+            assert not facts_of(database, f"{database.name}_kept").managed
+        finally:
+            execute(database, "DROP DATABASE {name}", name=f"{database.name}_kept")
+
+    @pytest.mark.parametrize("value", ["on", "true", "1"])
+    def test_not_by_a_word_that_anybody_may_write(self, database, value):
+        execute(database, f"ALTER DATABASE {{name}} SET seedtool.managed = '{value}'", name=database.name)
+        assert not facts_of(database, database.name).managed
+
+
+class TestProtected:
+    def test_kept_under_another_name(self, database):
+        with open_cluster(database) as cluster:
+            guard.protect(cluster, database.name)
+        execute(database, "ALTER DATABASE {name} RENAME TO {other}", name=database.name, other=f"{database.name}_kept")
+        try:
+            assert facts_of(database, f"{database.name}_kept").protected
+        finally:
+            execute(database, "DROP DATABASE {name}", name=f"{database.name}_kept")
+
+    def test_set_while_the_template_is_built_it_stops_the_reset(self, project, database):
+        def cry_stop(conninfo):
+            build(conninfo)
+            with open_cluster(database) as cluster:
+                guard.protect(cluster, database.name)
+
+        with server.connect(database) as connection:
+            connection.execute("CREATE TABLE old (id int)")
+        with pytest.raises(Protected):
+            reset(project, database, cry_stop, consent=Consent.NAME)
+        with server.connect(database) as connection:
+            connection.execute("SELECT FROM old")
+
+    def test_set_during_the_swap_it_holds_for_what_has_the_name_afterwards(self, project, database):
+        threads = []
+
+        def protect():
+            with open_cluster(database) as cluster:
+                guard.protect(cluster, database.name)
+
+        def step(name):
+            if name == "carry over":
+                threads.append(threading.Thread(target=protect))
+                threads[0].start()
+                time.sleep(0.2)
+
+        reset(project, database, build, consent=Consent.NONE, step=step)
+        threads[0].join()
+        assert facts_of(database, database.name).protected
+
+    def test_a_comment_of_ones_own_stays(self, database):
+        execute(database, "COMMENT ON DATABASE {name} IS 'a [seedtool] of our own'", name=database.name)
+        with open_cluster(database) as cluster:
+            guard.protect(cluster, database.name)
+            guard.unprotect(cluster, database.name)
+            assert not cluster.database(database.name).protected
+            assert guard._comment(cluster, database.name) == "a [seedtool] of our own"
+
+    def test_a_mark_in_a_comment_counts_for_its_own_database_only(self, database):
+        facts = facts_of(database, database.name)
+        comment = "COMMENT ON DATABASE {name} IS '[seedtool.protected=on for %s]'"
+        execute(database, comment % (facts.oid + 1), name=database.name)
+        assert not facts_of(database, database.name).protected
+        execute(database, comment % facts.oid, name=database.name)
+        assert facts_of(database, database.name).protected
+
+
+class TestEmpty:
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "CREATE TABLE t ()",
+            "CREATE TYPE mood AS ENUM ('so so')",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "SELECT lo_create(0)",
+        ],
+    )
+    def test_whatever_somebody_made_is_worth_a_question(self, project, database, statement):
+        assert plan(project, database).consent is Consent.NONE
+        with server.connect(database) as connection:
+            connection.execute(statement)
+        assert plan(project, database).consent is Consent.NAME
+
+
+def test_a_target_that_somebody_makes_meanwhile_is_not_replaced(project, database):
+    execute(database, "DROP DATABASE {name}", name=database.name)
+
+    def build_slowly(conninfo):
+        build(conninfo)
+        execute(database, "CREATE DATABASE {name}", name=database.name)
+
+    with pytest.raises(BlockedError, match="already exists"):
+        reset(project, database, build_slowly, consent=Consent.NAME)
+    assert not facts_of(database, database.name).managed
