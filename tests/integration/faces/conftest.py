@@ -19,7 +19,7 @@ from seedtool.database.server import Target
 from seedtool.emulator import process
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws.collection import Collection
-from seedtool.settings import Settings
+from seedtool.settings import FaceBinding, Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -34,14 +34,16 @@ def endpoint(home: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def create_schema() -> Callable[[Target], None]:
-    """What creates the school's tables from migrations/models.py."""
-    spec = importlib.util.spec_from_file_location("models_of_the_school", ROOT / "migrations" / "models.py")
+    """What creates the school's tables from migrations/models."""
+    spec = importlib.util.spec_from_file_location(
+        "models_of_the_school", ROOT / "migrations" / "models" / "__init__.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     models = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = models
     spec.loader.exec_module(models)
-    wanted = [models.Base.metadata.tables[name] for name in _TABLES]
+    wanted = [models.Base.metadata.tables[name] for name in (*_SCHOOL, *_PHOTOS)]
 
     def create(target: Target) -> None:
         engine = sqlalchemy.create_engine(target.url, poolclass=sqlalchemy.NullPool)
@@ -51,7 +53,8 @@ def create_schema() -> Callable[[Target], None]:
     return create
 
 
-_TABLES = ("stages", "grades", "legal_guardians", "teachers", "grade_sections", "students", "student_faces")
+_SCHOOL = ("stages", "grades", "legal_guardians", "teachers", "grade_sections", "students", "student_faces")
+_PHOTOS = ("users", "assets", "face_collections", "faces")
 
 _ROWS = """
 INSERT INTO legal_guardians (id, first_name, last_name, identification_number, phone, email)
@@ -105,9 +108,12 @@ def linked(school: psycopg.Connection) -> Callable[[], dict[str, str]]:
 
 @pytest.fixture
 def mine(settings: Settings, tmp_path: Path) -> Settings:
-    """Settings of this test alone: a collection and a photo folder of its own."""
+    """Settings of this test alone: a collection and a photo folder of its own, and one table that is all in it."""
     return msgspec.structs.replace(
-        settings, collection=f"test-{uuid.uuid4().hex[:12]}", photos_url=str(tmp_path / "photos")
+        settings,
+        collection=f"test-{uuid.uuid4().hex[:12]}",
+        photos_url=str(tmp_path / "photos"),
+        faces=(FaceBinding(table="student_faces"),),
     )
 
 

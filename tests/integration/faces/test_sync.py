@@ -188,25 +188,27 @@ def test_a_real_face_that_is_gone_is_relinked_or_left_and_told(school, mine, stu
 
 
 def test_rows_that_share_an_id_stay_placeholders(school, mine, stubbed, listing):
-    school.execute("CREATE TABLE faces (id int PRIMARY KEY, face text, photo varchar(80))")
-    school.execute("INSERT INTO faces VALUES (1, 'placeholder:p:1', 'p'), (2, 'placeholder:p:2', 'p'), (3, NULL, 'q')")
+    school.execute("CREATE TABLE portraits (id int PRIMARY KEY, face text, photo varchar(80))")
+    school.execute(
+        "INSERT INTO portraits VALUES (1, 'placeholder:p:1', 'p'), (2, 'placeholder:p:2', 'p'), (3, NULL, 'q')"
+    )
     school.commit()
     listing([(A, "p", 99.0), (B, "p", 99.0), (C, "q", 99.0)])
-    binding = FaceBinding(table="public.faces", face_id="face", external_image_id="photo")
+    binding = FaceBinding(table="public.portraits", face_id="face", external_image_id="photo")
     report = sync(school, msgspec.structs.replace(mine, faces=(binding,)), stubbed)
     assert report.bindings[0].placeholders == {"shared": 2}
-    faces = school.execute("SELECT face FROM faces ORDER BY id").fetchall()
+    faces = school.execute("SELECT face FROM portraits ORDER BY id").fetchall()
     assert faces == [("placeholder:p:1",), ("placeholder:p:2",), (C,)]
 
 
 def test_a_table_whose_face_ids_are_uuids(school, mine, stubbed, listing):
-    school.execute("CREATE TABLE faces (id int PRIMARY KEY, face uuid UNIQUE, photo text UNIQUE)")
-    school.execute("INSERT INTO faces VALUES (1, NULL, 'p'), (2, %s, 'q'), (3, %s, 'r')", [C, B])
+    school.execute("CREATE TABLE portraits (id int PRIMARY KEY, face uuid UNIQUE, photo text UNIQUE)")
+    school.execute("INSERT INTO portraits VALUES (1, NULL, 'p'), (2, %s, 'q'), (3, %s, 'r')", [C, B])
     school.commit()
     listing([(A, "p", 99.0), (B, "q", 99.0), (C, "r", 99.0)])
-    binding = FaceBinding(table="faces", face_id="face", external_image_id="photo")
+    binding = FaceBinding(table="portraits", face_id="face", external_image_id="photo")
     sync(school, msgspec.structs.replace(mine, faces=(binding,)), stubbed)
-    assert [str(face) for (face,) in school.execute("SELECT face FROM faces ORDER BY id")] == [A, B, C]
+    assert [str(face) for (face,) in school.execute("SELECT face FROM portraits ORDER BY id")] == [A, B, C]
 
 
 @pytest.mark.parametrize("page", [1, 7, 20])

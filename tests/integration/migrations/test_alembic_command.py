@@ -38,7 +38,7 @@ def test_upgrade_head_starts_the_embedded_server_and_migrates(target, database, 
     target.embedded.stop()
     done = run("upgrade", "head")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert version(database) == [("0003",)]
+    assert version(database) == [("0004",)]
     assert run("check").stdout == "No new upgrade operations detected.\n"
 
 
@@ -81,7 +81,7 @@ def test_the_sql_of_offline_mode_does_the_same(database, run):
                INSERT INTO student_faces (id, student_id, face_id, indexed_at)
                    VALUES ('b', 's-1', 'f', '2026-03-01'), ('a', 's-1', 'f', '2026-03-02')"""
         )
-    apply("0002:0003")
+    apply("0002:head")
     assert run("check").returncode == 0
     with server.connect(database) as connection:
         found = connection.execute("SELECT id, external_image_id FROM student_faces ORDER BY id").fetchall()
@@ -91,4 +91,4 @@ def test_the_sql_of_offline_mode_does_the_same(database, run):
 def test_it_works_from_another_folder(database, run, tmp_path):
     done = run("-c", str(ROOT / "alembic.ini"), "upgrade", "head", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert version(database) == [("0003",)]
+    assert version(database) == [("0004",)]

@@ -1,6 +1,7 @@
 """The models and the revisions make the same schema, to the last default; `alembic check` alone sees too little."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,9 @@ def catalog(database) -> dict[str, list[tuple]]:
 
 
 def create_all(engine) -> None:
-    spec = importlib.util.spec_from_file_location("models_of_the_catalog_test", ROOT / "migrations" / "models.py")
-    models = importlib.util.module_from_spec(spec)
+    path = ROOT / "migrations" / "models" / "__init__.py"
+    spec = importlib.util.spec_from_file_location("models_of_the_catalog_test", path)
+    models = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(models)
     models.Base.metadata.create_all(engine)
 

@@ -107,7 +107,7 @@ def test_100_000_faces_get_their_ids_while_another_session_keeps_writing(databas
     expected = faces(10_000, 10)
     with Application(database, 10_000, 11) as application:
         time.sleep(0.3)
-        alembic("upgrade", "head")
+        alembic("upgrade", "0003")
         written = application.old + application.new
     assert application.error is None
     assert application.slowest < 1
@@ -122,7 +122,7 @@ def test_100_000_faces_get_their_ids_while_another_session_keeps_writing(databas
 
 def test_going_down_waits_for_a_writer_without_holding_up_others(database, alembic, faces, session):
     faces(10, 2)
-    alembic("upgrade", "head")
+    alembic("upgrade", "0003")
     with server.connect(database) as writer, Application(database, 10, 3) as application:
         writer.execute("INSERT INTO student_faces (id, student_id, face_id) VALUES ('slow', 'student-00001', 'f')")
         timer = threading.Timer(1.5, writer.commit)
@@ -147,7 +147,7 @@ def test_numbers_go_on_after_those_that_are_there_and_around_those_that_are_take
         "f-student-00001-1": "student-00003-photo-2",
     }.items():
         session.execute("UPDATE student_faces SET external_image_id = %s WHERE id = %s", [given, face])
-    alembic("upgrade", "head")
+    alembic("upgrade", "0003")
     assert ids(session) == {
         "f-student-00001-1": "student-00003-photo-2",
         "f-student-00001-2": "student-00001-photo-1",
@@ -189,7 +189,7 @@ def test_an_interrupted_run_is_continued(alembic, faces, session, done, rows):
         expected = {}
     for statement in done:
         session.execute(statement)
-    alembic("upgrade", "head")
+    alembic("upgrade", "0003")
     assert ids(session) == expected
     assert_constrained(session)
 
@@ -203,12 +203,12 @@ def test_a_build_of_the_index_that_was_killed_is_done_again(database, alembic, f
         killer = threading.Thread(target=kill_the_build, args=[database])
         killer.start()
         with pytest.raises((DBAPIError, PendingRollbackError)):
-            alembic("upgrade", "head")
+            alembic("upgrade", "0003")
         killer.join()
     index = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'uq_student_faces_external_image_id'::regclass"
     assert session.execute(index).fetchone() == (False,)
     assert session.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
-    alembic("upgrade", "head")
+    alembic("upgrade", "0003")
     assert ids(session) == expected
     assert_constrained(session)
 
@@ -237,7 +237,7 @@ def test_student_ids_outside_the_alphabet_stop_it_before_anything_changes(alembi
             "INSERT INTO student_faces (id, student_id, face_id) VALUES (%s, %s, 'f')", [f"w-{place}", wrong]
         )
     with pytest.raises(CommandError) as raised:
-        alembic("upgrade", "head")
+        alembic("upgrade", "0003")
     for expected in ("'peña 1'", "'a/b'", "xxx", "Nothing was changed", "other ids"):
         assert expected in str(raised.value)
     assert "Ana" not in str(raised.value)
@@ -245,7 +245,7 @@ def test_student_ids_outside_the_alphabet_stop_it_before_anything_changes(alembi
     columns = "SELECT FROM pg_attribute WHERE attrelid = 'student_faces'::regclass AND attname = 'external_image_id'"
     assert session.execute(columns).fetchall() == []
     session.execute("DELETE FROM student_faces WHERE id LIKE 'w-%'")
-    alembic("upgrade", "head")
+    alembic("upgrade", "0003")
     assert_constrained(session)
 
 
@@ -258,7 +258,7 @@ def test_settings_of_the_session_are_as_before(database, engine, alembic, faces,
     config = Config(str(REVISION.parents[2] / "alembic.ini"))
     with engine.connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, "0003")
         raw = connection.connection.driver_connection
         assert raw.execute("SHOW lock_timeout").fetchone() == ("7s",)
         assert raw.execute("SHOW statement_timeout").fetchone() == ("0",)

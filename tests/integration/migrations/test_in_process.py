@@ -123,9 +123,9 @@ def test_this_repositorys_revisions_are_applied_and_told(database, settings, cap
     assert tables(database) == set()
     assert migrations.upgrade(database.conninfo, settings, "0001") == ["0000", "0001"]
     assert migrations.current(database.conninfo, settings) == ["0001"]
-    assert migrations.upgrade(database.conninfo, settings) == ["0002", "0003"]
+    assert migrations.upgrade(database.conninfo, settings) == ["0002", "0003", "0004"]
     assert migrations.upgrade(database.conninfo, settings) == []
-    assert migrations.current(database.conninfo, settings) == migrations.heads(settings) == ["0003"]
+    assert migrations.current(database.conninfo, settings) == migrations.heads(settings) == ["0004"]
     assert capsys.readouterr() == ("", "")
 
 
@@ -275,7 +275,7 @@ def test_two_threads_take_turns(database, settings):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(results) == [[], ["0000", "0001", "0002", "0003"]]
+    assert sorted(results) == [[], ["0000", "0001", "0002", "0003", "0004"]]
 
 
 def test_the_import_is_light():

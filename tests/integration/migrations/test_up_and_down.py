@@ -5,7 +5,7 @@ import pytest
 
 from seedtool.database import server
 
-REVISIONS = ["base", "0000", "0001", "0002", "0003"]
+REVISIONS = ["base", "0000", "0001", "0002", "0003", "0004"]
 
 ROWS = {
     "0000": """
@@ -34,7 +34,19 @@ ROWS = {
     "0003": """
         INSERT INTO student_faces (id, student_id, face_id, external_image_id)
             VALUES ('face-2', 'student', 'f', 'student-photo-2')""",
+    "0004": """
+        WITH u AS (INSERT INTO users (email) VALUES ('e@f') RETURNING id),
+            a AS (INSERT INTO assets (user_id, file_name, mime_type) SELECT id, 'a.jpg', 'image/jpeg' FROM u RETURNING *),
+            c AS (INSERT INTO face_collections (user_id, aws_collection_id) SELECT id, 'savta-user-' || id FROM u),
+            p AS (INSERT INTO person_groups (user_id, name) SELECT id, 'P' FROM u RETURNING id),
+            f AS (INSERT INTO faces (user_id, asset_id, rekognition_face_id, bounding_box, confidence)
+                SELECT user_id, id, 'f', '{"Left": -0.01, "Top": 0, "Width": 0.5, "Height": 0.5}', 0.9999 FROM a
+                RETURNING id)
+        INSERT INTO face_person_links (face_id, person_group_id, confidence, assigned_by)
+            SELECT f.id, p.id, 1, 'ai' FROM f, p""",
 }
+
+TWICE = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {table}"
 
 
 def climb(alembic, session, upto: str) -> None:
@@ -64,7 +76,7 @@ def test_the_whole_way_down_and_up_again_with_rows(alembic, session, revision):
     alembic("downgrade", "base")
     left = session.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchall()
     assert {name for (name,) in left} == {"alembic_version", "alembic_version_pkc"}
-    climb(alembic, session, "0003")
+    climb(alembic, session, "0004")
 
 
 def test_rows_that_a_downgrade_does_not_concern_stay(alembic, session):
@@ -93,10 +105,33 @@ def test_rows_that_a_downgrade_does_not_concern_stay(alembic, session):
         ("UPDATE student_faces SET external_image_id = repeat('a', 256)", "ck_student_faces_external_image_id"),
         ("UPDATE student_faces SET external_image_id = 'same'", "uq_student_faces_external_image_id"),
         ("DELETE FROM grade_sections", "fk_students_grade_section_id"),
+        ("UPDATE faces SET confidence = 1.0001", "ck_faces_confidence"),
+        ("UPDATE faces SET bounding_box = bounding_box - 'Left'", "ck_faces_bounding_box"),
+        ("""UPDATE faces SET bounding_box = bounding_box || '{"Width": "0.5"}'""", "ck_faces_bounding_box"),
+        ("""UPDATE faces SET bounding_box = bounding_box || '{"Height": 0}'""", "ck_faces_bounding_box"),
+        ("UPDATE faces SET bounding_box = '[]'", "ck_faces_bounding_box"),
+        ("UPDATE faces SET rekognition_image_id = 'a/b'", "ck_faces_rekognition_image_id"),
+        ("UPDATE face_person_links SET confidence = -0.1", "ck_face_person_links_confidence"),
+        ("UPDATE face_person_links SET assigned_by = 'dog'", "ck_face_person_links_assigned_by"),
+        ("UPDATE face_collections SET face_count = -1", "ck_face_collections_face_count"),
+        ("UPDATE face_collections SET aws_collection_id = 'a b'", "ck_face_collections_aws_collection_id"),
+        (TWICE.format(table="users", columns="email"), "uq_users_email"),
+        (
+            TWICE.format(table="face_collections", columns="user_id, aws_collection_id"),
+            "uq_face_collections_user_id",
+        ),
+        (
+            TWICE.format(table="faces", columns="user_id, asset_id, rekognition_face_id, bounding_box, confidence"),
+            "uq_faces_user_id_rekognition_face_id",
+        ),
+        (
+            TWICE.format(table="face_person_links", columns="face_id, person_group_id, confidence, assigned_by"),
+            "uq_face_person_links_face_id",
+        ),
     ],
 )
 def test_the_checks_hold(database, alembic, session, statement, constraint):
-    climb(alembic, session, "0003")
+    climb(alembic, session, "0004")
     with pytest.raises(psycopg.errors.IntegrityError) as raised, server.connect(database) as connection:
         connection.execute(statement)
     assert raised.value.diag.constraint_name == constraint
@@ -105,3 +140,15 @@ def test_the_checks_hold(database, alembic, session, statement, constraint):
 def test_the_alphabet_of_rekognition_passes(alembic, session):
     climb(alembic, session, "0003")
     session.execute("UPDATE student_faces SET external_image_id = 'aZ09_.-:' WHERE id = 'face'")
+
+
+def test_a_deleted_face_and_link_make_room_for_another(alembic, session):
+    climb(alembic, session, "0004")
+    session.execute("UPDATE faces SET deleted = true; UPDATE face_person_links SET deleted = true")
+    session.execute(
+        TWICE.format(table="faces", columns="user_id, asset_id, rekognition_face_id, bounding_box, confidence")
+    )
+    session.execute(
+        TWICE.format(table="face_person_links", columns="face_id, person_group_id, confidence, assigned_by")
+    )
+    assert session.execute("SELECT count(*) FROM faces WHERE NOT deleted").fetchone() == (1,)

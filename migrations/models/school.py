@@ -1,67 +1,16 @@
-"""The schema of the school, as SQLAlchemy models: Alembic's `target_metadata`.
-
-The tables are those of the face attendance application (revisions 0000 to 0003). Columns stand in the order
-in which the revisions made them, so that a database built from these models and one built from the revisions
-have equal catalogs; tests/integration/migrations/test_catalog.py proves it.
-"""
+"""The school: the tables of the face attendance application (revisions 0000 to 0003). Ids are text that people read."""
 
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
-from sqlalchemy import (
-    CheckConstraint,
-    DateTime,
-    Double,
-    ForeignKey,
-    Index,
-    MetaData,
-    Numeric,
-    SmallInteger,
-    Text,
-    UniqueConstraint,
-    false,
-    func,
-    text,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, false, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .base import Base, CreatedAt, Key, Small, one_of
 
 #: Rekognition's alphabet for ExternalImageId (source: the service model).
 EXTERNAL_IMAGE_ID = "external_image_id ~ '^[a-zA-Z0-9_.:-]+$' AND length(external_image_id) <= 255"
-
-Key = Annotated[str, mapped_column(primary_key=True)]
-CreatedAt = Annotated[datetime, mapped_column(server_default=func.now())]
-Small = Annotated[int, mapped_column(SmallInteger)]
-
-
-class Base(DeclarativeBase):
-    """What all tables share: names of constraints by one rule, and the types of Python's types."""
-
-    metadata = MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        }
-    )
-    type_annotation_map: ClassVar = {
-        str: Text(),
-        datetime: DateTime(timezone=True),
-        float: Double(),
-        Decimal: Numeric(),
-        list[str]: ARRAY(Text()),
-        dict[str, Any]: JSONB(),
-        list[Any]: JSONB(),
-    }
-
-
-def _one_of(column: str, *values: str) -> CheckConstraint:
-    """Return the check that a column holds one of these values; NULL passes, as with every check."""
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
 class Stage(Base):
@@ -115,7 +64,7 @@ class Student(Base):
 
     __tablename__ = "students"
     __table_args__ = (
-        _one_of("status", "active", "inactive", "graduated"),
+        one_of("status", "active", "inactive", "graduated"),
         Index(None, "grade_id"),
         Index(None, "guardian_id"),
         Index(None, "grade_section_id"),
@@ -164,7 +113,7 @@ class Teacher(Base):
     """A teacher."""
 
     __tablename__ = "teachers"
-    __table_args__ = (_one_of("status", "active", "inactive"),)
+    __table_args__ = (one_of("status", "active", "inactive"),)
 
     id: Mapped[Key]
     first_name: Mapped[str]
@@ -185,7 +134,7 @@ class Classroom(Base):
     __tablename__ = "classrooms"
     __table_args__ = (
         CheckConstraint("capacity > 0", name="capacity"),
-        _one_of("room_type", "classroom", "lab", "library", "gym", "auditorium"),
+        one_of("room_type", "classroom", "lab", "library", "gym", "auditorium"),
     )
 
     id: Mapped[Key]
@@ -202,7 +151,7 @@ class Course(Base):
     """A course of study, such as mathematics in 7° Básico."""
 
     __tablename__ = "courses"
-    __table_args__ = (CheckConstraint("credits >= 0", name="credits"), _one_of("status", "active", "inactive"))
+    __table_args__ = (CheckConstraint("credits >= 0", name="credits"), one_of("status", "active", "inactive"))
 
     id: Mapped[Key]
     course_code: Mapped[str] = mapped_column(unique=True)
@@ -222,11 +171,11 @@ class Class(Base):
     __tablename__ = "classes"
     __table_args__ = (
         CheckConstraint("period BETWEEN 1 AND 8", name="period"),
-        _one_of("schedule_day", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+        one_of("schedule_day", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
         CheckConstraint("end_time > start_time", name="end_time"),
         CheckConstraint("semester IN (1, 2)", name="semester"),
         CheckConstraint("max_students > 0", name="max_students"),
-        _one_of("status", "active", "inactive"),
+        one_of("status", "active", "inactive"),
         Index(None, "course_id"),
         Index(None, "teacher_id"),
         Index(None, "classroom_id"),
@@ -253,7 +202,7 @@ class ClassEnrollment(Base):
 
     __tablename__ = "class_enrollments"
     __table_args__ = (
-        _one_of("status", "active", "dropped", "completed"),
+        one_of("status", "active", "dropped", "completed"),
         UniqueConstraint("class_id", "student_id"),
         Index(None, "student_id"),
     )
@@ -299,7 +248,7 @@ class Attendance(Base):
 
     __tablename__ = "attendance"
     __table_args__ = (
-        _one_of("status", "present", "absent", "excused", "late"),
+        one_of("status", "present", "absent", "excused", "late"),
         CheckConstraint("confidence BETWEEN 0 AND 100", name="confidence"),
         UniqueConstraint("session_id", "student_id"),
         Index(None, "class_id"),
@@ -332,7 +281,7 @@ class GradeSection(Base):
     __tablename__ = "grade_sections"
     __table_args__ = (
         CheckConstraint("max_students > 0", name="max_students"),
-        _one_of("status", "active", "inactive"),
+        one_of("status", "active", "inactive"),
         UniqueConstraint("grade_id", "label", "academic_year"),
         Index(None, "homeroom_teacher_id"),
     )
