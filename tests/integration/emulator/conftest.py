@@ -1,9 +1,13 @@
 """A background emulator of the tests' own, and clients whose every answer is held against the service model."""
 
+import fcntl
 import io
 import json
+import os
 import random
 import re
+import shutil
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +22,10 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from seedtool.emulator import process
+
+# Where the JavaScript SDK is installed; read here, before the session's home clears the environment.
+_NODE_MODULES = os.environ.get("SEEDTOOL_NODE_MODULES")
+_SDK = "@aws-sdk/client-rekognition"
 
 _JSON_TYPES = {
     "structure": dict,
@@ -99,12 +107,13 @@ def draw_picture(
     size: tuple[int, int] = (240, 200),
     file_format: str = "JPEG",
     quality: int = 85,
+    uniform: bool = False,
 ) -> bytes:
     """A picture of coloured shapes that follow from `seed`, with one face region a name, side by side."""
     rng = random.Random(f"picture {seed}")  # noqa: S311 - a drawing
     image = Image.new("RGB", size, tuple(rng.randrange(256) for _ in "rgb"))
     pen = ImageDraw.Draw(image)
-    for _ in range(14):
+    for _ in range(0 if uniform else 14):
         x, y = rng.randrange(size[0]), rng.randrange(size[1])
         shape = (x, y, x + rng.randrange(20, size[0] // 2), y + rng.randrange(20, size[1] // 2))
         rng.choice([pen.ellipse, pen.rectangle])(shape, fill=tuple(rng.randrange(256) for _ in "rgb"))
@@ -159,10 +168,30 @@ def admin() -> Callable[..., Any]:
 
     def ask(endpoint: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(f"{endpoint}/_seedtool/{path}", data, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{endpoint}/_seedtool/{path}", data, timeout=10) as answer:
             return json.loads(answer.read())
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """A folder below which node finds the AWS SDK for JavaScript; installed there when npm can."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("node and npm are not installed")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(_NODE_MODULES) if _NODE_MODULES else cache / "seedtool" / "node"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "installing").open("ab") as lock:  # other workers wait, and find it installed
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "node_modules" / _SDK / "package.json").exists():
+            command = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--fetch-retries=0"]
+            command += ["--prefix", str(folder), f"{_SDK}@3"]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90, check=False)
+            if done.returncode:
+                pytest.skip(f"npm cannot install {_SDK}: {done.stderr.strip().splitlines()[-1:]}")
+    return folder
 
 
 @pytest.fixture

@@ -66,10 +66,10 @@ def test_botocore_retries_what_it_should(endpoint, admin):
 
 def test_a_truncated_answer_was_carried_out(endpoint, client, admin):
     admin(endpoint, "faults", {"rules": [{"fault": "truncated", "operation": "CreateCollection", "times": None}]})
-    request = urllib.request.Request(  # noqa: S310 - the emulator's own address
+    request = urllib.request.Request(
         endpoint, b'{"CollectionId": "half"}', {"X-Amz-Target": "RekognitionService.CreateCollection"}
     )
-    with pytest.raises(http.client.IncompleteRead), urllib.request.urlopen(request) as answer:  # noqa: S310
+    with pytest.raises(http.client.IncompleteRead), urllib.request.urlopen(request) as answer:
         answer.read()
     assert client.list_collections()["CollectionIds"] == ["half"]
 
