@@ -1,6 +1,7 @@
 """One photo on its way into store and collection: what was made, so that it can be unmade, and what is told of it."""
 
 import threading
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -51,6 +52,7 @@ class EnrollReport(msgspec.Struct, frozen=True, kw_only=True):
         ok: every photo is enrolled, and nobody interrupted.
         interrupted: Ctrl+C; what is in `photos` is done all the same.
         photos: each photo that was looked at.
+        failures: those of them that were refused or failed.
         adopted: rows whose face was in the collection already and that were only linked (`enroll_all`).
         unchanged: rows that were linked already (`enroll_all`).
         seed_lines: CSV with its header, for seeds/local/student_faces.csv: what keeps new rows across resets.
@@ -66,6 +68,7 @@ class EnrollReport(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     interrupted: bool
     photos: tuple[PhotoResult, ...]
+    failures: tuple[PhotoResult, ...] = ()
     adopted: int = 0
     unchanged: int = 0
     seed_lines: tuple[str, ...] = ()
@@ -81,6 +84,11 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     sent: bytes
 
 
+def failures(results: Iterable[PhotoResult]) -> tuple[PhotoResult, ...]:
+    """Return the photos that were refused or failed."""
+    return tuple(result for result in results if result.outcome in {"refused", "failed"})
+
+
 def check(data: bytes) -> Photo:
     """Check a photo for enrollment; photos are kept as JPEG.
 
@@ -88,7 +96,12 @@ def check(data: bytes) -> Photo:
         ImageRefused: Rekognition would not take it.
     """
     picture = prepare_image(data, jpeg=True)
-    return Photo(kept=data if data.startswith(b"\xff\xd8") else picture.data, sent=picture.data)
+    return Photo(kept=data if is_jpeg(data) else picture.data, sent=picture.data)
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Tell whether a photo is kept as it is."""
+    return data.startswith(b"\xff\xd8")
 
 
 class Attempt:
@@ -123,10 +136,11 @@ class Attempt:
 
     def upload(self, data: bytes) -> None:
         """Put the photo into the store, unless the very same is there."""
+        if self._store.holds(self._key, data):
+            return
         self._before = self._store.get(self._key)
-        if self._before != data:
-            self._wrote = True  # before the fact: a write that times out may have happened
-            self._store.put(self._key, data)
+        self._wrote = True  # before the fact: a write that times out may have happened
+        self._store.put(self._key, data)
 
     def index(self, data: bytes) -> IndexedFace:
         """Index the photo and return its one face.
@@ -151,13 +165,16 @@ class Attempt:
         """Remove what was made. May be called again.
 
         Args:
-            search: where IndexFaces was asked and no answer came, look through the collection for its face.
+            search: where IndexFaces was asked and no answer came, look through the collection for its face. Else
+                photo and face are left as they may be, and the next run, which finds both, takes them up.
 
         Raises:
             SeedtoolError: something could not be removed; it says what.
         """
         with self._lock:
-            if self._asked and search:
+            if self._asked and not search:
+                return
+            if self._asked:
                 faces = self._collection.under(self._external_image_id)
                 self._made = tuple(face_id for face_id in faces if face_id not in self._known)
                 self._asked = False

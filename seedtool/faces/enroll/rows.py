@@ -7,43 +7,44 @@ does; so a run after a crash takes up the faces of the run before.
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import AccessDenied, CredentialsError, PhotoError, ResourceNotFound, SchemaError, SeedtoolError
+from seedtool.errors import DatabaseError, PhotoError, SchemaError, SeedtoolError
 from seedtool.faces import bindings
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws.answers import IndexedFace
 from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
-from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, quality_of
+from seedtool.faces.enroll.flight import WORKERS, fatal, fly
+from seedtool.faces.enroll.locks import alone
+from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures, quality_of
+from seedtool.faces.enroll.replaced import replaced_photos
 from seedtool.faces.external_id import TEMPORARY_PREFIX
-from seedtool.faces.interrupts import held
 from seedtool.faces.linking import link
-from seedtool.faces.photos import PhotoStore
+from seedtool.faces.photos import Addresses, PhotoStore
+from seedtool.faces.photos.addresses import is_address, shown
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings
 
-#: Photos in flight. At 50 IndexFaces a second of a second or more each, the quota needs about this many.
-WORKERS = 64
-
-#: What concerns every photo alike: stop, do not burn through the rest.
-_FATAL = (CredentialsError, AccessDenied, ResourceNotFound)
-
 
 class _Row(msgspec.Struct, frozen=True):
-    """A row whose photo has to be indexed."""
+    """A row whose photo has to be indexed; the FaceIds under its id before."""
 
     key: str
     external_image_id: str
     photo_url: str | None
+    known: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """What it is called in a report."""
+        return self.external_image_id if self.photo_url is None else shown(self.photo_url)
 
 
 class _Indexed(msgspec.Struct, frozen=True):
@@ -60,13 +61,15 @@ def enroll_all(
     store: PhotoStore,
     *,
     collection: str | None = None,
+    replaced: bool = False,
     workers: int = WORKERS,
     progress: Progress | None = None,
 ) -> EnrollReport:
     """Index the photo of every row whose external image id is not in the collection.
 
     A photo is looked for at `<seeds>/photos/<photo_url>` and, when it is not there, in the store. A seeded file goes
-    into the store unless the very same is there. Each photo fails by itself.
+    into the store unless the very same is there. Each photo fails by itself. A `photo_url` may also be `s3://bucket/key`
+    or a web address; from there photos are only read.
 
     Args:
         connection: to the target; what is pending on it is committed first, and each photo by itself.
@@ -74,6 +77,8 @@ def enroll_all(
         aws: the AWS side.
         store: where photos are kept.
         collection: a collection given on the command line.
+        replaced: index photos again that were replaced since (see `replaced`). The row gets the new face; the old
+            one stays behind as a duplicate, for `faces dedupe`.
         workers: photos in flight.
         progress: told the photos done, and how many there are.
 
@@ -95,25 +100,25 @@ def enroll_all(
         )
     gateway = aws.collection(collection_id)
     created = gateway.ensure()
-    with _alone(connection, binding.table, collection_id):
+    with alone(connection, binding.table, collection_id):
         with connection.transaction():
             linked = link(connection, bound, gateway)
-            todo = [
-                _Row(*row)
-                for row in connection.execute(
-                    sql.SQL(_TODO).format(rows=bound.rows, temporary=sql.Literal(TEMPORARY_PREFIX))
-                ).fetchall()
-            ]
-        run = _Run(connection, bound, gateway, store, settings.seeds / "photos")
+            todo = _todo(connection, bound)
+            if replaced:
+                keys = set(replaced_photos(connection, bound, store, settings.seeds / "photos"))
+                todo += _again(connection, bound, sorted(keys - {row.key for row in todo}))
+        run = _Run(connection, bound, gateway, store, Addresses(settings, aws, store), settings.seeds / "photos")
         interrupted = run.all(todo, workers, progress)
+    results = tuple(sorted(run.results, key=lambda result: result.external_image_id or ""))
     return EnrollReport(
         mode=aws.mode,
         region=aws.region,
         collection=collection_id,
         created=created,
-        ok=not interrupted and all(result.outcome == "enrolled" for result in run.results),
+        ok=not interrupted and all(result.outcome == "enrolled" for result in results),
         interrupted=interrupted,
-        photos=tuple(sorted(run.results, key=lambda result: result.external_image_id or "")),
+        photos=results,
+        failures=failures(results),
         adopted=linked.synced + linked.relinked,
         unchanged=linked.unchanged,
         uploads=store.uploads - uploads,
@@ -122,55 +127,68 @@ def enroll_all(
     )
 
 
+def _todo(connection: psycopg.Connection, bound: Bound) -> list[_Row]:
+    """Return the rows whose photos the collection lacks."""
+    query = sql.SQL(_TODO).format(rows=bound.rows, temporary=sql.Literal(TEMPORARY_PREFIX))
+    return [_Row(*row) for row in connection.execute(query).fetchall()]
+
+
+def _again(connection: psycopg.Connection, bound: Bound, keys: Sequence[str]) -> list[_Row]:
+    """Return rows that are to be indexed again, with the faces that are theirs so far."""
+    rows = connection.execute(sql.SQL(_AGAIN).format(rows=bound.rows), [list(keys)]).fetchall()
+    return [_Row(key, external, photo, tuple(known)) for key, external, photo, known in rows]
+
+
 class _Run:
     """The photos of one run, some in flight."""
 
     def __init__(
-        self, connection: psycopg.Connection, bound: Bound, collection: Collection, store: PhotoStore, seeded: Path
+        self,
+        connection: psycopg.Connection,
+        bound: Bound,
+        collection: Collection,
+        store: PhotoStore,
+        addresses: Addresses,
+        seeded: Path,
     ) -> None:
         self._connection = connection
         self._bound = bound
         self._collection = collection
         self._store = store
+        self._addresses = addresses
         self._seeded = seeded
         self.results: list[PhotoResult] = []
 
     def all(self, todo: list[_Row], workers: int, progress: Progress | None) -> bool:
         """Enroll them all; True when a signal ended it early. What is in flight is always finished."""
-        waiting = iter(todo)
-        flying: dict[Future[_Indexed], _Row] = {}
-        fatal: SeedtoolError | None = None
-        with held() as hold, ThreadPoolExecutor(workers, thread_name_prefix="enroll") as pool:
-            while True:
-                if fatal is None and hold.pending is None:
-                    for row in islice(waiting, workers - len(flying)):
-                        flying[pool.submit(self._index, row)] = row
-                if not flying:
-                    break
-                done, _ = wait(flying, timeout=0.2, return_when=FIRST_COMPLETED)
-                for each in done:
-                    error = self._finish(flying.pop(each), each)
-                    fatal = fatal or (error if isinstance(error, _FATAL) else None)
-                    if progress is not None:
-                        progress(len(self.results), len(todo))
-            interrupted = hold.take()
-        if fatal is not None:
-            raise fatal
-        return interrupted
+        waiting = list(reversed(todo))
+
+        def take(most: int) -> list[_Row] | None:
+            return [waiting.pop() for _ in range(min(most, len(waiting)))] or None
+
+        def land(done: list[tuple[_Row, Future[_Indexed]]]) -> SeedtoolError | None:
+            stop = self._land(done)
+            if progress is not None:
+                progress(len(self.results), len(todo))
+            return stop
+
+        return fly(take, self._index, land, workers)
 
     def _index(self, row: _Row) -> _Indexed:
         """Bring one photo into store and collection; nothing of it stays when that fails. Runs in a thread."""
         if row.photo_url is None:
             raise PhotoError("the row names no photo", remedy="Fill its photo_url.")
         seeded = self._seeded_file(row.photo_url)
-        data = seeded if seeded is not None else self._store.get(row.photo_url)
+        data = seeded if seeded is not None else self._addresses.get(row.photo_url)
         if data is None:
             raise PhotoError(
-                f"the photo {row.photo_url} is neither in the seeds' photos nor in the photo store",
+                f"the photo {row.source} is neither in the seeds' photos nor in the photo store",
                 remedy="Put it under seeds/photos/, or look whether PHOTOS_URL names the right store.",
             )
         photo = check(data)
-        attempt = Attempt(self._collection, self._store, row.photo_url, row.external_image_id)
+        attempt = Attempt(
+            self._collection, self._store, row.photo_url, row.external_image_id, known=frozenset(row.known)
+        )
         try:
             if seeded is not None:
                 attempt.upload(photo.kept)
@@ -182,7 +200,7 @@ class _Run:
 
     def _seeded_file(self, photo_url: str) -> bytes | None:
         path = self._seeded / photo_url
-        if not path.resolve().is_relative_to(self._seeded.resolve()):
+        if is_address(photo_url) or not path.resolve().is_relative_to(self._seeded.resolve()):
             return None
         try:
             return path.read_bytes()
@@ -191,71 +209,79 @@ class _Run:
         except OSError as error:
             raise PhotoError(f"photo {photo_url}: {error.strerror}", remedy="May this user read it?") from error
 
-    def _finish(self, row: _Row, done: Future[_Indexed]) -> SeedtoolError | None:
-        """Write and commit the row of a photo whose face is there; note how it went."""
-        source = row.photo_url or row.external_image_id
-        try:
-            indexed = done.result()
+    def _land(self, done: list[tuple[_Row, Future[_Indexed]]]) -> SeedtoolError | None:
+        """Write and commit the rows of photos whose faces are there; returns what concerns all the others alike."""
+        stop: SeedtoolError | None = None
+        indexed = []
+        for row, future in done:
             try:
-                self._write(row, indexed.face)
+                indexed.append((row, future.result()))
             except SeedtoolError as error:
+                stop = self._failed(row, error) or stop
+        return self._settle(indexed) or stop
+
+    def _settle(self, indexed: list[tuple[_Row, _Indexed]]) -> SeedtoolError | None:
+        """Write rows together; where the database refuses them, one by one, so that each fails by itself."""
+        try:
+            written = self._write(indexed) if indexed else set()
+        except DatabaseError as error:
+            if len(indexed) > 1 and not self._connection.closed:
+                stops = [self._settle([each]) for each in indexed]
+                return next((stop for stop in stops if stop), None)
+            for row, each in indexed:
                 if not isinstance(error.__cause__, psycopg.OperationalError):  # else the row may be there
-                    indexed.attempt.undo()
-                raise
-        except SeedtoolError as error:
-            self.results.append(
-                failure(source, error, external_image_id=row.external_image_id, photo_url=row.photo_url)
-            )
-            return error
-        self.results.append(
-            PhotoResult(
-                source=source,
-                outcome="enrolled",
-                face_id=indexed.face.face.face_id,
-                quality=quality_of(indexed.face),
-                external_image_id=row.external_image_id,
-                photo_url=row.photo_url,
-            )
-        )
+                    each.attempt.undo()
+                self._failed(row, error)
+            return error if self._connection.closed else None
+        for row, each in indexed:
+            if row.key in written:
+                self.results.append(
+                    PhotoResult(
+                        source=row.source,
+                        outcome="enrolled",
+                        face_id=each.face.face.face_id,
+                        quality=quality_of(each.face),
+                        external_image_id=row.external_image_id,
+                        photo_url=row.photo_url,
+                    )
+                )
+            else:
+                each.attempt.undo()
+                self._failed(
+                    row, PhotoError("its row is gone", remedy="It was deleted or renamed meanwhile: run it again.")
+                )
         return None
 
-    def _write(self, row: _Row, face: IndexedFace) -> None:
-        sets: list[sql.Composable] = [
-            sql.SQL("{} = {}::{}").format(self._bound.face_id, sql.Placeholder("face_id"), self._bound.face_type)
-        ]
+    def _failed(self, row: _Row, error: SeedtoolError) -> SeedtoolError | None:
+        """Note a photo that was not enrolled; returns the error when it concerns every photo alike."""
+        self.results.append(
+            failure(row.source, error, external_image_id=row.external_image_id, photo_url=row.photo_url)
+        )
+        return error if fatal(error, connected=not self._connection.closed) else None
+
+    def _write(self, indexed: list[tuple[_Row, _Indexed]]) -> set[str]:
+        """Write and commit the rows in one statement; returns the keys of those that were still there."""
+        sets: list[sql.Composable] = [sql.SQL("{} = v.face_id::{}").format(self._bound.face_id, self._bound.face_type)]
         if "indexed_at" in self._bound.columns:
             sets.append(sql.SQL("indexed_at = now()"))
         if "quality_score" in self._bound.columns:
-            sets.append(sql.SQL("quality_score = %(quality)s"))
+            sets.append(sql.SQL("quality_score = v.quality"))
         with bindings.database_errors(self._bound.binding.table), self._connection.transaction():
             written = self._connection.execute(
-                sql.SQL("UPDATE {} t SET {} WHERE {} = %(key)s AND t.{}::text = %(external)s").format(
-                    self._bound.table, sql.SQL(", ").join(sets), self._bound.key, self._bound.external_image_id
+                sql.SQL(_WRITE).format(
+                    table=self._bound.table,
+                    sets=sql.SQL(", ").join(sets),
+                    key=self._bound.key,
+                    external_image_id=self._bound.external_image_id,
                 ),
-                {
-                    "face_id": face.face.face_id,
-                    "quality": quality_of(face),
-                    "key": row.key,
-                    "external": row.external_image_id,
-                },
-            ).rowcount
-        if written != 1:
-            raise PhotoError("its row is gone", remedy="It was deleted or renamed meanwhile: run it again.")
-
-
-@contextmanager
-def _alone(connection: psycopg.Connection, table: str, collection: str) -> Iterator[None]:
-    """Let one run at a time work on a table and collection: the second waits, and then finds nothing to do."""
-    name = f"seedtool.enroll_all:{table}:{collection}"
-    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
-    connection.commit()
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.rollback()
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
-            connection.commit()
+                [
+                    [row.key for row, _ in indexed],
+                    [row.external_image_id for row, _ in indexed],
+                    [each.face.face.face_id for _, each in indexed],
+                    [quality_of(each.face) for _, each in indexed],
+                ],
+            ).fetchall()
+        return {key for (key,) in written}
 
 
 _TODO = """
@@ -264,3 +290,15 @@ WHERE r.external_image_id IS NOT NULL AND NOT starts_with(r.external_image_id, {
     AND NOT EXISTS (SELECT FROM pg_temp.seedtool_listed l WHERE l.external_image_id = r.external_image_id)
     AND NOT EXISTS (SELECT FROM pg_temp.seedtool_shared s WHERE s.external_image_id = r.external_image_id)
 ORDER BY r.external_image_id"""
+
+_AGAIN = """
+SELECT r.key, r.external_image_id, r.photo_url,
+    ARRAY(SELECT l.face_id FROM pg_temp.seedtool_listed l WHERE l.external_image_id = r.external_image_id)
+FROM {rows} r WHERE r.key = ANY (%s)
+ORDER BY r.external_image_id"""
+
+_WRITE = """
+UPDATE {table} t SET {sets}
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::float8[]) v (key, external_image_id, face_id, quality)
+WHERE t.{external_image_id}::text = v.external_image_id AND {key} = v.key
+RETURNING v.key"""

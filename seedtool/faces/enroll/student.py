@@ -6,38 +6,26 @@ finds its own photo in the store under the number it was given, `enroll_all` lin
 collection before it indexes the rest; and the same picture under the same id makes no second face.
 """
 
-import csv
 import difflib
-import io
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import PhotoError, SchemaError, SeedtoolError, UsageError
+from seedtool.errors import PhotoError, SeedtoolError, UsageError
 from seedtool.faces import bindings, external_id
 from seedtool.faces.aws import Aws
-from seedtool.faces.aws.answers import IndexedFace
 from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
-from seedtool.faces.enroll.photo import Attempt, EnrollReport, Photo, PhotoResult, check, failure, quality_of
+from seedtool.faces.enroll import locks, numbers
+from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures
 from seedtool.faces.interrupts import held
 from seedtool.faces.photos import PhotoStore
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings
-
-
-class _Kept(msgspec.Struct, frozen=True):
-    """A photo that the student has already; no face id while its row is a placeholder."""
-
-    external_image_id: str | None
-    photo_url: str | None
-    face_id: str | None
 
 
 def enroll(
@@ -95,7 +83,8 @@ def enroll(
         ok=not interrupted and all(result.face_id is not None for result in results),
         interrupted=interrupted,
         photos=tuple(results),
-        seed_lines=_seed_lines([result for result in results if result.outcome == "enrolled"]),
+        failures=failures(results),
+        seed_lines=numbers.seed_lines(results),
         uploads=store.uploads - uploads,
         calls=dict(Counter(aws.calls) - before),
         seconds=round(time.monotonic() - started, 3),
@@ -117,12 +106,7 @@ class _Student:
 
     def check(self) -> None:
         """Check that the table fits and the student exists."""
-        missing = [name for name in ("student_id", "photo_url") if name not in self._bound.columns]
-        if missing:
-            raise SchemaError(
-                f"the table {self._bound.binding.table} has no column {missing[0]}",
-                remedy="enroll writes student_id and photo_url: bind the table that has them, or run seedtool migrate.",
-            )
+        numbers.check_table(self._bound)
         try:
             external_id.for_photo(self._id, 1)
         except ValueError as error:
@@ -146,18 +130,16 @@ class _Student:
             photo = check(_read(path))
             with bindings.database_errors(self._bound.binding.table), self._connection.transaction():
                 self._lock_student()
-                rows = self._rows()
-                twin = self._twin(rows, photo)
+                photos = numbers.photos_of(self._connection, self._bound, [self._id])[self._id]
+                twin = numbers.twin(photos, self._store, photo.kept)
                 if twin is not None:
-                    return _already(path.name, self._id, twin)
-                number = self._number(rows, photo)
-                external = external_id.for_photo(self._id, number)
-                key = photo_key(self._id, number)
-                known = frozenset(self._in_collection.get(external, ()))
-                attempt = Attempt(self._collection, self._store, key, external, known)
+                    return numbers.already(path.name, self._id, twin)
+                place = numbers.next_number(self._id, photos, self._store, photo, self._in_collection)
+                known = frozenset(self._in_collection.get(place.external_image_id, ()))
+                attempt = Attempt(self._collection, self._store, place.key, place.external_image_id, known)
                 attempt.upload(photo.kept)
                 face = attempt.index(photo.sent)
-                self._insert(number, external, key, face)
+                numbers.insert(self._connection, self._bound, [(place, face)])
                 sealed = True
         except BaseException as error:
             # when the connection is lost at the commit the row may be there: a second run finds out
@@ -166,22 +148,12 @@ class _Student:
             if isinstance(error, SeedtoolError):
                 return failure(path.name, error, student_id=self._id)
             raise
-        return PhotoResult(
-            source=path.name,
-            outcome="enrolled",
-            student_id=self._id,
-            external_image_id=external,
-            photo_url=key,
-            face_id=face.face.face_id,
-            quality=quality_of(face),
-        )
+        return numbers.enrolled(path.name, place, face)
 
     def _lock_student(self) -> None:
-        """Take the student's row, so that two enrollments never choose the same number."""
+        """Take the student, so that two enrollments never choose the same number, and hold on to the row."""
+        locks.wait_for_student(self._connection, self._id)
         if self._bound.owner is None:
-            self._connection.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"seedtool.enroll:{self._id}"]
-            )
             return
         table, key = self._bound.owner
         # NO KEY: rows that refer to the student (attendance, say) can still be written meanwhile
@@ -202,111 +174,9 @@ class _Student:
                 remedy=f"Did you mean {close[0]}?" if close else "Seed the students first: seedtool seed local.",
             )
 
-    def _rows(self) -> list[_Kept]:
-        """Return the photos that the student has."""
-        rows = self._connection.execute(
-            sql.SQL(
-                "SELECT external_image_id, photo_url, face_id FROM {} r WHERE key IN "
-                "(SELECT {} FROM {} t WHERE student_id::text = %s)"
-            ).format(self._bound.rows, self._bound.key, self._bound.table),
-            [self._id],
-        )
-        return [_Kept(*row) for row in rows]
-
-    def _twin(self, rows: list[_Kept], photo: Photo) -> _Kept | None:
-        """Return the row that has this very photo already."""
-        return next(
-            (row for row in rows if row.photo_url is not None and self._store.get(row.photo_url) == photo.kept), None
-        )
-
-    def _number(self, rows: list[_Kept], photo: Photo) -> int:
-        """Return the photo's number: one past the rows', and under which neither store nor collection holds another.
-
-        After a reset store and collection still hold what was enrolled and never seeded. Its numbers are not
-        given out again, unless the very same photo is enrolled again: then it gets its number back.
-        """
-        used = [
-            int(found[1])
-            for row in rows
-            for text in (row.external_image_id, row.photo_url)
-            if text is not None and (found := re.search(r"photo-(\d{1,9})(?:\.\w+)?$", text))
-        ]
-        number = max(used, default=0) + 1
-        while True:
-            kept = self._store.get(photo_key(self._id, number))
-            if kept == photo.kept:
-                return number
-            if kept is None and external_id.for_photo(self._id, number) not in self._in_collection:
-                return number
-            number += 1
-
-    def _insert(self, number: int, external: str, key: str, face: IndexedFace) -> None:
-        binding = self._bound.binding
-        values: dict[str, object] = {
-            "student_id": self._id,
-            "photo_url": key,
-            binding.external_image_id: external,
-            binding.face_id: face.face.face_id,
-            "quality_score": quality_of(face),
-        }
-        if len(binding.key) == 1 and self._bound.columns[binding.key[0]] == "text":
-            values[binding.key[0]] = row_key(self._id, number)
-        there = {name: value for name, value in values.items() if name in self._bound.columns}
-        columns = [sql.Identifier(name) for name in there]
-        fields = [sql.Placeholder()] * len(there)
-        if "indexed_at" in self._bound.columns:
-            columns.append(sql.Identifier("indexed_at"))
-            fields_sql = sql.SQL(", ").join([*fields, sql.SQL("now()")])
-        else:
-            fields_sql = sql.SQL(", ").join(fields)
-        self._connection.execute(
-            sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-                self._bound.table, sql.SQL(", ").join(columns), fields_sql
-            ),
-            list(there.values()),
-        )
-
-
-def photo_key(student_id: str, number: int) -> str:
-    """Return where a student's photo is kept in the store."""
-    return f"students/{student_id}/photo-{number}.jpg"
-
-
-def row_key(student_id: str, number: int) -> str:
-    """Return the key of the row of a student's photo, as the seeds write it."""
-    return f"face-{student_id}-{number}"
-
-
-def _already(source: str, student_id: str, twin: _Kept) -> PhotoResult:
-    """Return the result of a photo that the student has already."""
-    return PhotoResult(
-        source=source,
-        outcome="already enrolled",
-        student_id=student_id,
-        external_image_id=twin.external_image_id,
-        photo_url=twin.photo_url,
-        face_id=twin.face_id,
-        reason="" if twin.face_id else "its row is not linked to its face",
-        remedy="" if twin.face_id else "Run seedtool sync-faces, or seedtool enroll --all.",
-    )
-
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise PhotoError(f"{path.name}: {error.strerror}", remedy="Give the path of a JPEG or PNG file.") from error
-
-
-def _seed_lines(results: list[PhotoResult]) -> tuple[str, ...]:
-    if not results:
-        return ()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "student_id", "external_image_id", "photo_url"])
-    for result in results:
-        number = int(str(result.external_image_id).rsplit("-", 1)[1])
-        writer.writerow(
-            [row_key(str(result.student_id), number), result.student_id, result.external_image_id, result.photo_url]
-        )
-    return tuple(text.getvalue().splitlines())

@@ -414,9 +414,9 @@ steps = {
     "after the upload": lambda: then_die(photos.FolderStore, "put"),
     "before indexing": lambda: setattr(collection.Collection, "index_faces", die),
     "after indexing": lambda: then_die(collection.Collection, "index_faces"),
-    "before the commit": lambda: then_die(enroll._Student, "_insert"),
+    "before the commit": lambda: then_die(enroll.numbers, "insert"),
     "before the update": lambda: setattr(enroll_all._Run, "_write", die),
-    "after the commit": lambda: setattr(enroll, "_seed_lines", die),
+    "after the commit": lambda: setattr(enroll.numbers, "seed_lines", die),
 }
 settings = msgspec.structs.replace(load(Path.cwd()), collection=name, photos_url=folder)
 aws = Aws(settings, endpoint)
