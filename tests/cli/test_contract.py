@@ -114,15 +114,25 @@ def test_three_are_commands_of_their_own(bare):
         ("config", {"aws", "collection", "state_dir"}),
     ],
 )
-def test_json_is_one_object_and_quiet_is_quiet(seeded, command, keys):
+def test_json_is_one_object_and_nothing_else(seeded, command, keys):
     told = seeded.ok(f"{command} --json --quiet")
     assert keys <= told.json.keys()
     assert told.out.count("\n") == 1
     assert told.err == ""
-    plain = seeded.ok(command)
-    assert plain.out
-    assert ESCAPE not in plain.out + plain.err
-    assert "\r" not in plain.err
+
+
+def test_results_go_to_stdout_and_without_a_terminal_nothing_is_coloured(seeded):
+    for command, note in (
+        ("db-reset --yes --seed full --fresh", "building the template"),
+        ("enroll --all", "enrolling into the embedded emulator"),
+        ("recognize seeds/photos/classes/7-basico-a.jpg", ""),
+        ("doctor", ""),
+    ):
+        plain = seeded.ok(command)
+        assert plain.out
+        assert plain.err.startswith(note) if note else plain.err == ""
+        assert ESCAPE not in plain.out + plain.err
+        assert "\r" not in plain.err
 
 
 def test_quiet_leaves_errors_and_what_a_shell_evaluates(seeded):
