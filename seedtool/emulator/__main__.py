@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0 after a signal ended the server, 1 when it could not start.
     """
     parser = argparse.ArgumentParser(prog="python -m seedtool.emulator", description=__doc__)
-    parser.add_argument("--state-dir", type=Path, required=True, help="where faces are kept between runs")
+    parser.add_argument("--state-dir", type=Path, help="where faces are kept; without it they end with the process")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback unless told)")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--photos", type=Path, help="folder of S3Objects: BUCKET/KEY below it")
@@ -40,15 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
     from seedtool.emulator import server
 
     try:
-        server.run(
-            options.state_dir,
-            host=options.host,
-            port=options.port,
-            photos=options.photos,
-            s3_endpoint=options.s3_endpoint,
-            faults=options.faults,
-            required_key=_required_key() if options.require_signature else None,
-        )
+        with tempfile.TemporaryDirectory(prefix="seedtool-emulator-") as forgotten:
+            server.run(
+                options.state_dir or Path(forgotten),
+                host=options.host,
+                port=options.port,
+                photos=options.photos,
+                s3_endpoint=options.s3_endpoint,
+                faults=options.faults,
+                required_key=_required_key() if options.require_signature else None,
+            )
     except EmulatorError as error:
         sys.stderr.write(f"{error.message}\n{error.remedy}\n")
         return 1

@@ -244,7 +244,12 @@ class Operations:
         image = request["Image"]
         if ("Bytes" in image) == ("S3Object" in image):
             raise ServiceError("InvalidParameterException", "Request has invalid parameters")
-        return image["Bytes"] if "Bytes" in image else self._read_object(image["S3Object"])
+        if "Bytes" in image:
+            content: bytes = image["Bytes"]
+            return content
+        if not {"Bucket", "Name"} <= set(image["S3Object"]):
+            raise ServiceError("InvalidS3ObjectException", "Request has invalid S3 object")
+        return self._read_object(image["S3Object"])
 
     def _visible_until(self) -> float:
         lag = self._visibility_lag()

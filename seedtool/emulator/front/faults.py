@@ -16,7 +16,7 @@ from seedtool.emulator.operations import MOST_FACES
 from seedtool.emulator.process import EmulatorError
 from seedtool.emulator.protocol import OPERATIONS, ServiceError
 
-Kind = Literal["throttled", "throughput", "unavailable", "internal", "dropped", "truncated"]
+Kind = Literal["denied", "throttled", "throughput", "unavailable", "internal", "dropped", "truncated"]
 
 # "Amazon Rekognition endpoints and quotas", transactions a second, per account and region.
 _LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
@@ -43,10 +43,10 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A fault for some calls of an operation, counted from 1 since the faults were set.
 
     Attributes:
-        fault: `throttled` (ThrottlingException, 400), `throughput` (ProvisionedThroughputExceededException),
-            `unavailable` (ThrottlingException, 500), `internal` (InternalServerError, 500), `dropped` (the
-            connection closes instead of an answer), `truncated` (it closes in the middle of the body; the
-            operation has been carried out).
+        fault: `denied` (AccessDeniedException, 400), `throttled` (ThrottlingException, 400), `throughput`
+            (ProvisionedThroughputExceededException, 400), `unavailable` (ThrottlingException, 500), `internal`
+            (InternalServerError, 500), `dropped` (the connection closes instead of an answer), `truncated` (it
+            closes in the middle of the body; the operation has been carried out).
         operation: one of the ten, or `*` for each of them.
         first: the first call that meets the fault.
         times: how many calls from there on; None for all.
@@ -154,6 +154,10 @@ class Faults:
                 kind = "throughput"
         if kind == "dropped" or kind == "truncated":
             return kind
+        if kind == "denied":
+            arn = f"arn:aws:iam::{account}:user/somebody"
+            text = f"User: {arn} is not authorized to perform: rekognition:{operation}"
+            raise ServiceError("AccessDeniedException", text)
         if kind is not None:
             raise ServiceError(*_ERRORS[kind])
         return None

@@ -32,19 +32,28 @@ def code_of(call, **members):
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"),
+    ("fault", "error", "message"),
     [
-        ("throttled", ("ThrottlingException", 400)),
-        ("throughput", ("ProvisionedThroughputExceededException", 400)),
-        ("unavailable", ("ThrottlingException", 500)),
-        ("internal", ("InternalServerError", 500)),
+        ("throttled", ("ThrottlingException", 400), "Slow down; sudden increase in rate of requests"),
+        ("throughput", ("ProvisionedThroughputExceededException", 400), "Provisioned rate exceeded"),
+        ("unavailable", ("ThrottlingException", 500), "Service Unavailable"),
+        ("internal", ("InternalServerError", 500), "Internal server error"),
+        (
+            "denied",
+            ("AccessDeniedException", 400),
+            "User: arn:aws:iam::123456789012:user/somebody is not authorized to perform: rekognition:ListCollections",
+        ),
     ],
 )
-def test_the_nth_call_fails(endpoint, client, admin, fault, error):
+def test_the_nth_call_fails(endpoint, client, admin, fault, error, message):
     admin(endpoint, "faults", {"rules": [{"fault": fault, "operation": "ListCollections", "first": 2}]})
     client.list_collections()
     client.create_collection(CollectionId="not-counted")
-    assert code_of(client.list_collections) == error
+    with pytest.raises(ClientError) as caught:
+        client.list_collections()
+    told = caught.value.response
+    assert (told["Error"]["Code"], told["ResponseMetadata"]["HTTPStatusCode"]) == error
+    assert told["Error"]["Message"] == message
     client.list_collections()
 
 
@@ -104,6 +113,20 @@ def test_the_published_quota_is_five_a_second_for_collection_operations(endpoint
     connect(endpoint, region="eu-west-1").list_collections()  # another region, another bucket
     time.sleep(0.25)
     client.list_collections()
+
+
+def test_a_full_collection(endpoint, client, admin, picture):
+    client.create_collection(CollectionId="c")
+    admin(endpoint, "faults", {"faces_per_collection": 2})
+    three, two = ({"Bytes": picture(1, *names)} for names in (["A", "B", "C"], ["A", "B"]))
+    full = ("ServiceQuotaExceededException", 400)
+    assert code_of(client.index_faces, CollectionId="c", Image=three, ExternalImageId="three") == full
+    assert client.describe_collection(CollectionId="c")["FaceCount"] == 0  # all faces of a picture or none
+    first = client.index_faces(CollectionId="c", Image=two, ExternalImageId="two")["FaceRecords"]
+    assert len(client.index_faces(CollectionId="c", Image=two, ExternalImageId="two")["FaceRecords"]) == 2  # known ones
+    assert code_of(client.index_faces, CollectionId="c", Image=two) == full
+    client.delete_faces(CollectionId="c", FaceIds=[face["Face"]["FaceId"] for face in first])
+    client.index_faces(CollectionId="c", Image=two)
 
 
 def test_latency_and_lag(endpoint, client, admin, picture):
@@ -169,6 +192,8 @@ def test_s3_objects_from_a_folder(own, tmp_path, connect, picture):
     photos = tmp_path / "photos"
     (photos / "school").mkdir(parents=True)
     (photos / "school" / "a.jpg").write_bytes(picture(1))
+    # a PNG is over at its end, so this one is a sound picture of 6 MiB, more than bytes may have
+    (photos / "school" / "large.png").write_bytes(picture(1, file_format="PNG").ljust(6 * 1024 * 1024, b"\0"))
     (photos / "secret.jpg").write_bytes(picture(1))
     with (photos / "school" / "huge.jpg").open("wb") as huge:
         huge.truncate(15 * 1024 * 1024 + 1)
@@ -178,6 +203,9 @@ def test_s3_objects_from_a_folder(own, tmp_path, connect, picture):
         return client.detect_faces(Image={"S3Object": {"Bucket": "school", "Name": name}})
 
     assert len(detect("a.jpg")["FaceDetails"]) == 1
+    assert len(detect("large.png")["FaceDetails"]) == 1
+    with pytest.raises(ClientError, match="Request has invalid S3 object"):
+        client.detect_faces(Image={"S3Object": {"Bucket": "school"}})
     assert code_of(detect, name="missing.jpg")[0] == "InvalidS3ObjectException"
     assert code_of(detect, name="../secret.jpg")[0] == "InvalidS3ObjectException"
     assert code_of(detect, name="huge.jpg")[0] == "ImageTooLargeException"

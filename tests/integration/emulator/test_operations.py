@@ -152,6 +152,44 @@ def test_a_token_is_good_for_its_collection_and_filter_only(rekognition, collect
     rekognition.delete_collection(CollectionId="foreign")
 
 
+def test_pages_of_a_filter_and_of_no_size(rekognition, collection, picture):
+    ids = [index(rekognition, collection, picture(n), f"s-{n}")[0]["FaceId"] for n in range(5)]
+    some = sorted(ids[:3])
+    first = rekognition.list_faces(CollectionId=collection, FaceIds=some, MaxResults=2)
+    # the same filter in another order is the same filter
+    rest = rekognition.list_faces(CollectionId=collection, FaceIds=some[::-1], NextToken=first["NextToken"])
+    assert [face["FaceId"] for face in first["Faces"] + rest["Faces"]] == some
+    assert len(rekognition.list_faces(CollectionId=collection, MaxResults=0)["Faces"]) == 5
+
+
+def test_a_token_ends_with_its_collection(rekognition, picture):
+    rekognition.create_collection(CollectionId="reborn")
+    index(rekognition, "reborn", picture(1, "A", "B"))
+    token = rekognition.list_faces(CollectionId="reborn", MaxResults=1)["NextToken"]
+    rekognition.delete_collection(CollectionId="reborn")
+    rekognition.create_collection(CollectionId="reborn")
+    index(rekognition, "reborn", picture(1, "A", "B"))
+    assert refused(rekognition.list_faces, CollectionId="reborn", NextToken=token) == (
+        "InvalidPaginationTokenException",
+        "Invalid Pagination Token",
+    )
+    rekognition.delete_collection(CollectionId="reborn")
+
+
+def test_the_threshold_is_eighty_unless_told(rekognition, collection, picture):
+    index(rekognition, collection, picture(1, "Ana~80"), "at")
+    index(rekognition, collection, picture(2, "Ana~79.9"), "below")
+    (ana,) = index(rekognition, collection, picture(3, "Ana"), "self")
+    assert list(search(rekognition, collection, picture(4, "Ana"))) == ["self", "at"]
+
+    def others(**more):
+        matches = rekognition.search_faces(CollectionId=collection, FaceId=ana["FaceId"], **more)["FaceMatches"]
+        return [match["Face"]["ExternalImageId"] for match in matches]
+
+    assert others() == ["at"]
+    assert others(FaceMatchThreshold=79) == ["at", "below"]
+
+
 def test_search_finds_the_person_and_never_the_face_asked_for(rekognition, collection, picture):
     (ana,) = index(rekognition, collection, picture(1, "Ana Soto"), "ana-1")
     index(rekognition, collection, picture(2, "Ana Soto"), "ana-2")
@@ -275,6 +313,10 @@ def test_pictures_outside_the_limits(rekognition, picture, content, error):
         header = b"IHDR" + (60_000).to_bytes(4, "big") * 2 + content[24:29]
         content = content[:12] + header + zlib.crc32(header).to_bytes(4, "big") + content[33:]
     assert refused(rekognition.detect_faces, Image={"Bytes": content})[0] == error
+
+
+def test_the_smallest_picture(rekognition, picture):
+    assert len(rekognition.detect_faces(Image={"Bytes": picture(1, size=(80, 80))})["FaceDetails"]) == 1
 
 
 def test_more_than_five_mebibytes(rekognition):

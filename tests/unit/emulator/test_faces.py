@@ -1,5 +1,6 @@
 """Which faces of a picture are kept, in which order, and why the others are not."""
 
+import dataclasses
 import io
 
 import pytest
@@ -82,6 +83,34 @@ def test_too_many_faces_drop_the_smallest_of_equal_quality():
     dropped = reasons(faces, max_faces=1)
     assert all(why == ["EXCEEDS_MAX_FACES"] for why in dropped.values())
     assert len(dropped) == 2
+
+
+def test_too_many_faces_drop_the_lowest_quality_before_the_smallest():
+    (large,) = picture(("large", 0.5, 0.4, ""))
+    (small,) = picture(("small", 0.5, 0.2, ""))
+    blurred = dataclasses.replace(large, ordinal=1, sharpness=20.0)
+    kept, refused = vision.select([blurred, small], quality_filter="NONE", max_faces=1)
+    assert names(kept) == ["small"]
+    assert refused == [(blurred, ["EXCEEDS_MAX_FACES"])]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"brightness": 2.0}, "LOW_BRIGHTNESS"),
+        ({"sharpness": 2.0}, "LOW_SHARPNESS"),
+        ({"confidence": 40.0}, "LOW_CONFIDENCE"),
+        ({"pose": (0.0, 80.0, 0.0)}, "EXTREME_POSE"),
+        ({"brightness": 99.9}, "LOW_FACE_QUALITY"),  # over-exposed
+        ({"small": True}, "SMALL_BOUNDING_BOX"),
+    ],
+)
+def test_every_reason_stands_for_itself(change, reason):
+    (fit,) = picture(("a", 0.5, 0.4, ""))
+    unfit = dataclasses.replace(fit, **change)
+    quality_filter = "MEDIUM" if reason == "LOW_FACE_QUALITY" else "LOW"
+    assert reasons([fit], quality_filter) == {}
+    assert reasons([unfit], quality_filter) == {"a": [reason]}
 
 
 def test_the_same_picture_is_described_the_same():

@@ -87,6 +87,34 @@ def test_breaches_are_told_in_awss_words(model, operation, members, breaches):
     assert refused(model, operation, members) == ("ValidationException", told(*breaches))
 
 
+def test_tags_have_limits(model):
+    most = {f"tag-{number}": "value" for number in range(200)}
+    assert model.request("CreateCollection", json.dumps({"CollectionId": "c", "Tags": most}).encode())["Tags"] == most
+    for wrong, limit in (
+        (most | {"one too many": "x"}, "Member must have length less than or equal to 200"),
+        ({"k" * 129: "x"}, "Member must have length less than or equal to 128"),
+        ({"k": "x" * 257}, "Member must have length less than or equal to 256"),
+    ):
+        code, message = refused(model, "CreateCollection", {"CollectionId": "c", "Tags": wrong})
+        assert code == "ValidationException"
+        assert limit in message
+
+
+def test_lengths_and_ranges_of_the_model(model):
+    id255, ids = "x" * 255, ["00000000-0000-4000-8000-000000000000"] * 4096
+    model.request("ListFaces", json.dumps({"CollectionId": id255, "NextToken": id255, "FaceIds": ids}).encode())
+    for member, value, limit in (
+        ("CollectionId", id255 + "x", "length less than or equal to 255"),
+        ("NextToken", id255 + "x", "length less than or equal to 255"),
+        ("FaceIds", [*ids, ids[0]], "length less than or equal to 4096"),
+        ("UserId", "x" * 129, "length less than or equal to 128"),
+        ("MaxResults", -1, "value greater than or equal to 0"),
+    ):
+        code, message = refused(model, "ListFaces", {"CollectionId": "c", member: value})
+        assert code == "ValidationException"
+        assert message.endswith(f"Member must have {limit}")
+
+
 @pytest.mark.parametrize(
     ("operation", "members"),
     [

@@ -1,0 +1,77 @@
+"""What the store promises of large collections: gone at once, counted without counting, and upgraded in place."""
+
+import contextlib
+import sqlite3
+import time
+
+from seedtool.emulator import planting
+from seedtool.emulator.planting import Planted, plant
+from seedtool.emulator.state import Store
+from seedtool.emulator.state import store as store_module
+
+OWNER = ("123456789012", "us-east-1")
+
+
+def faces_left(path):
+    with contextlib.closing(sqlite3.connect(path / "faces.sqlite3")) as connection:
+        (collections,) = connection.execute("SELECT count(*) FROM collections").fetchone()
+        (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()
+    return collections, faces
+
+
+def until(what):
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_planted_faces_are_faces(tmp_path, monkeypatch):
+    monkeypatch.setattr(planting, "_BATCH", 100)
+    ids = [f"s-{number // 2}" for number in range(249)]
+    assert plant(tmp_path, "c", (Planted(external_id, "Ana") for external_id in [*ids, None])) == 250
+    assert plant(tmp_path, "c", [Planted("more")]) == 1
+    store = Store(tmp_path / "faces.sqlite3")
+    collection = store.collection(*OWNER, "c")
+    listed = store.list_faces(collection.uid, "", 1000)
+    assert collection.size == len(listed) == 251
+    assert sum('"ExternalImageId"' not in document for _, document in listed) == 1
+    ana = store.keyed(b"person", b"Ana")
+    assert len(store.faces_of(collection.uid, ana, until=time.time())) == 250
+    store.close()
+
+
+def test_a_large_collection_is_gone_at_once_and_swept_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "_SLICE", 50)
+    plant(tmp_path, "c", (Planted(f"s-{number}") for number in range(500)))
+    store = Store(tmp_path / "faces.sqlite3")
+    uid = store.collection(*OWNER, "c").uid
+    assert store.delete_collection(uid)
+    assert store.collection(*OWNER, "c") is None
+    assert store.collections(*OWNER, 0, 10) == []
+    assert not store.delete_collection(uid)
+    assert store.create_collection(*OWNER, "c", "7.0")
+    assert store.collection(*OWNER, "c").size == 0
+    until(lambda: faces_left(tmp_path) == (1, 0))
+    store.close()
+
+
+def test_a_sweep_that_was_interrupted_goes_on_with_the_next_start(tmp_path):
+    plant(tmp_path, "c", (Planted(f"s-{number}") for number in range(100)))
+    with contextlib.closing(sqlite3.connect(tmp_path / "faces.sqlite3")) as connection, connection:
+        connection.execute("UPDATE collections SET account = '', name = uid")  # what a killed emulator leaves
+    store = Store(tmp_path / "faces.sqlite3")
+    until(lambda: faces_left(tmp_path) == (0, 0))
+    store.close()
+
+
+def test_the_state_of_the_first_version_is_brought_up_to_date(tmp_path):
+    plant(tmp_path, "c", (Planted(f"s-{number}") for number in range(100)))
+    with contextlib.closing(sqlite3.connect(tmp_path / "faces.sqlite3", isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE collections DROP COLUMN size")
+        connection.execute("DROP INDEX faces_by_person")
+        connection.execute("CREATE INDEX faces_by_person ON faces (collection, person)")
+        connection.execute("PRAGMA user_version = 1")
+    store = Store(tmp_path / "faces.sqlite3")
+    assert store.collection(*OWNER, "c").size == 100
+    store.close()
