@@ -3,6 +3,7 @@
 Nothing that is there is overwritten.
 """
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -110,7 +111,9 @@ def _write_settings(settings: Settings, bound: list[Table], report: AdoptReport)
         report.kept.append(f"[tool.seedtool] in {path.name}")
         return
     bindings = "".join(_FACES.format(table=table) for table in bound)
-    collection = f'collection = "{settings.root.name}-faces"\n' if bound and not settings.collection else ""
+    # a folder may be called anything, a collection not
+    name = re.sub(r"[^a-zA-Z0-9_.-]+", "-", settings.root.name).strip("-") or "app"
+    collection = f'collection = "{name}-faces"\n' if bound and not settings.collection else ""
     path.write_text(before + _SETTINGS + collection + bindings, encoding="utf-8")
     report.written.append(f"[tool.seedtool] in {path.name}")
 

@@ -114,7 +114,7 @@ def _database(settings: Settings) -> Check:
         facts = cluster.database(target.name)
     if facts is None:
         return Check(
-            name="database", state="wrong", detail=f"{target} does not exist", cure="Run seedtool db-reset --seed full."
+            name="database", state="wrong", detail=f"{target} does not exist", cure="Run seedtool db-reset."
         )
     mark = "protected" if facts.protected else "made by seedtool" if facts.managed else "not made by seedtool"
     found, newest = current(target.conninfo, settings), sorted(heads(settings))
@@ -142,9 +142,7 @@ def _collections(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Che
         return Check(name="aws", state="note", detail="no table is bound to faces", cure="")
     aws = open_aws(settings)
     who = aws.who()
-    counts = {
-        collection: aws.collection(collection).describe().faces for _, collection in bindings.chosen(settings)
-    }
+    counts = {collection: aws.collection(collection).describe().faces for _, collection in bindings.chosen(settings)}
     told = ", ".join(f"{collection} holds {count} faces" for collection, count in counts.items())
     return Check(name="aws", state="ok", detail=f"{who}; {told}")
 

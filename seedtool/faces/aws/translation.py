@@ -27,7 +27,10 @@ _RENEW = (
     "Renew them (aws sso login, or a new session token), then run the command again; it continues where it stopped."
 )
 _WAIT = "Wait a little and run it again. Another program may be using the account's quota for this operation."
-_AGAIN = "Run it again; if it lasts, see https://health.aws.amazon.com and whether your network reaches the region."
+_AGAIN = (
+    "Run it again; if it lasts, see https://health.aws.amazon.com and whether your network reaches the region"
+    " (with aws = \"embedded\": the emulator's log in the state folder)."
+)
 _WHERE = "Are account and region the right ones? Without the collection: seedtool enroll --all makes it."
 _BUCKET = "Are bucket, prefix and endpoint in PHOTOS_URL and S3_ENDPOINT_URL right?"
 _QUOTA = "Delete what is no longer needed, or ask AWS for a higher quota (Service Quotas, Amazon Rekognition)."
