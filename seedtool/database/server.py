@@ -141,16 +141,17 @@ def connect(
         application_name=application,
         client_encoding="utf8",  # in a database without an encoding psycopg would give bytes for text
     )
-    try:
-        return psycopg.connect(conninfo, autocommit=autocommit)
-    except psycopg.OperationalError as error:
-        answers, worth_trying = _wait_for_server(target)
-        if not worth_trying:
-            raise _connection_error(target, database or target.name, error, answers=answers) from error
-    try:
-        return psycopg.connect(conninfo, autocommit=autocommit)
-    except psycopg.OperationalError as error:
-        raise _connection_error(target, database or target.name, error, answers=answers) from error
+    deadline = time.monotonic() + PATIENCE
+    # another process may start the embedded server between our attempt and our question how it is
+    try_again = target.embedded is not None
+    while True:
+        try:
+            return psycopg.connect(conninfo, autocommit=autocommit)
+        except psycopg.OperationalError as error:
+            answers, waited = _wait_for_server(target, deadline)
+            if not (waited or try_again):
+                raise _connection_error(target, database or target.name, error, answers=answers) from error
+            try_again = False
 
 
 def refuse_pooler(target: Target, connection: psycopg.Connection) -> None:
@@ -166,15 +167,14 @@ def refuse_pooler(target: Target, connection: psycopg.Connection) -> None:
         )
 
 
-def _wait_for_server(target: Target) -> tuple[bool, bool]:
+def _wait_for_server(target: Target, deadline: float) -> tuple[bool, bool]:
     """Wait while the server starts, stops or recovers; start the embedded one when it is down.
 
     Returns:
-        whether it answers, and whether anything speaks for trying again.
+        whether it answers, and whether it had to be waited for.
     """
     address = {key: value for key, value in conninfo_to_dict(target.conninfo).items() if key != "password"}
     probe = make_conninfo(**{**address, "connect_timeout": "5"}).encode()  # type: ignore[arg-type]
-    deadline = time.monotonic() + PATIENCE
     waited = False
     # libpq's ping knows the state by its SQLSTATE, whatever language the server speaks
     while (state := PGconn.ping(probe)) in {Ping.REJECT, Ping.NO_RESPONSE}:
@@ -186,8 +186,7 @@ def _wait_for_server(target: Target) -> tuple[bool, bool]:
             return False, False
         time.sleep(0.01 if waited else 0)
         waited = True
-    # another process may have started the embedded one between our attempt and our question
-    return True, waited or target.embedded is not None
+    return True, waited
 
 
 def _connection_error(
