@@ -1,7 +1,9 @@
 """Faces outlive restarts and kills, concurrent clients see one truth, and pages stay whole while it changes."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import threading
 import time
 import uuid
@@ -12,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seedtool.emulator import process
+from seedtool.emulator.planting import Planted, plant
 from seedtool.emulator.state import NewFace, Store
 
 
@@ -121,7 +124,9 @@ class _Faces:
         return {face["FaceId"] for face in self.store.add_faces(self.uid, None, faces)}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     first=st.integers(0, 30),
     page_size=st.integers(1, 9),
@@ -154,13 +159,36 @@ def test_pages_neither_repeat_nor_hide_while_faces_come_and_go(
         faces.store.close()
 
 
-def test_a_large_collection_is_listed_and_searched_quickly(own, tmp_path, connect, picture):
+def test_a_large_collection_is_listed_searched_and_deleted_quickly(own, tmp_path, connect, picture):
     client = connect(own())
-    faces = _Faces(tmp_path / "faces.sqlite3")
-    faces.add(40_000)
-    faces.store.close()
-    index(client, faces.name, picture(1), "s-1")
-    assert client.describe_collection(CollectionId=faces.name)["FaceCount"] == 40_001
-    assert len(client.list_faces(CollectionId=faces.name)["Faces"]) == 4096  # at most, also when nothing is asked
-    answer = client.search_faces_by_image(CollectionId=faces.name, Image={"Bytes": picture(1, quality=50)})
-    assert [match["Face"]["ExternalImageId"] for match in answer["FaceMatches"]] == ["s-1"]
+    planted = plant(tmp_path, "large", (Planted(f"s-{number}") for number in range(40_000)))  # under a live emulator
+    index(client, "large", picture(1), "ana")
+    assert client.describe_collection(CollectionId="large")["FaceCount"] == planted + 1
+    assert len(client.list_faces(CollectionId="large")["Faces"]) == 4096  # at most, also when nothing is asked
+    answer = client.search_faces_by_image(CollectionId="large", Image={"Bytes": picture(1, quality=50)})
+    assert [match["Face"]["ExternalImageId"] for match in answer["FaceMatches"]] == ["ana"]
+    start = time.perf_counter()
+    client.delete_collection(CollectionId="large")
+    assert time.perf_counter() - start < 1
+    assert client.list_collections()["CollectionIds"] == []
+    client.create_collection(CollectionId="large")
+    assert client.list_faces(CollectionId="large")["Faces"] == []
+
+
+def test_a_kill_while_a_deleted_collection_is_swept(own, tmp_path, connect, picture):
+    client = connect(own())
+    client.create_collection(CollectionId="kept")
+    kept = index(client, "kept", picture(1), "ana")
+    plant(tmp_path, "large", (Planted(f"s-{number}") for number in range(20_000)))
+    client.delete_collection(CollectionId="large")
+    os.kill(process._running(tmp_path).pid, signal.SIGKILL)
+    while process.find(tmp_path):
+        time.sleep(0.01)
+    client = connect(own())
+    assert client.list_collections()["CollectionIds"] == ["kept"]
+    assert every_face(client, "kept") == kept
+    with contextlib.closing(sqlite3.connect(tmp_path / "faces.sqlite3")) as state:
+        deadline = time.monotonic() + 20
+        while state.execute("SELECT count(*) FROM faces").fetchone() != (1,):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
