@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeAlias
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -34,6 +34,9 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: Hosts that hand out credentials to whoever is on the machine, at addresses that look like any other.
 _METADATA = frozenset(map(ipaddress.ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
+
+#: For the protocols' own use; Python 3.11 takes some of them for public ones.
+_PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -105,7 +108,10 @@ def _ask(url: str, private_hosts: frozenset[str], most: int, deadline: float) ->
             connection.request(
                 "GET", target, headers={"User-Agent": "seedtool", "Accept": "image/*", "Accept-Encoding": "identity"}
             )
-            return _answer(url, connection.getresponse(), most)
+            with closing(connection.getresponse()) as response:
+                answer = _answer(url, response, most)
+        if time.monotonic() >= deadline:
+            raise TimeoutError  # the line was cut, and what came so far looks like all of it
     except ssl.SSLCertVerificationError as error:
         raise PhotoError(
             f"{shown(url)}: its certificate is not trusted ({error.verify_message})",
@@ -117,6 +123,7 @@ def _ask(url: str, private_hosts: frozenset[str], most: int, deadline: float) ->
         raise _Again(f"no answer ({_reason(error)})") from error
     except UnicodeError as error:
         raise PhotoError(f"{shown(url)}: not an address", remedy="Escape its path and query (%20).") from error
+    return answer
 
 
 def _answer(url: str, response: http.client.HTTPResponse, most: int) -> bytes | str | None:
@@ -190,6 +197,8 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address.is_site_local or address.teredo is not None:
             return False
+    elif address in _PROTOCOLS:
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved and address not in _METADATA
 
 
@@ -212,9 +221,8 @@ def _connected(
         else:
             connection = http.client.HTTPConnection(host, port)
             connection.sock = raw
-        with connection.sock:
+        with closing(connection), connection.sock:
             yield connection
-            connection.close()
     finally:
         timer.cancel()
         cut.close()
