@@ -116,6 +116,7 @@ class EmbeddedServer:
                 if time.monotonic() > deadline:
                     raise ServerError("the embedded PostgreSQL does not stop", remedy=f"See {self.log}.")
                 time.sleep(0.01)
+            shutil.rmtree(self.socket_dir, ignore_errors=True)  # it may lie in /tmp
             return True
 
     def tcp_port(self) -> int | None:
