@@ -265,7 +265,8 @@ class TestFolders:
         assert stat.S_IMODE(embedded.data_dir.parent.stat().st_mode) == 0o700
         embedded.stop()
 
-    def test_a_path_longer_than_a_sockets(self, target, home, folder):
+    @pytest.mark.usefixtures("target")  # it brings the binaries
+    def test_a_path_longer_than_a_sockets(self, home, folder):
         deep = folder / ("d" * 60) / ("e" * 60)
         deep.mkdir(parents=True)
         (deep / f"postgresql-{wheel.version()}").symlink_to(home / f"postgresql-{wheel.version()}")
