@@ -216,7 +216,7 @@ def node_modules() -> Path:
             command += ["--prefix", str(folder), f"{_SDK}@3"]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90, check=False)
             if done.returncode:
-                pytest.skip(f"npm cannot install {_SDK}: {done.stderr.strip().splitlines()[-1:]}")
+                pytest.skip(f"npm cannot install {_SDK}: {done.stderr.strip()[:200]}")
     return folder
 
 
