@@ -115,8 +115,7 @@ def migrate(*, console: Console, settings: Settings) -> None:
     from seedtool.database.schema.migrations import upgrade
 
     target = server.find(settings)
-    created = reset.create_if_missing(target)
-    applied = upgrade(target.conninfo, settings)
+    created, applied = reset.migrate(target, lambda conninfo: upgrade(conninfo, settings))
     report = {"database": str(target), "created": created, "applied": applied}
 
     def lines() -> list[str]:

@@ -126,14 +126,24 @@ def reset(
     )
 
 
-def create_if_missing(target: Target) -> bool:
-    """Create the target, empty, when it does not exist; returns whether it was created."""
+def migrate(target: Target, upgrade: Callable[[str], list[str]]) -> tuple[bool, list[str]]:
+    """Bring the target to the newest revision, and create it when it does not exist.
+
+    The target's lock is held meanwhile: Alembic itself lets two migrations run into each other.
+
+    Args:
+        target: the database.
+        upgrade: runs the migrations on the database whose connection string it is given; returns the revisions.
+
+    Returns:
+        whether it was created, and the revisions applied.
+    """
     with open_cluster(target) as cluster, cluster.lock(_target_digest(target)):
-        if cluster.database(target.name) is not None:
-            return False
-        cluster.create(target.name, "template0", _new_database(cluster))
-        guard.mark_managed(cluster, target.name)
-        return True
+        created = cluster.database(target.name) is None
+        if created:
+            cluster.create(target.name, "template0", _new_database(cluster))
+            guard.mark_managed(cluster, target.name)
+        return created, upgrade(target.conninfo)
 
 
 def _target_digest(target: Target) -> str:

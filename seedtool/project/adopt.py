@@ -64,8 +64,8 @@ def adopt(settings: Settings) -> AdoptReport:
     """
     heads(settings)
     target = server.find(settings)
-    if target.embedded is not None and reset.create_if_missing(target):
-        upgrade(target.conninfo, settings)
+    if target.embedded is not None:
+        reset.migrate(target, lambda conninfo: upgrade(conninfo, settings))
     with server.connect(target) as connection:
         tables = _application_tables(read_catalog(connection))
     bound = [table for table in tables if {"face_id", "external_image_id"} <= table.columns.keys()]
