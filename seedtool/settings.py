@@ -17,14 +17,26 @@ COLLECTION_ID = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")  # source: Rekognition's s
 
 
 class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which table holds face ids, and in which of its columns.
+    """Which table holds face ids, in which of its columns, and in which collection the faces are.
+
+    At most one of the three `collection...` may be given; without any, the setting `collection` says it.
 
     Args:
         table: the table, optionally with its schema (`public.student_faces`).
         face_id: the column that holds Rekognition's FaceId, or a placeholder.
         external_image_id: the column that holds the id we chose.
         key: the columns that tell rows apart.
-        collection: the collection these faces are in; None means the setting `collection`.
+        collection: the collection that all these faces are in.
+        collection_column: the column that names each row's collection: one of the table (`aws_collection_id`), or of a
+            table that a foreign key leads to (`students.aws_collection_id`). Where it is NULL or empty, the setting
+            `collection` says it.
+        collection_query: a SELECT that gives the key's columns and then the collection's id. A row that it does not
+            give is in no collection.
+        where: which rows count, as a condition on the table's columns (`NOT deleted`).
+        box: the column (jsonb: Left, Top, Width, Height, in fractions) that tells several faces of one photo apart.
+
+    Raises:
+        SettingsError: several of the three are given, the collection cannot be one, or there is no key.
     """
 
     table: str
@@ -32,6 +44,34 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     external_image_id: str = "external_image_id"
     key: tuple[str, ...] = ("id",)
     collection: str | None = None
+    collection_column: str | None = None
+    collection_query: str | None = None
+    where: str | None = None
+    box: str | None = None
+
+    def __post_init__(self) -> None:
+        named = ("collection", "collection_column", "collection_query")
+        given = [name for name in named if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise SettingsError(
+                f"setting faces: {self.table}: {' and '.join(given)} say twice in which collection the faces are",
+                remedy="Keep the one that is right: a constant, a column or a query.",
+            )
+        fault = _check_collection(self.collection) if self.collection is not None else None
+        if fault:
+            raise SettingsError(f"setting faces: {self.table}: collection {fault[0]}", remedy=fault[1])
+        for name in ("collection_column", "collection_query", "where", "box"):
+            if getattr(self, name) is not None and not getattr(self, name).strip():
+                raise SettingsError(f"setting faces: {self.table}: {name} is empty", remedy="Fill it or leave it out.")
+        if not self.key:
+            raise SettingsError(
+                f"setting faces: {self.table}: key names no column", remedy='Write key = ["id"]: rows are found by it.'
+            )
+
+    @property
+    def by_row(self) -> bool:
+        """Whether each row says by itself in which collection its face is."""
+        return self.collection_column is not None or self.collection_query is not None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,7 +324,10 @@ def _default_home(environ: Mapping[str, str]) -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/seedtool")
     state = environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "seedtool"
+    try:
+        return (Path(state) if state else Path.home() / ".local" / "state") / "seedtool"
+    except RuntimeError:  # a user without HOME and without an entry in /etc/passwd, as in some containers
+        raise SettingsError("setting home: this user has no home folder", remedy="Set SEEDTOOL_HOME.") from None
 
 
 def _slug(text: str) -> str:

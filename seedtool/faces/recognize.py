@@ -99,7 +99,7 @@ def recognize(
 
     Args:
         connection: to the target; only read.
-        settings: the face binding and its collection.
+        settings: the first face binding and its collection.
         aws: the AWS side.
         photo: a JPEG or PNG.
         collection: a collection given on the command line.
@@ -108,16 +108,17 @@ def recognize(
     Raises:
         ImageRefused: Rekognition would not take the picture.
         ResourceNotFound: there is no such collection.
+        SettingsError: the rows are in several collections, and none is given.
         SchemaError: the bound table has no `student_id`.
         KeyboardInterrupt: after the temporary faces were deleted.
     """
     started, before = time.monotonic(), Counter(aws.calls)
-    binding, collection_id = bindings.chosen(settings, collection)[0]
     with connection.transaction():
-        bound = bindings.resolve(connection, binding)
+        bound = bindings.first(connection, settings, collection)
+        collection_id = bindings.the_collection(connection, settings, bound, collection)
     if "student_id" not in bound.columns:
         raise SchemaError(
-            f"the table {binding.table} has no column student_id, so its faces are nobody's",
+            f"the table {bound.binding.table} has no column student_id, so its faces are nobody's",
             remedy="Bind the table that tells whose face it is in [[tool.seedtool.faces]].",
         )
     picture = prepare_image(photo)
@@ -129,7 +130,7 @@ def recognize(
             found = _search(gateway, indexed, hold, progress)
         finally:
             left_behind = seen.delete()
-    students = _students(connection, bound, [match for matches in found for match in matches])
+    students = _students(connection, bound, collection_id, [match for matches in found for match in matches])
     faces = [_tell(each.face.box, matches, students) for each, matches in zip(indexed.faces, found, strict=True)]
     faces += [
         SeenFace(
@@ -216,7 +217,7 @@ class _Students(msgspec.Struct, frozen=True):
     by_image: dict[str, _Student]
 
 
-def _students(connection: psycopg.Connection, bound: Bound, matches: list[Match]) -> _Students:
+def _students(connection: psycopg.Connection, bound: Bound, collection_id: str, matches: list[Match]) -> _Students:
     faces = [match.face for match in matches]
     with bindings.database_errors(bound.binding.table), connection.transaction():
         rows = connection.execute(
@@ -224,6 +225,12 @@ def _students(connection: psycopg.Connection, bound: Bound, matches: list[Match]
                 face_id=bound.face_id,
                 external_image_id=bound.external_image_id,
                 table=bound.table,
+                # the same photo in two collections may have one FaceId: only rows of the collection searched count
+                here=sql.SQL("AND {} IN (SELECT r.key FROM {} r WHERE r.collection_id = {})").format(
+                    bound.key, bound.rows, sql.Literal(collection_id)
+                )
+                if bound.binding.by_row
+                else sql.SQL(""),
                 name=_name(connection, bound),
                 owner=sql.SQL("LEFT JOIN {} s ON s.{} = t.student_id").format(
                     bound.owner[0], sql.Identifier(bound.owner[1])
@@ -241,7 +248,7 @@ def _students(connection: psycopg.Connection, bound: Bound, matches: list[Match]
 _ROWS = """
 SELECT t.{face_id}::text, t.{external_image_id}::text, t.student_id::text, {name}
 FROM {table} t {owner}
-WHERE t.{face_id}::text = ANY (%s) OR t.{external_image_id}::text = ANY (%s)"""
+WHERE (t.{face_id}::text = ANY (%s) OR t.{external_image_id}::text = ANY (%s)) {here}"""
 
 _NAMES = ("first_name", "middle_name", "last_name", "second_last_name")
 

@@ -1,6 +1,7 @@
-"""Sync: after a reset every row holds a placeholder; one pass over the collection puts the real FaceIds back.
+"""Sync: after a reset every row holds a placeholder; one pass over the collections puts the real FaceIds back.
 
-All rows or none, in one transaction. How a row's face is chosen stands in `linking`.
+All rows or none, in one transaction. Where a row's collection is told stands in `bindings.places`, how its face is
+chosen in `linking`.
 """
 
 import time
@@ -11,10 +12,12 @@ from typing import TypeAlias
 import msgspec
 import psycopg
 
+from seedtool.errors import ResourceNotFound
 from seedtool.faces import bindings
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws.collection import PAGE
-from seedtool.faces.linking import BindingReport, link
+from seedtool.faces.bindings import Bound
+from seedtool.faces.linking import BindingReport, link_all
 from seedtool.settings import Settings
 
 #: Told how much is done, and of how much when that is known.
@@ -48,13 +51,17 @@ def sync(
     page_size: int = PAGE,
     progress: Progress | None = None,
 ) -> SyncReport:
-    """Link the rows of every face binding to the faces of its collection, all or nothing.
+    """Link the rows of every face binding to the faces of their collections, all or nothing.
+
+    The rows of a collection that does not exist stay as they are and are told (`exists`, `no collection`), and the
+    others are linked; when none of the collections exists it is an error.
 
     Args:
         connection: to the target; commits when not inside a transaction already.
         settings: its face bindings and collection.
         aws: the AWS side.
-        collection: a collection given on the command line.
+        collection: a collection given on the command line. Of bindings whose rows name collections only the rows that
+            are in this one count; a single binding that is in one collection is pointed at this one.
         dry_run: report the same and roll back.
         strict: the report is not ok while a row is not linked.
         page_size: faces a page, at most 4,096.
@@ -63,23 +70,20 @@ def sync(
     Raises:
         SettingsError: no binding, or no collection.
         SchemaError: a bound table or column does not exist.
-        ResourceNotFound: there is no such collection in this account and region.
+        ResourceNotFound: none of the collections is in this account and region, or no row is in the one given.
         AwsError: the listing failed; no row was changed.
         DatabaseError: a statement failed; no row was changed.
     """
     started, before = time.monotonic(), Counter(aws.calls)
-    reports = []
     with connection.transaction() as transaction:
-        listed = 0
-        for binding, collection_id in bindings.chosen(settings, collection):
-            bound = bindings.resolve(connection, binding)
+        bound = bindings.bind(connection, settings, collection)
 
-            def tell(faces: int, base: int = listed) -> None:
-                if progress is not None:
-                    progress(base + faces, None)
+        def tell(faces: int) -> None:
+            if progress is not None:
+                progress(faces, None)
 
-            reports.append(link(connection, bound, aws.collection(collection_id), page_size=page_size, tell=tell))
-            listed += reports[-1].faces
+        _refuse_nothing(connection, bound, collection)
+        reports = link_all(connection, bound, aws.collection, page_size=page_size, tell=tell)
         if dry_run:
             raise psycopg.Rollback(transaction)
     return SyncReport(
@@ -91,7 +95,21 @@ def sync(
         synced=sum(report.synced + report.relinked for report in reports),
         unchanged=sum(report.unchanged for report in reports),
         placeholders=sum(sum(report.placeholders.values()) for report in reports),
-        bindings=tuple(reports),
+        bindings=reports,
         calls=dict(Counter(aws.calls) - before),
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _refuse_nothing(connection: psycopg.Connection, bound: tuple[Bound, ...], collection: str | None) -> None:
+    """Refuse a collection, given by hand, in which no row is: it is mistyped, or the rows say another."""
+    if collection is None or not all(each.binding.by_row for each in bound):
+        return
+    if not any(each.collections(connection) for each in bound):
+        tables = ", ".join(each.binding.table for each in bound)
+        raise ResourceNotFound(
+            f"no row of {tables} is in the collection {collection}",
+            remedy="Leave --collection out to see which collections the rows are in, and mend what names them: "
+            + ", ".join(each.binding.collection_column or "collection_query" for each in bound)
+            + ".",
+        )

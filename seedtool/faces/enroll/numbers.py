@@ -30,10 +30,11 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Numbered(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo's place: its student, its number, the id of its face and its key in the store."""
+    """A photo's place: its student, its number, the collection, the id of its face and its key in the store."""
 
     student_id: str
     number: int
+    collection: str | None = None
 
     @property
     def external_image_id(self) -> str:
@@ -92,7 +93,12 @@ def _holds(store: PhotoStore, photo_url: str, kept: bytes) -> bool:
 
 
 def next_number(
-    student_id: str, photos: Iterable[Kept], store: PhotoStore, photo: Photo, taken: Container[str]
+    student_id: str,
+    photos: Iterable[Kept],
+    store: PhotoStore,
+    photo: Photo,
+    taken: Container[str],
+    collection: str,
 ) -> Numbered:
     """Return the photo's number: one past the rows', and under which neither store nor collection holds another.
 
@@ -105,6 +111,7 @@ def next_number(
         store: where photos are kept.
         photo: the photo.
         taken: external image ids that the collection holds.
+        collection: the collection's id.
     """
     used = [
         int(found[1])
@@ -114,11 +121,11 @@ def next_number(
     ]
     number = max(used, default=0) + 1
     for hole in sorted(set(range(max(1, number - _HOLES), number)) - set(used)):
-        place = Numbered(student_id=student_id, number=hole)
+        place = Numbered(student_id=student_id, number=hole, collection=collection)
         if store.holds(place.key, photo.kept):
             return place  # a run that was killed had got so far
     while True:
-        place = Numbered(student_id=student_id, number=number)
+        place = Numbered(student_id=student_id, number=number, collection=collection)
         if store.holds(place.key, photo.kept):
             return place
         if place.external_image_id not in taken and not store.exists(place.key):
@@ -140,6 +147,8 @@ def insert(connection: psycopg.Connection, bound: Bound, photos: Iterable[tuple[
         }
         if len(binding.key) == 1 and bound.columns[binding.key[0]] == "text":
             values[binding.key[0]] = place.row
+        if binding.collection_column is not None:
+            values.setdefault(binding.collection_column, place.collection)  # left out below when it is another table's
         rows.append({name: value for name, value in values.items() if name in bound.columns})
     if not rows:
         return

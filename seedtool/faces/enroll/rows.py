@@ -7,7 +7,7 @@ does; so a run after a crash takes up the faces of the run before.
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -25,12 +25,12 @@ from seedtool.faces.enroll.flight import WORKERS, fatal, fly
 from seedtool.faces.enroll.locks import alone
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures, quality_of
 from seedtool.faces.enroll.replaced import replaced_photos
+from seedtool.faces.enroll.table import linked_rows, named, table_of
 from seedtool.faces.external_id import TEMPORARY_PREFIX
-from seedtool.faces.linking import link
 from seedtool.faces.photos import Addresses, PhotoStore
 from seedtool.faces.photos.addresses import is_address, shown
 from seedtool.faces.sync import Progress
-from seedtool.settings import Settings
+from seedtool.settings import COLLECTION_ID, Settings
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -39,6 +39,7 @@ class _Row(msgspec.Struct, frozen=True):
     key: str
     external_image_id: str
     photo_url: str | None
+    collection: str
     known: tuple[str, ...] = ()
 
     @property
@@ -84,43 +85,40 @@ def enroll_all(
 
     Raises:
         SchemaError: the bound table has no `photo_url`.
+        SettingsError: rows are in no collection.
         CredentialsError: there are none, or they expired: the rest is not tried.
         AccessDenied: a permission is missing: the rest is not tried.
         AwsError: the collection could not be created or listed.
     """
     started, before, uploads = time.monotonic(), Counter(aws.calls), store.uploads
     connection.commit()
-    binding, collection_id = bindings.chosen(settings, collection)[0]
-    with connection.transaction():
-        bound = bindings.resolve(connection, binding)
+    bound = table_of(connection, settings, collection)
     if "photo_url" not in bound.columns:
         raise SchemaError(
-            f"the table {binding.table} has no column photo_url, so its photos cannot be found",
+            f"the table {bound.binding.table} has no column photo_url, so its photos cannot be found",
             remedy="Bind the table that names the photos in [[tool.seedtool.faces]].",
         )
-    gateway = aws.collection(collection_id)
-    created = gateway.ensure()
-    with alone(connection, binding.table, collection_id):
+    with alone(connection, bound.binding.table):
         with connection.transaction():
-            linked = link(connection, bound, gateway)
+            linked, created = linked_rows(connection, bound, aws.collection)
             todo = _todo(connection, bound)
             if replaced:
                 keys = set(replaced_photos(connection, bound, store, settings.seeds / "photos"))
                 todo += _again(connection, bound, sorted(keys - {row.key for row in todo}))
-        run = _Run(connection, bound, gateway, store, Addresses(settings, aws, store), settings.seeds / "photos")
+        run = _Run(connection, bound, aws.collection, store, Addresses(settings, aws, store), settings.seeds / "photos")
         interrupted = run.all(todo, workers, progress)
     results = tuple(sorted(run.results, key=lambda result: result.external_image_id or ""))
     return EnrollReport(
         mode=aws.mode,
         region=aws.region,
-        collection=collection_id,
+        collection=named(each.collection for each in linked if each.collection),
         created=created,
         ok=not interrupted and all(result.outcome == "enrolled" for result in results),
         interrupted=interrupted,
         photos=results,
         failures=failures(results),
-        adopted=linked.synced + linked.relinked,
-        unchanged=linked.unchanged,
+        adopted=sum(each.synced + each.relinked for each in linked),
+        unchanged=sum(each.unchanged for each in linked),
         uploads=store.uploads - uploads,
         calls=dict(Counter(aws.calls) - before),
         seconds=round(time.monotonic() - started, 3),
@@ -136,7 +134,7 @@ def _todo(connection: psycopg.Connection, bound: Bound) -> list[_Row]:
 def _again(connection: psycopg.Connection, bound: Bound, keys: Sequence[str]) -> list[_Row]:
     """Return rows that are to be indexed again, with the faces that are theirs so far."""
     rows = connection.execute(sql.SQL(_AGAIN).format(rows=bound.rows), [list(keys)]).fetchall()
-    return [_Row(key, external, photo, tuple(known)) for key, external, photo, known in rows]
+    return [_Row(*row, tuple(known)) for *row, known in rows]
 
 
 class _Run:
@@ -146,14 +144,14 @@ class _Run:
         self,
         connection: psycopg.Connection,
         bound: Bound,
-        collection: Collection,
+        open_collection: Callable[[str], Collection],
         store: PhotoStore,
         addresses: Addresses,
         seeded: Path,
     ) -> None:
         self._connection = connection
         self._bound = bound
-        self._collection = collection
+        self._open = open_collection
         self._store = store
         self._addresses = addresses
         self._seeded = seeded
@@ -178,6 +176,9 @@ class _Run:
         """Bring one photo into store and collection; nothing of it stays when that fails. Runs in a thread."""
         if row.photo_url is None:
             raise PhotoError("the row names no photo", remedy="Fill its photo_url.")
+        if not COLLECTION_ID.fullmatch(row.collection):
+            fault = f"{row.collection!r} cannot be a collection's id"
+            raise PhotoError(fault, remedy="Mend what names the row's collection: 1 to 255 letters, digits and _.-")
         seeded = self._seeded_file(row.photo_url)
         data = seeded if seeded is not None else self._addresses.get(row.photo_url)
         if data is None:
@@ -186,9 +187,8 @@ class _Run:
                 remedy="Put it under seeds/photos/, or look whether PHOTOS_URL names the right store.",
             )
         photo = check(data)
-        attempt = Attempt(
-            self._collection, self._store, row.photo_url, row.external_image_id, known=frozenset(row.known)
-        )
+        collection = self._open(row.collection)
+        attempt = Attempt(collection, self._store, row.photo_url, row.external_image_id, known=frozenset(row.known))
         try:
             if seeded is not None:
                 attempt.upload(photo.kept)
@@ -284,17 +284,26 @@ class _Run:
         return {key for (key,) in written}
 
 
+# Rows that share an id say nothing of whose its face is.
 _TODO = """
-SELECT r.key, r.external_image_id, r.photo_url FROM {rows} r
+SELECT r.key, r.external_image_id, r.photo_url, r.collection_id
+FROM (SELECT o.*, count(*) OVER (PARTITION BY o.collection_id, o.external_image_id) AS sharing FROM {rows} o) r
+LEFT JOIN pg_temp.seedtool_collections k ON k.id = r.collection_id
 WHERE r.external_image_id IS NOT NULL AND NOT starts_with(r.external_image_id, {temporary})
-    AND NOT EXISTS (SELECT FROM pg_temp.seedtool_listed l WHERE l.external_image_id = r.external_image_id)
-    AND NOT EXISTS (SELECT FROM pg_temp.seedtool_shared s WHERE s.external_image_id = r.external_image_id)
+    AND r.collection_id IS NOT NULL AND r.sharing = 1
+    AND NOT EXISTS (
+        SELECT FROM pg_temp.seedtool_listed l
+        WHERE l.collection = k.number AND l.external_image_id = r.external_image_id
+    )
 ORDER BY r.external_image_id"""
 
 _AGAIN = """
-SELECT r.key, r.external_image_id, r.photo_url,
-    ARRAY(SELECT l.face_id FROM pg_temp.seedtool_listed l WHERE l.external_image_id = r.external_image_id)
-FROM {rows} r WHERE r.key = ANY (%s)
+SELECT r.key, r.external_image_id, r.photo_url, r.collection_id, ARRAY(
+    SELECT l.face_id FROM pg_temp.seedtool_listed l
+    WHERE l.collection = k.number AND l.external_image_id = r.external_image_id
+)
+FROM {rows} r JOIN pg_temp.seedtool_collections k ON k.id = r.collection_id
+WHERE r.key = ANY (%s) AND r.external_image_id IS NOT NULL
 ORDER BY r.external_image_id"""
 
 _WRITE = """

@@ -22,6 +22,7 @@ from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll import locks, numbers
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures
+from seedtool.faces.enroll.table import collections_of, table_of
 from seedtool.faces.interrupts import held
 from seedtool.faces.photos import PhotoStore
 from seedtool.faces.sync import Progress
@@ -53,16 +54,16 @@ def enroll(
 
     Raises:
         UsageError: there is no such student, or the id cannot be part of an external image id.
+        SettingsError: nothing says in which collection the student's faces are, or it is another than the one given.
         SchemaError: the bound table lacks a column that a new row needs.
         AwsError: Rekognition could not be reached before the first photo.
     """
     started, before, uploads = time.monotonic(), Counter(aws.calls), store.uploads
     connection.commit()
-    binding, collection_id = bindings.chosen(settings, collection)[0]
-    with connection.transaction():
-        bound = bindings.resolve(connection, binding)
-    enrollment = _Student(connection, bound, aws.collection(collection_id), store, student_id)
+    bound = table_of(connection, settings, collection)
+    enrollment = _Student(connection, bound, store, student_id)
     enrollment.check()
+    collection_id = enrollment.choose(aws)
     created = aws.collection(collection_id).ensure()
     enrollment.look_around()
     results: list[PhotoResult] = []
@@ -94,12 +95,11 @@ def enroll(
 class _Student:
     """The enrollment of photos for one student."""
 
-    def __init__(
-        self, connection: psycopg.Connection, bound: Bound, collection: Collection, store: PhotoStore, student_id: str
-    ) -> None:
+    _collection: Collection  # known once `choose` has looked
+
+    def __init__(self, connection: psycopg.Connection, bound: Bound, store: PhotoStore, student_id: str) -> None:
         self._connection = connection
         self._bound = bound
-        self._collection = collection
         self._store = store
         self._id = student_id
         self._in_collection: dict[str, set[str]] = {}
@@ -113,6 +113,13 @@ class _Student:
             raise UsageError(str(error), remedy="Give the student an id of these characters.") from error
         with bindings.database_errors(self._bound.binding.table), self._connection.transaction():
             self._lock_student()
+
+    def choose(self, aws: Aws) -> str:
+        """Take the collection that is the student's, and return its id."""
+        id_ = collections_of(self._connection, self._bound, [self._id])[self._id]
+        self._bound = self._bound.narrowed(id_)
+        self._collection = aws.collection(id_)
+        return id_
 
     def look_around(self) -> None:
         """Note which of the student's external image ids the collection holds already."""
@@ -134,7 +141,9 @@ class _Student:
                 twin = numbers.twin(photos, self._store, photo.kept)
                 if twin is not None:
                     return numbers.already(path.name, self._id, twin)
-                place = numbers.next_number(self._id, photos, self._store, photo, self._in_collection)
+                place = numbers.next_number(
+                    self._id, photos, self._store, photo, self._in_collection, self._collection.id
+                )
                 known = frozenset(self._in_collection.get(place.external_image_id, ()))
                 attempt = Attempt(self._collection, self._store, place.key, place.external_image_id, known)
                 attempt.upload(photo.kept)

@@ -8,6 +8,7 @@ no second face.
 
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -18,14 +19,15 @@ from seedtool.errors import DatabaseError, PhotoError, SeedtoolError
 from seedtool.faces import bindings
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws.answers import IndexedFace
-from seedtool.faces.aws.collection import Collection
+from seedtool.faces.aws.collection import PAGE, Collection
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll import locks, manifest, numbers
 from seedtool.faces.enroll.flight import WORKERS, fatal, fly
 from seedtool.faces.enroll.manifest import Line
 from seedtool.faces.enroll.numbers import Kept, Numbered
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures, is_jpeg
-from seedtool.faces.linking import link
+from seedtool.faces.enroll.table import collections_of, create, named, table_of
+from seedtool.faces.linking.listing import copy_faces
 from seedtool.faces.photos import Addresses, PhotoStore
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings
@@ -79,6 +81,7 @@ def enroll_manifest(
 
     Raises:
         FixtureError: the manifest is wrong: file, line and column. Nothing was sent.
+        SettingsError: nothing says in which collection a student's faces are, or it is another than the one given.
         SchemaError: the bound table lacks a column that a new row needs.
         CredentialsError: there are none, or they expired: the rest is not tried.
         AccessDenied: a permission is missing: the rest is not tried.
@@ -87,30 +90,29 @@ def enroll_manifest(
     started, before, uploads = time.monotonic(), Counter(aws.calls), store.uploads
     lines = manifest.read(path, settings.root)
     connection.commit()
-    binding, collection_id = bindings.chosen(settings, collection)[0]
-    with connection.transaction():
-        bound = bindings.resolve(connection, binding)
+    bound = table_of(connection, settings, collection)
     numbers.check_table(bound)
     manifest.check_students(connection, bound, lines, path, settings.root)
-    gateway = aws.collection(collection_id)
-    created = gateway.ensure()
-    with locks.alone(connection, binding.table, collection_id):
-        with connection.transaction():
-            linked = link(connection, bound, gateway)
-            taken = _taken(connection, {line.student_id for line in lines})
-        run = _Run(connection, bound, gateway, store, Addresses(settings, aws, store), taken, path.name)
+    collections = collections_of(connection, bound, list(dict.fromkeys(line.student_id for line in lines)))
+    ids = tuple(dict.fromkeys(collections.values()))
+    with locks.alone(connection, bound.binding.table):
+        with bindings.database_errors(bound.binding.table), connection.transaction():
+            listed = copy_faces(connection, ids, aws.collection, page_size=PAGE, tell=lambda _: None)
+            taken = _taken(connection, collections)
+        created = create(listed.missing, aws.collection)
+        gateways = {student: aws.collection(id_) for student, id_ in collections.items()}
+        run = _Run(connection, bound, gateways, store, Addresses(settings, aws, store), taken, path.name)
         interrupted = run.all(lines, workers, progress)
     results = tuple(result for _, result in sorted(run.results, key=lambda each: each[0]))
     return EnrollReport(
         mode=aws.mode,
         region=aws.region,
-        collection=collection_id,
+        collection=named(ids),
         created=created,
         ok=not interrupted and all(result.face_id is not None for result in results),
         interrupted=interrupted,
         photos=results,
         failures=failures(results),
-        adopted=linked.synced + linked.relinked,
         seed_lines=numbers.seed_lines(results),
         uploads=store.uploads - uploads,
         calls=dict(Counter(aws.calls) - before),
@@ -118,9 +120,9 @@ def enroll_manifest(
     )
 
 
-def _taken(connection: psycopg.Connection, student_ids: set[str]) -> dict[str, frozenset[str]]:
-    """Return what the collection holds of these students: external image id → FaceIds."""
-    rows = connection.execute(_TAKEN, [list(student_ids)]).fetchall()
+def _taken(connection: psycopg.Connection, collections: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Return what the collections hold of their students: external image id → FaceIds."""
+    rows = connection.execute(_TAKEN, [list(collections), list(collections.values())]).fetchall()
     return {external: frozenset(faces) for external, faces in rows}
 
 
@@ -131,7 +133,7 @@ class _Run:
         self,
         connection: psycopg.Connection,
         bound: Bound,
-        collection: Collection,
+        collections: Mapping[str, Collection],
         store: PhotoStore,
         addresses: Addresses,
         taken: dict[str, frozenset[str]],
@@ -139,7 +141,7 @@ class _Run:
     ) -> None:
         self._connection = connection
         self._bound = bound
-        self._collection = collection
+        self._collections = collections
         self._store = store
         self._addresses = addresses
         self._taken = taken
@@ -207,9 +209,10 @@ class _Run:
         twin = numbers.twin(student.photos, self._store, photo.kept) if photo.kept is not data else None
         if twin is not None:
             return twin
-        place = numbers.next_number(student.id, student.photos, self._store, photo, self._taken)
+        collection = self._collections[student.id]
+        place = numbers.next_number(student.id, student.photos, self._store, photo, self._taken, collection.id)
         known = self._taken.get(place.external_image_id, frozenset())
-        attempt = Attempt(self._collection, self._store, place.key, place.external_image_id, known)
+        attempt = Attempt(collection, self._store, place.key, place.external_image_id, known)
         try:
             attempt.upload(photo.kept)
             return _Indexed(place, attempt, attempt.index(photo.sent))
@@ -286,5 +289,9 @@ class _Run:
 
 
 _TAKEN = """
-SELECT external_image_id, array_agg(DISTINCT face_id) FROM pg_temp.seedtool_listed
-WHERE regexp_replace(external_image_id, '-photo-[0-9]+$', '') = ANY (%s) GROUP BY 1"""
+SELECT l.external_image_id, array_agg(DISTINCT l.face_id)
+FROM pg_temp.seedtool_listed l
+JOIN pg_temp.seedtool_collections k ON k.number = l.collection
+JOIN unnest(%s::text[], %s::text[]) s (student_id, collection_id)
+    ON s.collection_id = k.id AND s.student_id = regexp_replace(l.external_image_id, '-photo-[0-9]+$', '')
+GROUP BY 1"""

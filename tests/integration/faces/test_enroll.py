@@ -395,7 +395,7 @@ from seedtool.faces import photos
 from seedtool.faces.enroll import photo as enrollment, rows as enroll_all, student as enroll
 from seedtool.faces.aws import collection
 from seedtool.faces.aws import Aws
-from seedtool.settings import load
+from seedtool.settings import FaceBinding, load
 
 conninfo, endpoint, name, folder, step, command = sys.argv[1:]
 
@@ -418,7 +418,8 @@ steps = {
     "before the update": lambda: setattr(enroll_all._Run, "_write", die),
     "after the commit": lambda: setattr(enroll.numbers, "seed_lines", die),
 }
-settings = msgspec.structs.replace(load(Path.cwd()), collection=name, photos_url=folder)
+faces = (FaceBinding(table="student_faces"),)
+settings = msgspec.structs.replace(load(Path.cwd()), collection=name, photos_url=folder, faces=faces)
 aws = Aws(settings, endpoint)
 steps[step]()
 with psycopg.connect(conninfo) as connection:

@@ -1,0 +1,21 @@
+"""Face bindings, looked up in the catalog: which table and columns hold the ids, and in which collection faces are."""
+
+from seedtool.faces.bindings.bound import Bound
+from seedtool.faces.bindings.catalog import resolve
+from seedtool.faces.bindings.choice import bind, chosen, collection_of, first, the_collection, used
+from seedtool.faces.bindings.errors import database_errors
+from seedtool.faces.bindings.places import Place, key_name
+
+__all__ = [
+    "Bound",
+    "Place",
+    "bind",
+    "chosen",
+    "collection_of",
+    "database_errors",
+    "first",
+    "key_name",
+    "resolve",
+    "the_collection",
+    "used",
+]

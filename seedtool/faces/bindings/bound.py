@@ -1,0 +1,135 @@
+"""A face binding that was looked up in the catalog, and what its rows look like in SQL."""
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from seedtool.faces.bindings.errors import database_errors
+from seedtool.faces.bindings.places import Place, key_name
+from seedtool.faces.external_id import PLACEHOLDER_PREFIX
+from seedtool.settings import FaceBinding
+
+_TEXT_TYPES = ("text", "character varying", "character", "citext")
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """A binding whose table and columns are known to exist.
+
+    Args:
+        binding: what the settings say.
+        table: the table, quoted.
+        columns: name → type, as `format_type` writes it.
+        unique_face: the face id is under a unique index, so that two rows may not exchange theirs at once.
+        owner: table, quoted, and key column that `student_id` refers to; None when it refers to nothing.
+        place: in which collection the row `t` is.
+        collection: the collection of rows that name none.
+        only: the one collection whose rows count; None for all.
+    """
+
+    binding: FaceBinding
+    table: sql.Identifier
+    columns: dict[str, str]
+    unique_face: bool
+    owner: tuple[sql.Identifier, str] | None
+    place: Place
+    collection: str | None = None
+    only: str | None = None
+
+    @property
+    def face_id(self) -> sql.Identifier:
+        """The column of the face id, quoted."""
+        return sql.Identifier(self.binding.face_id)
+
+    @property
+    def external_image_id(self) -> sql.Identifier:
+        """The column of the external image id, quoted."""
+        return sql.Identifier(self.binding.external_image_id)
+
+    @property
+    def face_type(self) -> sql.SQL:
+        """The type of the face id."""
+        return sql.SQL(self.columns[self.binding.face_id])  # format_type's own words
+
+    @property
+    def key(self) -> sql.Composed:
+        """The key columns of the row `t` as one text, for reports."""
+        parts = [sql.SQL("{}::text").format(sql.Identifier("t", column)) for column in self.binding.key]
+        return sql.SQL("concat_ws(':', {})").format(sql.SQL(", ").join(parts))
+
+    @property
+    def empty(self) -> sql.Composed:
+        """What the unlinked row `t` holds: its placeholder, or NULL where the column takes no text.
+
+        The same as seeding writes: with the row's key where several rows of the table share the image.
+        """
+        if not self.columns[self.binding.face_id].startswith(_TEXT_TYPES):
+            return sql.SQL("NULL::{}").format(self.face_type)
+        return sql.SQL(
+            """({prefix} || t.{image}::text || CASE WHEN t.{image} IN (
+                SELECT o.{image} FROM {table} o GROUP BY o.{image} HAVING count(*) > 1
+            ) THEN ':' || {key} ELSE '' END)"""
+        ).format(prefix=sql.Literal(PLACEHOLDER_PREFIX), image=self.external_image_id, table=self.table, key=self.key)
+
+    @property
+    def rows(self) -> sql.Composed:
+        """A subquery of all rows that count.
+
+        Its columns: key (one text) and key_1, key_2, ... (as they are), external_image_id, face_id (NULL when it is a
+        placeholder), photo_url, collection_id (NULL when it is in none), and with a `box` its box_left, box_top,
+        box_width and box_height (NULL when it is no box).
+
+        Everything is compared in collation "C": bytes, whatever collations the table's columns have.
+        """
+        binding = self.binding
+        columns = [
+            sql.SQL("{} AS {}").format(sql.Identifier("t", column), key_name(number))
+            for number, column in enumerate(binding.key, start=1)
+        ]
+        columns += [_side(binding.box, side) for side in SIDES] if binding.box else []
+        return sql.SQL(
+            """(SELECT {key} AS key, {columns}, t.{external_image_id}::text COLLATE "C" AS external_image_id,
+                CASE WHEN NOT starts_with(t.{face_id}::text, {prefix}) THEN t.{face_id}::text COLLATE "C" END
+                    AS face_id,
+                {photo} COLLATE "C" AS photo_url, {collection} COLLATE "C" AS collection_id
+                FROM {source} t {joins} {only})"""
+        ).format(
+            key=self.key,
+            columns=sql.SQL(", ").join(columns),
+            external_image_id=self.external_image_id,
+            face_id=self.face_id,
+            prefix=sql.Literal(PLACEHOLDER_PREFIX),
+            photo=sql.SQL("t.photo_url::text") if "photo_url" in self.columns else sql.SQL("NULL::text"),
+            collection=self.place.collection,
+            # in a room of its own, where no column of a joined table can be taken for the condition's
+            source=sql.SQL("(SELECT * FROM {} WHERE ({}\n))").format(self.table, sql.SQL(binding.where))
+            if binding.where
+            else self.table,
+            joins=self.place.joins,
+            only=sql.SQL("WHERE {} = {}").format(self.place.collection, sql.Literal(self.only))
+            if self.only is not None
+            else sql.SQL(""),
+        )
+
+    def narrowed(self, collection: str) -> "Bound":
+        """Return the same table with only the rows of one collection, or all of it pointed at that."""
+        if self.binding.by_row:
+            return msgspec.structs.replace(self, only=collection, collection=collection)
+        place = Place(collection=sql.SQL("{}::text").format(sql.Literal(collection)))
+        return msgspec.structs.replace(self, place=place, collection=collection)
+
+    def collections(self, connection: psycopg.Connection) -> dict[str | None, int]:
+        """Return how many rows each collection has; None stands for the rows that are in none."""
+        query = sql.SQL("SELECT collection_id, count(*) FROM {} r GROUP BY 1 ORDER BY 1").format(self.rows)
+        with database_errors(self.binding.table):
+            return dict(connection.execute(query).fetchall())
+
+
+#: The members of Rekognition's BoundingBox; a row's are called box_left and so on.
+SIDES = ("Left", "Top", "Width", "Height")
+
+
+def _side(box: str, side: str) -> sql.Composed:
+    value = sql.SQL("(t.{}::jsonb) -> {}").format(sql.Identifier(box), sql.Literal(side))
+    return sql.SQL("CASE WHEN jsonb_typeof({0}) = 'number' THEN ({0})::float8 END AS {1}").format(
+        value, sql.Identifier(f"box_{side.lower()}")
+    )

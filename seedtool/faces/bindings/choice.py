@@ -1,0 +1,171 @@
+"""Which bindings a command works on, and which collection is meant."""
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from seedtool.errors import SettingsError
+from seedtool.faces.bindings.bound import Bound
+from seedtool.faces.bindings.catalog import resolve
+from seedtool.faces.bindings.errors import database_errors
+from seedtool.settings import FaceBinding, Settings
+
+
+def chosen(settings: Settings, collection: str | None = None) -> tuple[tuple[FaceBinding, str], ...]:
+    """Return the bindings to work on, each with the collection of its faces as far as no row says another.
+
+    A binding whose rows alone say it is left out.
+
+    Args:
+        settings: the settings.
+        collection: a collection given on the command line. Of the bindings that are in one collection it selects those
+            in this one, and a single binding is pointed at it; of the others it selects the rows.
+
+    Raises:
+        SettingsError: no binding, a binding without a collection, or none in the one that is given.
+    """
+    return tuple((binding, found) for binding, found in _pairs(settings, collection) if found is not None)
+
+
+def _pairs(settings: Settings, collection: str | None) -> list[tuple[FaceBinding, str | None]]:
+    if not settings.faces:
+        raise SettingsError(
+            "setting faces: no table is bound to faces",
+            remedy='Add [[tool.seedtool.faces]] with table = "student_faces" to pyproject.toml.',
+        )
+    pairs = [(binding, binding.collection or settings.collection) for binding in settings.faces]
+    if collection is not None:
+        named = [pair for pair in pairs if pair[0].by_row or pair[1] == collection]
+        if not named and len(pairs) > 1:
+            tables = ", ".join(f"{binding.table}: {found}" for binding, found in pairs)
+            raise SettingsError(
+                f"no face binding names the collection {collection} ({tables})",
+                remedy="Give one of these, or change [[tool.seedtool.faces]].",
+            )
+        return [(binding, collection) for binding, _ in named or pairs]
+    for binding, found in pairs:
+        if found is None and not binding.by_row:
+            raise SettingsError(
+                f"the faces of {binding.table} are in no collection",
+                remedy="Set AWS_REKOGNITION_COLLECTION, collection in [tool.seedtool], or --collection ID.",
+            )
+    return pairs
+
+
+def bind(connection: psycopg.Connection, settings: Settings, collection: str | None = None) -> tuple[Bound, ...]:
+    """Return the bindings to work on, looked up in the catalog, with the rows of every collection or of one.
+
+    Args:
+        connection: to the target.
+        settings: the settings.
+        collection: a collection given on the command line (see `chosen`).
+
+    Raises:
+        SettingsError: as `chosen`.
+        SchemaError: as `resolve`.
+    """
+    return tuple(_bind(connection, settings, pair, collection) for pair in _pairs(settings, collection))
+
+
+def first(connection: psycopg.Connection, settings: Settings, collection: str | None = None) -> Bound:
+    """Return the first of the bindings to work on, as `bind` does."""
+    return _bind(connection, settings, _pairs(settings, collection)[0], collection)
+
+
+def _bind(
+    connection: psycopg.Connection, settings: Settings, pair: tuple[FaceBinding, str | None], collection: str | None
+) -> Bound:
+    binding, found = pair
+    if binding.by_row:
+        return resolve(connection, binding, default=settings.collection, only=collection)
+    return resolve(connection, binding, default=found)
+
+
+def collection_of(connection: psycopg.Connection, bound: Bound, student_id: str) -> str:
+    """Return the collection that new faces of a student go to: the one that the student's row names, or rows do.
+
+    Args:
+        connection: to the target, inside a transaction.
+        bound: a table that refers to students by `student_id`, as `bind` returns it.
+        student_id: the student's key.
+
+    Raises:
+        SettingsError: nothing says in which collection, or it is another than the one given on the command line.
+    """
+    binding = bound.binding
+    parent = bound.place.parent
+    with database_errors(binding.table):
+        if parent is not None and parent[3] == "student_id":
+            query = sql.SQL("SELECT DISTINCT {} FROM (SELECT {}::text AS student_id) t {} WHERE {}::text = {}").format(
+                bound.place.collection,
+                sql.Literal(student_id),
+                sql.SQL("JOIN {} p ON {}::text = t.student_id").format(parent[0], sql.Identifier("p", parent[2])),
+                sql.Identifier("p", parent[2]),
+                sql.Literal(student_id),
+            )
+        else:
+            everywhere = msgspec.structs.replace(bound, only=None)
+            query = sql.SQL(
+                "SELECT DISTINCT collection_id FROM {} r WHERE key IN (SELECT {} FROM {} t WHERE student_id::text = {})"
+            ).format(everywhere.rows, bound.key, bound.table, sql.Literal(student_id))
+        found: list[str | None] = [id_ for (id_,) in connection.execute(query) if id_ is not None] or [bound.collection]
+    if bound.only is not None and found != [bound.only] and found != [None]:
+        raise SettingsError(
+            f"the faces of {student_id} are in the collection {', '.join(map(str, found))}, not in {bound.only}",
+            remedy=f"Leave --collection out, or change {binding.collection_column or 'what collection_query gives'}.",
+        )
+    if len(found) != 1 or found[0] is None:
+        said = f"are in {', '.join(map(str, found))}" if len(found) > 1 else "are in no collection"
+        raise SettingsError(
+            f"the faces of {student_id} {said}",
+            remedy="Give --collection ID, or set AWS_REKOGNITION_COLLECTION.",
+        )
+    return found[0]
+
+
+def used(connection: psycopg.Connection, bound: Bound) -> dict[str, Bound]:
+    """Return the collections that a table's rows are in, each with the table narrowed to its rows.
+
+    Where there are no rows, it is the collection that new ones would be in.
+
+    Args:
+        connection: to the target, inside a transaction.
+        bound: the table, as `bind` returns it.
+
+    Raises:
+        SettingsError: rows are in no collection.
+    """
+    found = bound.collections(connection) or {bound.collection: 0}
+    if None in found:
+        told = f"{found[None]} rows of" if found[None] else "the faces of"
+        raise SettingsError(
+            f"{told} {bound.binding.table} are in no collection",
+            remedy="Set AWS_REKOGNITION_COLLECTION or collection in [tool.seedtool], or fill "
+            f"{bound.binding.collection_column or 'what the face binding takes it from'}.",
+        )
+    return {id_: bound.narrowed(id_) for id_ in found if id_ is not None}
+
+
+def the_collection(connection: psycopg.Connection, settings: Settings, bound: Bound, collection: str | None) -> str:
+    """Return the one collection to look into: the given one, the binding's, the setting, or the only one in use.
+
+    Args:
+        connection: to the target, inside a transaction.
+        settings: the settings.
+        bound: the table.
+        collection: a collection given on the command line.
+
+    Raises:
+        SettingsError: the rows are in several collections, or in none.
+    """
+    named = collection or bound.binding.collection or settings.collection
+    if named is not None:
+        return named
+    used = [id_ for id_ in bound.collections(connection) if id_ is not None]
+    if len(used) == 1:
+        return used[0]
+    shown = ", ".join(used[:5]) + (", ..." if len(used) > 5 else "")
+    said = f"in {len(used)} collections ({shown})" if used else "in no collection"
+    raise SettingsError(
+        f"the faces of {bound.binding.table} are {said}", remedy="Say which one to look into: --collection ID."
+    )
