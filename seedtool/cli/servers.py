@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import functools
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,10 @@ from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
     from seedtool.database.embedded import EmbeddedServer
+    from seedtool.emulator.front import Key
     from seedtool.settings import Settings
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 def emulator_dir(settings: Settings) -> Path:
@@ -148,44 +151,60 @@ def env(*, console: Console, settings: Settings) -> None:
 @click.option(
     "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 picks a free one."
 )
-@click.option(
-    "--state-dir",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    help="Where faces are kept [default: the project's].",
-)
-@common_options
-def emulator(*, port: int, state_dir: Path | None, console: Console, settings: Settings) -> None:
+@click.option("--state-dir", metavar="FOLDER", type=_FOLDER, help="Where faces are kept [default: the project's].")
+@click.option("--photos", metavar="FOLDER", type=_FOLDER, help="Where S3Objects are read from: BUCKET/KEY below it.")
+@click.option("--s3-endpoint", metavar="URL", help="The S3 endpoint that S3Objects are read from otherwise.")
+@click.option("--faults", metavar="JSON", default="", help='Bad days, such as {"tps": "published", "lag": 2}.')
+@click.option("--require-signature", is_flag=True, help="Verify signatures against AWS_ACCESS_KEY_ID and its secret.")
+@functools.partial(common_options, anywhere=True)
+def emulator(
+    *,
+    port: int,
+    state_dir: Path | None,
+    photos: Path | None,
+    s3_endpoint: str | None,
+    faults: str,
+    require_signature: bool,
+    console: Console,
+    settings: Settings,
+) -> None:
     """Run the local Rekognition on a port, for other programs, until Ctrl+C ends it (exit code 0).
 
     With the project's own state, the one that commands started in the background is ended first: the faces
-    are the same.
+    are the same. docs/emulator.md tells how to point boto3, the AWS CLI and JavaScript at it.
     """
     from seedtool.emulator import process
     from seedtool.emulator import server as emulators
 
     folder = state_dir or emulator_dir(settings)
+    key = _key_of_environment() if require_signature else None
     if process.stop(folder):
         console.note("ended the emulator in the background; its faces are here now")
-    with contextlib.redirect_stdout(_Announcement(console, folder)):
-        emulators.run(folder, port=port)
+
+    def announce(endpoint: str) -> None:
+        report = {"endpoint": endpoint, "state": str(folder)}
+        console.report(report, lambda: [*emulators.announcement(endpoint), f"Its faces are in {folder}."])
+        sys.stdout.flush()
+
+    emulators.run(
+        folder,
+        port=port,
+        photos=photos,
+        s3_endpoint=s3_endpoint,
+        faults=faults,
+        required_key=key,
+        announce=announce,
+    )
     console.note(f"stopped; the faces stay in {folder}")
 
 
-class _Announcement(io.StringIO):
-    """Stands in for stdout while the emulator runs: what it says of itself becomes the command's report."""
+def _key_of_environment() -> Key:
+    from seedtool.emulator.front import Key
 
-    def __init__(self, console: Console, folder: Path) -> None:
-        super().__init__()
-        self._console = console
-        self._folder = folder
-        self._stdout = sys.stdout
-
-    def write(self, text: str) -> int:
-        """Report where it listens."""
-        from seedtool.emulator import process
-
-        report = {"endpoint": process.find(self._folder), "state": str(self._folder)}
-        with contextlib.redirect_stdout(self._stdout):
-            self._console.report(report, text.splitlines)
-        return len(text)
+    try:
+        return Key(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+    except KeyError as error:
+        raise UsageError(
+            f"{error.args[0]} is not set, so there is no key to verify signatures against",
+            remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or leave --require-signature out.",
+        ) from error

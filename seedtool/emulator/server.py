@@ -20,7 +20,7 @@ from seedtool.emulator.operations import Operations
 from seedtool.emulator.state import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from starlette.applications import Starlette
@@ -35,6 +35,7 @@ def run(
     s3_endpoint: str | None = None,
     faults: str = "",
     required_key: Key | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the state directory until SIGTERM or SIGINT.
 
@@ -46,6 +47,7 @@ def run(
         s3_endpoint: the URL of an S3 endpoint from which S3Objects are read otherwise.
         faults: settings of `seedtool.emulator.front.faults` as JSON.
         required_key: the access key that requests have to be signed with; None accepts all.
+        announce: told the endpoint once it listens; None prints how to point clients at it.
 
     Raises:
         EmulatorError: another emulator serves this directory, the port is taken, the state is unreadable or
@@ -57,7 +59,8 @@ def run(
         store = Store(state_dir / "faces.sqlite3")
         operations = Operations(store, objects.reader(photos, s3_endpoint), misfortunes.lag, misfortunes.most_faces)
         try:
-            _serve(state_dir, application(operations, misfortunes, state_dir, required_key), listener)
+            app = application(operations, misfortunes, state_dir, required_key)
+            _serve(state_dir, app, listener, announce or _print_announcement)
         finally:
             process.record_path(state_dir).unlink(missing_ok=True)
             store.close()
@@ -99,7 +102,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(state_dir: Path, app: Starlette, listener: socket.socket) -> None:
+def _serve(state_dir: Path, app: Starlette, listener: socket.socket, announce: Callable[[str], None]) -> None:
     host, port = listener.getsockname()[:2]
     endpoint = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     record = {
@@ -131,10 +134,19 @@ def _serve(state_dir: Path, app: Starlette, listener: socket.socket) -> None:
     fresh = process.record_path(state_dir).with_suffix(f".{os.getpid()}")
     fresh.write_text(json.dumps(record))
     fresh.replace(process.record_path(state_dir))
-    sys.stdout.write(
-        f"Rekognition stand-in on {endpoint} (faces in {state_dir}).\n"
-        f"Point clients at it with AWS_ENDPOINT_URL_REKOGNITION={endpoint}, or --endpoint-url {endpoint}.\n"
-        "It knows people by the names written into pictures; it does not recognise faces.\n"
-    )
-    sys.stdout.flush()
+    announce(endpoint)
     server.run(sockets=[listener])
+
+
+def _print_announcement(endpoint: str) -> None:
+    sys.stdout.write("\n".join(announcement(endpoint)) + "\n")
+    sys.stdout.flush()
+
+
+def announcement(endpoint: str) -> list[str]:
+    """Return the lines that tell a person how to point clients at the emulator."""
+    return [
+        f"Rekognition stand-in on {endpoint}.",
+        f"Point clients at it with AWS_ENDPOINT_URL_REKOGNITION={endpoint}, or --endpoint-url {endpoint}.",
+        "It knows people by the names written into pictures; it does not recognise faces.",
+    ]

@@ -31,7 +31,7 @@ CONTRACT = {
     "server stop": set(),
     "server status": set(),
     "env": set(),
-    "emulator": {"--port", "--state-dir"},
+    "emulator": {"--port", "--state-dir", "--photos", "--s3-endpoint", "--faults", "--require-signature"},
     "init": set(),
     "doctor": set(),
     "config": set(),
