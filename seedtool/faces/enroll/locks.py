@@ -7,9 +7,9 @@ import psycopg
 
 
 @contextmanager
-def alone(connection: psycopg.Connection, table: str, collection: str) -> Iterator[None]:
-    """Let one run at a time work on a table and collection: the second waits, and then finds nothing to do."""
-    name = f"seedtool.enroll_all:{table}:{collection}"
+def alone(connection: psycopg.Connection, table: str) -> Iterator[None]:
+    """Let one run at a time work on a table: the second waits, and then finds nothing to do."""
+    name = f"seedtool.enroll_all:{table}"
     connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
     connection.commit()
     try:

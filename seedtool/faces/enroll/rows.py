@@ -134,7 +134,7 @@ def _todo(connection: psycopg.Connection, bound: Bound) -> list[_Row]:
 def _again(connection: psycopg.Connection, bound: Bound, keys: Sequence[str]) -> list[_Row]:
     """Return rows that are to be indexed again, with the faces that are theirs so far."""
     rows = connection.execute(sql.SQL(_AGAIN).format(rows=bound.rows), [list(keys)]).fetchall()
-    return [_Row(*row, tuple(known)) for *row, known in rows]
+    return [_Row(key, external, photo, place, tuple(known)) for key, external, photo, place, known in rows]
 
 
 class _Run:
