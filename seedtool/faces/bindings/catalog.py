@@ -43,8 +43,7 @@ def resolve(
                 close = difflib.get_close_matches(column, columns, n=1)
                 raise SchemaError(
                     f"the table {binding.table} has no column {column} (from [[tool.seedtool.faces]])",
-                    remedy=f"Did you mean {close[0]}? " * bool(close)
-                    + "Otherwise run seedtool migrate: it may be new.",
+                    remedy=(f"Did you mean {close[0]}? " if close else "") + "Run seedtool migrate if it is new.",
                 )
         if binding.box is not None and columns[binding.box] not in {"jsonb", "json"}:
             raise SchemaError(
