@@ -30,13 +30,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from seeds.drawing.regions import Region, packet  # noqa: E402 -- needs the project's folder on the path
-
 from seedtool.database import server  # noqa: E402
 from seedtool.emulator import process  # noqa: E402
 from seedtool.faces.aws import Aws  # noqa: E402
 from seedtool.faces.enroll import enroll_all, enroll_manifest  # noqa: E402
 from seedtool.faces.photos import store  # noqa: E402
-from seedtool.settings import Settings, load  # noqa: E402
+from seedtool.settings import FaceBinding, Settings, load  # noqa: E402
 
 QUOTA = 50.0
 BAR = 0.9
@@ -57,7 +56,11 @@ def main() -> int:
         home.chmod(0o755)
         photos = draw(home / "pictures", options.photos)
         settings = msgspec.structs.replace(
-            load(ROOT), home=home, database=f"bench_{uuid.uuid4().hex[:8]}", seeds=home / "no-seeds"
+            load(ROOT),
+            home=home,
+            database=f"bench_{uuid.uuid4().hex[:8]}",
+            seeds=home / "no-seeds",
+            faces=(FaceBinding(table="student_faces"),),
         )
         print("| way | latency, s | photos | seconds | a second | of the quota | throttled | |")
         print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
