@@ -161,6 +161,22 @@ def test_several_faces_are_refused_and_deleted_again(school, mine, aws, photos, 
     assert state() == ([], [], [])
 
 
+def test_a_heavy_photo_is_scaled_to_what_rekognition_takes_and_its_face_region_survives(
+    school, mine, aws, photos, collection, tmp_path, portrait
+):
+    with Image.open(portrait_path(1)) as small:
+        region = small.info["xmp"]  # in parts of width and height, so that it scales along
+    path = tmp_path / "heavy.jpg"
+    Image.effect_noise((2400, 3000), 90).convert("RGB").save(path, quality=95, xmp=region)
+    assert path.stat().st_size > 5 * 1024 * 1024
+    assert enroll(school, mine, aws, photos, "student-001", [path]).ok
+    assert (
+        photos.get("students/student-001/photo-1.jpg") == path.read_bytes()
+    )  # kept as it is; only the sent one shrinks
+    found = collection.search_by_image(portrait(1, 2), threshold=95)
+    assert [match.face.external_image_id for match in found] == ["student-001-photo-1"]
+
+
 def test_a_file_that_is_not_there(school, mine, aws, photos, tmp_path):
     report = enroll(school, mine, aws, photos, "student-001", [tmp_path / "nobody.jpg"])
     assert report.photos[0].outcome == "failed"

@@ -1,0 +1,259 @@
+"""Dedupe: one face for each photo that a row names.
+
+A double enrollment leaves several faces under one external image id. Rekognition does not tell when a face was indexed,
+so "the oldest" cannot be kept: kept is the face that the row is linked to, and where it is linked to none of them, the
+one that a sync would give it (the highest confidence, ties by FaceId). The others are deleted, in collections that the
+settings name as this project's own, and never one that a row points at. Faces under ids that no row has are left alone,
+for they may be another database's; so are the faces of photos with several people on them.
+
+Nothing is written to the database: a run that is killed has deleted some of the faces, and the next deletes the rest.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from seedtool.errors import SettingsError
+from seedtool.faces import bindings
+from seedtool.faces.aws import Aws
+from seedtool.faces.aws.collection import Collection
+from seedtool.faces.bindings import Bound
+from seedtool.faces.enroll.locks import alone
+from seedtool.faces.external_id import TEMPORARY_PREFIX
+from seedtool.faces.interrupts import held
+from seedtool.faces.linking import EXAMPLES, Tally, link_all
+from seedtool.faces.sync import Progress
+from seedtool.settings import Settings
+
+#: Faces deleted under one lock on the tables; about a quarter of a second.
+BATCH = 1000
+
+
+class Deduped(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in one collection, and what was done about it.
+
+    Args:
+        collection: its id.
+        owned: the settings name it as this project's own.
+        duplicates: faces beside the one that is kept: external image id, FaceId.
+        temporary: faces that an attendance run left behind; looked for when asked to.
+        deleted: how many of both were deleted.
+        spared: how many a row had come to point at meanwhile.
+        failed: FaceId → why Rekognition did not delete it.
+    """
+
+    collection: str
+    owned: bool
+    duplicates: Tally
+    temporary: Tally
+    deleted: int = 0
+    spared: int = 0
+    failed: dict[str, str] = {}
+
+
+class DedupeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was deleted, or would be.
+
+    Args:
+        mode: `embedded` or `live`.
+        region: the region.
+        dry_run: nothing was deleted.
+        ok: nothing failed, and nobody interrupted.
+        interrupted: Ctrl+C; the rest is left to the next run.
+        collections: one each.
+        calls: AWS calls by operation.
+        seconds: by the wall clock.
+    """
+
+    mode: str
+    region: str
+    dry_run: bool
+    ok: bool
+    interrupted: bool
+    collections: tuple[Deduped, ...]
+    calls: dict[str, int]
+    seconds: float
+
+    @property
+    def found(self) -> int:
+        """Faces that are to go."""
+        return sum(each.duplicates.count + each.temporary.count for each in self.collections)
+
+
+class _Victims(msgspec.Struct):
+    """A collection's faces that are to go, as `external image id FaceId`."""
+
+    duplicates: list[str] = msgspec.field(default_factory=list)
+    temporary: list[str] = msgspec.field(default_factory=list)
+
+    @property
+    def face_ids(self) -> list[str]:
+        return [each.rsplit(" ", 1)[1] for each in (*self.duplicates, *self.temporary)]
+
+
+def dedupe(
+    connection: psycopg.Connection,
+    settings: Settings,
+    aws: Aws,
+    *,
+    collection: str | None = None,
+    dry_run: bool = True,
+    temporary: bool = False,
+    progress: Progress | None = None,
+) -> DedupeReport:
+    """Delete the duplicates of faces that rows are linked to.
+
+    Args:
+        connection: to the target; what is pending on it is committed first. Nothing is written.
+        settings: the face bindings, and the collections that may be cleaned (`owned_collections`).
+        aws: the AWS side.
+        collection: a collection given on the command line.
+        dry_run: only tell.
+        temporary: the faces that attendance runs left behind as well. Not while attendance is being taken: its faces
+            look the same.
+        progress: told the faces deleted, and how many there are.
+
+    Raises:
+        SettingsError: a collection is not named as owned; nothing was deleted anywhere.
+        ResourceNotFound: there is no such collection.
+        AwsError: a collection could not be listed.
+        DatabaseError: something holds a lock on the table.
+    """
+    started, before = time.monotonic(), Counter(aws.calls)
+    connection.commit()
+    done: list[Deduped] = []
+    interrupted = False
+    with connection.transaction():
+        bounds = [bound for bound in bindings.bind(connection, settings, collection) if bound.binding.box is None]
+        every = [bindings.resolve(connection, binding, default=settings.collection) for binding in settings.faces]
+        used = [id_ for bound in bounds for id_ in (bound.collections(connection) or {bound.collection: 0})]
+    if not dry_run:
+        _refuse_foreign(settings, sorted({id_ for id_ in used if id_ is not None}))
+    with ExitStack() as stack:
+        for table in sorted({bound.binding.table for bound in bounds}):
+            stack.enter_context(alone(connection, table))
+        for collection_id, victims in _look(connection, bounds, every, aws, temporary=temporary).items():
+            report = Deduped(
+                collection=collection_id,
+                owned=collection_id in settings.owned_collections,
+                duplicates=Tally(len(victims.duplicates), tuple(victims.duplicates[:EXAMPLES])),
+                temporary=Tally(len(victims.temporary), tuple(victims.temporary[:EXAMPLES])),
+            )
+            if not dry_run and victims.face_ids and not interrupted:
+                gateway = aws.collection(collection_id)
+                report, interrupted = _delete(connection, every, gateway, victims.face_ids, report, progress)
+            done.append(report)
+    return DedupeReport(
+        mode=aws.mode,
+        region=aws.region,
+        dry_run=dry_run,
+        ok=not interrupted and not any(each.failed for each in done),
+        interrupted=interrupted,
+        collections=tuple(done),
+        calls=dict(Counter(aws.calls) - before),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _refuse_foreign(settings: Settings, collections: Sequence[str]) -> None:
+    foreign = [each for each in collections if each not in settings.owned_collections]
+    if foreign:
+        shown = ", ".join(foreign[:5]) + (f" and {len(foreign) - 5} more" if len(foreign) > 5 else "")
+        raise SettingsError(
+            f"setting owned_collections: does not name {shown}, so no face of it is deleted",
+            remedy="If nobody else's faces are in there, write "
+            f'owned_collections = ["{foreign[0]}"] into [tool.seedtool] of pyproject.toml.',
+        )
+
+
+def _look(
+    connection: psycopg.Connection, bounds: Sequence[Bound], every: Sequence[Bound], aws: Aws, *, temporary: bool
+) -> dict[str, _Victims]:
+    """Return the faces that are to go, by collection; what a sync changes for it is rolled back."""
+    found: dict[str, _Victims] = {}
+    if not bounds:
+        return found
+    with connection.transaction(force_rollback=True):
+        reports = link_all(connection, bounds, aws.collection)
+        found = {report.collection: _Victims() for report in reports if report.collection and report.exists}
+        with bindings.database_errors(", ".join(bound.binding.table for bound in bounds)):
+            connection.execute(sql.SQL(_POINTED).format(pointed=_pointed(every)))
+            for bound in bounds:
+                rows = connection.execute(sql.SQL(_DUPLICATES).format(rows=bound.rows)).fetchall()
+                for collection_id, face in rows:
+                    found[collection_id].duplicates.append(face)
+            if temporary:
+                rows = connection.execute(
+                    sql.SQL(_TEMPORARY).format(temporary=sql.Literal(TEMPORARY_PREFIX))
+                ).fetchall()
+                for collection_id, face in rows:
+                    found[collection_id].temporary.append(face)
+    return found
+
+
+def _pointed(every: Sequence[Bound]) -> sql.Composed:
+    """All FaceIds that any row of any bound table holds, whatever rows the bindings leave out."""
+    return sql.SQL(" UNION ALL ").join(
+        sql.SQL('SELECT t.{}::text COLLATE "C" AS face_id FROM {} t').format(bound.face_id, bound.table)
+        for bound in every
+    )
+
+
+def _delete(
+    connection: psycopg.Connection,
+    every: Sequence[Bound],
+    gateway: Collection,
+    face_ids: list[str],
+    report: Deduped,
+    progress: Progress | None,
+) -> tuple[Deduped, bool]:
+    """Delete faces, lot by lot; True when a signal ended it early."""
+    deleted, spared, interrupted = 0, 0, False
+    failed: dict[str, str] = {}
+    for start in range(0, len(face_ids), BATCH):
+        lot = face_ids[start : start + BATCH]
+        with held() as hold, bindings.database_errors(every[0].binding.table), connection.transaction():
+            # whoever links a row waits: between our look and the deletion no row may come to point at one of these
+            connection.execute("SET LOCAL lock_timeout = '10s'")
+            for bound in every:
+                connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(bound.table))
+            query = sql.SQL("SELECT face_id FROM ({}) p WHERE face_id = ANY (%s)").format(_pointed(every))
+            pointed = {face_id for (face_id,) in connection.execute(query, [lot])}
+            answer = gateway.delete_faces([face_id for face_id in lot if face_id not in pointed])
+            interrupted = hold.take()
+        deleted += len(answer.deleted)
+        spared += len(pointed)
+        failed.update({face_id: why for face_id, why in answer.failed.items() if "FACE_NOT_FOUND" not in why})
+        if progress is not None:
+            progress(min(start + BATCH, len(face_ids)), len(face_ids))
+        if interrupted:
+            break
+    return msgspec.structs.replace(report, deleted=deleted, spared=spared, failed=failed), interrupted
+
+
+_POINTED = """
+CREATE TEMPORARY TABLE seedtool_pointed ON COMMIT DROP AS SELECT face_id FROM ({pointed}) p WHERE face_id IS NOT NULL"""
+
+# The sync before this has given each row its face. A row whose id others share says nothing of whose the faces are.
+_DUPLICATES = """
+SELECT DISTINCT k.id, l.external_image_id || ' ' || l.face_id AS face
+FROM (SELECT o.*, count(*) OVER (PARTITION BY o.collection_id, o.external_image_id) AS sharing FROM {rows} o) r
+JOIN pg_temp.seedtool_collections k ON k.id = r.collection_id
+JOIN pg_temp.seedtool_listed l
+    ON l.collection = k.number AND l.external_image_id = r.external_image_id AND l.face_id <> r.face_id
+JOIN pg_temp.seedtool_listed own
+    ON own.collection = k.number AND own.external_image_id = r.external_image_id AND own.face_id = r.face_id
+WHERE r.sharing = 1 AND NOT EXISTS (SELECT FROM pg_temp.seedtool_pointed p WHERE p.face_id = l.face_id)
+ORDER BY 1, 2"""
+
+_TEMPORARY = """
+SELECT DISTINCT k.id, l.external_image_id || ' ' || l.face_id AS face
+FROM pg_temp.seedtool_listed l JOIN pg_temp.seedtool_collections k ON k.number = l.collection
+WHERE starts_with(l.external_image_id, {temporary})
+    AND NOT EXISTS (SELECT FROM pg_temp.seedtool_pointed p WHERE p.face_id = l.face_id)
+ORDER BY 1, 2"""

@@ -1,0 +1,164 @@
+"""Photos in a bucket, on moto's S3 server: MinIO's manner of address, and all a store can do."""
+
+import datetime as dt
+import logging
+import uuid
+
+import botocore.session
+import msgspec
+import pytest
+from moto.server import ThreadedMotoServer
+
+from seedtool.errors import AwsError, PhotoError, ResourceNotFound
+from seedtool.faces.aws import Aws
+from seedtool.faces.enroll import enroll, enroll_all, enroll_manifest
+from seedtool.faces.photos import Addresses, FolderStore, store
+from seedtool.faces.status import status
+
+
+@pytest.fixture(scope="module")
+def s3_url():
+    """A server that speaks S3."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def client(s3_url):
+    """A client of our own, to look at what was really stored."""
+    made = botocore.session.Session().create_client(
+        "s3", region_name="us-east-1", endpoint_url=s3_url, aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bucketed(mine, s3_url, client, monkeypatch, tmp_path):
+    """Settings whose photos are in a bucket of that server, made for this test."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    name = f"photos-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    return msgspec.structs.replace(
+        mine,
+        photos_url=f"s3://{name}/school",
+        s3_endpoint_url=s3_url,
+        aws_variables={"AWS_S3_ACCESS_KEY_ID": "minio", "AWS_S3_SECRET_ACCESS_KEY": "secret"},
+    )
+
+
+@pytest.fixture
+def here(bucketed, endpoint):
+    """The AWS side: the emulator, and that bucket."""
+    return Aws(bucketed, endpoint)
+
+
+@pytest.fixture
+def bucket(bucketed, here):
+    return store(bucketed, here)
+
+
+@pytest.fixture(params=["bucket", "folder"])
+def photos(request, tmp_path):
+    """Each kind of store in turn: what holds of one holds of the other."""
+    return FolderStore(tmp_path / "photos") if request.param == "folder" else request.getfixturevalue("bucket")
+
+
+def test_a_photo_is_kept_found_compared_stamped_and_removed(photos):
+    before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=2)
+    assert photos.get("students/a/photo-1.jpg") is None
+    assert not photos.holds("students/a/photo-1.jpg", b"one")
+    photos.put("students/a/photo-1.jpg", b"one")
+    photos.put("students/b/photo-1.jpg", b"three")
+    photos.put("other/photo-1.jpg", b"x")
+    assert photos.get("students/a/photo-1.jpg") == b"one"
+    assert photos.exists("students/a/photo-1.jpg")
+    assert photos.holds("students/a/photo-1.jpg", b"one")
+    assert not photos.holds("students/a/photo-1.jpg", b"two")
+    assert not photos.holds("students/a/photo-1.jpg", b"longer")
+    assert list(photos.keys("students/")) == ["students/a/photo-1.jpg", "students/b/photo-1.jpg"]
+    stamps = list(photos.stamps("students/"))
+    assert [(stamp.key, stamp.size) for stamp in stamps] == [
+        ("students/a/photo-1.jpg", 3),
+        ("students/b/photo-1.jpg", 5),
+    ]
+    assert all(before <= stamp.written_at <= dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2) for stamp in stamps)
+    assert photos.uploads == 3
+    photos.delete("students/a/photo-1.jpg")
+    photos.delete("students/a/photo-1.jpg")
+    assert not photos.exists("students/a/photo-1.jpg")
+    with pytest.raises(PhotoError):
+        photos.put("../x", b"")
+
+
+def test_keys_over_several_pages(bucket):
+    def small_pages(params, **_):
+        asked.append(params.get("ContinuationToken"))
+        params["MaxKeys"] = 2
+
+    asked = []
+    bucket._client.meta.events.register("before-parameter-build.s3.ListObjectsV2", small_pages)
+    for number in range(5):
+        bucket.put(f"p/{number}.jpg", b"")
+    assert list(bucket.keys("p/")) == [f"p/{number}.jpg" for number in range(5)]
+    assert len(list(bucket.stamps("p/"))) == 5
+    assert len(asked) == 6
+
+
+def test_a_photo_in_several_pieces_is_compared_by_its_bytes(bucket, client, bucketed):
+    name, key = bucketed.photos_url.split("/")[2], "school/a/big.jpg"
+    upload = client.create_multipart_upload(Bucket=name, Key=key)["UploadId"]
+    part = client.upload_part(Bucket=name, Key=key, UploadId=upload, PartNumber=1, Body=b"bytes")
+    client.complete_multipart_upload(
+        Bucket=name, Key=key, UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    )
+    assert "-" in client.head_object(Bucket=name, Key=key)["ETag"]  # no MD5 of the whole
+    assert bucket.holds("a/big.jpg", b"bytes")
+    assert not bucket.holds("a/big.jpg", b"other")
+
+
+def test_a_bucket_that_is_not_there(bucketed, here):
+    missing = store(msgspec.structs.replace(bucketed, photos_url="s3://nobody-has-this"), here)
+    with pytest.raises(ResourceNotFound, match="NoSuchBucket") as caught:
+        missing.put("a/b.jpg", b"x")
+    assert "PHOTOS_URL" in caught.value.remedy
+    with pytest.raises(AwsError, match="NoSuchBucket"):
+        list(missing.stamps())
+
+
+def test_an_enrollment_into_a_bucket_its_next_run_and_its_status(
+    school, bucketed, here, bucket, client, tmp_path, portrait, face_rows
+):
+    for number in (1, 2):
+        (tmp_path / f"{number}.jpg").write_bytes(portrait(1, number))
+    (tmp_path / "3.jpg").write_bytes(portrait(2))
+    assert enroll(school, bucketed, here, bucket, "student-001", [tmp_path / "1.jpg"]).uploads == 1
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("student_id,photo\nstudent-001,1.jpg\nstudent-001,2.jpg\nstudent-002,3.jpg\n")
+    report = enroll_manifest(school, bucketed, here, bucket, manifest)
+    assert [photo.outcome for photo in report.photos] == ["already enrolled", "enrolled", "enrolled"]
+    name = bucketed.photos_url.split("/")[2]
+    kept = client.get_object(Bucket=name, Key="school/students/student-001/photo-2.jpg")
+    assert kept["Body"].read() == portrait(1, 2)
+    assert kept["ContentType"] == "image/jpeg"
+    # photos that the application put there itself are indexed from there, as bytes: Rekognition cannot read this bucket
+    bucket.put("students/student-003/photo-1.jpg", portrait(3))
+    face_rows("student-003-photo-1")
+    report = enroll_all(school, bucketed, here, bucket)
+    assert (report.ok, report.uploads, report.calls["IndexFaces"]) == (True, 0, 1)
+    assert status(school, bucketed, here).ok
+
+
+def test_a_row_may_name_an_object_of_another_bucket(bucketed, here, bucket, client):
+    name = f"elsewhere-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    client.put_object(Bucket=name, Key="a b/photo.jpg", Body=b"photo")
+    addresses = Addresses(bucketed, here, bucket)
+    assert addresses.get(f"s3://{name}/a%20b/photo.jpg") == b"photo"
+    assert addresses.get(f"s3://{name}/nobody.jpg") is None
+    bucket.put("own.jpg", b"own")
+    assert addresses.get("own.jpg") == b"own"
