@@ -160,6 +160,7 @@ def _none_exists(connection: psycopg.Connection, bounds: Sequence[Bound]) -> tup
         BindingReport(table=bound.binding.table, collection=id_, exists=False, rows=rows, faces=0)
         for bound in bounds
         for id_, rows in (bound.collections(connection) or {bound.collection: 0}).items()
+        if rows or id_ is not None
     )
 
 
@@ -286,7 +287,7 @@ _STRANGER = """l.external_image_id ~ '-photo-[0-9]+$' AND NOT EXISTS (
 )"""
 
 _STRAY = """
-CREATE TEMPORARY TABLE seedtool_stray ON COMMIT DROP AS
+CREATE TEMPORARY TABLE seedtool_drift ON COMMIT DROP AS
 WITH known AS MATERIALIZED ({known})
 SELECT c.id AS collection_id, concat_ws(' ', l.external_image_id, l.face_id) COLLATE "C" AS id, CASE
     WHEN l.external_image_id IS NULL THEN 'unnamed'
@@ -301,5 +302,5 @@ WHERE NOT EXISTS (SELECT FROM known k WHERE k.collection_id = c.id AND k.face_id
 
 _TALLY = """
 SELECT collection_id, kind, count(*), array_agg(id ORDER BY place) FILTER (WHERE place <= %s)
-FROM (SELECT *, row_number() OVER (PARTITION BY collection_id, kind ORDER BY id) AS place FROM pg_temp.seedtool_stray) s
+FROM (SELECT *, row_number() OVER (PARTITION BY collection_id, kind ORDER BY id) AS place FROM pg_temp.seedtool_drift) s
 GROUP BY 1, 2"""
