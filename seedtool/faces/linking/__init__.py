@@ -138,6 +138,8 @@ class _Table:
             return
         for statement in (statements.CHOSEN, statements.SETTLE_SEVERAL, statements.SHARED, statements.DROP_SHARED):
             self._run(statement)
+        # without statistics the planner takes a join of thousands for one of a few, and loops
+        self._connection.execute("ANALYZE pg_temp.seedtool_chosen, pg_temp.seedtool_shared")
 
     def _counts(self) -> dict[str | None, dict[str, int]]:
         """Return the counts of each collection, those that the table is in without a row too."""
@@ -155,7 +157,8 @@ class _Table:
         """Look whose the faces are that rows hold and that are not under their ids; take other people's away."""
         if not unsure:
             return {name: _Tallies() for name in ("misassigned", "elsewhere", "missing")}
-        self._run(statements.UNSURE)
+        for statement in (statements.STRAY, statements.ANALYZE_STRAY, statements.UNSURE):
+            self._run(statement)
         tallies = {
             "misassigned": self._tally(statements.MISASSIGNED),
             "elsewhere": self._tally(statements.ELSEWHERE),
@@ -178,7 +181,8 @@ class _Table:
             self._run(statements.UPDATE)
 
     def _unlinked(self) -> tuple[dict[str | None, dict[str, int]], dict[str | None, tuple[Unlinked, ...]]]:
-        self._run(statements.UNLINKED)
+        for statement in (statements.WITHOUT, statements.ANALYZE_WITHOUT, statements.UNLINKED):
+            self._run(statement)
         reasons: dict[str | None, dict[str, int]] = defaultdict(dict)
         for id_, why, count in self._run(statements.REASONS):
             reasons[id_][why] = count

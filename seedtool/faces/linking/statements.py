@@ -7,7 +7,8 @@ faces.
 
 DROP = """
 DROP TABLE IF EXISTS pg_temp.seedtool_chosen, pg_temp.seedtool_fit, pg_temp.seedtool_open, pg_temp.seedtool_extra,
-    pg_temp.seedtool_shared, pg_temp.seedtool_planned, pg_temp.seedtool_unsure, pg_temp.seedtool_unlinked"""
+    pg_temp.seedtool_shared, pg_temp.seedtool_planned, pg_temp.seedtool_stray, pg_temp.seedtool_unsure,
+    pg_temp.seedtool_without, pg_temp.seedtool_unlinked"""
 
 ROWS = """
 (SELECT r.*, k.number AS collection FROM {rows} r LEFT JOIN pg_temp.seedtool_collections k ON k.id = r.collection_id)"""
@@ -55,17 +56,24 @@ SELECT r.collection_id, count(*) AS rows,
     count(*) FILTER (WHERE c.face_id IS NULL AND r.face_id IS NULL) AS without
 FROM {rows} r {target} GROUP BY 1 ORDER BY 1"""
 
-# Rows with a real FaceId and no face under their own id: whose face is it? A row without an id of its own, as writers
-# from before revision 0003 leave them, is believed.
+# Rows with a real FaceId and no face under their own id. They come into a table first, as those without a face do: the
+# planner takes either for one row at most, and would loop over the collection for each.
+STRAY = """
+CREATE TEMPORARY TABLE seedtool_stray ON COMMIT DROP AS
+SELECT r.key, {keys}, r.collection_id, r.collection, r.external_image_id, r.face_id
+FROM {rows} r {target} WHERE c.face_id IS NULL AND r.face_id IS NOT NULL"""
+
+ANALYZE_STRAY = "ANALYZE pg_temp.seedtool_stray"
+
+# Whose face is it? A row without an id of its own, as writers from before revision 0003 leave them, is believed.
 UNSURE = """
 CREATE TEMPORARY TABLE seedtool_unsure ON COMMIT DROP AS
 SELECT r.key, {keys}, r.collection_id, r.face_id, bool_or(l.face_id IS NOT NULL) AS listed,
     bool_or(o.external_image_id IS NOT NULL) AS others
-FROM {rows} r {target}
+FROM pg_temp.seedtool_stray r
 LEFT JOIN pg_temp.seedtool_listed l ON l.collection = r.collection AND l.face_id = r.face_id
 LEFT JOIN {rows} o ON o.collection = l.collection AND o.external_image_id = l.external_image_id
     AND o.external_image_id <> r.external_image_id
-WHERE c.face_id IS NULL AND r.face_id IS NOT NULL
 GROUP BY r.key, {keys}, r.collection_id, r.face_id"""
 
 MISASSIGNED = "SELECT collection_id, key AS id FROM pg_temp.seedtool_unsure WHERE others"
@@ -91,6 +99,13 @@ UPDATE = """
 UPDATE {table} t SET {face_id} = p.face_id::{face_type}
 FROM pg_temp.seedtool_planned p WHERE {same_p} AND p.external_image_id = t.{external_image_id}::text COLLATE "C" """
 
+WITHOUT = """
+CREATE TEMPORARY TABLE seedtool_without ON COMMIT DROP AS
+SELECT r.key, r.collection_id, r.collection, r.external_image_id, r.photo_url, {unmatched} AS unmatched
+FROM {rows} r {target} WHERE r.face_id IS NULL AND c.face_id IS NULL"""
+
+ANALYZE_WITHOUT = "ANALYZE pg_temp.seedtool_without"
+
 # "Indexed otherwise": the photo's own path or the id in another spelling, all but letters and digits set aside.
 UNLINKED = """
 CREATE TEMPORARY TABLE seedtool_unlinked ON COMMIT DROP AS
@@ -105,24 +120,27 @@ WITH orphan AS (
     SELECT r.key, r.collection, lower(regexp_replace(unnest(ARRAY[
         r.external_image_id, r.photo_url, regexp_replace(r.photo_url, '\\.[a-zA-Z]+$', '')
     ]), '[^a-zA-Z0-9]+', '', 'g')) AS bare
-    FROM {rows} r {target} WHERE r.face_id IS NULL AND c.face_id IS NULL
+    FROM pg_temp.seedtool_without r
 ), otherwise AS (
     SELECT s.key, min(o.external_image_id) AS external_image_id
     FROM spelling s JOIN orphan o ON o.collection = s.collection AND o.bare = s.bare GROUP BY s.key
+), indexed AS (
+    SELECT DISTINCT r.key
+    FROM pg_temp.seedtool_without r
+    JOIN pg_temp.seedtool_listed l ON l.collection = r.collection AND l.external_image_id = r.external_image_id
+    WHERE NOT starts_with(l.external_image_id, {temporary})
 )
 SELECT r.key, r.collection_id, r.external_image_id, o.external_image_id AS instead, CASE
     WHEN r.collection IS NULL THEN 'no collection'
     WHEN r.external_image_id IS NULL THEN 'no id'
     WHEN s.external_image_id IS NOT NULL THEN 'shared'
-    WHEN EXISTS (SELECT FROM pg_temp.seedtool_listed l
-        WHERE l.collection = r.collection AND l.external_image_id = r.external_image_id
-            AND NOT starts_with(l.external_image_id, {temporary})) THEN {unmatched}
+    WHEN i.key IS NOT NULL THEN r.unmatched
     WHEN o.external_image_id IS NOT NULL THEN 'indexed otherwise'
     ELSE 'not indexed' END AS why
-FROM {rows} r {target}
+FROM pg_temp.seedtool_without r
 LEFT JOIN pg_temp.seedtool_shared s ON s.collection = r.collection AND s.external_image_id = r.external_image_id
 LEFT JOIN otherwise o ON o.key = r.key
-WHERE r.face_id IS NULL AND c.face_id IS NULL"""
+LEFT JOIN indexed i ON i.key = r.key"""
 
 REASONS = "SELECT collection_id, why, count(*) FROM pg_temp.seedtool_unlinked GROUP BY 1, 2 ORDER BY 1, 2"
 
