@@ -6,17 +6,17 @@ from seedtool.errors import ServiceUnavailable
 from seedtool.faces.aws.translation import Vendor
 
 
-class Box(msgspec.Struct, frozen=True):
+class Box(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     """Where a face is in its picture, in fractions of the picture's width and height."""
 
-    left: float
-    top: float
-    width: float
-    height: float
+    left: float = 0.0
+    top: float = 0.0
+    width: float = 0.0
+    height: float = 0.0
 
 
-class Face(msgspec.Struct, frozen=True, kw_only=True):
-    """A face in a collection.
+class Face(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", gc=False):
+    """A face in a collection; as JSON it is a face of Rekognition's answers.
 
     Args:
         face_id: Rekognition's id.
@@ -26,9 +26,9 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     face_id: str
-    external_image_id: str | None
-    confidence: float
-    box: Box
+    external_image_id: str | None = None
+    confidence: float = 0.0
+    box: Box = msgspec.field(name="BoundingBox", default=Box())
 
 
 class IndexedFace(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,18 +102,11 @@ def genuine(answer: Vendor, method: str) -> Vendor:
 
 
 def _box(detail: Vendor) -> Box:
-    box = detail.get("BoundingBox", {})
-    return Box(box.get("Left", 0.0), box.get("Top", 0.0), box.get("Width", 0.0), box.get("Height", 0.0))
+    return msgspec.convert(detail.get("BoundingBox", {}), Box)
 
 
-def face_of(answer: Vendor) -> Face:
-    """Return a face of a page or a match."""
-    return Face(
-        face_id=answer["FaceId"],
-        external_image_id=answer.get("ExternalImageId"),
-        confidence=answer.get("Confidence", 0.0),
-        box=_box(answer),
-    )
+def _face(answer: Vendor) -> Face:
+    return msgspec.convert(answer, Face)
 
 
 def indexed_of(answer: Vendor) -> Indexed:
@@ -130,13 +123,13 @@ def indexed_of(answer: Vendor) -> Indexed:
 def _indexed(record: Vendor) -> IndexedFace:
     quality = record.get("FaceDetail", {}).get("Quality", {})
     return IndexedFace(
-        face=face_of(record["Face"]), brightness=quality.get("Brightness", 0.0), sharpness=quality.get("Sharpness", 0.0)
+        face=_face(record["Face"]), brightness=quality.get("Brightness", 0.0), sharpness=quality.get("Sharpness", 0.0)
     )
 
 
 def matches_of(answer: Vendor) -> tuple[Match, ...]:
     """Return the matches of an answer, as they are ordered."""
     return tuple(
-        Match(face=face_of(match["Face"]), similarity=match.get("Similarity", 0.0))
+        Match(face=_face(match["Face"]), similarity=match.get("Similarity", 0.0))
         for match in answer.get("FaceMatches", ())
     )

@@ -13,7 +13,6 @@ from seedtool.faces.aws.answers import (
     Face,
     Indexed,
     Match,
-    face_of,
     genuine,
     indexed_of,
     matches_of,
@@ -202,7 +201,7 @@ class Collection:
     def _page(self, page_size: int, token: str | None) -> tuple[list[Face], str | None]:
         """Return one page and the next page's token. The only place that reads a ListFaces answer."""
         answer = self._call("list_faces", MaxResults=page_size, **({"NextToken": token} if token else {}))
-        return [face_of(each) for each in answer["Faces"]], answer.get("NextToken")
+        return answer["Faces"], answer.get("NextToken")
 
 
 def list_collections(client: Vendor) -> tuple[str, ...]:

@@ -214,9 +214,12 @@ class Aws:
         from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES as VARIABLES
         from botocore.session import Session
 
+        from seedtool.faces.aws.parsing import PageParserFactory
+
         with self._lock:
             if self._session is None:
                 self._session = self._session_without_profiles() if self._deaf else Session()
+                self._session.register_component("response_parser_factory", PageParserFactory())
                 for name, (_, variables, _, convert) in VARIABLES.items():
                     for variable in [variables] if isinstance(variables, str) else variables or []:
                         if variable in self._settings.aws_variables and not self._deaf:

@@ -29,7 +29,7 @@ _RENEW = (
 _WAIT = "Wait a little and run it again. Another program may be using the account's quota for this operation."
 _AGAIN = (
     "Run it again; if it lasts, see https://health.aws.amazon.com and whether your network reaches the region"
-    " (with aws = \"embedded\": the emulator's log in the state folder)."
+    ' (with aws = "embedded": the emulator\'s log in the state folder).'
 )
 _WHERE = "Are account and region the right ones? Without the collection: seedtool enroll --all makes it."
 _BUCKET = "Are bucket, prefix and endpoint in PHOTOS_URL and S3_ENDPOINT_URL right?"
