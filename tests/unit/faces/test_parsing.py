@@ -29,7 +29,7 @@ face = st.fixed_dictionaries(
 
 
 def parse(body, status=200, shape=SHAPE):
-    response = {"status_code": status, "headers": {"X-Amzn-RequestId": "r-1"}, "body": body}
+    response = {"status_code": status, "headers": {"x-amzn-requestid": "r-1"}, "body": body}
     return PageParserFactory().create_parser("json").parse(response, shape), create_parser("json").parse(response, shape)
 
 
