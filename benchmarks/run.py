@@ -73,8 +73,10 @@ def render(rows: list[tuple[str, str, float, float, float]]) -> str:
     lines = [
         "# Results",
         "",
-        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, {platform.system()},"
-        f" Python {platform.python_version()}, medians of {RUNS} whole processes in turn. Ratios count, not seconds.",
+        (
+            f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, {platform.system()},"
+            f" Python {platform.python_version()}, medians of {RUNS} whole processes in turn. Ratios count, not seconds."
+        ),
         "",
         "| what | rival | what, ms | rival, ms | ratio | bar | |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- |",

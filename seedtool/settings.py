@@ -30,6 +30,8 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         collection_column: the column that names each row's collection: one of the table (`aws_collection_id`), or of a
             table that a foreign key leads to (`students.aws_collection_id`). Where it is NULL or empty, the setting
             `collection` says it.
+        collection_default: the value of that column which stands for the setting `collection`, such as the column's
+            default: AWS_REKOGNITION_COLLECTION then leads those rows elsewhere.
         collection_query: a SELECT that gives the key's columns and then the collection's id. A row that it does not
             give is in no collection.
         where: which rows count, as a condition on the table's columns (`NOT deleted`).
@@ -45,6 +47,7 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     key: tuple[str, ...] = ("id",)
     collection: str | None = None
     collection_column: str | None = None
+    collection_default: str | None = None
     collection_query: str | None = None
     where: str | None = None
     box: str | None = None
@@ -63,6 +66,11 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for name in ("collection_column", "collection_query", "where", "box"):
             if getattr(self, name) is not None and not getattr(self, name).strip():
                 raise SettingsError(f"setting faces: {self.table}: {name} is empty", remedy="Fill it or leave it out.")
+        if self.collection_default is not None and self.collection_column is None:
+            raise SettingsError(
+                f"setting faces: {self.table}: collection_default without collection_column",
+                remedy="Name the column whose value it is, or leave it out.",
+            )
         if not self.key:
             raise SettingsError(
                 f"setting faces: {self.table}: key names no column", remedy='Write key = ["id"]: rows are found by it.'
@@ -92,6 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     alembic_x: tuple[str, ...] = ()
     fingerprint_paths: tuple[str, ...] = ()
     owned_collections: tuple[str, ...] = ()
+    private_photo_hosts: tuple[str, ...] = ()
     faces: tuple[FaceBinding, ...] = ()
     aws_variables: dict[str, str] = {}
     origins: dict[str, str] = {}
@@ -122,10 +131,11 @@ KEYS: dict[str, tuple[str | None, str]] = {
     "alembic_x": (None, "arguments handed to env.py, as `alembic -x` does"),
     "fingerprint_paths": (None, "globs of further files that shape the schema, such as models outside migrations/"),
     "owned_collections": (None, "collections in which seedtool may delete faces it did not make in the same run"),
+    "private_photo_hosts": (None, "hosts of photos that may lead to private addresses, or be reached by plain http"),
     "faces": (None, "face bindings: table, face_id, external_image_id, key, collection"),
 }
 
-_LISTS = frozenset({"alembic_x", "fingerprint_paths", "owned_collections"})
+_LISTS = frozenset({"alembic_x", "fingerprint_paths", "owned_collections", "private_photo_hosts"})
 _PATHS = frozenset({"home", "seeds", "alembic_ini"})
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "sync-faces": "faces:sync_faces",
     "enroll": "faces:enroll",
     "recognize": "faces:recognize",
+    "faces": "collections:faces",
     "guard": "database:guard",
     "server": "servers:server",
     "env": "servers:env",

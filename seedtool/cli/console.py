@@ -147,7 +147,7 @@ def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str |
     if given >= needed or not sys.stdin.isatty():
         return given
     if needed is Consent.YES:
-        if _asked(lambda: click.confirm(f"Replace {target}? All its data will be lost.", err=True)):
+        if asked(lambda: click.confirm(f"Replace {target}? All its data will be lost.", err=True)):
             return Consent.YES
     else:
         click.echo(f"{target} holds data and was not made by seedtool. All of it would be lost.", err=True)
@@ -158,10 +158,10 @@ def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str |
 
 def type_name(target: Target) -> bool:
     """Ask for the database's name at the terminal; tell whether it was typed rightly."""
-    return _asked(lambda: click.prompt("Type the database's name to go on", err=True) == target.name)
+    return asked(lambda: click.prompt("Type the database's name to go on", err=True) == target.name)
 
 
-def _asked(ask: Callable[[], bool]) -> bool:
+def asked(ask: Callable[[], bool]) -> bool:
     """Ask; the end of the input (Ctrl+D) is a no, while Ctrl+C goes on its way."""
     try:
         return ask()

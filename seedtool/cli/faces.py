@@ -67,9 +67,9 @@ def show_sync_lines(report: SyncReport) -> Iterable[str]:
         verb = "would link" if report.dry_run else "linked"
         left = sum(each.placeholders.values())
         done = f"{verb} {each.synced + each.relinked} of {number(each.rows, 'row')}"
+        within = f"{number(each.faces, 'face')} in {each.collection}" if each.collection else "in no collection"
         yield (
-            f"{each.table}: {done}, {each.unchanged} unchanged, {number(left, 'placeholder')} left"
-            f" ({number(each.faces, 'face')} in {each.collection}, {where})"
+            f"{each.table}: {done}, {each.unchanged} unchanged, {number(left, 'placeholder')} left ({within}, {where})"
         )
         for row in each.unlinked:
             instead = f", seems to be {row.instead}" if row.instead else ""
@@ -90,13 +90,20 @@ def show_sync_lines(report: SyncReport) -> Iterable[str]:
                 yield f"  {tally.count} {name}: {', '.join(tally.examples)}{more}"
         for cure in each.cures:
             yield f"  {cure}"
-    yield f"{_calls(report.calls)}; in {report.seconds * 1000:.0f} ms"
+    yield f"{calls_line(report.calls)}; in {report.seconds * 1000:.0f} ms"
 
 
 @click.command(short_help="Upload and index photos, write their rows.", context_settings=CONTEXT)
 @click.argument("student_id", required=False)
 @click.argument("photos", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="PHOTO...")
 @click.option("--all", "all_photos", is_flag=True, help="Every photo that a row names and the collection lacks.")
+@click.option("--replaced", is_flag=True, help="With --all: also photos that were replaced since they were indexed.")
+@click.option(
+    "--manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A csv that says which photo is whose: student_id,photo.",
+)
 @collection_option
 @common_options
 def enroll(
@@ -104,6 +111,8 @@ def enroll(
     student_id: str | None,
     photos: tuple[Path, ...],
     all_photos: bool,
+    replaced: bool,
+    manifest: Path | None,
     collection: str | None,
     console: Console,
     settings: Settings,
@@ -115,9 +124,11 @@ def enroll(
     from seedtool.database import server
     from seedtool.faces import photos as stores
 
-    if all_photos == bool(student_id) or (student_id and not photos):
+    ways = [all_photos, manifest is not None, student_id is not None]
+    if sum(ways) != 1 or (student_id is not None and not photos) or (replaced and not all_photos):
         raise UsageError(
-            "name a student and at least one photo, or --all", remedy="seedtool enroll STUDENT_ID PHOTO..."
+            "name a student and at least one photo, or --manifest FILE, or --all (with --replaced, if you like)",
+            remedy="seedtool enroll STUDENT_ID PHOTO...",
         )
     target = server.find(settings)
     aws = open_aws(settings)
@@ -125,42 +136,51 @@ def enroll(
         store = stores.store(settings, aws)
         console.note(f"enrolling into {aws.who()}, {target}")
         with console.progress("photos") as progress:
-            if student_id is None:
-                from seedtool.faces.enroll.rows import enroll_all
-
-                report = enroll_all(connection, settings, aws, store, collection=collection, progress=progress)
-            else:
+            if student_id is not None:
                 from seedtool.faces.enroll.student import enroll as enroll_photos
 
                 report = enroll_photos(
                     connection, settings, aws, store, student_id, photos, collection=collection, progress=progress
+                )
+            elif manifest is not None:
+                from seedtool.faces.enroll.students import enroll_manifest
+
+                report = enroll_manifest(
+                    connection, settings, aws, store, manifest, collection=collection, progress=progress
+                )
+            else:
+                from seedtool.faces.enroll.rows import enroll_all
+
+                report = enroll_all(
+                    connection, settings, aws, store, collection=collection, replaced=replaced, progress=progress
                 )
     console.report(report, lambda: _enroll_lines(report, settings))
     return 130 if report.interrupted else 0 if report.ok else 1
 
 
 def _enroll_lines(report: EnrollReport, settings: Settings) -> Iterable[str]:
-    outcomes = Counter(photo.outcome for photo in report.photos)
-    for photo in report.photos:
-        if photo.outcome in {"refused", "failed"}:
-            yield f"{photo.source}: {photo.outcome}: {photo.reason}"
-            if photo.remedy:
-                yield f"  {photo.remedy}"
-    told = [f"{number} {outcome}" for outcome, number in outcomes.items()]
+    for photo in report.failures:
+        yield f"{photo.source}: {photo.outcome}: {photo.reason}"
+        if photo.remedy:
+            yield f"  {photo.remedy}"
+    told = [f"{count} {outcome}" for outcome, count in Counter(photo.outcome for photo in report.photos).items()]
     told += [f"{report.adopted} linked to a face that was there"] * bool(report.adopted)
     told += [f"{report.unchanged} were enrolled before"] * bool(report.unchanged)
-    yield f"{', '.join(told) or 'nothing to do'}; {number(report.uploads, 'upload')}, {_calls(report.calls)}"
+    yield f"{', '.join(told) or 'nothing to do'}; {number(report.uploads, 'upload')}, {calls_line(report.calls)}"
     if report.seed_lines:
         header, *rows = report.seed_lines
         path = settings.seeds / "local" / f"{settings.faces[0].table.rpartition('.')[2]}.csv"
         shown = path.relative_to(settings.root) if path.is_relative_to(settings.root) else path
-        if _begins_with(path, header):
-            yield f"to keep them across resets, add to {shown}:"
+        dump = f"seedtool seed-dump --table {settings.faces[0].table}"
+        if len(rows) > 20:
+            yield f"to keep them across resets: {dump}"
         else:
-            dump = f"seedtool seed-dump --table {settings.faces[0].table}"
-            yield f"to keep them across resets: {dump}, or write into {shown}:"
-            yield header
-        yield from rows
+            if _begins_with(path, header):
+                yield f"to keep them across resets, add to {shown}:"
+            else:
+                yield f"to keep them across resets: {dump}, or write into {shown}:"
+                yield header
+            yield from rows
     if report.interrupted:
         yield "interrupted; run the same command again for the rest"
 
@@ -213,5 +233,6 @@ def _recognize_lines(report: RecognizeReport) -> Iterable[str]:
         yield f"{left} could not be deleted: {', '.join(report.left_behind)}"
 
 
-def _calls(calls: dict[str, int]) -> str:
+def calls_line(calls: dict[str, int]) -> str:
+    """Return what was called, for the end of a report."""
     return "AWS calls: " + (", ".join(f"{number} {name}" for name, number in sorted(calls.items())) or "none")

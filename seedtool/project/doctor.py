@@ -9,7 +9,7 @@ from psycopg import sql
 
 from seedtool.database import server
 from seedtool.database.cluster import open_cluster
-from seedtool.errors import SeedtoolError
+from seedtool.errors import DatabaseError, SeedtoolError
 from seedtool.faces import bindings
 from seedtool.faces.aws import Aws
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
@@ -113,9 +113,7 @@ def _database(settings: Settings) -> Check:
     with open_cluster(target) as cluster:
         facts = cluster.database(target.name)
     if facts is None:
-        return Check(
-            name="database", state="wrong", detail=f"{target} does not exist", cure="Run seedtool db-reset."
-        )
+        return Check(name="database", state="wrong", detail=f"{target} does not exist", cure="Run seedtool db-reset.")
     mark = "protected" if facts.protected else "made by seedtool" if facts.managed else "not made by seedtool"
     found, newest = current(target.conninfo, settings), sorted(heads(settings))
     if found != newest:
@@ -142,9 +140,21 @@ def _collections(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Che
         return Check(name="aws", state="note", detail="no table is bound to faces", cure="")
     aws = open_aws(settings)
     who = aws.who()
-    counts = {collection: aws.collection(collection).describe().faces for _, collection in bindings.chosen(settings)}
-    told = ", ".join(f"{collection} holds {count} faces" for collection, count in counts.items())
+    counts = {id_: aws.collection(id_).describe().faces for id_ in _collections_in_use(settings)}
+    told = ", ".join(f"{id_} holds {count} faces" for id_, count in counts.items()) or "no collection is in use"
     return Check(name="aws", state="ok", detail=f"{who}; {told}")
+
+
+def _collections_in_use(settings: Settings) -> list[str]:
+    """Return the collections that rows are in, or that new rows would be in; the setting's when nobody can say."""
+    found: dict[str | None, None] = {}
+    try:
+        with server.connect(server.find(settings)) as connection:
+            for bound in bindings.bind(connection, settings):
+                found |= dict.fromkeys(bound.collections(connection) or [bound.collection])
+    except DatabaseError:
+        found[settings.collection] = None  # the database has a check of its own
+    return [id_ for id_ in found if id_ is not None]
 
 
 def _faces(settings: Settings) -> Check:

@@ -49,7 +49,8 @@ def test_every_command_is_told():
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        ("`sync-faces`, `seed full`", "seedtool sync-faces --json"),
+        ("`sync-faces`, `seed full`, `faces status`", "seedtool sync-faces --json"),
+        ("`sync-faces`, `seed full`, `faces status`", "seedtool faces status --json"),
         ("`recognize`", "seedtool recognize --json seeds/photos/classes/7-basico-a.jpg"),
         ("`enroll`", "seedtool enroll --json student-001 seeds/photos/students/student-001/photo-2.jpg"),
         ("`enroll`", "seedtool enroll --json --all"),

@@ -11,10 +11,8 @@ from seedtool.faces.bindings.errors import database_errors
 from seedtool.settings import FaceBinding, Settings
 
 
-def chosen(settings: Settings, collection: str | None = None) -> tuple[tuple[FaceBinding, str], ...]:
+def chosen(settings: Settings, collection: str | None = None) -> list[tuple[FaceBinding, str | None]]:
     """Return the bindings to work on, each with the collection of its faces as far as no row says another.
-
-    A binding whose rows alone say it is left out.
 
     Args:
         settings: the settings.
@@ -24,10 +22,6 @@ def chosen(settings: Settings, collection: str | None = None) -> tuple[tuple[Fac
     Raises:
         SettingsError: no binding, a binding without a collection, or none in the one that is given.
     """
-    return tuple((binding, found) for binding, found in _pairs(settings, collection) if found is not None)
-
-
-def _pairs(settings: Settings, collection: str | None) -> list[tuple[FaceBinding, str | None]]:
     if not settings.faces:
         raise SettingsError(
             "setting faces: no table is bound to faces",
@@ -64,12 +58,12 @@ def bind(connection: psycopg.Connection, settings: Settings, collection: str | N
         SettingsError: as `chosen`.
         SchemaError: as `resolve`.
     """
-    return tuple(_bind(connection, settings, pair, collection) for pair in _pairs(settings, collection))
+    return tuple(_bind(connection, settings, pair, collection) for pair in chosen(settings, collection))
 
 
 def first(connection: psycopg.Connection, settings: Settings, collection: str | None = None) -> Bound:
     """Return the first of the bindings to work on, as `bind` does."""
-    return _bind(connection, settings, _pairs(settings, collection)[0], collection)
+    return _bind(connection, settings, chosen(settings, collection)[0], collection)
 
 
 def _bind(

@@ -56,7 +56,7 @@ def find(
         table, _, column = binding.collection_column.rpartition(".")
         if not table or _is(connection, table, oid):
             _check_column(binding, column, columns, binding.table)
-            return Place(collection=_or_default(sql.Identifier("t", column), default))
+            return Place(collection=_or_default(sql.Identifier("t", column), binding, default))
         return _parent(connection, binding, oid, table, column, default)
     return Place(collection=sql.SQL("{}::text").format(sql.Literal(default or binding.collection)))
 
@@ -79,8 +79,10 @@ def check_condition(connection: psycopg.Connection, binding: FaceBinding, table:
         raise _unfit(binding, "where", error) from error
 
 
-def _or_default(column: sql.Composable, default: str | None) -> sql.Composed:
-    return sql.SQL("coalesce(nullif({}::text, ''), {}::text)").format(column, sql.Literal(default))
+def _or_default(column: sql.Composable, binding: FaceBinding, default: str | None) -> sql.Composed:
+    unsaid = sql.Literal(binding.collection_default or "")
+    found = sql.SQL("nullif(nullif({}::text, ''), {})").format(column, unsaid)
+    return sql.SQL("coalesce({}, {}::text)").format(found, sql.Literal(default or binding.collection_default))
 
 
 def _parent(
@@ -103,7 +105,7 @@ def _parent(
     _check_column(binding, column, dict(connection.execute(COLUMNS, [found[0]]).fetchall()), table)
     from_column, to_column = keys[0]
     return Place(
-        collection=_or_default(sql.Identifier("p", column), default),
+        collection=_or_default(sql.Identifier("p", column), binding, default),
         joins=sql.SQL("LEFT JOIN {} p ON {} = {}").format(
             parent, sql.Identifier("p", to_column), sql.Identifier("t", from_column)
         ),

@@ -55,7 +55,7 @@ def tables(found):
 def test_without_a_collection_given_each_has_its_own_or_the_setting():
     found = chosen(settings(CONSTANT, PLAIN, BY_COLUMN, BY_QUERY, collection="set"))
     assert tables(found) == [("constant", "one"), ("plain", "set"), ("column", "set"), ("query", "set")]
-    assert tables(chosen(settings(CONSTANT, BY_COLUMN))) == [("constant", "one")]
+    assert tables(chosen(settings(CONSTANT, BY_COLUMN))) == [("constant", "one"), ("column", None)]
     with pytest.raises(SettingsError, match="the faces of plain are in no collection"):
         chosen(settings(CONSTANT, PLAIN))
 

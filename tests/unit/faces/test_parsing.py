@@ -21,7 +21,7 @@ face = st.fixed_dictionaries(
     optional={
         "ExternalImageId": st.text("abcXYZ019_.-:", min_size=1, max_size=20),
         "Confidence": st.floats(0, 100),
-        "BoundingBox": st.fixed_dictionaries({name: fraction for name in ("Left", "Top", "Width", "Height")}),
+        "BoundingBox": st.fixed_dictionaries(dict.fromkeys(("Left", "Top", "Width", "Height"), fraction)),
         "ImageId": st.uuids().map(str),
         "IndexFacesModelVersion": st.just("7.0"),
     },
@@ -30,7 +30,9 @@ face = st.fixed_dictionaries(
 
 def parse(body, status=200, shape=SHAPE):
     response = {"status_code": status, "headers": {"x-amzn-requestid": "r-1"}, "body": body}
-    return PageParserFactory().create_parser("json").parse(response, shape), create_parser("json").parse(response, shape)
+    return PageParserFactory().create_parser("json").parse(response, shape), create_parser("json").parse(
+        response, shape
+    )
 
 
 @given(st.lists(face, max_size=5), st.none() | st.text("abc", min_size=1))
