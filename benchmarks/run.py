@@ -75,7 +75,7 @@ def render(rows: list[tuple[str, str, float, float, float]]) -> str:
         "",
         (
             f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, {platform.system()},"
-            f" Python {platform.python_version()}, medians of {RUNS} whole processes in turn. Ratios count, not seconds."
+            f" Python {platform.python_version()}, medians of {RUNS} whole processes in turn. Only ratios count."
         ),
         "",
         "| what | rival | what, ms | rival, ms | ratio | bar | |",
