@@ -180,7 +180,11 @@ def seed_dump(*, tables: tuple[str, ...], set_name: str, console: Console, setti
 
     def lines() -> Iterable[str]:
         for each in report.files:
-            yield f"{each.file}: {number(each.rows, 'row')}"
-        yield f"wrote {number(report.rows, 'row')} into the seed set {report.seed_set}"
+            yield f"{each.file}: {number(each.rows, 'row')}" + ("" if each.changed else ", unchanged")
+        written = [each.rows for each in report.files if each.changed]
+        if written:
+            yield f"wrote {number(sum(written), 'row')} into the seed set {report.seed_set}"
+        else:
+            yield f"the seed set {report.seed_set} is unchanged"
 
     console.report(report, lines)

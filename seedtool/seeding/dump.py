@@ -71,11 +71,13 @@ def dump(
     Raises:
         UsageError: there is nothing to write.
         SchemaError: a table does not exist or has no primary key.
-        SeedError: a table's fixture is a .yaml or .py, which is not overwritten. Nothing was written.
+        SeedError: a table's fixture is a .yaml or .py, which is not overwritten; or no tables were named, and one is
+            empty whose file has rows. Nothing was written.
     """
     folder = seeds / seed_set
     there = {table_of(path): path for path in fixture_files(folder)} if folder.is_dir() else {}
-    wanted = tuple(dict.fromkeys(tables)) or tuple(name for name, path in there.items() if path.suffix == ".csv")
+    named = tuple(dict.fromkeys(tables))
+    wanted = named or tuple(name for name, path in there.items() if path.suffix == ".csv")
     if not wanted:
         raise UsageError(f"{shown(folder, root)} has no csv file to refresh", remedy="Name tables: --table NAME.")
     alone = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -85,6 +87,9 @@ def dump(
         fix_text_form(cursor)
         catalog = read_catalog(connection)
         jobs = _jobs(cursor, catalog, wanted, there, folder, root, tuple(bindings))
+        if not named:
+            for job in jobs:
+                _refuse_to_empty(cursor, job, root)
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as unfinished:
             written = [(job, *_write_beside(cursor, job, unfinished)) for job in jobs]
@@ -126,6 +131,25 @@ def _jobs(
     return [jobs[table.oid] for table in catalog.parents_first(job.table for job in jobs.values())]
 
 
+def _refuse_to_empty(cursor: psycopg.Cursor[Any], job: _Job, root: Path) -> None:
+    """Keep the rows of a file whose table has none: most likely the database was reset and not seeded yet."""
+    if cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(job.table.identifier)).fetchone() == (True,):
+        return
+    try:
+        rows = len(csv_text.read(job.path.read_bytes())[2])
+    except Malformed as fault:
+        raise _fixture_error(fault, job.path, root) from fault
+    if rows:
+        raise SeedError(
+            f"{job.table} is empty, its file has {rows} row{'s' if rows > 1 else ''}",
+            remedy="Seed first, or name it with --table.",
+        )
+
+
+def _fixture_error(fault: Malformed, path: Path, root: Path) -> FixtureError:
+    return FixtureError(fault.fault, file=shown(path, root), line=fault.line, column=fault.column, remedy=fault.remedy)
+
+
 def _found(catalog: Catalog, name: str) -> int | None:
     try:
         return catalog.find(name).oid
@@ -153,9 +177,7 @@ def _columns(table: Table, path: Path, face_id: str | None, root: Path) -> tuple
         try:
             chosen = [name for name in csv_text.read_header(path.read_bytes()) if name in writable]
         except Malformed as fault:
-            raise FixtureError(
-                fault.fault, file=shown(path, root), line=fault.line, column=fault.column, remedy=fault.remedy
-            ) from fault
+            raise _fixture_error(fault, path, root) from fault
     missing = [name for name in table.primary_key if name not in chosen]
     return tuple(name for name in [*missing, *chosen] if name != face_id)
 

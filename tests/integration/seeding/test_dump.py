@@ -117,6 +117,22 @@ def test_without_tables_the_csv_files_of_the_set_are_refreshed(small_school):
     assert [file.table for file in report.files] == ["guardians", "pupils"]
 
 
+def test_an_empty_table_empties_its_file_only_when_it_is_named(small_school):
+    folder = small_school.root / "seeds"
+    before = (folder / "local/guardians.csv").read_bytes()
+    small_school.write("notes.csv", "id,body\n")
+    small_school.run("UPDATE guardians SET phone = '+56 2'")
+    small_school.run("DELETE FROM pupils")
+    with pytest.raises(SeedError, match=r"^pupils is empty, its file has 3 rows") as caught:
+        dump(small_school.connection, [], folder, "local", root=small_school.root)
+    assert "--table" in caught.value.remedy
+    assert (folder / "local/guardians.csv").read_bytes() == before
+    dump(small_school.connection, ["pupils"], folder, "local", root=small_school.root)
+    assert (folder / "local/pupils.csv").read_text() == "id,name,guardian_id,best_friend\n"
+    report = dump(small_school.connection, [], folder, "local", root=small_school.root)
+    assert {file.table: file.changed for file in report.files} == {"guardians": True, "pupils": False, "notes": False}
+
+
 def test_a_new_file_has_all_columns_but_computed_ones(small_school):
     dump(small_school.connection, ["pupils"], small_school.root / "seeds", "new", root=small_school.root)
     header = (small_school.root / "seeds/new/pupils.csv").read_text().splitlines()[0]
