@@ -17,6 +17,7 @@ from seedtool.database.copying import copy_out, fix_text_form
 from seedtool.errors import FixtureError, SchemaError, SeedError, UsageError
 from seedtool.seeding.fixtures import fixture_files, shown, table_of
 from seedtool.seeding.formats import Malformed, csv_text
+from seedtool.seeding.profiles import is_below
 from seedtool.settings import FaceBinding
 
 
@@ -69,11 +70,16 @@ def dump(
         bindings: the face bindings of the project.
 
     Raises:
-        UsageError: there is nothing to write.
+        UsageError: there is nothing to write, the set lies outside the seeds folder, or a table is no seed's to fill.
         SchemaError: a table does not exist or has no primary key.
         SeedError: a table's fixture is a .yaml or .py, which is not overwritten; or no tables were named, and one is
             empty whose file has rows. Nothing was written.
     """
+    if not is_below(seed_set):
+        raise UsageError(
+            f"the set {seed_set!r} lies outside {shown(seeds, root)}",
+            remedy="A set is a folder below the seeds folder.",
+        )
     folder = seeds / seed_set
     there = {table_of(path): path for path in fixture_files(folder)} if folder.is_dir() else {}
     named = tuple(dict.fromkeys(tables))
@@ -112,6 +118,11 @@ def _jobs(
     jobs: dict[int, _Job] = {}
     for name in wanted:
         table = catalog.find(name)
+        if table.schema == "seedtool" or table.name == "alembic_version":
+            raise UsageError(
+                f"the table {table} is kept by {'seedtool' if table.schema == 'seedtool' else 'alembic'} itself",
+                remedy="Dump the project's own tables; a seed must not write this one.",
+            )
         if not table.primary_key:
             raise SchemaError(
                 f"the table {table} has no primary key, so its rows could not be seeded",

@@ -88,6 +88,12 @@ def _profile(path: Path, name: str, table: object) -> Profile:
     return profile
 
 
+def is_below(name: str) -> bool:
+    """Tell whether a set's name means a folder below the seeds folder: neither that one itself nor one outside."""
+    path = Path(name)
+    return bool(path.parts) and ".." not in path.parts and not path.is_absolute()
+
+
 def _check_sets(path: Path, profile: Profile) -> None:
     """Check that every set is a folder below the seeds folder and named once."""
     seeds = path.parent
@@ -97,8 +103,7 @@ def _check_sets(path: Path, profile: Profile) -> None:
         if name in profile.sets[:place]:
             raise ProfileError(f"{path}, [{profile.name}]: sets names {name} twice", remedy="Name it once.")
         folder = seeds / name
-        parts = Path(name).parts
-        if not parts or ".." in parts or Path(name).is_absolute():
+        if not is_below(name):
             raise ProfileError(
                 f"{path}, [{profile.name}]: the set {name!r} lies outside {seeds}",
                 remedy="A set is a folder below the seeds folder.",

@@ -185,6 +185,24 @@ def test_what_cannot_be_dumped_is_told_with_the_cure(small_school, tables, error
     assert not (small_school.root / "seeds/new").exists()
 
 
+@pytest.mark.parametrize("where", ["../outside", "local/../../outside", "", ".", "/absolute"])
+def test_a_set_outside_the_seeds_folder_is_refused(small_school, where):
+    where = str(small_school.root / "outside") if where == "/absolute" else where
+    before = sorted(small_school.root.rglob("*"))
+    with pytest.raises(UsageError, match="lies outside seeds") as caught:
+        dump(small_school.connection, ["pupils"], small_school.root / "seeds", where, root=small_school.root)
+    assert "below the seeds folder" in caught.value.remedy
+    assert sorted(small_school.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("table", "keeper"), [("seedtool.ledger", "seedtool"), ("alembic_version", "alembic")])
+def test_tables_that_are_not_the_projects_are_refused(small_school, table, keeper):
+    small_school.run("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+    with pytest.raises(UsageError, match=f"{table} is kept by {keeper}"):
+        dump(small_school.connection, [table], small_school.root / "seeds", "new", root=small_school.root)
+    assert not (small_school.root / "seeds/new").exists()
+
+
 def test_a_dump_does_not_change_who_may_read_a_file(small_school):
     path = small_school.root / "seeds/local/pupils.csv"
     path.chmod(0o640)
