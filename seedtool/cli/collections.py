@@ -35,12 +35,11 @@ def status_command(*, collection: str | None, console: Console, settings: Settin
     aws = open_aws(settings)
     with server.connect(server.find(settings)) as connection, console.progress("faces") as progress:
         report = status(connection, settings, aws, collection=collection, progress=progress)
-    console.report(report, lambda: _status_lines(report))
+    console.report(report, lambda: _status_lines(report, aws.where))
     return 0
 
 
-def _status_lines(report: StatusReport) -> Iterable[str]:
-    where = "the embedded emulator" if report.mode == "embedded" else f"AWS in {report.region}"
+def _status_lines(report: StatusReport, where: str) -> Iterable[str]:
     for each in report.collections:
         name = each.collection or "(no collection)"
         tables = ", ".join(each.tables)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import CONTEXT, Console, check_collection, common_options, number, table
-from seedtool.errors import ImageRefused, UsageError
+from seedtool.errors import ImageRefused, ServiceUnavailable, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,14 +22,42 @@ if TYPE_CHECKING:
 
 
 def open_aws(settings: Settings) -> Aws:
-    """Return the AWS side that the settings name; starts the emulator when it is `embedded`."""
+    """Return the AWS side that the settings name; starts the emulator when it is `embedded`.
+
+    Raises:
+        SettingsError: it is `live`, and the endpoint that was named is this project's emulator.
+    """
     from seedtool.faces.aws import Aws
 
     if settings.aws == "live":
-        return Aws(settings)
+        aws = Aws(settings)
+        _refuse_emulator(settings, aws)
+        return aws
     from seedtool.cli.servers import ensure_emulator
 
     return Aws(settings, ensure_emulator(settings))
+
+
+def _refuse_emulator(settings: Settings, aws: Aws) -> None:
+    """Refuse to take the emulator, which `seedtool env` names to other programs, for AWS."""
+    from urllib.parse import urlsplit
+
+    from seedtool.cli.servers import emulator_dir
+    from seedtool.emulator import process
+
+    try:
+        emulator = process.find(emulator_dir(settings))
+    except process.EmulatorError as error:
+        raise ServiceUnavailable(error.message, remedy=error.remedy) from error
+    if emulator is None or aws.endpoint is None:
+        return
+    named, own = urlsplit(aws.endpoint), urlsplit(emulator)
+    if named.port == own.port and named.hostname in {own.hostname, "localhost"}:
+        raise SettingsError(
+            f'aws = "live", but Rekognition\'s endpoint is {aws.endpoint}, the embedded emulator',
+            remedy="unset AWS_ENDPOINT_URL_REKOGNITION (seedtool env exports it; .env may hold it, too), "
+            'or set aws = "embedded".',
+        )
 
 
 collection_option = click.option(
@@ -56,13 +84,18 @@ def sync_faces(*, collection: str | None, dry_run: bool, strict: bool, console: 
         if not aws.embedded:
             console.note(f"{aws.who()}; {target}")
         report = sync(connection, settings, aws, collection=collection, dry_run=dry_run, strict=strict)
-    console.report(report, lambda: show_sync_lines(report))
+    console.report(report, lambda: show_sync_lines(report, aws.where))
     return 0 if report.ok else 1
 
 
-def show_sync_lines(report: SyncReport) -> Iterable[str]:
-    """Yield what a sync did, and for what is left over, why and the cure."""
-    where = "the embedded emulator" if report.mode == "embedded" else f"AWS in {report.region}"
+def show_sync_lines(report: SyncReport, where: str | None = None) -> Iterable[str]:
+    """Yield what a sync did, and for what is left over, why and the cure.
+
+    Args:
+        report: the report.
+        where: `Aws.where`; without it, mode and region of the report are told.
+    """
+    where = where or ("the embedded emulator" if report.mode == "embedded" else f"AWS in {report.region}")
     for each in report.bindings:
         verb = "would link" if report.dry_run else "linked"
         left = sum(each.placeholders.values())
@@ -209,11 +242,11 @@ def recognize(*, photo: Path, collection: str | None, console: Console, settings
             report = look(connection, settings, aws, photo.read_bytes(), collection=collection, progress=progress)
         except ImageRefused as error:
             raise ImageRefused(f"{photo}: {error.message}", remedy=error.remedy) from error
-    console.report(report, lambda: _recognize_lines(report))
+    console.report(report, lambda: _recognize_lines(report, aws.where))
     return 0 if report.ok else 1
 
 
-def _recognize_lines(report: RecognizeReport) -> Iterable[str]:
+def _recognize_lines(report: RecognizeReport, where: str) -> Iterable[str]:
     if report.faces:
         rows = []
         for face in report.faces:
@@ -226,7 +259,7 @@ def _recognize_lines(report: RecognizeReport) -> Iterable[str]:
             yield f"  {remedy}"
     else:
         yield "there is no face in the picture"
-    where = "the embedded emulator, which proves plumbing, not recognition" if report.mode == "embedded" else "AWS"
+    where += ", which proves plumbing, not recognition" * (report.mode == "embedded")
     yield f"{report.recognized} of {number(len(report.faces), 'face')} recognised in {report.collection} ({where})"
     if report.left_behind:
         left = number(len(report.left_behind), "temporary face")

@@ -25,6 +25,16 @@ def test_what_is_refused_before_the_reset_costs_nothing(seeded):
     assert seeded.query("SELECT to_regclass('canary') IS NOT NULL") == [(True,)]
 
 
+@pytest.mark.parametrize("command", ["sync-faces", "enroll --all", "faces status"])
+def test_the_emulator_is_not_taken_for_aws(bare, command):
+    keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "HOME": str(bare.root)}
+    live = {**keys, "SEEDTOOL_AWS": "live", "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_REKOGNITION": bare.emulator}
+    refused = bare.run(command, env=live)
+    assert refused.code == 2
+    assert bare.emulator in refused.err
+    assert "unset AWS_ENDPOINT_URL_REKOGNITION" in refused.err
+
+
 def test_a_protected_database_is_refused_whatever_is_given(seeded):
     name = seeded.settings.database
     seeded.ok("guard protect")

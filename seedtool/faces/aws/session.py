@@ -4,6 +4,7 @@ import os
 import threading
 from collections import Counter
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -23,6 +24,16 @@ ATTEMPTS = 5
 # Credentials the emulator accepts; botocore signs with them, so they must exist.
 _EMBEDDED_CREDENTIALS = {"aws_access_key_id": "seedtool", "aws_secret_access_key": "embedded"}
 
+# What the names of AWS's own endpoints end in: the DNS suffixes of botocore's partitions, dual-stack ones included.
+_AWS_HOSTS = (
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".amazonaws.eu",
+    ".api.aws",
+    ".api.amazonwebservices.com.cn",
+    ".api.amazonwebservices.eu",
+)
+
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Whom we are talking to, to be shown before anything is written.
@@ -31,16 +42,22 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         mode: `embedded` or `live`.
         region: the region.
         account: the AWS account's number; None when embedded, or when STS does not tell.
+        endpoint: where Rekognition is; None when it is AWS's own address.
     """
 
     mode: str
     region: str
     account: str | None = None
+    endpoint: str | None = None
 
     def __str__(self) -> str:
         if self.mode == "embedded":
             return f"the embedded emulator ({self.region})"
-        return f"AWS account {self.account or 'unknown'} in {self.region}"
+        return f"AWS account {self.account or 'unknown'} in {self.region}{_at(self.endpoint)}"
+
+
+def _at(endpoint: str | None) -> str:
+    return f" at {endpoint}" if endpoint else ""
 
 
 class Aws:
@@ -101,6 +118,24 @@ class Aws:
             self._region = region
         return self._region
 
+    @property
+    def endpoint(self) -> str | None:
+        """Where calls of Rekognition go, whoever named it (a profile may, too); None when it is AWS's own address.
+
+        Raises:
+            SettingsError: as `region`, or what was named is not an address.
+        """
+        url = self._endpoint_url if self.embedded else self.rekognition().meta.endpoint_url
+        parts = urlsplit(url or "")
+        if not parts.hostname or parts.hostname.endswith(_AWS_HOSTS):
+            return None
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
+
+    @property
+    def where(self) -> str:
+        """What a report calls the place of its collections, such as `AWS in us-east-1`."""
+        return "the embedded emulator" if self.embedded else f"AWS in {self.region}{_at(self.endpoint)}"
+
     def collection(self, collection_id: str) -> Collection:
         """Return the gateway to one collection. It need not exist yet."""
         return Collection(self.rekognition(), collection_id)
@@ -132,13 +167,13 @@ class Aws:
             return self._clients["s3"]
 
     def who(self) -> Identity:
-        """Tell account and region, to be shown before writing. Asks STS when live.
+        """Tell account, region and endpoint, to be shown before writing. Asks STS when live.
 
         Raises:
             CredentialsError: there are no credentials, or they are wrong or expired.
         """
         if self.embedded:
-            return Identity(mode="embedded", region=self.region)
+            return Identity(mode="embedded", region=self.region, endpoint=self.endpoint)
         try:
             with translated("sts"):
                 account = self._client("sts", self.region, self._endpoint("sts")).get_caller_identity()["Account"]
@@ -146,7 +181,7 @@ class Aws:
             raise
         except AwsError:
             account = None  # a network that reaches Rekognition need not reach STS
-        return Identity(mode="live", region=self.region, account=account)
+        return Identity(mode="live", region=self.region, account=account, endpoint=self.endpoint)
 
     def _client(self, service: str, region: str, endpoint_url: str | None) -> Vendor:
         from botocore.config import Config

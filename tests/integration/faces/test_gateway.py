@@ -140,7 +140,7 @@ def test_who_is_told_by_sts_and_a_network_without_sts_is_no_obstacle(live, stub,
         b"<Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
     )
     stub.answer = lambda *_: (200, body)
-    assert str(Aws(live).who()) == "AWS account 123456789012 in us-east-1"
+    assert str(Aws(live).who()) == f"AWS account 123456789012 in us-east-1 at {stub.url}"
     stub.answer = lambda *_: (500, b"")
     assert Aws(live).who().account is None
     stub.answer = lambda *_: (403, b"<ErrorResponse><Error><Code>ExpiredToken</Code></Error></ErrorResponse>")

@@ -44,6 +44,19 @@ def test_credentials_region_and_endpoint_of_dotenv_reach_the_client(project):
     assert "seedtool" in client.meta.config.user_agent_extra
 
 
+def test_an_endpoint_that_is_not_awss_own_is_told(project, tmp_path, monkeypatch):
+    aws = Aws(project(KEYS + "AWS_REGION=us-east-1\n"))
+    assert (aws.endpoint, aws.where) == (None, "AWS in us-east-1")
+    aws = Aws(project(KEYS + "AWS_REGION=us-east-1\nAWS_ENDPOINT_URL_REKOGNITION=http://jane:secret@127.0.0.1:9/\n"))
+    assert (aws.endpoint, aws.where) == ("http://127.0.0.1:9", "AWS in us-east-1 at http://127.0.0.1:9")
+    vpce = "https://vpce-1.rekognition.us-east-1.vpce.amazonaws.com"
+    assert Aws(project(f"{KEYS}AWS_REGION=us-east-1\nAWS_ENDPOINT_URL={vpce}\n")).endpoint is None
+    # what a profile's configuration names is used by botocore, so it is told
+    (tmp_path / "config").write_text("[default]\nendpoint_url = http://127.0.0.1:8\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert Aws(project(KEYS + "AWS_REGION=us-east-1\n")).endpoint == "http://127.0.0.1:8"
+
+
 def test_the_environment_wins(project, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRON")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
