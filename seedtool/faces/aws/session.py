@@ -24,6 +24,12 @@ ATTEMPTS = 5
 # Credentials the emulator accepts; botocore signs with them, so they must exist.
 _EMBEDDED_CREDENTIALS = {"aws_access_key_id": "seedtool", "aws_secret_access_key": "embedded"}
 
+# Credentials come from one layer: half of them from `.env` and half from the environment are nobody's.
+_CREDENTIALS = {
+    prefix: frozenset(prefix + name for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", *more))
+    for prefix, more in {"AWS_": ("PROFILE", "DEFAULT_PROFILE"), "AWS_S3_": ()}.items()
+}
+
 # What the names of AWS's own endpoints end in: the DNS suffixes of botocore's partitions, dual-stack ones included.
 _AWS_HOSTS = (
     ".amazonaws.com",
@@ -65,8 +71,10 @@ class Aws:
 
     `.env` and the environment are one here, the environment winning: botocore itself reads only `os.environ`, which
     we leave alone (child processes and other libraries share it), so what `.env` says is handed over as botocore's
-    own session variables. Not handed over: AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE and AWS_CONTAINER_*, which
-    a platform sets in the environment and nobody writes into `.env`.
+    own session variables. Access key, secret, session token and profile are one: where the environment has any of
+    them, those of `.env` do not count; likewise the keys of AWS_S3_*. Not handed over: AWS_ROLE_ARN with
+    AWS_WEB_IDENTITY_TOKEN_FILE and AWS_CONTAINER_*, which a platform sets in the environment and nobody writes into
+    `.env`.
 
     Args:
         settings: the settings.
@@ -81,7 +89,10 @@ class Aws:
 
     def __init__(self, settings: Settings, endpoint_url: str | None = None) -> None:
         self._settings = settings
-        self._variables = {**settings.aws_variables, **{k: v for k, v in os.environ.items() if k.startswith("AWS_")}}
+        environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        outdone = {name for group in _CREDENTIALS.values() if any(map(environment.get, group)) for name in group}
+        self._dotenv = {name: value for name, value in settings.aws_variables.items() if name not in outdone}
+        self._variables = {**self._dotenv, **environment}
         self._endpoint_url = endpoint_url
         self._lock = threading.RLock()
         self._session: Vendor = None
@@ -225,7 +236,8 @@ class Aws:
             "aws_secret_access_key": "SECRET_ACCESS_KEY",
             "aws_session_token": "SESSION_TOKEN",
         }
-        prefix = "AWS_S3_" if service == "s3" and self._variables.get("AWS_S3_ACCESS_KEY_ID") else "AWS_"
+        own = service == "s3" and any(map(self._variables.get, _CREDENTIALS["AWS_S3_"]))
+        prefix = "AWS_S3_" if own else "AWS_"
         found = {argument: self._variables.get(prefix + name, "") for argument, name in names.items()}
         return {argument: value for argument, value in found.items() if value}
 
@@ -257,8 +269,8 @@ class Aws:
                 self._session.register_component("response_parser_factory", PageParserFactory())
                 for name, (_, variables, _, convert) in VARIABLES.items():
                     for variable in [variables] if isinstance(variables, str) else variables or []:
-                        if variable in self._settings.aws_variables and not self._deaf:
-                            value = self._settings.aws_variables[variable]
+                        if variable in self._dotenv and not self._deaf:
+                            value = self._dotenv[variable]
                             self._session.set_config_variable(name, convert(value) if convert else value)
             return self._session
 

@@ -66,6 +66,40 @@ def test_the_environment_wins(project, monkeypatch):
     assert client.meta.region_name == "us-west-2"
 
 
+def test_credentials_of_dotenv_and_environment_are_not_mixed(project, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRON")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
+    aws = Aws(project(f"{KEYS}AWS_SESSION_TOKEN=token\nAWS_PROFILE=nobody\nAWS_REGION=eu-west-1\n"))
+    credentials = aws.rekognition()._request_signer._credentials
+    assert (credentials.access_key, credentials.secret_key, credentials.token) == ("AKIAENVIRON", "other", None)
+    assert aws.region == "eu-west-1"
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(CredentialsError):  # rather than the environment's key with .env's secret
+        Aws(project(KEYS + "AWS_REGION=eu-west-1\n")).rekognition()
+
+
+def test_a_profile_of_the_environment_wins_over_keys_of_dotenv(project, tmp_path, monkeypatch):
+    (tmp_path / "config").write_text("[profile school]\naws_access_key_id = AKIAPROFILE\naws_secret_access_key = s\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "school")
+    aws = Aws(project(f"{KEYS}AWS_S3_ACCESS_KEY_ID=r2key\nAWS_S3_SECRET_ACCESS_KEY=r2\nAWS_REGION=eu-west-1\n"))
+    assert access_key(aws.rekognition()) == "AKIAPROFILE"
+    assert access_key(aws.s3()) == "r2key"  # another store's keys, not of that group
+
+
+def test_keys_of_another_store_are_not_mixed(project, monkeypatch):
+    monkeypatch.setenv("AWS_S3_ACCESS_KEY_ID", "r2environ")
+    monkeypatch.setenv("AWS_S3_SECRET_ACCESS_KEY", "other")
+    dotenv = f"{KEYS}AWS_S3_ACCESS_KEY_ID=r2key\nAWS_S3_SECRET_ACCESS_KEY=r2\nAWS_S3_SESSION_TOKEN=t\n"
+    aws = Aws(project(dotenv + "AWS_REGION=eu-west-1\n"))
+    credentials = aws.s3()._request_signer._credentials
+    assert (credentials.access_key, credentials.secret_key, credentials.token) == ("r2environ", "other", None)
+    assert access_key(aws.rekognition()) == "AKIADOTENV"
+    monkeypatch.delenv("AWS_S3_ACCESS_KEY_ID")
+    with pytest.raises(CredentialsError):  # rather than AWS's keys for another store
+        Aws(project(dotenv + "AWS_REGION=eu-west-1\n")).s3()
+
+
 def test_a_profile_named_in_dotenv_gives_credentials_and_region(project, tmp_path, monkeypatch):
     (tmp_path / "config").write_text(
         "[profile school]\nregion = us-west-2\naws_access_key_id = AKIAPROFILE\naws_secret_access_key = s\n"
