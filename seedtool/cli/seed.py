@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -118,19 +119,21 @@ def run_seed(
     with server.connect(target) as connection:
         guard.refuse_protected_connection(target, connection, "seeded")
         connection.rollback()  # the guard's look was a transaction of its own
-        seeded = merge(connection, fixtures, bindings=settings.faces, dry_run=dry_run, prune=prune)
-        seconds = time.perf_counter() - started
-        synced = None
-        if profile.sync_faces:
-            from seedtool.cli.faces import open_aws, show_sync_lines
-            from seedtool.faces.sync import sync
+        # a dry run's sync has to see the rows that the merge would leave, so both are rolled back together
+        with connection.transaction(force_rollback=True) if dry_run else contextlib.nullcontext():
+            seeded = merge(connection, fixtures, bindings=settings.faces, dry_run=dry_run, keep=dry_run, prune=prune)
+            seconds = time.perf_counter() - started
+            synced = None
+            if profile.sync_faces:
+                from seedtool.cli.faces import open_aws, show_sync_lines
+                from seedtool.faces.sync import sync
 
-            try:
-                synced = sync(connection, settings, open_aws(settings), dry_run=dry_run)
-            except SeedtoolError:
-                for line in _seed_lines(seeded, profile.name, str(target), seconds):  # that much is done
-                    console.note(line)
-                raise
+                try:
+                    synced = sync(connection, settings, open_aws(settings), dry_run=dry_run)
+                except SeedtoolError:
+                    for line in _seed_lines(seeded, profile.name, str(target), seconds):  # that much is done
+                        console.note(line)
+                    raise
     report = {"reset": reset_report, "seed": seeded, "sync": synced}
 
     def lines() -> Iterable[str]:

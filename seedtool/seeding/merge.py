@@ -67,6 +67,7 @@ def seed(
     *,
     bindings: Iterable[FaceBinding] = (),
     dry_run: bool = False,
+    keep: bool = False,
     prune: bool = True,
     progress: Callable[[str], None] = _silent,
 ) -> SeedReport:
@@ -77,6 +78,7 @@ def seed(
         fixtures: what `read_fixtures` read.
         bindings: the face bindings of the project; those of other tables are passed over.
         dry_run: do everything, report it, and roll it back.
+        keep: of a dry run, leave the rows there for the caller, whose open transaction is rolled back later.
         prune: delete rows that these seed sets once put there and whose lines have left their files.
         progress: told what is being done, for people.
 
@@ -84,7 +86,10 @@ def seed(
         FixtureError: a fixture cannot be loaded; names file, line and column.
         SeedError: the database refuses for another reason. In either case nothing was written.
     """
-    with connection.transaction(force_rollback=dry_run), connection.cursor(row_factory=tuple_row) as cursor:
+    with (
+        connection.transaction(force_rollback=dry_run and not keep),
+        connection.cursor(row_factory=tuple_row) as cursor,
+    ):
         try:
             return _seed(cursor, fixtures, tuple(bindings), dry_run=dry_run, prune=prune, progress=progress)
         except psycopg.Error as error:
@@ -126,7 +131,7 @@ def _seed(
     ledger.record(cursor, staged, fixtures.sets, prune=prune)
     unstage(cursor, staged)
     pruning.forget_doomed(cursor, doomed.values())
-    if not dry_run:
+    if not dry_run:  # no rollback takes this back
         _advance_sequences(cursor, staged)
     return report
 

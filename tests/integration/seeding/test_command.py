@@ -1,0 +1,73 @@
+"""What `seed` and `seed-dump` tell on the terminal and leave behind."""
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from seedtool.cli.console import Console
+from seedtool.cli.faces import open_aws
+from seedtool.cli.seed import prepare, run_seed, seed_dump
+from seedtool.cli.servers import emulator_dir
+from seedtool.emulator import process
+from seedtool.settings import FaceBinding, Settings
+
+PORTRAIT = "seeds/photos/students/student-001/photo-1.jpg"
+
+
+@pytest.fixture
+def own(project, settings: Settings, database) -> Iterator[Settings]:
+    """Settings of a project in which `full` ends in a sync; its emulator is stopped after the test."""
+    made = msgspec.structs.replace(
+        settings,
+        root=project.root,
+        seeds=project.root / "seeds",
+        database_url=database.conninfo,
+        aws="embedded",
+        collection="faces",
+        faces=(FaceBinding(table="pupil_faces"),),
+    )
+    (made.seeds / "local").mkdir(parents=True, exist_ok=True)
+    (made.seeds / "profiles.toml").write_text('[full]\nsets = ["local"]\nsync_faces = true\n')
+    yield made
+    process.stop(emulator_dir(made))
+
+
+def test_a_dry_run_tells_what_the_sync_would_link_and_leaves_nothing(project, own, settings, capsys):
+    collection = open_aws(own).collection("faces")
+    collection.ensure()
+    collection.index_faces((settings.root / PORTRAIT).read_bytes(), "p1-photo-1")
+    project.write("pupils.csv", "id,name\np1,Ana\n")
+    project.write("pupil_faces.csv", "id,pupil_id,external_image_id\nf1,p1,p1-photo-1\n")
+    project.write("notes.csv", "id,body\n7,x\n")
+    before = project.everything()
+    console = Console(as_json=False, quiet=False)
+
+    run_seed(own, console, prepare(own, console, "full"), dry_run=True)
+    told = capsys.readouterr().out
+    assert "would seed full" in told
+    assert "3 inserted" in told
+    assert "pupil_faces: would link 1 of 1 row" in told
+    assert project.everything() == before
+    assert project.rows("INSERT INTO notes (body) VALUES ('y') RETURNING id") == [(1,)]
+
+    run_seed(own, console, prepare(own, console, "full"))
+    assert "pupil_faces: linked 1 of 1 row" in capsys.readouterr().out
+    assert project.rows("SELECT face_id FROM pupil_faces") == [(collection.under("p1-photo-1")[0],)]
+
+
+def test_a_dump_tells_which_files_it_left_alone(small_school, own, capsys):
+    console = Console(as_json=False, quiet=False)
+
+    def dumped() -> list[str]:
+        assert seed_dump.callback is not None
+        seed_dump.callback.__wrapped__(tables=(), set_name="local", console=console, settings=own)
+        return capsys.readouterr().out.splitlines()
+
+    small_school.run("UPDATE pupils SET name = 'Otra' WHERE id = 'p1'")
+    assert dumped() == [
+        "seeds/local/guardians.csv: 3 rows, unchanged",
+        "seeds/local/pupils.csv: 3 rows",
+        "wrote 3 rows into the seed set local",
+    ]
+    assert dumped()[1:] == ["seeds/local/pupils.csv: 3 rows, unchanged", "the seed set local is unchanged"]
