@@ -148,8 +148,7 @@ def load(
     """Build the settings of the project that `start` lies in.
 
     Args:
-        start: a folder of the project; the working folder when None. The project's root is the nearest
-            folder upwards that holds a pyproject.toml or an alembic.ini.
+        start: a folder of the project; the working folder when None (see `find_root`).
         environ: the environment; `os.environ` when None. An empty value counts as not set.
         flags: values given on the command line, by key; None values are ignored.
 
@@ -180,11 +179,26 @@ def load(
 
 
 def find_root(start: Path) -> Path:
-    """Return the nearest folder upwards that holds a pyproject.toml or an alembic.ini, or `start` itself."""
-    for folder in (start, *start.parents):
+    """Return the project's folder: the nearest upwards that says [tool.seedtool], else that is a project at all.
+
+    A folder is a project when it holds a pyproject.toml or an alembic.ini; without any it is `start` itself.
+    """
+    folders = (start, *start.parents)
+    for folder in folders:
+        if _says_seedtool(folder / "pyproject.toml"):
+            return folder
+    for folder in folders:
         if (folder / "pyproject.toml").is_file() or (folder / "alembic.ini").is_file():
             return folder
     return start
+
+
+def _says_seedtool(path: Path) -> bool:
+    """Tell whether a pyproject.toml has our table, even one that cannot be parsed: its fault is told later."""
+    try:
+        return re.search(rb"^\s*\[+\s*tool\s*\.\s*seedtool\b", path.read_bytes(), flags=re.MULTILINE) is not None
+    except OSError:
+        return False
 
 
 class _Project(msgspec.Struct, frozen=True):
@@ -348,5 +362,10 @@ def redacted(value: object) -> object:
     """Return a setting's value as it may be shown: without the password of a database or other URL."""
     if not isinstance(value, str):
         return value
-    hidden = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", value)
-    return re.sub(r"(?i)\b(password|secret|token)=('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1=***", hidden)
+    hidden = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", value, flags=re.DOTALL)
+    keyword, quoted, plain = (
+        r"(\w*(?:password|secret|token)\w*)\s*=\s*",
+        r"(?:'(?:[^'\\]|\\.)*'?)+",
+        r"(?:\\.|[^\s&\\])+",
+    )
+    return re.sub(f"(?i){keyword}(?:{quoted}|{plain})", r"\1=***", hidden)

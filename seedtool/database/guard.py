@@ -6,6 +6,7 @@ the catalog and never from the session, where a role or a connection option coul
 
 import enum
 import re
+import shlex
 
 import psycopg
 from psycopg import sql
@@ -53,7 +54,8 @@ def require(needed: Consent, given: Consent, target: Target) -> None:
     if needed is Consent.NAME:
         raise NotConfirmed(
             f"{target} holds data and was not made by seedtool",
-            remedy=f"If it may be lost: --confirm {target.name}. To forbid it for good: seedtool guard protect.",
+            remedy=f"If it may be lost: --confirm {shlex.quote(target.name)}."
+            " To forbid it for good: seedtool guard protect.",
         )
     raise NotConfirmed(f"{target} would be replaced and all its data lost", remedy="Agree with --yes.")
 

@@ -107,7 +107,7 @@ def reset(
             clone, old = private_name("clone", digest), private_name("old", digest)
             cluster.create(clone, template, like, connectable=False)
             try:
-                ended = swap(cluster, clone, old, facts, clock)
+                ended = swap(cluster, clone, template, old, facts, clock)
             except BaseException:
                 with contextlib.suppress(psycopg.Error, BlockedError):  # then the next reset sweeps it
                     cluster.drop(clone)

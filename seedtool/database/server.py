@@ -89,7 +89,9 @@ def find(settings: Settings) -> Target:
 
 def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
     """Read a database URL, libpq's or SQLAlchemy's (`postgresql+driver://`), or libpq's key=value form."""
-    url = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
+    url, for_sqlalchemy = re.subn(r"^postgres(ql)?\+\w+://", "postgresql://", url)
+    if for_sqlalchemy:
+        url = re.sub(r"([?&])ssl=", r"\1sslmode=", url)  # asyncpg's word for it
     parts = None
     # of a password that is not encoded, libpq takes a piece for the host, port or database, and tells it
     if not re.match(r"postgres(ql)?://([^?]*@[^?]*@|[^@?]*/[^?]*@)", url):

@@ -37,12 +37,21 @@ _LIST_SETTINGS = frozenset(
 )
 
 
-def swap(cluster: Cluster, clone: str, old: str, facts: DatabaseFacts | None, step: Callable[[str], None]) -> int:
+def swap(
+    cluster: Cluster,
+    clone: str,
+    template: str,
+    old: str,
+    facts: DatabaseFacts | None,
+    step: Callable[[str], None],
+) -> int:
     """Give the clone the target's name; the database that had it is called `old` afterwards.
 
     Args:
         cluster: where we stand; the lock of the target is held.
         clone: the finished database, without sessions.
+        template: what it was cloned from. A migration may have done something to the database itself
+            (`ALTER DATABASE ... SET search_path`, a comment, a grant), which a clone does not have.
         old: the name that the present target gets.
         facts: the present target's; None when there is none.
         step: called with the name of each step before it.
@@ -57,6 +66,7 @@ def swap(cluster: Cluster, clone: str, old: str, facts: DatabaseFacts | None, st
     if facts is None:
         with cluster.connection.transaction():
             step("swap")
+            _carry_over(cluster, _oid(cluster, template), clone, doors=False)
             cluster.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(clone)))
             cluster.rename(clone, target)
             guard.mark_managed(cluster, target)
@@ -72,7 +82,8 @@ def swap(cluster: Cluster, clone: str, old: str, facts: DatabaseFacts | None, st
             raise BlockedError(f"{target} was replaced by somebody else meanwhile", remedy="Look at it, and run again.")
         guard.refuse_protected(cluster.target, present, "replaced")  # somebody may have cried stop during the build
         step("carry over")
-        _carry_over(cluster, facts.oid, clone)
+        _carry_over(cluster, _oid(cluster, template), clone, doors=False)
+        _carry_over(cluster, facts.oid, clone, doors=True)
         step("swap")
         cluster.rename(clone, target)
         guard.mark_managed(cluster, target)
@@ -145,12 +156,19 @@ def _blocked(cluster: Cluster, facts: DatabaseFacts) -> BlockedError:
     )
 
 
-def _carry_over(cluster: Cluster, oid: int, clone: str) -> None:
-    """Give the clone what belongs to the target's name: limit, comment, grants and settings.
+def _oid(cluster: Cluster, name: str) -> int:
+    facts = cluster.database(name)
+    assert facts is not None  # noqa: S101 - just cloned; building it anew replaces it under the same name at once
+    return facts.oid
 
-    Owner, locale and tablespace were given at its creation. Marks of seedtool are not carried.
+
+def _carry_over(cluster: Cluster, oid: int, clone: str, *, doors: bool) -> None:
+    """Give the clone what another database has and its data do not: limit, comment, grants and settings.
+
+    Owner, locale and tablespace were given at its creation. Marks of seedtool are not carried. With `doors`
+    it may be connected to, or be a template, where the other one may.
     """
-    for what, statement in _inheritance(cluster, oid, clone):
+    for what, statement in _inheritance(cluster, oid, clone, doors=doors):
         try:
             cluster.connection.execute(statement)
         except psycopg.Error as error:
@@ -160,7 +178,7 @@ def _carry_over(cluster: Cluster, oid: int, clone: str) -> None:
             ) from error
 
 
-def _inheritance(cluster: Cluster, oid: int, clone: str) -> Iterator[tuple[str, sql.Composed]]:
+def _inheritance(cluster: Cluster, oid: int, clone: str, *, doors: bool) -> Iterator[tuple[str, sql.Composed]]:
     name = sql.Identifier(clone)
     row = cluster.connection.execute(
         "SELECT datconnlimit, datallowconn, datistemplate, shobj_description(oid, 'pg_database'), datacl IS NOT NULL,"
@@ -171,9 +189,9 @@ def _inheritance(cluster: Cluster, oid: int, clone: str) -> Iterator[tuple[str, 
     limit, connectable, is_template, comment, has_grants, owner = row
     if limit >= 0:  # -1 is no limit, -2 a database whose removal was interrupted
         yield "the connection limit", sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(limit))
-    if connectable:  # the clone is closed until now
+    if doors and connectable:  # the clone is closed until now
         yield "open doors", sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name)
-    if is_template:
+    if doors and is_template:
         yield "the mark of a template", sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(name)
     comment = re.sub(COMMENTED_MARK, "", comment or "")
     if comment:

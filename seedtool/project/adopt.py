@@ -81,7 +81,7 @@ def adopt(settings: Settings) -> AdoptReport:
             for column in first.columns.values()
             if column.name in first.primary_key or _is_worth_a_cell(column)
         ]
-        path = settings.seeds / "local" / f"{first.name}.csv"
+        path = settings.seeds / "local" / f"{first}.csv"
         if any(path.parent.glob("*.*")):
             report.kept.append(_shown(path.parent, settings))
         else:

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from seedtool.database import server
 from seedtool.database.cluster import open_cluster
-from seedtool.errors import DatabaseError, SeedtoolError
+from seedtool.errors import DatabaseError, ResourceNotFound, SeedtoolError
 from seedtool.faces import bindings
 from seedtool.faces.aws import Aws
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
@@ -140,21 +140,30 @@ def _collections(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Che
         return Check(name="aws", state="note", detail="no table is bound to faces", cure="")
     aws = open_aws(settings)
     who = aws.who()
-    counts = {id_: aws.collection(id_).describe().faces for id_ in _collections_in_use(settings)}
-    told = ", ".join(f"{id_} holds {count} faces" for id_, count in counts.items()) or "no collection is in use"
-    return Check(name="aws", state="ok", detail=f"{who}; {told}")
+    told, waiting = [], False
+    for id_, rows in _collections_in_use(settings).items():
+        try:
+            told.append(f"{id_} holds {aws.collection(id_).describe().faces} faces")
+        except ResourceNotFound:
+            if rows:
+                raise
+            told.append(f"{id_} does not exist yet, and no row needs it")
+            waiting = True
+    detail = f"{who}; {', '.join(told) or 'no collection is in use'}"
+    return Check(name="aws", state="note" if waiting else "ok", detail=detail)
 
 
-def _collections_in_use(settings: Settings) -> list[str]:
-    """Return the collections that rows are in, or that new rows would be in; the setting's when nobody can say."""
-    found: dict[str | None, None] = {}
+def _collections_in_use(settings: Settings) -> dict[str, int]:
+    """Return the collections that rows are in, or that new rows would be in, and how many rows each has."""
+    found: dict[str | None, int] = {}
     try:
         with server.connect(server.find(settings)) as connection:
             for bound in bindings.bind(connection, settings):
-                found |= dict.fromkeys(bound.collections(connection) or [bound.collection])
+                for id_, rows in (bound.collections(connection) or {bound.collection: 0}).items():
+                    found[id_] = found.get(id_, 0) + rows
     except DatabaseError:
-        found[settings.collection] = None  # the database has a check of its own
-    return [id_ for id_ in found if id_ is not None]
+        found[settings.collection] = 1  # the database has a check of its own; this one is about AWS
+    return {id_: rows for id_, rows in found.items() if id_ is not None}
 
 
 def _faces(settings: Settings) -> Check:

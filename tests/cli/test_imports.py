@@ -47,7 +47,7 @@ def imported_by(school, tmp_path):
         )
         assert done.returncode == 0, done.stderr
         names = {module.split(".")[0] for module in json.loads(found.read_text())}
-        return names - set(sys.stdlib_module_names) - OF_THE_TEST_RUN - {"__main__", "__mp_main__"}
+        return names - set(sys.stdlib_module_names) - OF_THE_TEST_RUN - {"__main__", "__mp_main__", "$coverage"}
 
     return run
 

@@ -8,8 +8,10 @@ import pytest
 
 from seedtool.database import server
 from seedtool.database.cluster import open_cluster
-from seedtool.database.reset import migrate
+from seedtool.database.guard import Consent
+from seedtool.database.reset import migrate, reset
 from seedtool.errors import MigrationError
+from seedtool.settings import load
 
 
 @pytest.fixture
@@ -52,3 +54,39 @@ def test_a_failed_one_lets_the_next_in(missing):
         migrate(missing, fail)
     assert migrate(missing, slow_upgrade) == (False, ["0001"])
     server.connect(missing).close()
+
+
+def test_what_a_migration_does_to_the_database_itself_is_in_a_reset_one_too(database, tmp_path):
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
+    settings = load(tmp_path, environ={"HOME": str(tmp_path)})
+
+    def build(conninfo):
+        with psycopg.connect(conninfo) as connection:
+            name = connection.info.dbname
+            connection.execute(f'ALTER DATABASE "{name}" SET search_path = app, public')
+            connection.execute(f"COMMENT ON DATABASE \"{name}\" IS 'the school'")
+            connection.execute(f'REVOKE TEMPORARY ON DATABASE "{name}" FROM PUBLIC')
+
+    def kept():
+        with server.connect(database) as connection:
+            return connection.execute(
+                "SELECT current_setting('search_path'), shobj_description(oid, 'pg_database'),"
+                " (SELECT array_agg(privilege_type) FROM aclexplode(datacl) WHERE grantee = 0)"
+                " FROM pg_database WHERE datname = current_database()"
+            ).fetchone()
+
+    reset(settings, database, build, consent=Consent.NAME)
+    assert kept() == ("app, public", "the school", ["CONNECT"])
+    with open_cluster(database) as cluster:
+        cluster.drop(database.name)
+    reset(settings, database, build, consent=Consent.NONE)
+    assert kept() == ("app, public", "the school", ["CONNECT"])
+    with server.connect(database, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{database.name}" SET search_path = mine')
+    reset(settings, database, build, consent=Consent.YES)
+    assert kept() == ("mine", "the school", ["CONNECT"])  # the target's own word wins
+    with open_cluster(database) as cluster:
+        for facts in cluster.private_databases():
+            cluster.drop(facts.name)

@@ -21,7 +21,7 @@ class Addresses:
     """
 
     def __init__(self, settings: Settings, aws: Aws, store: PhotoStore) -> None:
-        self._private_hosts: tuple[str, ...] = tuple(getattr(settings, "private_photo_hosts", ()))
+        self._private_hosts = settings.private_photo_hosts
         self._aws = aws
         self._store = store
         self._buckets: dict[str, S3Store] = {}

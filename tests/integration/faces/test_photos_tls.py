@@ -21,17 +21,10 @@ from seedtool.errors import PhotoError
 from seedtool.faces.aws import Aws
 from seedtool.faces.enroll import enroll_all, enroll_manifest
 from seedtool.faces.photos import Addresses, store, web
-from seedtool.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 PHOTO = (ROOT / "seeds" / "photos" / "students" / "student-001" / "photo-1.jpg").read_bytes()
 OTHER = (ROOT / "seeds" / "photos" / "students" / "student-002" / "photo-1.jpg").read_bytes()
-
-
-class Open(Settings, frozen=True, kw_only=True):
-    """Settings that allow this machine as a photo host."""
-
-    private_photo_hosts: tuple[str, ...] = ("localhost",)
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +292,7 @@ def test_an_answer_cut_short_is_no_photo(host, trusted, hasty):
 def test_photos_of_rows_and_manifests_may_be_web_addresses(
     school, mine, endpoint, aws, face_rows, host, trusted, tmp_path
 ):
-    settings = Open(**msgspec.structs.asdict(mine))
+    settings = msgspec.structs.replace(mine, private_photo_hosts=("localhost",))
     photos = store(settings, aws)
     face_rows("student-001-photo-1", "student-003-photo-1")
     school.execute(
