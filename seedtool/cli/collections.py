@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import CONTEXT, Console, asked, common_options, number, table
-from seedtool.cli.faces import calls_line, collection_option, open_aws
+from seedtool.cli.faces import calls_line, collection_option, identity, open_aws
 from seedtool.errors import NotConfirmed
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def dedupe_command(
     target = server.find(settings)
     aws = open_aws(settings)
     with server.connect(target) as connection:
-        console.note(f"{aws.who()}; {target}")
+        console.note(f"{identity(connection, settings, aws, collection)}; {target}")
         if dry_run or not yes:
             with console.progress("faces") as progress:
                 report = dedupe(

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import CONTEXT, Console, check_collection, common_options, number, table
-from seedtool.errors import ImageRefused, ServiceUnavailable, SettingsError, UsageError
+from seedtool.errors import ImageRefused, SeedtoolError, ServiceUnavailable, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import psycopg
 
     from seedtool.faces.aws import Aws
     from seedtool.faces.enroll.photo import EnrollReport
@@ -60,6 +62,65 @@ def _refuse_emulator(settings: Settings, aws: Aws) -> None:
         )
 
 
+def identity(connection: psycopg.Connection, settings: Settings, aws: Aws, collection: str | None) -> str:
+    """Return what is shown before rows or faces are written: account, region and the collections that rows are in.
+
+    Args:
+        connection: to the target.
+        settings: the face bindings.
+        aws: the AWS side.
+        collection: a collection given on the command line.
+
+    Raises:
+        CredentialsError: there are no credentials, or they are wrong or expired.
+    """
+    from seedtool.faces import bindings
+
+    ids: set[str | None] = set()
+    who = str(aws.who())
+    try:
+        with connection.transaction():
+            for bound in bindings.bind(connection, settings, collection):
+                ids |= set(bound.collections(connection)) if bound.binding.by_row else {bound.collection}
+    except SeedtoolError:
+        return who  # the command will meet it, too, and tell it
+    return who + _told(ids)
+
+
+def _destination(
+    connection: psycopg.Connection,
+    settings: Settings,
+    aws: Aws,
+    collection: str | None,
+    student_id: str | None,
+    manifest: Path | None,
+) -> str:
+    """Return what is shown before photos are enrolled: account, region and the collections their faces go to."""
+    from seedtool.faces import bindings
+    from seedtool.faces.enroll import manifest as manifests
+    from seedtool.faces.enroll.table import collections_of, table_of
+
+    who = str(aws.who())
+    try:
+        bound = table_of(connection, settings, collection)
+        if student_id is None and manifest is None:
+            with connection.transaction():
+                return who + _told(bindings.used(connection, bound))
+        students = [student_id] if student_id is not None else []
+        if manifest is not None:
+            students = list({line.student_id for line in manifests.read(manifest, settings.root)})
+        return who + _told(collections_of(connection, bound, students).values())
+    except SeedtoolError:
+        return who  # the command will meet it, too, and tell it in its order
+
+
+def _told(ids: Iterable[str | None]) -> str:
+    from seedtool.faces.enroll.table import named
+
+    known = {id_ for id_ in ids if id_ is not None}
+    return f", collection{'s' * (len(known) > 1)} {named(known)}" if known else ""
+
+
 collection_option = click.option(
     "--collection", metavar="ID", callback=check_collection, help="The collection [default: that of the face binding]."
 )
@@ -82,7 +143,7 @@ def sync_faces(*, collection: str | None, dry_run: bool, strict: bool, console: 
     aws = open_aws(settings)
     with server.connect(target) as connection:
         if not aws.embedded:
-            console.note(f"{aws.who()}; {target}")
+            console.note(f"{identity(connection, settings, aws, collection)}; {target}")
         report = sync(connection, settings, aws, collection=collection, dry_run=dry_run, strict=strict)
     console.report(report, lambda: show_sync_lines(report, aws.where))
     return 0 if report.ok else 1
@@ -167,7 +228,8 @@ def enroll(
     aws = open_aws(settings)
     with server.connect(target) as connection:
         store = stores.store(settings, aws)
-        console.note(f"enrolling into {aws.who()}, {target}")
+        into = _destination(connection, settings, aws, collection, student_id, manifest)
+        console.note(f"enrolling into {into}; {target}")
         with console.progress("photos") as progress:
             if student_id is not None:
                 from seedtool.faces.enroll.student import enroll as enroll_photos
@@ -187,11 +249,11 @@ def enroll(
                 report = enroll_all(
                     connection, settings, aws, store, collection=collection, replaced=replaced, progress=progress
                 )
-    console.report(report, lambda: _enroll_lines(report, settings))
+    console.report(report, lambda: _enroll_lines(report, settings, aws.where))
     return 130 if report.interrupted else 0 if report.ok else 1
 
 
-def _enroll_lines(report: EnrollReport, settings: Settings) -> Iterable[str]:
+def _enroll_lines(report: EnrollReport, settings: Settings, where: str) -> Iterable[str]:
     for photo in report.failures:
         yield f"{photo.source}: {photo.outcome}: {photo.reason}"
         if photo.remedy:
@@ -199,7 +261,8 @@ def _enroll_lines(report: EnrollReport, settings: Settings) -> Iterable[str]:
     told = [f"{count} {outcome}" for outcome, count in Counter(photo.outcome for photo in report.photos).items()]
     told += [f"{report.adopted} linked to a face that was there"] * bool(report.adopted)
     told += [f"{report.unchanged} were enrolled before"] * bool(report.unchanged)
-    yield f"{', '.join(told) or 'nothing to do'}; {number(report.uploads, 'upload')}, {calls_line(report.calls)}"
+    done = f"{', '.join(told) or 'nothing to do'}; {number(report.uploads, 'upload')}, {calls_line(report.calls)}"
+    yield f"{done}; into {report.collection}, {where}" if report.collection else done
     if report.seed_lines:
         header, *rows = report.seed_lines
         path = settings.seeds / "local" / f"{settings.faces[0].table.rpartition('.')[2]}.csv"

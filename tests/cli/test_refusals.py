@@ -4,6 +4,7 @@ import pytest
 from psycopg import sql
 
 from seedtool.database import server
+from seedtool.emulator import process
 
 
 def test_what_is_refused_before_the_reset_costs_nothing(seeded):
@@ -33,6 +34,33 @@ def test_the_emulator_is_not_taken_for_aws(bare, command):
     assert refused.code == 2
     assert bare.emulator in refused.err
     assert "unset AWS_ENDPOINT_URL_REKOGNITION" in refused.err
+
+
+def test_account_region_endpoint_and_collection_are_told_before_writing(seeded, tmp_path):
+    elsewhere = process.ensure(tmp_path / "emulator")
+    photo = "seeds/photos/students/student-009/photo-1.jpg"
+    env = {
+        "SEEDTOOL_AWS": "live",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "AKIA",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_ENDPOINT_URL": elsewhere,
+        "PHOTOS_URL": str(tmp_path / "photos"),
+        "HOME": str(tmp_path),
+    }
+    try:
+        enrolled = seeded.ok("enroll student-009 --collection eduguard-school-default", photo, env=env)
+        synced = seeded.ok("sync-faces", env=env)
+        status = seeded.ok("faces status", env=env)
+    finally:
+        process.stop(tmp_path / "emulator")
+    identity = f"in us-east-1 at {elsewhere}, collection eduguard-school-default; "
+    assert "enrolling into AWS account " in enrolled.err
+    assert identity in enrolled.err
+    assert f"; into eduguard-school-default, AWS in us-east-1 at {elsewhere}\n" in enrolled.out
+    assert identity in synced.err
+    assert f", AWS in us-east-1 at {elsewhere})" in synced.out
+    assert f"eduguard-school-default (AWS in us-east-1 at {elsewhere}):" in status.out
 
 
 def test_a_protected_database_is_refused_whatever_is_given(seeded):
