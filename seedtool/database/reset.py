@@ -17,7 +17,7 @@ from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, priv
 from seedtool.database.guard import Consent
 from seedtool.database.schema.fingerprint import schema_fingerprint
 from seedtool.database.server import Target
-from seedtool.database.swap import swap
+from seedtool.database.swap import swap, take_free_name
 from seedtool.errors import BlockedError
 from seedtool.settings import Settings
 
@@ -138,11 +138,14 @@ def migrate(target: Target, upgrade: Callable[[str], list[str]]) -> tuple[bool, 
     Returns:
         whether it was created, and the revisions applied.
     """
-    with open_cluster(target) as cluster, cluster.lock(_target_digest(target)):
+    digest = _target_digest(target)
+    with open_cluster(target) as cluster, cluster.lock(digest):
         created = cluster.database(target.name) is None
         if created:
-            cluster.create(target.name, "template0", _new_database(cluster))
-            guard.mark_managed(cluster, target.name)
+            templates.sweep(cluster, digest)
+            aside = private_name("clone", digest)
+            cluster.create(aside, "template0", _new_database(cluster), connectable=False)
+            take_free_name(cluster, aside)
         return created, upgrade(target.conninfo)
 
 

@@ -64,12 +64,10 @@ def swap(
     """
     target = cluster.target.name
     if facts is None:
+        step("swap")
         with cluster.connection.transaction():
-            step("swap")
             _carry_over(cluster, _oid(cluster, template), clone, doors=False)
-            cluster.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(clone)))
-            cluster.rename(clone, target)
-            guard.mark_managed(cluster, target)
+            take_free_name(cluster, clone)
         return 0
     if cluster.connection.execute(_BOUND, {"oid": facts.oid}).fetchone():
         raise _blocked(cluster, facts)  # nobody may end these: the rename or the removal would wait in vain
@@ -89,6 +87,14 @@ def swap(
         guard.mark_managed(cluster, target)
         step("commit")
     return ended()
+
+
+def take_free_name(cluster: Cluster, clone: str) -> None:
+    """Give a closed database the target's name, which nobody has; open and marked as ours, or not at all."""
+    with cluster.connection.transaction():
+        cluster.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(clone)))
+        cluster.rename(clone, cluster.target.name)
+        guard.mark_managed(cluster, cluster.target.name)
 
 
 @contextlib.contextmanager
