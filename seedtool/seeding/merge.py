@@ -14,7 +14,7 @@ from seedtool.seeding.fixtures import Fixtures
 from seedtool.seeding.merging import checks, ledger, pruning
 from seedtool.seeding.merging.image import make_image, new_keys
 from seedtool.seeding.merging.pruning import Doomed
-from seedtool.seeding.merging.staging import CHANGED, NEW, Cursor, Staged, stage, unstage
+from seedtool.seeding.merging.staging import CHANGED, NEW, Cursor, Staged, fill_placeholders, stage, unstage
 from seedtool.seeding.merging.writing import Plan, translated, write
 from seedtool.settings import FaceBinding
 
@@ -113,9 +113,11 @@ def _seed(
     staged = stage(cursor, catalog, fixtures.files, bindings)
     for each in staged:
         checks.check_keys(cursor, each)
-        make_image(cursor, each)
     tables = {each.table.oid: each for each in staged}
     doomed = pruning.find_doomed(cursor, catalog, tables, fixtures.sets) if prune else {}
+    for oid, each in tables.items():
+        fill_placeholders(cursor, each, doomed[oid].name if oid in doomed else None)
+        make_image(cursor, each)
 
     progress("checking keys and references")
     plan = _checked_plan(cursor, catalog, tables, doomed)

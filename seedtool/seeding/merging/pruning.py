@@ -73,8 +73,8 @@ def _gone(table: Table, staged: Staged | None, sets: Sequence[str]) -> sql.Compo
     )
     if staged is None:
         return gone
-    return sql.SQL("{} AND NOT EXISTS (SELECT FROM {} AS i WHERE {})").format(
-        gone, staged.image, same_key(table, "i", "t")
+    return sql.SQL("{} AND NOT EXISTS (SELECT FROM {} AS s WHERE {})").format(
+        gone, staged.staged, same_key(table, "s", "t")
     )
 
 

@@ -227,7 +227,6 @@ def _copy(cursor: Cursor, staged: Staged) -> None:
         ]
         _copy_batch(cursor, staged, each, rows)
     cursor.execute(sql.SQL("ANALYZE {}").format(staged.staged))
-    _fill_placeholders(cursor, staged)
 
 
 def _texts(
@@ -285,24 +284,50 @@ def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, rows: Sequenc
     ) from fault
 
 
-def _fill_placeholders(cursor: Cursor, staged: Staged) -> None:
-    """Give each row with an external image id the placeholder of its face; the key tells rows of one image apart."""
+def fill_placeholders(cursor: Cursor, staged: Staged, leaving: sql.Composable | None) -> None:
+    """Give each row with an external image id the placeholder of its face; the key tells rows of one image apart.
+
+    Rows share an image when they will once the seed is done. Updates go before inserts but not all at once, so a
+    placeholder that another row of the files still has when an update would take it counts as shared too: two rows
+    that exchange their images would else wait for one another.
+
+    Args:
+        cursor: in the merge's transaction.
+        staged: its keys must have been checked.
+        leaving: the table of the rows that are to go, None without one.
+    """
     if staged.binding is None or not staged.table.columns[staged.binding.face_id].is_text:
         return
     table, image = staged.table, sql.Identifier(staged.binding.external_image_id)
     key = staged.binding.key if set(staged.binding.key) <= set(staged.columns) else table.primary_key
+    named = [each.number for each in staged.batches if staged.binding.external_image_id in each.batch.columns]
+    stays = [
+        sql.SQL("NOT EXISTS (SELECT FROM {} AS o WHERE {})").format(each, same_key(table, "o", "t"))
+        for each in (staged.staged, leaving)
+        if each is not None
+    ]
     cursor.execute(
         sql.SQL(
-            "WITH uses AS (SELECT {image} AS image, count(*) > 1 AS shared FROM"
-            " (SELECT {image}, {pk} FROM {staged} UNION SELECT {image}, {pk} FROM {target}) AS rows GROUP BY {image})"
-            " UPDATE {staged} AS s SET {placeholder} = {prefix} || s.{image} ||"
-            " CASE WHEN uses.shared THEN ':' || concat_ws(':', {key}) ELSE '' END"
+            "WITH uses AS (SELECT image, count(*) > 1 AS shared FROM"
+            " (SELECT CASE WHEN s.{batch} = ANY({named}) THEN s.{image} ELSE t.{image} END AS image"
+            " FROM {staged} AS s LEFT JOIN {target} AS t ON {same}"
+            " UNION ALL SELECT t.{image} FROM {target} AS t WHERE {stays}) AS rows GROUP BY image),"
+            " held AS (SELECT t.{face} AS face FROM {staged} AS s JOIN {target} AS t ON {same}"
+            " WHERE s.{batch} = ANY({named}) AND t.{image} IS DISTINCT FROM s.{image})"
+            " UPDATE {staged} AS s SET {placeholder} = {prefix} || s.{image} || CASE WHEN uses.shared"
+            " OR ({prefix} || s.{image} IN (SELECT face FROM held WHERE face IS NOT NULL)"
+            " AND EXISTS (SELECT FROM {target} AS t WHERE {same}))"
+            " THEN ':' || concat_ws(':', {key}) ELSE '' END"
             " FROM uses WHERE uses.image = s.{image}"
         ).format(
+            batch=BATCH,
+            named=sql.Literal(named),
             image=image,
-            pk=names(table.primary_key),
+            face=sql.Identifier(staged.binding.face_id),
             staged=staged.staged,
             target=table.identifier,
+            same=same_key(table, "s", "t"),
+            stays=sql.SQL(" AND ").join(stays),
             placeholder=PLACEHOLDER,
             prefix=sql.Literal(PLACEHOLDER_PREFIX),
             key=names(key, "s"),

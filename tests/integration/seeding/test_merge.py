@@ -381,6 +381,36 @@ def test_faces_of_one_image_are_told_apart_by_their_key(faces):
     ]
 
 
+def test_a_row_that_leaves_its_image_does_not_share_it(faces):
+    faces.run("ALTER TABLE pupil_faces ADD UNIQUE (face_id)")
+    faces.write("pupil_faces.csv", "id,pupil_id,external_image_id\nf9,p1,p1-photo-1\nf2,p2,p2-photo-1\n")
+    faces.seed()  # the key is another
+    assert faces.rows(FACES) == [("f2", "placeholder:p2-photo-1"), ("f9", "placeholder:p1-photo-1")]
+    faces.write(
+        "pupil_faces.csv",
+        "id,pupil_id,external_image_id\nf9,p1,p1-photo-2\nf2,p2,p2-photo-1\nf10,p1,p1-photo-1\n",
+    )
+    faces.seed()  # the image is another, and a new row has the old one
+    assert faces.rows(FACES) == [
+        ("f10", "placeholder:p1-photo-1"),
+        ("f2", "placeholder:p2-photo-1"),
+        ("f9", "placeholder:p1-photo-2"),
+    ]
+    faces.write("pupil_faces.csv", "id,pupil_id,external_image_id\nf9,p1,p1-photo-2\nf2,p2,p2-photo-1\n")
+    faces.write(
+        "pupil_faces.yaml", "- {id: f10, pupil_id: p1}\n- {id: f11, pupil_id: p1, external_image_id: p1-photo-1}\n"
+    )
+    faces.seed()  # a row of the files that does not name its image keeps it
+    assert faces.rows(FACES)[1] == ("f11", "placeholder:p1-photo-1:f11")
+
+
+def test_rows_may_exchange_their_images(faces):
+    faces.run("ALTER TABLE pupil_faces ADD UNIQUE (face_id)")
+    faces.write("pupil_faces.csv", "id,pupil_id,external_image_id\nf1,p1,p2-photo-1\nf2,p2,p1-photo-1\n")
+    faces.seed()
+    assert faces.rows(FACES) == [("f1", "placeholder:p2-photo-1:f1"), ("f2", "placeholder:p1-photo-1:f2")]
+
+
 def test_a_real_face_id_in_the_file_is_used_for_a_new_row(faces):
     faces.write("pupil_faces.yaml", "- {id: f3, pupil_id: p3, external_image_id: x, face_id: real}\n")
     faces.seed()
