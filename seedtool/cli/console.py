@@ -41,10 +41,6 @@ class Console:
         if not self.quiet:
             click.echo(text, err=True)
 
-    def warn(self, text: str) -> None:
-        """Tell what the user should know even with --quiet, on stderr."""
-        click.echo(click.style("warning: ", fg="yellow") + text, err=True)
-
     def report(self, report: object, text: Callable[[], Iterable[str]]) -> None:
         """Print a command's result: as JSON, or as the lines of `text`."""
         if self.as_json:
