@@ -110,6 +110,7 @@ def recognize(
         ResourceNotFound: there is no such collection.
         SettingsError: the rows are in several collections, and none is given.
         SchemaError: the bound table has no `student_id`.
+        AwsError: a call failed; the remedy tells when temporary faces may be left.
         KeyboardInterrupt: after the temporary faces were deleted.
     """
     started, before = time.monotonic(), Counter(aws.calls)
@@ -128,8 +129,11 @@ def recognize(
         try:
             indexed = seen.index(picture.data)
             found = _search(gateway, indexed, hold, progress)
-        finally:
-            left_behind = seen.delete()
+        except BaseException as error:
+            if (seen.delete() or seen.unknown) and isinstance(error, SeedtoolError):
+                error.remedy = f"{error.remedy} {seen.how_to_delete}".strip()
+            raise
+        left_behind = seen.delete()
     students = _students(connection, bound, collection_id, [match for matches in found for match in matches])
     faces = [_tell(each.face.box, matches, students) for each, matches in zip(indexed.faces, found, strict=True)]
     faces += [
@@ -156,12 +160,25 @@ def recognize(
 
 
 class _Temporary:
-    """The temporary faces of one photo, under an id that nobody else has."""
+    """The temporary faces of one photo, under an id that nobody else has.
+
+    Attributes:
+        unknown: the answer that names them was lost, and they could not be looked for: there may be some.
+    """
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
         self._external_image_id = f"{TEMPORARY_PREFIX}recognize-{uuid.uuid4()}_photo1"
         self._faces: tuple[str, ...] | None = ()
+        self.unknown = False
+
+    @property
+    def how_to_delete(self) -> str:
+        """What to do about those that are left."""
+        return (
+            f"Temporary faces may be left in {self._collection.id} under {self._external_image_id}: where the setting "
+            "owned_collections names it, seedtool faces dedupe --temporary deletes them."
+        )
 
     def index(self, image: bytes) -> Indexed:
         self._faces = None  # asked, and no answer yet
@@ -178,9 +195,11 @@ class _Temporary:
     def delete(self) -> tuple[str, ...]:
         """Delete them and return those that could not be; when the answer was lost, look for them."""
         try:
-            faces = self._collection.under(self._external_image_id) if self._faces is None else self._faces
-            failed = self._collection.delete_faces(faces).failed if faces else {}
+            if self._faces is None:
+                self._faces = self._collection.under(self._external_image_id)
+            failed = self._collection.delete_faces(self._faces).failed if self._faces else {}
         except SeedtoolError:
+            self.unknown = self._faces is None
             return self._faces or ()
         return tuple(face_id for face_id, why in failed.items() if "FACE_NOT_FOUND" not in why)
 

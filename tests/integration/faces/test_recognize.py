@@ -146,6 +146,29 @@ def test_an_answer_that_was_lost_leaves_no_temporary_face(
     assert temporary() == []
 
 
+def test_temporary_faces_that_may_be_left_are_told(enrolled, mine, aws, class_photo, temporary, monkeypatch):
+    index_faces = gateway.Collection.index_faces
+
+    def lose(self, *arguments, **options):
+        index_faces(self, *arguments, **options)
+        raise ServiceUnavailable("IndexFaces was not answered", remedy="Run it again.")
+
+    def away(self, *arguments, **options):
+        raise ServiceUnavailable("the service is away")
+
+    monkeypatch.setattr(gateway.Collection, "index_faces", lose)
+    for lost in ("list_pages", "delete_faces"):
+        with monkeypatch.context() as patch:
+            patch.setattr(gateway.Collection, lost, away)
+            with pytest.raises(ServiceUnavailable, match="IndexFaces") as caught:
+                recognize(enrolled, mine, aws, class_photo)
+        (external,) = {face.external_image_id for face in temporary()}
+        assert caught.value.remedy.startswith("Run it again. Temporary faces may be left in ")
+        assert f" under {external}: " in caught.value.remedy
+        assert "seedtool faces dedupe --temporary" in caught.value.remedy
+        aws.collection(mine.collection).delete_faces([face.face_id for face in temporary()])
+
+
 @pytest.fixture
 def scripted(stub: SimpleNamespace):
     """A service whose answers stand in `answers`; one picture of one face, indexed as A."""
