@@ -37,6 +37,7 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
         file: its path as messages show it, relative to the project's root.
         header: the line that names the columns; None where every row names its own.
         numbered: rows have a number and no line of their own (a .py).
+        cells: the lines of cells, by their row's line and their column, that stand below their row's line (a .yaml).
     """
 
     seed_set: str
@@ -44,6 +45,7 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
     file: str
     header: int | None = None
     numbered: bool = False
+    cells: dict[tuple[int, str], int] = {}
     batches: tuple[Batch, ...] = ()
 
     def place(self, line: int) -> str:
@@ -56,6 +58,8 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
         """Return the error that names this file and a row of it."""
         if self.numbered and line is not None:
             return FixtureError(f"row {line} of rows(): {message}", file=self.file, column=column, remedy=remedy)
+        if line is not None and column is not None:
+            line = self.cells.get((line, column), line)
         return FixtureError(message, file=self.file, line=line, column=column, remedy=remedy)
 
 
@@ -130,7 +134,8 @@ def _read(path: Path, seed_set: str, root: Path) -> Fixture:
                 "the file is empty",
                 remedy="Write a header; a header alone means a table without rows. Or delete the file.",
             )
-        return msgspec.structs.replace(fixture, batches=_batches(path, suffix, content, root))
+        batches, cells = _batches(path, suffix, content, root)
+        return msgspec.structs.replace(fixture, batches=batches, cells=cells)
     except OSError as error:
         raise fixture.error(f"the file cannot be read: {error.strerror}", remedy="Mend its permissions.") from error
     except Malformed as fault:
@@ -139,16 +144,21 @@ def _read(path: Path, seed_set: str, root: Path) -> Fixture:
         ) from fault
 
 
-def _batches(path: Path, suffix: str, content: bytes, root: Path) -> tuple[Batch, ...]:
+def _batches(
+    path: Path, suffix: str, content: bytes, root: Path
+) -> tuple[tuple[Batch, ...], dict[tuple[int, str], int]]:
+    """Return the rows, and the lines of the cells that stand below their row's line."""
     if suffix == ".csv":
-        return (Batch(*csv_text.read(content)),)
+        return (Batch(*csv_text.read(content)),), {}
     if suffix == ".py":
         from seedtool.seeding.formats import python_rows
 
-        return _gathered(python_rows.read(path, content, root))
+        return _gathered(python_rows.read(path, content, root)), {}
     from seedtool.seeding.formats import yaml_rows  # yaml takes its time to import
 
-    return _gathered(yaml_rows.read(content))
+    rows = list(yaml_rows.read(content))
+    cells = {(line, column): its_line for line, _, lines in rows for column, its_line in lines.items()}
+    return _gathered((line, row) for line, row, _ in rows), cells
 
 
 def _gathered(rows: Iterable[tuple[int, Mapping[str, object]]]) -> tuple[Batch, ...]:

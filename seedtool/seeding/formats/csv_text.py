@@ -3,6 +3,7 @@
 Python's csv module cannot tell the two apart before 3.12, and does not say on which line a record began.
 """
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -27,10 +28,7 @@ def read(content: bytes) -> tuple[tuple[str, ...], list[int], list[Record]]:
     Raises:
         Malformed: the bytes are not UTF-8, the header or a quote is wrong, or a row has too many cells or too few.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _undecodable(content, error) from error
+    text = _text(content)
     columns: tuple[str, ...] = ()
     lines: list[int] = []
     rows: list[Record] = []
@@ -56,10 +54,7 @@ def read_header(content: bytes) -> tuple[str, ...]:
     Raises:
         Malformed: as `read` does, of the header alone.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _undecodable(content, error) from error
+    text = _text(content)
     line, record = next(_records(text), (1, []))
     return _header(line, record)
 
@@ -68,6 +63,19 @@ def write(records: Iterable[Sequence[str | None]]) -> Iterator[str]:
     """Yield the line or lines of each record, so that `read` gives the same records back."""
     for record in records:
         yield ",".join(map(_cell, record)) + "\n"
+
+
+def _text(content: bytes) -> str:
+    refuse_utf16(content)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _undecodable(content, error) from error
+    header = _LINE_END.split(text.lstrip("\r\n"), maxsplit=1)[0]
+    if ";" in header and "," not in header:
+        line = len(_LINE_END.findall(text[: text.index(header)])) + 1
+        raise Malformed("the cells are separated by semicolons", remedy="Save the file with commas.", line=line)
+    return text
 
 
 def _cell(value: str | None) -> str:
@@ -162,6 +170,18 @@ def _undecodable(content: bytes, error: UnicodeDecodeError) -> Malformed:
 def _has_raw_byte(cell: str) -> bool:
     """Tell whether a byte was carried through decoding as a lone surrogate (PEP 383)."""
     return any("\udc80" <= character <= "\udcff" for character in cell)
+
+
+def refuse_utf16(content: bytes) -> None:
+    """Name the encoding that spreadsheets call Unicode text, by its byte order mark.
+
+    Raises:
+        Malformed: the file is UTF-16.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Malformed(
+            "the text is UTF-16, not UTF-8", remedy="Save the file as UTF-8 (iconv -f utf-16 -t utf-8).", line=1
+        )
 
 
 def not_utf8(line: int, column: str | None = None) -> Malformed:

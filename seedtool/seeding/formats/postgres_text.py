@@ -1,6 +1,7 @@
 """Values on their way into a column: the text PostgreSQL is to read, and what to say when it cannot."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -113,7 +114,7 @@ _EXAMPLES = {
     "date": "Write a date as 2026-03-31.",
     "timestamp with time zone": "Write a time as 2026-03-31T08:00:00-03:00; without an offset it is UTC.",
     "timestamp without time zone": "Write a time as 2026-03-31T08:00:00.",
-    "time": "Write a time as 08:00.",
+    "time without time zone": "Write a time as 08:00.",
     "interval": "Write an interval as 1 day 02:00:00.",
     "uuid": "Write a UUID, such as 6ba7b810-9dad-11d1-80b4-00c04fd430c8.",
     "json": 'Write JSON, such as {"key": "value"}.',
@@ -132,5 +133,5 @@ def remedy(column: Column, error: psycopg.Error | None = None) -> str:
         return f"Write one of: {', '.join(column.labels)}."
     if column.type.startswith(("character", "bpchar")):
         return "Shorten the value, or widen the column in a migration."
-    bare = column.type.split("(")[0].strip()
+    bare = re.sub(r"\(.*?\)", "", column.type)  # the precision of time(3) without time zone stands in its midst
     return _EXAMPLES.get(column.type) or _EXAMPLES.get(bare) or f"Write it as PostgreSQL reads the type {column.type}."

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from seedtool.seeding.formats import Malformed, Tree
-from seedtool.seeding.formats.csv_text import not_utf8
+from seedtool.seeding.formats.csv_text import not_utf8, refuse_utf16
 
 _NULL, _BOOL, _BINARY, _MAPPING = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "binary", "map"))
 _NUMBERS = {f"tag:yaml.org,2002:{name}" for name in ("int", "float")}
@@ -19,8 +19,8 @@ _SCALARS = {_NULL, _BOOL, *_NUMBERS, *(f"tag:yaml.org,2002:{name}" for name in (
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
 
-def read(content: bytes) -> Iterator[tuple[int, dict[str, object]]]:
-    """Yield the rows, each with its line.
+def read(content: bytes) -> Iterator[tuple[int, dict[str, object], dict[str, int]]]:
+    """Yield the rows, each with its line, and the lines of those of its cells that stand further down.
 
     Raises:
         Malformed: the file is not a list of mappings in YAML and UTF-8, or a row names a column twice.
@@ -32,10 +32,12 @@ def read(content: bytes) -> Iterator[tuple[int, dict[str, object]]]:
         raise Malformed("the file is not a list of rows", remedy="Begin every row with `- `.", line=_line(root))
     constructor = yaml.constructor.SafeConstructor()
     for node in root.value:
-        yield _line(node), _row(node, constructor)
+        row = _row(node, constructor)
+        yield _line(node), row, _lines(node)
 
 
 def _compose(content: bytes) -> yaml.Node | None:
+    refuse_utf16(content)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -67,6 +69,12 @@ def _row(node: yaml.Node, constructor: yaml.constructor.SafeConstructor) -> dict
         seen.add(key.value)
     constructor.flatten_mapping(node)  # `<<: *defaults`; what the row says itself comes last and wins
     return {key.value: _value(key.value, value, constructor) for key, value in node.value}
+
+
+def _lines(node: yaml.Node) -> dict[str, int]:
+    """Return the lines of a row's own cells; what `<<` brought in stands elsewhere and counts as the row's first."""
+    first, last = _line(node), node.end_mark.line + 1
+    return {key.value: _line(key) for key, _ in node.value if first < _line(key) <= last}
 
 
 def _value(column: str, node: yaml.Node, constructor: yaml.constructor.SafeConstructor) -> object:

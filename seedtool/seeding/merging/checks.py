@@ -83,6 +83,14 @@ def check_not_null(cursor: Cursor, staged: Staged) -> None:
             columns=(staged.binding.external_image_id,),
             remedy="Give the id under which the photo is indexed; the placeholder is made of it.",
         )
+    if not staged.has_column(batch, name):
+        raise staged.error(
+            (batch, line),
+            f"the column is missing, and a row of {table} must have a value in it",
+            columns=(name,),
+            header=True,
+            remedy="Add the column.",
+        )
     has_default = table.columns[name].default is not None
     raise staged.error(
         (batch, line),

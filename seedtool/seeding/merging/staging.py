@@ -90,11 +90,18 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         """Return where a row stands in the files."""
         return self._batch(at[0]).fixture.place(at[1])
 
-    def error(self, at: Place, message: str, *, columns: Sequence[str] = (), remedy: str) -> FixtureError:
-        """Return an error about a row, naming that one of the columns which the file has."""
+    def has_column(self, batch: int, column: str) -> bool:
+        """Tell whether the rows of a batch name a column."""
+        return column in self._batch(batch).batch.columns
+
+    def error(
+        self, at: Place, message: str, *, columns: Sequence[str] = (), header: bool = False, remedy: str
+    ) -> FixtureError:
+        """Return an error about a row, or the header above it, naming that one of the columns which the file has."""
         found = self._batch(at[0])
         column = next((name for name in columns if name in found.batch.columns), columns[0] if columns else None)
-        return found.fixture.error(message, line=at[1], column=column, remedy=remedy)
+        line = (found.fixture.header if header else None) or at[1]
+        return found.fixture.error(message, line=line, column=column, remedy=remedy)
 
     def _batch(self, number: int) -> StagedBatch:
         return next(each for each in self.batches if each.number == number)

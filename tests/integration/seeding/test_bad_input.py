@@ -29,7 +29,8 @@ FAULTS = {
     "zero byte": ("pupils.csv", "id,name\np9,A\0B\n", 2, "name", "cannot store", ""),
     "null": ("pupils.csv", "id,name\np8,A\np9,\n", 3, "name", "must have a value", "Fill"),
     "null for a default": ("pupils.csv", "id,name,mood\np9,A,\n", 2, "mood", "must have a value", "its default"),
-    "missing column": ("pupils.csv", "id,age\np9,3\n", 2, "name", "must have a value", "Fill"),
+    "missing column": ("pupils.csv", "id,age\np9,3\n", 1, "name", "must have a value", "Add the column"),
+    "missing yaml column": ("pupils.yaml", "- id: p9\n  age: 3\n", 1, "name", "must have a value", "Add the column"),
     "null key": ("pupils.csv", "id,name\n,A\n", 2, "id", "key is empty", "key"),
     "missing key": ("pupils.csv", "name\nA\n", 1, "id", "primary key", "Add it"),
     "too long": ("guardians.csv", "id,phone\ng9,+56 9 0000 0000 0000\n", 2, "phone", "too long", "Shorten"),
@@ -45,7 +46,15 @@ FAULTS = {
     "text after quote": ("pupils.csv", 'id,name\np9,"A"B\n', 2, "name", "closing quote", "quotes"),
     "stray quote": ("pupils.csv", 'id,name\np9,5" screen\n', 2, "name", "quote", "quotes"),
     "line of a long cell": ("pupils.csv", 'id,name,age\np8,"A\nB\nC",1\np9,A,x\n', 5, "age", "integer", "42"),
-    "yaml wrong type": ("pupils.yaml", "- id: p8\n  name: A\n- id: p9\n  name: A\n  age: x\n", 3, "age", "integer", ""),
+    "yaml wrong type": ("pupils.yaml", "- id: p8\n  name: A\n- id: p9\n  name: A\n  age: x\n", 5, "age", "integer", ""),
+    "yaml merged": (
+        "pupils.yaml", "- &a\n  id: p8\n  name: A\n- <<: *a\n  id: p9\n  best_friend: p0\n", 6, "best_friend", "p0", "Add that"
+    ),
+    "yaml unknown column": ("pupils.yaml", "- id: p9\n  nmae: A\n", 2, "nmae", "no such column", "Did you mean name"),
+    "semicolons": ("pupils.csv", "\ufeffid;name\np9;A\n", 1, None, "separated by semicolons", "with commas"),
+    "quoted semicolons": ("pupils.csv", '\n"id";"name"\n"p9";"A"\n', 2, None, "separated by semicolons", "with commas"),
+    "utf-16": ("pupils.csv", "id,name\np9,A\n".encode("utf-16"), 1, None, "UTF-16", "iconv -f utf-16"),
+    "utf-16 yaml": ("pupils.yaml", "- id: p9\n".encode("utf-16"), 1, None, "UTF-16", "iconv -f utf-16"),
     "yaml key twice": ("pupils.yaml", "- id: p9\n  name: A\n  name: B\n", 3, "name", "twice", "Remove one"),
     "yaml mapping": ("pupils.yaml", "id: p9\n", 1, None, "not a list", "- "),
     "yaml no row": ("pupils.yaml", "- id: p9\n  name: A\n- p10\n", 3, None, "not a mapping", "- column"),
@@ -90,6 +99,16 @@ def test_a_fault_is_told_with_its_place_and_cure(small_school, fault):
     assert remedy in error.remedy
     assert error.remedy
     assert small_school.everything() == before
+
+
+@pytest.mark.parametrize("kind", ["time", "time(3)"])
+def test_a_time_of_day_is_shown_as_one(small_school, kind):
+    small_school.run(f"CREATE TABLE bells (id int PRIMARY KEY, rings {kind})")
+    small_school.write("bells.csv", "id,rings\n1,noonish\n", "more")
+    with pytest.raises(FixtureError) as caught:
+        small_school.seed("more")
+    assert (caught.value.line, caught.value.column) == (2, "rings")
+    assert "08:00" in caught.value.remedy
 
 
 @pytest.mark.parametrize("other", ["more/pupils.csv", "local/pupils.yaml"])
