@@ -149,14 +149,13 @@ def sync_faces(*, collection: str | None, dry_run: bool, strict: bool, console: 
     return 0 if report.ok else 1
 
 
-def show_sync_lines(report: SyncReport, where: str | None = None) -> Iterable[str]:
+def show_sync_lines(report: SyncReport, where: str) -> Iterable[str]:
     """Yield what a sync did, and for what is left over, why and the cure.
 
     Args:
         report: the report.
-        where: `Aws.where`; without it, mode and region of the report are told.
+        where: `Aws.where`: which AWS it was.
     """
-    where = where or ("the embedded emulator" if report.mode == "embedded" else f"AWS in {report.region}")
     for each in report.bindings:
         verb = "would link" if report.dry_run else "linked"
         left = sum(each.placeholders.values())

@@ -123,13 +123,15 @@ def run_seed(
         with connection.transaction(force_rollback=True) if dry_run else contextlib.nullcontext():
             seeded = merge(connection, fixtures, bindings=settings.faces, dry_run=dry_run, keep=dry_run, prune=prune)
             seconds = time.perf_counter() - started
-            synced = None
+            synced, sync_lines = None, []
             if profile.sync_faces:
                 from seedtool.cli.faces import open_aws, show_sync_lines
                 from seedtool.faces.sync import sync
 
                 try:
-                    synced = sync(connection, settings, open_aws(settings), dry_run=dry_run)
+                    aws = open_aws(settings)
+                    synced = sync(connection, settings, aws, dry_run=dry_run)
+                    sync_lines = list(show_sync_lines(synced, aws.where))
                 except SeedtoolError:
                     for line in _seed_lines(seeded, profile.name, str(target), seconds):  # that much is done
                         console.note(line)
@@ -138,8 +140,7 @@ def run_seed(
 
     def lines() -> Iterable[str]:
         yield from _seed_lines(seeded, profile.name, str(target), seconds)
-        if synced is not None:
-            yield from show_sync_lines(synced)
+        yield from sync_lines
 
     console.report({key: value for key, value in report.items() if value is not None}, lines)
 
