@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,7 +181,9 @@ def show_sync_lines(report: SyncReport, where: str) -> Iterable[str]:
         ):
             if tally.count:
                 more = ", ..." if tally.count > len(tally.examples) else ""
-                yield f"  {tally.count} {name}: {', '.join(tally.examples)}{more}"
+                # "1 faces that ..." reads badly
+                told = name if tally.count != 1 else re.sub(r"\b(face|row)s\b", r"\1", name, count=1)
+                yield f"  {tally.count} {told}: {', '.join(tally.examples)}{more}"
         for cure in each.cures:
             yield f"  {cure}"
     yield f"{calls_line(report.calls)}; in {report.seconds * 1000:.0f} ms"

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from seedtool.seeding.profiles import load_profiles
+from seedtool.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,6 +17,14 @@ def test_the_profiles_of_the_seed_guide_can_be_loaded(tmp_path):
     profiles = load_profiles(tmp_path)
     assert profiles["full"].sync_faces
     assert not profiles["local"].sync_faces
+
+
+def test_the_binding_of_the_face_guide_can_be_read(tmp_path):
+    text = (ROOT / "docs" / "guides" / "faces.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "pyproject.toml").write_text(block, encoding="utf-8")
+    (binding,) = load(tmp_path, environ={"HOME": str(tmp_path)}).faces
+    assert binding.by_row
 
 
 def test_every_word_of_the_glossary_is_in_order():
