@@ -4,21 +4,18 @@ Read `reset` from top to bottom: that is the whole story. A crash at any line le
 new one under the target's name, whole, and the next reset sweeps up the rest.
 """
 
-import contextlib
-import hashlib
 import time
 from collections.abc import Callable
 
 import msgspec
-import psycopg
 
 from seedtool.database import guard, templates
 from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
 from seedtool.database.guard import Consent
+from seedtool.database.replace import replace, target_digest
 from seedtool.database.schema.fingerprint import schema_fingerprint
 from seedtool.database.server import Target
-from seedtool.database.swap import swap, take_free_name
-from seedtool.errors import BlockedError
+from seedtool.database.swap import take_free_name
 from seedtool.settings import Settings
 
 
@@ -90,7 +87,7 @@ def reset(
         BlockedError: the target cannot be freed; nothing was changed.
     """
     clock = _Clock(step)
-    digest = _target_digest(target)
+    digest = target_digest(target)
     clock("connect")
     with open_cluster(target) as cluster:
         clock("lock")
@@ -103,18 +100,7 @@ def reset(
             fingerprint = _fingerprint(cluster, settings, facts)
             like = facts or _new_database(cluster)
             template, built = templates.ensure(cluster, fingerprint, like, build, fresh=fresh, step=clock)
-            clock("clone")
-            clone, old = private_name("clone", digest), private_name("old", digest)
-            cluster.create(clone, template, like, connectable=False)
-            try:
-                ended = swap(cluster, clone, template, old, facts, clock)
-            except BaseException:
-                with contextlib.suppress(psycopg.Error, BlockedError):  # then the next reset sweeps it
-                    cluster.drop(clone)
-                raise
-            if facts is not None:
-                clock("drop")
-                cluster.drop(old)
+            ended = replace(cluster, template, like, facts, clock)
     return ResetReport(
         database=str(target),
         replaced=facts is not None,
@@ -138,7 +124,7 @@ def migrate(target: Target, upgrade: Callable[[str], list[str]]) -> tuple[bool, 
     Returns:
         whether it was created, and the revisions applied.
     """
-    digest = _target_digest(target)
+    digest = target_digest(target)
     with open_cluster(target) as cluster, cluster.lock(digest):
         created = cluster.database(target.name) is None
         if created:
@@ -147,10 +133,6 @@ def migrate(target: Target, upgrade: Callable[[str], list[str]]) -> tuple[bool, 
             cluster.create(aside, "template0", _new_database(cluster), connectable=False)
             take_free_name(cluster, aside)
         return created, upgrade(target.conninfo)
-
-
-def _target_digest(target: Target) -> str:
-    return hashlib.sha256(f"target {target.name}".encode()).hexdigest()
 
 
 def _fingerprint(cluster: Cluster, settings: Settings, facts: DatabaseFacts | None) -> str:
