@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from drawing import backdrops
-from drawing.figure import draw_figure
-from drawing.look import Look, Pose
 from drawing.pen import Pen, colour
+from drawing.person.figure import draw_figure
+from drawing.person.look import Look, Pose
+from drawing.places import backdrops
 from drawing.regions import Region, packet
 from drawing.scene import draw_scene
 from PIL import Image

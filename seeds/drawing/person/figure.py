@@ -1,9 +1,9 @@
 """A person from the shoulders up: head, face, hair, glasses."""
 
-from drawing.clothes import wear
-from drawing.hair import STYLES
-from drawing.look import SKINS, Look, Pose
 from drawing.pen import Colour, Pen, Point, colour, mirrored, shade, smooth
+from drawing.person.clothes import wear
+from drawing.person.hair import STYLES
+from drawing.person.look import SKINS, Look, Pose
 
 Box = tuple[float, float, float, float]
 

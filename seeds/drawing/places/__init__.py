@@ -1,0 +1,1 @@
+"""What stands behind people: backdrops of portraits, rooms of the school, places of the library."""
