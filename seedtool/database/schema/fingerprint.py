@@ -46,6 +46,15 @@ def schema_fingerprint(settings: Settings, server_facts: Mapping[str, str]) -> s
     return digest.hexdigest()
 
 
+def project_files(settings: Settings) -> Iterator[Path]:
+    """Yield the files that shape the schema: alembic.ini, all below the migrations' folders, `fingerprint_paths`.
+
+    Raises:
+        SettingsError, MigrationError: as `schema_fingerprint`.
+    """
+    return _files(settings, _read_toml(_folder(settings) / "pyproject.toml", settings))
+
+
 def _parts(settings: Settings, server_facts: Mapping[str, str]) -> Iterator[tuple[bytes, ...]]:
     yield b"seedtool schema 1", *(f"{name} {_version(name)}".encode() for name in _PACKAGES)
     for name, value in sorted(server_facts.items()):
