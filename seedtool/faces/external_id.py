@@ -28,16 +28,6 @@ def for_photo(student_id: str, number: int) -> str:
     return external_image_id
 
 
-def placeholder(external_image_id: str, *key: str) -> str:
-    """Return the face id that stands in until the sync; `key` is appended where several rows share the image."""
-    return ":".join((f"placeholder:{external_image_id}", *key))
-
-
-def is_placeholder(face_id: str) -> bool:
-    """Tell whether a face id is a placeholder and not Rekognition's."""
-    return face_id.startswith(PLACEHOLDER_PREFIX)
-
-
 def is_temporary(external_image_id: str) -> bool:
     """Tell whether a face was indexed only for the duration of an attendance run."""
     return external_image_id.startswith(TEMPORARY_PREFIX)

@@ -196,7 +196,7 @@ class _Temporary:
         """Delete them and return those that could not be; when the answer was lost, look for them."""
         try:
             if self._faces is None:
-                self._faces = self._collection.under(self._external_image_id)
+                self._faces = tuple(face.face_id for face in self._collection.under(self._external_image_id))
             failed = self._collection.delete_faces(self._faces).failed if self._faces else {}
         except SeedtoolError:
             self.unknown = self._faces is None

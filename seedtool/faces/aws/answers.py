@@ -2,8 +2,7 @@
 
 import msgspec
 
-from seedtool.errors import ServiceUnavailable
-from seedtool.faces.aws.translation import Vendor
+from seedtool.faces.aws.translation import NO_ANSWER, Vendor
 
 
 class Box(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -75,30 +74,44 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     arn: str
 
 
-#: method → members of which an answer of Rekognition's has at least one.
+#: operation → members of which an answer of Rekognition's has at least one.
 _MEMBERS = {
-    "describe_collection": ("FaceCount",),
-    "list_faces": ("Faces",),
-    "index_faces": ("FaceRecords", "UnindexedFaces", "FaceModelVersion"),
-    "search_faces": ("FaceMatches", "SearchedFaceId"),
-    "search_faces_by_image": ("FaceMatches", "SearchedFaceBoundingBox"),
-    "delete_faces": ("DeletedFaces", "UnsuccessfulFaceDeletions"),
-    "list_collections": ("CollectionIds",),
+    "CreateCollection": ("StatusCode", "CollectionArn"),
+    "DescribeCollection": ("FaceCount",),
+    "ListCollections": ("CollectionIds",),
+    "IndexFaces": ("FaceRecords", "UnindexedFaces", "FaceModelVersion"),
+    "ListFaces": ("Faces",),
+    "SearchFaces": ("FaceMatches", "SearchedFaceId"),
+    "DeleteFaces": ("DeletedFaces", "UnsuccessfulFaceDeletions"),
 }
 
 
-def genuine(answer: Vendor, method: str) -> Vendor:
-    """Return the answer, unless it is none: botocore takes a 200 whose body it cannot read for an empty one.
+def take_only_answers(client: Vendor) -> None:
+    """Make botocore try again, within its attempts, where a 200 carries no answer of Rekognition's.
 
-    Raises:
-        ServiceUnavailable: a proxy's page, or a body cut short.
+    It takes a body that it cannot read (cut short, or a proxy's page) for an empty answer. Such a 200 becomes a 500, as
+    botocore itself does it with S3's. Every operation may be repeated, as botocore does it when a connection drops:
+    the same picture under the same external image id makes no second face.
     """
-    if not any(member in answer for member in _MEMBERS[method]):
-        raise ServiceUnavailable(
-            f"rekognition: the answer to {method} is not one of Rekognition's",
-            remedy="Is there a proxy or a sign-in page in between? Then run it again.",
-        )
-    return answer
+    client.meta.events.register("before-parse.rekognition.*", _leave_no_list)
+    client.meta.events.register_first("needs-retry.rekognition.*", _fail_strangers)
+
+
+def _leave_no_list(response_dict: Vendor, **_: object) -> None:
+    """Empty a body that is JSON and no object: botocore's parser stumbles over `null` and lists."""
+    if response_dict["status_code"] == 200 and not response_dict["body"].lstrip().startswith(b"{"):
+        response_dict["body"] = b"{}"
+
+
+def _fail_strangers(operation: Vendor, response: Vendor, **_: object) -> None:
+    if response is None:  # no answer at all
+        return
+    http, parsed = response
+    members = _MEMBERS.get(operation.name, ())
+    if http.status_code == 200 and members and not any(member in parsed for member in members):
+        http.status_code = 500
+        parsed.setdefault("ResponseMetadata", {})["HTTPStatusCode"] = 500
+        parsed["Error"] = {"Code": NO_ANSWER, "Message": "the answer is not one of Rekognition's"}
 
 
 def _box(detail: Vendor) -> Box:

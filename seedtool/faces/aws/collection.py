@@ -4,19 +4,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeAlias
+
+import msgspec
 
 from seedtool.errors import ResourceNotFound, ServiceUnavailable
-from seedtool.faces.aws.answers import (
-    Deleted,
-    Description,
-    Face,
-    Indexed,
-    Match,
-    genuine,
-    indexed_of,
-    matches_of,
-)
+from seedtool.faces.aws.answers import Deleted, Description, Face, Indexed, Match, indexed_of, matches_of
 from seedtool.faces.aws.translation import Vendor, translated
 
 #: Faces a page, the most that ListFaces gives and DeleteFaces takes (source: the service model).
@@ -31,6 +24,17 @@ FACE_NOT_FOUND = "faceId was not found in the collection"
 
 # Seconds between searches for a face just indexed: 5.1 in all, twice and a half of what has been seen.
 _VISIBILITY_WAITS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0)
+
+
+class S3Location(msgspec.Struct, frozen=True):
+    """A picture that Rekognition itself can read: a JPEG or PNG of at most 15 MB, in S3 in the collection's region."""
+
+    bucket: str
+    key: str
+
+
+#: What Rekognition is given to look at: the picture's bytes, or where in S3 it lies.
+Image: TypeAlias = bytes | S3Location
 
 
 class Collection:
@@ -71,20 +75,21 @@ class Collection:
             arn=answer.get("CollectionARN", ""),
         )
 
-    def list_pages(self, page_size: int = PAGE) -> Iterator[list[Face]]:
-        """Yield all faces, page by page; the next page is requested while the caller works on this one.
+    def list_pages(self, page_size: int = PAGE, *, face_ids: Sequence[str] = ()) -> Iterator[list[Face]]:
+        """Yield faces, page by page; the next page is requested while the caller works on this one.
 
         An empty page with a token is not the end. A token that is answered a second time would go round for ever.
 
         Args:
             page_size: faces a page, 1 to 4,096.
+            face_ids: only those of these that are there, at most 4,096 of them; all of the collection when empty.
 
         Raises:
             ResourceNotFound: there is no such collection.
             ServiceUnavailable: a token was repeated, or no answer came.
         """
         seen: set[int] = set()  # hashes: 10 million faces have 2,500 tokens of up to 255 characters
-        pending = _in_background(self._page, page_size, None)
+        pending = _in_background(self._page, page_size, face_ids, None)
         while True:
             faces, token = pending.result()
             if token:
@@ -94,20 +99,20 @@ class Collection:
                         remedy="Run it again; report it to AWS when it lasts.",
                     )
                 seen.add(hash(token))
-                pending = _in_background(self._page, page_size, token)
+                pending = _in_background(self._page, page_size, face_ids, token)
             if faces:
                 yield faces
             if not token:
                 return
 
-    def under(self, external_image_id: str) -> tuple[str, ...]:
-        """Return the FaceIds under an external image id. Lists the whole collection: there is no other way to ask."""
-        pages = self.list_pages()
-        return tuple(face.face_id for page in pages for face in page if face.external_image_id == external_image_id)
+    def under(self, *external_image_ids: str) -> tuple[Face, ...]:
+        """Return the faces under external image ids. Lists the whole collection: there is no other way to ask."""
+        wanted = frozenset(external_image_ids)
+        return tuple(face for page in self.list_pages() for face in page if face.external_image_id in wanted)
 
     def index_faces(
         self,
-        image: bytes,
+        image: Image,
         external_image_id: str,
         *,
         max_faces: int = MAX_FACES,
@@ -115,18 +120,23 @@ class Collection:
     ) -> Indexed:
         """Put the faces of a picture into the collection.
 
-        The same picture under the same external image id makes no second face: the same FaceIds come back.
+        The same picture under the same external image id makes no second face: the same FaceIds come back. That is
+        what makes it safe to repeat when an answer was lost.
 
         Args:
-            image: JPEG or PNG, at most 5 MiB (see `seedtool.faces.pictures`).
+            image: bytes of a JPEG or PNG, at most 5 MiB (see `seedtool.faces.pictures`), or where one lies in S3.
             external_image_id: the id the faces are to carry.
             max_faces: keep the best that many; the others are in `unindexed` as EXCEEDS_MAX_FACES.
             quality_filter: Rekognition's: AUTO, NONE, LOW, MEDIUM, HIGH.
+
+        Raises:
+            ResourceNotFound: there is no such collection.
+            InvalidRequest: the picture or the object was refused.
         """
         answer = self._call(
             "index_faces",
-            about=external_image_id,
-            Image={"Bytes": image},
+            external_image_id,
+            Image=_image(image),
             ExternalImageId=external_image_id,
             MaxFaces=max_faces,
             QualityFilter=quality_filter,
@@ -164,19 +174,7 @@ class Collection:
                         ) from error
                     time.sleep(wait)
                     continue
-            return matches_of(genuine(answer, "search_faces"))
-
-    def search_by_image(self, image: bytes, *, threshold: float = 80.0, max_faces: int = PAGE) -> tuple[Match, ...]:
-        """Return the faces like the largest one of a picture, the most similar first.
-
-        Raises:
-            InvalidRequest: there is no face in the picture.
-        """
-        return matches_of(
-            self._call(
-                "search_faces_by_image", Image={"Bytes": image}, FaceMatchThreshold=threshold, MaxFaces=max_faces
-            )
-        )
+            return matches_of(answer)
 
     def delete_faces(self, face_ids: Sequence[str]) -> Deleted:
         """Delete faces; what could not be deleted comes back with Rekognition's reason."""
@@ -193,15 +191,23 @@ class Collection:
     def _subject(self) -> str:
         return f"collection {self.id}"
 
-    def _call(self, method: str, *, about: str = "", **arguments: object) -> Vendor:
+    def _call(self, method: str, about: str = "", /, **arguments: object) -> Vendor:
         with translated("rekognition", f"{self._subject}, {about}" if about else self._subject):
-            answer = getattr(self._client, method)(CollectionId=self.id, **arguments)
-        return genuine(answer, method)
+            return getattr(self._client, method)(CollectionId=self.id, **arguments)
 
-    def _page(self, page_size: int, token: str | None) -> tuple[list[Face], str | None]:
+    def _page(self, page_size: int, face_ids: Sequence[str], token: str | None) -> tuple[list[Face], str | None]:
         """Return one page and the next page's token. The only place that reads a ListFaces answer."""
-        answer = self._call("list_faces", MaxResults=page_size, **({"NextToken": token} if token else {}))
+        optional: dict[str, object] = {"NextToken": token} if token else {}
+        if face_ids:
+            optional["FaceIds"] = list(face_ids)
+        answer = self._call("list_faces", MaxResults=page_size, **optional)
         return answer["Faces"], answer.get("NextToken")
+
+
+def _image(image: Image) -> dict[str, object]:
+    if isinstance(image, S3Location):
+        return {"S3Object": {"Bucket": image.bucket, "Name": image.key}}
+    return {"Bytes": image}
 
 
 def list_collections(client: Vendor) -> tuple[str, ...]:
@@ -210,7 +216,7 @@ def list_collections(client: Vendor) -> tuple[str, ...]:
     arguments: dict[str, str] = {}
     while True:
         with translated("rekognition"):
-            answer = genuine(client.list_collections(**arguments), "list_collections")
+            answer = client.list_collections(**arguments)
         found += answer.get("CollectionIds", ())
         if not answer.get("NextToken") or answer["NextToken"] == arguments.get("NextToken"):
             return tuple(found)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from seedtool.errors import AwsError, CredentialsError, SettingsError
+from seedtool.faces.aws.answers import take_only_answers
 from seedtool.faces.aws.collection import Collection
 from seedtool.faces.aws.limiter import Limiter
 from seedtool.faces.aws.translation import Vendor, translated
@@ -156,6 +157,7 @@ class Aws:
         with self._lock:
             if "rekognition" not in self._clients:
                 client = self._client("rekognition", self.region, self._endpoint("rekognition"))
+                take_only_answers(client)
                 Limiter(self.region).attach(client)
                 self._clients["rekognition"] = client
             return self._clients["rekognition"]

@@ -37,6 +37,9 @@ _QUOTA = "Delete what is no longer needed, or ask AWS for a higher quota (Servic
 _CLOCK = "Set this machine's clock: AWS accepts signatures for five minutes."
 _REPORT = "This should not happen: please report it with the command you ran."
 
+#: Our own code for a 200 that carries no answer of the service's.
+NO_ANSWER = "NoAnswer"
+
 #: error code → (our class, remedy). The models' codes, and those that AWS's front ends answer for any service.
 CODES: dict[str, tuple[type[SeedtoolError], str]] = {
     # credentials
@@ -127,6 +130,7 @@ CODES: dict[str, tuple[type[SeedtoolError], str]] = {
         ),
         (ServiceUnavailable, _AGAIN),
     ),
+    NO_ANSWER: (ServiceUnavailable, "Is there a proxy or a sign-in page in between? Then run it again."),
     # our fault
     "ServiceQuotaExceededException": (InvalidRequest, _QUOTA),
     "HumanLoopQuotaExceededException": (InvalidRequest, _QUOTA),

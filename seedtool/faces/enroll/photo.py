@@ -176,7 +176,7 @@ class Attempt:
                 return
             if self._asked:
                 faces = self._collection.under(self._external_image_id)
-                self._made = tuple(face_id for face_id in faces if face_id not in self._known)
+                self._made = tuple(face.face_id for face in faces if face.face_id not in self._known)
                 self._asked = False
             if self._made:
                 failed = self._collection.delete_faces(self._made).failed

@@ -173,7 +173,8 @@ def test_a_heavy_photo_is_scaled_to_what_rekognition_takes_and_its_face_region_s
     assert (
         photos.get("students/student-001/photo-1.jpg") == path.read_bytes()
     )  # kept as it is; only the sent one shrinks
-    found = collection.search_by_image(portrait(1, 2), threshold=95)
+    other = collection.index_faces(portrait(1, 2), "other").faces[0].face
+    found = collection.search_faces(other.face_id, threshold=95)
     assert [match.face.external_image_id for match in found] == ["student-001-photo-1"]
 
 

@@ -52,8 +52,10 @@ def test_a_collection_from_its_creation_to_the_deletion_of_its_faces(aws, mine, 
     assert collection.describe().arn.endswith(f"collection/{mine.collection}")
     best = collection.search_faces(faces["a"].face_id)[0]
     assert (best.face.external_image_id, best.similarity > 95) == ("b", True)
-    assert {match.face.external_image_id for match in collection.search_by_image(portrait(2))} == {"c"}
-    assert collection.under("c") == (faces["c"].face_id,)
+    assert collection.search_faces(faces["a"].face_id, threshold=99.999) == ()
+    assert [face.face_id for face in collection.under("c", "nobody")] == [faces["c"].face_id]
+    there = [face.face_id for page in collection.list_pages(face_ids=[faces["b"].face_id, D]) for face in page]
+    assert there == [faces["b"].face_id]
     deleted = collection.delete_faces([faces["c"].face_id, D])
     assert deleted.deleted == (faces["c"].face_id,)
     assert deleted.failed == {D: "FACE_NOT_FOUND"}
@@ -104,8 +106,12 @@ def test_collections_over_several_pages(live, stub):
         ((400, {"__type": "ProvisionedThroughputExceededException", "message": "x"}), Throttled, 5),
         ((500, {"__type": "InternalServerError", "message": "x"}), ServiceUnavailable, 5),
         ((503, b"<html>busy</html>"), ServiceUnavailable, 5),
-        ((200, b'{"Faces": [], "Next'), ServiceUnavailable, None),
-        (None, ServiceUnavailable, None),
+        ((200, b'{"Faces": [], "Next'), ServiceUnavailable, 5),
+        ((200, b"<html>sign in</html>"), ServiceUnavailable, 5),
+        ((200, b""), ServiceUnavailable, 5),
+        ((200, b"null"), ServiceUnavailable, 5),
+        ((200, b"[]"), ServiceUnavailable, 5),
+        (None, ServiceUnavailable, 5),
         ((400, {"__type": "AccessDeniedException", "message": "x"}), AccessDenied, 1),
         ((400, {"__type": "UnrecognizedClientException", "message": "x"}), CredentialsError, 1),
         ((400, {"__type": "InvalidParameterException", "message": "x"}), InvalidRequest, 1),
@@ -120,6 +126,32 @@ def test_a_sick_service(live, stub, impatient, answer, kind, attempts):
     assert type(caught.value) is kind
     assert attempts is None or len(stub.requests) == attempts
     assert aws.calls == {"ListFaces": 1}
+
+
+def test_an_answer_that_was_cut_is_asked_for_again(live, stub, impatient):
+    face = {"FaceId": A, "ExternalImageId": "a", "BoundingBox": {}, "Confidence": 99.0}
+    answers = {
+        "ListFaces": {"Faces": [face]},
+        "IndexFaces": {"FaceRecords": [{"Face": face}], "UnindexedFaces": []},
+        "SearchFaces": {"SearchedFaceId": A, "FaceMatches": []},
+        "DeleteFaces": {"DeletedFaces": [A]},
+        "DescribeCollection": {"FaceCount": 1},
+        "ListCollections": {"CollectionIds": ["school"]},
+    }
+    stub.answer = lambda operation, _, n: (
+        200,
+        answers[operation] if n % 2 == 0 else json.dumps(answers[operation])[:-1].encode(),
+    )
+    aws = Aws(live)
+    collection = aws.collection("school")
+    assert [[each.face_id for each in page] for page in collection.list_pages()] == [[A]]
+    assert collection.index_faces(b"x", "a").faces[0].face.face_id == A  # the same picture under the same id: one face
+    assert collection.search_faces(A) == ()
+    assert collection.delete_faces([A]).deleted == (A,)
+    assert collection.describe().faces == 1
+    assert list_collections(aws.rekognition()) == ("school",)
+    assert len(stub.requests) == 12
+    assert sum(aws.calls.values()) == 6
 
 
 def test_a_throttled_call_slows_the_next_ones_down(live, stub, impatient):

@@ -53,7 +53,7 @@ def test_a_dry_run_tells_what_the_sync_would_link_and_leaves_nothing(project, ow
 
     run_seed(own, console, prepare(own, console, "full"))
     assert "pupil_faces: linked 1 of 1 row" in capsys.readouterr().out
-    assert project.rows("SELECT face_id FROM pupil_faces") == [(collection.under("p1-photo-1")[0],)]
+    assert project.rows("SELECT face_id FROM pupil_faces") == [(collection.under("p1-photo-1")[0].face_id,)]
 
 
 def test_a_dump_tells_which_files_it_left_alone(small_school, own, capsys):

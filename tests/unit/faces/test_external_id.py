@@ -4,15 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedtool.faces.external_id import PATTERN, for_photo, is_placeholder, is_temporary, placeholder
+from seedtool.faces.external_id import PATTERN, for_photo, is_temporary
 
 
-def test_a_photo_has_its_name_and_its_placeholder():
+def test_a_photo_has_its_name_and_a_class_photo_another():
     assert for_photo("student-001", 1) == "student-001-photo-1"
-    assert placeholder("student-001-photo-1") == "placeholder:student-001-photo-1"
-    assert placeholder("asset", "face", "2") == "placeholder:asset:face:2"
-    assert is_placeholder(placeholder("x"))
-    assert not is_placeholder("5f88053b-c848-47cb-a06f-1ca298d41295")
     assert is_temporary("temp_attendance_s1_photo1")
     assert not is_temporary("student-001-photo-1")
 
