@@ -1,7 +1,8 @@
-"""Draw the seed students' photos into ``seeds/photos/``, or into another folder.
+"""Draw the pictures of the seeds, the school's and the library's, into ``seeds/photos/``, or into another folder.
 
-Run as ``python seeds/draw_photos.py [FOLDER]``; it needs Pillow. Looks stand in ``looks.yaml``, class photos in
-``scenes.yaml``, names in ``local/students.csv``. Nothing is random: the same Pillow draws the same files.
+Run as ``python seeds/draw_photos.py [FOLDER]``; it needs Pillow. Students' looks stand in ``looks.yaml``, class photos
+in ``scenes.yaml``, names in ``local/students.csv``, the library in ``albums.yaml``. Nothing is random: the same Pillow
+draws the same files.
 """
 
 import csv
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from drawing.album import draw_photo, load_library, owner
 from drawing.pen import Pen, colour
 from drawing.person.figure import draw_figure
 from drawing.person.look import Look, Pose
@@ -43,7 +45,18 @@ def draw_photos(folder: Path) -> None:
     for number, (name, scene) in enumerate(scenes.items()):
         image, regions = draw_scene(scene, looks, names)
         _save(image, folder / "classes" / f"{name}.jpg", 58, packet(regions, image.size, attributes=number != 2))
+    draw_library(folder / "library")
     _draw_unlabelled(folder / "unlabelled", looks[COPIED])
+
+
+def draw_library(folder: Path) -> None:
+    """Draw the photos of the library, a folder a user."""
+    library = load_library()
+    for album in library.albums:
+        for number, photo in enumerate(album["photos"]):
+            if "place" in photo:
+                image, regions = draw_photo(photo, library.people, number)
+                _save(image, folder / owner(album) / photo["file"], 55, packet(regions, image.size, attributes=True))
 
 
 def portrait(look: Look, pose: Pose) -> tuple[Image.Image, tuple[float, float, float, float]]:

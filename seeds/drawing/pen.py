@@ -30,7 +30,7 @@ class Pen:
         self.unit = unit
         self.tilt = tilt
         self.pivot = pivot
-        self._draw = ImageDraw.Draw(image, "RGBA")
+        self.draw = ImageDraw.Draw(image, "RGBA")
 
     def tilted(self, degrees: float) -> "Pen":
         """Give a pen for the same figure that is turned by so many degrees more."""
@@ -48,7 +48,7 @@ class Pen:
 
     def polygon(self, points: Sequence[Point], fill: Colour) -> None:
         """Fill a shape with straight edges."""
-        self._draw.polygon([self.pixel(point) for point in points], fill=fill)
+        self.draw.polygon([self.pixel(point) for point in points], fill=fill)
 
     def blob(self, points: Sequence[Point], fill: Colour) -> None:
         """Fill the smooth closed shape through the points."""
@@ -63,11 +63,11 @@ class Pen:
         """Draw a line with round ends; the width is in figure units."""
         pixels = [self.pixel(point) for point in points]
         thick = max(1, round(width * self.unit))
-        self._draw.line(pixels, fill=fill, width=thick, joint="curve")
+        self.draw.line(pixels, fill=fill, width=thick, joint="curve")
         if len(fill) == 3:
             for x, y in (pixels[0], pixels[-1]):
                 r = thick / 2
-                self._draw.ellipse((x - r, y - r, x + r, y + r), fill=fill)
+                self.draw.ellipse((x - r, y - r, x + r, y + r), fill=fill)
 
     def curve(self, points: Sequence[Point], width: float, fill: Colour) -> None:
         """Draw the smooth line through the points."""

@@ -21,7 +21,7 @@ class Region(NamedTuple):
     """One face in a picture.
 
     Attributes:
-        name: The person's full name.
+        name: The person's full name; empty for a face that a photo manager found and nobody named.
         box: Left, top, right and bottom in pixels.
     """
 
@@ -71,32 +71,34 @@ def packet(regions: list[Region], size: tuple[int, int], *, attributes: bool) ->
 <?xpacket end="w"?>""".encode()
 
 
-def _area(region: Region, size: tuple[int, int]) -> dict[str, str]:
+def area(region: Region, size: tuple[int, int]) -> tuple[str, str, str, str]:
+    """Give a region's centre, width and height, each a part of the picture's, as they are written."""
     left, top, right, bottom = region.box
     width, height = size
-    fields = {
-        "x": (left + right) / 2 / width,
-        "y": (top + bottom) / 2 / height,
-        "w": (right - left) / width,
-        "h": (bottom - top) / height,
-    }
+    parts = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
     # Four decimals are a tenth of a pixel here, and survive a change of the last bit of a cosine.
-    return {key: f"{value:.4f}" for key, value in fields.items()} | {"unit": "normalized"}
+    x, y, w, h = (f"{part:.4f}" for part in parts)
+    return x, y, w, h
+
+
+def _fields(region: Region, size: tuple[int, int]) -> dict[str, str]:
+    return dict(zip("xywh", area(region, size), strict=True)) | {"unit": "normalized"}
 
 
 def _as_attributes(region: Region, size: tuple[int, int]) -> str:
-    area = " ".join(f'stArea:{key}="{value}"' for key, value in _area(region, size).items())
+    fields = " ".join(f'stArea:{key}="{value}"' for key, value in _fields(region, size).items())
+    name = f"mwg-rs:Name={quoteattr(region.name)} " if region.name else ""
     return f"""      <rdf:li>
-       <rdf:Description mwg-rs:Name={quoteattr(region.name)} mwg-rs:Type="Face">
-        <mwg-rs:Area {area}/>
+       <rdf:Description {name}mwg-rs:Type="Face">
+        <mwg-rs:Area {fields}/>
        </rdf:Description>
       </rdf:li>"""
 
 
 def _as_elements(region: Region, size: tuple[int, int]) -> str:
-    area = "".join(f"<stArea:{key}>{value}</stArea:{key}>" for key, value in _area(region, size).items())
+    fields = "".join(f"<stArea:{key}>{value}</stArea:{key}>" for key, value in _fields(region, size).items())
     return f"""      <rdf:li rdf:parseType="Resource">
        <mwg-rs:Name>{escape(region.name)}</mwg-rs:Name>
        <mwg-rs:Type>Face</mwg-rs:Type>
-       <mwg-rs:Area rdf:parseType="Resource">{area}</mwg-rs:Area>
+       <mwg-rs:Area rdf:parseType="Resource">{fields}</mwg-rs:Area>
       </rdf:li>"""

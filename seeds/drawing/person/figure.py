@@ -49,7 +49,9 @@ def draw_figure(pen: Pen, look: Look, pose: Pose) -> Box:
             tilted.ellipse((ear[0] + side * 0.03, 0.42), 0.06, 0.06, (255, 209, 92))
     outline = smooth(mirrored(head), closed=True)
     tilted.polygon(outline, skin)
+    _beard(tilted, look, outline)
     _face(tilted, look, pose, skin)
+    _moustache(tilted, look, pose)
     style.over(tilted, tint, width)
     _glasses(tilted, look, pose, width)
     _headwear(tilted, look, width)
@@ -90,6 +92,33 @@ def _face(pen: Pen, look: Look, pose: Pose, skin: Colour) -> None:
         shade(skin, -0.27),
     )
     _mouth(pen, (turn * 1.1, height + 0.57), pose.mouth, skin)
+
+
+def _beard(pen: Pen, look: Look, outline: list[Point]) -> None:
+    if (tint := look.worn("beard")) is None:
+        return
+    with pen.within(outline) as inner:
+        mouth = _eye_height(look) + 0.4
+        cheek = [
+            (-1.0, 0.12),
+            (-0.66, 0.22),
+            (-0.5, mouth),
+            (0.0, mouth - 0.04),
+            (0.5, mouth),
+            (0.66, 0.22),
+            (1.0, 0.12),
+        ]
+        inner.blob([*cheek, (1.0, 1.3), (-1.0, 1.3)], colour(tint))
+        inner.ellipse((0.0, mouth + 0.2), 0.4, 0.17, shade(colour(SKINS[look.skin]), -0.06))
+
+
+def _moustache(pen: Pen, look: Look, pose: Pose) -> None:
+    if (tint := look.worn("moustache")) is None:
+        return
+    x, y = pose.turn * 1.2, _eye_height(look) + 0.47
+    for side in (-1, 1):
+        half = [(0.0, -0.06), (0.2, -0.08), (0.4, 0.06), (0.2, 0.05), (0.0, 0.03)]
+        pen.blob([(x + side * a, y + b) for a, b in half], colour(tint))
 
 
 def _eye(pen: Pen, at: Point, side: int, kind: str, big: float) -> None:

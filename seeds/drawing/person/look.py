@@ -53,8 +53,8 @@ class Look:
         shape: Of the head: round, oval, long or square.
         age: kinder, child, teen or adult.
         glasses: Kind (round, square, cat) and colour, or empty.
-        extras: Any of freckles, earrings, mole, and ``bow``, ``band``, ``clip``, ``cap``, ``beanie`` with
-            a colour.
+        extras: Any of freckles, earrings, mole, and ``bow``, ``band``, ``clip``, ``cap``, ``beanie``, ``beard``,
+            ``moustache`` with a colour.
         photos: The poses of the own pictures.
     """
 

@@ -27,6 +27,13 @@ def test_the_school_is_what_its_script_writes(seeds, tmp_path):
     assert written == {path.name: path.read_bytes() for path in (seeds / "local").glob("*.csv")}
 
 
+def test_the_library_is_what_its_script_writes(seeds, tmp_path):
+    run(seeds / "make_library.py", tmp_path)
+    written = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.*")}
+    committed = [*(seeds / "library").iterdir(), seeds / "photos" / "library" / "indexed.csv"]
+    assert written == {path.relative_to(seeds): path.read_bytes() for path in committed}
+
+
 def test_the_photos_are_what_their_script_draws(seeds, tmp_path):
     run(seeds / "draw_photos.py", tmp_path)
     drawn = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.jpg")}
