@@ -1,0 +1,213 @@
+"""The pytest plugin: a seeded database for every test, a stand-in for Rekognition, photos.
+
+pytest loads this module in every project that has seedtool installed, so at the top it imports pytest and nothing
+else; what a fixture needs is imported when the fixture is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from seedtool.settings import Settings
+    from seedtool.testing.databases import Databases, Lease
+
+_EXPECTED = pytest.StashKey[dict[str | None, int]]()
+_DATABASES = pytest.StashKey["Databases"]()
+_LEASE = pytest.StashKey["_Held"]()
+
+_FIXTURE = "seeded_database"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    parser.addini("seedtool_root", "the project's folder, from the rootdir [default: the rootdir]", default="")
+    parser.addini("seedtool_seed", "the profile of tests without a seed marker [default: the bare schema]", default="")
+    group = parser.getgroup("seedtool")
+    group.addoption(
+        "--keep-failed", action="store_true", help="keep the databases of failed tests and tell their addresses"
+    )
+    group.addoption(
+        "--drop-kept", action="store_true", help="drop the databases that --keep-failed kept here, and run no tests"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers", "seed(profile): rows of seeded_database and faces of enroll_seeds(); None for the bare schema"
+    )
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Serve --drop-kept."""
+    if not config.getoption("--drop-kept"):
+        return None
+    from seedtool.errors import SeedtoolError
+    from seedtool.testing.databases import drop_kept
+
+    try:
+        dropped = drop_kept(_load_settings(config))
+    except SeedtoolError as error:
+        raise pytest.UsageError(_told(error)) from None
+    for name in dropped or ["nothing was kept"]:
+        print(name)  # noqa: T201 - what the option is for
+    return 0
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Count the tests that will ask for a database, so that no more are made than that."""
+    expected: dict[str | None, int] = {}
+    for item in session.items:
+        if _FIXTURE in getattr(item, "fixturenames", ()):
+            with contextlib.suppress(pytest.fail.Exception):  # the test itself will tell
+                name = _profile_name(item)
+                expected[name] = expected.get(name, 0) + 1
+    session.config.stash[_EXPECTED] = expected
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Drop all databases: only here, for the last test's is given back after the fixtures of the session are gone."""
+    databases = session.config.stash.get(_DATABASES, None)
+    if databases is not None:
+        for trouble in databases.close():
+            session.config.issue_config_time_warning(pytest.PytestWarning(f"seedtool: {trouble}"), stacklevel=1)
+
+
+@pytest.fixture(scope="session")
+def seedtool_settings(pytestconfig: pytest.Config) -> Settings:
+    """The project's settings. Override this fixture to change some of them for your tests."""
+    with _errors_told():
+        return _load_settings(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def _seedtool_databases(pytestconfig: pytest.Config, seedtool_settings: Settings) -> Databases:
+    from seedtool.testing.databases import Databases
+
+    with _errors_told():
+        databases = Databases(seedtool_settings)
+    pytestconfig.stash[_DATABASES] = databases
+    return databases
+
+
+@pytest.fixture
+def seeded_database(request: pytest.FixtureRequest, _seedtool_databases: Databases) -> str:
+    """The address (`postgresql://...`) of a fresh database, with the schema and the rows of the test's seed marker.
+
+    It was made while earlier tests ran, and is dropped while later ones do. A profile that ends in a sync is synced
+    when the test asks for `rekognition`, too: the seeds' faces are enrolled there then.
+    """
+    item = request.node
+    name = _profile_name(item)
+    expected = request.config.stash.get(_EXPECTED, {})
+    expected[name] = max(0, expected.get(name, 0) - 1)
+    with _errors_told():
+        lease = _seedtool_databases.lease(name, expected[name])
+    item.stash[_LEASE] = _Held(_seedtool_databases, lease, item)
+    return lease.url
+
+
+@pytest.fixture(scope="session")
+def seeded_database_session(request: pytest.FixtureRequest, _seedtool_databases: Databases) -> Iterator[str]:
+    """The address of one database for all tests of the session (under xdist: of the worker).
+
+    It is seeded with the profile of the ini option seedtool_seed; what one test writes, the next one sees.
+    """
+    with _errors_told():
+        lease = _seedtool_databases.lease(_default_profile(request.config))
+    yield lease.url
+    _seedtool_databases.release(lease)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+    call: pytest.CallInfo[None],  # noqa: ARG001 - pytest hands arguments over by name
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell where the database of a failed test is kept; once the test is over, give its database back."""
+    report = yield
+    held = item.stash.get(_LEASE, None)
+    if held is not None:
+        if report.failed and item.config.getoption("--keep-failed"):
+            report.sections.append(("seedtool", held.keep()))
+        if report.when == "teardown":
+            del item.stash[_LEASE]
+            held.give_back()
+    return report
+
+
+class _Held:
+    """The database of the test that runs."""
+
+    def __init__(self, databases: Databases, lease: Lease, item: pytest.Item) -> None:
+        self._databases = databases
+        self._lease = lease
+        self._item = item
+        self._kept: str | None = None
+
+    def keep(self) -> str:
+        """Note that it is to be kept; returns what is told of that."""
+        from seedtool.testing.databases import shown_url
+
+        if self._kept is None:
+            self._kept = self._databases.kept_name()
+        where = shown_url(self._databases.at(self._kept))
+        return (
+            f"the test's database is kept: {where}\n"
+            f"pytest --drop-kept drops all that were kept here; this one: DROP DATABASE {self._kept}"
+        )
+
+    def give_back(self) -> None:
+        """Drop it, or keep it."""
+        from seedtool.testing.pool import Kept
+
+        kept = None
+        if self._kept is not None:
+            kept = Kept(name=self._kept, comment=f"kept by seedtool's pytest plugin, after {self._item.nodeid} failed")
+        self._databases.release(self._lease, kept)
+
+
+def _profile_name(item: pytest.Item) -> str | None:
+    """Return the profile that a test's seed marker names; the nearest marker counts."""
+    marker = item.get_closest_marker("seed")
+    if marker is None:
+        return _default_profile(item.config)
+    name = marker.args[0] if len(marker.args) == 1 and not marker.kwargs else 0
+    if name is not None and not isinstance(name, str):
+        pytest.fail('seedtool: write the marker as @pytest.mark.seed("PROFILE"), or (None)', pytrace=False)
+    return name
+
+
+def _default_profile(config: pytest.Config) -> str | None:
+    return config.getini("seedtool_seed") or None
+
+
+def _load_settings(config: pytest.Config) -> Settings:
+    from seedtool.settings import load
+
+    root: Path = config.rootpath / config.getini("seedtool_root")
+    return load(root)
+
+
+@contextlib.contextmanager
+def _errors_told() -> Iterator[None]:
+    """Fail with an error's message and remedy, and without a traceback of ours."""
+    from seedtool.errors import SeedtoolError
+
+    try:
+        yield
+    except SeedtoolError as error:
+        raise pytest.fail.Exception(_told(error), pytrace=False) from None
+
+
+def _told(error: Exception) -> str:
+    remedy = getattr(error, "remedy", "")
+    return f"seedtool: {error}" + (f"\n  {remedy}" if remedy else "")

@@ -1,0 +1,196 @@
+"""Databases made ahead: one thread of a worker clones templates while tests run, and drops what they have used.
+
+Every database carries the worker's number in its name, and the thread's connection holds the advisory lock that
+goes with it. The server frees the lock when the worker is gone, however it ended, and then whoever sweeps next (another
+worker, the next run, a reset) drops what it left behind.
+"""
+
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from seedtool.database import templates
+from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
+from seedtool.database.server import Target
+from seedtool.errors import DatabaseError, SeedtoolError
+
+#: How many clones of a template wait to be used. A second one covers tests that are quicker than a clone.
+AHEAD = 2
+#: So many used databases may wait for their removal while a test waits for a clone; more would fill the disk.
+_MOST_USED = 4
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the database of a failed test stays: its new name, and the comment that tells the test."""
+
+    name: str
+    comment: str
+
+
+class _Shelf(msgspec.Struct, eq=False):
+    """The clones of one template; `expected` tests will still ask for one, `waiting` of them ask now."""
+
+    like: DatabaseFacts
+    ready: deque[str] = msgspec.field(default_factory=deque)
+    expected: int = 0
+    waiting: int = 0
+    error: Exception | None = None
+
+
+class Pool:
+    """The databases of one worker. `close` drops them all; without it the next sweep does.
+
+    Args:
+        target: names the server; the target itself is not touched.
+
+    Attributes:
+        troubles: what could not be dropped or kept, for people; a later sweep tries again.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.troubles: list[str] = []
+        self._target = target
+        self._worker = secrets.token_hex(8)
+        self._made = 0
+        self._shelves: dict[str, _Shelf] = {}
+        self._taken: set[str] = set()
+        self._used: deque[tuple[str, Kept | None]] = deque()
+        self._closing = False
+        self._error: Exception | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="seedtool-pool", daemon=True)
+        self._thread.start()
+
+    def take(self, template: str, like: DatabaseFacts, expected: int) -> str:
+        """Return the name of a fresh clone, waiting for it when none is ready.
+
+        Args:
+            template: what it is a clone of.
+            like: its owner and tablespace.
+            expected: how many tests will ask for one of this template after this; no more are made ahead.
+
+        Raises:
+            DatabaseError: the server refuses, or the connection to it is lost.
+        """
+        with self._changed:
+            shelf = self._shelves.setdefault(template, _Shelf(like))
+            shelf.expected = expected
+            shelf.waiting += 1
+            self._changed.notify_all()
+            try:
+                self._changed.wait_for(lambda: shelf.ready or shelf.error or self._error)
+            finally:
+                shelf.waiting -= 1
+            if shelf.ready:
+                self._changed.notify_all()
+                self._taken.add(name := shelf.ready.popleft())
+                return name
+            error, shelf.error = shelf.error or self._error, None
+        assert error is not None  # noqa: S101 - that is what was waited for
+        if isinstance(error, SeedtoolError):
+            raise error
+        raise DatabaseError(
+            f"no database could be made for a test: {str(error).strip().splitlines()[0]}", remedy="Is the server there?"
+        ) from error
+
+    def give_back(self, name: str, kept: Kept | None = None) -> None:
+        """Have a database dropped, or kept under another name, without waiting for it."""
+        with self._changed:
+            self._taken.discard(name)
+            self._used.append((name, kept))
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Drop every database, also those not given back, and wait until that is done."""
+        with self._changed:
+            self._closing = True
+            self._used.extend((name, None) for name in self._taken)
+            self._taken.clear()
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with open_cluster(self._target) as cluster, cluster.lock(self._worker):
+                templates.sweep(cluster, self._worker)
+                for work in iter(self._next, None):
+                    work(cluster)
+        except (psycopg.Error, SeedtoolError) as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _next(self) -> Callable[[Cluster], None] | None:
+        """Wait for the next thing to do; None when there will be nothing any more."""
+        with self._changed:
+            while True:
+                if len(self._used) > _MOST_USED:
+                    return self._drop_used
+                for template in self._wanted():
+                    return lambda cluster: self._clone(cluster, template)
+                if self._used:
+                    return self._drop_used
+                if self._closing:
+                    for shelf in self._shelves.values():
+                        self._used.extend((name, None) for name in shelf.ready)
+                        shelf.ready.clear()
+                    if not self._used:
+                        return None
+                    continue
+                self._changed.wait()
+
+    def _wanted(self) -> Iterator[str]:
+        """Yield templates of which a clone is wanted, the most urgent first."""
+        if self._closing:
+            return
+        for template, shelf in self._shelves.items():
+            if shelf.waiting > len(shelf.ready) and shelf.error is None:
+                yield template
+        for template, shelf in self._shelves.items():
+            if len(shelf.ready) < min(AHEAD, shelf.expected) and shelf.error is None:
+                yield template
+
+    def _clone(self, cluster: Cluster, template: str) -> None:
+        shelf = self._shelves[template]
+        name = private_name("test", f"{self._worker}{self._made % 0x10000:04x}")
+        self._made += 1
+        try:
+            cluster.create(name, template, shelf.like)
+        except (psycopg.Error, SeedtoolError) as error:
+            if cluster.connection.closed:
+                raise
+            with self._changed:
+                shelf.error = error
+                self._changed.notify_all()
+            return
+        with self._changed:
+            shelf.ready.append(name)
+            self._changed.notify_all()
+
+    def _drop_used(self, cluster: Cluster) -> None:
+        with self._changed:
+            name, kept = self._used.popleft()
+        try:
+            if kept is None:
+                cluster.drop(name)
+            else:
+                _keep(cluster, name, kept)
+        except (psycopg.Error, SeedtoolError) as error:
+            if cluster.connection.closed:
+                raise
+            what = "dropped" if kept is None else "kept"
+            self.troubles.append(f"{name} could not be {what}: {str(error).strip().splitlines()[0]}")
+
+
+def _keep(cluster: Cluster, name: str, kept: Kept) -> None:
+    # what the test left connected would stand in the way of the renaming
+    cluster.connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    cluster.rename(name, kept.name)
+    cluster.connection.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(kept.name), sql.Literal(kept.comment))
+    )
