@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from seedtool.faces.aws import Aws
     from seedtool.seeding.fixtures import Fixtures
+    from seedtool.seeding.indexed import IndexedPhoto
     from seedtool.seeding.merge import SeedReport, TableReport
     from seedtool.seeding.profiles import Profile
     from seedtool.settings import Settings
@@ -75,6 +77,7 @@ class Prepared(NamedTuple):
 
     profile: Profile
     fixtures: Fixtures
+    indexed: tuple[IndexedPhoto, ...] = ()
 
 
 def prepare(settings: Settings, console: Console, name: str) -> Prepared:
@@ -97,7 +100,12 @@ def prepare(settings: Settings, console: Console, name: str) -> Prepared:
         from seedtool.cli.faces import open_aws
 
         console.note(f"faces will be synced from {open_aws(settings).who()}")
-    return Prepared(profile, read_fixtures(settings.seeds, profile.sets, settings.root))
+    indexed: tuple[IndexedPhoto, ...] = ()
+    if profile.indexed is not None:
+        from seedtool.seeding.indexed import read_indexed
+
+        indexed = read_indexed(settings.seeds / profile.indexed, settings.seeds / "photos", settings.root)
+    return Prepared(profile, read_fixtures(settings.seeds, profile.sets, settings.root), indexed)
 
 
 def run_seed(
@@ -113,7 +121,7 @@ def run_seed(
     from seedtool.database import guard, server
     from seedtool.seeding.merge import seed as merge
 
-    profile, fixtures = prepared
+    profile, fixtures, indexed = prepared
     target = server.find(settings)
     started = time.perf_counter()
     with server.connect(target) as connection:
@@ -130,6 +138,8 @@ def run_seed(
 
                 try:
                     aws = open_aws(settings)
+                    if indexed and aws.embedded and not dry_run:
+                        _give(console, aws, indexed)
                     synced = sync(connection, settings, aws, dry_run=dry_run)
                     sync_lines = list(show_sync_lines(synced, aws.where))
                 except SeedtoolError:
@@ -143,6 +153,15 @@ def run_seed(
         yield from sync_lines
 
     console.report({key: value for key, value in report.items() if value is not None}, lines)
+
+
+def _give(console: Console, aws: Aws, indexed: tuple[IndexedPhoto, ...]) -> None:
+    """Let the embedded emulator hold what AWS would hold already."""
+    from seedtool.seeding.indexed import index_missing
+
+    given = index_missing(indexed, aws.collection)
+    if given:
+        console.note(f"{number(given, 'photo')} indexed in {aws.where}, which AWS would hold already")
 
 
 def _seed_lines(report: SeedReport, profile: str, target: str, seconds: float) -> Iterable[str]:

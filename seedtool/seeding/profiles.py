@@ -20,15 +20,18 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         description: one line for `seedtool seed --list`.
         sets: folders below the seeds folder, loaded together.
         sync_faces: link the faces again after the rows are in.
+        indexed: a file below the seeds folder that lists the photos which were indexed before the database came to be
+            (see `indexed`); None for none.
     """
 
     name: str
     description: str = ""
     sets: tuple[str, ...]
     sync_faces: bool = False
+    indexed: str | None = None
 
 
-_TYPES = {"description": "a text", "sets": "a list of folder names", "sync_faces": "true or false"}
+_TYPES = {"description": "a text", "sets": "a list of folder names", "sync_faces": "true or false", "indexed": "a path"}
 
 
 def load_profiles(seeds: Path) -> dict[str, Profile]:
@@ -85,6 +88,11 @@ def _profile(path: Path, name: str, table: object) -> Profile:
             raise ProfileError(f"{path}, [{name}]: {key} is not {_TYPES[key]}", remedy=f"Mend {key}.") from None
     profile = msgspec.convert({"name": name, **table}, Profile)
     _check_sets(path, profile)
+    if profile.indexed is not None and not is_below(profile.indexed):
+        raise ProfileError(
+            f"{path}, [{name}]: indexed names {profile.indexed!r}, which lies outside {path.parent}",
+            remedy="Name a file below the seeds folder.",
+        )
     return profile
 
 

@@ -1,0 +1,108 @@
+"""What a Rekognition holds already when a database begins: photos that an application indexed long ago.
+
+AWS keeps its faces over every reset. The embedded emulator begins empty, so a profile may list the photos whose faces
+it is to find there: a csv of `collection`, `external_image_id` and `photo`, a path below the seeds' `photos/`.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+
+from seedtool.errors import FixtureError
+from seedtool.faces.aws.collection import Collection
+from seedtool.seeding.fixtures import shown
+from seedtool.seeding.formats import Malformed, csv_text
+from seedtool.settings import COLLECTION_ID
+
+COLUMNS = ("collection", "external_image_id", "photo")
+
+
+class IndexedPhoto(msgspec.Struct, frozen=True):
+    """One photo of the list.
+
+    Args:
+        collection: the collection that its faces are in.
+        external_image_id: the id that they carry.
+        photo: the picture.
+    """
+
+    collection: str
+    external_image_id: str
+    photo: Path
+
+
+def read_indexed(path: Path, photos: Path, root: Path) -> tuple[IndexedPhoto, ...]:
+    """Read the list; no AWS is needed.
+
+    Args:
+        path: the csv.
+        photos: the folder that its photos are below.
+        root: the project's root; messages show paths relative to it.
+
+    Raises:
+        FixtureError: the file cannot be read, has other columns, or a line names no collection, id or picture.
+    """
+    file = shown(path, root)
+    try:
+        columns, lines, rows = csv_text.read(path.read_bytes())
+    except OSError as error:
+        raise FixtureError(
+            f"the file cannot be read: {error.strerror}", file=file, remedy="Mend `indexed` in profiles.toml."
+        ) from error
+    except Malformed as fault:
+        raise FixtureError(fault.fault, file=file, line=fault.line, column=fault.column, remedy=fault.remedy) from fault
+    if sorted(columns) != sorted(COLUMNS):
+        raise FixtureError("the header is another one", file=file, line=1, remedy=f"Write {','.join(COLUMNS)} there.")
+    found = []
+    for line, row in zip(lines, rows, strict=True):
+        cells = dict(zip(columns, row, strict=True))
+        for column in COLUMNS:
+            if not cells[column]:
+                raise FixtureError("the cell is empty", file=file, line=line, column=column, remedy="Fill it.")
+        collection, external_image_id, photo = (str(cells[column]) for column in COLUMNS)
+        if not COLLECTION_ID.fullmatch(collection):
+            raise FixtureError(
+                f"{collection!r} cannot be a collection's id",
+                file=file,
+                line=line,
+                column="collection",
+                remedy="Use letters, digits and _.- only.",
+            )
+        picture = photos / photo
+        if not picture.resolve().is_relative_to(photos.resolve()) or not picture.is_file():
+            raise FixtureError(
+                f"there is no photo {photo} in {shown(photos, root)}",
+                file=file,
+                line=line,
+                column="photo",
+                remedy="Put it there, or mend the line.",
+            )
+        found.append(IndexedPhoto(collection, external_image_id, picture))
+    return tuple(found)
+
+
+def index_missing(photos: Iterable[IndexedPhoto], open_collection: Callable[[str], Collection]) -> int:
+    """Index those photos whose ids are not in their collections yet; for the embedded emulator.
+
+    Args:
+        photos: the list.
+        open_collection: returns the gateway to a collection, which is created when it is missing.
+
+    Returns:
+        How many photos were indexed.
+
+    Raises:
+        AwsError: the emulator refused one.
+    """
+    count = 0
+    for id_, listed in groupby(sorted(photos, key=lambda photo: photo.collection), lambda photo: photo.collection):
+        collection = open_collection(id_)
+        collection.ensure()
+        held = {face.external_image_id for page in collection.list_pages() for face in page}
+        for photo in listed:
+            if photo.external_image_id not in held:
+                collection.index_faces(photo.photo.read_bytes(), photo.external_image_id)
+                count += 1
+    return count
