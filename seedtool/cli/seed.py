@@ -104,7 +104,7 @@ def prepare(settings: Settings, console: Console, name: str) -> Prepared:
     if profile.indexed is not None:
         from seedtool.seeding.indexed import read_indexed
 
-        indexed = read_indexed(settings.seeds / profile.indexed, settings.seeds / "photos", settings.root)
+        indexed = read_indexed(settings.seeds / profile.indexed, settings.root)
     return Prepared(profile, read_fixtures(settings.seeds, profile.sets, settings.root), indexed)
 
 

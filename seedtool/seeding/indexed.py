@@ -1,7 +1,7 @@
 """What a Rekognition holds already when a database begins: photos that an application indexed long ago.
 
 AWS keeps its faces over every reset. The embedded emulator begins empty, so a profile may list the photos whose faces
-it is to find there: a csv of `collection`, `external_image_id` and `photo`, a path below the seeds' `photos/`.
+it is to find there: a csv of `collection`, `external_image_id` and `photo`, a path beside it.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,18 +33,17 @@ class IndexedPhoto(msgspec.Struct, frozen=True):
     photo: Path
 
 
-def read_indexed(path: Path, photos: Path, root: Path) -> tuple[IndexedPhoto, ...]:
+def read_indexed(path: Path, root: Path) -> tuple[IndexedPhoto, ...]:
     """Read the list; no AWS is needed.
 
     Args:
-        path: the csv.
-        photos: the folder that its photos are below.
+        path: the csv; its photos are in its folder, or below.
         root: the project's root; messages show paths relative to it.
 
     Raises:
         FixtureError: the file cannot be read, has other columns, or a line names no collection, id or picture.
     """
-    file = shown(path, root)
+    file, folder = shown(path, root), path.parent
     try:
         columns, lines, rows = csv_text.read(path.read_bytes())
     except OSError as error:
@@ -70,10 +69,10 @@ def read_indexed(path: Path, photos: Path, root: Path) -> tuple[IndexedPhoto, ..
                 column="collection",
                 remedy="Use letters, digits and _.- only.",
             )
-        picture = photos / photo
-        if not picture.resolve().is_relative_to(photos.resolve()) or not picture.is_file():
+        picture = folder / photo
+        if not picture.resolve().is_relative_to(folder.resolve()) or not picture.is_file():
             raise FixtureError(
-                f"there is no photo {photo} in {shown(photos, root)}",
+                f"there is no photo {photo} in {shown(folder, root)}",
                 file=file,
                 line=line,
                 column="photo",

@@ -93,6 +93,11 @@ def _profile(path: Path, name: str, table: object) -> Profile:
             f"{path}, [{name}]: indexed names {profile.indexed!r}, which lies outside {path.parent}",
             remedy="Name a file below the seeds folder.",
         )
+    if profile.indexed is not None and not profile.sync_faces:
+        raise ProfileError(
+            f"{path}, [{name}]: indexed says which faces a sync finds, and there is none",
+            remedy="Write sync_faces = true, or take indexed out.",
+        )
     return profile
 
 
