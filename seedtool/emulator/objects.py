@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from seedtool.emulator.protocol import ServiceError
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 MOST_BYTES = 15 * 1024 * 1024  # "Guidelines and quotas": the largest picture that is read from S3
 
 
-def reader(folder: Path | None, endpoint: str | None) -> Callable[[dict[str, str]], bytes]:
+Reader: TypeAlias = "Callable[[dict[str, str], str], bytes]"
+
+
+def reader(folder: Path | None, endpoint: str | None) -> Reader:
     """How S3Objects are read.
 
     Args:
@@ -22,9 +25,9 @@ def reader(folder: Path | None, endpoint: str | None) -> Callable[[dict[str, str
         endpoint: the URL of an S3 endpoint, asked with the environment's credentials. `folder` wins.
 
     Returns:
-        A function from an S3Object structure to the object's bytes. It raises `ServiceError`:
-        InvalidS3ObjectException when there is no such object (or neither folder nor endpoint),
-        ImageTooLargeException beyond 15 MB.
+        A function from an S3Object structure and the request's region to the object's bytes. It raises
+        `ServiceError`: InvalidS3ObjectException when there is no such object (or neither folder nor endpoint) or its
+        bucket is in another region, ImageTooLargeException beyond 15 MB. Buckets that are folders are in every region.
     """
     if folder is not None:
         return functools.partial(_from_folder, folder)
@@ -33,11 +36,11 @@ def reader(folder: Path | None, endpoint: str | None) -> Callable[[dict[str, str
     return _from_nowhere
 
 
-def _from_nowhere(_s3_object: dict[str, str]) -> bytes:
+def _from_nowhere(_s3_object: dict[str, str], _region: str) -> bytes:
     raise _unreadable()
 
 
-def _from_folder(folder: Path, s3_object: dict[str, str]) -> bytes:
+def _from_folder(folder: Path, s3_object: dict[str, str], _region: str) -> bytes:
     bucket, key = s3_object.get("Bucket"), s3_object.get("Name")
     if not bucket or not key or "\0" in bucket + key or bucket in {".", ".."}:
         raise _unreadable()
@@ -50,13 +53,15 @@ def _from_folder(folder: Path, s3_object: dict[str, str]) -> bytes:
     return path.read_bytes()
 
 
-def _from_endpoint(client: Callable[[], Any], s3_object: dict[str, str]) -> bytes:
+def _from_endpoint(client: Callable[[], Any], s3_object: dict[str, str], region: str) -> bytes:
     from botocore.exceptions import BotoCoreError, ClientError
 
     wanted = {"Bucket": s3_object.get("Bucket", ""), "Key": s3_object.get("Name", "")}
     if "Version" in s3_object:
         wanted["VersionId"] = s3_object["Version"]
     try:
+        if _region_of(client(), wanted["Bucket"]) not in {region, None}:
+            raise _unreadable()
         answer = client().get_object(**wanted)
         with answer["Body"] as body:
             content: bytes = body.read(MOST_BYTES + 1)
@@ -65,6 +70,18 @@ def _from_endpoint(client: Callable[[], Any], s3_object: dict[str, str]) -> byte
     if len(content) > MOST_BYTES:
         raise _too_large()
     return content
+
+
+def _region_of(client: Any, bucket: str) -> str | None:  # noqa: ANN401 - botocore makes its clients' classes at run time
+    """The bucket's region, as S3 tells it in every answer about a bucket; None where the endpoint does not."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        answer = error.response
+    told: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    return told
 
 
 def _client(endpoint: str) -> Callable[[], Any]:

@@ -16,6 +16,8 @@ from seedtool.emulator.tokens import Tokens
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from seedtool.emulator.objects import Reader
+
 Request = dict[str, Any]
 Response = dict[str, Any]
 
@@ -42,7 +44,7 @@ class Operations:
 
     Args:
         store: where collections and faces are kept.
-        read_object: fetches an S3Object's bytes; raises `ServiceError` when it cannot.
+        read_object: fetches an S3Object's bytes for a region; raises `ServiceError` when it cannot.
         visibility_lag: how many seconds after IndexFaces a face becomes searchable, asked at each search.
         most_faces: how many faces a collection may have, asked at each IndexFaces.
     """
@@ -50,7 +52,7 @@ class Operations:
     def __init__(
         self,
         store: Store,
-        read_object: Callable[[dict[str, str]], bytes],
+        read_object: Reader,
         visibility_lag: Callable[[], float] = lambda: 0.0,
         most_faces: Callable[[], int] = lambda: MOST_FACES,
     ) -> None:
@@ -131,7 +133,7 @@ class Operations:
 
     def _index_faces(self, scope: Scope, request: Request) -> Response:
         collection = self._collection(scope, request)
-        content = self._picture(request)
+        content = self._picture(scope, request)
         seen = vision.look(content)
         kept, refused = vision.select(
             seen,
@@ -202,7 +204,9 @@ class Operations:
     def _search_faces_by_image(self, scope: Scope, request: Request) -> Response:
         collection = self._collection(scope, request)
         kept, _ = vision.select(
-            vision.look(self._picture(request)), quality_filter=request.get("QualityFilter", "NONE"), max_faces=None
+            vision.look(self._picture(scope, request)),
+            quality_filter=request.get("QualityFilter", "NONE"),
+            max_faces=None,
         )
         if not kept:
             raise ServiceError("InvalidParameterException", "There are no faces in the image. Should be at least 1.")
@@ -229,8 +233,8 @@ class Operations:
             ],
         }
 
-    def _detect_faces(self, _scope: Scope, request: Request) -> Response:
-        kept, _ = vision.select(vision.look(self._picture(request)), quality_filter="NONE", max_faces=None)
+    def _detect_faces(self, scope: Scope, request: Request) -> Response:
+        kept, _ = vision.select(vision.look(self._picture(scope, request)), quality_filter="NONE", max_faces=None)
         attributes = request.get("Attributes", ())
         return {"FaceDetails": [face.detail(attributes) for face in kept[:MAX_FACES_IN_PICTURE]]}
 
@@ -240,7 +244,7 @@ class Operations:
             raise _no_collection(request["CollectionId"])
         return collection
 
-    def _picture(self, request: Request) -> bytes:
+    def _picture(self, scope: Scope, request: Request) -> bytes:
         image = request["Image"]
         if ("Bytes" in image) == ("S3Object" in image):
             raise ServiceError("InvalidParameterException", "Request has invalid parameters")
@@ -249,7 +253,7 @@ class Operations:
             return content
         if not {"Bucket", "Name"} <= set(image["S3Object"]):
             raise ServiceError("InvalidS3ObjectException", "Request has invalid S3 object")
-        return self._read_object(image["S3Object"])
+        return self._read_object(image["S3Object"], scope.region)
 
     def _visible_until(self) -> float:
         lag = self._visibility_lag()

@@ -67,6 +67,10 @@ def _at(endpoint: str | None) -> str:
     return f" at {endpoint}" if endpoint else ""
 
 
+def _is_awss(url: str | None) -> bool:
+    return (urlsplit(url or "").hostname or "").endswith(_AWS_HOSTS)
+
+
 class Aws:
     """The AWS side of one command: its clients, made when first needed, and what was called.
 
@@ -139,9 +143,21 @@ class Aws:
         """
         url = self._endpoint_url if self.embedded else self.rekognition().meta.endpoint_url
         parts = urlsplit(url or "")
-        if not parts.hostname or parts.hostname.endswith(_AWS_HOSTS):
+        if not parts.hostname or _is_awss(url):
             return None
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
+
+    @property
+    def reads_s3(self) -> bool:
+        """Whether Rekognition can read where our S3 client does: both are AWS's own, or stand-ins side by side.
+
+        Not so R2 or MinIO (S3_ENDPOINT_URL), a store with keys of its own, and our emulator, which has no keys.
+        """
+        if self.embedded or any(map(self._variables.get, _CREDENTIALS["AWS_S3_"])):
+            return False
+        if _is_awss(self.s3().meta.endpoint_url):
+            return self.endpoint is None
+        return self.endpoint is not None and self._settings.s3_endpoint_url is None
 
     @property
     def where(self) -> str:

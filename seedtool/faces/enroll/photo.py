@@ -1,15 +1,15 @@
 """One photo on its way into store and collection: what was made, so that it can be unmade, and what is told of it."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import msgspec
 
 from seedtool.errors import ImageRefused, SeedtoolError, ServiceUnavailable
 from seedtool.faces.aws.answers import Indexed, IndexedFace
-from seedtool.faces.aws.collection import Collection
-from seedtool.faces.photos import PhotoStore
+from seedtool.faces.aws.collection import Collection, S3Location
+from seedtool.faces.photos import PhotoStore, offer
 from seedtool.faces.pictures import prepare_image
 
 Outcome = Literal["enrolled", "already enrolled", "refused", "failed"]
@@ -142,15 +142,21 @@ class Attempt:
         self._wrote = True  # before the fact: a write that times out may have happened
         self._store.put(self._key, data)
 
-    def index(self, data: bytes) -> IndexedFace:
+    def index(self, location: S3Location | None, read: Callable[[], bytes]) -> IndexedFace:
         """Index the photo and return its one face.
+
+        Args:
+            location: where it lies, if Rekognition can read it there.
+            read: gives the bytes that are sent otherwise.
 
         Raises:
             ImageRefused: there is no face in it, or more than one.
         """
         self._asked = True
         try:
-            indexed = self._collection.index_faces(data, self._external_image_id, max_faces=2)
+            indexed = offer(
+                lambda image: self._collection.index_faces(image, self._external_image_id, max_faces=2), location, read
+            )
         except ServiceUnavailable:
             raise  # the answer was lost; there may be a face
         except SeedtoolError:

@@ -180,23 +180,29 @@ class _Run:
             fault = f"{row.collection!r} cannot be a collection's id"
             raise PhotoError(fault, remedy="Mend what names the row's collection: 1 to 255 letters, digits and _.-")
         seeded = self._seeded_file(row.photo_url)
-        data = seeded if seeded is not None else self._addresses.get(row.photo_url)
+        collection = self._open(row.collection)
+        attempt = Attempt(collection, self._store, row.photo_url, row.external_image_id, known=frozenset(row.known))
+        try:
+            if seeded is None:
+                location = self._addresses.location(row.photo_url)
+                return _Indexed(attempt, attempt.index(location, lambda: self._fetched(row)))
+            photo = check(seeded)
+            attempt.upload(photo.kept)
+            return _Indexed(attempt, attempt.index(self._store.location(row.photo_url), lambda: photo.sent))
+        except BaseException:
+            # a face whose answer was lost is under the right id: the next run, or a sync, links it
+            attempt.undo(search=False)
+            raise
+
+    def _fetched(self, row: _Row) -> bytes:
+        """Return the bytes to send of a photo that is in the store or elsewhere."""
+        data = self._addresses.get(str(row.photo_url))
         if data is None:
             raise PhotoError(
                 f"the photo {row.source} is neither in the seeds' photos nor in the photo store",
                 remedy="Put it under seeds/photos/, or look whether PHOTOS_URL names the right store.",
             )
-        photo = check(data)
-        collection = self._open(row.collection)
-        attempt = Attempt(collection, self._store, row.photo_url, row.external_image_id, known=frozenset(row.known))
-        try:
-            if seeded is not None:
-                attempt.upload(photo.kept)
-            return _Indexed(attempt, attempt.index(photo.sent))
-        except BaseException:
-            # a face whose answer was lost is under the right id: the next run, or a sync, links it
-            attempt.undo(search=False)
-            raise
+        return check(data).sent
 
     def _seeded_file(self, photo_url: str) -> bytes | None:
         path = self._seeded / photo_url

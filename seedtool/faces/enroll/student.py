@@ -147,7 +147,7 @@ class _Student:
                 known = frozenset(self._in_collection.get(place.external_image_id, ()))
                 attempt = Attempt(self._collection, self._store, place.key, place.external_image_id, known)
                 attempt.upload(photo.kept)
-                face = attempt.index(photo.sent)
+                face = attempt.index(self._store.location(place.key), lambda: photo.sent)
                 numbers.insert(self._connection, self._bound, [(place, face)])
                 sealed = True
         except BaseException as error:

@@ -215,7 +215,7 @@ class _Run:
         attempt = Attempt(collection, self._store, place.key, place.external_image_id, known)
         try:
             attempt.upload(photo.kept)
-            return _Indexed(place, attempt, attempt.index(photo.sent))
+            return _Indexed(place, attempt, attempt.index(self._store.location(place.key), lambda: photo.sent))
         except BaseException:
             # where an answer was lost the collection is not searched, a listing a photo: the next run finds the face
             attempt.undo(search=False)

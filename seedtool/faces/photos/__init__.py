@@ -9,13 +9,13 @@ from urllib.parse import unquote, urlsplit
 
 from seedtool.errors import SettingsError
 from seedtool.faces.aws import Aws
-from seedtool.faces.photos.addresses import Addresses
+from seedtool.faces.photos.addresses import Addresses, offer
 from seedtool.faces.photos.folder import FolderStore
 from seedtool.faces.photos.keys import PhotoStore, Stamp
 from seedtool.faces.photos.s3 import S3Store
 from seedtool.settings import Settings
 
-__all__ = ["Addresses", "FolderStore", "PhotoStore", "S3Store", "Stamp", "store"]
+__all__ = ["Addresses", "FolderStore", "PhotoStore", "S3Store", "Stamp", "offer", "store"]
 
 
 def store(settings: Settings, aws: Aws) -> PhotoStore:

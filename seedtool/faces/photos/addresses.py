@@ -1,14 +1,19 @@
 """Whatever a row names as its photo: a key of the store, `s3://bucket/key`, or a web address."""
 
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from seedtool.errors import PhotoError
+from seedtool.errors import InvalidRequest, PhotoError
 from seedtool.faces.aws import Aws
+from seedtool.faces.aws.collection import Image, S3Location
 from seedtool.faces.photos import web
 from seedtool.faces.photos.keys import PhotoStore
 from seedtool.faces.photos.s3 import S3Store
 from seedtool.settings import Settings
+
+Answer = TypeVar("Answer")
 
 
 class Addresses:
@@ -39,18 +44,52 @@ class Addresses:
         if address.startswith(("https://", "http://")):
             return web.fetch(address, private_hosts=self._private_hosts)
         if address.startswith("s3://"):
-            parts = urlsplit(address)
-            return self._bucket(parts.netloc).get(unquote(parts.path).lstrip("/"))
+            bucket, key = self._object(address)
+            return bucket.get(key)
         raise PhotoError(
             f"{shown(address)}: photos are not read from {address.split('://', maxsplit=1)[0]} addresses",
             remedy="Name a key of the photo store, s3://bucket/key or an https:// address.",
         )
 
-    def _bucket(self, name: str) -> S3Store:
+    def location(self, address: str) -> S3Location | None:
+        """Return where Rekognition can read a photo by itself; None where its bytes have to be sent.
+
+        Raises:
+            PhotoError: the key leads where it may not.
+        """
+        if not is_address(address):
+            return self._store.location(address)
+        if not address.startswith("s3://"):
+            return None
+        bucket, key = self._object(address)
+        return bucket.location(key)
+
+    def _object(self, address: str) -> tuple[S3Store, str]:
+        """Return the bucket and the key of an `s3://` address."""
+        parts = urlsplit(address)
         with self._lock:
-            if name not in self._buckets:
-                self._buckets[name] = S3Store(self._aws, name, "")
-            return self._buckets[name]
+            if parts.netloc not in self._buckets:
+                self._buckets[parts.netloc] = S3Store(self._aws, parts.netloc, "")
+            return self._buckets[parts.netloc], unquote(parts.path).lstrip("/")
+
+
+def offer(use: Callable[[Image], Answer], location: S3Location | None, read: Callable[[], bytes]) -> Answer:
+    """Give Rekognition a photo to look at: where it lies in S3, else its bytes.
+
+    What it refuses there (over 15 MB, of another format, under 80 pixels, not to be read by it, gone) is read after
+    all: its bytes may be made to fit, or tell more plainly what is wrong.
+
+    Args:
+        use: calls Rekognition.
+        location: where the photo lies; None when Rekognition cannot read there.
+        read: gives the bytes to send (see `seedtool.faces.pictures`); not called when the location did.
+    """
+    if location is not None:
+        try:
+            return use(location)
+        except InvalidRequest:
+            pass
+    return use(read())
 
 
 def is_address(text: str) -> bool:

@@ -63,6 +63,9 @@ class FolderStore:
         except OSError as error:
             raise _disk_error(key, error) from error
 
+    def location(self, key: str) -> None:
+        """Return None: Rekognition reads no folder."""
+
     def holds(self, key: str, data: bytes) -> bool:
         """Tell whether exactly these bytes are under the key."""
         path = self._path(key)

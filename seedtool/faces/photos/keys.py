@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from seedtool.errors import PhotoError
+from seedtool.faces.aws.collection import S3Location
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,9 @@ class PhotoStore(Protocol):
 
     def get(self, key: str) -> bytes | None:
         """Return a photo's bytes; None when there is none."""
+
+    def location(self, key: str) -> S3Location | None:
+        """Return where Rekognition can read a photo by itself; None where its bytes have to be sent."""
 
     def holds(self, key: str, data: bytes) -> bool:
         """Tell whether exactly these bytes are under the key, without fetching them where that can be told so."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from seedtool.errors import AccessDenied, ResourceNotFound
 from seedtool.faces.aws import Aws
+from seedtool.faces.aws.collection import S3Location
 from seedtool.faces.aws.translation import Vendor, translated
 from seedtool.faces.photos.keys import Stamp, checked
 
@@ -20,10 +21,12 @@ class S3Store:
     """
 
     def __init__(self, aws: Aws, bucket: str, prefix: str) -> None:
+        self._aws = aws
         self._client: Vendor = aws.s3()
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._lock = threading.Lock()
+        self._in_reach: bool | None = None  # not asked yet
         self.uploads = 0
 
     def put(self, key: str, data: bytes, content_type: str = "image/jpeg") -> None:
@@ -47,6 +50,16 @@ class S3Store:
                 error.message, remedy="Allow s3:GetObject on the photos, and s3:ListBucket on the bucket."
             ) from error
         return data
+
+    def location(self, key: str) -> S3Location | None:
+        """Return where Rekognition can read a photo by itself; None where its bytes have to be sent.
+
+        It reads AWS's own S3 and there only buckets of its region. Where the region is not told, bytes will do.
+        """
+        with self._lock:
+            if self._in_reach is None:
+                self._in_reach = self._aws.reads_s3 and self._region() == self._aws.region
+        return S3Location(self._bucket, self._prefix + checked(key)) if self._in_reach else None
 
     def holds(self, key: str, data: bytes) -> bool:
         """Tell whether exactly these bytes are under the key.
@@ -89,6 +102,19 @@ class S3Store:
     def delete(self, key: str) -> None:
         """Remove a photo; nothing happens when there is none."""
         self._call("delete_object", key)
+
+    def _region(self) -> str | None:
+        """Return the bucket's region; S3 tells it even to those who may not look into the bucket."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self._client.head_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            answer = error.response
+        except BotoCoreError:
+            return None
+        headers: dict[str, str] = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return headers.get("x-amz-bucket-region")
 
     def _listed(self, prefix: str) -> Iterator[Vendor]:
         with translated("s3", f"bucket {self._bucket}"):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import sys
 import threading
 import uuid
@@ -9,7 +10,9 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import botocore.session
 import msgspec
 import psycopg
 import pytest
@@ -136,6 +139,29 @@ def portrait() -> Callable[..., bytes]:
     return lambda student, photo=1: (
         ROOT / "seeds" / "photos" / "students" / f"student-{student:03}" / f"photo-{photo}.jpg"
     ).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """A server that speaks S3."""
+    from moto.server import ThreadedMotoServer  # a second's import, which most tests do without
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_url: str) -> Iterator[Any]:
+    """A client of our own, to look at what was really stored."""
+    made = botocore.session.Session().create_client(
+        "s3", region_name="us-east-1", endpoint_url=s3_url, aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -1,13 +1,10 @@
 """Photos in a bucket, on moto's S3 server: MinIO's manner of address, and all a store can do."""
 
 import datetime as dt
-import logging
 import uuid
 
-import botocore.session
 import msgspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from seedtool.errors import AwsError, PhotoError, ResourceNotFound
 from seedtool.faces.aws import Aws
@@ -16,33 +13,12 @@ from seedtool.faces.photos import Addresses, FolderStore, store
 from seedtool.faces.status import status
 
 
-@pytest.fixture(scope="module")
-def s3_url():
-    """A server that speaks S3."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def client(s3_url):
-    """A client of our own, to look at what was really stored."""
-    made = botocore.session.Session().create_client(
-        "s3", region_name="us-east-1", endpoint_url=s3_url, aws_access_key_id="a", aws_secret_access_key="b"
-    )
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def bucketed(mine, s3_url, client, monkeypatch, tmp_path):
+def bucketed(mine, s3_url, s3_client, monkeypatch, tmp_path):
     """Settings whose photos are in a bucket of that server, made for this test."""
     monkeypatch.setenv("HOME", str(tmp_path))
     name = f"photos-{uuid.uuid4().hex[:12]}"
-    client.create_bucket(Bucket=name)
+    s3_client.create_bucket(Bucket=name)
     return msgspec.structs.replace(
         mine,
         photos_url=f"s3://{name}/school",
@@ -109,14 +85,14 @@ def test_keys_over_several_pages(bucket):
     assert len(asked) == 6
 
 
-def test_a_photo_in_several_pieces_is_compared_by_its_bytes(bucket, client, bucketed):
+def test_a_photo_in_several_pieces_is_compared_by_its_bytes(bucket, s3_client, bucketed):
     name, key = bucketed.photos_url.split("/")[2], "school/a/big.jpg"
-    upload = client.create_multipart_upload(Bucket=name, Key=key)["UploadId"]
-    part = client.upload_part(Bucket=name, Key=key, UploadId=upload, PartNumber=1, Body=b"bytes")
-    client.complete_multipart_upload(
+    upload = s3_client.create_multipart_upload(Bucket=name, Key=key)["UploadId"]
+    part = s3_client.upload_part(Bucket=name, Key=key, UploadId=upload, PartNumber=1, Body=b"bytes")
+    s3_client.complete_multipart_upload(
         Bucket=name, Key=key, UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
     )
-    assert "-" in client.head_object(Bucket=name, Key=key)["ETag"]  # no MD5 of the whole
+    assert "-" in s3_client.head_object(Bucket=name, Key=key)["ETag"]  # no MD5 of the whole
     assert bucket.holds("a/big.jpg", b"bytes")
     assert not bucket.holds("a/big.jpg", b"other")
 
@@ -131,7 +107,7 @@ def test_a_bucket_that_is_not_there(bucketed, here):
 
 
 def test_an_enrollment_into_a_bucket_its_next_run_and_its_status(
-    school, bucketed, here, bucket, client, tmp_path, portrait, face_rows
+    school, bucketed, here, bucket, s3_client, tmp_path, portrait, face_rows
 ):
     for number in (1, 2):
         (tmp_path / f"{number}.jpg").write_bytes(portrait(1, number))
@@ -142,7 +118,7 @@ def test_an_enrollment_into_a_bucket_its_next_run_and_its_status(
     report = enroll_manifest(school, bucketed, here, bucket, manifest)
     assert [photo.outcome for photo in report.photos] == ["already enrolled", "enrolled", "enrolled"]
     name = bucketed.photos_url.split("/")[2]
-    kept = client.get_object(Bucket=name, Key="school/students/student-001/photo-2.jpg")
+    kept = s3_client.get_object(Bucket=name, Key="school/students/student-001/photo-2.jpg")
     assert kept["Body"].read() == portrait(1, 2)
     assert kept["ContentType"] == "image/jpeg"
     # photos that the application put there itself are indexed from there, as bytes: Rekognition cannot read this bucket
@@ -153,10 +129,10 @@ def test_an_enrollment_into_a_bucket_its_next_run_and_its_status(
     assert status(school, bucketed, here).ok
 
 
-def test_a_row_may_name_an_object_of_another_bucket(bucketed, here, bucket, client):
+def test_a_row_may_name_an_object_of_another_bucket(bucketed, here, bucket, s3_client):
     name = f"elsewhere-{uuid.uuid4().hex[:12]}"
-    client.create_bucket(Bucket=name)
-    client.put_object(Bucket=name, Key="a b/photo.jpg", Body=b"photo")
+    s3_client.create_bucket(Bucket=name)
+    s3_client.put_object(Bucket=name, Key="a b/photo.jpg", Body=b"photo")
     addresses = Addresses(bucketed, here, bucket)
     assert addresses.get(f"s3://{name}/a%20b/photo.jpg") == b"photo"
     assert addresses.get(f"s3://{name}/nobody.jpg") is None

@@ -195,6 +195,27 @@ def test_r2_has_its_region_its_paths_its_checksums_and_its_own_keys(project):
     assert access_key(Aws(settings).rekognition()) == "AKIADOTENV"
 
 
+@pytest.mark.parametrize(
+    ("dotenv", "reads"),
+    [
+        ("", True),
+        ("S3_ENDPOINT_URL=https://abc.r2.cloudflarestorage.com\n", False),
+        ("AWS_ENDPOINT_URL_S3=https://abc.r2.cloudflarestorage.com\n", False),  # beside Rekognition itself
+        ("AWS_S3_ACCESS_KEY_ID=r2key\nAWS_S3_SECRET_ACCESS_KEY=r2secret\n", False),
+        ("S3_ENDPOINT_URL=https://bucket.vpce-1.s3.us-east-1.vpce.amazonaws.com\n", True),
+        ("AWS_ENDPOINT_URL_REKOGNITION=http://127.0.0.1:9\n", False),  # AWS's S3 beside a stand-in
+        ("AWS_ENDPOINT_URL=http://127.0.0.1:9\n", True),
+        ("AWS_ENDPOINT_URL=http://127.0.0.1:9\nS3_ENDPOINT_URL=http://127.0.0.1:9\n", False),
+    ],
+)
+def test_where_rekognition_reads_s3_by_itself(project, dotenv, reads):
+    assert Aws(project(KEYS + "AWS_REGION=us-east-1\n" + dotenv)).reads_s3 is reads
+
+
+def test_the_embedded_emulator_reads_no_s3(project):
+    assert not Aws(project("AWS_ENDPOINT_URL_S3=http://127.0.0.1:9\n", mode="embedded"), "http://127.0.0.1:8").reads_s3
+
+
 def test_importing_the_gateways_imports_nothing_heavy():
     code = (
         "import sys\n"
