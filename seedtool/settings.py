@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -82,6 +82,60 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.collection_column is not None or self.collection_query is not None
 
 
+class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the backfill decides about faces, and what AWS takes for it.
+
+    Args:
+        assign: similarity (0 to 100) from which a face is linked to the person of the face that it is like.
+        review: similarity from which a likeness is suggested to the user; what is below is not looked at.
+        smallest_face: share of the picture's width and height; a face below it both ways is dropped.
+        visibility: seconds until a face that was indexed can be found by a search (AWS has been seen to take up to 2).
+        collection_prefix: a user's collection is called this and then the user's id.
+        prices: dollars a call by operation; an operation that is not named is free (source: AWS's price list, the
+            first million calls a month in us-east-1).
+        prices_of: the day on which the prices were read.
+
+    Raises:
+        SettingsError: a number is outside its range, or the prefix cannot begin a collection's id.
+    """
+
+    assign: float = 95.0
+    review: float = 80.0
+    smallest_face: float = 0.03
+    visibility: float = 2.0
+    collection_prefix: str = "savta-user-"
+    prices: dict[str, float] = msgspec.field(default_factory=lambda: {"IndexFaces": 0.001, "SearchFaces": 0.001})
+    prices_of: str = "2026-11-20"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.review <= self.assign <= 100:
+            raise SettingsError(
+                f"setting backfill: review {self.review:g} and assign {self.assign:g} are no thresholds",
+                remedy="They are similarities, 0 to 100, and review is not above assign: review = 80, assign = 95.",
+            )
+        if not 0 <= self.smallest_face < 1:
+            raise SettingsError(
+                f"setting backfill: smallest_face {self.smallest_face:g} is no share of a picture",
+                remedy="Write 0.03 for 3 %, or 0 to keep every face.",
+            )
+        if not 0 <= self.visibility <= 60:
+            raise SettingsError(
+                f"setting backfill: visibility {self.visibility:g} is not 0 to 60 seconds", remedy="Write 2."
+            )
+        # a user's id is a uuid of 36 characters
+        if not COLLECTION_ID.fullmatch(self.collection_prefix + "0" * 36):
+            raise SettingsError(
+                f"setting backfill: collection_prefix {self.collection_prefix!r} cannot begin a collection's id",
+                remedy="Use letters, digits and _.- and leave 36 of 255 characters for the user's id.",
+            )
+        wrong = [name for name, price in self.prices.items() if not 0 <= price < 1]
+        if wrong:
+            raise SettingsError(
+                f"setting backfill: the price of {', '.join(sorted(wrong))} is not 0 to 1 dollar a call",
+                remedy="Write prices = {IndexFaces = 0.001, SearchFaces = 0.001}: AWS's price for 1,000, by 1,000.",
+            )
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set, with its default. `origins` tells where each value came from."""
 
@@ -99,9 +153,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     alembic_ini: Path
     alembic_x: tuple[str, ...] = ()
     fingerprint_paths: tuple[str, ...] = ()
+    spares: int = 1
+    spare_max_gb: float = 5
+    cache_templates: int = 10
+    cache_gb: float = 5
     owned_collections: tuple[str, ...] = ()
     private_photo_hosts: tuple[str, ...] = ()
     faces: tuple[FaceBinding, ...] = ()
+    backfill: Backfill = Backfill()
     aws_variables: dict[str, str] = {}
     origins: dict[str, str] = {}
 
@@ -110,6 +169,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The folder of this project's server, emulator and photos: outside the working tree."""
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:10]
         return self.home / f"{_slug(self.root.name)}-{digest}"
+
+    @property
+    def alembic_folder(self) -> Path:
+        """The folder in which `alembic` would be called."""
+        return self.alembic_ini.parent if self.alembic_ini.is_file() else self.root
+
+    def shown(self, path: Path) -> str:
+        """Return a path as messages show it: from the project's folder, when it lies there."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
 
 #: key → (environment variable, what it is for). One row a setting; `seedtool config` and the README show it.
@@ -130,12 +198,36 @@ KEYS: dict[str, tuple[str | None, str]] = {
     "alembic_ini": ("SEEDTOOL_ALEMBIC_INI", "Alembic's configuration file"),
     "alembic_x": (None, "arguments handed to env.py, as `alembic -x` does"),
     "fingerprint_paths": (None, "globs of further files that shape the schema, such as models outside migrations/"),
+    "spares": (
+        "SEEDTOOL_SPARES",
+        "how many clones a target keeps ready for the next reset; 0 for none, as with CI=true",
+    ),
+    "spare_max_gb": ("SEEDTOOL_SPARE_MAX_GB", "the largest template of which a spare is made, in GB"),
+    "cache_templates": ("SEEDTOOL_CACHE_TEMPLATES", "how many templates are kept; those unused for longest go first"),
+    "cache_gb": ("SEEDTOOL_CACHE_GB", "how much room templates may take, in GB"),
     "owned_collections": (None, "collections in which seedtool may delete faces it did not make in the same run"),
     "private_photo_hosts": (None, "hosts of photos that may lead to private addresses, or be reached by plain http"),
     "faces": (None, "face bindings: table, face_id, external_image_id, key, collection"),
+    "backfill": (None, "thresholds, smallest face, prefix of collections and prices of the backfill"),
 }
 
+#: key → its type, and how it is written
+_TABLES: dict[str, tuple[Any, str]] = {
+    "faces": (tuple[FaceBinding, ...], "Write each as [[tool.seedtool.faces]] with table, face_id, ..."),
+    "backfill": (
+        Backfill,
+        f"Write it as [tool.seedtool.backfill]; its keys are {', '.join(Backfill.__struct_fields__)}.",
+    ),
+}
 _LISTS = frozenset({"alembic_x", "fingerprint_paths", "owned_collections", "private_photo_hosts"})
+_AMOUNT = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+_COUNT = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+_NUMBERS: dict[str, object] = {
+    "spares": _COUNT,
+    "spare_max_gb": _AMOUNT,
+    "cache_templates": _COUNT,
+    "cache_gb": _AMOUNT,
+}
 _PATHS = frozenset({"home", "seeds", "alembic_ini"})
 
 
@@ -253,6 +345,8 @@ def _candidates(
         found.append((flags[key], "command line"))
     found += [(environ[name], f"environment variable {name}") for name in variables if environ.get(name)]
     found += [(dotenv[name], f"{name} in .env") for name in variables if dotenv.get(name)]
+    if key == "spares" and environ.get("CI", "").lower() in {"true", "1"}:
+        found.append((0, "environment variable CI"))  # nobody comes back to use them
     if key in project.table:
         found.append((project.table[key], "pyproject.toml, [tool.seedtool]"))
     return found
@@ -264,15 +358,17 @@ def _check(key: str, value: object, origin: str, root: Path) -> object:
     def wrong(fault: str, remedy: str) -> SettingsError:
         return SettingsError(f"setting {key}: {fault} (from {origin})", remedy=remedy)
 
-    if key == "faces":
+    if key in _NUMBERS:
         try:
-            return msgspec.convert(value, tuple[FaceBinding, ...])
+            return msgspec.convert(value, _NUMBERS[key], strict=False)  # a variable's comes as text
         except msgspec.ValidationError as error:
-            raise wrong(str(error), "Write each as [[tool.seedtool.faces]] with table, face_id, ...") from error
+            raise wrong(f"is {value!r}: {str(error)[0].lower()}{str(error)[1:]}", f"Write {key} = 1.") from error
+    if key in _TABLES:
+        return _convert(value, *_TABLES[key], wrong)
     if key in _LISTS:
-        if isinstance(value, str) or not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+        if not _is_list_of_texts(value):
             raise wrong("is not a list of texts", f'Write {key} = ["...", "..."].')
-        return tuple(value)
+        return tuple(cast("list[str]", value))
     if not isinstance(value, str | Path):
         raise wrong(f"is {type(value).__name__}, not text", f'Write {key} = "...".')
     if key in _PATHS:
@@ -283,6 +379,17 @@ def _check(key: str, value: object, origin: str, root: Path) -> object:
     if fault:
         raise wrong(*fault)
     return text
+
+
+def _convert(value: object, kind: Any, remedy: str, wrong: Callable[[str, str], SettingsError]) -> object:  # noqa: ANN401
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise wrong(str(error), remedy) from error
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
 
 def _check_database_url(text: str) -> tuple[str, str] | None:

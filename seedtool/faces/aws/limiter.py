@@ -26,7 +26,8 @@ SHARE = 0.98
 #: How much of a second's quota may be sent at once after a pause.
 BURST = 0.2
 
-_THROTTLED = frozenset(
+#: Error codes of an answer that we are over the quota.
+THROTTLED = frozenset(
     {"ThrottlingException", "ProvisionedThroughputExceededException", "Throttling", "TooManyRequestsException"}
 )
 
@@ -107,5 +108,5 @@ class Limiter:
 
     def _heed(self, event_name: str, parsed_response: Vendor = None, **_: object) -> None:
         code = ((parsed_response or {}).get("Error") or {}).get("Code")
-        if code in _THROTTLED:
+        if code in THROTTLED:
             self.bucket(event_name.rsplit(".", 1)[-1]).slow_down(time.monotonic())

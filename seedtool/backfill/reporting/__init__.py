@@ -1,0 +1,1 @@
+"""What a backfill tells: what it would do, what it did, what that cost."""

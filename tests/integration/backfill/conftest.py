@@ -1,0 +1,249 @@
+"""A photo library of drawn pictures, an emulator whose bad days a test chooses, and what is in both afterwards."""
+
+import importlib.util
+import io
+import json
+import random
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+import sqlalchemy
+from PIL import Image
+
+from seedtool.backfill import Options, run
+from seedtool.database.server import Target
+from seedtool.emulator import process
+from seedtool.faces import photos
+from seedtool.faces.aws import Aws
+from seedtool.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+
+XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:mwg-rs="http://www.metadataworkinggroup.com/schemas/regions/"
+ xmlns:stArea="http://ns.adobe.com/xmp/sType/Area#"><mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:RegionList>
+<rdf:Bag>{regions}</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions></rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+REGION = """<rdf:li><rdf:Description mwg-rs:Type="Face" mwg-rs:Name="{name}">
+<mwg-rs:Area stArea:x="{x}" stArea:y="{y}" stArea:w="{side}" stArea:h="{side}" stArea:unit="normalized"/>
+</rdf:Description></rdf:li>"""
+
+#: Thresholds are the defaults; a face of 42 of 160 pixels is too small, and faces are visible at once.
+RULES = {"smallest_face": 0.28, "visibility": 0.0}
+
+
+def picture(*names: str, seed: object = 0) -> bytes:
+    """A small picture with one face a name, left to right; a name that begins with `small ` gives a small face."""
+    noise = random.Random(str((seed, names))).randbytes(32 * 32)  # noqa: S311
+    image = Image.frombytes("L", (32, 32), noise).resize((160, 160), Image.Resampling.NEAREST)
+    regions = [
+        REGION.format(
+            name=name.removeprefix("small "),
+            x=0.2 + 0.6 * i / max(1, len(names) - 1),
+            y=0.5,
+            side=0.26 if name.startswith("small ") else 0.3,
+        )
+        for i, name in enumerate(names)
+    ]
+    buffer = io.BytesIO()
+    # without regions the emulator sees a face in the middle; one colour has none
+    if not names:
+        image = Image.new("L", (160, 160), 90)
+    image.save(buffer, "JPEG", quality=80, xmp=XMP.format(regions="".join(regions)).encode())
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def endpoint(home: Path) -> Iterator[str]:
+    """The emulator of these tests, running for this worker."""
+    state = home / "emulator-backfill"
+    yield process.ensure(state)
+    process.stop(state)
+
+
+@pytest.fixture
+def faults(endpoint: str) -> Iterator[Callable[..., None]]:
+    """Sets the emulator's bad days; good ones come back after the test."""
+
+    def set_faults(**settings: object) -> None:
+        request = urllib.request.Request(f"{endpoint}/_seedtool/faults", json.dumps(settings).encode())
+        urllib.request.urlopen(request).read()
+
+    yield set_faults
+    set_faults()
+
+
+@pytest.fixture
+def counters(endpoint: str) -> Callable[[], dict[str, int]]:
+    """Calls of each operation at the emulator since the test began."""
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/_seedtool/reset-counters", b"", method="POST")).read()
+
+    def read() -> dict[str, int]:
+        with urllib.request.urlopen(f"{endpoint}/_seedtool/status") as answer:
+            return {name: count for name, count in json.load(answer)["counters"].items() if count}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def create_library() -> Callable[[Target], None]:
+    """What creates the library's tables from migrations/models."""
+    spec = importlib.util.spec_from_file_location(
+        "models_of_the_library", ROOT / "migrations" / "models" / "__init__.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    models = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = models
+    spec.loader.exec_module(models)
+    names = ("users", "assets", "face_collections", "person_groups", "faces", "face_person_links")
+    wanted = [models.Base.metadata.tables[name] for name in names]
+
+    def create(target: Target) -> None:
+        engine = sqlalchemy.create_engine(target.url, poolclass=sqlalchemy.NullPool)
+        models.Base.metadata.create_all(engine, tables=wanted)
+        engine.dispose()
+
+    return create
+
+
+class Album:
+    """A library under test: put users and photos in, run, look."""
+
+    def __init__(self, connection: psycopg.Connection, target: Target, settings: Settings, endpoint: str) -> None:
+        self.db, self.target, self.settings, self.endpoint = connection, target, settings, endpoint
+        self.aws = Aws(settings, endpoint)
+        self.store = photos.store(settings, self.aws)
+        self._count = 0
+
+    def user(self, name: str = "") -> str:
+        """Make a user, younger than those before."""
+        self._count += 1
+        return self._insert(
+            "INSERT INTO users (email, created_at) VALUES (%s, timestamptz '2026-01-01' + %s * interval '1 hour')"
+            " RETURNING id::text",
+            f"{name}-{self._count}@example.cl",
+            self._count,
+        )
+
+    def photo(self, user: str, *names: str, data: bytes | None = None, **columns: object) -> str:
+        """Put a photo of these people into the store and its row into the database; younger than those before."""
+        self._count += 1
+        key = f"{user}/{self._count}.jpg"
+        values = {
+            "user_id": user,
+            "storage_url": key,
+            "file_name": f"IMG_{self._count:04}.JPG",
+            "mime_type": "image/jpeg",
+            "approved": True,
+            "created_at": datetime(2026, 2, 1, tzinfo=UTC) + timedelta(minutes=self._count),
+        } | columns
+        self.store.put(key, data if data is not None else picture(*names, seed=self._count))
+        names_sql, marks = ", ".join(values), ", ".join(["%s"] * len(values))
+        return self._insert(f"INSERT INTO assets ({names_sql}) VALUES ({marks}) RETURNING id::text", *values.values())
+
+    def name(self, user: str, asset: str, person: str, number: int = 0) -> str:
+        """Name a face, counted from the left, as a user of the application would; returns the person."""
+        found = self.db.execute(
+            "SELECT id FROM person_groups WHERE user_id = %s AND name = %s", [user, person]
+        ).fetchone()
+        group = (
+            found[0]
+            if found
+            else self._insert("INSERT INTO person_groups (user_id, name) VALUES (%s, %s) RETURNING id", user, person)
+        )
+        face = self.db.execute(
+            "SELECT id FROM faces WHERE asset_id = %s AND NOT deleted ORDER BY bounding_box -> 'Left' OFFSET %s LIMIT 1",
+            [asset, number],
+        ).fetchone()[0]
+        self.db.execute(
+            "INSERT INTO face_person_links (face_id, person_group_id, confidence, assigned_by) VALUES (%s, %s, 1, 'user')",
+            [face, group],
+        )
+        self.db.execute("UPDATE faces SET needs_assignment = false WHERE id = %s", [face])
+        self.db.commit()
+        return str(group)
+
+    def run(self, aws: Aws | None = None, **options: object):
+        """Run a backfill."""
+        self.db.commit()
+        extra = {key: options.pop(key) for key in ("progress", "stop") if key in options}
+        return run(self.settings, self.target, aws or self.aws, self.store, Options(**options), **extra)
+
+    def faces(self, asset: str | None = None) -> list[tuple]:
+        """(file, left, person, needs, auto, confidence of the link) of each live face, in order."""
+        rows = self.db.execute(
+            """
+            SELECT a.file_name, round((f.bounding_box ->> 'Left')::numeric, 2)::float8, p.name, f.needs_assignment,
+                f.auto_assigned, l.confidence::float8
+            FROM faces f JOIN assets a ON a.id = f.asset_id
+            LEFT JOIN face_person_links l ON l.face_id = f.id AND NOT l.deleted
+            LEFT JOIN person_groups p ON p.id = l.person_group_id
+            WHERE NOT f.deleted AND (%(asset)s::uuid IS NULL OR f.asset_id = %(asset)s::uuid)
+            ORDER BY a.created_at, a.id, 2""",
+            {"asset": asset},
+        ).fetchall()
+        self.db.commit()
+        return rows
+
+    def indexed(self, user: str) -> list[tuple[str, float]]:
+        """(asset, left) of each face in the user's collection."""
+        pages = self.aws.collection(f"savta-user-{user}").list_pages()
+        return sorted((face.external_image_id, round(face.box.left, 2)) for page in pages for face in page)
+
+    def consistent(self) -> None:
+        """Assert that rows and collections hold the same faces, and each once."""
+        rows: dict[str, list] = {}
+        for user, asset, face_id in self.db.execute(
+            "SELECT user_id::text, asset_id::text, rekognition_face_id FROM faces WHERE NOT deleted"
+        ):
+            rows.setdefault(user, []).append((asset, face_id))
+        for user, expected in rows.items():
+            pages = self.aws.collection(f"savta-user-{user}").list_pages()
+            assert sorted((f.external_image_id, f.face_id) for page in pages for f in page) == sorted(expected)
+        counts = self.db.execute(
+            "SELECT user_id::text, face_count FROM face_collections WHERE face_count > 0"
+        ).fetchall()
+        assert dict(counts) == {user: len(faces) for user, faces in rows.items()}
+        self.db.commit()
+
+    def journal(self) -> dict[str, tuple[str, str | None]]:
+        """State and cause by file name."""
+        rows = self.db.execute(
+            "SELECT a.file_name, j.state, j.cause FROM seedtool.backfill_assets j JOIN assets a ON a.id = j.asset_id"
+        ).fetchall()
+        self.db.commit()
+        return {name: (state, cause) for name, state, cause in rows}
+
+    def _insert(self, statement: str, *values: object) -> str:
+        found = self.db.execute(statement, values).fetchone()[0]
+        self.db.commit()
+        return found
+
+
+@pytest.fixture
+def mine(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings of this test alone."""
+    return msgspec.structs.replace(
+        settings,
+        photos_url=str(tmp_path / "photos"),
+        backfill=msgspec.structs.replace(settings.backfill, **RULES),
+    )
+
+
+@pytest.fixture
+def album(
+    database: Target,
+    create_library: Callable[[Target], None],
+    connection: psycopg.Connection,
+    mine: Settings,
+    endpoint: str,
+) -> Album:
+    create_library(database)
+    return Album(connection, database, mine, endpoint)
