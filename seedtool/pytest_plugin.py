@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from seedtool.settings import Settings
     from seedtool.testing.databases import Databases, Lease
+    from seedtool.testing.standin import Process, StandIn
 
 _EXPECTED = pytest.StashKey[dict[str | None, int]]()
 _DATABASES = pytest.StashKey["Databases"]()
@@ -112,6 +113,11 @@ def seeded_database(request: pytest.FixtureRequest, _seedtool_databases: Databas
     with _errors_told():
         lease = _seedtool_databases.lease(name, expected[name])
     item.stash[_LEASE] = _Held(_seedtool_databases, lease, item)
+    if lease.profile is not None and lease.profile.sync_faces and "rekognition" in request.fixturenames:
+        rekognition: StandIn = request.getfixturevalue("rekognition")
+        with _errors_told():
+            rekognition.enroll_seeds()
+            rekognition.sync(lease.target.conninfo)
     return lease.url
 
 
@@ -125,6 +131,48 @@ def seeded_database_session(request: pytest.FixtureRequest, _seedtool_databases:
         lease = _seedtool_databases.lease(_default_profile(request.config))
     yield lease.url
     _seedtool_databases.release(lease)
+
+
+@pytest.fixture(scope="session")
+def _seedtool_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    from seedtool.testing.standin import Process
+
+    with _errors_told():
+        process = Process(tmp_path_factory.mktemp("seedtool-rekognition"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def rekognition(
+    request: pytest.FixtureRequest, seedtool_settings: Settings, _seedtool_standin: Process
+) -> Iterator[StandIn]:
+    """A Rekognition of the test's own, without collections; it knows people by names written into pictures.
+
+    `client()` is a boto3 client for it and `environ` leads others there; `enroll_seeds()` puts the faces in it that the
+    seeded rows name.
+    """
+    from seedtool.testing.standin import StandIn
+
+    yield StandIn(
+        _seedtool_standin,
+        seedtool_settings,
+        lambda: request.getfixturevalue("_seedtool_databases"),
+        _profile_name(request.node),
+    )
+    _seedtool_standin.clear()
+
+
+@pytest.fixture
+def photos(seedtool_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own with copies of the seeds' photos, under the keys by which rows name them."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("photos")
+    seeded = seedtool_settings.seeds / "photos"
+    if seeded.is_dir():
+        shutil.copytree(seeded, folder, dirs_exist_ok=True)
+    return folder
 
 
 @pytest.hookimpl(wrapper=True)
