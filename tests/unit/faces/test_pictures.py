@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -75,10 +77,14 @@ def test_a_heavy_picture_is_scaled_under_the_limit_and_keeps_its_regions():
     assert b"regions" in image.info["xmp"]
 
 
-def test_a_turned_picture_is_made_upright_and_loses_regions_that_no_longer_fit():
+def turned(orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6
-    big = encoded(noise(2000, 1500), quality=95, exif=exif, xmp=b"<x:xmpmeta>regions</x:xmpmeta>")
+    exif[0x0112] = orientation
+    return exif
+
+
+def test_a_turned_picture_is_made_upright():
+    big = encoded(noise(2000, 1500), quality=95, exif=turned(6), xmp=b"<x:xmpmeta>no XML")
     picture = prepare_image(big, limit=100_000)
     image = opened(picture)
     assert image.height > image.width
@@ -86,6 +92,21 @@ def test_a_turned_picture_is_made_upright_and_loses_regions_that_no_longer_fit()
     assert image.getexif().get(0x0112) is None
     # one that fits keeps its orientation tag, which Rekognition heeds
     assert prepare_image(big).data == big
+
+
+def test_a_large_jpeg_is_not_unpacked_to_see_that_it_is_whole(tmp_path):
+    path = tmp_path / "large.jpg"
+    Image.new("L", (9000, 9000)).save(path)  # 80 MB of pixels
+    program = f"""
+import resource, pathlib
+from PIL.JpegImagePlugin import JpegImageFile
+from seedtool.faces.pictures import prepare_image
+data = pathlib.Path({str(path)!r}).read_bytes()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+prepare_image(data)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(told.stdout) < 20_000  # kB
 
 
 def test_colours_for_print_become_colours_for_screens():

@@ -1,4 +1,4 @@
-"""Pictures as Rekognition takes them: JPEG or PNG, at least 80 pixels a side, at most 5 MiB."""
+"""A picture made fit for Rekognition: JPEG or PNG, at least 80 pixels a side, at most 5 MiB."""
 
 import io
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seedtool.errors import ImageRefused
+from seedtool.faces.pictures import regions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,8 +57,9 @@ def prepare_image(data: bytes, limit: int = LIMIT, *, jpeg: bool = False) -> Pic
     """Check a picture and make it fit.
 
     One that fits goes as it is: Rekognition itself heeds the EXIF orientation, and so its boxes are of the upright
-    picture. One that is too heavy is turned upright, scaled down and encoded anew. Its XMP packet (face regions
-    stand in it) is kept unless the picture was turned, for then the regions would be somewhere else.
+    picture. One that is too heavy is turned upright, scaled down and encoded anew; its XMP packet is kept, the face
+    regions in it turned along. A JPEG is never unpacked larger than is needed: at an eighth of its sides to see
+    that it is whole, and under twice `LONGER_SIDE` to be scaled.
 
     Args:
         data: the file's bytes.
@@ -79,14 +81,22 @@ def prepare_image(data: bytes, limit: int = LIMIT, *, jpeg: bool = False) -> Pic
             f"the picture has {width} x {height} pixels; Rekognition needs {SMALLEST_SIDE} a side",
             remedy="Use a larger picture; a face should have 40 pixels or more.",
         )
+    kind = "image/png" if image.format == "PNG" else "image/jpeg"
+    as_it_is = len(data) <= limit and not (jpeg and kind == "image/png")
+    # libjpeg can unpack at 1/2, 1/4 and 1/8 while reading; the largest of these that is no smaller than asked is taken
+    image.draft(None, (1, 1) if as_it_is else _longest(width, height))
     try:
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:  # what Pillow's decoders raise
         raise ImageRefused("the picture is truncated or damaged", remedy="Export or copy it again.") from error
-    kind = "image/png" if image.format == "PNG" else "image/jpeg"
-    if len(data) <= limit and not (jpeg and kind == "image/png"):
+    if as_it_is:
         return Picture(data=data, content_type=kind, width=width, height=height, changed=False)
-    return _encode(image, limit)
+    return _encode(image, (width, height), limit)
+
+
+def _longest(width: int, height: int) -> tuple[int, int]:
+    scale = min(1.0, LONGER_SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _open(data: bytes) -> "Image":
@@ -115,18 +125,18 @@ def _name_of(data: bytes) -> str:
     return next((name for start, name in _OTHERS if data.startswith(start)), "of an unknown format")
 
 
-def _encode(image: "Image", limit: int) -> Picture:
+def _encode(image: "Image", stored: tuple[int, int], limit: int) -> Picture:
+    """Encode a picture anew; `stored` is its size in pixels before it was unpacked."""
     from PIL import ImageOps
     from PIL.Image import Resampling
 
     upright = ImageOps.exif_transpose(image)
-    turned = image.getexif().get(0x0112, 1) not in {0, 1}
     extra: dict[str, Any] = {}
     if image.info.get("icc_profile"):
         extra["icc_profile"] = image.info["icc_profile"]
-    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
-    if xmp and not turned and len(xmp) < 65_000:  # one JPEG segment
-        extra["xmp"] = xmp.encode() if isinstance(xmp, str) else xmp
+    xmp = _xmp(image, stored)
+    if xmp and len(xmp) < 65_000:  # one JPEG segment
+        extra["xmp"] = xmp
     plain = _on_white(upright)
     if plain.mode != "RGB":
         extra.pop("icc_profile", None)  # it describes the colours that were, such as CMYK
@@ -149,6 +159,16 @@ def _encode(image: "Image", limit: int) -> Picture:
                 data=buffer.getvalue(), content_type="image/jpeg", width=size[0], height=size[1], changed=True
             )
         side = min(round(side * 0.8), LONGER_SIDE)
+
+
+def _xmp(image: "Image", stored: tuple[int, int]) -> bytes | None:
+    """Return the picture's XMP packet as it is to be once the picture is upright."""
+    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if not xmp:
+        return None
+    packet: bytes = xmp.encode() if isinstance(xmp, str) else xmp
+    orientation = image.getexif().get(0x0112, 1)
+    return regions.turned(packet, stored, orientation) if orientation in range(2, 9) else packet
 
 
 def _on_white(image: "Image") -> "Image":
