@@ -71,10 +71,9 @@ def _of_this_photo(address: str) -> Iterator[None]:
         raise PhotoError(f"{shown(address)}: {error.message}", remedy=error.remedy) from error
 
 
-def ensure(collection: Collection) -> tuple[bool, str]:
-    """Create a collection unless it exists; returns whether it was created, and its ARN."""
-    created = collection.ensure()
-    return created, collection.describe().arn
+def ensure(collection: Collection) -> str:
+    """Create a collection unless it exists, and return its ARN. One call where it does not: the quota is 5 a second."""
+    return collection.create() or collection.describe().arn
 
 
 def adopt(collection: Collection, asset_ids: Iterable[str]) -> dict[str, list[Face]]:
@@ -121,7 +120,7 @@ def index(collection: Collection, photos: Library, asset: Asset, there: list[Fac
         try:
             return collection.index_faces(image, asset.id)
         except ResourceNotFound:
-            collection.ensure()  # it was remembered, and is gone
+            collection.create()  # it was remembered, and is gone
             return collection.index_faces(image, asset.id)
 
     # with faces to be deleted it is read beforehand: a photo that is gone keeps them

@@ -109,7 +109,7 @@ class Rekognition:
     ) -> Opened:
         """Create the collection unless it is remembered, and look for what interrupted attempts left in it."""
         collection = self._collection(collection_id)
-        arn = None if remembered else indexing.ensure(collection)[1]
+        arn = None if remembered else indexing.ensure(collection)
         if not unfinished:
             return Opened(arn=arn)
         # what was under way when a run was killed is carried out within the first window and seen within the second

@@ -54,13 +54,18 @@ class Collection:
         try:
             self.describe()
         except ResourceNotFound:
-            with translated("rekognition", self._subject):
-                try:
-                    self._client.create_collection(CollectionId=self.id)
-                except self._client.exceptions.ResourceAlreadyExistsException:
-                    return False  # somebody else was faster
-            return True
+            return self.create() is not None  # somebody else may have been faster
         return False
+
+    def create(self) -> str | None:
+        """Create the collection and return its ARN; None when there is one already."""
+        with translated("rekognition", self._subject):
+            try:
+                answer = self._client.create_collection(CollectionId=self.id)
+            except self._client.exceptions.ResourceAlreadyExistsException:
+                return None
+        arn: str = answer.get("CollectionArn", "")
+        return arn if arn.startswith("arn:") or not arn else f"arn:{arn}"  # as DescribeCollection tells it
 
     def describe(self) -> Description:
         """Return how many faces it holds and which model made them.
