@@ -83,7 +83,7 @@ def adopt(settings: Settings) -> AdoptReport:
         ]
         path = settings.seeds / "local" / f"{first}.csv"
         if any(path.parent.glob("*.*")):
-            report.kept.append(_shown(path.parent, settings))
+            report.kept.append(settings.shown(path.parent))
         else:
             _write(path, ",".join(columns) + "\n", settings, report)
     return report
@@ -120,12 +120,8 @@ def _write_settings(settings: Settings, bound: list[Table], report: AdoptReport)
 
 def _write(path: Path, text: str, settings: Settings, report: AdoptReport) -> None:
     if path.exists():
-        report.kept.append(_shown(path, settings))
+        report.kept.append(settings.shown(path))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-    report.written.append(_shown(path, settings))
-
-
-def _shown(path: Path, settings: Settings) -> str:
-    return str(path.relative_to(settings.root)) if path.is_relative_to(settings.root) else str(path)
+    report.written.append(settings.shown(path))

@@ -100,7 +100,8 @@ def _server(settings: Settings) -> Check:
         detail = f"PostgreSQL {version // 10000}.{version % 10000}, role {cluster.user}"
         if not cluster.may_create:
             cure = f"Let an administrator run: ALTER ROLE {cluster.user} CREATEDB."
-            return Check(name="server", state="wrong", detail=f"{detail}, may not create databases", cure=cure)
+            detail += ", may not create databases: db-reset rebuilds the schemas in place, without templates"
+            return Check(name="server", state="note", detail=detail, cure=cure)
     if target.embedded is not None:
         detail += f"; embedded, in {settings.state_dir} (it has no TLS, no ICU and no pgcrypto)"
     return Check(name="server", state="ok", detail=detail)

@@ -52,7 +52,7 @@ def project_files(settings: Settings) -> Iterator[Path]:
     Raises:
         SettingsError, MigrationError: as `schema_fingerprint`.
     """
-    return _files(settings, _read_toml(_folder(settings) / "pyproject.toml", settings))
+    return _files(settings, _read_toml(settings.alembic_folder / "pyproject.toml", settings))
 
 
 def _parts(settings: Settings, server_facts: Mapping[str, str]) -> Iterator[tuple[bytes, ...]]:
@@ -60,7 +60,7 @@ def _parts(settings: Settings, server_facts: Mapping[str, str]) -> Iterator[tupl
     for name, value in sorted(server_facts.items()):
         yield b"server", name.encode(), value.encode()
     yield b"alembic -x", *(argument.encode() for argument in settings.alembic_x)
-    table = _read_toml(_folder(settings) / "pyproject.toml", settings)
+    table = _read_toml(settings.alembic_folder / "pyproject.toml", settings)
     yield b"[tool.alembic]", json.dumps(table, sort_keys=True, default=str).encode()
     # a file that several settings name counts once; names are relative, so that every checkout finds the same template
     files = {os.path.relpath(path, settings.root) for path in _files(settings, table)}
@@ -79,14 +79,14 @@ def _version(package: str) -> str:
 
 def _files(settings: Settings, table: Mapping[str, object]) -> Iterator[Path]:
     """Yield alembic.ini, every file in the folders that it (or [tool.alembic]) names, and `fingerprint_paths`."""
-    ini, folder = settings.alembic_ini, _folder(settings)
+    ini, folder = settings.alembic_ini, settings.alembic_folder
     written = _read_ini(ini, settings)
     if ini.is_file():
         yield ini
     location = written.get("script_location") or table.get("script_location")
     if not isinstance(location, str):
         raise MigrationError(
-            f"{_shown(ini, settings)} does not exist or names no script_location, nor does [tool.alembic]",
+            f"{settings.shown(ini)} does not exist or names no script_location, nor does [tool.alembic]",
             remedy="Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`.",
         )
     paths = [folder, *(folder / path for path in _listed("prepend_sys_path", written, table))]
@@ -94,8 +94,8 @@ def _files(settings: Settings, table: Mapping[str, object]) -> Iterator[Path]:
         found = _resolve(name.replace("%(here)s", str(folder)), paths)
         if not found.is_dir():
             raise MigrationError(
-                f"the folder {_shown(found, settings)} does not exist",
-                remedy=f"Correct script_location or version_locations in {_shown(ini, settings)}.",
+                f"the folder {settings.shown(found)} does not exist",
+                remedy=f"Correct script_location or version_locations in {settings.shown(ini)}.",
             )
         yield from _files_below(found)
     for pattern in settings.fingerprint_paths:
@@ -121,7 +121,7 @@ def _read_ini(ini: Path, settings: Settings) -> Mapping[str, str]:
         return {key: parser.get("alembic", key) for key in keys if parser.has_option("alembic", key)}
     except (configparser.Error, UnicodeDecodeError) as error:
         reason = str(error).split("\n")[0]
-        raise MigrationError(f"{_shown(ini, settings)} cannot be read: {reason}", remedy="Mend the file.") from error
+        raise MigrationError(f"{settings.shown(ini)} cannot be read: {reason}", remedy="Mend the file.") from error
 
 
 def _read_toml(toml: Path, settings: Settings) -> Mapping[str, object]:
@@ -132,7 +132,7 @@ def _read_toml(toml: Path, settings: Settings) -> Mapping[str, object]:
     try:
         table = tomllib.loads(content.decode("utf-8")).get("tool", {}).get("alembic", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MigrationError(f"{_shown(toml, settings)} cannot be read: {error}", remedy="Mend the file.") from error
+        raise MigrationError(f"{settings.shown(toml)} cannot be read: {error}", remedy="Mend the file.") from error
     return table if isinstance(table, dict) else {}
 
 
@@ -188,12 +188,3 @@ def _matches(root: Path, pattern: str) -> Iterable[Path]:
             yield from _files_below(path)
         else:
             yield path
-
-
-def _folder(settings: Settings) -> Path:
-    """Return the folder in which `alembic` would be called."""
-    return settings.alembic_ini.parent if settings.alembic_ini.is_file() else settings.root
-
-
-def _shown(path: Path, settings: Settings) -> str:
-    return str(path.relative_to(settings.root)) if path.is_relative_to(settings.root) else str(path)

@@ -1,49 +1,43 @@
 """Alembic, run in this process against one database of ours.
 
-Any Alembic project is served: env.py gets our connection in `config.attributes["connection"]`, and one that
-ignores it finds the same database in `sqlalchemy.url` and in DATABASE_URL. Whatever env.py connects to is
-looked at before anything runs there: another database is never migrated.
+Any Alembic project is served: env.py gets our connection in `config.attributes["connection"]`, one that ignores it
+finds the same database in `sqlalchemy.url` and in the environment, and one that connects to the target by another way
+is led there. Whatever it connects to is looked at before anything runs there: another database is never migrated.
 """
 
-import contextlib
-import os
-import re
 import secrets
 import sys
 import threading
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
+from seedtool.database import server
+from seedtool.database.schema.explaining import USE_OURS, Progress, explaining
+from seedtool.database.schema.leading import engine, led, url, variables
 from seedtool.database.schema.project import inside
-from seedtool.database.server import Target
-from seedtool.errors import DatabaseError, MigrationError, SeedtoolError
+from seedtool.database.schema.transaction import LeavesTransaction, OneTransaction
+from seedtool.errors import MigrationError
 from seedtool.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.runtime.migration import MigrationContext, MigrationStep
-    from alembic.script import Script, ScriptDirectory
-    from sqlalchemy import Connection, Engine
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection
 
 # Alembic's `context`, the working folder and the environment are the process's: two runs would meet in them.
 _ONE_AT_A_TIME = threading.Lock()
 
-_USE_OURS = (
-    'Let env.py use config.attributes["connection"] where it is given, or take its URL from '
-    'config.get_main_option("sqlalchemy.url") or from the environment variable DATABASE_URL.'
-)
 
-
-def upgrade(conninfo: str, settings: Settings, revision: str = "heads") -> list[str]:
+def upgrade(database: str | OneTransaction, settings: Settings, revision: str = "heads") -> list[str]:
     """Bring a database to a revision; whoever calls sees to it that nobody else does so at the same time.
 
     Args:
-        conninfo: libpq connection string of the database, which exists.
+        database: libpq connection string of the database, which exists; or the one connection to the target on which
+            everything has to happen.
         settings: they name alembic.ini and its `-x` arguments.
         revision: as `alembic upgrade` takes it.
 
@@ -53,16 +47,17 @@ def upgrade(conninfo: str, settings: Settings, revision: str = "heads") -> list[
     Raises:
         MigrationError: a revision failed (named, with its file), the migrations cannot be loaded, or env.py
             turned to another database. Revisions before the failed one may be in place.
+        LeavesTransaction: on the one connection, a revision needs autocommit.
         DatabaseError: the database cannot be reached.
     """
-    run = _Run(conninfo, settings)
+    run = _Run(database, settings)
     run.env(revision)
-    if run.applied and run.applied[-1] not in run.heads():
+    if run.progress.applied and run.progress.applied[-1] not in run.heads():
         raise MigrationError(
             "env.py ran the revisions, but the database does not have them",
             remedy="Does env.py run them within `with context.begin_transaction():`?",
         )
-    return run.applied
+    return run.progress.applied
 
 
 def current(conninfo: str, settings: Settings) -> list[str]:
@@ -83,7 +78,7 @@ def heads(settings: Settings) -> list[str]:
     Raises:
         MigrationError: the migrations cannot be loaded, or there are none.
     """
-    with _ONE_AT_A_TIME, inside(_folder(settings), {}), _explaining(settings, None):
+    with _ONE_AT_A_TIME, inside(settings.alembic_folder, {}), explaining(settings, Progress()):
         return _load(settings)[1].get_heads()
 
 
@@ -91,53 +86,68 @@ class _Run:
     """One run of env.py.
 
     Args:
-        conninfo: libpq connection string of the database.
+        database: libpq connection string of the database, or the one connection to it.
         settings: the project.
     """
 
-    def __init__(self, conninfo: str, settings: Settings) -> None:
-        self.conninfo = conninfo
+    def __init__(self, database: str | OneTransaction, settings: Settings) -> None:
+        self.database = database
         self.settings = settings
-        self.applied: list[str] = []
-        self.running: Script | None = None
-        self.version_table: dict[str, str | None] | None = None
+        self.progress = Progress()
 
     def env(self, revision: str | None) -> None:
         """Run env.py: up to a revision, or only to learn where it keeps its version table."""
-        url = Target(conninfo=self.conninfo, name="", maintenance="").url
-        variables = {"DATABASE_URL": _with_scheme(url, os.environ.get("DATABASE_URL") or self.settings.database_url)}
-        with _ONE_AT_A_TIME, inside(_folder(self.settings), variables), _explaining(self.settings, self):
-            config, script = _load(self.settings)
+        settings, database = self.settings, self.database
+        target = server.find(settings).conninfo
+        only = database if isinstance(database, OneTransaction) else None
+        conninfo = database if isinstance(database, str) else target
+        # of the one connection psycopg's engines can be given a share, others' not
+        like = settings.database_url if only is None else None
+        told = variables(conninfo, like)
+        with (
+            _ONE_AT_A_TIME,
+            inside(settings.alembic_folder, told),
+            led(conninfo, target, only),
+            explaining(settings, self.progress),
+        ):
+            config, script = _load(settings)
             section = config.file_config
             written = section.get(config.config_ini_section, "sqlalchemy.url", raw=True, fallback=None)
-            config.set_main_option("sqlalchemy.url", _with_scheme(url, written).replace("%", "%%"))
-            with _engine(self.conninfo).connect() as connection:
+            config.set_main_option(
+                "sqlalchemy.url", url(conninfo, written if only is None else None).replace("%", "%%")
+            )
+            with engine(database).connect() as connection:
                 config.attributes["connection"] = connection
                 with self._environment(config, script, connection, revision):
                     script.run_env()
-            if self.version_table is None:
-                raise MigrationError("env.py never called context.configure()", remedy=_USE_OURS)
+            if self.progress.version_table is None:
+                raise MigrationError("env.py never called context.configure()", remedy=USE_OURS)
+            if only is not None and only.left:
+                raise LeavesTransaction("it needs a connection in autocommit")
 
     def heads(self) -> list[str]:
-        """Read the version table of our database, on a connection that env.py has not seen."""
+        """Read the version table of our database, on a connection that env.py has not seen where there may be one."""
         from alembic.runtime.migration import MigrationContext
 
-        with _engine(self.conninfo).connect() as connection:
-            return sorted(MigrationContext.configure(connection, opts=self.version_table or {}).get_current_heads())
+        with engine(self.database).connect() as connection:
+            options = self.progress.version_table or {}
+            return sorted(MigrationContext.configure(connection, opts=options).get_current_heads())
 
     def _environment(
         self, config: "Config", script: "ScriptDirectory", ours: "Connection", revision: str | None
     ) -> "EnvironmentContext":
         from alembic.runtime.environment import EnvironmentContext
 
+        progress = self.progress
+
         def steps(found: str, _: "MigrationContext") -> "Iterator[MigrationStep]":
             if revision is None:
                 return
             for step in script._upgrade_revs(revision, found):  # noqa: SLF001 - as alembic.command.upgrade does
-                self.running = step.revision
+                progress.running = step.revision
                 yield step
-                self.running = None
-                self.applied.append(step.revision.revision)
+                progress.running = None
+                progress.applied.append(step.revision.revision)
 
         environment = EnvironmentContext(
             config, script, fn=steps, destination_rev=revision, dont_mutate=revision is None
@@ -149,7 +159,7 @@ class _Run:
             configure(*args, **options)
             migration = environment.get_context()
             _check_database(migration, ours)
-            self.version_table = {
+            progress.version_table = {
                 "version_table": migration.version_table,
                 "version_table_schema": migration.version_table_schema,
             }
@@ -184,7 +194,7 @@ def _check_database(migration: "MigrationContext", ours: "Connection") -> None:
             if seen:
                 return
         name = "no database" if theirs is None else f"the database {theirs.engine.url.database}"
-        raise MigrationError(f"env.py turned to {name} instead of the one it was given; nothing ran", remedy=_USE_OURS)
+        raise MigrationError(f"env.py turned to {name} instead of the one it was given; nothing ran", remedy=USE_OURS)
     finally:
         ours.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         ours.commit()
@@ -197,7 +207,7 @@ def _load(settings: Settings) -> "tuple[Config, ScriptDirectory]":
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    ini, toml = settings.alembic_ini, _folder(settings) / "pyproject.toml"
+    ini, toml = settings.alembic_ini, settings.alembic_folder / "pyproject.toml"
     config = Config(
         str(ini) if ini.is_file() else None,
         str(toml) if toml.is_file() else None,
@@ -206,93 +216,13 @@ def _load(settings: Settings) -> "tuple[Config, ScriptDirectory]":
     )
     if config.get_alembic_option("script_location") is None:
         raise MigrationError(
-            f"{_shown(ini, settings)} does not exist or names no script_location, nor does [tool.alembic]",
+            f"{settings.shown(ini)} does not exist or names no script_location, nor does [tool.alembic]",
             remedy="Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`.",
         )
     script = ScriptDirectory.from_config(config)
     if not script.get_heads():
         raise MigrationError(
-            f"there are no revisions in {_shown(Path(script.dir), settings)}",
+            f"there are no revisions in {settings.shown(Path(script.dir))}",
             remedy="Write the first one: alembic revision --autogenerate -m 'initial schema'.",
         )
     return config, script
-
-
-def _engine(conninfo: str) -> "Engine":
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import NullPool
-
-    def connect() -> psycopg.Connection:
-        try:
-            return psycopg.connect(conninfo, application_name="seedtool migrate")
-        except psycopg.OperationalError as error:
-            reason = str(error).rsplit("failed: ", maxsplit=1)[-1].strip().split("\n")[0]
-            raise DatabaseError(f"cannot connect to migrate: {reason}", remedy="Is the server running?") from error
-
-    return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
-
-
-@contextlib.contextmanager
-def _explaining(settings: Settings, run: _Run | None) -> Iterator[None]:
-    """Turn whatever Alembic, env.py or a revision raises into an error that names the place."""
-    try:
-        yield
-    except SeedtoolError:
-        raise
-    except Exception as error:
-        from alembic.util import CommandError
-
-        remedy = "Mend it and run again; --debug shows the whole error."
-        if run is not None and run.running is not None:
-            file = _shown(Path(run.running.path), settings)
-            where = f"revision {run.running.revision} ({file}) failed: "
-        elif isinstance(error, CommandError):
-            where, remedy = "", "Look at `alembic history`: is a revision missing, or one too many?"
-        else:
-            where = _last_place(error, settings)
-        raise MigrationError(f"{where}{_words(error)}", remedy=remedy) from error
-
-
-def _words(error: Exception) -> str:
-    """Say in one line what happened, without a value of any row."""
-    from alembic.util import CommandError
-
-    if type(error).__name__ == "PendingRollbackError" and isinstance(error.__context__, Exception):
-        error = error.__context__  # SQLAlchemy cleans up after a lost connection, and complains of that instead
-    cause = getattr(error, "orig", None) or error
-    if isinstance(error, CommandError):
-        return str(error)
-    if not isinstance(cause, psycopg.Error):
-        return f"{type(cause).__name__}: {str(cause).strip().split(chr(10))[0]}"
-    diag = cause.diag
-    words = diag.message_primary or str(cause).strip().split("\n")[0] or type(cause).__name__
-    if (cause.sqlstate or "").startswith("22"):  # data exceptions quote the value: invalid input ...: "value"
-        words = words.split(': "')[0]
-    columns = re.match(r"Key \(.*?\)(?==)", diag.message_detail or "")
-    named = [
-        f"{kind} {name}" for kind, name in (("table", diag.table_name), ("constraint", diag.constraint_name)) if name
-    ]
-    return "; ".join([words, *([columns[0]] if columns else []), *named])
-
-
-def _last_place(error: Exception, settings: Settings) -> str:
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{_shown(Path(error.filename), settings)}:{error.lineno}: "
-    frames = traceback.extract_tb(error.__traceback__)
-    mine = [frame for frame in frames if Path(frame.filename).is_relative_to(settings.root)]
-    mine = [frame for frame in mine if not re.search(r"/(site-packages|seedtool)/", frame.filename)]
-    return f"{_shown(Path(mine[-1].filename), settings)}:{mine[-1].lineno}: " if mine else ""
-
-
-def _folder(settings: Settings) -> Path:
-    return settings.alembic_ini.parent if settings.alembic_ini.is_file() else settings.root
-
-
-def _shown(path: Path, settings: Settings) -> str:
-    return str(path.relative_to(settings.root)) if path.is_relative_to(settings.root) else str(path)
-
-
-def _with_scheme(url: str, like: str | None) -> str:
-    """Return the URL with the scheme (and so the driver) of another one."""
-    found = re.match(r"(postgres(?:ql)?(?:\+\w+)?)://", like or "")
-    return f"{found[1] if found else 'postgresql+psycopg'}://{url.partition('://')[2]}"
