@@ -6,6 +6,7 @@ import json
 import random
 import sys
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,10 +18,11 @@ import sqlalchemy
 from PIL import Image
 
 from seedtool.backfill import Options, run
+from seedtool.database import server
 from seedtool.database.server import Target
 from seedtool.emulator import process
 from seedtool.faces import photos
-from seedtool.faces.aws import Aws
+from seedtool.faces.aws import Aws, limiter
 from seedtool.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -65,6 +67,13 @@ def endpoint(home: Path) -> Iterator[str]:
     state = home / "emulator-backfill"
     yield process.ensure(state)
     process.stop(state)
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the client call as fast as it can: the stand-in has no quota unless a test sets one."""
+    monkeypatch.setattr(limiter, "QUOTAS", dict.fromkeys(limiter.QUOTAS, (5000, 5000)))
+    monkeypatch.setattr(limiter, "OTHER_QUOTA", 5000)
 
 
 @pytest.fixture
@@ -235,6 +244,24 @@ def mine(settings: Settings, tmp_path: Path) -> Settings:
         photos_url=str(tmp_path / "photos"),
         backfill=msgspec.structs.replace(settings.backfill, **RULES),
     )
+
+
+@pytest.fixture
+def another_album(
+    target: Target, create_library: Callable[[Target], None], mine: Settings, endpoint: str, tmp_path: Path
+) -> Iterator[Album]:
+    """A second library, with a database and photos of its own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    made = Target(
+        conninfo=target.conninfo_for(name), name=name, maintenance=target.maintenance, embedded=target.embedded
+    )
+    create_library(made)
+    with server.connect(made) as connection:
+        yield Album(connection, made, msgspec.structs.replace(mine, photos_url=str(tmp_path / "others")), endpoint)
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

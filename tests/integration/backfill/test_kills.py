@@ -1,0 +1,130 @@
+"""SIGKILL at any instruction, then the same command: as if nothing had happened. And two operators at once."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# One process imports everything and makes the client; its children are the runs that are killed.
+_RUNS = """
+import json, os, random, signal, sys, time
+import msgspec
+from seedtool.backfill import Options, run
+from seedtool.database.server import Target
+from seedtool.faces import photos
+from seedtool.faces.aws import Aws, limiter
+from seedtool.settings import load
+from pathlib import Path
+
+limiter.QUOTAS = dict.fromkeys(limiter.QUOTAS, (5000, 5000))
+limiter.OTHER_QUOTA = 5000
+given = json.loads(sys.argv[1])
+settings = load(Path.cwd())
+settings = msgspec.structs.replace(
+    settings, photos_url=given["photos"], backfill=msgspec.structs.replace(settings.backfill, **given["rules"])
+)
+target = Target(conninfo=given["conninfo"], name=given["name"], maintenance="postgres")
+aws = Aws(settings, given["endpoint"])
+aws.rekognition()
+rng = random.Random(given["seed"])
+killed = 0
+while True:
+    child = os.fork()
+    if child == 0:
+        try:
+            report = run(settings, target, aws, photos.store(settings, aws), Options(**given["options"]))
+            print(json.dumps({"killed": killed, "ok": report.ok, "left": report.left, "done": report.succeeded,
+                "errors": [each.cause for each in report.errors]}), flush=True)
+        except BaseException as error:
+            print(json.dumps({"error": repr(error)}), flush=True)
+        os._exit(0)
+    if killed < given["kills"]:
+        time.sleep(rng.uniform(*given["between"]))
+        os.kill(child, signal.SIGKILL)
+        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    else:
+        os.waitpid(child, 0)
+        break
+"""
+
+PEOPLE = ("Ana", "Ben", "Caro", "Dani", "Eva")
+
+
+def fill(album, users: int, photos: int) -> None:
+    """The same photos each time: persons who are known, near and far likenesses, strangers, small faces, nobody."""
+    rng = random.Random(7)
+    owners = [album.user() for _ in range(users)]
+    for owner in owners:
+        for person in PEOPLE[:3]:
+            album.photo(owner, person)
+    album.run(batch_size=10)
+    for owner in owners:
+        rows = album.db.execute("SELECT id::text FROM assets WHERE user_id = %s ORDER BY created_at", [owner]).fetchall()
+        for person, (asset,) in zip(PEOPLE, rows, strict=False):
+            album.name(owner, asset, person)
+    for number in range(photos):
+        names = rng.sample(PEOPLE, rng.choice((1, 1, 2, 3)))
+        names = [name + rng.choice(("", "", "", "~88", "~95", "~80")) for name in names]
+        if number % 5 == 0:
+            names.append(f"Stranger {number}")
+        if number % 7 == 0:
+            names.append("small Zoe")
+        if number % 25 == 0:
+            names = []
+        album.photo(rng.choice(owners), *names)
+
+
+def outcome(album) -> tuple[list, list]:
+    """Everything that a run leaves, without the ids that differ from run to run."""
+    suggestions = album.db.execute("""
+        SELECT a.file_name, (f.bounding_box ->> 'Left')::float8, b.file_name, (g.bounding_box ->> 'Left')::float8,
+            m.similarity::float8
+        FROM seedtool.face_matches m JOIN faces f ON f.id = m.face_id JOIN assets a ON a.id = f.asset_id
+        JOIN faces g ON g.id = m.matched_face_id JOIN assets b ON b.id = g.asset_id ORDER BY 1, 2, 3, 4""").fetchall()
+    told = album.db.execute("""
+        SELECT file_name, face_detection_data -> 'dropped', jsonb_array_length(face_detection_data -> 'faces'),
+            face_detection_processed_at IS NOT NULL FROM assets ORDER BY 1""").fetchall()
+    collections = album.db.execute("""
+        SELECT u.email, c.face_count FROM face_collections c JOIN users u ON u.id = c.user_id ORDER BY 1""").fetchall()
+    return album.faces(), suggestions, told, collections
+
+
+@pytest.mark.timeout(240)
+def test_fifty_kills_leave_what_an_uninterrupted_run_leaves(album, another_album, faults):
+    for each in (album, another_album):
+        fill(each, users=4, photos=300)
+    expected = another_album.run(batch_size=16)
+    assert (expected.succeeded, expected.failed) == (300, 0)
+    assert min(expected.auto_assigned, expected.suggested, expected.needs_person - expected.suggested) > 10
+    another_album.consistent()
+
+    faults(lag=0.02, latency={"IndexFaces": 0.02})
+    given = {
+        "conninfo": album.target.conninfo,
+        "name": album.target.name,
+        "endpoint": album.endpoint,
+        "photos": album.settings.photos_url,
+        "rules": {"smallest_face": 0.28, "visibility": 0.02},
+        "options": {"batch_size": 16},
+        "seed": 11,
+        "kills": 50,
+        "between": (0.02, 0.35),
+    }
+    album.db.commit()
+    done = subprocess.run(
+        [sys.executable, "-c", _RUNS, json.dumps(given)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["killed"], last["ok"], last["left"]) == (50, True, 0), done.stdout
+    album.consistent()
+    assert outcome(album) == outcome(another_album)
+    assert {state for state, _ in album.journal().values()} == {"done"}
