@@ -24,6 +24,7 @@ COMMANDS = {
     "enroll": "faces:enroll",
     "recognize": "faces:recognize",
     "faces": "collections:faces",
+    "snapshot": "snapshot:snapshot",
     "guard": "database:guard",
     "server": "servers:server",
     "env": "servers:env",

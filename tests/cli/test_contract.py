@@ -26,6 +26,13 @@ CONTRACT = {
     "recognize": {"PHOTO", "--collection"},
     "faces status": {"--collection"},
     "faces dedupe": {"--collection", "--dry-run", "--yes", "--temporary"},
+    "snapshot save": {"[NAME]", "--note", "--replace"},
+    "snapshot restore": {"NAME", "--yes", "-y", "--confirm"},
+    "snapshot list": set(),
+    "snapshot rename": {"OLD", "NEW"},
+    "snapshot delete": {"NAME...", "--yes", "-y"},
+    "snapshot export": {"NAME", "FILE", "--force"},
+    "snapshot import": {"FILE", "--name", "--replace"},
     "guard status": set(),
     "guard protect": set(),
     "guard unprotect": {"--confirm"},
@@ -78,14 +85,14 @@ def test_a_command_has_its_flags_and_describes_each(command):
     assert flags == CONTRACT[command] | COMMON
 
 
-@pytest.mark.parametrize("command", ["", "guard", "server", *CONTRACT])
+@pytest.mark.parametrize("command", ["", "guard", "server", "snapshot", *CONTRACT])
 @pytest.mark.parametrize("width", [80, 40])
 def test_help_is_no_wider_than_the_terminal(command, width):
     found, _ = find(command)
     context = click.Context(found, info_name=f"seedtool {command}".strip(), terminal_width=width, max_content_width=80)
     text = found.get_help(context)
     assert max(map(len, text.splitlines())) <= width
-    assert "..." not in re.sub(r"PHOTO\.\.\.|\[ARGS\]\.\.\.", "", text) or width < 80
+    assert "..." not in re.sub(r"(PHOTO|NAME)\.\.\.|\[ARGS\]\.\.\.", "", text) or width < 80
 
 
 def test_three_are_commands_of_their_own(bare):

@@ -74,6 +74,13 @@ def installed(names):
         ("seedtool seed --list", {}, SETTINGS),
         ("seedtool server status", {}, SETTINGS),
         ("seedtool guard status", {}, DATABASE),
+        ("seedtool snapshot list", {}, DATABASE),
+        ("seedtool snapshot restore --help", {}, LIGHT),
+        (
+            "seedtool",
+            {"_SEEDTOOL_COMPLETE": "bash_complete", "COMP_WORDS": "seedtool snapshot restore ", "COMP_CWORD": "3"},
+            DATABASE,
+        ),
         ("seedtool db-reset --dry-run", {}, DATABASE),
         ("seedtool db-reset --yes", {}, DATABASE),
         ("db-reset --yes", {}, DATABASE),

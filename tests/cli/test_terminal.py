@@ -152,6 +152,26 @@ def test_unprotect_asks_for_the_name(seeded):
         seeded.ok("guard unprotect --confirm seedtool")
 
 
+def test_snapshots_are_deleted_and_those_of_other_code_restored_after_a_yes(seeded):
+    seeded.ok("snapshot save first")
+    newest = seeded.root / "migrations" / "versions" / "0004_photo_library.py"
+    source = newest.read_bytes()
+    try:
+        newest.unlink()
+        for keys, code in ((b"n\n", 3), (CTRL_D, 3), (b"y\ny\n", 0)):
+            with at_a_terminal(seeded, "snapshot restore first") as terminal:
+                terminal.read_until("Restore it nevertheless? [y/N]: ")
+                terminal.type(keys)
+                assert terminal.end()[0] == code
+    finally:
+        newest.write_bytes(source)
+    for keys, code in ((b"\n", 3), (b"y\n", 0)):
+        with at_a_terminal(seeded, "snapshot delete first") as terminal:
+            terminal.read_until("Delete first of seedtool on the embedded server? [y/N]: ")
+            terminal.type(keys)
+            assert terminal.end()[0] == code
+
+
 def test_yes_at_a_terminal_asks_nothing_and_errors_are_red(seeded):
     with at_a_terminal(seeded, "db-reset --yes") as terminal:
         assert terminal.end()[0] == 0

@@ -27,6 +27,19 @@ def test_the_binding_of_the_face_guide_can_be_read(tmp_path):
     assert binding.by_row
 
 
+def test_the_day_of_the_snapshot_guide_is_as_a_user_sees_it(shell, checkout):
+    text = (ROOT / "docs" / "guides" / "snapshots.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)
+
+    def told(output):
+        return re.sub(r"[ -]+", " ", re.sub(r"[\d.]+ (ms|kB|MB|s)\b", r"N \1", output))  # a longer age widens its column
+
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        assert told(shell(command)) == told(output), command
+    assert (checkout / "school.dump").is_file()
+
+
 def test_every_word_of_the_glossary_is_in_order():
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
     words = re.findall(r"^\*\*(\w+)", text, flags=re.MULTILINE)

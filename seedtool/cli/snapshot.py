@@ -1,0 +1,234 @@
+"""snapshot save, restore, list, rename, delete, export, import."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from seedtool.cli.console import CONTEXT, Console, ask_to_replace, asked, common_options, number, table
+from seedtool.errors import NotConfirmed
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from seedtool.database.guard import Consent
+    from seedtool.database.snapshots.description import Snapshot
+    from seedtool.database.snapshots.restoring import RestorePlan, RestoreReport
+    from seedtool.database.snapshots.saving import SaveReport
+    from seedtool.settings import Settings
+
+
+def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Offer the target's snapshots, where its server answers at once: a completion starts nothing and tells nothing."""
+    with contextlib.suppress(Exception):
+        from click.shell_completion import CompletionItem
+
+        from seedtool.database.snapshots import shelf
+        from seedtool.settings import load
+
+        found = shelf.glance(load())
+        return [CompletionItem(each.name, help=each.note) for each in found if each.name.startswith(incomplete)]
+    return []
+
+
+_NAME = click.argument("name", shell_complete=_complete_name)
+
+
+@click.group(short_help="Named copies of the database.", context_settings=CONTEXT)
+def snapshot() -> None:
+    """Save the database under a name, and put it back.
+
+    Snapshots stay on the target's server; each belongs to the target that it was saved from.
+    """
+
+
+@snapshot.command(short_help="Save the database as it is now.")
+@click.argument("name", required=False)
+@click.option("--note", metavar="TEXT", help="What is in it.")
+@click.option("--replace", is_flag=True, help="Take the place of a snapshot of the same name.")
+@common_options
+def save(*, name: str | None, note: str | None, replace: bool, console: Console, settings: Settings) -> None:
+    """Save the database as it is now; without NAME under the git branch's name and the time.
+
+    PostgreSQL copies no database that is in use, so sessions on it are ended. Clients may connect again at once, and
+    wait until the copy is made.
+    """
+    from seedtool.database import server
+    from seedtool.database.snapshots import saving
+
+    target = server.find(settings)
+    report = saving.save(settings, target, name, note=note, replace=replace)
+    console.report({"save": report}, lambda: _save_lines(report, str(target)))
+
+
+def _save_lines(report: SaveReport, target: str) -> list[str]:
+    saved = report.snapshot
+    lines = [f"saved {target} as {saved.name} ({_size(saved.size)}) in {report.milliseconds:.0f} ms"]
+    if report.sessions_ended:
+        lines.append(f"ended {number(report.sessions_ended, 'session')} on it; clients may connect again")
+    return lines
+
+
+@snapshot.command(short_help="Put a snapshot in the database's place.")
+@_NAME
+@click.option("-y", "--yes", is_flag=True, help="Replace a database that seedtool made, without asking.")
+@click.option("--confirm", metavar="NAME", help="Replace any database, by its name.")
+@common_options
+def restore(*, name: str, yes: bool, confirm: str | None, console: Console, settings: Settings) -> None:
+    """Put a snapshot in the database's place; the snapshot itself stays.
+
+    The database is replaced in one step; until then it stays as it is.
+    """
+    from seedtool.database import server
+    from seedtool.database.snapshots import restoring
+
+    target = server.find(settings)
+
+    def agree(plan: RestorePlan) -> Consent:
+        if plan.unknown_revisions:
+            _warn_of_revisions(plan, yes=yes or confirm is not None)
+        return ask_to_replace(plan.consent, target, yes=yes, confirm=confirm)
+
+    report = restoring.restore(settings, target, name, agree)
+    console.report({"restore": report}, lambda: _restore_lines(report))
+
+
+def _warn_of_revisions(plan: RestorePlan, *, yes: bool) -> None:
+    """Tell that the code is of another age than the snapshot, and ask, unless agreement was given."""
+    saved = plan.snapshot
+    came_from = f", saved on branch {saved.branch}" if saved.branch else ""
+    fault = f"{saved.name} is at revision {', '.join(plan.unknown_revisions)}, which the migrations here do not know"
+    click.echo(click.style("warning: ", fg="yellow", bold=True) + fault + came_from, err=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise NotConfirmed(fault, remedy="Check out the code it was saved with, or agree with --yes.")
+    if not asked(lambda: click.confirm("Restore it nevertheless?", err=True)):
+        raise NotConfirmed("not confirmed; nothing was changed")
+
+
+def _restore_lines(report: RestoreReport) -> list[str]:
+    lines = [f"restored {report.database} from {report.snapshot.name} in {report.milliseconds:.0f} ms"]
+    if report.sessions_ended:
+        lines.append(f"ended {number(report.sessions_ended, 'session')} on it")
+    return lines
+
+
+@snapshot.command("list", short_help="List the database's snapshots.")
+@common_options
+def list_(*, console: Console, settings: Settings) -> None:
+    """List the database's snapshots, the newest first."""
+    from seedtool.database import server
+    from seedtool.database.snapshots import shelf
+
+    target = server.find(settings)
+    found = shelf.snapshots(target)
+    if not found:
+        console.note(f"there are no snapshots of {target} yet: seedtool snapshot save")
+    console.report({"database": str(target), "snapshots": found}, lambda: _table(found) if found else [])
+
+
+def _table(found: list[Snapshot]) -> list[str]:
+    rows = [
+        (
+            each.name,
+            _age(each.created),
+            _size(each.size),
+            ", ".join(each.revisions),
+            each.branch or "",
+            (each.commit or "")[:10],
+            each.note or "",
+        )
+        for each in found
+    ]
+    return list(table(("name", "age", "size", "revision", "branch", "commit", "note"), rows))
+
+
+@snapshot.command(short_help="Give a snapshot another name.")
+@click.argument("old", shell_complete=_complete_name)
+@click.argument("new")
+@common_options
+def rename(*, old: str, new: str, console: Console, settings: Settings) -> None:
+    """Give a snapshot another name."""
+    from seedtool.database import server
+    from seedtool.database.snapshots import shelf
+
+    renamed = shelf.rename(server.find(settings), old, new)
+    console.report({"rename": renamed}, lambda: [f"{old} is now {renamed.name}"])
+
+
+@snapshot.command(short_help="Delete snapshots.")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=_complete_name)
+@click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
+@common_options
+def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Settings) -> None:
+    """Delete snapshots: all that are named, or none where one of them does not exist."""
+    from seedtool.database import server
+    from seedtool.database.snapshots import shelf
+
+    target = server.find(settings)
+    if not yes:
+        shelf.require_all(target, list(names))  # nobody has to agree to what cannot be
+        what = ", ".join(names)
+        if not sys.stdin.isatty():
+            raise NotConfirmed(f"{what} of {target} would be lost", remedy="Agree with --yes.")
+        if not asked(lambda: click.confirm(f"Delete {what} of {target}?", err=True)):
+            raise NotConfirmed("not confirmed; nothing was changed")
+    deleted = shelf.delete(target, list(names))
+    console.report({"deleted": deleted}, lambda: [f"deleted {each.name}" for each in deleted])
+
+
+@snapshot.command("export", short_help="Write a snapshot to a file.")
+@_NAME
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite the file where there is one.")
+@common_options
+def export(*, name: str, file: Path, force: bool, console: Console, settings: Settings) -> None:
+    """Write a snapshot to a file of pg_dump's custom format, which pg_restore reads too."""
+    from seedtool.database import server
+    from seedtool.database.snapshots import archive
+
+    report = archive.export(server.find(settings), name, file, force=force)
+    console.report(
+        {"export": report}, lambda: [f"wrote {report.snapshot.name} to {report.file} ({_size(report.bytes)})"]
+    )
+
+
+@snapshot.command("import", short_help="Read a snapshot from a file.")
+@click.argument("file", type=click.Path(exists=True, readable=True, path_type=Path))
+@click.option("--name", help="The snapshot's name, instead of the one in the file or the file's own.")
+@click.option("--replace", is_flag=True, help="Take the place of a snapshot of the same name.")
+@common_options
+def import_(*, file: Path, name: str | None, replace: bool, console: Console, settings: Settings) -> None:
+    """Read a snapshot from a file: an exported one, or any dump in pg_dump's custom, directory or tar format.
+
+    The database itself stays as it is: restore the snapshot to put it there.
+    """
+    from seedtool.database import server
+    from seedtool.database.snapshots import archive
+
+    report = archive.import_file(server.find(settings), file, name, replace=replace)
+    console.report(
+        {"import": report},
+        lambda: [f"read {report.snapshot.name} from {report.file}: seedtool snapshot restore puts it in place"],
+    )
+
+
+def _size(count: int) -> str:
+    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= length:
+            return f"{count / length:.{0 if count >= 10 * length else 1}f} {unit}"
+    return f"{count} bytes"
+
+
+def _age(created: str) -> str:
+    seconds = max((datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds(), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} s"
