@@ -119,6 +119,7 @@ def _serve(state_dir: Path, app: Starlette, listener: socket.socket, announce: C
         log_level="warning",
         lifespan="off",
         server_header=False,
+        headers=[("Server", "seedtool-emulator")],  # whoever takes it for AWS can tell
         timeout_keep_alive=75,  # clients keep connections for longer than uvicorn's 5 s
         timeout_graceful_shutdown=5,
     )

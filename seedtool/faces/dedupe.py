@@ -62,6 +62,7 @@ class DedupeReport(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         mode: `embedded` or `live`.
         region: the region.
+        endpoint: where Rekognition is; None when it is AWS's own address.
         dry_run: nothing was deleted.
         ok: nothing failed, and nobody interrupted.
         interrupted: Ctrl+C; the rest is left to the next run.
@@ -72,6 +73,7 @@ class DedupeReport(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     region: str
+    endpoint: str | None
     dry_run: bool
     ok: bool
     interrupted: bool
@@ -151,6 +153,7 @@ def dedupe(
     return DedupeReport(
         mode=aws.mode,
         region=aws.region,
+        endpoint=aws.endpoint,
         dry_run=dry_run,
         ok=not interrupted and not any(each.failed for each in done),
         interrupted=interrupted,

@@ -66,6 +66,7 @@ class RecognizeReport(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         mode: `embedded` or `live`.
         region: the region.
+        endpoint: where Rekognition is; None when it is AWS's own address.
         collection: the collection that was searched.
         ok: the temporary faces are gone again.
         faces: the photo's faces, from left to right.
@@ -77,6 +78,7 @@ class RecognizeReport(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     region: str
+    endpoint: str | None
     collection: str
     ok: bool
     faces: tuple[SeenFace, ...]
@@ -149,6 +151,7 @@ def recognize(
     return RecognizeReport(
         mode=aws.mode,
         region=aws.region,
+        endpoint=aws.endpoint,
         collection=collection_id,
         ok=not left_behind,
         faces=tuple(msgspec.structs.replace(face, number=number) for number, face in enumerate(faces, start=1)),

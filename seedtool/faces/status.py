@@ -69,6 +69,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         mode: `embedded` or `live`.
         region: the region.
+        endpoint: where Rekognition is; None when it is AWS's own address.
         ok: nothing is this database's to mend.
         photos: `checked`, or why the photo store was not looked at.
         collections: one each.
@@ -78,6 +79,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     region: str
+    endpoint: str | None
     ok: bool
     photos: str
     collections: tuple[CollectionStatus, ...]
@@ -139,6 +141,7 @@ def status(
     return StatusReport(
         mode=aws.mode,
         region=aws.region,
+        endpoint=aws.endpoint,
         ok=not any(finding.ours for each in found for finding in each.findings),
         photos=checked,
         collections=found,

@@ -29,6 +29,7 @@ class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     region: str
+    endpoint: str | None
     dry_run: bool
     strict: bool
     ok: bool
@@ -89,6 +90,7 @@ def sync(
     return SyncReport(
         mode=aws.mode,
         region=aws.region,
+        endpoint=aws.endpoint,
         dry_run=dry_run,
         strict=strict,
         ok=not strict or all(report.complete for report in reports),

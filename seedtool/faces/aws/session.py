@@ -4,13 +4,11 @@ import os
 import threading
 from collections import Counter
 from typing import Any
-from urllib.parse import urlsplit
-
-import msgspec
 
 from seedtool.errors import AwsError, CredentialsError, SettingsError
 from seedtool.faces.aws.answers import take_only_answers
 from seedtool.faces.aws.collection import Collection
+from seedtool.faces.aws.endpoint import Identity, foreign, is_awss, is_emulator
 from seedtool.faces.aws.limiter import Limiter
 from seedtool.faces.aws.translation import Vendor, translated
 from seedtool.settings import Settings
@@ -30,45 +28,6 @@ _CREDENTIALS = {
     prefix: frozenset(prefix + name for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", *more))
     for prefix, more in {"AWS_": ("PROFILE", "DEFAULT_PROFILE"), "AWS_S3_": ()}.items()
 }
-
-# What the names of AWS's own endpoints end in: the DNS suffixes of botocore's partitions, dual-stack ones included.
-_AWS_HOSTS = (
-    ".amazonaws.com",
-    ".amazonaws.com.cn",
-    ".amazonaws.eu",
-    ".api.aws",
-    ".api.amazonwebservices.com.cn",
-    ".api.amazonwebservices.eu",
-)
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom we are talking to, to be shown before anything is written.
-
-    Args:
-        mode: `embedded` or `live`.
-        region: the region.
-        account: the AWS account's number; None when embedded, or when STS does not tell.
-        endpoint: where Rekognition is; None when it is AWS's own address.
-    """
-
-    mode: str
-    region: str
-    account: str | None = None
-    endpoint: str | None = None
-
-    def __str__(self) -> str:
-        if self.mode == "embedded":
-            return f"the embedded emulator ({self.region})"
-        return f"AWS account {self.account or 'unknown'} in {self.region}{_at(self.endpoint)}"
-
-
-def _at(endpoint: str | None) -> str:
-    return f" at {endpoint}" if endpoint else ""
-
-
-def _is_awss(url: str | None) -> bool:
-    return (urlsplit(url or "").hostname or "").endswith(_AWS_HOSTS)
 
 
 class Aws:
@@ -103,6 +62,7 @@ class Aws:
         self._session: Vendor = None
         self._clients: dict[str, Any] = {}
         self._region: str | None = None
+        self._known: Identity | None = None
         self.embedded = settings.aws == "embedded"
         self.calls: Counter[str] = Counter()
         if self.embedded and endpoint_url is None:
@@ -141,11 +101,7 @@ class Aws:
         Raises:
             SettingsError: as `region`, or what was named is not an address.
         """
-        url = self._endpoint_url if self.embedded else self.rekognition().meta.endpoint_url
-        parts = urlsplit(url or "")
-        if not parts.hostname or _is_awss(url):
-            return None
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
+        return foreign(self._endpoint_url if self.embedded else self.rekognition().meta.endpoint_url)
 
     @property
     def reads_s3(self) -> bool:
@@ -155,14 +111,14 @@ class Aws:
         """
         if self.embedded or any(map(self._variables.get, _CREDENTIALS["AWS_S3_"])):
             return False
-        if _is_awss(self.s3().meta.endpoint_url):
+        if is_awss(self.s3().meta.endpoint_url):
             return self.endpoint is None
         return self.endpoint is not None and self._settings.s3_endpoint_url is None
 
     @property
     def where(self) -> str:
         """What a report calls the place of its collections, such as `AWS in us-east-1`."""
-        return "the embedded emulator" if self.embedded else f"AWS in {self.region}{_at(self.endpoint)}"
+        return self._identity().where
 
     def collection(self, collection_id: str) -> Collection:
         """Return the gateway to one collection. It need not exist yet."""
@@ -201,16 +157,26 @@ class Aws:
         Raises:
             CredentialsError: there are no credentials, or they are wrong or expired.
         """
-        if self.embedded:
-            return Identity(mode="embedded", region=self.region, endpoint=self.endpoint)
+        identity = self._identity()
+        if self.embedded or identity.emulator:
+            return identity
         try:
             with translated("sts"):
                 account = self._client("sts", self.region, self._endpoint("sts")).get_caller_identity()["Account"]
         except CredentialsError:
             raise
         except AwsError:
-            account = None  # a network that reaches Rekognition need not reach STS
-        return Identity(mode="live", region=self.region, account=account, endpoint=self.endpoint)
+            return identity  # a network that reaches Rekognition need not reach STS
+        return Identity(mode="live", region=self.region, account=account, endpoint=identity.endpoint)
+
+    def _identity(self) -> Identity:
+        """Return whom we are talking to but for the account; asks what no settings tell, once."""
+        with self._lock:
+            if self._known is None:
+                there = self.endpoint
+                emulator = not self.embedded and there is not None and is_emulator(there)
+                self._known = Identity(mode=self.mode, region=self.region, endpoint=there, emulator=emulator)
+            return self._known
 
     def _client(self, service: str, region: str, endpoint_url: str | None) -> Vendor:
         from botocore.config import Config

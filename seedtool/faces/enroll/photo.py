@@ -47,6 +47,7 @@ class EnrollReport(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         mode: `embedded` or `live`.
         region: the region.
+        endpoint: where Rekognition is; None when it is AWS's own address.
         collection: the collection.
         created: the collection did not exist and was created.
         ok: every photo is enrolled, and nobody interrupted.
@@ -63,6 +64,7 @@ class EnrollReport(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     region: str
+    endpoint: str | None
     collection: str
     created: bool
     ok: bool

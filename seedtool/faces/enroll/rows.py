@@ -111,6 +111,7 @@ def enroll_all(
     return EnrollReport(
         mode=aws.mode,
         region=aws.region,
+        endpoint=aws.endpoint,
         collection=named(each.collection for each in linked if each.collection),
         created=created,
         ok=not interrupted and all(result.outcome == "enrolled" for result in results),

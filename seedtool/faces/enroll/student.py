@@ -79,6 +79,7 @@ def enroll(
     return EnrollReport(
         mode=aws.mode,
         region=aws.region,
+        endpoint=aws.endpoint,
         collection=collection_id,
         created=created,
         ok=not interrupted and all(result.face_id is not None for result in results),

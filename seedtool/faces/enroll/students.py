@@ -107,6 +107,7 @@ def enroll_manifest(
     return EnrollReport(
         mode=aws.mode,
         region=aws.region,
+        endpoint=aws.endpoint,
         collection=named(ids),
         created=created,
         ok=not interrupted and all(result.face_id is not None for result in results),

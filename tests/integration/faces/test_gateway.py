@@ -180,6 +180,15 @@ def test_who_is_told_by_sts_and_a_network_without_sts_is_no_obstacle(live, stub,
         Aws(live).who()
 
 
+def test_an_emulator_that_is_taken_for_aws_is_told(live, endpoint):
+    aws = Aws(msgspec.structs.replace(live, aws_variables=live.aws_variables | {"AWS_ENDPOINT_URL": endpoint}))
+    assert str(aws.who()) == f"a seedtool emulator at {endpoint} (us-east-1), not AWS"
+    assert aws.where == str(aws.who())
+    assert aws.calls == {}
+    nobody = Aws(msgspec.structs.replace(live, aws_variables={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}))
+    assert nobody.where == "AWS in us-east-1 at http://127.0.0.1:9"
+
+
 @pytest.fixture
 def bucket(live, stub):
     """A store in a bucket of a stub that keeps objects in a dictionary, and knows no tricks."""

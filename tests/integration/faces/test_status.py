@@ -10,6 +10,7 @@ from seedtool.faces.aws import Aws
 from seedtool.faces.dedupe import dedupe
 from seedtool.faces.enroll import enroll, enroll_all
 from seedtool.faces.photos import store
+from seedtool.faces.recognize import recognize
 from seedtool.faces.status import status
 from seedtool.faces.sync import sync
 
@@ -212,3 +213,15 @@ def test_enrolling_by_hand_is_no_replacement(school, mine, aws, photos, portrait
     (tmp_path / "a.jpg").write_bytes(portrait(1))
     enroll(school, mine, aws, photos, "student-001", [tmp_path / "a.jpg"])
     assert status(school, mine, aws).ok
+
+
+def test_every_report_tells_where_rekognition_is(school, mine, aws, photos, collection, endpoint, portrait):
+    reports = [
+        sync(school, mine, aws),
+        status(school, mine, aws),
+        dedupe(school, mine, aws),
+        recognize(school, mine, aws, portrait(1)),
+        enroll_all(school, mine, aws, photos),
+        enroll(school, mine, aws, photos, "student-001", []),
+    ]
+    assert {(report.mode, report.region, report.endpoint) for report in reports} == {("embedded", "us-east-1", endpoint)}

@@ -1,8 +1,4 @@
-"""Vendor errors become ours here and nowhere else, as httpx's `map_httpcore_exceptions` does it."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias
+"""What each error of a service and each exception of botocore becomes, and what to do about it."""
 
 from seedtool.errors import (
     AccessDenied,
@@ -16,26 +12,19 @@ from seedtool.errors import (
     Throttled,
 )
 
-#: Anything of botocore's: its clients, models and answers carry no types. The gateways give their own.
-Vendor: TypeAlias = Any
-
-_LOGIN = (
-    "Run aws sts get-caller-identity to see who you are; then aws configure, aws sso login, or AWS_PROFILE in .env."
-)
-_CREDENTIALS = 'Put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, into .env; or set aws = "embedded".'
-_RENEW = (
-    "Renew them (aws sso login, or a new session token), then run the command again; it continues where it stopped."
-)
-_WAIT = "Wait a little and run it again. Another program may be using the account's quota for this operation."
-_AGAIN = (
+LOGIN = "Run aws sts get-caller-identity to see who you are; then aws configure, aws sso login, or AWS_PROFILE in .env."
+CREDENTIALS = 'Put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, into .env; or set aws = "embedded".'
+RENEW = "Renew them (aws sso login, or a new session token), then run the command again; it continues where it stopped."
+WAIT = "Wait a little and run it again. Another program may be using the account's quota for this operation."
+AGAIN = (
     "Run it again; if it lasts, see https://health.aws.amazon.com and whether your network reaches the region"
     ' (with aws = "embedded": the emulator\'s log in the state folder).'
 )
-_WHERE = "Are account and region the right ones? Without the collection: seedtool enroll --all makes it."
-_BUCKET = "Are bucket, prefix and endpoint in PHOTOS_URL and S3_ENDPOINT_URL right?"
-_QUOTA = "Delete what is no longer needed, or ask AWS for a higher quota (Service Quotas, Amazon Rekognition)."
-_CLOCK = "Set this machine's clock: AWS accepts signatures for five minutes."
-_REPORT = "This should not happen: please report it with the command you ran."
+WHERE = "Are account and region the right ones? Without the collection: seedtool enroll --all makes it."
+BUCKET = "Are bucket, prefix and endpoint in PHOTOS_URL and S3_ENDPOINT_URL right?"
+QUOTA = "Delete what is no longer needed, or ask AWS for a higher quota (Service Quotas, Amazon Rekognition)."
+CLOCK = "Set this machine's clock: AWS accepts signatures for five minutes."
+REPORT = "This should not happen: please report it with the command you ran."
 
 #: Our own code for a 200 that carries no answer of the service's.
 NO_ANSWER = "NoAnswer"
@@ -66,13 +55,13 @@ CODES: dict[str, tuple[type[SeedtoolError], str]] = {
             "SessionDurationEscalationException",
             "OutboundWebIdentityFederationDisabledException",
         ),
-        (CredentialsError, _LOGIN),
+        (CredentialsError, LOGIN),
     ),
     **dict.fromkeys(
         ("ExpiredToken", "ExpiredTokenException", "ExpiredTradeInTokenException", "TokenRefreshRequired"),
-        (CredentialsError, _RENEW),
+        (CredentialsError, RENEW),
     ),
-    **dict.fromkeys(("RequestExpired", "RequestTimeTooSkewed"), (CredentialsError, _CLOCK)),
+    **dict.fromkeys(("RequestExpired", "RequestTimeTooSkewed"), (CredentialsError, CLOCK)),
     # permission
     **dict.fromkeys(
         ("AccessDeniedException", "AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem"),
@@ -87,9 +76,9 @@ CODES: dict[str, tuple[type[SeedtoolError], str]] = {
         (AccessDenied, "The object is archived: restore it from Glacier first."),
     ),
     # not there
-    "ResourceNotFoundException": (ResourceNotFound, _WHERE),
-    **dict.fromkeys(("SessionNotFoundException", "NoSuchAnnotation", "NoSuchUpload"), (ResourceNotFound, _REPORT)),
-    **dict.fromkeys(("NoSuchBucket", "NoSuchKey", "404", "NotFound"), (ResourceNotFound, _BUCKET)),
+    "ResourceNotFoundException": (ResourceNotFound, WHERE),
+    **dict.fromkeys(("SessionNotFoundException", "NoSuchAnnotation", "NoSuchUpload"), (ResourceNotFound, REPORT)),
+    **dict.fromkeys(("NoSuchBucket", "NoSuchKey", "404", "NotFound"), (ResourceNotFound, BUCKET)),
     # over the quota
     **dict.fromkeys(
         (
@@ -109,7 +98,7 @@ CODES: dict[str, tuple[type[SeedtoolError], str]] = {
             "SlowDown",
             "429",
         ),
-        (Throttled, _WAIT),
+        (Throttled, WAIT),
     ),
     # their fault
     **dict.fromkeys(
@@ -128,12 +117,12 @@ CODES: dict[str, tuple[type[SeedtoolError], str]] = {
             "503",
             "504",
         ),
-        (ServiceUnavailable, _AGAIN),
+        (ServiceUnavailable, AGAIN),
     ),
     NO_ANSWER: (ServiceUnavailable, "Is there a proxy or a sign-in page in between? Then run it again."),
     # our fault
-    "ServiceQuotaExceededException": (InvalidRequest, _QUOTA),
-    "HumanLoopQuotaExceededException": (InvalidRequest, _QUOTA),
+    "ServiceQuotaExceededException": (InvalidRequest, QUOTA),
+    "HumanLoopQuotaExceededException": (InvalidRequest, QUOTA),
     "ImageTooLargeException": (InvalidRequest, "Scale the picture down: at most 5 MiB as bytes, 15 MB in S3."),
     "InvalidImageFormatException": (InvalidRequest, "Save the picture as JPEG or PNG."),
     "InvalidS3ObjectException": (InvalidRequest, "Rekognition reads S3 only in its own region, with leave to do so."),
@@ -191,17 +180,17 @@ CODES: dict[str, tuple[type[SeedtoolError], str]] = {
             "UnsupportedMediaType",
             "VideoTooLargeException",
         ),
-        (InvalidRequest, _REPORT),
+        (InvalidRequest, REPORT),
     ),
 }
 
-_CONFIGURATION = "Check AWS_* in the environment and .env, and ~/.aws/config."
+CONFIGURATION = "Check AWS_* in the environment and .env, and ~/.aws/config."
 
 #: botocore's exception by name → (our class, remedy). The nearest ancestor that is named here decides.
 EXCEPTIONS: dict[str, tuple[type[SeedtoolError], str]] = {
     **dict.fromkeys(
         ("NoCredentialsError", "PartialCredentialsError", "UnknownCredentialError", "UnknownTokenProviderError"),
-        (CredentialsError, _CREDENTIALS),
+        (CredentialsError, CREDENTIALS),
     ),
     **dict.fromkeys(
         (
@@ -213,7 +202,7 @@ EXCEPTIONS: dict[str, tuple[type[SeedtoolError], str]] = {
             "LoginError",
             "TokenRetrievalError",
         ),
-        (CredentialsError, _RENEW),
+        (CredentialsError, RENEW),
     ),
     **dict.fromkeys(
         (
@@ -243,7 +232,7 @@ EXCEPTIONS: dict[str, tuple[type[SeedtoolError], str]] = {
             "UnsupportedS3ControlConfigurationError",
             "UnsupportedOutpostResourceError",
         ),
-        (SettingsError, _CONFIGURATION),
+        (SettingsError, CONFIGURATION),
     ),
     **dict.fromkeys(
         (
@@ -266,7 +255,7 @@ EXCEPTIONS: dict[str, tuple[type[SeedtoolError], str]] = {
             "IncompleteReadError",
             "ResponseParserError",
         ),
-        (ServiceUnavailable, _AGAIN),
+        (ServiceUnavailable, AGAIN),
     ),
     **dict.fromkeys(
         (
@@ -305,85 +294,6 @@ EXCEPTIONS: dict[str, tuple[type[SeedtoolError], str]] = {
             "WaiterConfigError",
             "WaiterError",
         ),
-        (AwsError, _REPORT),
+        (AwsError, REPORT),
     ),
 }
-
-
-class Rule(NamedTuple):
-    """What a vendor error becomes."""
-
-    kind: type[SeedtoolError]
-    remedy: str
-
-
-def rule_for_code(code: str, status: int) -> Rule:
-    """Return the rule for a service's error code; an unknown code is judged by its HTTP status."""
-    found = CODES.get(code)
-    if found is not None:
-        return Rule(*found)
-    if status in {401, 403}:
-        return Rule(AccessDenied, _LOGIN)
-    if status == 404:
-        return Rule(ResourceNotFound, _BUCKET)
-    if status == 429:
-        return Rule(Throttled, _WAIT)
-    return Rule(ServiceUnavailable, _AGAIN) if status >= 500 else Rule(AwsError, _REPORT)
-
-
-def rule_for_exception(kind: type[BaseException]) -> Rule | None:
-    """Return the rule for a class of botocore's, by its nearest named ancestor; None when nobody decided."""
-    for ancestor in kind.__mro__:
-        if ancestor.__module__.startswith("botocore") and ancestor.__name__ in EXCEPTIONS:
-            return Rule(*EXCEPTIONS[ancestor.__name__])
-    return None
-
-
-@contextmanager
-def translated(service: str, subject: str = "") -> Iterator[None]:
-    """Raise what botocore raises inside as one of ours.
-
-    Args:
-        service: IAM's prefix of the service: `rekognition`, `s3` or `sts`.
-        subject: what the call was about (`collection school`, `photo students/...`); ids only.
-
-    Raises:
-        AwsError: one of its subclasses, with a remedy.
-        SettingsError: a profile, region or endpoint is wrong.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError
-
-    try:
-        yield
-    except ClientError as error:
-        raise _from_client_error(service, subject, error) from error
-    except (BotoCoreError, ResponseParserError) as error:
-        rule = rule_for_exception(type(error)) or Rule(AwsError, _REPORT)
-        about = f" ({subject})" if subject else ""
-        raise rule.kind(f"{service}{about}: {_safe_text(error, rule)}", remedy=rule.remedy) from error
-
-
-def _from_client_error(service: str, subject: str, error: Vendor) -> SeedtoolError:
-    details = error.response.get("Error", {})
-    code = str(details.get("Code") or "")
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
-    action = f"{service}:{error.operation_name}"
-    about = f" on {subject}" if subject else ""
-    rule = rule_for_code(code, status)
-    if rule.kind is AccessDenied:
-        # the service's own text names the user's ARN; the action and the id are what the operator needs
-        return rule.kind(f"{action}{about} is not allowed ({code})", remedy=rule.remedy)
-    if rule.kind is CredentialsError:
-        # S3's text repeats the access key and the string that was signed
-        return rule.kind(f"the credentials were refused by {action} ({code})", remedy=rule.remedy)
-    message = str(details.get("Message") or "").strip() or f"HTTP status {status}"
-    return rule.kind(f"{action}{about}: {code or 'error'}: {message[:500]}", remedy=rule.remedy)
-
-
-def _safe_text(error: BaseException, rule: Rule) -> str:
-    """Return the error's text in one line; a credential process's or token's own words are left out."""
-    name = type(error).__name__
-    if rule.kind is CredentialsError and name not in {"NoCredentialsError", "PartialCredentialsError"}:
-        return f"the credentials could not be had ({name})"
-    return " ".join(str(error).split())[:500] or name
