@@ -86,7 +86,7 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
     how = (
         "a new template, built from the migrations"
         if plan.template is None or fresh
-        else f"the template {plan.template}"
+        else f"the template {plan.template}{', a spare made ahead' if plan.spare else ''}"
     )
     lines = [f"would {what} {plan.database} by a clone of {how}"]
     if plan.sessions:
@@ -100,7 +100,13 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
 
 def _reset_lines(report: ResetReport) -> list[str]:
     what = "replaced" if report.replaced else "created"
-    how = "migrations run, template kept" if report.built else "from the cached template"
+    how = (
+        "migrations run, template kept"
+        if report.built
+        else "by a spare of the cached template"
+        if report.spare
+        else "from the cached template"
+    )
     lines = [f"{what} {report.database} in {sum(report.milliseconds.values()):.0f} ms ({how})"]
     if report.sessions_ended:
         lines.append(f"ended {number(report.sessions_ended, 'session')} on it")

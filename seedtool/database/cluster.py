@@ -4,15 +4,19 @@ Statements about databases take no parameters, so identifiers go through `psycop
 """
 
 import contextlib
+import hashlib
+import re
+import secrets
 from collections.abc import Iterator
 
 import msgspec
 import psycopg
 from psycopg import errors as _errors
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from seedtool.database import server
+from seedtool.database.cloning import errands
 from seedtool.database.server import PRIVATE_NAME, Target
 from seedtool.errors import BlockedError, DatabaseError
 
@@ -32,6 +36,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         identity: changes when the database is restored on another server, replaced or renamed.
         provider: pg_database.datlocprovider: c, i or b.
+        doomed: its removal has begun.
     """
 
     oid: int
@@ -47,6 +52,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     tablespace: str
     is_template: bool
     connectable: bool
+    doomed: bool
     sessions: int
     marks: list[str]
 
@@ -62,24 +68,42 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
         return any(value not in {"off", "false", "no", "0", ""} for value in values)
 
 
-# the locale's column was renamed in PostgreSQL 17 and ICU rules came with 16; read as JSON, one query serves all
+class PrivateDatabase(msgspec.Struct, frozen=True, kw_only=True):
+    """A database that seedtool made for itself (see `PRIVATE_NAME`).
+
+    Args:
+        doomed: its removal has begun.
+    """
+
+    oid: int
+    name: str
+    doomed: bool
+
+    @property
+    def kind(self) -> str:
+        """What it is: template, spare, building, clone, old, ..."""
+        return self.name.split("_")[1]
+
+    @property
+    def digest(self) -> str:
+        """Its name's 20 digits."""
+        return self.name.rpartition("_")[2]
+
+
+# Asked for several times in a reset, so it is cheap to plan: no view, no join, and what can be is read in Python. The
+# locale's column was renamed in PostgreSQL 17 and ICU rules came with 16; read as JSON, one query serves all.
 _FACTS = sql.SQL("""
-SELECT d.oid, d.datname AS name,
-       (SELECT md5(concat_ws(' ', system_identifier, d.oid, d.datname)) FROM pg_control_system()) AS identity,
-       pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
+SELECT d.oid, d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
        d.datlocprovider::text AS provider, d.datcollate AS collate, d.datctype AS ctype,
        coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale,
        to_jsonb(d) ->> 'daticurules' AS icu_rules,
-       t.spcname AS tablespace, d.datistemplate AS is_template, d.datallowconn AND d.datconnlimit <> -2 AS connectable,
-       (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid) AS sessions,
-       ARRAY(SELECT mark FROM pg_db_role_setting s, unnest(s.setconfig) AS mark
-             WHERE s.setdatabase = d.oid AND s.setrole = 0 AND mark LIKE 'seedtool.%'
-             UNION ALL
-             SELECT found[1]
-             FROM regexp_matches(shobj_description(d.oid, 'pg_database'), {commented_mark}, 'g') AS found
-             WHERE found[2] = d.oid::text) AS marks
-FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace
-WHERE d.datname {condition}
+       (SELECT spcname FROM pg_tablespace t WHERE t.oid = d.dattablespace) AS tablespace,
+       d.datistemplate AS is_template, d.datallowconn AND d.datconnlimit <> -2 AS connectable,
+       d.datconnlimit = -2 AS doomed, pg_stat_get_db_numbackends(d.oid) AS sessions,
+       shobj_description(d.oid, 'pg_database') AS comment,
+       (SELECT setconfig FROM pg_db_role_setting s WHERE s.setdatabase = d.oid AND s.setrole = 0) AS settings
+FROM pg_database d
+WHERE d.datname = %s
 """)
 
 
@@ -89,37 +113,57 @@ class Cluster:
     Args:
         connection: the connection.
         target: the target that is worked on.
+
+    Attributes:
+        afterwards: statements that the server is sent when all is done, and that nobody waits for (see `errands`).
     """
 
     def __init__(self, connection: psycopg.Connection, target: Target) -> None:
         self.connection = connection
         self.target = target
+        self.afterwards: list[sql.Composed] = []
         server.refuse_pooler(target, connection)
-        row = connection.execute(
-            "SELECT current_setting('server_version_num')::int, current_user,"
-            " (SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user)"
-        ).fetchone()
-        assert row is not None  # noqa: S101 - a query without FROM gives one row
-        self.version, self.user, self.may_create = row
+        self.version = connection.info.server_version
         if self.version < MINIMUM_VERSION:
             raise DatabaseError(
                 f"{target} is PostgreSQL {self.version // 10000}", remedy="seedtool works with PostgreSQL 15 and later."
             )
+        row = connection.execute(
+            "SELECT rolname, rolcreatedb OR rolsuper, system_identifier FROM pg_roles, pg_control_system()"
+            " WHERE rolname = current_user"
+        ).fetchone()
+        assert row is not None  # noqa: S101 - we are connected as it
+        self.user, self.may_create, self._system = row
 
     def database(self, name: str) -> DatabaseFacts | None:
         """Return a database's facts, or None when it does not exist."""
-        found = self._databases(sql.SQL("= {}").format(sql.Literal(name)))
-        return found[0] if found else None
+        with self.connection.cursor(row_factory=dict_row) as cursor:
+            row = cursor.execute(_FACTS, [name]).fetchone()
+        if row is None:
+            return None
+        comment, settings = row.pop("comment") or "", row.pop("settings") or []
+        commented = [mark for mark, oid in re.findall(COMMENTED_MARK, comment) if int(oid) == row["oid"]]
+        return DatabaseFacts(
+            **row,
+            identity=hashlib.md5(f"{self._system} {row['oid']} {name}".encode(), usedforsecurity=False).hexdigest(),
+            marks=[mark for mark in settings if mark.startswith("seedtool.")] + commented,
+        )
 
-    def private_databases(self) -> list[DatabaseFacts]:
-        """Return the databases that carry one of seedtool's private names."""
-        found = self._databases(sql.SQL(r"LIKE 'seedtool\_%'"))
-        return [facts for facts in found if PRIVATE_NAME.fullmatch(facts.name)]
+    def private_databases(self, kind: str = "", digest: str = "") -> list[PrivateDatabase]:
+        """Return the databases that carry one of seedtool's private names.
 
-    def _databases(self, condition: sql.Composable) -> list[DatabaseFacts]:
-        query = _FACTS.format(commented_mark=sql.Literal(COMMENTED_MARK), condition=condition)
-        with self.connection.cursor(row_factory=class_row(DatabaseFacts)) as cursor:
-            return cursor.execute(query).fetchall()
+        Args:
+            kind: only those of this kind; of all kinds when empty.
+            digest: only those whose digest begins so.
+        """
+        begin = f"seedtool_{kind}_{digest}" if kind else "seedtool_"
+        with self.connection.cursor(row_factory=class_row(PrivateDatabase)) as cursor:
+            found = cursor.execute(
+                "SELECT oid, datname AS name, datconnlimit = -2 AS doomed FROM pg_database"
+                " WHERE starts_with(datname, %s)",
+                [begin],
+            ).fetchall()
+        return [each for each in found if PRIVATE_NAME.fullmatch(each.name)]
 
     @contextlib.contextmanager
     def lock(self, digest: str) -> Iterator[None]:
@@ -158,22 +202,7 @@ class Cluster:
             like: the other database.
             connectable: False keeps everybody out, so that nobody stands in the way of its renaming.
         """
-        if not self.may_create:
-            raise DatabaseError(
-                f"the role {self.user} may not create databases, which a reset needs",
-                remedy=f"Let an administrator run: ALTER ROLE {self.user} CREATEDB.",
-            )
-        options: list[sql.Composable] = [
-            sql.SQL("TEMPLATE {}").format(sql.Identifier(template)),
-            sql.SQL("OWNER {}").format(sql.Identifier(like.owner)),
-        ]
-        if like.tablespace != "pg_default":  # to name the default, too, a role would need a grant
-            options.append(sql.SQL("TABLESPACE {}").format(sql.Identifier(like.tablespace)))
-        if template == "template0":
-            options += _locale_options(like, self.version)
-        if not connectable:
-            options.append(sql.SQL("ALLOW_CONNECTIONS false"))
-        self.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(options)))
+        self.execute(create_statement(self, name, template, like, connectable=connectable))
 
     def drop(self, name: str) -> None:
         """Drop a database if it is there, its sessions first.
@@ -186,7 +215,21 @@ class Cluster:
             return
         if facts.is_template:
             self.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
-        self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        self.execute(drop_statement(name))
+
+    def drop_soon(self, name: str) -> None:
+        """Have a database dropped that nobody uses, without waiting for it.
+
+        Raises:
+            BlockedError: this role may not drop it.
+        """
+        facts = self.database(name)
+        if facts is None:
+            return
+        if facts.is_template:
+            self.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
+        if not errands.send(self.target, [drop_statement(name)]):
+            self.drop(name)
 
     def rename(self, name: str, new_name: str) -> None:
         """Rename a database; waits up to five seconds for its sessions to go, while newcomers wait for us."""
@@ -213,23 +256,59 @@ class Cluster:
             ) from error
 
 
+def create_statement(
+    cluster: Cluster, name: str, template: str, like: DatabaseFacts, *, connectable: bool = True
+) -> sql.Composed:
+    """Return the statement that `Cluster.create` runs.
+
+    Raises:
+        DatabaseError: the role may not create databases.
+    """
+    if not cluster.may_create:
+        raise DatabaseError(
+            f"the role {cluster.user} may not create databases, which a reset needs",
+            remedy=f"Let an administrator run: ALTER ROLE {cluster.user} CREATEDB.",
+        )
+    options: list[sql.Composable] = [
+        sql.SQL("TEMPLATE {}").format(sql.Identifier(template)),
+        sql.SQL("OWNER {}").format(sql.Identifier(like.owner)),
+    ]
+    if like.tablespace != "pg_default":  # to name the default, too, a role would need a grant
+        options.append(sql.SQL("TABLESPACE {}").format(sql.Identifier(like.tablespace)))
+    if template == "template0":
+        options += _locale_options(like, cluster.version)
+    if not connectable:
+        options.append(sql.SQL("ALLOW_CONNECTIONS false"))
+    return sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(options))
+
+
+def drop_statement(name: str) -> sql.Composed:
+    """Return the statement that drops a database, if it is there, with its sessions."""
+    return sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+
+
+def digest_of(name: str) -> str:
+    """Return the hex digest that names a target's lock, clones, spares and replaced databases."""
+    return hashlib.sha256(f"target {name}".encode()).hexdigest()
+
+
 def private_name(kind: str, digest: str) -> str:
-    """Return the private name of a kind (see `PRIVATE_NAME`) for the hex digest of a target or fingerprint."""
+    """Return the private name of a kind (see `PRIVATE_NAME`) for the hex digest of a fingerprint."""
     return f"seedtool_{kind}_{digest[:20]}"
 
 
+def passing_name(kind: str, digest: str) -> str:
+    """Return a private name that nobody has used or will use, for something that does not stay.
+
+    So it may be dropped whenever the server comes to it: nothing newer has the name by then. It begins with
+    the digest of the target or fingerprint whose lock goes with it.
+    """
+    return f"seedtool_{kind}_{digest[:10]}{secrets.token_hex(5)}"
+
+
 def lock_key(digest: str) -> int:
-    """Return the advisory lock's key, a signed 64-bit number, for a hex digest."""
-    return int.from_bytes(bytes.fromhex(digest[:16]), signed=True)
-
-
-# limits that somebody set for the role or the maintenance database are meant for an application's queries; with our
-# session ended in the middle of a long build, the lock would be gone
-_UNHURRIED = """
-SELECT set_config(name, CASE vartype WHEN 'bool' THEN 'off' ELSE '0' END, false) FROM pg_settings
-WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_session_timeout',
-               'idle_in_transaction_session_timeout', 'default_transaction_read_only')
-"""
+    """Return the advisory lock's key for a hex digest of which at least ten digits are known."""
+    return int.from_bytes(bytes.fromhex(digest[:10]))
 
 
 @contextlib.contextmanager
@@ -242,8 +321,16 @@ def open_cluster(target: Target) -> Iterator[Cluster]:
     """
     with server.connect(target, target.maintenance, autocommit=True) as connection:
         cluster = Cluster(connection, target)
-        connection.execute(_UNHURRIED)
-        yield cluster
+        # limits that somebody set for the role or the maintenance database are meant for an application's queries;
+        # with our session ended in the middle of a long build, the lock would be gone
+        connection.execute("; ".join(f"SET {name} = {value}" for name, value in errands.UNHURRIED.items()).encode())
+        if cluster.version >= 170000:
+            connection.execute("SET transaction_timeout = 0")
+        try:
+            yield cluster
+        finally:
+            if cluster.afterwards and not connection.closed:
+                errands.send(target, cluster.afterwards, own=connection)
 
 
 def _locale_options(like: DatabaseFacts, version: int) -> list[sql.Composed]:

@@ -95,11 +95,10 @@ class EmbeddedServer:
             arguments = ("-w", "-t", str(PATIENCE), "-s", "-D", self.data_dir, "-l", self.log, "-o", options)
             if self._run("pg_ctl", "start", *arguments, check=False).returncode == 0 or self.is_running():
                 return  # ours, or one that a killed process had begun to start
-            words = self._last_words(told)
             # after a SIGKILL of the server its sessions finish their queries before they notice
-            if "shared memory block" not in words or time.monotonic() > deadline:
+            if "shared memory block" not in self._log_since(told) or time.monotonic() > deadline:
                 remedy = f"See {self.log}." if tcp_port is None else f"Is port {tcp_port} free? See {self.log}."
-                raise ServerError(f"the embedded PostgreSQL does not start: {words}", remedy=remedy)
+                raise ServerError(f"the embedded PostgreSQL does not start: {self._last_words(told)}", remedy=remedy)
             time.sleep(0.1)
 
     def stop(self) -> bool:
@@ -296,11 +295,14 @@ class EmbeddedServer:
 
     def _last_words(self, told: int = 0) -> str:
         """Return the last complaint in the log, of what was written after its first `told` bytes."""
+        lines = self._log_since(told).splitlines()
+        return next((line for line in reversed(lines) if "FATAL" in line or "ERROR" in line), "no message")
+
+    def _log_since(self, told: int) -> str:
         with contextlib.suppress(OSError), self.log.open(encoding="utf-8", errors="replace") as file:
             file.seek(told)
-            lines = file.read().splitlines()
-            return next((line for line in reversed(lines) if "FATAL" in line or "ERROR" in line), "no message")
-        return "no message"
+            return file.read()
+        return ""
 
 
 def _socket_dir(state_dir: Path) -> Path:

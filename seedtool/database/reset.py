@@ -10,7 +10,8 @@ from collections.abc import Callable
 import msgspec
 
 from seedtool.database import guard, templates
-from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
+from seedtool.database.cloning import spares
+from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, passing_name
 from seedtool.database.guard import Consent
 from seedtool.database.replace import replace, target_digest
 from seedtool.database.schema.fingerprint import schema_fingerprint
@@ -20,23 +21,39 @@ from seedtool.settings import Settings
 
 
 class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reset would do. `consent` is what has to be agreed to; `template` is None when it has to be built."""
+    """What a reset would do.
+
+    Args:
+        consent: what has to be agreed to.
+        template: None when it has to be built.
+        spare: a clone of it is ready.
+    """
 
     database: str
     exists: bool
     consent: Consent
     fingerprint: str
     template: str | None
+    spare: bool
     sessions: int
 
 
 class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reset did. Times in milliseconds, by step."""
+    """What a reset did.
+
+    Args:
+        built: the template had to be built.
+        spare: a clone was ready.
+        sessions_ended: how many sessions were on the old database.
+        swept: what earlier, killed runs had left; the server drops it.
+        milliseconds: the time of each step.
+    """
 
     database: str
     replaced: bool
     template: str
     built: bool
+    spare: bool
     sessions_ended: int
     swept: list[str]
     milliseconds: dict[str, float]
@@ -51,12 +68,15 @@ def plan(settings: Settings, target: Target) -> ResetPlan:
     with open_cluster(target) as cluster:
         facts = cluster.database(target.name)
         fingerprint = _fingerprint(cluster, settings, facts)
+        template = templates.find(cluster, fingerprint)
+        like = facts or _new_database(cluster)
         return ResetPlan(
             database=str(target),
             exists=facts is not None,
             consent=guard.consent_to_replace(target, facts),
             fingerprint=fingerprint,
-            template=templates.find(cluster, fingerprint),
+            template=template,
+            spare=template is not None and spares.is_ready(cluster, target_digest(target), template, like),
             sessions=facts.sessions if facts else 0,
         )
 
@@ -100,15 +120,17 @@ def reset(
             fingerprint = _fingerprint(cluster, settings, facts)
             like = facts or _new_database(cluster)
             template, built = templates.ensure(cluster, fingerprint, like, build, fresh=fresh, step=clock)
-            ended = replace(cluster, template, like, facts, clock)
+            ended = replace(cluster, template, like, facts, clock, settings=settings)
+    milliseconds = clock.stop()
     return ResetReport(
         database=str(target),
         replaced=facts is not None,
         template=template,
         built=built,
+        spare="clone" not in milliseconds,
         sessions_ended=ended,
         swept=swept,
-        milliseconds=clock.stop(),
+        milliseconds=milliseconds,
     )
 
 
@@ -129,7 +151,7 @@ def migrate(target: Target, upgrade: Callable[[str], list[str]]) -> tuple[bool, 
         created = cluster.database(target.name) is None
         if created:
             templates.sweep(cluster, digest)
-            aside = private_name("clone", digest)
+            aside = passing_name("clone", digest)
             cluster.create(aside, "template0", _new_database(cluster), connectable=False)
             take_free_name(cluster, aside)
         return created, upgrade(target.conninfo)

@@ -20,7 +20,7 @@ from seedtool.settings import Settings
 #: How long a server that is starting, stopping or recovering is waited for (seconds).
 PATIENCE = 60
 #: Names of databases that seedtool makes for itself: what for, and a digest of target or fingerprint.
-PRIVATE_NAME = re.compile(r"seedtool_(template|building|clone|old|test)_([0-9a-f]{20})")
+PRIVATE_NAME = re.compile(r"seedtool_(template|spare|building|clone|old|test)_([0-9a-f]{20})")
 #: Names of snapshots. They are users' data, so nothing that sweeps or prunes private names may find them there.
 SNAPSHOT_NAME = re.compile(r"seedtool_snapshot_[0-9a-f]{20}")
 

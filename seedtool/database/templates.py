@@ -12,9 +12,12 @@ import psycopg
 from psycopg import sql
 
 from seedtool.database import server
-from seedtool.database.cluster import Cluster, DatabaseFacts, private_name
-from seedtool.database.server import PRIVATE_NAME
+from seedtool.database.cloning import spares
+from seedtool.database.cluster import Cluster, DatabaseFacts, passing_name, private_name
 from seedtool.errors import BlockedError
+
+#: Kinds of private databases that are meant to stay; all others are somebody's work in progress, or left over.
+LASTING = frozenset({"template", "spare", "snapshot"})
 
 
 def find(cluster: Cluster, fingerprint: str) -> str | None:
@@ -50,8 +53,7 @@ def ensure(
         present = find(cluster, fingerprint)
         if present is not None and not fresh:
             return present, False
-        building, replaced = private_name("building", fingerprint), private_name("old", fingerprint)
-        cluster.drop(building)
+        building, replaced = passing_name("building", fingerprint), passing_name("old", fingerprint)
         step("build")
         cluster.create(building, "template0", like)
         try:
@@ -60,7 +62,7 @@ def ensure(
                 connection.execute("ANALYZE")
         except BaseException:
             with contextlib.suppress(psycopg.Error, BlockedError):  # then the next reset sweeps it
-                cluster.drop(building)
+                cluster.drop_soon(building)
             raise
         step("seal")
         name, template = sql.Identifier(building), private_name("template", fingerprint)
@@ -76,32 +78,41 @@ def ensure(
                 cluster.rename(template, replaced)
             cluster.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true").format(name))
             cluster.rename(building, template)
-        cluster.drop(replaced)
+        cluster.drop_soon(replaced)
         return template, True
 
 
 def sweep(cluster: Cluster, own: str) -> list[str]:
-    """Drop what earlier, killed runs left behind: half-built templates, clones never used, replaced databases.
+    """Have dropped what killed runs left: half-built templates, unused clones, replaced databases, lone spares.
 
     Args:
         cluster: where we stand.
         own: digest of the target whose lock we hold.
 
     Returns:
-        the names of what was dropped.
+        the names of what is being dropped.
     """
+    private = cluster.private_databases()
+    leftovers = [each for each in private if each.kind not in LASTING] + spares.lone(cluster, private)
+    if not leftovers:
+        return []
+    in_hand = _dropped_just_now(cluster)
     swept = []
-    for name in (facts.name for facts in cluster.private_databases()):
-        match = PRIVATE_NAME.fullmatch(name)
-        if match is None or match[1] == "template":
-            continue
-        if own.startswith(match[2]):
-            cluster.drop(name)
-            swept.append(name)
+    for each in leftovers:
+        if each.oid in in_hand:
             continue
         # where the lock is free nobody works on it, and nobody will finish it
-        with cluster.try_lock(match[2]) as free, contextlib.suppress(BlockedError):  # it may be another role's
-            if free:
-                cluster.drop(name)
-                swept.append(name)
+        with cluster.try_lock(each.digest) as free, contextlib.suppress(BlockedError):  # it may be another role's
+            if free or own.startswith(each.digest[:10]):
+                cluster.drop_soon(each.name)
+                swept.append(each.name)
     return swept
+
+
+def _dropped_just_now(cluster: Cluster) -> set[int]:
+    """Return the oids of databases that the server is dropping, renaming or moving at this moment."""
+    rows = cluster.connection.execute(
+        "SELECT objid FROM pg_locks WHERE locktype = 'object' AND classid = 'pg_database'::regclass"
+        " AND mode = 'AccessExclusiveLock' AND granted"
+    )
+    return {oid for (oid,) in rows}

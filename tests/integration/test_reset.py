@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from seedtool.database import guard, server
-from seedtool.database.cluster import PRIVATE_NAME, open_cluster
+from seedtool.database.cluster import open_cluster
 from seedtool.database.guard import Consent
 from seedtool.database.reset import plan, reset
 from seedtool.database.server import Target
@@ -39,17 +39,12 @@ def project(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(target):
+def nothing_left_behind(target, private):
     yield
-    assert leftovers(target) == []
+    assert private("building", "clone", "old") == []
     with open_cluster(target) as cluster:
-        for facts in cluster.private_databases():
-            cluster.drop(facts.name)
-
-
-def leftovers(target):
-    with open_cluster(target) as cluster:
-        return [f.name for f in cluster.private_databases() if PRIVATE_NAME.fullmatch(f.name)[1] != "template"]
+        for each in cluster.private_databases():
+            cluster.drop(each.name)
 
 
 def put_old_data(database):
@@ -110,11 +105,12 @@ class TestReset:
         assert second.template != first.template
 
     @pytest.mark.parametrize("fresh", [False, True])
-    def test_a_failing_build_leaves_target_and_cache_as_they_were(self, project, database, fresh):
+    def test_a_failing_build_leaves_target_and_cache_as_they_were(self, project, database, private, fresh):
         put_old_data(database)
         if fresh:
             other = Target(conninfo=database.conninfo, name=database.name, maintenance=database.maintenance)
             reset(project, other, build, consent=Consent.NAME)
+            private()  # the spare is there
         before = plan(project, database)
 
         def fail(conninfo):
@@ -210,9 +206,10 @@ class TestCarriedOver:
     """What belongs to the database's name, and what a clone does not have."""
 
     @pytest.fixture
-    def role(self, target):
+    def role(self, target, private):
         execute(target, "CREATE ROLE app_role")
         yield "app_role"
+        private()  # the old database, which refers to it, is gone by then
         execute(target, "DROP ROLE app_role")
 
     def after_reset(self, project, database, query):
@@ -220,16 +217,17 @@ class TestCarriedOver:
         with server.connect(database, database.maintenance) as connection:
             return connection.execute(query, [database.name]).fetchall()
 
-    def test_owner(self, project, database, role):
+    def test_owner(self, project, database, role, private):
         execute(database, "ALTER DATABASE {name} OWNER TO {role}", name=database.name, role=role)
         query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
         assert self.after_reset(project, database, query) == [(role,)]
         execute(database, "ALTER DATABASE {name} OWNER TO postgres", name=database.name)
+        private()
         with open_cluster(database) as cluster:
-            for facts in cluster.private_databases():
-                cluster.drop(facts.name)
+            for each in cluster.private_databases():
+                cluster.drop(each.name)
 
-    def test_grants(self, project, database, role):
+    def test_grants(self, project, database, role, private):
         execute(database, "REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC", name=database.name)
         execute(database, "GRANT CONNECT ON DATABASE {name} TO {role} WITH GRANT OPTION", name=database.name, role=role)
         query = (
@@ -237,6 +235,7 @@ class TestCarriedOver:
             " WHERE datname = %s AND grantee <> datdba ORDER BY 1"
         )
         assert self.after_reset(project, database, query) == [("CONNECT", True)]
+        private()
         execute(database, "REVOKE ALL ON DATABASE {name} FROM {role}", name=database.name, role=role)
 
     def test_connection_limit(self, project, database):
@@ -351,7 +350,7 @@ class TestClients:
         assert state(database) == "old"
         reset(project, database, build, consent=Consent.NAME)
 
-    def test_a_session_of_a_mightier_role_is_named_and_nothing_changes(self, project, database, target):
+    def test_a_session_of_a_mightier_role_is_named_and_nothing_changes(self, project, database, target, private):
         execute(target, "CREATE ROLE weak_owner LOGIN CREATEDB")
         execute(target, "ALTER DATABASE {name} OWNER TO weak_owner", name=database.name)
         weak = Target(
@@ -370,13 +369,16 @@ class TestClients:
             reset(project, weak, build, consent=Consent.NAME)
             assert state(database) == "new"
         finally:
+            private()
             execute(target, "DROP DATABASE {name} WITH (FORCE)", name=database.name)
             with open_cluster(database) as cluster:
-                for facts in cluster.private_databases():
-                    cluster.drop(facts.name)
+                for each in cluster.private_databases():
+                    cluster.drop(each.name)
             execute(target, "DROP ROLE weak_owner")
 
-    def test_a_setting_that_may_not_be_carried_over_is_named_and_nothing_changes(self, project, database, target):
+    def test_a_setting_that_may_not_be_carried_over_is_named_and_nothing_changes(
+        self, project, database, target, private
+    ):
         execute(target, "CREATE ROLE weak_owner LOGIN CREATEDB")
         execute(target, "ALTER DATABASE {name} OWNER TO weak_owner", name=database.name)
         execute(target, "ALTER DATABASE {name} SET log_min_duration_statement = 1", name=database.name)
@@ -392,10 +394,11 @@ class TestClients:
                 reset(project, weak, build, consent=Consent.NAME)
             assert state(database) == "old"
         finally:
+            private()
             execute(target, "DROP DATABASE {name} WITH (FORCE)", name=database.name)
             with open_cluster(database) as cluster:
-                for facts in cluster.private_databases():
-                    cluster.drop(facts.name)
+                for each in cluster.private_databases():
+                    cluster.drop(each.name)
             execute(target, "DROP ROLE weak_owner")
 
     def test_a_role_that_may_not_create_databases_is_told_the_cure(self, project, database, target):
@@ -429,12 +432,14 @@ STEPS = [
     "build",
     "built",
     "seal",
+    "spare",
     "clone",
     "rename",
     "carry over",
     "swap",
     "commit",
-    "drop",
+    "leave",
+    "left",
 ]
 
 KILLED = textwrap.dedent(
@@ -460,6 +465,7 @@ KILLED = textwrap.dedent(
 
     target = Target(conninfo=conninfo, name=name, maintenance="postgres")
     reset(load(Path(root)), target, build, consent=Consent.NAME, step=step)
+    step("left")
     """
 )
 
@@ -476,10 +482,9 @@ class TestKilled:
         put_old_data(database)
         process = self.run_killed(project, database, fatal)
         assert process.wait(30) == -signal.SIGKILL
-        assert state(database) == ("new" if fatal == "drop" else "old")
+        assert state(database) == ("new" if fatal in {"leave", "left"} else "old")
         reset(project, database, build, consent=Consent.NAME)
         assert state(database) == "new"
-        assert leftovers(database) == []
 
     def test_at_random_moments(self, project, database):
         put_old_data(database)
@@ -491,4 +496,3 @@ class TestKilled:
             assert state(database) in {"old", "new"}
         reset(project, database, build, consent=Consent.NAME)
         assert state(database) == "new"
-        assert leftovers(database) == []

@@ -21,17 +21,17 @@ def build(conninfo):
 
 
 @pytest.fixture
-def project(tmp_path, target):
+def project(tmp_path, target, private):
     """A project whose fingerprint is its own; nothing private may be left but templates, which are dropped."""
     (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
     (tmp_path / "migrations").mkdir()
     (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
     yield load(tmp_path, environ={"HOME": str(tmp_path)})
+    left = private("building", "clone", "old")
     with open_cluster(target) as cluster:
-        names = [facts.name for facts in cluster.private_databases()]
-        for name in names:
-            cluster.drop(name)
-    assert [name for name in names if "_template_" not in name] == []
+        for each in cluster.private_databases():
+            cluster.drop(each.name)
+    assert left == []
 
 
 def execute(target, *statements, **names):
@@ -112,7 +112,7 @@ class TestCrowds:
             execute(database, "CREATE DATABASE {name} IS_TEMPLATE true", name=gone)
             listed = cluster.private_databases()
             cluster.drop(gone)
-        monkeypatch.setattr("seedtool.database.cluster.Cluster.private_databases", lambda _: listed)
+        monkeypatch.setattr("seedtool.database.cluster.Cluster.private_databases", lambda *_: listed)
         reset(project, database, build, consent=Consent.NONE)
         monkeypatch.undo()
 
@@ -187,8 +187,8 @@ class TestConditions:
             execute(target, "DROP DATABASE {name}", name=other.name)
             execute(target, "DROP DATABASE {name}", name=database.name)
             with open_cluster(target) as cluster:
-                for facts in cluster.private_databases():
-                    cluster.drop(facts.name)
+                for each in cluster.private_databases():
+                    cluster.drop(each.name)
             execute(target, "DROP TABLESPACE fast")
 
     def test_a_database_whose_removal_was_interrupted_is_replaced(self, project, database):

@@ -18,7 +18,7 @@ import msgspec
 import psycopg
 
 from seedtool.database import server, templates
-from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
+from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, passing_name
 from seedtool.database.replace import target_digest
 from seedtool.database.server import Target
 from seedtool.database.snapshots import programs, shelf
@@ -137,7 +137,7 @@ def import_file(
 def _aside(cluster: Cluster) -> Iterator[str]:
     """Yield a private name for a database to work in, with its lock; whatever has it at the end is dropped."""
     digest = secrets.token_hex(10)
-    name = private_name("building", digest)
+    name = passing_name("building", digest)
     with cluster.lock(digest):  # a sweep leaves it alone as long as we live
         try:
             yield name

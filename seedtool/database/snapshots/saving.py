@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 
 from seedtool.database import server, templates
-from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
+from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, passing_name
 from seedtool.database.replace import target_digest
 from seedtool.database.server import Target
 from seedtool.database.snapshots import revisions, shelf
@@ -73,7 +73,7 @@ def save(
             facts = _saveable(cluster)
             if not replace:
                 shelf.refuse_taken(cluster, name, "Replace it with --replace, or choose another name.")
-            aside = private_name("building", digest)
+            aside = passing_name("building", digest)
             try:
                 ended = _clone(cluster, facts, aside, step)
                 step("look")

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from seedtool.database import server, templates
-from seedtool.database.cluster import Cluster, open_cluster, private_name
+from seedtool.database.cluster import Cluster, open_cluster, passing_name
 from seedtool.database.replace import target_digest
 from seedtool.database.server import Target
 from seedtool.database.snapshots.description import Description, Snapshot, checked_name, read, written
@@ -96,9 +96,8 @@ def delete(target: Target, names: list[str], *, step: Callable[[str], None] = la
         doomed = {
             each.name: each for each in [require(cluster, name) for name in names]
         }  # who is named twice dies once
-        old = _old(cluster)
-        cluster.drop(old)  # what a crash left
         for snapshot in doomed.values():
+            old = passing_name("old", digest)
             step("rename")
             cluster.rename(snapshot.database, old)  # first, so that what a crash leaves is no snapshot any more
             step("drop")
@@ -176,8 +175,7 @@ def place(cluster: Cluster, aside: str, snapshot: Snapshot, *, replace: bool, st
     _close(cluster, aside)
     if not replace:
         refuse_taken(cluster, snapshot.name, "Replace it with --replace, or choose another name.")
-    replaced, old = find(cluster, snapshot.name), _old(cluster)
-    cluster.drop(old)  # what a crash left
+    replaced, old = find(cluster, snapshot.name), passing_name("old", target_digest(cluster.target))
     with cluster.connection.transaction():
         if replaced is not None:
             cluster.rename(replaced.database, old)
@@ -188,10 +186,6 @@ def place(cluster: Cluster, aside: str, snapshot: Snapshot, *, replace: bool, st
     if replaced is not None:
         step("drop")
         cluster.drop(old)
-
-
-def _old(cluster: Cluster) -> str:
-    return private_name("old", target_digest(cluster.target))
 
 
 def _close(cluster: Cluster, name: str) -> None:

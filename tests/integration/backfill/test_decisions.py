@@ -1,8 +1,6 @@
 """What becomes of faces: linked, kept for review, new; and in which order that is decided."""
 
 
-
-
 def test_each_of_the_three_outcomes(album):
     ana = album.user("ana")
     first = album.photo(ana, "Ana Soto")

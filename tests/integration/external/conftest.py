@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -70,7 +71,14 @@ class External:
                 found = connection.execute(statement)
             return found.fetchall() if found.description else []
 
+    def settle(self):
+        """Wait until the server has done what it was sent."""
+        busy = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query ~ '^(CREATE|DROP) DATABASE'"
+        while self.execute(busy):
+            time.sleep(0.01)
+
     def drop_all(self):
+        self.settle()
         names = "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')"
         for (name,) in self.execute(names):
             identifier = sql.Identifier(name).as_string()

@@ -1,6 +1,7 @@
 """A project and a database worth saving, and a look at what a server holds afterwards."""
 
 import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -68,7 +69,9 @@ class Shop:
             return found.fetchall() if found.description else []
 
     def passing(self):
-        """The databases that a crash left."""
+        """The databases that a crash left, once the server has dropped those that nobody waited for."""
+        while self.execute("SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'DROP DATABASE%'"):
+            time.sleep(0.01)
         return [name for (name,) in self.execute("SELECT datname FROM pg_database") if PASSING.fullmatch(name)]
 
     def protect(self):
@@ -108,6 +111,7 @@ def shop(project, database):
 
 
 def drop_snapshots(shop):
+    shop.passing()
     for (name,) in shop.execute("SELECT datname FROM pg_database"):
         if SNAPSHOT_NAME.fullmatch(name) or PASSING.fullmatch(name):
             shop.execute(f"DROP DATABASE {name} WITH (FORCE)")
