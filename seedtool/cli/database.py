@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from seedtool.database.cluster import Cluster
     from seedtool.database.reset import ResetPlan, ResetReport
+    from seedtool.database.schema.rebuild import RebuildPlan
+    from seedtool.database.schema.transaction import OneTransaction
     from seedtool.database.server import Target
     from seedtool.settings import Settings
 
@@ -53,15 +55,19 @@ def db_reset(
         _report_plan(plan, console, fresh=fresh, profile=profile)
         return
     consent = ask_to_replace(plan.consent, target, yes=yes, confirm=confirm)
-    if plan.template is None or fresh:
+    if plan.in_place is not None:
+        console.note(f"this role may not create databases: rebuilding the schemas of {target.name} in place ...")
+        for line in _leaving_lines(plan.in_place):
+            console.note(line)
+    elif plan.template is None or fresh:
         console.note(f"building the template of {target.name} from the migrations ...")
 
-    def build(conninfo: str) -> None:
+    def build(database: str | OneTransaction) -> object:
         from seedtool.database.schema.migrations import upgrade
 
-        upgrade(conninfo, settings)
+        return upgrade(database, settings)
 
-    report = reset.reset(settings, target, build, consent=consent, fresh=fresh)
+    report = reset.reset(settings, target, build, consent=consent, fresh=fresh, within=build)
     if prepared is None:
         console.report({"reset": report}, lambda: _reset_lines(report))
         return
@@ -89,8 +95,15 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
         else f"the template {plan.template}{', a spare made ahead' if plan.spare else ''}"
     )
     lines = [f"would {what} {plan.database} by a clone of {how}"]
+    if plan.in_place is not None:
+        lines = [
+            f"would rebuild the schemas of {plan.database} in one transaction: this role may not create databases",
+            f"would drop {', '.join(plan.in_place.drops) or 'nothing'}",
+            *_leaving_lines(plan.in_place),
+        ]
     if plan.sessions:
-        lines.append(f"would end {number(plan.sessions, 'session')} on it")
+        which = "" if plan.in_place is None else ", where they hold locks"
+        lines.append(f"would end {number(plan.sessions, 'session')} on it{which}")
     if profile is not None:
         lines.append(f"would then seed {profile}")
     needs = {Consent.NONE: "no confirmation", Consent.YES: "--yes", Consent.NAME: "its name: --confirm NAME"}
@@ -98,7 +111,21 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
     return lines
 
 
+def _leaving_lines(plan: RebuildPlan) -> list[str]:
+    if not plan.may_leave_transaction:
+        return []
+    files = ", ".join(plan.may_leave_transaction)
+    return [f"if {files} leaves the transaction, it takes two steps: a failure between them leaves the database empty"]
+
+
 def _reset_lines(report: ResetReport) -> list[str]:
+    took = f"{sum(report.milliseconds.values()):.0f} ms"
+    if report.in_place is not None:
+        how = "in one transaction" if report.in_place.atomic else "in two steps"
+        lines = [f"rebuilt the schemas of {report.database} in {took} ({how}: this role may not create databases)"]
+        if report.sessions_ended:
+            lines.append(f"ended {number(report.sessions_ended, 'session')} in its way")
+        return lines
     what = "replaced" if report.replaced else "created"
     how = (
         "migrations run, template kept"
@@ -107,7 +134,7 @@ def _reset_lines(report: ResetReport) -> list[str]:
         if report.spare
         else "from the cached template"
     )
-    lines = [f"{what} {report.database} in {sum(report.milliseconds.values()):.0f} ms ({how})"]
+    lines = [f"{what} {report.database} in {took} ({how})"]
     if report.sessions_ended:
         lines.append(f"ended {number(report.sessions_ended, 'session')} on it")
     return lines

@@ -6,6 +6,7 @@ new one under the target's name, whole, and the next reset sweeps up the rest.
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,6 +20,10 @@ from seedtool.database.server import Target
 from seedtool.database.swap import take_free_name
 from seedtool.settings import Settings
 
+if TYPE_CHECKING:
+    from seedtool.database.schema.rebuild import RebuildPlan, Rebuilt
+    from seedtool.database.schema.transaction import OneTransaction
+
 
 class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a reset would do.
@@ -27,6 +32,7 @@ class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
         consent: what has to be agreed to.
         template: None when it has to be built.
         spare: a clone of it is ready.
+        in_place: what would be dropped and built again where the role may not create databases; else None.
     """
 
     database: str
@@ -36,6 +42,7 @@ class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
     template: str | None
     spare: bool
     sessions: int
+    in_place: "RebuildPlan | None" = None
 
 
 class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,16 +54,18 @@ class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
         sessions_ended: how many sessions were on the old database.
         swept: what earlier, killed runs had left; the server drops it.
         milliseconds: the time of each step.
+        in_place: how the schemas were rebuilt where the role may not create databases, without any template; or None.
     """
 
     database: str
     replaced: bool
-    template: str
+    template: str | None
     built: bool
     spare: bool
     sessions_ended: int
     swept: list[str]
     milliseconds: dict[str, float]
+    in_place: "Rebuilt | None" = None
 
 
 def plan(settings: Settings, target: Target) -> ResetPlan:
@@ -78,16 +87,18 @@ def plan(settings: Settings, target: Target) -> ResetPlan:
             template=template,
             spare=template is not None and spares.is_ready(cluster, target_digest(target), template, like),
             sessions=facts.sessions if facts else 0,
+            in_place=None if facts is None or cluster.may_create else _plan_in_place(settings, target),
         )
 
 
 def reset(
     settings: Settings,
     target: Target,
-    build: Callable[[str], None],
+    build: Callable[[str], object],
     *,
     consent: Consent,
     fresh: bool = False,
+    within: "Callable[[OneTransaction], object] | None" = None,
     step: Callable[[str], None] = lambda _: None,
 ) -> ResetReport:
     """Replace the target by an empty database of the newest schema.
@@ -99,6 +110,8 @@ def reset(
             there is no template yet.
         consent: what the user agreed to (see `guard`).
         fresh: build the template anew.
+        within: runs the migrations on the connection that it is given, for a role that may not create databases: the
+            schemas are rebuilt in place, in one transaction.
         step: called with the name of each step before it.
 
     Raises:
@@ -114,6 +127,21 @@ def reset(
         with cluster.lock(digest):
             facts = cluster.database(target.name)
             guard.require(guard.consent_to_replace(target, facts), consent, target)
+            if facts is not None and not cluster.may_create:
+                from seedtool.database.schema.rebuild import rebuild
+
+                rebuilt = rebuild(cluster, facts, build, within, consent=consent, step=clock)
+                return ResetReport(
+                    database=str(target),
+                    replaced=True,
+                    template=None,
+                    built=True,
+                    spare=False,
+                    sessions_ended=rebuilt.sessions_ended,
+                    swept=[],
+                    milliseconds=clock.stop(),
+                    in_place=rebuilt,
+                )
             clock("sweep")
             swept = templates.sweep(cluster, digest)
             clock("fingerprint")
@@ -132,6 +160,12 @@ def reset(
         swept=swept,
         milliseconds=milliseconds,
     )
+
+
+def _plan_in_place(settings: Settings, target: Target) -> "RebuildPlan":
+    from seedtool.database.schema.rebuild import plan_rebuild
+
+    return plan_rebuild(settings, target)
 
 
 def migrate(target: Target, upgrade: Callable[[str], list[str]]) -> tuple[bool, list[str]]:

@@ -30,7 +30,7 @@ def ensure(
     cluster: Cluster,
     fingerprint: str,
     like: DatabaseFacts,
-    build: Callable[[str], None],
+    build: Callable[[str], object],
     *,
     fresh: bool,
     step: Callable[[str], None],

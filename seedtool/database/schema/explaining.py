@@ -88,6 +88,8 @@ def _remedy(error: Exception, progress: Progress) -> str:
         )
     if "greenlet" in str(error) and isinstance(error, ValueError | ImportError):
         return "An async env.py needs it: pip install 'sqlalchemy[asyncio]'."
+    if "outside of application context" in str(error):
+        return "`flask db` pushes it: let env.py do so itself, with create_app().app_context(): ..."
     if isinstance(error, OperationalError) and progress.version_table is None:
         return USE_OURS  # it went elsewhere, and found nobody there
     if isinstance(error, KeyError) and str(error.args[0]).isupper():

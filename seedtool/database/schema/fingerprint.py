@@ -84,14 +84,16 @@ def _files(settings: Settings, table: Mapping[str, object]) -> Iterator[Path]:
     if ini.is_file():
         yield ini
     location = written.get("script_location") or table.get("script_location")
+    if not location and (ini.parent / "env.py").is_file():  # as Flask-Migrate has it
+        location = str(ini.parent)
     if not isinstance(location, str):
         raise MigrationError(
             f"{settings.shown(ini)} does not exist or names no script_location, nor does [tool.alembic]",
             remedy="Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`.",
         )
-    paths = [folder, *(folder / path for path in _listed("prepend_sys_path", written, table))]
-    for name in (location, *_listed("version_locations", written, table)):
-        found = _resolve(name.replace("%(here)s", str(folder)), paths)
+    paths = [folder, *(folder / path for path in _listed("prepend_sys_path", written, table, folder))]
+    for name in (location.replace("%(here)s", str(folder)), *_listed("version_locations", written, table, folder)):
+        found = _resolve(name, paths)
         if not found.is_dir():
             raise MigrationError(
                 f"the folder {settings.shown(found)} does not exist",
@@ -136,12 +138,12 @@ def _read_toml(toml: Path, settings: Settings) -> Mapping[str, object]:
     return table if isinstance(table, dict) else {}
 
 
-def _listed(key: str, written: Mapping[str, str], table: Mapping[str, object]) -> list[str]:
+def _listed(key: str, written: Mapping[str, str], table: Mapping[str, object], here: Path) -> list[str]:
     """Split a list of paths by Alembic's rules (get_version_locations_list and its sibling in alembic.config)."""
     text = written.get(key)
     if not text:
         listed = table.get(key)
-        return [str(name) for name in listed] if isinstance(listed, list) else []
+        return [str(name).replace("%(here)s", str(here)) for name in listed] if isinstance(listed, list) else []
     separator = written.get("path_separator")
     if separator is None and key == "version_locations":
         separator = written.get("version_path_separator")

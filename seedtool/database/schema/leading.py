@@ -82,15 +82,18 @@ def url(conninfo: str, like: str | None) -> str:
 def led(conninfo: str, target: str, only: OneTransaction | None) -> Iterator[None]:
     """Lead the connections that this thread's SQLAlchemy makes to the target to the database that is built.
 
+    Those that a pool keeps are closed in the end: what was built will have another name.
+
     Args:
         conninfo: libpq connection string of the database that is built.
         target: that of the target, whose name stands for it meanwhile.
         only: the one connection on which everything has to happen; None lets env.py make its own.
     """
-    from sqlalchemy import Engine, event
+    from sqlalchemy import Engine, Pool, event
 
     meant = {_address(conninfo_to_dict(text)) for text in (conninfo, target)}
     to, thread = conninfo_to_dict(conninfo), threading.get_ident()
+    kept: list[psycopg.Connection[Any]] = []
 
     def lead(
         dialect: "Dialect", _: "ConnectionPoolEntry", __: list[Any], given: dict[str, Any]
@@ -103,11 +106,20 @@ def led(conninfo: str, target: str, only: OneTransaction | None) -> Iterator[Non
         given |= {key: to[key] for key in ("host", "port") if to.get(key)}
         return None
 
+    def keep(connection: object, _: "ConnectionPoolEntry") -> None:
+        if isinstance(connection, psycopg.Connection) and threading.get_ident() == thread:
+            kept.append(connection)
+
     event.listen(Engine, "do_connect", lead)
+    event.listen(Pool, "connect", keep)
     try:
         yield
     finally:
         event.remove(Engine, "do_connect", lead)
+        event.remove(Pool, "connect", keep)
+        for connection in kept:
+            if not connection.closed and connection.info.dbname == to["dbname"] and conninfo != target:
+                connection.close()
 
 
 def _shared(only: OneTransaction, dialect: "Dialect") -> OneTransaction:

@@ -73,13 +73,14 @@ def current(conninfo: str, settings: Settings) -> list[str]:
 
 
 def heads(settings: Settings) -> list[str]:
-    """Return the newest revisions of the project; no database is needed.
+    """Return the newest revisions of the project, as a database's version table names them; no database is needed.
 
     Raises:
         MigrationError: the migrations cannot be loaded, or there are none.
     """
     with _ONE_AT_A_TIME, inside(settings.alembic_folder, {}), explaining(settings, Progress()):
-        return _load(settings)[1].get_heads()
+        # without those that another branch depends on: its own row stands for them
+        return sorted(_load(settings)[1].revision_map._real_heads)  # noqa: SLF001 - as Alembic's HeadMaintainer has them
 
 
 class _Run:
@@ -214,6 +215,9 @@ def _load(settings: Settings) -> "tuple[Config, ScriptDirectory]":
         stdout=sys.stderr,
         cmd_opts=Namespace(x=list(settings.alembic_x) or None, quiet=True, verbose=False),
     )
+    if config.get_alembic_option("script_location") is None and (ini.parent / "env.py").is_file():
+        config.set_main_option("script_location", str(ini.parent).replace("%", "%%"))  # as `flask db` does
+        sys.path.insert(0, str(settings.root))
     if config.get_alembic_option("script_location") is None:
         raise MigrationError(
             f"{settings.shown(ini)} does not exist or names no script_location, nor does [tool.alembic]",

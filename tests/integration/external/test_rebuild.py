@@ -1,0 +1,276 @@
+"""A role that may not create databases: the schemas are dropped and built again in place."""
+
+import psycopg
+import pytest
+
+from seedtool.database import guard, server
+from seedtool.database.cluster import open_cluster
+from seedtool.database.guard import Consent
+from seedtool.database.reset import plan, reset
+from seedtool.database.schema.migrations import upgrade
+from seedtool.errors import BlockedError, MigrationError, NotConfirmed, Protected
+from seedtool.settings import load
+
+GIVEN = """
+from alembic import context
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, transaction_per_migration=True)
+with context.begin_transaction():
+    context.run_migrations()
+connection.commit()
+"""
+OWN_ENGINE = """
+import os
+from alembic import context
+from sqlalchemy import create_engine, text
+with create_engine(os.environ["APP_URL"]).connect() as connection:
+    connection.execute(text("CREATE SCHEMA IF NOT EXISTS side"))
+    connection.commit()
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+ASYNC = """
+import asyncio
+import os
+from alembic import context
+from sqlalchemy.ext.asyncio import create_async_engine
+def run(connection):
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+async def main():
+    engine = create_async_engine(os.environ["APP_URL"])
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+asyncio.run(main())
+"""
+REVISION = """
+from alembic import op
+revision, down_revision = "{number}", {down!r}
+def upgrade():
+    {body}
+"""
+TABLES = """
+    op.execute("CREATE SCHEMA app")
+    op.execute("CREATE TABLE app.books (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz)")
+    op.execute("CREATE TABLE loans (id serial PRIMARY KEY, book int REFERENCES app.books)")
+"""
+# everything that a revision of an earlier branch may have left, and data
+LEFTOVERS = """
+CREATE SCHEMA app; CREATE SCHEMA "Old things";
+CREATE TABLE app.books (id int PRIMARY KEY); INSERT INTO app.books VALUES (1);
+CREATE TABLE loans (id serial PRIMARY KEY, book int REFERENCES app.books); INSERT INTO loans VALUES (7, 1);
+CREATE TABLE alembic_version (version_num text PRIMARY KEY); INSERT INTO alembic_version VALUES ('1');
+CREATE TYPE mood AS ENUM ('good'); CREATE DOMAIN short AS text; CREATE TYPE pair AS (a int, b mood);
+CREATE TYPE span AS RANGE (subtype = int4);
+CREATE FUNCTION "Odd name"(m mood, short) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE PROCEDURE p() LANGUAGE sql AS 'SELECT 1'; CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);
+CREATE VIEW "Old things".v AS SELECT * FROM loans; CREATE MATERIALIZED VIEW mv AS SELECT * FROM "Old things".v;
+CREATE SEQUENCE s; CREATE TABLE parted (id int, m mood) PARTITION BY LIST (id);
+CREATE TABLE part PARTITION OF parted FOR VALUES IN (1); CREATE STATISTICS st ON id, m FROM part;
+CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER t BEFORE INSERT ON loans FOR EACH ROW EXECUTE FUNCTION t();
+CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq);
+CREATE COLLATION c FROM "C"; CREATE TEXT SEARCH CONFIGURATION tsc (COPY = simple); CREATE PUBLICATION pub FOR TABLE loans;
+SELECT lo_create(4711)
+"""
+LISTING = r"""
+SELECT found.type, regexp_replace(found.identity, '_\d{4,}"', '_"') FROM pg_depend d, pg_identify_object(classid, objid, 0) found
+WHERE objid >= 16384 AND coalesce(found.schema, '') !~ '^pg_' UNION SELECT 'large object', oid::text FROM pg_largeobject_metadata
+ORDER BY 1, 2
+"""
+
+
+class Project:
+    """An Alembic project whose target is a database of `plain`, who may not create any."""
+
+    def __init__(self, root, external, monkeypatch):
+        self.root = root
+        self.external = external
+        self.url = external.url("app", user="plain", scheme="postgresql+psycopg")
+        self.settings = load(root, environ={"HOME": str(root), "DATABASE_URL": self.url})
+        self.target = server.find(self.settings)
+        monkeypatch.setenv("APP_URL", self.url)
+        self.write("alembic.ini", "[alembic]\nscript_location = %(here)s/db\npath_separator = os\n")
+        self.write("db/env.py", GIVEN)
+
+    def write(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def revisions(self, *bodies):
+        for number, body in enumerate(bodies, 1):
+            down = str(number - 1) if number > 1 else None
+            self.write(f"db/versions/{number}.py", REVISION.format(number=number, down=down, body=body.strip()))
+
+    def reset(self, consent=Consent.NAME):
+        return reset(
+            self.settings, self.target, self.upgrade, consent=consent, within=self.upgrade
+        )  # fmt: skip
+
+    def upgrade(self, database):
+        return upgrade(database, self.settings)
+
+    def query(self, statement):
+        with server.connect(self.target) as connection:
+            return connection.execute(statement).fetchall()
+
+    def execute(self, statement):
+        with server.connect(self.target) as connection:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def project(external, tmp_path, monkeypatch):
+    external.execute("CREATE DATABASE app OWNER plain TEMPLATE template0")
+    found = Project(tmp_path, external, monkeypatch)
+    found.revisions(TABLES)
+    return found
+
+
+@pytest.mark.parametrize("env", [GIVEN, OWN_ENGINE, ASYNC], ids=["given", "own engine", "async"])
+def test_it_leaves_what_the_migrations_make_and_nothing_else(project, env):
+    project.write("db/env.py", env)
+    first = project.reset(Consent.NONE)  # nothing to lose
+    assert (first.in_place.atomic, first.template) == (True, None)
+    made = project.query(LISTING)
+    assert ("table", "app.books") in made
+    project.execute("DROP SCHEMA app CASCADE; DROP TABLE loans, alembic_version; DROP SCHEMA IF EXISTS side")
+    project.execute(LEFTOVERS)
+    assert project.reset(Consent.YES).in_place.atomic  # marked by the first one
+    assert project.query(LISTING) == made
+    assert project.query("SELECT count(*) FROM loans") == [(0,)]
+    assert project.query("SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'") == [
+        ("pg_database_owner",)
+    ]
+
+
+def test_the_guard_asks_as_for_replacing(project):
+    project.execute(LEFTOVERS)
+    assert plan(project.settings, project.target).consent is Consent.NAME
+    with pytest.raises(NotConfirmed):
+        project.reset(Consent.YES)
+    project.reset(Consent.NAME)
+    with open_cluster(project.target) as cluster:
+        guard.protect(cluster, "app")
+    with pytest.raises(Protected):
+        project.reset()
+
+
+def test_the_plan_tells_what_goes(project):
+    project.execute(LEFTOVERS)
+    project.revisions(TABLES, 'op.execute("CREATE INDEX CONCURRENTLY i ON loans (book)")')
+    found = plan(project.settings, project.target)
+    assert found.in_place.drops[:2] == ['schema "Old things"', "schema app"]
+    assert "objects in public" in found.in_place.drops[-1]
+    assert found.in_place.may_leave_transaction == ["db/versions/2.py"]
+    assert project.query("SELECT count(*) FROM loans") == [(1,)]
+
+
+@pytest.mark.parametrize("env", [GIVEN, OWN_ENGINE, ASYNC], ids=["given", "own engine", "async"])
+def test_a_failure_leaves_everything_as_it_was(project, env):
+    project.execute(LEFTOVERS)
+    before = project.query(LISTING)
+    project.write("db/env.py", env)
+    project.revisions(TABLES, 'op.execute("SELECT nonsense")')
+    with pytest.raises(MigrationError, match=r"revision 2 \(db/versions/2.py\) failed: .*nonsense"):
+        project.reset()
+    assert project.query(LISTING) == before
+    assert project.query("SELECT * FROM loans") == [(7, 1)]
+
+
+LEAVING = {
+    "autocommit block": """with op.get_context().autocommit_block():
+        op.execute("CREATE INDEX CONCURRENTLY i ON loans (book)")""",
+    "commit": """op.execute("COMMIT"); op.execute("CREATE INDEX i ON loans (book)")""",
+}
+
+
+@pytest.mark.parametrize("body", LEAVING.values(), ids=LEAVING)
+def test_a_revision_that_leaves_the_transaction_needs_the_name(project, body):
+    project.reset(Consent.NONE)
+    project.execute("INSERT INTO loans VALUES (7, NULL)")
+    before = project.query(LISTING)
+    project.revisions(TABLES, body)
+    with pytest.raises(NotConfirmed, match=r"revision 2 \(db/versions/2.py\)") as refusal:
+        project.reset(Consent.YES)
+    assert "--confirm app" in refusal.value.remedy
+    assert project.query(LISTING) == before
+    assert project.query("SELECT * FROM loans") == [(7, None)]
+    assert not project.reset(Consent.NAME).in_place.atomic
+    assert project.query("SELECT count(*) FROM loans") == [(0,)]
+    assert project.query("SELECT to_regclass('i') IS NOT NULL") == [(True,)]
+    assert project.reset(Consent.NAME).in_place.atomic is False
+
+
+def test_a_failure_in_steps_says_that_the_database_was_emptied(project):
+    project.reset(Consent.NONE)
+    project.revisions(TABLES, LEAVING["autocommit block"], 'op.execute("SELECT nonsense")')
+    with pytest.raises(MigrationError, match=r"revision 3 .*nonsense.*; app has been emptied"):
+        project.reset(Consent.NAME)
+
+
+def test_a_session_in_the_way_is_ended_where_that_is_allowed(project):
+    project.execute(LEFTOVERS)
+    with psycopg.connect(project.target.conninfo) as ours:
+        ours.execute("SELECT * FROM loans")
+        assert project.reset().sessions_ended == 1
+        with pytest.raises(psycopg.OperationalError):
+            ours.execute("SELECT 1")
+    with psycopg.connect(project.target.conninfo) as idle:  # holds no lock, so it stays
+        assert project.reset().sessions_ended == 0
+        assert idle.execute("SELECT count(*) FROM loans").fetchone() == (0,)
+    project.external.execute("GRANT CONNECT ON DATABASE app TO boss")
+    with psycopg.connect(project.external.boss, dbname="app", application_name="psql") as theirs:
+        theirs.execute("SELECT * FROM loans")
+        with pytest.raises(BlockedError, match=rf"session {theirs.info.backend_pid} of \w+ \(psql\)"):
+            project.reset()
+        theirs.execute("SELECT 1")
+
+
+def test_what_others_own_stays_and_so_does_what_only_an_administrator_can_make(project):
+    """A database that an administrator prepared: the role owns a schema in it, and may make no other."""
+    project.external.execute("ALTER DATABASE app OWNER TO boss")
+    project.external.execute(
+        "CREATE SCHEMA app AUTHORIZATION plain", "GRANT USAGE ON SCHEMA app TO reader", "GRANT CREATE ON SCHEMA public TO plain",
+        "CREATE TABLE public.audit (id int)", "ALTER DEFAULT PRIVILEGES FOR ROLE plain GRANT SELECT ON TABLES TO reader",
+        database="app",
+    )  # fmt: skip
+    project.revisions(TABLES.replace('op.execute("CREATE SCHEMA app")', "pass"))
+    for _ in range(2):
+        assert project.reset(Consent.NAME).in_place.atomic
+    assert project.query("SELECT has_schema_privilege('reader', 'app', 'USAGE')") == [(True,)]
+    assert project.query("SELECT has_table_privilege('reader', 'app.books', 'SELECT')") == [(True,)]
+    assert project.query("SELECT to_regclass('audit') IS NOT NULL") == [(True,)]
+
+
+def test_a_schema_that_no_revision_makes_is_kept_on_the_second_try(project):
+    project.external.execute(
+        "CREATE SCHEMA app AUTHORIZATION plain", "GRANT USAGE ON SCHEMA app TO reader", database="app"
+    )
+    project.revisions(TABLES.replace('op.execute("CREATE SCHEMA app")', "pass"))
+    project.execute("CREATE TABLE app.old (id int)")
+    assert project.reset().in_place.atomic
+    assert project.query("SELECT to_regclass('app.old'), has_schema_privilege('reader', 'app', 'USAGE')") == [
+        (None, True)
+    ]
+
+
+def test_a_version_table_of_somebody_else_is_told(project):
+    project.reset(Consent.NONE)
+    project.external.execute(
+        "ALTER TABLE alembic_version OWNER TO boss", "GRANT ALL ON alembic_version TO plain", database="app"
+    )
+    with pytest.raises(BlockedError, match="version table is another role's"):
+        project.reset()
+    assert project.query("SELECT count(*) FROM app.books") == [(0,)]
+
+
+def test_a_missing_database_is_refused_with_the_cure(project):
+    project.external.drop_all()
+    with pytest.raises(Exception, match="may not create databases") as refusal:
+        project.reset()
+    assert "CREATEDB" in refusal.value.remedy
