@@ -158,6 +158,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_templates: int = 10
     cache_gb: float = 5
     owned_collections: tuple[str, ...] = ()
+    face_references: tuple[str, ...] = ()
     private_photo_hosts: tuple[str, ...] = ()
     faces: tuple[FaceBinding, ...] = ()
     backfill: Backfill = Backfill()
@@ -206,6 +207,7 @@ KEYS: dict[str, tuple[str | None, str]] = {
     "cache_templates": ("SEEDTOOL_CACHE_TEMPLATES", "how many templates are kept; those unused for longest go first"),
     "cache_gb": ("SEEDTOOL_CACHE_GB", "how much room templates may take, in GB"),
     "owned_collections": (None, "collections in which seedtool may delete faces it did not make in the same run"),
+    "face_references": (None, "further columns that hold FaceIds, as table.column: dedupe keeps the faces they name"),
     "private_photo_hosts": (None, "hosts of photos that may lead to private addresses, or be reached by plain http"),
     "faces": (None, "face bindings: table, face_id, external_image_id, key, collection"),
     "backfill": (None, "thresholds, smallest face, prefix of collections and prices of the backfill"),
@@ -219,7 +221,7 @@ _TABLES: dict[str, tuple[Any, str]] = {
         f"Write it as [tool.seedtool.backfill]; its keys are {', '.join(Backfill.__struct_fields__)}.",
     ),
 }
-_LISTS = frozenset({"alembic_x", "fingerprint_paths", "owned_collections", "private_photo_hosts"})
+_LISTS = frozenset({"alembic_x", "face_references", "fingerprint_paths", "owned_collections", "private_photo_hosts"})
 _AMOUNT = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 _COUNT = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 _NUMBERS: dict[str, object] = {

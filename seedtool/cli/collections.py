@@ -111,10 +111,14 @@ def dedupe_command(
 
 def _dedupe_lines(report: DedupeReport) -> Iterable[str]:
     for each in report.collections:
-        for name, tally in (("duplicate", each.duplicates), ("temporary face", each.temporary)):
+        for name, tally, note in (
+            ("duplicate", each.duplicates, ""),
+            ("duplicate", each.in_use, " kept, for a row points there"),
+            ("temporary face", each.temporary, ""),
+        ):
             if tally.count:
                 more = ", ..." if tally.count > len(tally.examples) else ""
-                yield f"{each.collection}: {number(tally.count, name)}: {', '.join(tally.examples)}{more}"
+                yield f"{each.collection}: {number(tally.count, name)}{note}: {', '.join(tally.examples)}{more}"
         if report.dry_run and not each.owned and (each.duplicates.count or each.temporary.count):
             yield f"  {each.collection} is not named in owned_collections, so nothing of it would be deleted"
         for face_id, why in each.failed.items():

@@ -3,7 +3,8 @@
 A double enrollment leaves several faces under one external image id. Rekognition does not tell when a face was indexed,
 so "the oldest" cannot be kept: kept is the face that the row is linked to, and where it is linked to none of them, the
 one that a sync would give it (the highest confidence, ties by FaceId). The others are deleted, in collections that the
-settings name as this project's own, and never one that a row points at. Faces under ids that no row has are left alone,
+settings name as this project's own, and never one that a row points at, in a bound column or in one that the setting
+`face_references` names. Faces under ids that no row has are left alone,
 for they may be another database's; so are the faces of photos with several people on them.
 
 Nothing is written to the database: a run that is killed has deleted some of the faces, and the next deletes the rest.
@@ -22,7 +23,7 @@ from seedtool.errors import SettingsError
 from seedtool.faces import bindings
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws.collection import Collection
-from seedtool.faces.bindings import Bound
+from seedtool.faces.bindings import Bound, Reference
 from seedtool.faces.enroll.locks import alone
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.interrupts import held
@@ -41,6 +42,7 @@ class Deduped(msgspec.Struct, frozen=True, kw_only=True):
         collection: its id.
         owned: the settings name it as this project's own.
         duplicates: faces beside the one that is kept: external image id, FaceId.
+        in_use: further ones, which stay because a row points at them.
         temporary: faces that an attendance run left behind; looked for when asked to.
         deleted: how many of both were deleted.
         spared: how many a row had come to point at meanwhile.
@@ -50,6 +52,7 @@ class Deduped(msgspec.Struct, frozen=True, kw_only=True):
     collection: str
     owned: bool
     duplicates: Tally
+    in_use: Tally
     temporary: Tally
     deleted: int = 0
     spared: int = 0
@@ -88,9 +91,10 @@ class DedupeReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Victims(msgspec.Struct):
-    """A collection's faces that are to go, as `external image id FaceId`."""
+    """A collection's faces that are to go, and those in use, as `external image id FaceId`."""
 
     duplicates: list[str] = msgspec.field(default_factory=list)
+    in_use: list[str] = msgspec.field(default_factory=list)
     temporary: list[str] = msgspec.field(default_factory=list)
 
     @property
@@ -132,7 +136,11 @@ def dedupe(
     interrupted = False
     with connection.transaction():
         bounds = [bound for bound in bindings.bind(connection, settings, collection) if bound.binding.box is None]
-        every = [bindings.resolve(connection, binding, default=settings.collection) for binding in settings.faces]
+        every = [
+            Reference(bound.table, bound.face_id)
+            for binding in settings.faces
+            for bound in [bindings.resolve(connection, binding, default=settings.collection)]
+        ] + bindings.references(connection, settings)
         used = [id_ for bound in bounds for id_ in (bound.collections(connection) or {bound.collection: 0})]
     if not dry_run:
         _refuse_foreign(settings, sorted({id_ for id_ in used if id_ is not None}))
@@ -144,6 +152,7 @@ def dedupe(
                 collection=collection_id,
                 owned=collection_id in settings.owned_collections,
                 duplicates=Tally(len(victims.duplicates), tuple(victims.duplicates[:EXAMPLES])),
+                in_use=Tally(len(victims.in_use), tuple(victims.in_use[:EXAMPLES])),
                 temporary=Tally(len(victims.temporary), tuple(victims.temporary[:EXAMPLES])),
             )
             if not dry_run and victims.face_ids and not interrupted:
@@ -175,7 +184,7 @@ def _refuse_foreign(settings: Settings, collections: Sequence[str]) -> None:
 
 
 def _look(
-    connection: psycopg.Connection, bounds: Sequence[Bound], every: Sequence[Bound], aws: Aws, *, temporary: bool
+    connection: psycopg.Connection, bounds: Sequence[Bound], every: Sequence[Reference], aws: Aws, *, temporary: bool
 ) -> dict[str, _Victims]:
     """Return the faces that are to go, by collection; what a sync changes for it is rolled back."""
     found: dict[str, _Victims] = {}
@@ -188,8 +197,8 @@ def _look(
             connection.execute(sql.SQL(_POINTED).format(pointed=_pointed(every)))
             for bound in bounds:
                 rows = connection.execute(sql.SQL(_DUPLICATES).format(rows=bound.rows)).fetchall()
-                for collection_id, face in rows:
-                    found[collection_id].duplicates.append(face)
+                for collection_id, face, in_use in rows:
+                    (found[collection_id].in_use if in_use else found[collection_id].duplicates).append(face)
             if temporary:
                 rows = connection.execute(
                     sql.SQL(_TEMPORARY).format(temporary=sql.Literal(TEMPORARY_PREFIX))
@@ -199,17 +208,16 @@ def _look(
     return found
 
 
-def _pointed(every: Sequence[Bound]) -> sql.Composed:
-    """All FaceIds that any row of any bound table holds, whatever rows the bindings leave out."""
+def _pointed(every: Sequence[Reference]) -> sql.Composed:
+    """All FaceIds that any row holds, whatever rows the bindings leave out."""
     return sql.SQL(" UNION ALL ").join(
-        sql.SQL('SELECT t.{}::text COLLATE "C" AS face_id FROM {} t').format(bound.face_id, bound.table)
-        for bound in every
+        sql.SQL('SELECT t.{}::text COLLATE "C" AS face_id FROM {} t').format(each.column, each.table) for each in every
     )
 
 
 def _delete(
     connection: psycopg.Connection,
-    every: Sequence[Bound],
+    every: Sequence[Reference],
     gateway: Collection,
     face_ids: list[str],
     report: Deduped,
@@ -220,11 +228,11 @@ def _delete(
     failed: dict[str, str] = {}
     for start in range(0, len(face_ids), BATCH):
         lot = face_ids[start : start + BATCH]
-        with held() as hold, bindings.database_errors(every[0].binding.table), connection.transaction():
+        with held() as hold, bindings.database_errors(report.collection), connection.transaction():
             # whoever links a row waits: between our look and the deletion no row may come to point at one of these
             connection.execute("SET LOCAL lock_timeout = '10s'")
-            for bound in every:
-                connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(bound.table))
+            for each in every:
+                connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(each.table))
             query = sql.SQL("SELECT face_id FROM ({}) p WHERE face_id = ANY (%s)").format(_pointed(every))
             pointed = {face_id for (face_id,) in connection.execute(query, [lot])}
             answer = gateway.delete_faces([face_id for face_id in lot if face_id not in pointed])
@@ -244,14 +252,15 @@ CREATE TEMPORARY TABLE seedtool_pointed ON COMMIT DROP AS SELECT face_id FROM ({
 
 # The sync before this has given each row its face. A row whose id others share says nothing of whose the faces are.
 _DUPLICATES = """
-SELECT DISTINCT k.id, l.external_image_id || ' ' || l.face_id AS face
+SELECT DISTINCT k.id, l.external_image_id || ' ' || l.face_id AS face,
+    EXISTS (SELECT FROM pg_temp.seedtool_pointed p WHERE p.face_id = l.face_id)
 FROM (SELECT o.*, count(*) OVER (PARTITION BY o.collection_id, o.external_image_id) AS sharing FROM {rows} o) r
 JOIN pg_temp.seedtool_collections k ON k.id = r.collection_id
 JOIN pg_temp.seedtool_listed l
     ON l.collection = k.number AND l.external_image_id = r.external_image_id AND l.face_id <> r.face_id
 JOIN pg_temp.seedtool_listed own
     ON own.collection = k.number AND own.external_image_id = r.external_image_id AND own.face_id = r.face_id
-WHERE r.sharing = 1 AND NOT EXISTS (SELECT FROM pg_temp.seedtool_pointed p WHERE p.face_id = l.face_id)
+WHERE r.sharing = 1
 ORDER BY 1, 2"""
 
 _TEMPORARY = """

@@ -5,16 +5,19 @@ from seedtool.faces.bindings.catalog import resolve
 from seedtool.faces.bindings.choice import bind, chosen, collection_of, first, the_collection, used
 from seedtool.faces.bindings.errors import database_errors
 from seedtool.faces.bindings.places import Place, key_name
+from seedtool.faces.bindings.references import Reference, references
 
 __all__ = [
     "Bound",
     "Place",
+    "Reference",
     "bind",
     "chosen",
     "collection_of",
     "database_errors",
     "first",
     "key_name",
+    "references",
     "resolve",
     "the_collection",
     "used",

@@ -117,6 +117,7 @@ def mine(settings: Settings, tmp_path: Path) -> Settings:
         collection=f"test-{uuid.uuid4().hex[:12]}",
         photos_url=str(tmp_path / "photos"),
         faces=(FaceBinding(table="student_faces"),),
+        face_references=(),
     )
 
 

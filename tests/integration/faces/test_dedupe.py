@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from seedtool.database import server
-from seedtool.errors import SettingsError
+from seedtool.errors import SchemaError, SettingsError
 from seedtool.faces import dedupe as module
 from seedtool.faces.aws import collection as gateway
 from seedtool.faces.dedupe import dedupe
@@ -24,6 +24,18 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture
 def owned(mine):
     return msgspec.structs.replace(mine, owned_collections=(mine.collection,))
+
+
+@pytest.fixture
+def attended(school):
+    """Writes who was seen in a class, by FaceId."""
+
+    def write(face_id):
+        school.execute("CREATE TABLE IF NOT EXISTS attendance (id int, face_id text)")
+        school.execute("INSERT INTO attendance VALUES (1, %s)", [face_id])
+        school.commit()
+
+    return write
 
 
 @pytest.fixture
@@ -64,6 +76,40 @@ def test_where_no_face_is_linked_the_one_that_a_sync_would_take_is_kept(
     assert linked() == {"student-001-photo-1": "placeholder:student-001-photo-1"}  # the database is a sync's business
     sync(school, owned, aws, strict=True)
     assert there() == set(linked().values())
+
+
+def test_a_face_that_further_columns_name_is_kept(school, owned, aws, index, there, face_rows, attended):
+    kept, seen, double = (index(n, p, "student-001-photo-1") for n, p in ((1, 1), (1, 2), (9, 1)))
+    temporary = index(3, 1, "temp_attendance_7_photo1")
+    face_rows(("student-001-photo-1", kept))
+    attended(seen)
+    attended(temporary)
+    settings = msgspec.structs.replace(owned, face_references=("public.attendance.face_id",))
+    report = dedupe(school, settings, aws, dry_run=False, temporary=True).collections[0]
+    assert (report.duplicates.count, report.deleted, report.temporary.count) == (1, 1, 0)
+    assert report.in_use.examples == (f"student-001-photo-1 {seen}",)
+    assert there() == {kept, seen, temporary}
+    # a row that comes while the faces are being deleted is waited for, and spares its face
+    double = index(9, 2, "student-001-photo-1")
+    assert dedupe(school, settings, aws).found == 1
+    attended(double)
+    assert dedupe(school, settings, aws, dry_run=False).collections[0].deleted == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message", "cure"),
+    [
+        ("face_id", SettingsError, "'face_id' names no table", "attendance.face_id"),
+        ("attendances.face_id", SchemaError, "the table attendances does not exist", "seedtool migrate"),
+        ("attendance.faceid", SchemaError, "attendance has no column faceid", "Did you mean attendance.face_id?"),
+    ],
+)
+def test_a_further_column_that_is_not_there(school, owned, aws, attended, name, kind, message, cure):
+    attended(None)
+    settings = msgspec.structs.replace(owned, face_references=(name,))
+    with pytest.raises(kind, match=f"setting face_references: .*{message}") as caught:
+        dedupe(school, settings, aws)
+    assert cure in caught.value.remedy
 
 
 def test_only_in_collections_that_settings_name(school, mine, aws, index, there, face_rows):
@@ -204,7 +250,11 @@ def die(*arguments):
 collection.Collection.delete_faces = die
 dedupe.BATCH = 1
 settings = msgspec.structs.replace(
-    load(Path.cwd()), collection=name, owned_collections=(name,), faces=(FaceBinding(table="student_faces"),)
+    load(Path.cwd()),
+    collection=name,
+    owned_collections=(name,),
+    faces=(FaceBinding(table="student_faces"),),
+    face_references=(),
 )
 with psycopg.connect(conninfo) as connection:
     dedupe.dedupe(connection, settings, Aws(settings, endpoint), dry_run=False)

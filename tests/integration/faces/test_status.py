@@ -224,4 +224,6 @@ def test_every_report_tells_where_rekognition_is(school, mine, aws, photos, coll
         enroll_all(school, mine, aws, photos),
         enroll(school, mine, aws, photos, "student-001", []),
     ]
-    assert {(report.mode, report.region, report.endpoint) for report in reports} == {("embedded", "us-east-1", endpoint)}
+    assert {(report.mode, report.region, report.endpoint) for report in reports} == {
+        ("embedded", "us-east-1", endpoint)
+    }
