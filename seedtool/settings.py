@@ -173,8 +173,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def alembic_folder(self) -> Path:
-        """The folder in which `alembic` would be called."""
-        return self.alembic_ini.parent if self.alembic_ini.is_file() else self.root
+        """The folder in which `alembic` would be called: alembic.ini's, or the project's where it lies beside env.py."""
+        folder = self.alembic_ini.parent
+        return folder if self.alembic_ini.is_file() and not (folder / "env.py").is_file() else self.root
 
     def shown(self, path: Path) -> str:
         """Return a path as messages show it: from the project's folder, when it lies there."""
