@@ -26,6 +26,7 @@ COMMANDS = {
     "faces": "collections:faces",
     "snapshot": "snapshot:snapshot",
     "guard": "database:guard",
+    "ci": "ci:ci",
     "server": "servers:server",
     "env": "servers:env",
     "emulator": "servers:emulator",

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from seedtool.settings import Settings
 
 
-def _complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Offer the profiles whose names begin so."""
     from click.shell_completion import CompletionItem
 
     from seedtool.errors import SeedtoolError
@@ -41,7 +42,7 @@ def _complete_profile(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 @click.command(short_help="Load a profile from seeds/.", context_settings=CONTEXT)
-@click.argument("profile", required=False, shell_complete=_complete_profile)
+@click.argument("profile", required=False, shell_complete=complete_profile)
 @click.option("--list", "list_profiles", is_flag=True, help="List the profiles.")
 @click.option("--dry-run", is_flag=True, help="List what would be inserted, updated and deleted.")
 @click.option("--prune/--no-prune", default=True, help="Delete rows whose line has left the files [default: prune].")

@@ -122,7 +122,7 @@ class Databases:
             try:
                 with open_cluster(self.target) as cluster:
                     made = template_of(cluster, self.settings, profile)
-                    self._templates[name] = made.name, like_the_target(cluster)
+                    self._templates[name] = made.template, like_the_target(cluster)
             except Exception as error:
                 self._failures[name] = error
                 raise

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seedtool.emulator import copies
-from seedtool.errors import ImageRefused, ServiceUnavailable, UsageError
+from seedtool.errors import ServiceUnavailable, UsageError
 from seedtool.settings import Settings
 
 if TYPE_CHECKING:
@@ -231,35 +231,17 @@ class StandIn:
 
     def _enroll(self, profile: "Profile") -> None:
         from seedtool.faces.aws import Aws
+        from seedtool.testing import faces
 
-        settings = self._settings
-        aws = Aws(settings, self.endpoint_url)
-        if profile.indexed is not None:
-            from seedtool.seeding.indexed import index_missing, read_indexed
-
-            index_missing(read_indexed(settings.seeds / profile.indexed, settings.root), aws.collection)
+        aws = Aws(self._settings, self.endpoint_url)
+        if faces.index_listed(self._settings, aws, profile) is not None:
             return
-        import tempfile
-
-        import psycopg
-
-        from seedtool.faces.enroll import enroll_all
-        from seedtool.faces.photos import FolderStore
-
         databases = self._databases()
         lease = databases.lease(profile.name)
         try:
-            with psycopg.connect(lease.target.conninfo) as connection, tempfile.TemporaryDirectory() as photos:
-                report = enroll_all(connection, settings, aws, FolderStore(Path(photos)))
+            faces.enroll_rows(self._settings, aws, lease.target.conninfo)
         finally:
             databases.release(lease)
-        failed = [photo for photo in report.photos if photo.face_id is None]
-        if failed:
-            raise ImageRefused(
-                f"{len(failed)} seeded faces cannot be enrolled, the first of them {failed[0].source}: "
-                f"{failed[0].reason}",
-                remedy=failed[0].remedy or "",
-            )
 
 
 def main() -> None:

@@ -1,21 +1,40 @@
 """The templates that tests are given clones of: the schema's, and those of profiles."""
 
 import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 import msgspec
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from seedtool.database import reset, templates
 from seedtool.database.cluster import Cluster, DatabaseFacts
 from seedtool.seeding.profiles import Profile
 from seedtool.settings import Settings
+from seedtool.testing import dumps
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """A template, and whether it was built just now."""
+    """A template.
 
-    name: str
-    built: bool
+    Args:
+        profile: whose rows are in it; None for the bare schema.
+        fingerprint: what it is named by.
+        template: the database.
+        how: it was there, or was loaded from a file, or built.
+        file: the file in the cache; None without one.
+        milliseconds: how long that took.
+    """
+
+    profile: str | None
+    fingerprint: str
+    template: str
+    how: Literal["present", "loaded", "built"]
+    file: str | None = None
+    milliseconds: float
 
 
 def like_the_target(cluster: Cluster) -> DatabaseFacts:
@@ -23,30 +42,81 @@ def like_the_target(cluster: Cluster) -> DatabaseFacts:
     return cluster.database(cluster.target.name) or reset._new_database(cluster)  # noqa: SLF001
 
 
-def template_of(cluster: Cluster, settings: Settings, profile: Profile | None) -> Made:
-    """Return the template of a profile (None: of the bare schema), building it when there is none."""
+def template_of(
+    cluster: Cluster,
+    settings: Settings,
+    profile: Profile | None,
+    *,
+    cache: Path | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Made:
+    """Return the template of a profile, building it when there is none.
+
+    Args:
+        cluster: where we stand.
+        settings: the project's.
+        profile: the profile; None for the bare schema.
+        cache: a folder of dumps: the template is loaded from there, or written to it.
+        note: told when a dump cannot be used.
+
+    Raises:
+        SeedError: a fixture cannot be loaded.
+        MigrationError: a migration fails. In either case the templates are as they were.
+        SnapshotError: the cache cannot be written.
+    """
+    started = time.perf_counter()
     like = like_the_target(cluster)
-    fingerprint = reset._fingerprint(cluster, settings, cluster.database(cluster.target.name))  # noqa: SLF001
+    fingerprint = _fingerprint(cluster, settings, profile)
+    file = dumps.dump_path(cache, fingerprint) if cache is not None else None
+    loaded = False
 
     def build(conninfo: str) -> None:
-        from seedtool.database.schema.migrations import upgrade
+        nonlocal loaded
+        if file is not None and file.is_file():
+            fault = dumps.restore(cluster, file, str(conninfo_to_dict(conninfo)["dbname"]))
+            loaded = not fault
+            if fault:
+                note(f"{file} cannot be loaded ({fault}); the template is built instead")
+                file.unlink()
+        if not loaded:
+            _build(conninfo, settings, profile)
 
-        upgrade(conninfo, settings)
-        if profile is None:
-            return
-        from seedtool.seeding.fixtures import read_fixtures
-        from seedtool.seeding.merge import seed
+    template, made = templates.ensure(cluster, fingerprint, like, build, fresh=False, step=lambda _: None)
+    if file is not None and not file.is_file() and not dumps.dump(cluster, template, like, file):
+        note(f"the template of {profile.name if profile else 'the schema'} stays out of the cache:"
+             " a dump would lack what migrations set on the database itself")  # fmt: skip
+        file = None
+    return Made(
+        profile=profile.name if profile else None,
+        fingerprint=fingerprint,
+        template=template,
+        how="loaded" if loaded else "built" if made else "present",
+        file=str(file) if file else None,
+        milliseconds=round((time.perf_counter() - started) * 1000, 3),
+    )
 
-        fixtures = read_fixtures(settings.seeds, profile.sets, settings.root)
-        with psycopg.connect(conninfo) as connection:
-            seed(connection, fixtures, bindings=settings.faces)
 
-    if profile is not None:
-        digest = hashlib.sha256(fingerprint.encode())
-        for name in profile.sets:
-            for path in sorted((settings.seeds / name).iterdir()):
-                if path.is_file():
-                    digest.update(path.name.encode() + path.read_bytes())
-        fingerprint = digest.hexdigest()
-    name, built = templates.ensure(cluster, fingerprint, like, build, fresh=False, step=lambda _: None)
-    return Made(name=name, built=built)
+def _fingerprint(cluster: Cluster, settings: Settings, profile: Profile | None) -> str:
+    fingerprint = reset._fingerprint(cluster, settings, cluster.database(cluster.target.name))  # noqa: SLF001
+    if profile is None:
+        return fingerprint
+    digest = hashlib.sha256(fingerprint.encode())
+    for name in profile.sets:
+        for path in sorted((settings.seeds / name).iterdir()):
+            if path.is_file():
+                digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _build(conninfo: str, settings: Settings, profile: Profile | None) -> None:
+    from seedtool.database.schema.migrations import upgrade
+
+    upgrade(conninfo, settings)
+    if profile is None:
+        return
+    from seedtool.seeding.fixtures import read_fixtures
+    from seedtool.seeding.merge import seed
+
+    fixtures = read_fixtures(settings.seeds, profile.sets, settings.root)
+    with psycopg.connect(conninfo) as connection:
+        seed(connection, fixtures, bindings=settings.faces)

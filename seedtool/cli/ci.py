@@ -1,0 +1,69 @@
+"""ci: one step before parallel jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from seedtool.cli.console import CONTEXT, Console, common_options, number, table
+from seedtool.cli.seed import complete_profile
+from seedtool.errors import ProfileError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from seedtool.settings import Settings
+    from seedtool.testing.prepare import PrepareReport
+
+
+@click.group(short_help="Prepare what tests need, once.", context_settings=CONTEXT)
+def ci() -> None:
+    """Prepare what tests need, once, before they run side by side."""
+
+
+@ci.command(short_help="Build the templates that tests clone.", context_settings=CONTEXT)
+@click.option(
+    "--seed",
+    "profiles",
+    metavar="PROFILE",
+    multiple=True,
+    shell_complete=complete_profile,
+    help="Also this profile's; may be given again.",
+)
+@click.option(
+    "--cache",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Load templates from dumps in this folder, and write there what it lacks.",
+)
+@common_options
+def prepare(*, profiles: tuple[str, ...], cache: Path | None, console: Console, settings: Settings) -> None:
+    """Start the embedded server and build the templates that tests clone. What is there already is left alone.
+
+    The database itself is not touched. With the embedded emulator, the faces of profiles that end in a sync are
+    enrolled there.
+    """
+    from seedtool.cli.servers import ensure_emulator
+    from seedtool.testing import prepare as workflow
+
+    try:
+        found = workflow.find_profiles(settings, profiles)
+    except ProfileError as error:
+        raise UsageError(error.message, remedy=error.remedy) from error
+    report = workflow.prepare(
+        settings, found, cache=cache, open_emulator=lambda: ensure_emulator(settings), note=console.note
+    )
+    console.report(report, lambda: _lines(report))
+
+
+def _lines(report: PrepareReport) -> Iterable[str]:
+    rows = [
+        (made.profile or "(schema)", made.template, made.how, f"{made.milliseconds:.0f} ms")
+        for made in report.templates
+    ]
+    yield from table(("profile", "template", "it was", "in"), rows)
+    for each in report.emulator:
+        yield f"{each.profile}: {number(each.indexed, 'photo')} indexed just now by the emulator on {each.endpoint}"
+    yield f"tests may begin: {report.server}"

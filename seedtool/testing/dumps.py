@@ -1,0 +1,94 @@
+"""Templates in files, for the caches of CI: one dump a template, named by its fingerprint, in pg_dump's custom format.
+
+A file is as good as the template it was dumped from, for its name tells all that shaped it. A file that cannot be
+loaded, cut off by a full disk for instance, costs nothing but the building of the template.
+"""
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from seedtool.database.cluster import Cluster, DatabaseFacts, private_name
+from seedtool.database.snapshots import programs
+from seedtool.errors import SnapshotError
+
+
+def dump_path(folder: Path, fingerprint: str) -> Path:
+    """Return the file of a template."""
+    return folder / f"{fingerprint}.dump"
+
+
+def dump(cluster: Cluster, template: str, like: DatabaseFacts, file: Path) -> bool:
+    """Write a template to a file, whole or not at all, readable by its owner alone.
+
+    Args:
+        cluster: where we stand.
+        template: the template's name.
+        like: owner and tablespace of the clone that is dumped: nobody may connect to the template itself.
+        file: the file; its folder is made.
+
+    Returns:
+        whether it was written; not when migrations did something to the database itself, which a dump leaves out.
+
+    Raises:
+        SnapshotError: there is no pg_dump, it fails, or the file cannot be written.
+    """
+    if _has_settings_of_its_own(cluster, template):
+        return False
+    tools = programs.fitting(cluster.version)[0]
+    digest = secrets.token_hex(10)
+    clone = private_name("building", digest)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
+    except OSError as error:
+        raise SnapshotError(
+            f"{file} cannot be written: {error.strerror}", remedy="Name a folder that you may write to."
+        ) from error
+    os.close(handle)
+    part = Path(name)
+    try:
+        with cluster.lock(digest):  # a sweep lets it be as long as we live
+            cluster.create(clone, template, like)
+            try:
+                done = programs.run(
+                    tools, "pg_dump", "--format=custom", f"--file={part}", target=cluster.target, database=clone
+                )
+            finally:
+                cluster.drop(clone)
+        if done.code:
+            raise SnapshotError(
+                f"{template} cannot be dumped: {programs.fault(done.errors)}",
+                remedy="Is there room on the disk? Without --cache nothing is dumped.",
+            )
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
+def restore(cluster: Cluster, file: Path, database: str) -> str:
+    """Load a file into an empty database, all or nothing.
+
+    Returns:
+        why it was not loaded; empty when it was.
+    """
+    try:
+        tools = programs.fitting(cluster.version)[-1]  # the newest reads what any other wrote
+    except SnapshotError as error:
+        return error.message
+    done = programs.run(
+        tools, "pg_restore", "--exit-on-error", "--single-transaction", "--", file,
+        target=cluster.target, database=database,
+    )  # fmt: skip
+    return programs.fault(done.errors) if done.code else ""
+
+
+def _has_settings_of_its_own(cluster: Cluster, template: str) -> bool:
+    row = cluster.connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = d.oid) OR d.datacl IS NOT NULL"
+        " FROM pg_database d WHERE d.datname = %s",
+        [template],
+    ).fetchone()
+    return row is None or bool(row[0])
