@@ -157,6 +157,21 @@ class Album:
         names_sql, marks = ", ".join(values), ", ".join(["%s"] * len(values))
         return self._insert(f"INSERT INTO assets ({names_sql}) VALUES ({marks}) RETURNING id::text", *values.values())
 
+    def photo_and_run(self, user: str, *names: str) -> str:
+        """Put a photo in and process it."""
+        asset = self.photo(user, *names)
+        assert self.run().ok
+        return asset
+
+    def put(self, key: str, *names: str) -> None:
+        """Put another picture in the place of one."""
+        self.store.put(key, picture(*names, seed=f"again {key}"))
+
+    def rules(self, **changed: float) -> None:
+        """Change thresholds and the like."""
+        rules = msgspec.structs.replace(self.settings.backfill, **changed)
+        self.settings = msgspec.structs.replace(self.settings, backfill=rules)
+
     def name(self, user: str, asset: str, person: str, number: int = 0) -> str:
         """Name a face, counted from the left, as a user of the application would; returns the person."""
         found = self.db.execute(
