@@ -1,6 +1,7 @@
 """Status: how far database, collection and photo store have drifted apart, and what to run. Nothing is changed.
 
-A sync is carried out and rolled back; what it would do and what it leaves over is told, one table a collection.
+What a sync would do and what it leaves over is told, one table a collection. No row is written and none is locked;
+photos of rows that are still to be linked are looked at once they are.
 """
 
 import time
@@ -99,7 +100,7 @@ def status(
     """Compare rows, faces and photos.
 
     Args:
-        connection: to the target; everything done on it is rolled back.
+        connection: to the target; only read, but for temporary tables.
         settings: its face bindings and collections.
         aws: the AWS side.
         collection: look at this collection alone.
@@ -122,7 +123,7 @@ def status(
 
         try:
             with connection.transaction():
-                reports = link_all(connection, bounds, aws.collection, tell=tell)
+                reports = link_all(connection, bounds, aws.collection, tell=tell, write=False)
                 strays = _strays(connection, bounds)
         except ResourceNotFound:
             reports, strays = _none_exists(connection, bounds), {}

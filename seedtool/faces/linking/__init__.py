@@ -65,6 +65,7 @@ def link_all(
     page_size: int = PAGE,
     tell: Callable[[int], None] = lambda _: None,
     always: bool = False,
+    write: bool = True,
 ) -> tuple[BindingReport, ...]:
     """Link the rows of all tables inside the caller's transaction; each collection is listed once.
 
@@ -75,6 +76,8 @@ def link_all(
         page_size: faces a page.
         tell: told the number of faces listed.
         always: list a table's own collection though no row is in it.
+        write: False only tells: no row is touched, and so none is locked. Rows that point at another row's face are
+            told, and not counted among the placeholders that they would become.
 
     Returns:
         A report for each table and each collection that its rows are in, or that it is in altogether.
@@ -94,7 +97,7 @@ def link_all(
     if listed.missing and not listed.numbers:
         raise next(iter(listed.missing.values()))
     tables = [_Table(connection, each, listed) for each in bound]
-    return tuple(report for table in tables for report in table.link(tables))
+    return tuple(report for table in tables for report in table.link(tables, write=write))
 
 
 class _Table:
@@ -108,7 +111,7 @@ class _Table:
         self._numbers: list[int] = []
         self._known: sql.Composable = self.rows
 
-    def link(self, tables: Sequence["_Table"]) -> list[BindingReport]:
+    def link(self, tables: Sequence["_Table"], *, write: bool) -> list[BindingReport]:
         """Link the rows and return a report for each collection; what any of the tables knows is no orphan."""
         with bindings.database_errors(self._bound.binding.table):
             self._run(statements.DROP)
@@ -117,8 +120,8 @@ class _Table:
             self._numbers = [self._listed.numbers[id_] for id_ in counts if id_ in self._listed.numbers]
             known = (sql.SQL("SELECT collection, external_image_id FROM {} r").format(table.rows) for table in tables)
             self._known = sql.SQL("({})").format(sql.SQL(" UNION ALL ").join(known))
-            tallies = self._question(any(count.pop("unsure") for count in counts.values()))
-            if any(count["synced"] or count["relinked"] for count in counts.values()):
+            tallies = self._question(any(count.pop("unsure") for count in counts.values()), write)
+            if write and any(count["synced"] or count["relinked"] for count in counts.values()):
                 self._run(statements.PLANNED)
                 self._write()
             without = sum(count.pop("without") for count in counts.values()) + tallies["misassigned"].total
@@ -153,7 +156,7 @@ class _Table:
             counts.setdefault(own, dict.fromkeys(names, 0))
         return counts
 
-    def _question(self, unsure: bool) -> dict[str, "_Tallies"]:
+    def _question(self, unsure: bool, write: bool) -> dict[str, "_Tallies"]:
         """Look whose the faces are that rows hold and that are not under their ids; take other people's away."""
         if not unsure:
             return {name: _Tallies() for name in ("misassigned", "elsewhere", "missing")}
@@ -164,7 +167,7 @@ class _Table:
             "elsewhere": self._tally(statements.ELSEWHERE),
             "missing": self._tally(statements.MISSING),
         }
-        if tallies["misassigned"].total:
+        if write and tallies["misassigned"].total:
             self._run(statements.UNASSIGN)
         return tallies
 

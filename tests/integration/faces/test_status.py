@@ -4,6 +4,7 @@ import datetime as dt
 import os
 
 import msgspec
+import psycopg
 import pytest
 
 from seedtool.faces.aws import Aws
@@ -213,6 +214,17 @@ def test_enrolling_by_hand_is_no_replacement(school, mine, aws, photos, portrait
     (tmp_path / "a.jpg").write_bytes(portrait(1))
     enroll(school, mine, aws, photos, "student-001", [tmp_path / "a.jpg"])
     assert status(school, mine, aws).ok
+
+
+def test_no_row_is_locked(school, mine, aws, collection, database, face_rows, portrait):
+    face = collection.index_faces(portrait(1), "student-001-photo-1").faces[0].face.face_id
+    face_rows("student-001-photo-1", ("student-002-photo-1", face))  # one to link, one that holds its face
+    with psycopg.connect(database.conninfo) as other:
+        other.execute("SELECT FROM student_faces FOR UPDATE")
+        school.execute("SET lock_timeout = '2s'")
+        school.commit()
+        told = counts(status(school, mine, aws))
+    assert told == {"rows that a sync would link": 1, "rows that point at another row's face": 1}
 
 
 def test_every_report_tells_where_rekognition_is(school, mine, aws, photos, collection, endpoint, portrait):
