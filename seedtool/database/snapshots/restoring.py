@@ -52,7 +52,7 @@ def restore(
     """Put a clone of a snapshot in the target's place.
 
     Args:
-        settings: the project's; its migrations tell which revisions are known.
+        settings: the project's; its migrations tell which revisions are known, and it says whether spares are made.
         target: the database that is replaced, or made when it does not exist.
         name: the snapshot's name.
         agree: given what would be done, returns what the user agrees to (see `guard`), or raises. Nothing is
@@ -81,7 +81,7 @@ def restore(
             templates.sweep(cluster, digest)
             like = facts or cluster.database(snapshot.database)
             assert like is not None  # noqa: S101 - it was found just now, and the target's lock is held
-            ended = replace(cluster, snapshot.database, like, facts, step)
+            ended = replace(cluster, snapshot.database, like, facts, step, settings=settings)
     return RestoreReport(
         database=str(target),
         snapshot=snapshot,

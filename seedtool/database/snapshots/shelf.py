@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from seedtool.database import server, templates
+from seedtool.database.cloning.spares import spare_name
 from seedtool.database.cluster import Cluster, open_cluster, passing_name
 from seedtool.database.replace import target_digest
 from seedtool.database.server import Target
@@ -97,11 +98,12 @@ def delete(target: Target, names: list[str], *, step: Callable[[str], None] = la
             each.name: each for each in [require(cluster, name) for name in names]
         }  # who is named twice dies once
         for snapshot in doomed.values():
-            old = passing_name("old", digest)
+            old, spare = passing_name("old", digest), _spare(cluster, snapshot)
             step("rename")
             cluster.rename(snapshot.database, old)  # first, so that what a crash leaves is no snapshot any more
             step("drop")
             cluster.drop(old)
+            cluster.drop(spare)
         return list(doomed.values())
 
 
@@ -176,6 +178,7 @@ def place(cluster: Cluster, aside: str, snapshot: Snapshot, *, replace: bool, st
     if not replace:
         refuse_taken(cluster, snapshot.name, "Replace it with --replace, or choose another name.")
     replaced, old = find(cluster, snapshot.name), passing_name("old", target_digest(cluster.target))
+    spare = _spare(cluster, replaced) if replaced is not None else ""
     with cluster.connection.transaction():
         if replaced is not None:
             cluster.rename(replaced.database, old)
@@ -186,6 +189,15 @@ def place(cluster: Cluster, aside: str, snapshot: Snapshot, *, replace: bool, st
     if replaced is not None:
         step("drop")
         cluster.drop(old)
+        cluster.drop(spare)
+
+
+def _spare(cluster: Cluster, snapshot: Snapshot) -> str:
+    """Return the name of the clone that restoring this snapshot may have made ahead: it goes with the snapshot."""
+    source = cluster.database(snapshot.database)
+    assert source is not None  # noqa: S101 - it was found just now, and the target's lock is held
+    like = cluster.database(cluster.target.name) or source
+    return spare_name(target_digest(cluster.target), source, like)
 
 
 def _close(cluster: Cluster, name: str) -> None:

@@ -69,10 +69,15 @@ class Shop:
             return found.fetchall() if found.description else []
 
     def passing(self):
-        """The databases that a crash left, once the server has dropped those that nobody waited for."""
-        while self.execute("SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'DROP DATABASE%'"):
+        """The databases that a crash left; those are waited for that the server is dropping on its own."""
+        deadline = time.monotonic() + 10
+        busy = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query ~ '^(CREATE|DROP) DATABASE'"
+        while True:
+            made = self.execute(busy)
+            left = [name for (name,) in self.execute("SELECT datname FROM pg_database") if PASSING.fullmatch(name)]
+            if not (made or left) or time.monotonic() > deadline:
+                return left
             time.sleep(0.01)
-        return [name for (name,) in self.execute("SELECT datname FROM pg_database") if PASSING.fullmatch(name)]
 
     def protect(self):
         with open_cluster(self.target) as cluster:
@@ -113,7 +118,7 @@ def shop(project, database):
 def drop_snapshots(shop):
     shop.passing()
     for (name,) in shop.execute("SELECT datname FROM pg_database"):
-        if SNAPSHOT_NAME.fullmatch(name) or PASSING.fullmatch(name):
+        if SNAPSHOT_NAME.fullmatch(name) or PASSING.fullmatch(name) or name.startswith("seedtool_spare_"):
             shop.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -26,6 +26,7 @@ DOOMED = textwrap.dedent(
 
     def step(reached):
         seen[reached] += 1
+        print(f"{reached}:{seen[reached]}", flush=True)
         if f"{reached}:{seen[reached]}" == fatal:
             os.kill(os.getpid(), int(number))
 
@@ -34,6 +35,7 @@ DOOMED = textwrap.dedent(
         "save": lambda: saving.save(settings, target, "second", step=step),
         "replace": lambda: saving.save(settings, target, "first", replace=True, step=step),
         "restore": lambda: restoring.restore(settings, target, "first", lambda _: Consent.NAME, step=step),
+        "restore ahead": lambda: restoring.restore(settings, target, "first", lambda _: Consent.NAME, step=step),
         "rename": lambda: shelf.rename(target, "first", "second", step=step),
         "delete": lambda: shelf.delete(target, ["first", "extra"], step=step),
         "export": lambda: archive.export(target, "first", root / "out.dump", force=True, step=step),
@@ -56,17 +58,19 @@ def stocked(shop):
 
 def run(shop, work, fatal, number):
     arguments = (work, str(shop.settings.root), shop.target.conninfo, shop.target.name, fatal, str(int(number)))
+    spares = "1" if work == "restore ahead" else "0"
+    environ = {**os.environ, "SEEDTOOL_SPARES": spares}
     return subprocess.run(
-        [sys.executable, "-c", DOOMED, *arguments], env=dict(os.environ), capture_output=True, text=True, check=False
+        [sys.executable, "-c", DOOMED, *arguments], env=environ, capture_output=True, text=True, check=False
     )
 
 
 def steps_of(shop, work):
     """The steps of a run that nothing happens to, each with the how-manieth of its name it is."""
-    script = DOOMED.replace("seen[reached] += 1", "seen[reached] += 1; print(f'{reached}:{seen[reached]}')")
-    arguments = (work, str(shop.settings.root), shop.target.conninfo, shop.target.name, "never", "9")
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.split("\n")[:-1]
+    put_back(shop, work)
+    done = run(shop, work, "never", 9)
+    assert done.returncode == 0, done.stderr
+    return [step for step in done.stdout.splitlines() if step not in {"connect:1", "read:1"}]
 
 
 def look(shop):
@@ -86,6 +90,7 @@ OUTCOMES = {
     "save": ([BEFORE, {**BEFORE, "second": "new"}], {"new"}),
     "replace": ([BEFORE, {**BEFORE, "first": "new"}], {"new"}),
     "restore": ([BEFORE], {"old", "new"}),
+    "restore ahead": ([BEFORE], {"old", "new"}),
     "rename": ([BEFORE, {"second": "old", "extra": "old"}], {"new"}),
     "delete": ([BEFORE, {"extra": "old"}, {}], {"new"}),
     "export": ([BEFORE], {"new"}),
@@ -96,10 +101,10 @@ OUTCOMES = {
 @pytest.mark.parametrize("work", OUTCOMES)
 def test_killed_at_any_step_everything_is_whole_and_the_next_command_sweeps(stocked, work):
     snapshots, values = OUTCOMES[work]
-    steps = [step for step in steps_of(stocked, work) if step not in {"connect:1", "read:1"}]
+    steps = steps_of(stocked, work)
     assert len(steps) >= 3
     for fatal in steps:
-        put_back(stocked)
+        put_back(stocked, work)
         assert run(stocked, work, fatal, signal.SIGKILL).returncode == -signal.SIGKILL, fatal
         assert stocked.value() in values, fatal
         assert stocked.names() in [sorted(whole) for whole in snapshots], fatal
@@ -107,16 +112,19 @@ def test_killed_at_any_step_everything_is_whole_and_the_next_command_sweeps(stoc
         assert stocked.passing() == [], fatal
         if fatal in {"commit:1", "drop:1", "drop:2"}:
             assert look(stocked) in snapshots, fatal
-    put_back(stocked)
+    put_back(stocked, work)
     archive.export(stocked.target, "extra", stocked.settings.root / "out.dump", force=True)
     assert list(stocked.settings.root.glob("*.part")) == []
 
 
-def put_back(shop):
-    """Make it as `stocked` is, where it is not."""
+def put_back(shop, work):
+    """Make it as `stocked` is, where it is not, with a clone made ahead where that is what is tried."""
     shelf.delete(shop.target, [name for name in shop.names() if name not in BEFORE])
     for name in BEFORE.keys() - set(shop.names()):
         archive.import_file(shop.target, shop.settings.root / "in.dump", name)
+    if work == "restore ahead":
+        shop.restore("first")
+        shop.passing()
     if shop.value() != "new":
         shop.fill("new")
 

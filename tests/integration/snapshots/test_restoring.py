@@ -217,6 +217,20 @@ class TestShelf:
         shop.save()
         assert shop.names() == ["first"]
 
+    @pytest.mark.parametrize("gone", ["deleted", "replaced"])
+    def test_the_clone_made_ahead_goes_with_its_snapshot(self, shop, private, gone):
+        shop.save()
+        shop.restore()
+        assert len(private("spare")) == 1
+        steps = []
+        shop.restore(step=steps.append)
+        assert "clone" not in steps
+        if gone == "deleted":
+            shelf.delete(shop.target, ["first"])
+        else:
+            shop.save(replace=True)
+        assert private("spare") == []
+
     def test_a_reset_sweeps_no_snapshot_away(self, shop):
         from seedtool.database.reset import reset
 
