@@ -24,6 +24,9 @@ NOTHING = sql.SQL(
     " NULL::text[] AS dropping, NULL::int AS faces WHERE false)"
 )
 
+#: A row that somebody sits on for so long fails its asset, not the run.
+LOCK_TIMEOUT = "30s"
+
 #: any number will do, as long as every backfill of this database asks for the same one ("back" in ASCII)
 _LOCK = 0x6261636B
 

@@ -98,7 +98,7 @@ def run(
         way = Rekognition(aws, Library(Addresses(settings, aws, photos), FolderStore(settings.root)), rules)
     with server.connect(target, autocommit=True, application="seedtool backfill") as writer:
         server.refuse_pooler(target, writer)
-        writer.execute("SET lock_timeout = '30s'")  # a row that somebody sits on fails its asset, not the run
+        writer.execute("SELECT set_config('lock_timeout', %s, false)", [journal.LOCK_TIMEOUT])
         journal.ensure(writer)
         _, wanted = plans.prepare(writer, options)
         if options.reindex:

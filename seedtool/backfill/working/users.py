@@ -1,5 +1,6 @@
 """The users of a run: taken one after the other, the oldest first, and let go when nothing is left to be done."""
 
+import contextlib
 from collections import deque
 from collections.abc import Iterator
 
@@ -115,7 +116,8 @@ class Users:
         """Let all go."""
         for user in self:
             user.close()
-        self._cursor.close()
+        with contextlib.suppress(psycopg.OperationalError):
+            self._cursor.close()
         self._claims.close()
 
     def _next(self) -> tuple[str, int] | None:

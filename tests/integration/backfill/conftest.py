@@ -2,14 +2,18 @@
 
 import importlib.util
 import io
+import itertools
 import json
 import random
 import sys
+import threading
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import psycopg
@@ -18,6 +22,8 @@ import sqlalchemy
 from PIL import Image
 
 from seedtool.backfill import Options, run
+from seedtool.backfill.indexing import Library
+from seedtool.backfill.ways import Rekognition
 from seedtool.database import server
 from seedtool.database.server import Target
 from seedtool.emulator import process
@@ -130,6 +136,23 @@ class Album:
         self.aws = Aws(settings, endpoint)
         self.store = photos.store(settings, self.aws)
         self._count = 0
+        self.way_call: tuple[Callable | None, bool] = (None, False)
+
+    def _eventful_way(self, call: Callable, *, before: bool) -> Rekognition:
+        library = Library(photos.Addresses(self.settings, self.aws, self.store), photos.FolderStore(ROOT))
+        way = Rekognition(self.aws, library, self.settings.backfill)
+        record, count = way.record, itertools.count(1)
+
+        def eventful(*arguments: object):
+            if before:
+                call(SimpleNamespace(succeeded=next(count)))
+            outcome = record(*arguments)
+            if not before:
+                call(SimpleNamespace(succeeded=next(count)))
+            return outcome
+
+        way.record = eventful
+        return way
 
     def user(self, name: str = "") -> str:
         """Make a user, younger than those before."""
@@ -156,6 +179,14 @@ class Album:
         self.store.put(key, data if data is not None else picture(*names, seed=self._count))
         names_sql, marks = ", ".join(values), ", ".join(["%s"] * len(values))
         return self._insert(f"INSERT INTO assets ({names_sql}) VALUES ({marks}) RETURNING id::text", *values.values())
+
+    def url(self, asset: str) -> str:
+        """Return what an asset's row says of where its photo is."""
+        return self.db.execute("SELECT storage_url FROM assets WHERE id = %s", [asset]).fetchone()[0]
+
+    def during_each_record(self, call: Callable | None, *, before: bool = False) -> None:
+        """Have something done after (or before) each asset is recorded in runs to come."""
+        self.way_call = (call, before)
 
     def photo_and_run(self, user: str, *names: str) -> str:
         """Put a photo in and process it."""
@@ -198,6 +229,9 @@ class Album:
         """Run a backfill."""
         self.db.commit()
         extra = {key: options.pop(key) for key in ("progress", "stop") if key in options}
+        call, before = self.way_call
+        if call is not None:
+            extra["way"] = self._eventful_way(call, before=before)
         return run(self.settings, self.target, aws or self.aws, self.store, Options(**options), **extra)
 
     def faces(self, asset: str | None = None) -> list[tuple]:
@@ -259,6 +293,49 @@ def mine(settings: Settings, tmp_path: Path) -> Settings:
         photos_url=str(tmp_path / "photos"),
         backfill=msgspec.structs.replace(settings.backfill, **RULES),
     )
+
+
+@pytest.fixture
+def another_connection(database: Target) -> Iterator[psycopg.Connection]:
+    """A second session in the library's database."""
+    with server.connect(database) as open_connection:
+        yield open_connection
+
+
+@pytest.fixture
+def stub() -> Iterator[SimpleNamespace]:
+    """A service that answers what a test tells it: `stub.answer(operation, request, n) → (status, body)`."""
+    state = SimpleNamespace(requests=[], answer=lambda *_: (200, {}))
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            with lock:
+                state.requests.append(self.headers.get("X-Amz-Target", "").rsplit(".", 1)[-1])
+                n = len(state.requests)
+            status, answer = state.answer(state.requests[n - 1], json.loads(body), n)
+            payload = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    stubbed = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    stubbed.daemon_threads = True
+    thread = threading.Thread(target=stubbed.serve_forever, args=[0.01], daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{stubbed.server_port}"
+    yield state
+    stubbed.shutdown()
+    stubbed.server_close()
+    thread.join()
 
 
 @pytest.fixture

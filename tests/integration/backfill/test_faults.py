@@ -1,0 +1,268 @@
+"""Bad days: what fails, fails alone; what concerns all stops the run; and the next run puts it right."""
+
+import http.server
+import threading
+
+import msgspec
+import pytest
+
+from seedtool.backfill import journal
+from seedtool.errors import AccessDenied, CredentialsError, DatabaseError, SchemaError, UsageError
+from seedtool.faces.aws import Aws
+
+pytestmark = pytest.mark.usefixtures("impatient")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """botocore's waits before a retry, shortened: how long it waits is botocore's own affair."""
+    from botocore.retries import standard
+
+    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.01)
+
+
+@pytest.mark.parametrize("fault", ["throttled", "throughput", "unavailable", "internal", "dropped", "truncated"])
+def test_faults_in_between_are_overcome(album, faults, counters, fault):
+    ana = album.user()
+    for _ in range(6):
+        album.photo(ana, "Ana", "small Ben")
+    faults(rules=[{"fault": fault, "operation": "*", "first": 2, "every": 3, "times": None}])
+    report = album.run(batch_size=4)
+    assert (report.succeeded, report.failed, report.faces) == (6, 0, 6)
+    assert report.calls == counters()  # every attempt, as the stand-in counts them
+    album.consistent()
+
+
+@pytest.mark.parametrize("fault", ["internal", "dropped", "truncated"])
+def test_an_asset_that_fails_for_good_is_told_and_tried_again_on_request(album, faults, fault):
+    ana = album.user()
+    photos = [album.photo(ana, name) for name in ("Ana", "Ben", "Ana")]
+    album.run(limit=1)
+    album.name(ana, photos[0], "Ana")
+    faults(rules=[{"fault": fault, "operation": "IndexFaces", "first": 1, "times": 5}])
+    report = album.run(batch_size=1)
+    assert (report.succeeded, report.failed, report.auto_assigned, report.ok) == (1, 1, 1, False)
+    (error,) = report.errors
+    assert (error.asset_id, error.user_id, error.file_name) == (photos[1], ana, "IMG_0003.JPG")
+    assert error.cause
+    assert album.journal()["IMG_0003.JPG"][0] == "failed"
+    again = album.run()
+    assert (again.assets, again.skipped) == (0, 3)
+    last = album.run(retry_failed=True)
+    assert (last.succeeded, last.adopted) == (1, fault == "truncated")
+    album.consistent()
+
+
+def test_throttling_beyond_all_attempts_is_waited_out(album, faults):
+    ana = album.user()
+    album.photo(ana, "Ana")
+    faults(
+        rules=[
+            {"fault": "throttled", "operation": "CreateCollection", "times": 5},
+            {"fault": "throughput", "operation": "IndexFaces", "times": 6},
+            {"fault": "unavailable", "operation": "SearchFaces", "times": 6},
+        ]
+    )
+    report = album.run()
+    assert (report.succeeded, report.failed) == (1, 0)
+    assert report.throttled == {"CreateCollection": 5, "IndexFaces": 6, "SearchFaces": 6}
+
+
+def test_photos_that_cannot_be_had_or_read_fail_alone(album, stub_host):
+    ana = album.user()
+    good = album.photo(ana, "Ana")
+    bad = {
+        "it was never uploaded": album.photo(ana, storage_url="nobody/there.jpg"),
+        "not JPEG or PNG": album.photo(ana, data=b"RIFF....WEBP"),
+        "truncated or damaged": album.photo(ana, data=album.store.get(album.url(good))[:1000]),
+        "no photo at": album.photo(ana, storage_url=f"{stub_host}/404.jpg"),
+        "HTTP status 403": album.photo(ana, storage_url=f"{stub_host}/403.jpg"),
+        "ftp": album.photo(ana, storage_url="ftp://photos.example/1.jpg"),
+        "cannot be a photo's key": album.photo(ana, storage_url="../../../etc/passwd"),
+        "pixels": album.photo(ana, data=tiny()),
+    }
+    last = album.photo(ana, "Ana")
+    album.settings = msgspec.structs.replace(album.settings, private_photo_hosts=("127.0.0.1",))
+    report = album.run()
+    assert (report.succeeded, report.failed) == (2, len(bad))
+    causes = {error.asset_id: error.cause for error in report.errors}
+    for words, asset in bad.items():
+        assert words in causes[asset] or words == "it was never uploaded"
+    assert {asset for asset, _ in album.indexed(ana)} == {good, last}
+    for asset in bad.values():
+        album.db.execute("UPDATE assets SET storage_url = %s WHERE id = %s", [album.url(good), asset])
+    assert album.run(retry_failed=True).succeeded == len(bad)
+
+
+def test_a_web_address_and_a_path_in_the_project_are_read(album, stub_host):
+    ana = album.user()
+    album.settings = msgspec.structs.replace(album.settings, private_photo_hosts=("127.0.0.1",))
+    album.photo(ana, storage_url=f"{stub_host}/photo.jpg")
+    album.photo(ana, storage_url="seeds/photos/students/student-001/photo-1.jpg")
+    assert album.run().faces == 2
+
+
+def test_a_failing_statement_fails_its_asset_alone(album):
+    ana = album.user()
+    photos = [album.photo(ana, name) for name in ("Ana", "Ben", "Ana")]
+    album.db.execute(f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF NEW.asset_id = '{photos[1]}' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON faces FOR EACH ROW EXECUTE FUNCTION refuse()""")
+    report = album.run()
+    assert (report.succeeded, report.failed, report.suggested) == (2, 1, 1)
+    assert report.errors[0].cause == "the database refused it: not this one"
+    assert album.faces(photos[1]) == []
+    album.db.execute("DROP TRIGGER refuse ON faces")
+    report = album.run(retry_failed=True)
+    assert (report.succeeded, report.adopted) == (1, 1)
+    assert "IndexFaces" not in report.calls
+    album.consistent()
+
+
+def test_a_row_that_somebody_sits_on_fails_its_asset_alone(album, another_connection, monkeypatch):
+    ana = album.user()
+    photos = [album.photo(ana, name) for name in ("Ana", "Ben")]
+    another_connection.execute("SELECT FROM assets WHERE id = %s FOR UPDATE", [photos[0]])
+    monkeypatch.setattr(journal, "LOCK_TIMEOUT", "300ms")
+    report = album.run()
+    assert (report.succeeded, report.failed) == (1, 1)
+    assert "lock timeout" in report.errors[0].cause
+    another_connection.rollback()
+    assert album.run(retry_failed=True).succeeded == 1
+
+
+def stub_credentials(stub, code, after=0):
+    """Answer like Rekognition at first, then refuse the credentials."""
+    answers = {
+        "CreateCollection": {"StatusCode": 200, "CollectionArn": "aws:rekognition:x"},
+        "IndexFaces": {"FaceRecords": [], "FaceModelVersion": "7.0"},
+    }
+
+    def answer(operation, request, n):
+        return (200, answers[operation]) if n <= after else (400, {"__type": code, "message": "no"})
+
+    stub.answer = answer
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "cure"),
+    [
+        ("ExpiredTokenException", CredentialsError, "aws sso login"),
+        ("UnrecognizedClientException", CredentialsError, "aws sts get-caller-identity"),
+        ("AccessDeniedException", AccessDenied, "IAM"),
+    ],
+)
+def test_what_concerns_all_stops_the_run_and_marks_nothing_failed(album, stub, code, kind, cure):
+    ana = album.user()
+    for _ in range(30):
+        album.photo(ana, "Ana")
+    stub_credentials(stub, code, after=4)  # the collection, and three photos without faces
+    with pytest.raises(kind) as caught:
+        album.run(Aws(album.settings, stub.url), batch_size=3)
+    assert cure in caught.value.remedy
+    assert len(stub.requests) < 15
+    states = [state for state, _ in album.journal().values()]
+    assert "failed" not in states
+    assert states.count("done") <= 3
+    assert album.run().ok
+    assert {state for state, _ in album.journal().values()} == {"done"}
+    assert len(album.journal()) == 30
+
+
+def test_lag_beyond_the_window_is_waited_for(album, faults):
+    ana = album.user()
+    album.photo(ana, "Ana")
+    faults(lag=0.5)
+    report = album.run()  # the window is 0 here
+    assert report.succeeded == 1
+    assert report.calls["SearchFaces"] > 1
+
+
+def test_a_lost_connection_stops_the_run_and_the_next_one_goes_on(album, another_connection):
+    ana = album.user()
+    for _ in range(12):
+        album.photo(ana, "Ana")
+
+    def cut(progress):
+        if progress.succeeded >= 3:
+            another_connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'seedtool backfill%%'"
+                " AND datname = current_database()"
+            )
+            another_connection.commit()
+
+    album.during_each_record(cut)
+    with pytest.raises(DatabaseError) as caught:
+        album.run(batch_size=2)
+    assert "continues where it stopped" in caught.value.remedy
+    album.during_each_record(None)
+    assert album.run().ok
+    album.consistent()
+    assert len(album.faces()) == 12
+
+
+def test_an_asset_deleted_meanwhile_leaves_no_face_behind(album):
+    ana = album.user()
+    photos = [album.photo(ana, "Ana") for _ in range(3)]
+
+    def delete(_):
+        album.db.execute("UPDATE assets SET deleted = true WHERE id = %s", [photos[1]])
+        album.db.commit()
+
+    album.during_each_record(delete, before=True)
+    report = album.run(batch_size=10)
+    assert (report.succeeded, report.failed, report.assets) == (2, 0, 2)
+    album.consistent()
+    assert {asset for asset, _ in album.indexed(ana)} == {photos[0], photos[2]}
+    assert sorted(state for state, _ in album.journal().values()) == ["done", "done", "skipped"]
+
+
+def test_wrong_users_and_missing_tables_are_told(album, connection):
+    with pytest.raises(UsageError, match="is unknown"):
+        album.run(user_id="00000000-0000-4000-8000-000000000000")
+    with pytest.raises(UsageError, match="no user's id"):
+        album.run(user_id="ana")
+    ana = album.user()
+    album.db.execute("UPDATE users SET deleted = true")
+    with pytest.raises(UsageError, match="is deleted"):
+        album.run(user_id=ana)
+    album.db.execute("DROP TABLE face_person_links")
+    with pytest.raises(SchemaError, match="no table face_person_links"):
+        album.run()
+
+
+def tiny() -> bytes:
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def stub_host():
+    """A web server: /photo.jpg, and every other path answers with the status that it is named for."""
+    from .conftest import picture
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            good = self.path == "/photo.jpg"
+            body = picture("Ana") if good else b""
+            self.send_response(200 if good else int(self.path[1:4]))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01], daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
