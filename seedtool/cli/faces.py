@@ -99,18 +99,18 @@ def _destination(
     """Return what is shown before photos are enrolled: account, region and the collections their faces go to."""
     from seedtool.faces import bindings
     from seedtool.faces.enroll import manifest as manifests
-    from seedtool.faces.enroll.table import collections_of, table_of
+    from seedtool.faces.enroll.table import table_of
 
     who = str(aws.who())
     try:
         bound = table_of(connection, settings, collection)
-        if student_id is None and manifest is None:
-            with connection.transaction():
-                return who + _told(bindings.used(connection, bound))
         students = [student_id] if student_id is not None else []
         if manifest is not None:
-            students = list({line.student_id for line in manifests.read(manifest, settings.root)})
-        return who + _told(collections_of(connection, bound, students).values())
+            students = list(dict.fromkeys(line.student_id for line in manifests.read(manifest, settings.root)))
+        with connection.transaction():
+            if not students:
+                return who + _told(bindings.used(connection, bound))
+            return who + _told(bindings.collections_of(connection, bound, students).values())
     except SeedtoolError:
         return who  # the command will meet it, too, and tell it in its order
 

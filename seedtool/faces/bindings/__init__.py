@@ -2,7 +2,7 @@
 
 from seedtool.faces.bindings.bound import Bound
 from seedtool.faces.bindings.catalog import resolve
-from seedtool.faces.bindings.choice import bind, chosen, collection_of, first, the_collection, used
+from seedtool.faces.bindings.choice import bind, chosen, collections_of, first, the_collection, used
 from seedtool.faces.bindings.errors import database_errors
 from seedtool.faces.bindings.places import Place, key_name
 from seedtool.faces.bindings.references import Reference, references
@@ -13,7 +13,7 @@ __all__ = [
     "Reference",
     "bind",
     "chosen",
-    "collection_of",
+    "collections_of",
     "database_errors",
     "first",
     "key_name",

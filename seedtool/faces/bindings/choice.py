@@ -1,5 +1,7 @@
 """Which bindings a command works on, and which collection is meant."""
 
+from collections.abc import Collection
+
 import msgspec
 import psycopg
 from psycopg import sql
@@ -75,46 +77,55 @@ def _bind(
     return resolve(connection, binding, default=found)
 
 
-def collection_of(connection: psycopg.Connection, bound: Bound, student_id: str) -> str:
-    """Return the collection that new faces of a student go to: the one that the student's row names, or rows do.
+def collections_of(connection: psycopg.Connection, bound: Bound, student_ids: Collection[str]) -> dict[str, str]:
+    """Return the collection that new faces of each student go to: the one that the student's row names, or rows do.
 
     Args:
         connection: to the target, inside a transaction.
         bound: a table that refers to students by `student_id`, as `bind` returns it.
-        student_id: the student's key.
+        student_ids: the students' keys.
 
     Raises:
         SettingsError: nothing says in which collection, or it is another than the one given on the command line.
     """
-    binding = bound.binding
+    if not bound.binding.by_row and bound.collection is not None:
+        return dict.fromkeys(student_ids, bound.collection)
     parent = bound.place.parent
-    with database_errors(binding.table):
-        if parent is not None and parent[3] == "student_id":
-            query = sql.SQL("SELECT DISTINCT {} FROM (SELECT {}::text AS student_id) t {} WHERE {}::text = {}").format(
-                bound.place.collection,
-                sql.Literal(student_id),
-                sql.SQL("JOIN {} p ON {}::text = t.student_id").format(parent[0], sql.Identifier("p", parent[2])),
-                sql.Identifier("p", parent[2]),
-                sql.Literal(student_id),
-            )
-        else:
-            everywhere = msgspec.structs.replace(bound, only=None)
-            query = sql.SQL(
-                "SELECT DISTINCT collection_id FROM {} r WHERE key IN (SELECT {} FROM {} t WHERE student_id::text = {})"
-            ).format(everywhere.rows, bound.key, bound.table, sql.Literal(student_id))
-        found: list[str | None] = [id_ for (id_,) in connection.execute(query) if id_ is not None] or [bound.collection]
-    if bound.only is not None and found != [bound.only] and found != [None]:
-        raise SettingsError(
-            f"the faces of {student_id} are in the collection {', '.join(map(str, found))}, not in {bound.only}",
-            remedy=f"Leave --collection out, or change {binding.collection_column or 'what collection_query gives'}.",
+    students = sql.SQL("{}::text[]").format(sql.Literal(list(student_ids)))
+    if parent is not None and parent[3] == "student_id":
+        query = sql.SQL(_BY_STUDENT).format(
+            collection=bound.place.collection,
+            students=students,
+            parent=parent[0],
+            key=sql.Identifier("p", parent[2]),
         )
-    if len(found) != 1 or found[0] is None:
-        said = f"are in {', '.join(map(str, found))}" if len(found) > 1 else "are in no collection"
+    else:
+        everywhere = msgspec.structs.replace(bound, only=None)
+        query = sql.SQL(_BY_ROW).format(table=bound.table, rows=everywhere.rows, key=bound.key, students=students)
+    found: dict[str, list[str]] = {student: [] for student in student_ids}
+    with database_errors(bound.binding.table):
+        for student, id_ in connection.execute(query):
+            if id_ is not None:
+                found[student].append(id_)
+    return {student: _the_only(bound, student, ids) for student, ids in found.items()}
+
+
+def _the_only(bound: Bound, student_id: str, found: list[str]) -> str:
+    """Return the collection of a student, of whom `found` are named by rows."""
+    ids = sorted(found) or ([bound.collection] if bound.collection is not None else [])
+    if bound.only is not None and ids and ids != [bound.only]:
+        raise SettingsError(
+            f"the faces of {student_id} are in the collection {', '.join(ids)}, not in {bound.only}",
+            remedy="Leave --collection out, or change "
+            f"{bound.binding.collection_column or 'what collection_query gives'}.",
+        )
+    if len(ids) != 1:
+        said = f"are in {', '.join(ids)}" if ids else "are in no collection"
         raise SettingsError(
             f"the faces of {student_id} {said}",
             remedy="Give --collection ID, or set AWS_REKOGNITION_COLLECTION.",
         )
-    return found[0]
+    return ids[0]
 
 
 def used(connection: psycopg.Connection, bound: Bound) -> dict[str, Bound]:
@@ -163,3 +174,12 @@ def the_collection(connection: psycopg.Connection, settings: Settings, bound: Bo
     raise SettingsError(
         f"the faces of {bound.binding.table} are {said}", remedy="Say which one to look into: --collection ID."
     )
+
+
+_BY_STUDENT = """
+SELECT DISTINCT t.student_id, {collection}
+FROM unnest({students}) t (student_id) JOIN {parent} p ON {key}::text = t.student_id"""
+
+_BY_ROW = """
+SELECT DISTINCT t.student_id::text, r.collection_id
+FROM {table} t JOIN {rows} r ON r.key = {key} WHERE t.student_id::text = ANY ({students})"""

@@ -22,7 +22,7 @@ from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll import locks, numbers
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures
-from seedtool.faces.enroll.table import collections_of, table_of
+from seedtool.faces.enroll.table import table_of
 from seedtool.faces.interrupts import held
 from seedtool.faces.photos import PhotoStore
 from seedtool.faces.sync import Progress
@@ -117,7 +117,8 @@ class _Student:
 
     def choose(self, aws: Aws) -> str:
         """Take the collection that is the student's, and return its id."""
-        id_ = collections_of(self._connection, self._bound, [self._id])[self._id]
+        with self._connection.transaction():
+            id_ = bindings.collections_of(self._connection, self._bound, [self._id])[self._id]
         self._bound = self._bound.narrowed(id_)
         self._collection = aws.collection(id_)
         return id_

@@ -26,7 +26,7 @@ from seedtool.faces.enroll.flight import WORKERS, fatal, fly
 from seedtool.faces.enroll.manifest import Line
 from seedtool.faces.enroll.numbers import Kept, Numbered
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures, is_jpeg
-from seedtool.faces.enroll.table import collections_of, create, named, table_of
+from seedtool.faces.enroll.table import create, named, table_of
 from seedtool.faces.linking.listing import copy_faces
 from seedtool.faces.photos import Addresses, PhotoStore
 from seedtool.faces.sync import Progress
@@ -93,7 +93,8 @@ def enroll_manifest(
     bound = table_of(connection, settings, collection)
     numbers.check_table(bound)
     manifest.check_students(connection, bound, lines, path, settings.root)
-    collections = collections_of(connection, bound, list(dict.fromkeys(line.student_id for line in lines)))
+    with connection.transaction():
+        collections = bindings.collections_of(connection, bound, list(dict.fromkeys(each.student_id for each in lines)))
     ids = tuple(dict.fromkeys(collections.values()))
     with locks.alone(connection, bound.binding.table):
         with bindings.database_errors(bound.binding.table), connection.transaction():

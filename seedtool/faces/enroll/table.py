@@ -1,12 +1,12 @@
 """The table that photos are enrolled into, and the collections that its faces are in."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import psycopg
 
 from seedtool.errors import ResourceNotFound, SettingsError
 from seedtool.faces import bindings
-from seedtool.faces.aws.collection import Collection as Gateway
+from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
 from seedtool.faces.linking import BindingReport, link_all
 from seedtool.settings import COLLECTION_ID, Settings
@@ -33,7 +33,7 @@ def table_of(connection: psycopg.Connection, settings: Settings, collection: str
 
 
 def linked_rows(
-    connection: psycopg.Connection, bound: Bound, open_collection: Callable[[str], Gateway]
+    connection: psycopg.Connection, bound: Bound, open_collection: Callable[[str], Collection]
 ) -> tuple[tuple[BindingReport, ...], bool]:
     """Create the collections that are missing, list all and link the rows; True when one was created.
 
@@ -55,22 +55,10 @@ def linked_rows(
     return reports, created
 
 
-def create(ids: Iterable[str], open_collection: Callable[[str], Gateway]) -> bool:
+def create(ids: Iterable[str], open_collection: Callable[[str], Collection]) -> bool:
     """Create collections that do not exist; True when there was one to create. What cannot be an id is passed over."""
     created = [open_collection(id_).ensure() for id_ in sorted(ids) if COLLECTION_ID.fullmatch(id_)]
     return any(created)
-
-
-def collections_of(connection: psycopg.Connection, bound: Bound, student_ids: Collection[str]) -> Mapping[str, str]:
-    """Return the collection that each student's faces go to.
-
-    Raises:
-        SettingsError: nothing says in which collection a student's faces are.
-    """
-    if not bound.binding.by_row and bound.collection is not None:
-        return dict.fromkeys(student_ids, bound.collection)
-    with connection.transaction():
-        return {student: bindings.collection_of(connection, bound, student) for student in student_ids}
 
 
 def named(ids: Iterable[str]) -> str:
