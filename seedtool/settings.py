@@ -173,7 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def alembic_folder(self) -> Path:
-        """The folder in which `alembic` would be called: alembic.ini's, or the project's where it lies beside env.py."""
+        """The folder in which `alembic` would be called: alembic.ini's, or the project's when it lies by env.py."""
         folder = self.alembic_ini.parent
         return folder if self.alembic_ini.is_file() and not (folder / "env.py").is_file() else self.root
 

@@ -37,6 +37,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
         identity: changes when the database is restored on another server, replaced or renamed.
         provider: pg_database.datlocprovider: c, i or b.
         doomed: its removal has begun.
+        settings: what `ALTER DATABASE ... SET` says and shapes what is built in it: `search_path=app`.
     """
 
     oid: int
@@ -54,6 +55,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     connectable: bool
     doomed: bool
     sessions: int
+    settings: list[str]
     marks: list[str]
 
     @property
@@ -89,6 +91,9 @@ class PrivateDatabase(msgspec.Struct, frozen=True, kw_only=True):
         """Its name's 20 digits."""
         return self.name.rpartition("_")[2]
 
+
+# our marks, and what limits or logs an application's queries: nothing built under them is another thing for it
+_SHAPELESS = re.compile(r"seedtool\.|log_|default_transaction_|\w+_timeout=", re.IGNORECASE)
 
 # Asked for several times in a reset, so it is cheap to plan: no view, no join, and what can be is read in Python. The
 # locale's column was renamed in PostgreSQL 17 and ICU rules came with 16; read as JSON, one query serves all.
@@ -146,6 +151,7 @@ class Cluster:
         return DatabaseFacts(
             **row,
             identity=hashlib.md5(f"{self._system} {row['oid']} {name}".encode(), usedforsecurity=False).hexdigest(),
+            settings=sorted(option for option in settings if not _SHAPELESS.match(option)),
             marks=[mark for mark in settings if mark.startswith("seedtool.")] + commented,
         )
 

@@ -15,7 +15,7 @@ from seedtool.database.cloning import spares
 from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, passing_name
 from seedtool.database.guard import Consent
 from seedtool.database.replace import replace, target_digest
-from seedtool.database.schema.fingerprint import schema_fingerprint
+from seedtool.database.schema.fingerprint import project_files, schema_fingerprint
 from seedtool.database.server import Target
 from seedtool.database.swap import take_free_name
 from seedtool.settings import Settings
@@ -73,7 +73,9 @@ def plan(settings: Settings, target: Target) -> ResetPlan:
 
     Raises:
         Protected: the target carries the protection mark.
+        MigrationError: the settings name no Alembic project.
     """
+    _refuse_outside_a_project(settings)
     with open_cluster(target) as cluster:
         facts = cluster.database(target.name)
         fingerprint = _fingerprint(cluster, settings, facts)
@@ -116,9 +118,10 @@ def reset(
 
     Raises:
         Protected, NotConfirmed: the guard refuses; nothing was changed.
-        MigrationError: the migrations do not run; target and cache are as they were.
+        MigrationError: there are no migrations, or they do not run; target and cache are as they were.
         BlockedError: the target cannot be freed; nothing was changed.
     """
+    _refuse_outside_a_project(settings)
     clock = _Clock(step)
     digest = target_digest(target)
     clock("connect")
@@ -191,10 +194,15 @@ def migrate(target: Target, upgrade: Callable[[str], list[str]]) -> tuple[bool, 
         return created, upgrade(target.conninfo)
 
 
+def _refuse_outside_a_project(settings: Settings) -> None:
+    """Refuse before a server is made for a folder that is no project."""
+    next(project_files(settings))
+
+
 def _fingerprint(cluster: Cluster, settings: Settings, facts: DatabaseFacts | None) -> str:
     """Hash all that shapes the template: the project's files, and what the server would make of them."""
     like = facts or _new_database(cluster)
-    names = ("owner", "encoding", "provider", "collate", "ctype", "locale", "icu_rules", "tablespace")
+    names = ("owner", "encoding", "provider", "collate", "ctype", "locale", "icu_rules", "tablespace", "settings")
     server_facts = {name: str(getattr(like, name)) for name in names}
     return schema_fingerprint(settings, {**server_facts, "version": str(cluster.version), "role": cluster.user})
 
@@ -203,7 +211,7 @@ def _new_database(cluster: Cluster) -> DatabaseFacts:
     """Return the facts that a database made by this role without options would have."""
     default = cluster.database("template1")
     assert default is not None  # noqa: S101 - every server has one; CREATE DATABASE itself relies on it
-    return msgspec.structs.replace(default, owner=cluster.user, name=cluster.target.name, marks=[])
+    return msgspec.structs.replace(default, owner=cluster.user, name=cluster.target.name, settings=[], marks=[])
 
 
 class _Clock:

@@ -8,7 +8,7 @@ database, and is told by PostgreSQL that it "seems to have just been dropped or 
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import psycopg
 from psycopg import sql
@@ -178,7 +178,20 @@ def _carry_over(cluster: Cluster, oid: int, clone: str, *, doors: bool) -> None:
     Owner, locale and tablespace were given at its creation. Marks of seedtool are not carried. With `doors`
     it may be connected to, or be a template, where the other one may.
     """
-    for what, statement in _inheritance(cluster, oid, clone, doors=doors):
+    _run(cluster, _inheritance(cluster, oid, clone, doors=doors))
+
+
+def give_settings(cluster: Cluster, name: str, options: Iterable[str]) -> None:
+    """Give a database the settings of another one, written as in the catalog (`key=value`).
+
+    Raises:
+        BlockedError: this role may not set one of them, or the server does not know it.
+    """
+    _run(cluster, (_setting(sql.Identifier(name), None, option) for option in options))
+
+
+def _run(cluster: Cluster, statements: Iterable[tuple[str, sql.Composed]]) -> None:
+    for what, statement in statements:
         try:
             cluster.connection.execute(statement)
         except psycopg.Error as error:
@@ -215,14 +228,18 @@ def _inheritance(cluster: Cluster, oid: int, clone: str, *, doors: bool) -> Iter
         [oid],
     ).fetchall()
     for role, option in settings:
-        key, _, value = option.partition("=")
-        holder = (
-            sql.SQL("ALTER DATABASE {}").format(name)
-            if role is None
-            else sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), name)
-        )
-        dotted = sql.SQL(".").join(sql.Identifier(part) for part in key.split("."))
-        yield f"the setting {key}", sql.SQL("{} SET {} TO {}").format(holder, dotted, _setting_value(key, value))
+        yield _setting(name, role, option)
+
+
+def _setting(name: sql.Identifier, role: str | None, option: str) -> tuple[str, sql.Composed]:
+    key, _, value = option.partition("=")
+    holder = (
+        sql.SQL("ALTER DATABASE {}").format(name)
+        if role is None
+        else sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), name)
+    )
+    dotted = sql.SQL(".").join(sql.Identifier(part) for part in key.split("."))
+    return f"the setting {key}", sql.SQL("{} SET {} TO {}").format(holder, dotted, _setting_value(key, value))
 
 
 def _grants(cluster: Cluster, oid: int, name: sql.Identifier) -> Iterator[tuple[str, sql.Composed]]:

@@ -14,6 +14,7 @@ from psycopg import sql
 from seedtool.database import server
 from seedtool.database.cloning import spares
 from seedtool.database.cluster import Cluster, DatabaseFacts, passing_name, private_name
+from seedtool.database.swap import give_settings
 from seedtool.errors import BlockedError
 
 #: Kinds of private databases that are meant to stay; all others are somebody's work in progress, or left over.
@@ -57,6 +58,7 @@ def ensure(
         step("build")
         cluster.create(building, "template0", like)
         try:
+            give_settings(cluster, building, like.settings)  # a search_path, say, decides where the tables are made
             build(cluster.target.conninfo_for(building))
             with server.connect(cluster.target, building, autocommit=True) as connection:
                 connection.execute("ANALYZE")

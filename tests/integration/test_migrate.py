@@ -90,3 +90,49 @@ def test_what_a_migration_does_to_the_database_itself_is_in_a_reset_one_too(data
     with open_cluster(database) as cluster:
         for facts in cluster.private_databases():
             cluster.drop(facts.name)
+
+
+@pytest.fixture
+def empty_project(tmp_path):
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
+    return load(tmp_path, environ={"HOME": str(tmp_path)})
+
+
+def test_the_targets_own_settings_are_in_force_while_its_template_is_built(database, empty_project):
+    def build(conninfo):
+        with psycopg.connect(conninfo) as connection:
+            connection.execute("CREATE SCHEMA app; CREATE TABLE made (at timestamptz DEFAULT '2026-11-20 12:00')")
+
+    def made():
+        with server.connect(database) as connection:
+            return connection.execute(
+                "SELECT c.relnamespace::regnamespace::text, pg_get_expr(adbin, adrelid)"
+                " FROM pg_class c JOIN pg_attrdef ON adrelid = c.oid WHERE relname = 'made'"
+            ).fetchone()
+
+    def set_to(**options):
+        with server.connect(database, autocommit=True) as connection:
+            for name, value in options.items():
+                connection.execute(f'ALTER DATABASE "{database.name}" SET {name} = {value}')
+
+    assert reset(empty_project, database, build, consent=Consent.NAME).built
+    assert made()[0] == "public"
+    set_to(statement_timeout="'1min'", log_min_duration_statement="100")  # an application's limits shape nothing
+    assert not reset(empty_project, database, build, consent=Consent.NAME).built
+    set_to(search_path='"$user", app, public', timezone="'America/Santiago'")
+    assert reset(empty_project, database, build, consent=Consent.NAME).built
+    assert made() == ("app", "'2026-11-20 12:00:00-03'::timestamp with time zone")
+    assert not reset(empty_project, database, build, consent=Consent.NAME).built
+    with open_cluster(database) as cluster:
+        for facts in cluster.private_databases():
+            cluster.drop(facts.name)
+
+
+def test_a_folder_that_is_no_project_is_refused_before_a_server_is_made(tmp_path):
+    settings = load(tmp_path, environ={"HOME": str(tmp_path), "SEEDTOOL_HOME": str(tmp_path / "state")})
+    with pytest.raises(MigrationError, match=r"alembic\.ini does not exist") as refusal:
+        reset(settings, server.find(settings), lambda _: None, consent=Consent.NAME)
+    assert "alembic init" in refusal.value.remedy
+    assert not (tmp_path / "state").exists()
