@@ -265,7 +265,7 @@ class _Run:
         count = 0
         while count < room and self._meter.affords(begun + (count + 1) * one):
             count += 1
-        if count == 0 and not self._begun and any(user.expected for user in self._users):
+        if count == 0 and not self._begun and any(user.to_begin for user in self._users):
             self._over_budget()
         return count
 

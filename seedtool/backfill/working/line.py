@@ -97,13 +97,16 @@ class User:
 
     def next_ids(self, most: int) -> list[str]:
         """Return up to so many ids of assets that may begin, in their order."""
-        while len(self._ahead) < most and not self._exhausted:
-            rows = self._cursor.fetchmany(max(_AHEAD, most))
-            self._ahead.extend(id_ for (id_,) in rows)
-            self._exhausted = not rows
+        self._read(most)
         ids = [self._ahead.popleft() for _ in range(min(most, len(self._ahead)))]
         self.expected = max(self.expected - len(ids), len(self._ahead), 0 if self._exhausted else 1)
         return ids
+
+    @property
+    def to_begin(self) -> bool:
+        """Whether there is an asset that may begin."""
+        self._read(1)
+        return self.ready and bool(self._ahead)
 
     @property
     def finished(self) -> bool:
@@ -128,6 +131,13 @@ class User:
             asset_id = next(iter(self.small))
             taken[asset_id] = self.small.pop(asset_id)
         return taken
+
+    def _read(self, most: int) -> None:
+        """See that so many ids are read ahead, if there are so many."""
+        while len(self._ahead) < most and not self._exhausted:
+            rows = self._cursor.fetchmany(max(_AHEAD, most))
+            self._ahead.extend(id_ for (id_,) in rows)
+            self._exhausted = not rows
 
     def close(self) -> None:
         """Give the cursor back; of a lost connection there is nothing to give."""

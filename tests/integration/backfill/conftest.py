@@ -7,6 +7,7 @@ import json
 import random
 import sys
 import threading
+import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -270,6 +271,29 @@ class Album:
         ).fetchall()
         assert dict(counts) == {user: len(faces) for user, faces in rows.items()}
         self.db.commit()
+
+    def consistent_so_far(self) -> None:
+        """Assert that every row's face is in its collection, which may hold faces of assets that are not finished."""
+        for user, asset, face_id in self.db.execute(
+            "SELECT user_id::text, asset_id::text, rekognition_face_id FROM faces WHERE NOT deleted"
+        ).fetchall():
+            pages = self.aws.collection(f"savta-user-{user}").list_pages()
+            assert (asset, face_id) in {(f.external_image_id, f.face_id) for page in pages for f in page}
+        self.db.commit()
+
+    def wait_until(self, query: str) -> None:
+        """Wait until a query says so."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            self.db.rollback()
+            try:
+                if self.db.execute(query).fetchone()[0]:
+                    self.db.rollback()
+                    return
+            except psycopg.errors.UndefinedTable:
+                pass  # the run has not made its journal yet
+            time.sleep(0.02)
+        raise TimeoutError(query)
 
     def journal(self) -> dict[str, tuple[str, str | None]]:
         """State and cause by file name."""
