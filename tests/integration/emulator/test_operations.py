@@ -1,7 +1,10 @@
 """What each operation answers, over boto3 and HTTP; the client fixture holds every answer against the model."""
 
 import datetime as dt
+import json
 import re
+import time
+import urllib.request
 import uuid
 
 import pytest
@@ -46,6 +49,18 @@ def test_a_collection_from_creation_to_deletion(rekognition):
     )
     assert rekognition.delete_collection(CollectionId="life")["StatusCode"] == 200
     assert "life" not in rekognition.list_collections()["CollectionIds"]
+
+
+def test_times_are_epoch_seconds_with_their_fraction(emulator, collection):
+    request = urllib.request.Request(
+        emulator.endpoint,
+        json.dumps({"CollectionId": collection}).encode(),
+        {"X-Amz-Target": "RekognitionService.DescribeCollection", "Content-Type": "application/x-amz-json-1.1"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        created = json.loads(answer.read())["CreationTimestamp"]
+    assert isinstance(created, float)
+    assert abs(created - time.time()) < 60
 
 
 def test_a_missing_collection_is_told_in_each_operations_own_words(rekognition, picture):

@@ -1,10 +1,15 @@
 """What the store promises of large collections: gone at once, counted without counting, and upgraded in place."""
 
 import contextlib
+import io
 import sqlite3
 import time
 
-from seedtool.emulator import planting
+import msgspec
+from PIL import Image
+
+from seedtool.emulator import objects, planting
+from seedtool.emulator.operations import Operations, Scope
 from seedtool.emulator.planting import Planted, plant
 from seedtool.emulator.state import Store
 from seedtool.emulator.state import store as store_module
@@ -38,6 +43,25 @@ def test_planted_faces_are_faces(tmp_path, monkeypatch):
     assert sum('"ExternalImageId"' not in document for _, document in listed) == 1
     ana = store.keyed(b"person", b"Ana")
     assert len(store.faces_of(collection.uid, ana, until=time.time())) == 250
+    store.close()
+
+
+def test_a_collection_keeps_the_model_it_was_made_with(tmp_path):
+    store = Store(tmp_path / "faces.sqlite3")
+    store.create_collection(*OWNER, "old", "6.0")
+    operations, scope = Operations(store, objects.reader(None, None)), Scope(*OWNER)
+    picture = io.BytesIO()
+    Image.effect_noise((200, 200), 90).convert("RGB").save(picture, "JPEG")
+    operations.perform("IndexFaces", scope, {"CollectionId": "old", "Image": {"Bytes": picture.getvalue()}})
+    operations.perform("CreateCollection", scope, {"CollectionId": "new"})
+    told = [
+        msgspec.json.decode(operations.perform(operation, scope, {"CollectionId": "old"}))
+        for operation in ("DescribeCollection", "ListFaces")
+    ]
+    assert [answer["FaceModelVersion"] for answer in told] == ["6.0", "6.0"]
+    assert told[1]["Faces"][0]["IndexFacesModelVersion"] == "6.0"
+    listed = msgspec.json.decode(operations.perform("ListCollections", scope, {}))
+    assert (listed["CollectionIds"], listed["FaceModelVersions"]) == (["old", "new"], ["6.0", "7.0"])
     store.close()
 
 
