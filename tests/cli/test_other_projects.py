@@ -1,12 +1,17 @@
 """Adoption: `seedtool init` in projects that know nothing of seedtool (tests/projects)."""
 
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from seedtool.settings import load
 
+BIN = Path(sys.executable).parent
 TESTS = Path(__file__).resolve().parents[1]
 PORTRAIT = TESTS.parent / "seeds/photos/students/student-001/photo-1.jpg"
 
@@ -94,3 +99,72 @@ def test_init_wants_an_alembic_project(bare):
     assert "alembic init" in done.err
     before = files(bare)
     assert files(bare) == before
+
+
+@pytest.fixture
+def dojo(adopt):
+    """A project whose database holds a row, to see whether it stays."""
+    project = adopt("dojo")
+    project.ok("db-reset --yes")
+    project.query("INSERT INTO students (id, name) VALUES ('ana', 'Ana')")
+    return project
+
+
+REVISION = """
+from alembic import op
+revision, down_revision = "0002", "0001"
+def upgrade():
+    {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("db/versions/0002.py", "def upgrade(:", "db/versions/0002.py:1: SyntaxError"),
+        (
+            "db/versions/0002.py",
+            REVISION.format('op.execute("SELECT nonsense")'),
+            "revision 0002 (db/versions/0002.py) failed: column",
+        ),
+        ("db/env.py", "import sys; sys.exit('set TENANT')", "db/env.py:1: it ended the program: set TENANT"),
+    ],
+    ids=["syntax", "sql", "exit"],
+)
+def test_a_failure_leaves_target_and_cache_as_they_were(dojo, file, text, told):
+    databases = "SELECT array_agg(datname ORDER BY oid) FROM pg_database WHERE datname !~ 'spare'"
+    before = dojo.query(databases)
+    (dojo.root / file).write_text(text, encoding="utf-8")
+    done = dojo.run("db-reset --yes")
+    assert (done.code, done.out) == (1, "")
+    assert told in done.err
+    assert "Traceback" not in done.err
+    assert dojo.query("SELECT id FROM students") == [("ana",)]
+    assert settled(dojo, databases, before)
+
+
+def test_ctrl_c_while_a_revision_waits_leaves_target_and_cache_as_they_were(dojo):
+    databases = "SELECT array_agg(datname ORDER BY oid) FROM pg_database WHERE datname !~ 'spare'"
+    before = dojo.query(databases)
+    (dojo.root / "db/versions/0002.py").write_text(
+        REVISION.format('op.execute("SELECT pg_sleep(60)")'), encoding="utf-8"
+    )
+    running = subprocess.Popen(
+        [BIN / "seedtool", "db-reset", "--yes"], cwd=dojo.root, stderr=subprocess.PIPE, text=True
+    )
+    with running:
+        assert settled(dojo, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", [(1,)])
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=30)
+    assert (running.returncode, err.splitlines()[-1]) == (130, "interrupted")
+    assert dojo.query("SELECT id FROM students") == [("ana",)]
+    assert settled(dojo, databases, before)
+
+
+def settled(project, query, expected):
+    """Whether a query comes to give what is expected: the server drops databases without anybody waiting."""
+    for _ in range(500):
+        if project.query(query) == expected:
+            return True
+        time.sleep(0.02)
+    return project.query(query) == expected

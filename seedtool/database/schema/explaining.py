@@ -63,7 +63,7 @@ def _place(error: BaseException, settings: Settings, progress: Progress) -> str:
         return f"revision {progress.running.revision} ({settings.shown(Path(progress.running.path))}) failed: "
     from alembic.util import CommandError
 
-    if isinstance(error, CommandError):
+    if isinstance(error, CommandError | UserWarning):
         return ""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{settings.shown(Path(error.filename))}:{error.lineno}: "
@@ -79,6 +79,8 @@ def _remedy(error: Exception, progress: Progress) -> str:
 
     if progress.running is not None:
         return _MEND
+    if isinstance(error, UserWarning):
+        return "Bring the missing file back, or correct the down_revision (or depends_on) that names it."
     if isinstance(error, CommandError):
         return "Look at `alembic history`: is a revision missing, or one too many?"
     if isinstance(error, ModuleNotFoundError) and error.name in {"asyncpg", "psycopg2", "pg8000"}:
@@ -107,8 +109,8 @@ def _words(error: Exception) -> str:
     if type(error).__name__ == "PendingRollbackError" and isinstance(error.__context__, Exception):
         error = error.__context__  # SQLAlchemy cleans up after a lost connection, and complains of that instead
     cause = getattr(error, "orig", None) or error
-    if isinstance(error, CommandError):
-        return str(error)
+    if isinstance(error, CommandError | UserWarning):
+        return " ".join(str(error).split())
     sqlstate = getattr(cause, "sqlstate", None)
     if not isinstance(cause, psycopg.Error):
         words = str(cause).strip().split("\n")[0]

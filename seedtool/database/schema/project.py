@@ -37,6 +37,8 @@ def inside(folder: Path, variables: Mapping[str, str]) -> Iterator[None]:
     ):
         # how a project's alembic.ini is written is its owner's affair
         warnings.filterwarnings("ignore", "No path_separator found|The version_path_separator", DeprecationWarning)
+        # Alembic warns, and stumbles over it later in words that tell less
+        warnings.filterwarnings("error", "Revision .* is not present", UserWarning)
         yield
 
 

@@ -6,11 +6,17 @@ import socket
 import subprocess
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from psycopg import sql
 
 from seedtool.database.embedded import EmbeddedServer
@@ -42,6 +48,27 @@ def settings_for(tmp_path):
     (tmp_path / "migrations").mkdir()
     (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
     return lambda url: load(tmp_path, environ={"HOME": str(tmp_path), "DATABASE_URL": url})
+
+
+def certify(data, ca_file):
+    """Write a certificate for 127.0.0.1 (not for localhost) and its key, and the authority's that signed it."""
+    now = datetime.now(UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("Test CA", "database")]
+    for name, key, is_authority in zip(names, keys, (True, False), strict=True):
+        draft = x509.CertificateBuilder(names[0], name, key.public_key(), x509.random_serial_number())
+        draft = draft.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=2))
+        draft = draft.add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+        draft = draft if is_authority else draft.add_extension(address, critical=False)
+        pem = draft.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        (ca_file if is_authority else data / "server.crt").write_bytes(pem)
+    private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key_file = data / "server.key"
+    key_file.write_bytes(keys[1].private_bytes(*private))
+    key_file.chmod(0o600)
+    if AS_POSTGRES:
+        shutil.chown(key_file, "postgres", "postgres")
 
 
 class External:
@@ -120,8 +147,7 @@ def oldest(place):
         assert done.returncode == 0, (folder / "out").read_text() + (folder / "log").read_text()
 
     run(DEBIAN / "initdb", "-D", data, "-U", "postgres", "-E", "SQL_ASCII", "--locale=C", "--no-sync", "-A", "trust")
-    subject = ("-subj", "/CN=localhost", "-days", "2", "-keyout", data / "server.key", "-out", data / "server.crt")
-    run("openssl", "req", "-new", "-x509", "-nodes", "-newkey", "rsa:2048", *subject)
+    certify(data, place / "ca.crt")
     (data / "pg_hba.conf").write_text(
         "local all all trust\nhostssl all reader 127.0.0.1/32 scram-sha-256\nhostnossl all reader 127.0.0.1/32 reject\n"
         "host all all 127.0.0.1/32 scram-sha-256\n"

@@ -18,10 +18,22 @@ from seedtool.database import guard, server
 from seedtool.database.cluster import open_cluster
 from seedtool.database.guard import Consent
 from seedtool.database.reset import plan, reset
+from seedtool.database.schema.migrations import upgrade
 from seedtool.errors import BlockedError, DatabaseError, NotConfirmed, PoolerError, Protected, SettingsError
 
 PASSWORD = "p@ss/w:rd+%?#é '\\"
 AS_POSTGRES = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+OWN_ENGINE = """
+import os
+from alembic import context
+from sqlalchemy import NullPool, create_engine
+with create_engine(os.environ["DATABASE_URL"], poolclass=NullPool).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
 
 
 def build(conninfo):
@@ -182,12 +194,41 @@ class TestReset:
                 "SELECT relname FROM pg_class WHERE oid >= 16384 AND relkind = 'r'"
             ).fetchall() == [("made_by_build",)]
 
-    def test_over_tls(self, oldest, settings_for):
-        settings = settings_for(oldest.url("app", query="?sslmode=require"))
+    def test_over_tls_with_an_authority_of_ones_own(self, oldest, settings_for, place):
+        ca = quote(str(place / "ca.crt"), safe="")
+        settings = settings_for(oldest.url("app", query=f"?sslmode=verify-full&sslrootcert={ca}"))
         target = server.find(settings)
-        assert not reset(settings, target, build, consent=Consent.NONE).replaced
+        for replaced in (False, True):
+            assert reset(settings, target, build, consent=Consent.YES).replaced is replaced
         with server.connect(target) as connection:
             assert connection.pgconn.ssl_in_use
+        oldest.drop_all()
+
+    @pytest.mark.parametrize("text", ["postgresql:///app", "postgresql:///app?service=team", "service=team dbname=app"])
+    def test_with_a_service_file_and_a_password_file(self, oldest, settings_for, tmp_path, monkeypatch, place, text):
+        """Neither host nor password stand in DATABASE_URL; env.py and the errands on their own connections find them too."""
+        (tmp_path / "services").write_text(
+            f"[team]\nhost=127.0.0.1\nport={oldest.port}\nuser=dev\nsslmode=verify-full\nsslrootcert={place / 'ca.crt'}\n"
+        )
+        secret = PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
+        (tmp_path / "passwords").write_text(f"127.0.0.1:{oldest.port}:*:dev:{secret}\n", encoding="utf-8")
+        (tmp_path / "passwords").chmod(0o600)
+        monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+        monkeypatch.setenv("PGPASSFILE", str(tmp_path / "passwords"))
+        if "service" not in text:
+            monkeypatch.setenv("PGSERVICE", "team")
+        settings = settings_for(text)
+        (tmp_path / "migrations" / "env.py").write_text(OWN_ENGINE)
+        (tmp_path / "migrations" / "versions").mkdir()
+        (tmp_path / "migrations" / "versions" / "1.py").write_text(
+            "from alembic import op\nrevision, down_revision = '1', None\n"
+            "def upgrade():\n    op.execute('CREATE TABLE made (id int)')\n"
+        )
+        target = server.find(settings)
+        reset(settings, target, lambda conninfo: upgrade(conninfo, settings), consent=Consent.NAME)
+        assert reset(settings, target, build, consent=Consent.YES).replaced
+        with server.connect(target) as connection:
+            assert connection.execute("SELECT count(*) FROM made").fetchone() == (0,)
         oldest.drop_all()
 
     def test_limits_that_are_meant_for_an_application_do_not_stop_it(self, external, settings_for):

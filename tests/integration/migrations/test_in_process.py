@@ -219,7 +219,12 @@ def test_a_failing_revision_is_named_with_its_file_and_the_databases_words(datab
         (revision(1, "def"), "db/versions/r1_step.py:6: SyntaxError: "),
         ({"db/env.py": "import nowhere_at_all", **CREATE}, "db/env.py:1: ModuleNotFoundError: No module named"),
         ({"db/env.py": "pass", **CREATE}, "env.py never called context.configure()"),
-        ({**CREATE, "db/versions/x.py": "revision = 'x'\ndown_revision = 'gone'"}, "gone"),
+        (revision(1, "raise SystemExit('no tenant')"), "r1_step.py) failed: it ended the program: no tenant"),
+        ({"db/env.py": "import sys; sys.exit(3)", **CREATE}, "db/env.py:1: it ended the program: exit code 3"),
+        (
+            {**CREATE, "db/versions/x.py": "revision = 'x'\ndown_revision = 'gone'"},
+            "Revision gone referenced from gone -> x (head), is not present",
+        ),
         ({"db/versions/readme.txt": ""}, "there are no revisions in db"),
         ({"alembic.ini": "[alembic]\n"}, "alembic.ini does not exist or names no script_location"),
         ({"alembic.ini": "[alembic]\nscript_location = gone\n"}, "Path doesn't exist: gone"),
@@ -231,6 +236,33 @@ def test_what_is_wrong_with_a_project_is_told(database, project, files, message)
     assert message in raised.value.message
     assert "María" not in raised.value.message
     assert raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("env", "cure"),
+    [
+        (ENV_VARIABLE.replace("URL,", "'postgresql+pg8000://u@h/x',"), "pip install pg8000"),
+        (ENV_VARIABLE.replace("URL,", "'postgresql+psycopg://u@127.0.0.1:1/x',"), "sqlalchemy.url"),
+        ("import os; os.environ['APP_DSN']", "let it name the target"),
+        ("from flask import current_app; current_app.config", "app_context()"),
+    ],
+)
+def test_what_an_env_py_lacks_is_told_with_the_cure(database, project, env, cure):
+    settings = project({"db/env.py": env, "models.py": "URL = ''", **CREATE})
+    with pytest.raises(MigrationError, match=r"db/env.py:\d+: ") as raised:
+        migrations.upgrade(database.conninfo, settings)
+    assert cure in raised.value.remedy
+
+
+def test_two_heads_where_one_was_asked_for_are_told(database, project):
+    settings = project(
+        {**CREATE, "db/versions/x.py": REVISION.format(revision="x", down="r1", body="pass"), **revision(2, "pass")}
+    )
+    with pytest.raises(MigrationError, match="Multiple head revisions are present") as raised:
+        migrations.upgrade(database.conninfo, settings, "head")
+    assert "alembic history" in raised.value.remedy
+    assert sorted(migrations.upgrade(database.conninfo, settings)) == ["r1", "r2", "x"]
+    assert migrations.current(database.conninfo, settings) == migrations.heads(settings) == ["r2", "x"]
 
 
 def test_a_revision_that_nobody_knows_is_told(database, settings):
