@@ -1,4 +1,4 @@
-"""faces status, faces dedupe: the faces of a collection, looked after."""
+"""faces status, faces dedupe (and faces review, which `review` has): the faces of a collection, looked after."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from seedtool.cli.console import CONTEXT, Console, asked, common_options, number, table
 from seedtool.cli.faces import calls_line, collection_option, identity, open_aws
+from seedtool.cli.review import review
 from seedtool.errors import NotConfirmed
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 @click.group(short_help="Drift between rows, faces and photos; double enrollments.", context_settings=CONTEXT)
 def faces() -> None:
     """Look after the faces of a collection."""
+
+
+faces.add_command(review)
 
 
 @faces.command("status", short_help="Tell the drift, and what to run.", context_settings=CONTEXT)

@@ -15,7 +15,7 @@ import click
 from seedtool.errors import NotConfirmed, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from seedtool.database.guard import Consent
     from seedtool.database.server import Target
@@ -77,6 +77,24 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[s
     for line in [list(header), ["-" * width for width in widths], *body]:
         cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
         yield "  ".join(cells).rstrip()
+
+
+def stream(head: Mapping[str, object], name: str, rows: Iterable[object]) -> None:
+    """Print one JSON object whose last member is a list, without holding all of it: a million rows are 150 MB.
+
+    Args:
+        head: the members before it.
+        name: of the list.
+        rows: its elements.
+    """
+    import msgspec
+
+    encode = functools.partial(msgspec.json.encode, order="sorted")
+    out = sys.stdout
+    out.write(f'{encode(head).decode()[:-1]},"{name}":[')
+    for place, each in enumerate(rows):
+        out.write(("," if place else "") + encode(each).decode())
+    out.write("]}\n")
 
 
 def number(count: int, thing: str) -> str:

@@ -10,9 +10,6 @@ LONGEST = 200
 def escaped(value: object, longest: int = LONGEST) -> str:
     """Return a value as text that can stand in an element or in a quoted attribute.
 
-    Control characters, and those that turn the direction of writing, become U+FFFD: a file name must not look like
-    another one.
-
     Args:
         value: anything.
         longest: characters that are shown.
@@ -20,7 +17,15 @@ def escaped(value: object, longest: int = LONGEST) -> str:
     text = str(value)
     if len(text) > longest:
         text = f"{text[: longest // 2]}…{text[-longest // 2 :]}"
-    return html.escape("".join("\ufffd" if unicodedata.category(each) in _HIDDEN else each for each in text))
+    return html.escape(visible(text))
+
+
+def visible(text: str) -> str:
+    """Return a text without what steers a terminal or turns the direction of writing: U+FFFD stands there.
+
+    A file name must neither write on the screen nor look like another one.
+    """
+    return "".join("\ufffd" if unicodedata.category(each) in _HIDDEN else each for each in text)
 
 
 def count(number: int, thing: str = "") -> str:

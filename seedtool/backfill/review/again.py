@@ -1,8 +1,8 @@
 """Faces that still wait are searched again once somebody has a name: SearchFaces alone, nothing is indexed.
 
-A backfill decides each face by earlier photos alone, so that its outcome does not depend on the order of its calls. Here a
-person has spoken, and faces of any other photo count: whoever was named on a late photo is found on the early ones. A face
-that is linked counts for the next one. It can be repeated: what is linked is not searched again.
+A backfill decides each face by earlier photos alone, so that its outcome does not depend on the order of its calls.
+Here somebody has spoken, and faces of any other photo count: who was named on a late photo is found on the early
+ones. A face that is linked counts for the next one. It can be repeated: what is linked is not searched again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -233,8 +233,8 @@ link AS (
 forgotten AS (
     DELETE FROM seedtool.face_matches m USING link WHERE m.face_id = link.face_id
 )
-UPDATE faces f SET needs_assignment = false, auto_assigned = true, updated_at = now() FROM link WHERE f.id = link.face_id
-RETURNING f.id"""
+UPDATE faces f SET needs_assignment = false, auto_assigned = true, updated_at = now()
+FROM link WHERE f.id = link.face_id RETURNING f.id"""
 
 _SUGGEST = """
 WITH suggested AS MATERIALIZED (

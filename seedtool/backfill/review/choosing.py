@@ -1,6 +1,7 @@
 """Somebody decides about faces: who it is, who it is from now on, or that it is nobody who matters."""
 
 import re
+import unicodedata
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -8,7 +9,8 @@ from typing import Literal
 import msgspec
 import psycopg
 
-from seedtool.backfill import journal, library
+from seedtool.backfill import journal
+from seedtool.backfill.review.waiting import check
 from seedtool.errors import UsageError
 
 # A shorter beginning of an id would be right by chance too often.
@@ -45,12 +47,15 @@ class _Face(msgspec.Struct, frozen=True):
     waits: bool
 
 
-def choose(connection: psycopg.Connection, choices: Sequence[Choice]) -> tuple[Assigned, ...]:
+def choose(
+    connection: psycopg.Connection, choices: Sequence[Choice], *, user_id: str | None = None
+) -> tuple[Assigned, ...]:
     """Write choices down, all or none, and commit.
 
     Args:
         connection: to the target.
         choices: each about another face; a new name given twice for a user's faces makes one person.
+        user_id: the faces have to be this user's.
 
     Returns:
         what was written, in the order of the choices.
@@ -59,9 +64,16 @@ def choose(connection: psycopg.Connection, choices: Sequence[Choice]) -> tuple[A
         UsageError: a face or person is unknown, ambiguous, of another user, or decided about already.
         SchemaError: the photo library's tables are not there.
     """
-    library.check_tables(connection)
+    check(connection, user_id)
+    connection.commit()
     with connection.transaction():
         faces = _locked(connection, [_face(connection, each.face) for each in choices])
+        foreign = next((each for each in faces if user_id not in {None, each.user_id}), None)
+        if foreign is not None:
+            raise UsageError(
+                f"the face {foreign.id} is of the user {foreign.user_id}",
+                remedy="Leave --user-id out, or name that one.",
+            )
         twice = {each.id for each in faces if [other.id for other in faces].count(each.id) > 1}
         if twice:
             raise UsageError(f"the face {min(twice)} is named twice", remedy="Decide once about each face.")
@@ -88,7 +100,7 @@ def _write(connection: psycopg.Connection, choice: Choice, face: _Face, made: di
         person_id = _person(connection, face, choice.person)
     else:
         name = " ".join(choice.person.split())
-        key = (face.user_id, name.casefold())
+        key = (face.user_id, _folded(name))
         new = key not in made
         person_id = made[key] = made[key] if not new else _new_person(connection, face, name)
     connection.execute(_LINK, [face.id, person_id])
@@ -123,13 +135,12 @@ def _person(connection: psycopg.Connection, face: _Face, given: str) -> str:
 
     What was given is not repeated in errors: it may be a name.
     """
-    persons: list[tuple[str, bool]] = connection.execute(
-        _PERSONS, {"user": face.user_id, "name": " ".join(given.split()).casefold()}
-    ).fetchall()
+    persons: list[tuple[str, str, str | None]] = connection.execute(_PERSONS, [face.user_id]).fetchall()
     beginning = given.lower().replace("-", "")
-    exact = [id_ for id_, _ in persons if id_.replace("-", "") == beginning]
-    named = [id_ for id_, is_name in persons if is_name]
-    begun = [id_ for id_, _ in persons if len(beginning) >= _SHORTEST and id_.replace("-", "").startswith(beginning)]
+    exact = [id_ for id_, *_ in persons if id_.replace("-", "") == beginning]
+    wanted = _folded(given)
+    named = [id_ for id_, *names in persons if wanted and wanted in map(_folded, names)]
+    begun = [id_ for id_, *_ in persons if len(beginning) >= _SHORTEST and id_.replace("-", "").startswith(beginning)]
     meant = exact or named or begun
     if len(meant) == 1:
         return meant[0]
@@ -153,11 +164,13 @@ def _person(connection: psycopg.Connection, face: _Face, given: str) -> str:
 def _new_person(connection: psycopg.Connection, face: _Face, name: str) -> str:
     if not name:
         raise UsageError(f"the face {face.id}: the new person has no name", remedy="--new-person FACE NAME")
-    there: list[tuple[str]] = connection.execute(_NAMED, [face.user_id, name.casefold()]).fetchall()
-    if there:
+    connection.execute("SELECT FROM users WHERE id = %s FOR NO KEY UPDATE", [face.user_id])  # one at a time
+    persons = connection.execute(_PERSONS, [face.user_id])
+    there = next((id_ for id_, *names in persons if _folded(name) in map(_folded, names)), None)
+    if there is not None:
         raise UsageError(
-            f"the face {face.id}: its user has a person of this name already: {there[0][0]}",
-            remedy=f"--assign {face.id} {there[0][0]} if it is the same, else a name that differs.",
+            f"the face {face.id}: its user has a person of this name already: {there}",
+            remedy=f"--assign {face.id} {there} if it is the same, else a name that differs.",
         )
     made = connection.execute(_NEW, [face.user_id, name, face.id]).fetchone()
     return str(made[0]) if made else ""
@@ -171,6 +184,11 @@ def _range(given: str, what: str) -> tuple[str, str]:
             f"{given!r} is no {what}'s id", remedy=f"It is a uuid, or at least {_SHORTEST} digits of its beginning."
         )
     return str(uuid.UUID(digits.ljust(32, "0"))), str(uuid.UUID(digits.ljust(32, "f")))
+
+
+def _folded(name: str | None) -> str:
+    """Return a name as it is compared: however it is typed, spaced and composed."""
+    return unicodedata.normalize("NFC", " ".join((name or "").split())).casefold()
 
 
 def _whole(given: str) -> str | None:
@@ -202,10 +220,7 @@ SELECT f.id::text, f.user_id::text, l.person_group_id::text, f.needs_assignment
 FROM locked f LEFT JOIN face_person_links l ON l.face_id = f.id AND NOT l.deleted"""
 
 _PERSONS = """
-SELECT id::text, lower(name) = %(name)s OR coalesce(lower(display_name) = %(name)s, false)
-FROM person_groups WHERE user_id = %(user)s AND NOT deleted ORDER BY id"""
-
-_NAMED = "SELECT id::text FROM person_groups WHERE user_id = %s AND lower(name) = %s AND NOT deleted ORDER BY id"
+SELECT id::text, name, display_name FROM person_groups WHERE user_id = %s AND NOT deleted ORDER BY id"""
 
 _NEW = "INSERT INTO person_groups (user_id, name, avatar_face_id) VALUES (%s, %s, %s) RETURNING id::text"
 

@@ -100,6 +100,13 @@ def count(connection: psycopg.Connection, user_id: str | None = None) -> int:
     return int(row[0]) if row else 0
 
 
+def users_waiting(connection: psycopg.Connection, user_id: str | None = None) -> tuple[str, ...]:
+    """Return the users with faces that await a person; raises as `waiting`."""
+    check(connection, user_id)
+    rows = connection.execute(sql.SQL(_USERS).format(waits=WAITS), {"user": user_id})
+    return tuple(id_ for (id_,) in rows)
+
+
 def check(connection: psycopg.Connection, user_id: str | None) -> None:
     """Refuse a database without the photo library, and a user that is none."""
     library.check_tables(connection)
@@ -132,9 +139,15 @@ LEFT JOIN LATERAL (
     WHERE m.face_id = f.id
 ) s ON true
 WHERE {waits} AND NOT a.deleted AND NOT u.deleted AND (%(user)s::uuid IS NULL OR f.user_id = %(user)s::uuid)
-ORDER BY u.created_at, u.id, a.created_at, a.id, (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8,
-    f.id
+ORDER BY u.created_at, u.id, a.created_at, a.id,
+    (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id
 LIMIT %(limit)s"""
+
+_USERS: LiteralString = """
+SELECT u.id::text FROM users u
+WHERE NOT u.deleted AND (%(user)s::uuid IS NULL OR u.id = %(user)s::uuid) AND EXISTS (
+    SELECT FROM faces f JOIN assets a ON a.id = f.asset_id WHERE f.user_id = u.id AND {waits} AND NOT a.deleted)
+ORDER BY u.created_at, u.id"""
 
 _COUNT: LiteralString = """
 SELECT count(*) FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id

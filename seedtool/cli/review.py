@@ -1,0 +1,152 @@
+"""faces review: who is on the photos, decided by a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from seedtool.cli.console import CONTEXT, Console, common_options, number, stream
+from seedtool.errors import SeedtoolError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from seedtool.backfill.review import Assigned, Choice, Searched, Waiting
+    from seedtool.settings import Settings
+
+# Faces that the text names before it says how many more there are.
+_SHOWN = 20
+
+
+@click.command("review", short_help="List the faces that await a person; decide.", context_settings=CONTEXT)
+@click.option("--user-id", metavar="UUID", help="Faces of this user alone.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Faces to list at most [20; --json: all].")
+@click.option("--assign", nargs=2, multiple=True, metavar="FACE PERSON", help="It is this person: an id or a name.")
+@click.option("--new-person", nargs=2, multiple=True, metavar="FACE NAME", help="It is a person not there yet.")
+@click.option("--skip", multiple=True, metavar="FACE", help="It is nobody who matters.")
+@click.option("--search/--no-search", default=None, help="Search the waiting faces again [after an assignment].")
+@common_options
+def review(
+    *,
+    user_id: str | None,
+    limit: int | None,
+    assign: tuple[tuple[str, str], ...],
+    new_person: tuple[tuple[str, str], ...],
+    skip: tuple[str, ...],
+    search: bool | None,
+    console: Console,
+    settings: Settings,
+) -> int:
+    """List the faces that await a person, with whom they are like; or say who they are.
+
+    FACE is an id or its beginning. Several decisions may be given at once: all are written, or none. After an
+    assignment the user's waiting faces are searched again, without indexing, and those that are sure are linked.
+    """
+    from seedtool.backfill.review import Choice
+
+    choices = [
+        *(Choice(what="new", face=face, person=name) for face, name in new_person),
+        *(Choice(what="assign", face=face, person=person) for face, person in assign),
+        *(Choice(what="skip", face=face) for face in skip),
+    ]
+    if (choices or search) and limit is not None:
+        raise UsageError("--limit is for the list alone", remedy="Leave it out.")
+    if choices or search:
+        return _decide(choices, user_id, console, settings, search=search)
+    _list(user_id, limit, console, settings)
+    return 0
+
+
+def _list(user_id: str | None, limit: int | None, console: Console, settings: Settings) -> None:
+    from seedtool.backfill import review
+    from seedtool.database import server
+
+    with server.connect(server.find(settings)) as connection:
+        total = review.count(connection, user_id)
+        if console.as_json:
+            stream({"total": total}, "waiting", review.waiting(connection, user_id=user_id, limit=limit))
+        elif not console.quiet:
+            shown = min(total, limit or _SHOWN)
+            for line in _waiting_lines(review.waiting(connection, user_id=user_id, limit=shown)):
+                click.echo(line)
+            if total > shown:
+                click.echo(f"... and {number(total - shown, 'more face')}: --limit N, or --json")
+            click.echo(f"{number(total, 'face')} await{'s' * (total == 1)} a person")
+            if total:
+                click.echo("seedtool faces review --assign FACE PERSON | --new-person FACE NAME | --skip FACE")
+
+
+def _waiting_lines(faces: Iterable[Waiting]) -> Iterator[str]:
+    from seedtool.backfill.page.values import visible
+
+    user = None
+    for face in faces:
+        if face.user_id != user:
+            user = face.user_id
+            yield f"user {user}"
+        x, y = (100 * (face.box.left + face.box.width / 2), 100 * (face.box.top + face.box.height / 2))
+        yield f"  {face.face_id}"
+        yield f"    {visible(face.file_name)}, {x:.0f} % from the left, {y:.0f} % from the top"
+        for each in face.suggestions:
+            who = (
+                f"{visible(each.name or '')} ({each.person_id})" if each.person_id else f"face {each.face_id}, unnamed"
+            )
+            yield f"    {each.similarity:5.1f} %  {who}"
+
+
+def _decide(
+    choices: list[Choice], user_id: str | None, console: Console, settings: Settings, *, search: bool | None
+) -> int:
+    from seedtool.backfill import review
+    from seedtool.cli.faces import open_aws
+    from seedtool.database import server
+
+    target = server.find(settings)
+    with server.connect(target) as connection:
+        assigned = review.choose(connection, choices, user_id=user_id)
+        users = review.users_of(assigned)
+        if search and not choices:
+            users = review.users_waiting(connection, user_id)
+        found = None
+        if users and search is not False:
+            try:
+                aws = open_aws(settings)
+                about = sum(review.count(connection, each) for each in users)
+                cost = about * settings.backfill.prices.get("SearchFaces", 0.0)
+                searches = f"{about} search{'es' * (about != 1)}"
+                console.note(f"{aws.who()}; {target}: {searches}, {cost:.3f} dollars")
+                with console.progress("faces") as progress:
+                    found = review.search_again(connection, aws, settings.backfill, users, progress=progress)
+            except SeedtoolError as error:
+                if not assigned:
+                    raise
+                done = f"{number(len(assigned), 'face')} decided about; the search failed: {error.message}"
+                raise type(error)(
+                    done, remedy=f"{error.remedy}\nThen: seedtool faces review --search".lstrip()
+                ) from error
+        left = review.count(connection, user_id)
+    report = {"assigned": assigned, "search": found, "waiting": left}
+    console.report(report, lambda: _decided_lines(assigned, found, left))
+    return 130 if found is not None and found.interrupted else 0
+
+
+def _decided_lines(assigned: Iterable[Assigned], found: Searched | None, left: int) -> Iterator[str]:
+    for each in assigned:
+        if each.person_id is None:
+            yield f"{each.face_id}: left alone from now on"
+        else:
+            yield f"{each.face_id}: {'new ' * each.new_person}person {each.person_id}"
+    if found is not None:
+        for link in found.linked:
+            yield f"{link.face_id}: person {link.person_id}, {link.similarity:.1f} % like a face of theirs"
+        calls = ", ".join(f"{count} {name}" for name, count in found.calls.items()) or "no calls"
+        yield (
+            f"{number(found.searched, 'waiting face')} searched again, {len(found.linked)} linked; "
+            f"{calls}, {found.cost:.3f} dollars"
+        )
+        if found.missing:
+            yield f"{number(len(found.missing), 'face')} not in the collection: seedtool faces status"
+        if found.interrupted:
+            yield f"interrupted, {number(found.left, 'face')} not searched: seedtool faces review --search"
+    yield f"{number(left, 'face')} await{'s' * (left == 1)} a person"
