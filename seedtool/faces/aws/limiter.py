@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 
 from seedtool.faces.aws.translation import Vendor
 
@@ -26,6 +27,17 @@ SHARE = 0.98
 #: How much of a second's quota may be sent at once after a pause.
 BURST = 0.2
 
+#: How much faster it goes each second after a throttling answer, up to the full rate: under another quota than the
+#: published one it swings about that one.
+_GROWTH = 1.06
+
+#: Over how many seconds it is counted what is being answered, and how many answers are kept for that.
+_LATELY = 3.0
+_REMEMBERED = 512
+
+#: Throttling answers within so many seconds are one.
+_ONCE = 0.25
+
 #: Error codes of an answer that we are over the quota.
 THROTTLED = frozenset(
     {"ThrottlingException", "ProvisionedThroughputExceededException", "Throttling", "TooManyRequestsException"}
@@ -35,7 +47,8 @@ THROTTLED = frozenset(
 class Bucket:
     """Hands out the right to call, at most `rate` times a second; safe for threads.
 
-    Kept as the instant at which the bucket would be full again, so that no thread has to fill it.
+    Tickets are served in their order, and a ticket's turn moves when the rate does: whoever waits already is slowed
+    down by a throttling answer like whoever comes later.
 
     Args:
         rate: calls a second.
@@ -45,8 +58,11 @@ class Bucket:
     def __init__(self, rate: float, burst: float) -> None:
         self._full_rate = self._rate = rate
         self._burst = max(1.0, burst)
-        self._full_at = 0.0
-        self._slowed_at = 0.0
+        self._issued = 0
+        self._served = self._burst  # up to this ticket it is their turn
+        self._at = 0.0
+        self._slowed_at = -_ONCE
+        self._answered: deque[float] = deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
 
     @property
@@ -55,21 +71,48 @@ class Bucket:
         return self._rate
 
     def reserve(self, now: float) -> float:
-        """Take a token and return how many seconds to wait before using it."""
+        """Take a ticket and return how many seconds to wait before using it, as it looks now."""
+        return self.wait(self.take(now), now)
+
+    def take(self, now: float) -> int:
+        """Take a ticket."""
         with self._lock:
-            # after a throttling answer the rate creeps back: a tenth of the full one each second
-            grown = self._rate + self._full_rate * 0.1 * max(0.0, now - self._slowed_at)
-            if self._rate < self._full_rate:
-                self._rate, self._slowed_at = min(self._full_rate, grown), max(now, self._slowed_at)
-            self._full_at = max(self._full_at, now) + 1.0 / self._rate
-            return max(0.0, self._full_at - now - self._burst / self._rate)
+            self._pass(now)
+            self._issued += 1
+            return self._issued
+
+    def wait(self, ticket: int, now: float) -> float:
+        """Return how many seconds it is to a ticket's turn, as it looks now."""
+        with self._lock:
+            self._pass(now)
+            return max(0.0, (ticket - self._served) / self._rate)
+
+    def answered(self, now: float) -> None:
+        """Take note of an answer that was none of throttling."""
+        with self._lock:
+            self._answered.append(now)
 
     def slow_down(self, now: float) -> None:
-        """Take a throttling answer to heart: 0.7 of the rate, once a quarter of a second, never under 1 a second."""
+        """Take a throttling answer to heart, once a quarter of a second.
+
+        To 0.7 of the rate, but not below what is being answered: the answers that tell of throttling come a second or
+        two after the calls that caused it. Never under 1 a second.
+        """
         with self._lock:
-            if now - self._slowed_at >= 0.25 or self._rate == self._full_rate:
-                self._rate = max(min(1.0, self._full_rate), self._rate * 0.7)
+            if now - self._slowed_at >= _ONCE:
+                self._pass(now)
+                lately = sum(now - at <= _LATELY for at in self._answered) / _LATELY
+                self._rate = min(self._rate, max(min(1.0, self._full_rate), self._rate * 0.7, lately * 0.9))
                 self._slowed_at = now
+
+    def _pass(self, now: float) -> None:
+        """Let time pass: turns come, and a rate that was cut grows back."""
+        passed = max(0.0, now - self._at)
+        self._at = max(self._at, now)
+        # a pause counts for no more than a burst
+        self._served = min(self._served + passed * self._rate, self._issued + self._burst)
+        if self._rate < self._full_rate:
+            self._rate = min(self._full_rate, self._rate * _GROWTH ** min(passed, 100.0))
 
 
 class Limiter:
@@ -102,11 +145,15 @@ class Limiter:
         client.meta.events.register("response-received.rekognition.*", self._heed)
 
     def _wait(self, operation_name: str, **_: object) -> None:
-        pause = self.bucket(operation_name).reserve(time.monotonic())
-        if pause > 0:
-            time.sleep(pause)
+        bucket = self.bucket(operation_name)
+        ticket = bucket.take(time.monotonic())
+        while (pause := bucket.wait(ticket, time.monotonic())) > 0:
+            time.sleep(min(pause, _ONCE))  # it may have been slowed down meanwhile
 
     def _heed(self, event_name: str, parsed_response: Vendor = None, **_: object) -> None:
         code = ((parsed_response or {}).get("Error") or {}).get("Code")
+        bucket, now = self.bucket(event_name.rsplit(".", 1)[-1]), time.monotonic()
         if code in THROTTLED:
-            self.bucket(event_name.rsplit(".", 1)[-1]).slow_down(time.monotonic())
+            bucket.slow_down(now)
+        else:
+            bucket.answered(now)

@@ -46,6 +46,34 @@ def test_throttling_answers_of_one_instant_count_once():
     assert bucket.rate == 35
 
 
+def test_whoever_waits_already_is_slowed_down_as_well():
+    bucket = Bucket(rate=10, burst=1)
+    tickets = [bucket.take(now=100.0) for _ in range(11)]
+    assert bucket.wait(tickets[-1], now=100.0) == pytest.approx(1.0)
+    for step in range(3):
+        bucket.slow_down(now=100.0 + step * 0.25)
+    assert bucket.wait(tickets[-1], now=100.5) > 1.0
+    assert bucket.wait(tickets[0], now=100.5) == 0
+
+
+def test_it_is_not_slowed_down_below_what_is_answered():
+    bucket, now = Bucket(rate=50, burst=10), 100.0
+    for _ in range(60):  # a quota of five, and the news of throttling come late
+        now += 0.2
+        bucket.answered(now)
+        bucket.reserve(now)
+        bucket.slow_down(now)
+    assert 4 <= bucket.rate <= 6
+
+
+def test_throttling_goes_on_being_heeded_while_others_reserve():
+    bucket = Bucket(rate=50, burst=10)
+    for step in range(100):
+        bucket.reserve(now=100 + step / 100)
+        bucket.slow_down(now=100 + step / 100)
+    assert bucket.rate < 15
+
+
 @pytest.mark.parametrize(
     ("region", "operation", "quota"),
     [
