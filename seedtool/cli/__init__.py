@@ -4,6 +4,9 @@ Each command parses its arguments, calls one workflow and renders its report. He
 commands are found without importing them all, and how an error becomes a message and an exit code.
 """
 
+import atexit
+import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -75,22 +78,38 @@ def seedtool() -> None:
 
 def main() -> NoReturn:
     """Run `seedtool`."""
-    run(seedtool, "seedtool")
+    _program(seedtool, "seedtool")
 
 
 def db_reset_main() -> NoReturn:
     """Run `db-reset` as a command of its own."""
-    run(_command("db-reset"), "db-reset")
+    _program(_command("db-reset"), "db-reset")
 
 
 def seed_main() -> NoReturn:
     """Run `seed` as a command of its own."""
-    run(_command("seed"), "seed")
+    _program(_command("seed"), "seed")
 
 
 def sync_faces_main() -> NoReturn:
     """Run `sync-faces` as a command of its own."""
-    run(_command("sync-faces"), "sync-faces")
+    _program(_command("sync-faces"), "sync-faces")
+
+
+def _program(command: click.Command, name: str) -> NoReturn:
+    """Run a command as a program of its own, which begins and ends quicker than Python would by itself."""
+    gc.set_threshold(100_000)  # imports make many objects and hardly any garbage
+    try:
+        run(command, name)
+    except SystemExit as end:
+        if threading.active_count() == 1 and isinstance(end.code, int):
+            # what Python does at its end, but for taking every object apart: a seventh of a warm reset
+            atexit._run_exitfuncs()  # noqa: SLF001 - Python has no public name for it
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError, AttributeError):  # full, or closed by the caller
+                    stream.flush()
+            os._exit(end.code)
+        raise
 
 
 def _command(name: str) -> click.Command:

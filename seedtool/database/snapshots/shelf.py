@@ -4,7 +4,6 @@ A snapshot's name and the target's make its database's private name, so two of o
 what is here holds the target's lock; who only looks needs none.
 """
 
-import difflib
 import hashlib
 import time
 from collections.abc import Callable
@@ -122,6 +121,8 @@ def require(cluster: Cluster, name: str) -> Snapshot:
     snapshot = find(cluster, name)
     if snapshot is not None:
         return snapshot
+    import difflib
+
     names = [each.name for each in of_target(cluster)]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     remedy = "There is none yet: seedtool snapshot save."
