@@ -7,9 +7,12 @@ the writing, the larger the next lot, and the rate stays.
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+import psycopg
 
 from seedtool.errors import AccessDenied, CredentialsError, DatabaseError, ResourceNotFound, SeedtoolError
+from seedtool.faces.enroll.photo import Attempt
 from seedtool.faces.interrupts import held
 
 #: Photos in flight. At 50 IndexFaces a second of a second or more each, the quota needs about this many.
@@ -69,3 +72,50 @@ def fatal(error: SeedtoolError, *, connected: bool) -> bool:
     if isinstance(error, DatabaseError):
         return not connected
     return isinstance(error, CredentialsError | AccessDenied | ResourceNotFound)
+
+
+class Indexed(Protocol):
+    """A photo whose face is in the collection, and whose row is still to be written."""
+
+    @property
+    def attempt(self) -> Attempt:
+        """What was made for it."""
+
+
+Landed = TypeVar("Landed", bound=Indexed)
+
+
+def settle(
+    connection: psycopg.Connection,
+    landed: Sequence[tuple[Job, Landed]],
+    write: Callable[[Sequence[tuple[Job, Landed]]], None],
+    failed: Callable[[Job, SeedtoolError], object],
+) -> SeedtoolError | None:
+    """Write the rows of photos together; where the database refuses them, one by one, so that each fails by itself.
+
+    What was made for a photo whose row is refused is undone; not where the connection was lost, for the row may be
+    there.
+
+    Args:
+        connection: to the target.
+        landed: the photos.
+        write: writes their rows, all or none, and notes them.
+        failed: notes a photo that was not enrolled.
+
+    Returns:
+        The error when it concerns every photo alike.
+    """
+    if not landed:
+        return None
+    try:
+        write(landed)
+    except DatabaseError as error:
+        if len(landed) > 1 and not connection.closed:
+            stops = [settle(connection, [each], write, failed) for each in landed]
+            return next((stop for stop in stops if stop), None)
+        for job, each in landed:
+            if not isinstance(error.__cause__, psycopg.OperationalError):
+                each.attempt.undo()
+            failed(job, error)
+        return error if connection.closed else None
+    return None

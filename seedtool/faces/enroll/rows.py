@@ -15,13 +15,13 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import DatabaseError, PhotoError, SchemaError, SeedtoolError
+from seedtool.errors import PhotoError, SchemaError, SeedtoolError
 from seedtool.faces import bindings
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws.answers import IndexedFace
 from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
-from seedtool.faces.enroll.flight import WORKERS, fatal, fly
+from seedtool.faces.enroll.flight import WORKERS, fatal, fly, settle
 from seedtool.faces.enroll.locks import alone
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures, quality_of
 from seedtool.faces.enroll.replaced import replaced_photos
@@ -225,39 +225,7 @@ class _Run:
                 indexed.append((row, future.result()))
             except SeedtoolError as error:
                 stop = self._failed(row, error) or stop
-        return self._settle(indexed) or stop
-
-    def _settle(self, indexed: list[tuple[_Row, _Indexed]]) -> SeedtoolError | None:
-        """Write rows together; where the database refuses them, one by one, so that each fails by itself."""
-        try:
-            written = self._write(indexed) if indexed else set()
-        except DatabaseError as error:
-            if len(indexed) > 1 and not self._connection.closed:
-                stops = [self._settle([each]) for each in indexed]
-                return next((stop for stop in stops if stop), None)
-            for row, each in indexed:
-                if not isinstance(error.__cause__, psycopg.OperationalError):  # else the row may be there
-                    each.attempt.undo()
-                self._failed(row, error)
-            return error if self._connection.closed else None
-        for row, each in indexed:
-            if row.key in written:
-                self.results.append(
-                    PhotoResult(
-                        source=row.source,
-                        outcome="enrolled",
-                        face_id=each.face.face.face_id,
-                        quality=quality_of(each.face),
-                        external_image_id=row.external_image_id,
-                        photo_url=row.photo_url,
-                    )
-                )
-            else:
-                each.attempt.undo()
-                self._failed(
-                    row, PhotoError("its row is gone", remedy="It was deleted or renamed meanwhile: run it again.")
-                )
-        return None
+        return settle(self._connection, indexed, self._write, self._failed) or stop
 
     def _failed(self, row: _Row, error: SeedtoolError) -> SeedtoolError | None:
         """Note a photo that was not enrolled; returns the error when it concerns every photo alike."""
@@ -266,8 +234,8 @@ class _Run:
         )
         return error if fatal(error, connected=not self._connection.closed) else None
 
-    def _write(self, indexed: list[tuple[_Row, _Indexed]]) -> set[str]:
-        """Write and commit the rows in one statement; returns the keys of those that were still there."""
+    def _write(self, indexed: Sequence[tuple[_Row, _Indexed]]) -> None:
+        """Write and commit the rows in one statement; of those that are gone meanwhile nothing stays."""
         sets: list[sql.Composable] = [sql.SQL("{} = v.face_id::{}").format(self._bound.face_id, self._bound.face_type)]
         if "indexed_at" in self._bound.columns:
             sets.append(sql.SQL("indexed_at = now()"))
@@ -288,7 +256,25 @@ class _Run:
                     [quality_of(each.face) for _, each in indexed],
                 ],
             ).fetchall()
-        return {key for (key,) in written}
+        there = {key for (key,) in written}
+        for row, each in indexed:
+            if row.key in there:
+                self.results.append(_enrolled(row, each.face))
+            else:
+                each.attempt.undo()
+                gone = PhotoError("its row is gone", remedy="It was deleted or renamed meanwhile: run it again.")
+                self._failed(row, gone)
+
+
+def _enrolled(row: _Row, face: IndexedFace) -> PhotoResult:
+    return PhotoResult(
+        source=row.source,
+        outcome="enrolled",
+        face_id=face.face.face_id,
+        quality=quality_of(face),
+        external_image_id=row.external_image_id,
+        photo_url=row.photo_url,
+    )
 
 
 # Rows that share an id say nothing of whose its face is.

@@ -8,21 +8,21 @@ no second face.
 
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 import msgspec
 import psycopg
 
-from seedtool.errors import DatabaseError, PhotoError, SeedtoolError
+from seedtool.errors import PhotoError, SeedtoolError
 from seedtool.faces import bindings
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws.answers import IndexedFace
 from seedtool.faces.aws.collection import PAGE, Collection
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll import locks, manifest, numbers
-from seedtool.faces.enroll.flight import WORKERS, fatal, fly
+from seedtool.faces.enroll.flight import WORKERS, fatal, fly, settle
 from seedtool.faces.enroll.manifest import Line
 from seedtool.faces.enroll.numbers import Kept, Numbered
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures, is_jpeg
@@ -248,7 +248,7 @@ class _Run:
                 self._note(job, numbers.already(self._source(job), job.student.id, result))
             else:
                 indexed.append((job, result))
-        stop = self._settle(indexed) or stop
+        stop = settle(self._connection, indexed, self._write, self._failed) or stop
         for job, _ in done:  # the next photo of each may fly
             if job.student.lines:
                 self._ready.append(job.student)
@@ -257,25 +257,14 @@ class _Run:
                 self._finished.append(job.student.id)
         return stop
 
-    def _settle(self, indexed: list[tuple[_Job, _Indexed]]) -> SeedtoolError | None:
-        """Write rows together; where the database refuses them, one by one, so that each fails by itself."""
-        try:
-            with bindings.database_errors(self._bound.binding.table), self._connection.transaction():
-                numbers.insert(self._connection, self._bound, [(each.place, each.face) for _, each in indexed])
-        except DatabaseError as error:
-            if len(indexed) > 1 and not self._connection.closed:
-                stops = [self._settle([each]) for each in indexed]
-                return next((stop for stop in stops if stop), None)
-            for job, each in indexed:
-                if not isinstance(error.__cause__, psycopg.OperationalError):  # else the row may be there
-                    each.attempt.undo()
-                self._failed(job, error)
-            return error if self._connection.closed else None
+    def _write(self, indexed: Sequence[tuple[_Job, _Indexed]]) -> None:
+        """Write and commit rows, all or none."""
+        with bindings.database_errors(self._bound.binding.table), self._connection.transaction():
+            numbers.insert(self._connection, self._bound, [(each.place, each.face) for _, each in indexed])
         for job, each in indexed:
             face_id = each.face.face.face_id
             job.student.photos.append(Kept(each.place.external_image_id, each.place.key, face_id))
             self._note(job, numbers.enrolled(self._source(job), each.place, each.face))
-        return None
 
     def _failed(self, job: _Job, error: SeedtoolError) -> SeedtoolError | None:
         """Note a photo that was not enrolled; returns the error when it concerns every photo alike."""
