@@ -1,5 +1,11 @@
 """A role that may not create databases: the schemas are dropped and built again in place."""
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import psycopg
 import pytest
 
@@ -83,6 +89,10 @@ ORDER BY 1, 2
 """
 
 
+#: what does not hang on the server's version
+ON_THE_NEWEST = pytest.mark.parametrize("external", ["newest"], indirect=True)
+
+
 class Project:
     """An Alembic project whose target is a database of `plain`, who may not create any."""
 
@@ -113,6 +123,18 @@ class Project:
 
     def upgrade(self, database):
         return upgrade(database, self.settings)
+
+    def popen(self, *arguments):
+        program = [Path(sys.executable).parent / "seedtool", *arguments]
+        environ = {**os.environ, "DATABASE_URL": self.url}
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(program, cwd=self.root, env=environ, text=True, **pipes)
+
+    def command(self, *arguments):
+        with self.popen(*arguments) as running:
+            out, err = running.communicate(timeout=60)
+        assert running.returncode == 0, out + err
+        return subprocess.CompletedProcess(arguments, 0, out, err)
 
     def query(self, statement):
         with server.connect(self.target) as connection:
@@ -148,6 +170,7 @@ def test_it_leaves_what_the_migrations_make_and_nothing_else(project, env):
     ]
 
 
+@ON_THE_NEWEST
 def test_the_guard_asks_as_for_replacing(project):
     project.execute(LEFTOVERS)
     assert plan(project.settings, project.target).consent is Consent.NAME
@@ -160,6 +183,7 @@ def test_the_guard_asks_as_for_replacing(project):
         project.reset()
 
 
+@ON_THE_NEWEST
 def test_the_plan_tells_what_goes(project):
     project.execute(LEFTOVERS)
     project.revisions(TABLES, 'op.execute("CREATE INDEX CONCURRENTLY i ON loans (book)")')
@@ -170,6 +194,7 @@ def test_the_plan_tells_what_goes(project):
     assert project.query("SELECT count(*) FROM loans") == [(1,)]
 
 
+@ON_THE_NEWEST
 @pytest.mark.parametrize("env", [GIVEN, OWN_ENGINE, ASYNC], ids=["given", "own engine", "async"])
 def test_a_failure_leaves_everything_as_it_was(project, env):
     project.execute(LEFTOVERS)
@@ -206,6 +231,7 @@ def test_a_revision_that_leaves_the_transaction_needs_the_name(project, body):
     assert project.reset(Consent.NAME).in_place.atomic is False
 
 
+@ON_THE_NEWEST
 def test_a_failure_in_steps_says_that_the_database_was_emptied(project):
     project.reset(Consent.NONE)
     project.revisions(TABLES, LEAVING["autocommit block"], 'op.execute("SELECT nonsense")')
@@ -213,6 +239,7 @@ def test_a_failure_in_steps_says_that_the_database_was_emptied(project):
         project.reset(Consent.NAME)
 
 
+@ON_THE_NEWEST
 def test_a_session_in_the_way_is_ended_where_that_is_allowed(project):
     project.execute(LEFTOVERS)
     with psycopg.connect(project.target.conninfo) as ours:
@@ -247,6 +274,7 @@ def test_what_others_own_stays_and_so_does_what_only_an_administrator_can_make(p
     assert project.query("SELECT to_regclass('audit') IS NOT NULL") == [(True,)]
 
 
+@ON_THE_NEWEST
 def test_a_schema_that_no_revision_makes_is_kept_on_the_second_try(project):
     project.external.execute(
         "CREATE SCHEMA app AUTHORIZATION plain", "GRANT USAGE ON SCHEMA app TO reader", database="app"
@@ -259,6 +287,7 @@ def test_a_schema_that_no_revision_makes_is_kept_on_the_second_try(project):
     ]
 
 
+@ON_THE_NEWEST
 def test_a_version_table_of_somebody_else_is_told(project):
     project.reset(Consent.NONE)
     project.external.execute(
@@ -269,8 +298,37 @@ def test_a_version_table_of_somebody_else_is_told(project):
     assert project.query("SELECT count(*) FROM app.books") == [(0,)]
 
 
+@ON_THE_NEWEST
 def test_a_missing_database_is_refused_with_the_cure(project):
     project.external.drop_all()
     with pytest.raises(Exception, match="may not create databases") as refusal:
         project.reset()
     assert "CREATEDB" in refusal.value.remedy
+
+
+@ON_THE_NEWEST
+def test_a_killed_rebuild_leaves_everything_as_it_was(project):
+    """From the command line, which tells before what will be dropped and how."""
+    project.execute(LEFTOVERS)
+    before = project.query(LISTING)
+    project.revisions(TABLES, 'op.execute("SELECT pg_sleep(60)")')
+    told = project.command("db-reset", "--dry-run")
+    assert "would rebuild the schemas of app" in told.stdout
+    assert "in one transaction: this role may not create databases" in told.stdout
+    assert 'would drop schema "Old things", schema app, ' in told.stdout
+    sleeping = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = 'app'"
+    with project.popen("db-reset", "--confirm", "app") as running:
+        while not project.external.execute(sleeping):
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.02)
+        running.kill()
+    # the server learns of it when it has something to tell; until then the old schema is locked, and still there
+    for (pid,) in project.external.execute(sleeping):
+        project.external.execute(f"SELECT pg_terminate_backend({pid}, 10000)")
+    assert project.query(LISTING) == before
+    assert project.query("SELECT * FROM loans") == [(7, 1)]
+    project.revisions(TABLES, "pass")
+    assert (
+        "(in one transaction: this role may not create databases)"
+        in project.command("db-reset", "--confirm", "app").stdout
+    )
