@@ -330,7 +330,7 @@ WHERE a.user_id = %(user)s::uuid AND {todo}
 ORDER BY a.created_at, a.id LIMIT %(limit)s"""
 
 _LISTING: LiteralString = """
-SELECT user_id::text, id::text, file_name FROM (
+SELECT listed.user_id::text, listed.id::text, file_name FROM (
     SELECT a.user_id, a.id, a.file_name, u.created_at AS user_since, a.created_at,
         CASE WHEN %(limit)s::bigint IS NOT NULL
             THEN row_number() OVER (PARTITION BY a.user_id ORDER BY a.created_at, a.id) END AS number
@@ -338,7 +338,7 @@ SELECT user_id::text, id::text, file_name FROM (
     WHERE NOT u.deleted AND {todo} AND (%(user)s::uuid IS NULL OR a.user_id = %(user)s::uuid)
 ) listed
 WHERE number IS NULL OR number <= %(limit)s::bigint
-ORDER BY user_since, user_id, created_at, id"""
+ORDER BY user_since, listed.user_id, created_at, listed.id"""
 
 _REMEMBER = """
 INSERT INTO face_collections AS c (user_id, aws_collection_id, rekognition_arn)

@@ -27,6 +27,7 @@ COMMANDS = {
     "enroll": "faces:enroll",
     "recognize": "faces:recognize",
     "faces": "collections:faces",
+    "backfill": "backfill:backfill",
     "snapshot": "snapshot:snapshot",
     "guard": "database:guard",
     "ci": "ci:ci",

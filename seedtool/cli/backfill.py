@@ -90,6 +90,8 @@ def backfill(
 
 
 def _dry_run(connection: psycopg.Connection, settings: Settings, options: Options, console: Console) -> None:
+    import msgspec
+
     from seedtool import backfill as engine
 
     plan = engine.plan(connection, settings, options)
@@ -106,7 +108,9 @@ def _dry_run(connection: psycopg.Connection, settings: Settings, options: Option
             click.echo(f"  {line}")
         if plan.users > len(users):
             click.echo(f"  ... and {number(plan.users - len(users), 'more user')}")
-        first = islice(engine.listing(connection, options), _SHOWN)
+        # user by user: all of them would be sorted for the first few
+        own = (msgspec.structs.replace(options, user_id=user) for user, _ in users)
+        first = islice((each for one in own for each in engine.listing(connection, one)), _SHOWN)
         for line in table(("asset", "file"), ((each.asset_id, each.file_name) for each in first)):
             click.echo(f"  {line}")
         if plan.assets > _SHOWN:
