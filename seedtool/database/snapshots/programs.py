@@ -76,6 +76,7 @@ def run(programs: Programs, name: str, *arguments: str | Path, target: Target, d
     environ = {**os.environ, "LC_ALL": "C"}
     if "password" in parts:  # others can see a command line
         environ["PGPASSWORD"] = parts.pop("password")
+    parts.pop("sslpassword", None)  # libpq has no other way for it; then the key cannot be read, and libpq says so
     where = []
     if database is not None:
         conninfo = make_conninfo(**{**parts, "dbname": database, "application_name": "seedtool"})

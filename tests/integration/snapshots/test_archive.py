@@ -193,7 +193,9 @@ class TestPrograms:
         program.write_text('#!/bin/sh\necho "arguments: $*"\necho "password: $PGPASSWORD"\n')
         program.chmod(0o755)
         target = Target(
-            conninfo="host=h user=u password='s3 cret' sslmode=require dbname=x", name="x", maintenance="postgres"
+            conninfo="host=h user=u password='s3 cret' sslpassword=s3 sslmode=require dbname=x",
+            name="x",
+            maintenance="postgres",
         )
         done = programs.run(Programs(18, tmp_path), "pg_dump", "--quiet", target=target, database="y")
         arguments, password = done.out.splitlines()
