@@ -94,7 +94,7 @@ def _of_rows(report: BindingReport) -> list[Finding]:
         *findings,
         _finding("rows whose face is not in the collection", report.missing, _MISSING),
         _finding("rows whose face is there under another id or none", report.elsewhere, _ELSEWHERE),
-        _finding("further faces under a linked id (duplicates)", report.duplicates, "Run seedtool faces dedupe."),
+        _finding("further faces under a linked id (duplicates)", report.duplicates, _DUPLICATES),
     ]
 
 
@@ -130,6 +130,7 @@ _PLACEHOLDERS = {
     "no id": "Fill the external image id ({student_id}-photo-{n}), then run seedtool enroll --all.",
 }
 
+_DUPLICATES = "Run seedtool faces dedupe. It keeps those that another row points at."
 _MISSING = "Are account, region and collection the right ones? Then run seedtool enroll --all."
 _ELSEWHERE = "They are lost at the next reset: run seedtool enroll --all to index them under their own ids."
 _ORPHANS = "Nothing: another database may know them."
