@@ -149,3 +149,29 @@ def test_asyncpgs_word_for_tls_is_understood(project):
 
     target = find(read(project(), {"DATABASE_URL": "postgresql+asyncpg://u:p@h/d?ssl=require"}))
     assert "sslmode=require" in target.conninfo
+
+
+def test_the_backfill_has_a_table_of_its_own(project):
+    root = project('[tool.seedtool.backfill]\nassign = 97\nprices = {IndexFaces = 0.0008}\ncollection_prefix = "x-"')
+    rules = read(root).backfill
+    assert (rules.assign, rules.review, rules.prices) == (97, 80, {"IndexFaces": 0.0008})
+    assert read(project()).backfill.collection_prefix == "savta-user-"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("assign = 70", "review 80 and assign 70"),
+        ("review = -1", "review -1"),
+        ('assign = "high"', "assign"),
+        ("smallest_face = 3", "smallest_face 3"),
+        ("visibility = 100", "visibility 100"),
+        ('collection_prefix = "user/"', "collection_prefix 'user/'"),
+        ("prices = {IndexFaces = 1000}", "price of IndexFaces"),
+        ("treshold = 1", "unknown field `treshold`"),
+    ],
+)
+def test_a_wrong_rule_of_the_backfill_is_told(project, text, fault):
+    with pytest.raises(SettingsError, match=fault) as caught:
+        read(project(f"[tool.seedtool.backfill]\n{text}"))
+    assert caught.value.remedy

@@ -62,8 +62,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a backfill did.
 
     Args:
-        mode: `embedded` or `live`.
-        region: the region.
+        mode: `embedded`, `live` or `endpoint`.
+        region: the region; empty for an endpoint.
         users: users of whom at least one asset was processed.
         users_elsewhere: users that another run is at work on.
         assets: assets that were to be processed when the run began; of all users, `limit` heeded.
@@ -188,6 +188,9 @@ class Tally:
 
     Args:
         total: assets that are to be processed.
+
+    Attributes:
+        users: users of whom something was processed.
     """
 
     def __init__(self, total: int) -> None:
@@ -268,7 +271,6 @@ class Tally:
     def _user(self, user_id: str, cost: float) -> UserSum:
         found = self._by_user.get(user_id)
         if found is None:
-            self.users += 1
             if len(self._by_user) >= 2 * MOST_USERS:
                 self._by_user = {each.user_id: each for each in _dearest(self._by_user.values())}
             found = self._by_user[user_id] = UserSum(user_id=user_id)

@@ -64,6 +64,8 @@ class User:
         ready: its collection is there, and it is known what is in it.
         there: by asset, faces that interrupted attempts left in the collection.
         dropping: a call that deletes small faces is under way.
+        tries: how often it could not be prepared for the quota.
+        counted: the report knows of it.
         line: the assets that are begun and not recorded, in their order.
     """
 
@@ -90,6 +92,7 @@ class User:
         self.there: dict[str, list[Face]] = {}
         self.dropping = False
         self.tries = 0
+        self.counted = False
         self.line: deque[Work] = deque()
         self._cursor = cursor
         self._ahead: deque[str] = deque()

@@ -60,6 +60,7 @@ class Recorder:
             asset_id=work.asset.id, user_id=work.user.id, file_name=work.asset.file_name, cause=cause, remedy=remedy
         )
         self._tally.failure(failure, self._meter.cost(work.calls))
+        self._count(work.user)
 
     def _record(self, work: Work) -> None:
         asset, found = work.asset, work.found
@@ -80,6 +81,11 @@ class Recorder:
         if found.small:
             work.user.small[asset.id] = [face.face_id for face in found.small]
         self._tally.success(work.user.id, outcome, self._meter.cost(work.calls))
+        self._count(work.user)
+
+    def _count(self, user: User) -> None:
+        self._tally.users += not user.counted
+        user.counted = True
 
     def _not_ours(self, work: Work) -> None:
         """An asset's line could not be written: another run has it, or the asset was deleted meanwhile."""

@@ -111,6 +111,26 @@ def outcome(album) -> tuple[list, list]:
     return album.faces(), suggestions, told, collections
 
 
+def killed(album, *, options: dict, seed: int, kills: int) -> dict:
+    """Run and kill so many times, then run to the end; returns what the last run told."""
+    given = {
+        "conninfo": album.target.conninfo,
+        "name": album.target.name,
+        "endpoint": album.endpoint,
+        "photos": album.settings.photos_url,
+        "rules": {"smallest_face": 0.28, "visibility": 0.02},
+        "options": options,
+        "seed": seed,
+        "kills": kills,
+    }
+    album.db.commit()
+    done = subprocess.run(
+        [sys.executable, "-c", _RUNS, json.dumps(given)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.mark.timeout(240)
 def test_fifty_kills_leave_what_an_uninterrupted_run_leaves(album, another_album, faults):
     for each in (album, another_album):
@@ -121,24 +141,25 @@ def test_fifty_kills_leave_what_an_uninterrupted_run_leaves(album, another_album
     another_album.consistent()
 
     faults(lag=0.02, latency={"IndexFaces": 0.03})
-    given = {
-        "conninfo": album.target.conninfo,
-        "name": album.target.name,
-        "endpoint": album.endpoint,
-        "photos": album.settings.photos_url,
-        "rules": {"smallest_face": 0.28, "visibility": 0.02},
-        "options": {"batch_size": 8},
-        "seed": 11,
-        "kills": 50,
-    }
-    album.db.commit()
-    done = subprocess.run(
-        [sys.executable, "-c", _RUNS, json.dumps(given)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    last = json.loads(done.stdout.splitlines()[-1])
-    assert (last["killed"], last["ok"], last["left"]) == (50, True, 0), done.stdout
+    last = killed(album, options={"batch_size": 8}, seed=11, kills=50)
+    assert (last["killed"], last["ok"], last["left"]) == (50, True, 0), last
     assert last["done"] > 0, "all was done before the last kill"
     album.consistent()
     assert outcome(album) == outcome(another_album)
     assert {state for state, _ in album.journal().values()} == {"done"}
+
+
+@pytest.mark.timeout(120)
+def test_kills_while_everything_is_indexed_anew_lose_no_person_and_leave_no_old_face(album, faults):
+    fill(album, users=2, photos=40)
+    assert album.run(batch_size=16).ok
+    before, collections = outcome(album), album.db.execute("SELECT user_id::text FROM face_collections").fetchall()
+    old = set(album.db.execute("SELECT rekognition_face_id FROM faces").fetchall())
+    faults(lag=0.02, latency={"IndexFaces": 0.03})
+    last = killed(album, options={"batch_size": 8, "reindex": True}, seed=5, kills=10)
+    assert (last["killed"], last["ok"], last["left"]) == (10, True, 0), last
+    assert last["done"] > 0
+    album.consistent()
+    assert [row[:5] for row in outcome(album)[0]] == [row[:5] for row in before[0]]
+    assert not old & set(album.db.execute("SELECT rekognition_face_id FROM faces WHERE NOT deleted").fetchall())
+    assert len(collections) == 2

@@ -1,0 +1,293 @@
+"""An application does the work, by HTTP: what it is told, what becomes of its answers and of its bad days."""
+
+import json
+import threading
+import time
+from collections import Counter
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from seedtool.backfill import Options, run_by
+from seedtool.backfill import endpoint as endpoints
+from seedtool.backfill.endpoint import Endpoint
+from seedtool.errors import AccessDenied, CredentialsError, SettingsError
+from seedtool.settings import load
+
+TOKEN = "tell-nobody-7f3a"
+COUNTS = {"facesDetected": 3, "autoAssigned": 1, "needsUserInput": 2}
+
+
+class Application:
+    """What answers at the endpoint.
+
+    Attributes:
+        asked: each request: headers, body.
+        answers: asset → what it is answered, in turn; then COUNTS.
+        together: requests wait until so many are there at once.
+    """
+
+    def __init__(self):
+        self.asked, self.answers, self.connections = [], {}, 0
+        self.together, self._here, self._gate = 1, 0, threading.Condition()
+        application = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                application.connections += 1
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                application.asked.append((time.monotonic(), self.path, dict(self.headers), body))
+                application._wait()
+                turn = application.answers.get(body["assetId"]) or application.answers.get("*") or []
+                status, headers, answer = turn.pop(0) if turn else (200, {}, COUNTS)
+                if status == "drop":
+                    self.close_connection = True
+                    return
+                data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/api/assets/reprocess?dry=no"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def _wait(self):
+        with self._gate:
+            self._here += 1
+            self._gate.notify_all()
+            assert self._gate.wait_for(lambda: self._here >= self.together, 20)
+
+    def posted(self):
+        """How often each asset was posted."""
+        return Counter(body["assetId"] for *_, body in self.asked)
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def application():
+    running = Application()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def shared(album, monkeypatch):
+    """An album whose photos are web addresses; attempts follow one another at once."""
+    monkeypatch.setattr(endpoints, "_WAIT", 0.001)
+    put = album.photo
+    monkeypatch.setattr(
+        album, "photo", lambda user, **columns: put(user, **{"storage_url": "https://cdn.example/1.jpg"} | columns)
+    )
+    return album
+
+
+def go(album, application, stop=None, **options):
+    album.db.commit()
+    way = Endpoint(application.url, TOKEN, options.get("batch_size", 10))
+    return run_by(way, album.settings, album.target, Options(**options), stop=stop)
+
+
+def test_the_application_is_told_what_it_needs_and_its_counts_are_summed(shared, application):
+    ana, ben = shared.user(), shared.user()
+    assets = {shared.photo(ana): ana, shared.photo(ana, storage_url="s3://bucket/2.jpg"): ana, shared.photo(ben): ben}
+    report = go(shared, application)
+    assert (report.mode, report.users, report.succeeded, report.failed) == ("endpoint", 2, 3, 0)
+    assert (report.faces, report.auto_assigned, report.needs_person) == (9, 3, 6)
+    assert (report.calls, report.throttled, report.cost, report.similarities) == ({"POST": 3}, {}, 0.0, {})
+    for _, path, headers, body in application.asked:
+        assert path == "/api/assets/reprocess?dry=no"
+        assert headers["Authorization"] == f"Bearer {TOKEN}"
+        assert headers["X-User-Id"] == assets[body["assetId"]]
+        assert headers["Content-Type"] == "application/json"
+        assert body.keys() == {"imageUrl", "assetId", "reprocessOptions"}
+        assert body["reprocessOptions"] == {"faces": True}
+    assert max(body["imageUrl"] for *_, body in application.asked) == "s3://bucket/2.jpg"
+    rows = shared.db.execute("SELECT state, faces FROM seedtool.backfill_assets").fetchall()
+    assert rows == [("done", 3)] * 3
+    assert shared.db.execute("SELECT count(*) FROM faces").fetchone() == (0,)
+    shared.db.commit()
+    assert go(shared, application).skipped == 3
+    assert len(application.asked) == 3
+
+
+PASSING = [
+    (503, {}, b"<html>busy</html>"),
+    (500, {}, {"error": "oops"}),
+    (408, {}, b""),
+    ("drop", {}, b""),
+    (429, {"Retry-After": "0"}, b""),
+    (429, {"Retry-After": formatdate(time.time() - 60, usegmt=True)}, b""),
+    (503, {"Retry-After": "soon"}, b""),
+]
+
+
+def test_what_may_pass_is_tried_again(shared, application):
+    ana = shared.user()
+    assets = [shared.photo(ana) for _ in PASSING]
+    application.answers |= {asset: [bad] * 4 for asset, bad in zip(assets, PASSING, strict=True)}
+    report = go(shared, application)
+    assert (report.succeeded, report.failed) == (7, 0)
+    assert application.posted() == dict.fromkeys(assets, 5)
+    assert (report.calls, report.throttled) == ({"POST": 35}, {"POST": 8})
+
+
+def test_as_long_as_it_says_nobody_asks_again(shared, application):
+    ana = shared.user()
+    assets = [shared.photo(ana) for _ in range(3)]
+    application.answers[assets[0]] = [(429, {"Retry-After": "1"}, b"")]
+    go(shared, application, batch_size=1)
+    first, *later = [at for at, *_ in application.asked]
+    assert len(later) == 3
+    assert min(later) - first >= 1
+
+
+LASTING = [
+    ((404, {}, {"message": "no such asset\x1b[2J"}), "answered 404: no such asset [2J"),
+    ((422, {}, {"error": {"detail": "x" * 999}}), "answered 422: " + "x" * 200 + "..."),
+    ((400, {}, b"<html>" + b"y" * 100_000), "answered 400"),
+    ((200, {}, b"<html>log in</html>"), "the answer is not {facesDetected, autoAssigned, needsUserInput}"),
+    ((200, {}, {"facesDetected": -1, "autoAssigned": 0, "needsUserInput": 0}), "Expected `int` >= 0"),
+    ((200, {}, {"facesDetected": 1}), "missing required field `autoAssigned`"),
+    ((200, {}, b"\xff"), "the answer is not"),
+]
+
+
+def test_what_concerns_one_photo_fails_it_alone(shared, application):
+    ana = shared.user()
+    assets = [shared.photo(ana) for _ in LASTING]
+    well = shared.photo(ana)
+    application.answers |= {asset: [answer] for asset, (answer, _) in zip(assets, LASTING, strict=True)}
+    report = go(shared, application)
+    assert (report.succeeded, report.failed) == (1, 7)
+    failures = {each.asset_id: each for each in report.errors}
+    assert application.posted() == dict.fromkeys([*assets, well], 1)
+    for asset, (_, cause) in zip(assets, LASTING, strict=True):
+        assert cause in failures[asset].cause
+        assert failures[asset].remedy
+        for secret in (TOKEN, "\x1b", "dry=no"):
+            assert secret not in failures[asset].cause + failures[asset].remedy
+    report = go(shared, application, retry_failed=True)
+    assert (report.succeeded, report.failed) == (7, 0)
+
+
+def test_after_all_attempts_a_photo_fails_and_the_next_is_tried(shared, application):
+    ana = shared.user()
+    assets = [shared.photo(ana) for _ in range(2)]
+    application.answers[assets[0]] = [(503, {}, {"message": "maintenance"})] * 5
+    report = go(shared, application)
+    assert [each.cause for each in report.errors] == [f"{application.url.split('?')[0]} answered 503: maintenance"]
+    assert report.succeeded == 1
+
+
+def test_a_path_is_nothing_to_an_application_elsewhere(shared, application):
+    shared.photo(shared.user(), storage_url="2026/1.jpg")
+    report = go(shared, application)
+    assert "is a path" in report.errors[0].cause
+    assert "without --endpoint" in report.errors[0].remedy
+    assert application.asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ((401, {}, {"message": "expired"}), CredentialsError),
+        ((403, {}, b""), AccessDenied),
+        ((302, {"Location": "https://elsewhere.example/login"}, b""), SettingsError),
+    ],
+)
+def test_what_concerns_every_photo_stops_the_run_and_the_same_command_goes_on(shared, application, answer, error):
+    ana = shared.user()
+    assets = [shared.photo(ana) for _ in range(20)]
+    application.answers["*"] = [(200, {}, COUNTS), (200, {}, COUNTS), *[answer] * 20]
+    with pytest.raises(error) as raised:
+        go(shared, application, batch_size=2)
+    assert TOKEN not in raised.value.message + raised.value.remedy
+    assert raised.value.remedy
+    assert len(application.asked) <= 4
+    states = {state for state, _ in shared.journal().values()}
+    assert states <= {"done", "started"}
+    application.answers.clear()
+    report = go(shared, application)
+    assert (report.failed, report.left) == (0, 0)
+    done = [state for state, _ in shared.journal().values()]
+    assert done == ["done"] * len(assets)
+
+
+def test_an_address_at_which_nobody_ever_answers_stops_the_run(shared, application):
+    asset = shared.photo(shared.user())
+    application.close()
+    with pytest.raises(SettingsError, match="has never answered: nothing listens there"):
+        go(shared, application)
+    assert shared.journal().popitem()[1][0] == "started"
+    assert asset
+
+
+def test_who_is_interrupted_does_not_wait_as_long_as_it_says(shared, application):
+    ana = shared.user()
+    assets = [shared.photo(ana) for _ in range(4)]
+    application.answers["*"] = [(429, {"Retry-After": "250"}, b"")] * 9
+    report = go(shared, application, stop=lambda: bool(application.asked), batch_size=2)
+    assert report.interrupted
+    assert (report.failed, report.left) == (0, 4)
+    application.answers.clear()
+    assert go(shared, application).succeeded == len(assets)
+
+
+def test_so_many_are_asked_for_at_once_by_connections_that_are_kept(shared, application):
+    ana = shared.user()
+    for _ in range(24):
+        shared.photo(ana)
+    application.together = 6
+    assert go(shared, application, batch_size=6).succeeded == 24
+    assert application.connections == 6
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://app.example/x", "is no http"),
+        ("app.example", "is no http"),
+        ("https://", "is no http"),
+        ("https://app.example:notaport/", "is no http"),
+        ("https://user:secret@app.example/x", "holds credentials"),
+        ("http://app.example/x", "plain http, which shows the token"),
+        ("http://127.0.0.1.app.example/x", "plain http, which shows the token"),
+    ],
+)
+def test_an_address_that_would_not_do_is_refused(url, said):
+    with pytest.raises(SettingsError, match=said) as refused:
+        Endpoint(url, TOKEN, 1)
+    assert refused.value.remedy
+    assert "secret" not in refused.value.message
+
+
+def test_without_a_token_nothing_begins():
+    with pytest.raises(SettingsError, match="there is no token"):
+        Endpoint("https://app.example/x", None, 1)
+
+
+def test_the_token_is_a_secret_of_the_environment(tmp_path):
+    environ = {"HOME": str(tmp_path), "SEEDTOOL_BACKFILL_TOKEN": TOKEN}
+    assert load(tmp_path, environ=environ).backfill_token == TOKEN
+    with pytest.raises(SettingsError, match="no header may hold") as refused:
+        load(tmp_path, environ={**environ, "SEEDTOOL_BACKFILL_TOKEN": "a\nX-Admin: 1"})
+    assert "X-Admin" not in refused.value.message
+    (tmp_path / "pyproject.toml").write_text(f'[tool.seedtool]\nbackfill_token = "{TOKEN}"\n')
+    with pytest.raises(SettingsError, match="under version control") as refused:
+        load(tmp_path, environ=environ)
+    assert TOKEN not in refused.value.message

@@ -1,0 +1,105 @@
+"""What is to become of a face, as a rule over its matches."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedtool.backfill.library import Known
+from seedtool.backfill.matching import MOST_SUGGESTIONS, Candidate, decide, is_small, settle
+from seedtool.faces.aws.answers import Box, Face
+from seedtool.settings import Backfill
+
+RULES = Backfill()
+
+candidates = st.lists(
+    st.builds(
+        Candidate,
+        st.uuids().map(str),
+        st.one_of(st.none(), st.sampled_from(["ana", "ben", "caro"])),
+        st.sampled_from([0.0, 79.9999, 80.0, 88.0, 94.9999, 95.0, 97.5, 100.0]),
+    ),
+    max_size=30,
+)
+
+
+@given(candidates)
+def test_the_rule_holds_for_any_matches(found):
+    decision = decide(found, RULES)
+    sure = [each.similarity for each in found if each.person_id and each.similarity >= 95]
+    near = [each for each in found if each.similarity >= 80]
+    if sure:
+        assert decision.outcome == "assigned"
+        assert decision.similarity == max(sure)
+        best = [each.person_id for each in found if each.person_id and each.similarity == max(sure)]
+        assert decision.person_id == best[0]  # of equals the earlier one
+        assert decision.suggestions == ()
+    elif near:
+        assert decision.outcome == "review"
+        assert decision.person_id is None
+        told = [each.similarity for each in decision.suggestions]
+        assert told == sorted(told, reverse=True)
+        assert told[0] == decision.similarity == max(each.similarity for each in near)
+        persons = [each.person_id for each in decision.suggestions if each.person_id]
+        assert len(persons) == len(set(persons))
+        assert len(told) <= MOST_SUGGESTIONS
+        if len(told) < MOST_SUGGESTIONS:
+            assert set(persons) == {each.person_id for each in near if each.person_id}
+    else:
+        assert decision.outcome == "new"
+        assert decision.suggestions == ()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "small"),
+    [(0.029, 0.029, True), (0.03, 0.029, False), (0.029, 0.03, False), (0.03, 0.03, False), (0.5, 0.01, False)],
+)
+def test_a_face_is_small_only_when_it_is_so_both_ways(width, height, small):
+    assert is_small(Box(0, 0, width, height), RULES) is small
+
+
+def face(name, left):
+    return Face(face_id=name, confidence=99.98765, box=Box(left, 0.1, 0.2, 0.2))
+
+
+def known(row, face_id, left, person=None, *, own=False, skipped=False):
+    box = Box(left, 0.1, 0.2, 0.2)
+    return Known(id=row, face_id=face_id, box=box, person_id=person, own=own, skipped=skipped)
+
+
+def test_matches_that_are_no_faces_of_earlier_assets_do_not_count():
+    matches = {"new": [("later", 100.0), ("early", 96.0), ("unknown", 99.0)]}
+    decided, similarities = settle(
+        [face("new", 0.1)], [], [known("row", "early", 0.5, "ana")], matches, RULES, reindex=False
+    )
+    assert decided.faces[0].person_id == "ana"
+    assert decided.faces[0].similarity == 0.96
+    assert decided.faces[0].confidence == 0.9999
+    assert similarities == (96.0,)
+
+
+def test_of_equally_alike_faces_the_earlier_one_decides_whatever_the_order_of_the_answer():
+    earlier = [known("one", "b", 0.1, "ana"), known("two", "a", 0.5, "ben")]
+    for answer in ([("a", 97.0), ("b", 97.0)], [("b", 97.0), ("a", 97.0)]):
+        decided, _ = settle([face("new", 0.1)], [], earlier, {"new": answer}, RULES, reindex=False)
+        assert decided.faces[0].person_id == "ana"
+
+
+def test_rows_that_are_there_are_kept_by_their_boxes():
+    own = [
+        known("named", "old-1", 0.0, "ana", own=True),
+        known("left-alone", "old-2", 0.3, own=True, skipped=True),
+        known("waiting", "old-3", 0.6, own=True),
+        known("vanished", "old-4", 0.95, own=True),
+    ]
+    faces = [face("new-1", 0.01), face("new-2", 0.31), face("new-3", 0.61)]
+    matches = {name: [("early", 99.0)] for name in ("new-1", "new-2", "new-3")}
+    early = known("early", "early", 0.5, "ben")
+    for reindex in (True, False):
+        decided, _ = settle(faces, [], [early, *own], matches, RULES, reindex=reindex)
+        told = {row.id: (row.known, row.keep, row.person_id, row.face_id) for row in decided.faces}
+        assert told == {
+            "named": (True, True, None, "new-1"),
+            "left-alone": (True, True, None, "new-2"),
+            "waiting": (True, False, "ben", "new-3"),
+        }
+        assert decided.gone == (("vanished",) if reindex else ())
