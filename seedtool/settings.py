@@ -162,6 +162,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     private_photo_hosts: tuple[str, ...] = ()
     faces: tuple[FaceBinding, ...] = ()
     backfill: Backfill = Backfill()
+    backfill_token: str | None = None
     aws_variables: dict[str, str] = {}
     origins: dict[str, str] = {}
 
@@ -212,7 +213,14 @@ KEYS: dict[str, tuple[str | None, str]] = {
     "private_photo_hosts": (None, "hosts of photos that may lead to private addresses, or be reached by plain http"),
     "faces": (None, "face bindings: table, face_id, external_image_id, key, collection"),
     "backfill": (None, "thresholds, smallest face, prefix of collections and prices of the backfill"),
+    "backfill_token": (
+        "SEEDTOOL_BACKFILL_TOKEN",
+        "what `backfill --endpoint` shows to the application; in the environment or .env alone",
+    ),
 }
+
+#: Settings that nobody is shown, and that do not belong into a file under version control.
+SECRETS = frozenset({"backfill_token"})
 
 #: key → its type, and how it is written
 _TABLES: dict[str, tuple[Any, str]] = {
@@ -318,6 +326,11 @@ def _read_pyproject(path: Path) -> _Project:
             close = difflib.get_close_matches(key, KEYS, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"The keys are: {', '.join(KEYS)}."
             raise SettingsError(f"unknown setting {key} ({path.name}, [tool.seedtool])", remedy=hint)
+        if key in SECRETS:
+            raise SettingsError(
+                f"setting {key} is a secret, and {path.name} is under version control",
+                remedy=f"Put {KEYS[key][0]} into the environment or .env.",
+            )
     name = document.get("project", {}).get("name")
     return _Project(name=name if isinstance(name, str) else None, table=table)
 
@@ -437,6 +450,12 @@ def _check_endpoint(text: str) -> tuple[str, str] | None:
     return None
 
 
+def _check_token(text: str) -> tuple[str, str] | None:
+    if not re.fullmatch(r"[!-~]+", text):
+        return "is no token: it holds a space or another character that no header may hold", "Copy it once more."
+    return None
+
+
 def _check_name(text: str) -> tuple[str, str] | None:
     if not text or len(text.encode()) > 63 or "\0" in text:
         return f"{text!r} cannot be a database name", "Use 1 to 63 bytes."
@@ -451,6 +470,7 @@ _CHECKS: dict[str, Callable[[str], tuple[str, str] | None]] = {
     "collection": _check_collection,
     "photos_url": _check_photos_url,
     "s3_endpoint_url": _check_endpoint,
+    "backfill_token": _check_token,
 }
 
 

@@ -5,6 +5,6 @@
 
 from seedtool.backfill.reporting.plan import Options, Plan, counts, listing, plan
 from seedtool.backfill.reporting.report import Progress, Report
-from seedtool.backfill.run import run
+from seedtool.backfill.run import run, run_by
 
-__all__ = ["Options", "Plan", "Progress", "Report", "counts", "listing", "plan", "run"]
+__all__ = ["Options", "Plan", "Progress", "Report", "counts", "listing", "plan", "run", "run_by"]

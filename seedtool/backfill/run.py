@@ -28,8 +28,8 @@ from seedtool.backfill.indexing import Library
 from seedtool.backfill.reporting import plan as plans
 from seedtool.backfill.reporting.plan import Options
 from seedtool.backfill.reporting.report import Progress, Report, Tally
-from seedtool.backfill.reporting.spending import Meter, OverBudget, metered
-from seedtool.backfill.ways import Rekognition, Way
+from seedtool.backfill.reporting.spending import Meter, OverBudget
+from seedtool.backfill.ways import Paused, Rekognition, Way
 from seedtool.backfill.working.claims import Claims
 from seedtool.backfill.working.flight import Flight, Landed
 from seedtool.backfill.working.line import User, Work
@@ -67,12 +67,9 @@ def run(
     *,
     progress: Tell | None = None,
     stop: Callable[[], bool] | None = None,
-    way: Way | None = None,
+    partial: Callable[[Report], None] | None = None,
 ) -> Report:
     """Index the photos of all users, or of one, and decide about their faces.
-
-    A first SIGINT, SIGTERM or SIGHUP begins nothing more and finishes what is in flight; a second one ends at once.
-    Either way the same command goes on where this one ended.
 
     Args:
         settings: thresholds, prices, where photos are.
@@ -82,20 +79,51 @@ def run(
         options: which assets, how many at once, for how much.
         progress: told how far it is, up to ten times a second.
         stop: asked all the while; True is like a first signal.
-        way: how faces are found and told apart; Rekognition unless told.
+        partial: told what was done when the run ends by an error, which is raised afterwards.
+
+    Raises:
+        CredentialsError: there are none, or they expired: nothing was marked failed, and the rest was not tried.
+        AccessDenied: Rekognition forbids it: likewise.
+        SeedtoolError: as `run_by`.
+    """
+    photos_of_rows = Library(Addresses(settings, aws, photos), FolderStore(settings.root))
+    way = Rekognition(aws, photos_of_rows, settings.backfill)
+    return run_by(way, settings, target, options, progress=progress, stop=stop, partial=partial)
+
+
+def run_by(
+    way: Way,
+    settings: Settings,
+    target: Target,
+    options: Options | None = None,
+    *,
+    progress: Tell | None = None,
+    stop: Callable[[], bool] | None = None,
+    partial: Callable[[Report], None] | None = None,
+) -> Report:
+    """Have the photos of all users, or of one, processed.
+
+    A first SIGINT, SIGTERM or SIGHUP begins nothing more and finishes what is in flight; a second one ends at once.
+    Either way the same command goes on where this one ended.
+
+    Args:
+        way: how faces are found and told apart.
+        settings: prices, and the prefix of collections.
+        target: the database; connections of its own are opened.
+        options: which assets, how many at once, for how much.
+        progress: told how far it is, up to ten times a second.
+        stop: asked all the while; True is like a first signal.
+        partial: told what was done when the run ends by an error, which is raised afterwards.
 
     Raises:
         UsageError: there is no such user.
         SchemaError: the photo library's tables are not there.
-        CredentialsError: there are none, or they expired: nothing was marked failed, and the rest was not tried.
-        AccessDenied: Rekognition forbids it: likewise.
+        CredentialsError: nothing was marked failed, and the rest was not tried; AccessDenied, SettingsError likewise.
         DatabaseError: a connection was lost, or the journal cannot be made.
         KeyboardInterrupt: a second signal.
     """
     options = options or Options()
     rules = settings.backfill
-    if way is None:
-        way = Rekognition(aws, Library(Addresses(settings, aws, photos), FolderStore(settings.root)), rules)
     with server.connect(target, autocommit=True, application="seedtool backfill") as writer:
         server.refuse_pooler(target, writer)
         writer.execute("SELECT set_config('lock_timeout', %s, false)", [journal.LOCK_TIMEOUT])
@@ -106,23 +134,32 @@ def run(
         census = library.census(writer, wanted, journalled=True)
         tally = Tally(census.assets)
         users = Users(writer, Claims(target, writer), wanted, rules.collection_prefix)
-        with metered(aws.rekognition(), rules.prices, options.max_cost) as meter:
+        with way.metered(rules.prices, options.max_cost) as meter:
             work = _Run(writer, users, way, meter, options, tally, progress, stop)
-            work.all()
+
+            def report() -> Report:
+                return Report.of(
+                    tally,
+                    mode=way.mode,
+                    region=way.region,
+                    users_elsewhere=len(users.elsewhere),
+                    skipped=census.skipped,
+                    calls=meter.calls,
+                    throttled=meter.throttled,
+                    cost=meter.cost(),
+                    interrupted=work.interrupted,
+                    stopped=work.stopped,
+                )
+
+            try:
+                work.all()
+            except (SeedtoolError, KeyboardInterrupt):
+                if partial is not None:
+                    partial(report())
+                raise
         if options.reindex and options.limit is None and work.complete:
             journal.end_reindex(writer, options.scope)
-        return Report.of(
-            tally,
-            mode=aws.mode,
-            region=aws.region,
-            users_elsewhere=len(users.elsewhere),
-            skipped=census.skipped,
-            calls=meter.calls,
-            throttled=meter.throttled,
-            cost=meter.cost(),
-            interrupted=work.interrupted,
-            stopped=work.stopped,
-        )
+        return report()
 
 
 class _Run:
@@ -184,6 +221,7 @@ class _Run:
             self._users.close()
         self._tell(last=True)
         if self._fatal is not None:
+            self.stopped = self._fatal.message
             raise self._fatal
 
     def _step(self, hold: Held) -> bool:
@@ -347,7 +385,8 @@ class _Run:
             else:
                 self._tally.note(f"user {subject.id}", error)
         elif error is None:
-            self._users.opened(subject, landed.result)
+            if not self._ending:  # else it may not have waited for what was under way at the kill
+                self._users.opened(subject, landed.result)
         elif isinstance(error, Throttled) and subject.tries < _TRIES:
             subject.tries += 1
             self._again(subject.tries, lambda: self._prepare(subject, remembered=False))
@@ -369,6 +408,8 @@ class _Run:
             work.stage = "matched"
         elif isinstance(error, OverBudget):
             self._over_budget(work)
+        elif isinstance(error, Paused):
+            work.stage = "paused"
         elif isinstance(error, Throttled) and work.tries < _TRIES:
             work.tries += 1
             queue = self._to_match if landed.what == "match" else self._to_index

@@ -4,7 +4,8 @@
 writes is written together with the journal's line.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
@@ -14,6 +15,7 @@ from seedtool.backfill import indexing, library, matching
 from seedtool.backfill.indexing import Library
 from seedtool.backfill.journal import Asset
 from seedtool.backfill.reporting.report import Outcome
+from seedtool.backfill.reporting.spending import Meter, metered
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws.answers import Face
 from seedtool.faces.aws.collection import Collection
@@ -41,18 +43,29 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
 
 
+class Paused(Exception):
+    """The run ends before this could be done; the next one takes it up."""
+
+
 class Way(Protocol):
     """How a photo's faces are found and told apart.
 
     Attributes:
+        mode: what a report calls it.
+        region: where it is; empty where that means nothing.
         visibility: seconds from `index` until `match` sees its faces.
         searches: calls that `match` is expected to make for each face, by operation.
         indexes: calls that `index` is expected to make, by operation.
     """
 
+    mode: str
+    region: str
     visibility: float
     indexes: dict[str, int]
     searches: dict[str, int]
+
+    def metered(self, prices: Mapping[str, float], most: float | None) -> AbstractContextManager[Meter]:
+        """Count what is called inside: dollars a call by operation, and how many dollars may be spent."""
 
     def open(
         self, collection_id: str, unfinished: Sequence[str], pause: Callable[[float], None], *, remembered: bool
@@ -100,9 +113,15 @@ class Rekognition:
         self._aws = aws
         self._photos = photos
         self._rules = rules
+        self.mode = aws.mode
+        self.region = aws.region
         self.visibility = rules.visibility
         self.indexes = {"IndexFaces": 1}
         self.searches = {"SearchFaces": 1}
+
+    def metered(self, prices: Mapping[str, float], most: float | None) -> AbstractContextManager[Meter]:
+        """Count attempts at Rekognition's operations."""
+        return metered(self._aws.rekognition(), prices, most)
 
     def open(
         self, collection_id: str, unfinished: Sequence[str], pause: Callable[[float], None], *, remembered: bool

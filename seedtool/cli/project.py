@@ -69,10 +69,11 @@ def config(*, console: Console, settings: Settings) -> None:
     """Show the settings in force and where each came from; secrets are redacted."""
     import msgspec
 
-    from seedtool.settings import KEYS, redacted
+    from seedtool.settings import KEYS, SECRETS, redacted
 
     values = msgspec.to_builtins(settings, enc_hook=str)
-    report = {key: {"value": redacted(values[key]), "origin": settings.origins[key]} for key in KEYS}
+    shown = {key: "***" if key in SECRETS and values[key] else redacted(values[key]) for key in KEYS}
+    report = {key: {"value": shown[key], "origin": settings.origins[key]} for key in KEYS}
     report["state_dir"] = {"value": str(settings.state_dir), "origin": "home and the project's folder"}
 
     def lines() -> list[str]:

@@ -75,10 +75,14 @@ class Meter:
         self._thread.calls = {**mine, operation: mine.get(operation, 0) + 1}
 
     def heed(self, event_name: str, parsed_response: Vendor = None, **_: object) -> None:
-        """Count an answer that we are over the quota."""
+        """Look whether an answer says that we are over the quota."""
         if ((parsed_response or {}).get("Error") or {}).get("Code") in THROTTLED:
-            with self._lock:
-                self.throttled[event_name.rsplit(".", 1)[-1]] += 1
+            self.over(event_name.rsplit(".", 1)[-1])
+
+    def over(self, operation: str) -> None:
+        """Count an answer that we are over the quota."""
+        with self._lock:
+            self.throttled[operation] += 1
 
 
 @contextmanager

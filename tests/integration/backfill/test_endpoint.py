@@ -96,10 +96,10 @@ def shared(album, monkeypatch):
     return album
 
 
-def go(album, application, stop=None, **options):
+def go(album, application, stop=None, partial=None, **options):
     album.db.commit()
     way = Endpoint(application.url, TOKEN, options.get("batch_size", 10))
-    return run_by(way, album.settings, album.target, Options(**options), stop=stop)
+    return run_by(way, album.settings, album.target, Options(**options), stop=stop, partial=partial)
 
 
 def test_the_application_is_told_what_it_needs_and_its_counts_are_summed(shared, application):
@@ -214,8 +214,11 @@ def test_what_concerns_every_photo_stops_the_run_and_the_same_command_goes_on(sh
     ana = shared.user()
     assets = [shared.photo(ana) for _ in range(20)]
     application.answers["*"] = [(200, {}, COUNTS), (200, {}, COUNTS), *[answer] * 20]
+    told = []
     with pytest.raises(error) as raised:
-        go(shared, application, batch_size=2)
+        go(shared, application, batch_size=2, partial=told.append)
+    assert (told[0].failed, told[0].stopped) == (0, raised.value.message)
+    assert told[0].succeeded <= 2
     assert TOKEN not in raised.value.message + raised.value.remedy
     assert raised.value.remedy
     assert len(application.asked) <= 4
