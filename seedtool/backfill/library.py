@@ -204,6 +204,14 @@ def assets(connection: psycopg.Connection, name: str, user_id: str, wanted: Want
     return cursor
 
 
+def give_back(cursor: psycopg.ServerCursor[Any]) -> None:
+    """Close a server-side cursor, of a connection that was lost, too."""
+    try:
+        cursor.close()
+    except psycopg.OperationalError:
+        cursor.close()  # now that the loss is known, nothing is asked of the server
+
+
 def listing(connection: psycopg.Connection, wanted: Wanted, *, journalled: bool) -> Iterator[Listed]:
     """Yield all assets that would be processed, user by user, in their order."""
     with connection.transaction(), connection.cursor(name="seedtool_listing") as cursor:

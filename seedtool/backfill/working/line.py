@@ -6,17 +6,18 @@ are recorded. So how many are in flight, and which of them is fastest, changes n
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import psycopg
 
+from seedtool.backfill import library
 from seedtool.backfill.ways import Found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import psycopg
 
     from seedtool.backfill.journal import Asset
     from seedtool.backfill.matching import Matches
@@ -143,6 +144,5 @@ class User:
             self._exhausted = not rows
 
     def close(self) -> None:
-        """Give the cursor back; of a lost connection there is nothing to give."""
-        with contextlib.suppress(psycopg.OperationalError):
-            self._cursor.close()
+        """Give the cursor back."""
+        library.give_back(self._cursor)

@@ -1,6 +1,5 @@
 """The users of a run: taken one after the other, the oldest first, and let go when nothing is left to be done."""
 
-import contextlib
 from collections import deque
 from collections.abc import Iterator
 
@@ -116,8 +115,7 @@ class Users:
         """Let all go."""
         for user in self:
             user.close()
-        with contextlib.suppress(psycopg.OperationalError):
-            self._cursor.close()
+        library.give_back(self._cursor)
         self._claims.close()
 
     def _next(self) -> tuple[str, int] | None:

@@ -22,7 +22,7 @@ import pytest
 import sqlalchemy
 from PIL import Image
 
-from seedtool.backfill import Options, run
+from seedtool.backfill import Options, run, run_by
 from seedtool.backfill.indexing import Library
 from seedtool.backfill.ways import Rekognition
 from seedtool.database import server
@@ -232,7 +232,8 @@ class Album:
         extra = {key: options.pop(key) for key in ("progress", "stop") if key in options}
         call, before = self.way_call
         if call is not None:
-            extra["way"] = self._eventful_way(call, before=before)
+            way = self._eventful_way(call, before=before)
+            return run_by(way, self.settings, self.target, Options(**options), **extra)
         return run(self.settings, self.target, aws or self.aws, self.store, Options(**options), **extra)
 
     def faces(self, asset: str | None = None) -> list[tuple]:
