@@ -13,11 +13,14 @@ from seedtool.errors import DatabaseError, NotConfirmed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from seedtool.cli.seed import Prepared
     from seedtool.database.cluster import Cluster
+    from seedtool.database.guard import Consent
     from seedtool.database.reset import ResetPlan, ResetReport
     from seedtool.database.schema.rebuild import RebuildPlan
     from seedtool.database.schema.transaction import OneTransaction
     from seedtool.database.server import Target
+    from seedtool.database.templates import Layer
     from seedtool.settings import Settings
 
 
@@ -45,37 +48,91 @@ def db_reset(
     from seedtool.database import reset, server
 
     target = server.find(settings)
-    plan = reset.plan(settings, target)
-    prepared = None
-    if profile is not None:
-        from seedtool.cli.seed import prepare
-
-        prepared = prepare(settings, console, profile)  # a misspelt profile or a broken file must not cost the database
+    prepared, layer = _prepared(settings, console, profile) if profile is not None else (None, None)
     if dry_run:
+        plan = reset.plan(settings, target, layer)
+        if layer is not None and (plan.template is None or fresh):
+            layer.check()
         _report_plan(plan, console, fresh=fresh, profile=profile)
         return
-    consent = ask_to_replace(plan.consent, target, yes=yes, confirm=confirm)
-    if plan.in_place is not None:
-        console.note(f"this role may not create databases: rebuilding the schemas of {target.name} in place ...")
-        for line in _leaving_lines(plan.in_place):
-            console.note(line)
-    elif plan.template is None or fresh:
-        console.note(f"building the template of {target.name} from the migrations ...")
+
+    def run(consent: Consent) -> ResetReport:
+        return _run(settings, console, target, consent, layer, fresh=fresh)
+
+    report = _agreed(run, lambda: reset.plan(settings, target).consent, target, yes=yes, confirm=confirm)
+    if prepared is None:
+        console.report({"reset": reset_report(report)}, lambda: _reset_lines(report))
+        return
+    from seedtool.cli.seed import finish_reset, run_seed
+
+    for line in _reset_lines(report):
+        console.note(line)
+    if report.seeded is None:
+        run_seed(settings, console, prepared, after=report)
+    else:
+        finish_reset(settings, console, prepared, report)
+
+
+def _prepared(settings: Settings, console: Console, profile: str) -> tuple[Prepared, Layer]:
+    from seedtool.cli.seed import prepare
+    from seedtool.seeding.layer import seed_layer
+
+    prepared = prepare(settings, console, profile)
+    return prepared, seed_layer(settings, prepared.profile)
+
+
+def _run(
+    settings: Settings, console: Console, target: Target, consent: Consent, layer: Layer | None, *, fresh: bool
+) -> ResetReport:
+    """Reset the target; whatever takes longer is told when it begins."""
+    from seedtool.database import reset
 
     def build(database: str | OneTransaction) -> object:
         from seedtool.database.schema.migrations import upgrade
 
         return upgrade(database, settings)
 
-    report = reset.reset(settings, target, build, consent=consent, fresh=fresh, within=build)
-    if prepared is None:
-        console.report({"reset": report}, lambda: _reset_lines(report))
-        return
-    from seedtool.cli.seed import run_seed
+    def step(name: str) -> None:
+        if name == "build":
+            console.note(f"building the template of {target.name} from the migrations ...")
 
-    for line in _reset_lines(report):
-        console.note(line)
-    run_seed(settings, console, prepared, reset_report=report)
+    def warn(plan: RebuildPlan) -> None:
+        console.note(f"this role may not create databases: rebuilding the schemas of {target.name} in place ...")
+        for line in _leaving_lines(plan):
+            console.note(line)
+
+    return reset.reset(
+        settings, target, build, consent=consent, seed=layer, fresh=fresh, within=build, step=step, warn=warn
+    )
+
+
+def _agreed(
+    run: Callable[[Consent], ResetReport],
+    look: Callable[[], Consent],
+    target: Target,
+    *,
+    yes: bool,
+    confirm: str | None,
+) -> ResetReport:
+    """Run the reset with the consent that the flags give; where that does not do, ask for more at the terminal."""
+    from seedtool.database.guard import Consent
+
+    refuse_other_name(target, confirm)
+    given = Consent.NAME if confirm else Consent.YES if yes else Consent.NONE
+    try:
+        return run(given)
+    except NotConfirmed:
+        consent = ask_to_replace(look(), target, yes=yes, confirm=confirm)
+        if consent <= given:
+            raise
+    return run(consent)
+
+
+def reset_report(report: ResetReport) -> dict[str, object]:
+    """Return a reset's report as it is printed: what was seeded is told apart."""
+    import msgspec
+
+    return {key: value for key, value in msgspec.structs.asdict(report).items() if key != "seeded"}
 
 
 def _report_plan(plan: ResetPlan, console: Console, *, fresh: bool, profile: str | None) -> None:
@@ -89,11 +146,13 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
     from seedtool.database.guard import Consent
 
     what = "replace" if plan.exists else "create"
-    how = (
-        "a new template, built from the migrations"
-        if plan.template is None or fresh
-        else f"the template {plan.template}{', a spare made ahead' if plan.spare else ''}"
-    )
+    how = f"the template {plan.template}{', a spare made ahead' if plan.spare else ''}"
+    if plan.template is None or fresh:
+        how = "a new template, built from the migrations"
+        if profile is not None:
+            how += f" and {profile}"
+            if plan.schema and not fresh:
+                how = f"a new template, that of the schema with {profile} loaded"
     lines = [f"would {what} {plan.database} by a clone of {how}"]
     if plan.in_place is not None:
         lines = [
@@ -104,7 +163,7 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
     if plan.sessions:
         which = "" if plan.in_place is None else ", where they hold locks"
         lines.append(f"would end {number(plan.sessions, 'session')} on it{which}")
-    if profile is not None:
+    if profile is not None and plan.in_place is not None:
         lines.append(f"would then seed {profile}")
     needs = {Consent.NONE: "no confirmation", Consent.YES: "--yes", Consent.NAME: "its name: --confirm NAME"}
     lines.append(f"needs {needs[plan.consent]}; nothing was changed")
@@ -127,13 +186,12 @@ def _reset_lines(report: ResetReport) -> list[str]:
             lines.append(f"ended {number(report.sessions_ended, 'session')} in its way")
         return lines
     what = "replaced" if report.replaced else "created"
-    how = (
-        "migrations run, template kept"
-        if report.built
-        else "by a spare of the cached template"
-        if report.spare
-        else "from the cached template"
-    )
+    built = [
+        word for step, word in (("build", "migrations run"), ("seed", "seeds loaded")) if step in report.milliseconds
+    ]
+    how = "by a spare of the cached template" if report.spare else "from the cached template"
+    if built:
+        how = f"{', '.join(built)}, template kept"
     lines = [f"{what} {report.database} in {took} ({how})"]
     if report.sessions_ended:
         lines.append(f"ended {number(report.sessions_ended, 'session')} on it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -14,13 +14,15 @@ from seedtool.errors import ProfileError, SeedtoolError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import psycopg
     from click.shell_completion import CompletionItem
 
+    from seedtool.database.reset import ResetReport
     from seedtool.faces.aws import Aws
-    from seedtool.seeding.fixtures import Fixtures
+    from seedtool.faces.sync import SyncReport
     from seedtool.seeding.indexed import IndexedPhoto
-    from seedtool.seeding.merge import SeedReport, TableReport
     from seedtool.seeding.profiles import Profile
+    from seedtool.seeding.report import SeedReport, TableReport
     from seedtool.settings import Settings
 
 
@@ -74,22 +76,20 @@ def _list(settings: Settings, console: Console) -> None:
 
 
 class Prepared(NamedTuple):
-    """A profile whose files have been read."""
+    """A profile that can be seeded as far as can be told without reading its rows."""
 
     profile: Profile
-    fixtures: Fixtures
     indexed: tuple[IndexedPhoto, ...] = ()
 
 
 def prepare(settings: Settings, console: Console, name: str) -> Prepared:
-    """Read all that a profile needs, before a database is lost for the sake of it.
+    """Look at all that a profile needs but its rows, before a database is lost for the sake of it.
 
     Raises:
         UsageError: there is no profile of this name.
-        ProfileError, FixtureError: profiles.toml or a fixture cannot be read.
+        ProfileError, FixtureError: profiles.toml or the list of indexed photos cannot be read.
         CredentialsError, SettingsError: it ends in a sync, and AWS cannot be reached for lack of settings.
     """
-    from seedtool.seeding.fixtures import read_fixtures
     from seedtool.seeding.profiles import find_profile, load_profiles
 
     profiles = load_profiles(settings.seeds)
@@ -106,7 +106,7 @@ def prepare(settings: Settings, console: Console, name: str) -> Prepared:
         from seedtool.seeding.indexed import read_indexed
 
         indexed = read_indexed(settings.seeds / profile.indexed, settings.root)
-    return Prepared(profile, read_fixtures(settings.seeds, profile.sets, settings.root), indexed)
+    return Prepared(profile, indexed)
 
 
 def run_seed(
@@ -116,13 +116,15 @@ def run_seed(
     *,
     dry_run: bool = False,
     prune: bool = True,
-    reset_report: object | None = None,
+    after: ResetReport | None = None,
 ) -> None:
-    """Seed a profile and report; `db-reset --seed` calls this too and adds its own report."""
+    """Seed a profile, sync its faces, and report; `after` is the report of a reset that went before."""
     from seedtool.database import guard, server
+    from seedtool.seeding.fixtures import read_fixtures
     from seedtool.seeding.merge import seed as merge
 
-    profile, fixtures, indexed = prepared
+    profile = prepared.profile
+    fixtures = read_fixtures(settings.seeds, profile.sets, settings.root)
     target = server.find(settings)
     started = time.perf_counter()
     with server.connect(target) as connection:
@@ -131,29 +133,62 @@ def run_seed(
         # a dry run's sync has to see the rows that the merge would leave, so both are rolled back together
         with connection.transaction(force_rollback=True) if dry_run else contextlib.nullcontext():
             seeded = merge(connection, fixtures, bindings=settings.faces, dry_run=dry_run, keep=dry_run, prune=prune)
-            seconds = time.perf_counter() - started
-            synced, sync_lines = None, []
-            if profile.sync_faces:
-                from seedtool.cli.faces import open_aws, show_sync_lines
-                from seedtool.faces.sync import sync
+            took = f"in {(time.perf_counter() - started) * 1000:.0f} ms"
+            lines = list(_seed_lines(seeded, profile.name, str(target), took))
+            synced, sync_lines = _sync(settings, console, connection, prepared, lines, dry_run=dry_run)
+    _report(console, after, seeded, synced, lines + sync_lines)
 
-                try:
-                    aws = open_aws(settings)
-                    if indexed and aws.embedded and not dry_run:
-                        _give(console, aws, indexed)
-                    synced = sync(connection, settings, aws, dry_run=dry_run)
-                    sync_lines = list(show_sync_lines(synced, aws.where))
-                except SeedtoolError:
-                    for line in _seed_lines(seeded, profile.name, str(target), seconds):  # that much is done
-                        console.note(line)
-                    raise
-    report = {"reset": reset_report, "seed": seeded, "sync": synced}
 
-    def lines() -> Iterable[str]:
-        yield from _seed_lines(seeded, profile.name, str(target), seconds)
-        yield from sync_lines
+def finish_reset(settings: Settings, console: Console, prepared: Prepared, after: ResetReport) -> None:
+    """Sync a profile's faces and report, where the reset has brought the rows along."""
+    from seedtool.database import server
+    from seedtool.seeding.layer import remembered
 
-    console.report({key: value for key, value in report.items() if value is not None}, lines)
+    profile, target = prepared.profile, server.find(settings)
+    seeded = remembered(profile, after.seeded or {})
+    took = f"in {after.milliseconds['seed']:.0f} ms" if "seed" in after.milliseconds else "from the cached template"
+    lines = list(_seed_lines(seeded, profile.name, str(target), took))
+    synced, sync_lines = None, list[str]()
+    if profile.sync_faces:
+        with server.connect(target) as connection:
+            synced, sync_lines = _sync(settings, console, connection, prepared, lines)
+    _report(console, after, seeded, synced, lines + sync_lines)
+
+
+def _sync(
+    settings: Settings,
+    console: Console,
+    connection: psycopg.Connection[Any],
+    prepared: Prepared,
+    lines: list[str],
+    *,
+    dry_run: bool = False,
+) -> tuple[SyncReport | None, list[str]]:
+    """Sync where the profile says so; when that fails, `lines` tell what is done already."""
+    if not prepared.profile.sync_faces:
+        return None, []
+    from seedtool.cli.faces import open_aws, show_sync_lines
+    from seedtool.faces.sync import sync
+
+    try:
+        aws = open_aws(settings)
+        if prepared.indexed and aws.embedded and not dry_run:
+            _give(console, aws, prepared.indexed)
+        synced = sync(connection, settings, aws, dry_run=dry_run)
+    except SeedtoolError:
+        for line in lines:
+            console.note(line)
+        raise
+    return synced, list(show_sync_lines(synced, aws.where))
+
+
+def _report(
+    console: Console, after: ResetReport | None, seeded: SeedReport, synced: SyncReport | None, lines: list[str]
+) -> None:
+    from seedtool.cli.database import reset_report
+
+    report = {"reset": reset_report(after) if after else None, "seed": seeded, "sync": synced}
+    console.report({key: value for key, value in report.items() if value is not None}, lambda: lines)
 
 
 def _give(console: Console, aws: Aws, indexed: tuple[IndexedPhoto, ...]) -> None:
@@ -165,7 +200,7 @@ def _give(console: Console, aws: Aws, indexed: tuple[IndexedPhoto, ...]) -> None
         console.note(f"{number(given, 'photo')} indexed in {aws.where}, which AWS would hold already")
 
 
-def _seed_lines(report: SeedReport, profile: str, target: str, seconds: float) -> Iterable[str]:
+def _seed_lines(report: SeedReport, profile: str, target: str, took: str) -> Iterable[str]:
     counts = ("inserted", "updated", "deleted", "unchanged")
     totals = {count: sum(getattr(each, count) for each in report.tables) for count in counts}
     changed = [each for each in report.tables if each.inserted or each.updated or each.deleted]
@@ -177,7 +212,7 @@ def _seed_lines(report: SeedReport, profile: str, target: str, seconds: float) -
             yield from _change_lines(each)
     verb = "would seed" if report.dry_run else "seeded"
     told = ", ".join(f"{number} {count}" for count, number in totals.items() if number) or "nothing to do"
-    yield f"{verb} {profile} into {target}: {number(report.rows, 'row')} in {seconds * 1000:.0f} ms; {told}"
+    yield f"{verb} {profile} into {target}: {number(report.rows, 'row')} {took}; {told}"
 
 
 def _change_lines(report: TableReport) -> Iterable[str]:

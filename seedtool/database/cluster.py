@@ -5,6 +5,7 @@ Statements about databases take no parameters, so identifiers go through `psycop
 
 import contextlib
 import hashlib
+import json
 import re
 import secrets
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ MINIMUM_VERSION = 150000
 #: A snapshot's has JSON for its value; no mark is carried to a clone.
 MANAGED = "seedtool.managed"
 PROTECTED = "seedtool.protected"
+BROUGHT = "seedtool.brought"
 COMMENTED_MARK = r"\s*\[(seedtool\.\w+=(?:\w+|\{.*\})) for (\d+)\]"
 
 
@@ -37,7 +39,10 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
         identity: changes when the database is restored on another server, replaced or renamed.
         provider: pg_database.datlocprovider: c, i or b.
         doomed: its removal has begun.
-        settings: what `ALTER DATABASE ... SET` says and shapes what is built in it: `search_path=app`.
+        settings: what `ALTER DATABASE ... SET` says and shapes what is built in it (`search_path=app`), but for what
+            the migrations themselves set.
+        brought: what the migrations set.
+        comment: the whole comment, marks and all.
     """
 
     oid: int
@@ -56,6 +61,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     doomed: bool
     sessions: int
     settings: list[str]
+    brought: list[str]
+    comment: str
     marks: list[str]
 
     @property
@@ -146,13 +153,17 @@ class Cluster:
             row = cursor.execute(_FACTS, [name]).fetchone()
         if row is None:
             return None
-        comment, settings = row.pop("comment") or "", row.pop("settings") or []
+        row["comment"] = comment = row["comment"] or ""
+        settings = row.pop("settings") or []
         commented = [mark for mark, oid in re.findall(COMMENTED_MARK, comment) if int(oid) == row["oid"]]
+        marks = [mark for mark in settings if mark.startswith("seedtool.")] + commented
+        brought = _brought(marks)
         return DatabaseFacts(
             **row,
             identity=hashlib.md5(f"{self._system} {row['oid']} {name}".encode(), usedforsecurity=False).hexdigest(),
-            settings=sorted(option for option in settings if not _SHAPELESS.match(option)),
-            marks=[mark for mark in settings if mark.startswith("seedtool.")] + commented,
+            settings=sorted({option for option in settings if not _SHAPELESS.match(option)} - set(brought)),
+            brought=brought,
+            marks=marks,
         )
 
     def private_databases(self, kind: str = "", digest: str = "") -> list[PrivateDatabase]:
@@ -187,10 +198,24 @@ class Cluster:
             if not self.connection.closed:
                 self.connection.execute("SELECT pg_advisory_unlock(%s)", [key])
 
+    def hold(self, digest: str) -> None:
+        """Keep the template of a fingerprint from being pruned until this connection ends; others may hold it, too."""
+        self.connection.execute("SELECT pg_advisory_lock_shared(%s)", [_holding(digest)])
+
+    @contextlib.contextmanager
+    def try_claim(self, digest: str) -> Iterator[bool]:
+        """Keep everybody from holding a template, if nobody does; yields whether it could be done."""
+        with self._trying(_holding(digest)) as taken:
+            yield taken
+
     @contextlib.contextmanager
     def try_lock(self, digest: str) -> Iterator[bool]:
         """Hold the lock if it is free; yields whether it was."""
-        key = lock_key(digest)
+        with self._trying(lock_key(digest)) as taken:
+            yield taken
+
+    @contextlib.contextmanager
+    def _trying(self, key: int) -> Iterator[bool]:
         row = self.connection.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()
         taken = bool(row and row[0])
         try:
@@ -262,6 +287,15 @@ class Cluster:
             ) from error
 
 
+def _brought(marks: list[str]) -> list[str]:
+    for mark in marks:
+        key, _, value = mark.partition("=")
+        if key == BROUGHT:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                return [str(option) for option in json.loads(value)["settings"]]
+    return []
+
+
 def create_statement(
     cluster: Cluster, name: str, template: str, like: DatabaseFacts, *, connectable: bool = True
 ) -> sql.Composed:
@@ -315,6 +349,10 @@ def passing_name(kind: str, digest: str) -> str:
 def lock_key(digest: str) -> int:
     """Return the advisory lock's key for a hex digest of which at least ten digits are known."""
     return int.from_bytes(bytes.fromhex(digest[:10]))
+
+
+def _holding(digest: str) -> int:
+    return lock_key(digest) | 1 << 40
 
 
 @contextlib.contextmanager

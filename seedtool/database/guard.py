@@ -5,6 +5,7 @@ the catalog and never from the session, where a role or a connection option coul
 """
 
 import enum
+import json
 import re
 import shlex
 
@@ -12,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from seedtool.database import server
-from seedtool.database.cluster import COMMENTED_MARK, MANAGED, PROTECTED, Cluster, DatabaseFacts
+from seedtool.database.cluster import BROUGHT, COMMENTED_MARK, MANAGED, PROTECTED, Cluster, DatabaseFacts
 from seedtool.database.server import Target
 from seedtool.errors import NotConfirmed, Protected
 
@@ -118,6 +119,12 @@ def mark_managed(cluster: Cluster, name: str) -> None:
     facts = cluster.database(name)
     assert facts is not None  # noqa: S101 - we have just made it
     _mark(cluster, name, MANAGED, facts.identity)
+
+
+def mark_brought(cluster: Cluster, name: str, options: list[str]) -> None:
+    """Remember which settings of a database its migrations set: they are not its own, and shape no fingerprint."""
+    if options:
+        _mark(cluster, name, BROUGHT, json.dumps({"settings": options}))
 
 
 def _mark(cluster: Cluster, name: str, mark: str, value: str) -> None:

@@ -18,6 +18,7 @@ from seedtool.database.replace import replace, target_digest
 from seedtool.database.schema.fingerprint import project_files, schema_fingerprint
 from seedtool.database.server import Target
 from seedtool.database.swap import take_free_name
+from seedtool.database.templates import Layer
 from seedtool.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         consent: what has to be agreed to.
         template: None when it has to be built.
+        schema: without it, whether at least that of the bare schema is there.
         spare: a clone of it is ready.
         in_place: what would be dropped and built again where the role may not create databases; else None.
     """
@@ -40,6 +42,7 @@ class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
     consent: Consent
     fingerprint: str
     template: str | None
+    schema: bool
     spare: bool
     sessions: int
     in_place: "RebuildPlan | None" = None
@@ -49,8 +52,9 @@ class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a reset did.
 
     Args:
-        built: the template had to be built.
+        built: the template had to be built: the milliseconds tell `build` (the migrations) and `seed` apart.
         spare: a clone was ready.
+        seeded: what the layer told when it was built (see `Layer`); None where the target has no such rows.
         sessions_ended: how many sessions were on the old database.
         swept: what earlier, killed runs had left; the server drops it.
         milliseconds: the time of each step.
@@ -62,14 +66,20 @@ class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
     template: str | None
     built: bool
     spare: bool
+    seeded: dict[str, object] | None = None
     sessions_ended: int
     swept: list[str]
     milliseconds: dict[str, float]
     in_place: "Rebuilt | None" = None
 
 
-def plan(settings: Settings, target: Target) -> ResetPlan:
+def plan(settings: Settings, target: Target, seed: Layer | None = None) -> ResetPlan:
     """Look at what a reset would do, and change nothing.
+
+    Args:
+        settings: the project's settings.
+        target: the database.
+        seed: what would be laid over the schema.
 
     Raises:
         Protected: the target carries the protection mark.
@@ -78,15 +88,17 @@ def plan(settings: Settings, target: Target) -> ResetPlan:
     _refuse_outside_a_project(settings)
     with open_cluster(target) as cluster:
         facts = cluster.database(target.name)
-        fingerprint = _fingerprint(cluster, settings, facts)
+        like = facts or new_database(cluster)
+        schema = schema_of(cluster, settings, facts)
+        fingerprint = seed.upon(schema) if seed else schema
         template = templates.find(cluster, fingerprint)
-        like = facts or _new_database(cluster)
         return ResetPlan(
             database=str(target),
             exists=facts is not None,
             consent=guard.consent_to_replace(target, facts),
             fingerprint=fingerprint,
             template=template,
+            schema=template is not None or templates.find(cluster, schema) is not None,
             spare=template is not None and spares.is_ready(cluster, target_digest(target), template, like),
             sessions=facts.sessions if facts else 0,
             in_place=None if facts is None or cluster.may_create else _plan_in_place(settings, target),
@@ -99,11 +111,13 @@ def reset(
     build: Callable[[str], object],
     *,
     consent: Consent,
+    seed: Layer | None = None,
     fresh: bool = False,
     within: "Callable[[OneTransaction], object] | None" = None,
+    warn: "Callable[[RebuildPlan], None]" = lambda _: None,
     step: Callable[[str], None] = lambda _: None,
 ) -> ResetReport:
-    """Replace the target by an empty database of the newest schema.
+    """Replace the target by a database of the newest schema: empty, or with the rows of `seed`.
 
     Args:
         settings: the project's settings; they shape the fingerprint.
@@ -111,9 +125,12 @@ def reset(
         build: runs the migrations on the database whose connection string it is given; only called when
             there is no template yet.
         consent: what the user agreed to (see `guard`).
-        fresh: build the template anew.
+        seed: what is laid over the schema, and kept as a template of its own. Not laid where the report's
+            `seeded` is None: over schemas that were rebuilt in place.
+        fresh: build the templates anew.
         within: runs the migrations on the connection that it is given, for a role that may not create databases: the
             schemas are rebuilt in place, in one transaction.
+        warn: told what would be rebuilt in place, just before.
         step: called with the name of each step before it.
 
     Raises:
@@ -133,6 +150,7 @@ def reset(
             if facts is not None and not cluster.may_create:
                 from seedtool.database.schema.rebuild import rebuild
 
+                warn(_plan_in_place(settings, target))
                 rebuilt = rebuild(cluster, facts, build, within, consent=consent, step=clock)
                 return ResetReport(
                     database=str(target),
@@ -148,9 +166,9 @@ def reset(
             clock("sweep")
             swept = templates.sweep(cluster, digest)
             clock("fingerprint")
-            fingerprint = _fingerprint(cluster, settings, facts)
-            like = facts or _new_database(cluster)
-            template, built = templates.ensure(cluster, fingerprint, like, build, fresh=fresh, step=clock)
+            like = facts or new_database(cluster)
+            template, built = template_of(cluster, settings, build, facts=facts, seed=seed, fresh=fresh, step=clock)
+            seeded = templates.told(cluster, template) if seed is not None else None
             ended = replace(cluster, template, like, facts, clock, settings=settings)
     milliseconds = clock.stop()
     return ResetReport(
@@ -159,6 +177,7 @@ def reset(
         template=template,
         built=built,
         spare="clone" not in milliseconds,
+        seeded=seeded,
         sessions_ended=ended,
         swept=swept,
         milliseconds=milliseconds,
@@ -189,7 +208,7 @@ def migrate(target: Target, upgrade: Callable[[str], list[str]]) -> tuple[bool, 
         if created:
             templates.sweep(cluster, digest)
             aside = passing_name("clone", digest)
-            cluster.create(aside, "template0", _new_database(cluster), connectable=False)
+            cluster.create(aside, "template0", new_database(cluster), connectable=False)
             take_free_name(cluster, aside)
         return created, upgrade(target.conninfo)
 
@@ -199,15 +218,67 @@ def _refuse_outside_a_project(settings: Settings) -> None:
     next(project_files(settings))
 
 
-def _fingerprint(cluster: Cluster, settings: Settings, facts: DatabaseFacts | None) -> str:
-    """Hash all that shapes the template: the project's files, and what the server would make of them."""
-    like = facts or _new_database(cluster)
+def template_of(
+    cluster: Cluster,
+    settings: Settings,
+    build: Callable[[str], object],
+    *,
+    facts: DatabaseFacts | None,
+    seed: Layer | None = None,
+    fresh: bool = False,
+    step: Callable[[str], None] = lambda _: None,
+) -> tuple[str, bool]:
+    """Return the template of the schema, or of a layer over it, building what is missing.
+
+    Args:
+        cluster: where we stand.
+        settings: the project's settings; they shape the fingerprint.
+        build: runs the migrations on the database whose connection string it is given.
+        facts: the target's, which the template resembles; None when there is none.
+        seed: the layer.
+        fresh: build both anew.
+        step: called with the name of each step before it.
+
+    Returns:
+        its name, and whether it was built just now.
+    """
+    like = facts or new_database(cluster)
+    schema = schema_of(cluster, settings, facts)
+
+    def ensure_schema() -> tuple[str, bool]:
+        purpose = f"schema of {settings.root.name}"
+        return templates.ensure(cluster, schema, like, build, fresh=fresh, step=step, purpose=purpose)
+
+    if seed is None:
+        return ensure_schema()
+
+    def below() -> str:
+        seed.check()
+        return ensure_schema()[0]
+
+    purpose = f"{seed.purpose} of {settings.root.name}"
+    return templates.ensure(
+        cluster,
+        seed.upon(schema),
+        like,
+        seed.build,
+        fresh=fresh,
+        step=step,
+        purpose=purpose,
+        below=below,
+        building="seed",
+    )
+
+
+def schema_of(cluster: Cluster, settings: Settings, facts: DatabaseFacts | None) -> str:
+    """Return the fingerprint of the schema's template: the project's files, and what the server would make of them."""
+    like = facts or new_database(cluster)
     names = ("owner", "encoding", "provider", "collate", "ctype", "locale", "icu_rules", "tablespace", "settings")
     server_facts = {name: str(getattr(like, name)) for name in names}
     return schema_fingerprint(settings, {**server_facts, "version": str(cluster.version), "role": cluster.user})
 
 
-def _new_database(cluster: Cluster) -> DatabaseFacts:
+def new_database(cluster: Cluster) -> DatabaseFacts:
     """Return the facts that a database made by this role without options would have."""
     default = cluster.database("template1")
     assert default is not None  # noqa: S101 - every server has one; CREATE DATABASE itself relies on it

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 
 from seedtool.database import guard, server
+from seedtool.database.cloning import notes
 from seedtool.database.cluster import COMMENTED_MARK, Cluster, DatabaseFacts
 from seedtool.errors import BlockedError, DatabaseError
 
@@ -66,8 +67,9 @@ def swap(
     if facts is None:
         step("swap")
         with cluster.connection.transaction():
-            _carry_over(cluster, _oid(cluster, template), clone, doors=False)
+            carry_over(cluster, template, clone, doors=False)
             take_free_name(cluster, clone)
+            guard.mark_brought(cluster, target, _brought(cluster, template, None))
         return 0
     if cluster.connection.execute(_BOUND, {"oid": facts.oid}).fetchone():
         raise _blocked(cluster, facts)  # nobody may end these: the rename or the removal would wait in vain
@@ -80,13 +82,23 @@ def swap(
             raise BlockedError(f"{target} was replaced by somebody else meanwhile", remedy="Look at it, and run again.")
         guard.refuse_protected(cluster.target, present, "replaced")  # somebody may have cried stop during the build
         step("carry over")
-        _carry_over(cluster, _oid(cluster, template), clone, doors=False)
-        _carry_over(cluster, facts.oid, clone, doors=True)
+        carry_over(cluster, template, clone, doors=False)
+        carry_over(cluster, old, clone, doors=True)
         step("swap")
         cluster.rename(clone, target)
         guard.mark_managed(cluster, target)
+        guard.mark_brought(cluster, target, _brought(cluster, template, present))
         step("commit")
     return ended()
+
+
+def _brought(cluster: Cluster, source: str, old: DatabaseFacts | None) -> list[str]:
+    """Return the settings that migrations made: a template remembers them, and for a snapshot the old target does."""
+    facts = cluster.database(source)
+    note = notes.read(facts) if facts is not None else None
+    if note is not None:
+        return note.brought
+    return old.brought if old is not None else []
 
 
 def take_free_name(cluster: Cluster, clone: str) -> None:
@@ -166,19 +178,15 @@ def _blocked(cluster: Cluster, facts: DatabaseFacts) -> BlockedError:
     )
 
 
-def _oid(cluster: Cluster, name: str) -> int:
-    facts = cluster.database(name)
-    assert facts is not None  # noqa: S101 - just cloned; building it anew replaces it under the same name at once
-    return facts.oid
-
-
-def _carry_over(cluster: Cluster, oid: int, clone: str, *, doors: bool) -> None:
+def carry_over(cluster: Cluster, source: str, clone: str, *, doors: bool) -> None:
     """Give the clone what another database has and its data do not: limit, comment, grants and settings.
 
     Owner, locale and tablespace were given at its creation. Marks of seedtool are not carried. With `doors`
     it may be connected to, or be a template, where the other one may.
     """
-    _run(cluster, _inheritance(cluster, oid, clone, doors=doors))
+    facts = cluster.database(source)
+    assert facts is not None  # noqa: S101 - just cloned; building it anew replaces it under the same name at once
+    _run(cluster, _inheritance(cluster, facts.oid, clone, doors=doors))
 
 
 def give_settings(cluster: Cluster, name: str, options: Iterable[str]) -> None:

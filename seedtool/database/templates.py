@@ -6,25 +6,53 @@ which knows it from work in progress by the advisory lock that goes with the nam
 """
 
 import contextlib
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 
+import msgspec
 import psycopg
 from psycopg import sql
 
 from seedtool.database import server
-from seedtool.database.cloning import spares
+from seedtool.database.cloning import notes, spares
+from seedtool.database.cloning.spares import size_of
 from seedtool.database.cluster import Cluster, DatabaseFacts, passing_name, private_name
-from seedtool.database.swap import give_settings
+from seedtool.database.swap import carry_over, give_settings
 from seedtool.errors import BlockedError
 
 #: Kinds of private databases that are meant to stay; all others are somebody's work in progress, or left over.
 LASTING = frozenset({"template", "spare", "snapshot"})
 
 
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is laid over the schema and kept as a template of its own.
+
+    Args:
+        purpose: what it is, in words.
+        fingerprint: hex digest of all that shapes it, apart from what it is laid upon.
+        check: reads what `build` will need; called before anything else is built.
+        build: fills the database whose connection string it is given. What it returns is remembered.
+    """
+
+    purpose: str
+    fingerprint: str
+    check: Callable[[], object]
+    build: Callable[[str], Mapping[str, object]]
+
+    def upon(self, fingerprint: str) -> str:
+        """Return the fingerprint of the template that is this layer upon another template."""
+        return hashlib.sha256(f"{fingerprint} {self.fingerprint}".encode()).hexdigest()
+
+
 def find(cluster: Cluster, fingerprint: str) -> str | None:
     """Return the name of the template with this fingerprint, or None when there is none."""
+    facts = _find(cluster, fingerprint)
+    return facts.name if facts is not None else None
+
+
+def _find(cluster: Cluster, fingerprint: str) -> DatabaseFacts | None:
     facts = cluster.database(private_name("template", fingerprint))
-    return facts.name if facts is not None and facts.is_template and not facts.connectable else None
+    return facts if facts is not None and facts.is_template and not facts.connectable else None
 
 
 def ensure(
@@ -35,53 +63,97 @@ def ensure(
     *,
     fresh: bool,
     step: Callable[[str], None],
+    purpose: str = "",
+    below: Callable[[], str] = lambda: "template0",
+    building: str = "build",
 ) -> tuple[str, bool]:
-    """Return the template with this fingerprint, building it when there is none.
+    """Return the template with this fingerprint, building it when there is none; until the cluster is left, it stays.
 
     Args:
         cluster: where we stand.
         fingerprint: hex digest of all that shapes the template.
         like: owner, encoding, locale and tablespace of the new database.
         build: fills the database whose connection string it is given; what it raises passes through, and the
-            cache is as it was.
+            cache is as it was. A mapping that it returns is remembered with the template (see `told`).
         fresh: build it even when there is one.
         step: called with the name of each step before it.
+        purpose: what the template is for, in words.
+        below: returns the name of the template that it is built upon; called when it has to be built.
+        building: the name of the step that builds it.
 
     Returns:
         the template's name, and whether it was built just now.
     """
+    cluster.hold(fingerprint)
+    if not fresh and (present := _find(cluster, fingerprint)) is not None:
+        _note_use(cluster, present)
+        return present.name, False
     with cluster.lock(fingerprint):
-        present = find(cluster, fingerprint)
-        if present is not None and not fresh:
-            return present, False
-        building, replaced = passing_name("building", fingerprint), passing_name("old", fingerprint)
-        step("build")
-        cluster.create(building, "template0", like)
+        if not fresh and find(cluster, fingerprint) is not None:  # somebody else has built it meanwhile
+            return private_name("template", fingerprint), False
+        source = below()
+        aside = passing_name("building", fingerprint)
+        step(building)
+        cluster.create(aside, source, like)
         try:
-            give_settings(cluster, building, like.settings)  # a search_path, say, decides where the tables are made
-            build(cluster.target.conninfo_for(building))
-            with server.connect(cluster.target, building, autocommit=True) as connection:
+            if source == "template0":
+                give_settings(cluster, aside, like.settings)  # a search_path, say, decides where the tables are made
+            else:
+                carry_over(cluster, source, aside, doors=False)
+            built = build(cluster.target.conninfo_for(aside))
+            with server.connect(cluster.target, aside, autocommit=True) as connection:
                 connection.execute("ANALYZE")
+            step("seal")
+            facts = cluster.database(aside)
+            note = notes.Note(
+                purpose=purpose,
+                made=notes.now(),
+                used=notes.now(),
+                size=size_of(cluster, aside),
+                told=dict(built) if isinstance(built, Mapping) else {},
+                brought=sorted(set(facts.settings) - set(like.settings)) if facts is not None else [],
+            )
+            return _seal(cluster, aside, fingerprint, note), True
         except BaseException:
             with contextlib.suppress(psycopg.Error, BlockedError):  # then the next reset sweeps it
-                cluster.drop_soon(building)
+                cluster.drop_soon(aside)
             raise
-        step("seal")
-        name, template = sql.Identifier(building), private_name("template", fingerprint)
-        # whoever looks into every new database (a monitor, pgAdmin) would stand in the way of the renaming
-        cluster.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(name))
-        cluster.connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = %s AND pg_has_role(usesysid, 'USAGE')",
-            [building],
-        )
-        with cluster.connection.transaction():
-            if cluster.database(template) is not None:
-                cluster.rename(template, replaced)
-            cluster.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true").format(name))
-            cluster.rename(building, template)
-        cluster.drop_soon(replaced)
-        return template, True
+
+
+def told(cluster: Cluster, template: str) -> dict[str, object]:
+    """Return what a template's builder gave back when it was built; nothing where that was not noted."""
+    facts = cluster.database(template)
+    note = notes.read(facts) if facts is not None else None
+    return note.told if note is not None else {}
+
+
+def _seal(cluster: Cluster, building: str, fingerprint: str, note: notes.Note) -> str:
+    """Close a finished database and give it its template's name, in the place of the one that has it."""
+    name, template = sql.Identifier(building), private_name("template", fingerprint)
+    # whoever looks into every new database (a monitor, pgAdmin) would stand in the way of the renaming
+    cluster.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(name))
+    cluster.connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pg_has_role(usesysid, 'USAGE')",
+        [building],
+    )
+    replaced = passing_name("old", fingerprint)
+    with cluster.connection.transaction():
+        if cluster.database(template) is not None:
+            cluster.rename(template, replaced)
+        facts = cluster.database(building)
+        assert facts is not None  # noqa: S101 - built just now, and its lock is held
+        cluster.execute(notes.statement(facts, note))
+        cluster.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true").format(name))
+        cluster.rename(building, template)
+    cluster.drop_soon(replaced)
+    return template
+
+
+def _note_use(cluster: Cluster, facts: DatabaseFacts) -> None:
+    """Have the use of a template noted. The server does it when it comes to it: a clone being made would hold us up."""
+    note = notes.read(facts)
+    if note is not None and (used := notes.due(note)) is not None:
+        cluster.afterwards.append(notes.statement(facts, used))
 
 
 def sweep(cluster: Cluster, own: str) -> list[str]:

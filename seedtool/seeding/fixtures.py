@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from seedtool.errors import FixtureError, ProfileError
-from seedtool.seeding.formats import Malformed, csv_text
+from seedtool.seeding.formats import Malformed
 
 SUFFIXES = (".csv", ".yaml", ".yml", ".py")
 
@@ -149,6 +149,8 @@ def _batches(
 ) -> tuple[tuple[Batch, ...], dict[tuple[int, str], int]]:
     """Return the rows, and the lines of the cells that stand below their row's line."""
     if suffix == ".csv":
+        from seedtool.seeding.formats import csv_text
+
         return (Batch(*csv_text.read(content)),), {}
     if suffix == ".py":
         from seedtool.seeding.formats import python_rows

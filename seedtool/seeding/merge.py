@@ -1,9 +1,8 @@
 """Seeding: the files' rows merged into the database in one transaction, all or nothing. `seed` is the story."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
@@ -16,45 +15,11 @@ from seedtool.seeding.merging.image import make_image, new_keys
 from seedtool.seeding.merging.pruning import Doomed
 from seedtool.seeding.merging.staging import CHANGED, NEW, Cursor, Staged, fill_placeholders, stage, unstage
 from seedtool.seeding.merging.writing import Plan, translated, write
+from seedtool.seeding.report import RowChange, SeedReport, TableReport
 from seedtool.settings import FaceBinding
 
 #: a report names at most so many rows of a table and action; the counts are always whole
 DETAILS = 100
-
-
-class RowChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of one row.
-
-    Args:
-        key: the primary key, `column=value, ...` when it has several columns.
-        columns: the columns that change; empty for inserts and deletes.
-        overridden: those of them that were not last written by a seed: the file wins over somebody's edit.
-    """
-
-    action: Literal["insert", "update", "delete"]
-    key: str
-    columns: tuple[str, ...] = ()
-    overridden: tuple[str, ...] = ()
-
-
-class TableReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of the rows of one table; `changes` names the first hundred of each kind."""
-
-    table: str
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    deleted: int = 0
-    changes: tuple[RowChange, ...] = ()
-
-
-class SeedReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a seed did, or would do (`dry_run`); tables in the order of their foreign keys, parents first."""
-
-    sets: tuple[str, ...]
-    dry_run: bool
-    rows: int
-    tables: tuple[TableReport, ...]
 
 
 def _silent(message: str) -> None:

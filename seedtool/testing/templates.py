@@ -1,17 +1,16 @@
 """The templates that tests are given clones of: the schema's, and those of profiles."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from seedtool.database import reset, templates
 from seedtool.database.cluster import Cluster, DatabaseFacts
+from seedtool.seeding.layer import seed_layer
 from seedtool.seeding.profiles import Profile
 from seedtool.settings import Settings
 from seedtool.testing import dumps
@@ -39,7 +38,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 def like_the_target(cluster: Cluster) -> DatabaseFacts:
     """Return the facts that test databases share with the target, or with a new one where there is none."""
-    return cluster.database(cluster.target.name) or reset._new_database(cluster)  # noqa: SLF001
+    return cluster.database(cluster.target.name) or reset.new_database(cluster)
 
 
 def template_of(
@@ -66,11 +65,13 @@ def template_of(
     """
     started = time.perf_counter()
     like = like_the_target(cluster)
-    fingerprint = _fingerprint(cluster, settings, profile)
+    layer = seed_layer(settings, profile) if profile is not None else None
+    schema = reset.schema_of(cluster, settings, cluster.database(cluster.target.name))
+    fingerprint = layer.upon(schema) if layer is not None else schema
     file = dumps.dump_path(cache, fingerprint) if cache is not None else None
     loaded = False
 
-    def build(conninfo: str) -> None:
+    def build(conninfo: str) -> object:
         nonlocal loaded
         if file is not None and file.is_file():
             fault = dumps.restore(cluster, file, str(conninfo_to_dict(conninfo)["dbname"]))
@@ -78,10 +79,17 @@ def template_of(
             if fault:
                 note(f"{file} cannot be loaded ({fault}); the template is built instead")
                 file.unlink()
-        if not loaded:
-            _build(conninfo, settings, profile)
+        if loaded:
+            return None
+        from seedtool.database.schema.migrations import upgrade
 
-    template, made = templates.ensure(cluster, fingerprint, like, build, fresh=False, step=lambda _: None)
+        upgrade(conninfo, settings)
+        return layer.build(conninfo) if layer is not None else None
+
+    purpose = f"{layer.purpose if layer else 'schema'} of {settings.root.name}"
+    template, made = templates.ensure(
+        cluster, fingerprint, like, build, fresh=False, step=lambda _: None, purpose=purpose
+    )
     if file is not None and not file.is_file() and not dumps.dump(cluster, template, like, file):
         note(f"the template of {profile.name if profile else 'the schema'} stays out of the cache:"
              " a dump would lack what migrations set on the database itself")  # fmt: skip
@@ -94,29 +102,3 @@ def template_of(
         file=str(file) if file else None,
         milliseconds=round((time.perf_counter() - started) * 1000, 3),
     )
-
-
-def _fingerprint(cluster: Cluster, settings: Settings, profile: Profile | None) -> str:
-    fingerprint = reset._fingerprint(cluster, settings, cluster.database(cluster.target.name))  # noqa: SLF001
-    if profile is None:
-        return fingerprint
-    digest = hashlib.sha256(fingerprint.encode())
-    for name in profile.sets:
-        for path in sorted((settings.seeds / name).iterdir()):
-            if path.is_file():
-                digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _build(conninfo: str, settings: Settings, profile: Profile | None) -> None:
-    from seedtool.database.schema.migrations import upgrade
-
-    upgrade(conninfo, settings)
-    if profile is None:
-        return
-    from seedtool.seeding.fixtures import read_fixtures
-    from seedtool.seeding.merge import seed
-
-    fixtures = read_fixtures(settings.seeds, profile.sets, settings.root)
-    with psycopg.connect(conninfo) as connection:
-        seed(connection, fixtures, bindings=settings.faces)

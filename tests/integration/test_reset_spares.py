@@ -67,7 +67,7 @@ def spared(project, database, private):
 
 class TestUsed:
     def test_the_next_reset_only_renames_and_leaves_another(self, project, spared, private):
-        execute(spared, "ALTER DATABASE {name} SET work_mem = '33MB'", name=spared.name)
+        execute(spared, "ALTER DATABASE {name} SET log_min_duration_statement = 33", name=spared.name)
         assert plan(project, spared).spare
         for _ in range(3):
             with server.connect(spared) as connection:
@@ -78,7 +78,7 @@ class TestUsed:
             assert note(spared) == "first"
             assert len(private("spare")) == 1
         with server.connect(spared) as connection:
-            assert connection.execute("SHOW work_mem").fetchone() == ("33MB",)
+            assert connection.execute("SHOW log_min_duration_statement").fetchone() == ("33ms",)
 
     def test_what_a_migration_did_to_the_database_itself_is_carried(self, project, database, private):
         def build_with_a_setting(conninfo):

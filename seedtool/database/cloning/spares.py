@@ -63,7 +63,7 @@ def upkeep(
     name = spare_name(digest, source, like)
     present = {each.name: each for each in cluster.private_databases("spare", digest[:10]) if not each.doomed}
     number = settings.spares
-    if number and name not in present and size_of(cluster, source) <= settings.spare_max_gb * 2**30:
+    if number and name not in present and size_of(cluster, source.name) <= settings.spare_max_gb * 2**30:
         yield create_statement(cluster, name, source.name, like, connectable=False)
     others = sorted((each for each in present.values() if each.name != name), key=lambda each: each.oid)
     for each in others[: len(others) - max(number - 1, 0)]:
@@ -81,11 +81,11 @@ def lone(cluster: Cluster, private: list[PrivateDatabase]) -> list[PrivateDataba
     return [each for each in found if each.digest[:10] not in living]
 
 
-def size_of(cluster: Cluster, facts: DatabaseFacts) -> int:
+def size_of(cluster: Cluster, name: str) -> int:
     """Return the bytes that a database takes; 0 where this role may not ask."""
     row = cluster.connection.execute(
-        "SELECT pg_database_size(oid) FROM pg_database"
-        " WHERE oid = %s AND (has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'MEMBER'))",
-        [facts.oid],
+        "SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s"
+        " AND (has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'MEMBER'))",
+        [name],
     ).fetchone()
     return row[0] if row else 0

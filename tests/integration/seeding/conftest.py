@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from seedtool.seeding.fixtures import read_fixtures
-from seedtool.seeding.merge import SeedReport, seed
+from seedtool.seeding.merge import seed
+from seedtool.seeding.report import SeedReport
 from seedtool.settings import FaceBinding
 
 SCHEMA = """

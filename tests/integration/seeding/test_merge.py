@@ -3,7 +3,7 @@
 import pytest
 
 from seedtool.errors import FixtureError, SeedError
-from seedtool.seeding.merge import RowChange
+from seedtool.seeding.report import RowChange
 
 
 def changes(report, table):

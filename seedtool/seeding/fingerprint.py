@@ -1,0 +1,140 @@
+"""What shapes the rows that a profile seeds, as a hash, taken on every reset: the files are hashed and not read.
+
+Python fixtures may do anything. Their code counts with all that it imports from the project, with the other files of
+the seeds folder and with the environment's variables that it names; anything else `fingerprint_paths` has to name.
+"""
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from seedtool import __version__
+from seedtool.seeding.fixtures import fixture_files
+from seedtool.seeding.profiles import FILE, Profile, load_profiles
+from seedtool.settings import Settings
+
+#: Raised when the same files make other rows than before.
+_FORMAT = "seeds 1"
+#: PostgreSQL takes these words for the present day (datetktbl in datetime.c); in a text they cost a build a day.
+_DAY_IN_TEXT = re.compile(rb"(?i)(?<![a-z])(?:now|today|tomorrow|yesterday)(?![a-z])")
+#: What Python code that reads the clock has to mention; Faker's dates are counted from today.
+_DAY_IN_CODE = re.compile(
+    rb"(?i)(?<![a-z])(?:now|today|tomorrow|yesterday)(?![a-z])|\b(?:time|date)\b|utcnow|localtime|gmtime|ctime|faker|mimesis"
+)
+_IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\b|import\s+([\w., ]+))", flags=re.MULTILINE)
+_VARIABLE = re.compile(r"""(?:environ(?:\.get|\.setdefault)?|getenv)\s*[\[(]\s*["'](\w+)""")
+#: Pictures and what systems and editors leave; rows do not come from them.
+_NO_SOURCE = re.compile(
+    r"(?i)\..*|.*~|#.*#|__pycache__|.*\.(?:jpe?g|png|gif|webp|heic|avif|tiff?|bmp|mp4|mov|pdf|zip|py[cod]|orig|swp)"
+)
+
+
+def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | None = None) -> str:
+    """Return the hex SHA-256 of all that shapes the rows of a profile, apart from the schema they are put into.
+
+    Where a fixture reads the day, as far as its text can tell, the day is part of it. Profiles of the same
+    sets have the same: what a profile syncs or lists beside the rows is not in them.
+
+    Args:
+        settings: they name the seeds folder and the face bindings.
+        profile: the profile.
+        now: the present time; the clock's when None.
+
+    Raises:
+        ProfileError: a set's folder is missing or holds a file that is no fixture.
+    """
+    digest = hashlib.sha256()
+    reads_day = False
+
+    def add(*parts: bytes) -> None:
+        digest.update(b"%d:" % len(parts))
+        for part in parts:
+            digest.update(b"%d:" % len(part))
+            digest.update(part)
+
+    add(_FORMAT.encode(), __version__.encode(), *(name.encode() for name in profile.sets))
+    add(b"faces", msgspec.json.encode(settings.faces))
+    fixtures = [path for name in profile.sets for path in fixture_files(settings.seeds / name)]
+    code = [path for path in fixtures if path.suffix.lower() == ".py"]
+    files = set(fixtures)
+    if code:
+        add(b"python", str(sys.version_info[:2]).encode())
+        files |= set(_sources(settings, profile))
+        files |= _imported(settings.root, [path for path in files if path.suffix == ".py"])
+    for path in sorted(files):
+        content = path.read_bytes()
+        add(b"file", os.fsencode(os.path.relpath(path, settings.root)), hashlib.sha256(content).digest())
+        if path.suffix == ".py":
+            reads_day = reads_day or _DAY_IN_CODE.search(content) is not None
+            for name in sorted(set(_VARIABLE.findall(content.decode("utf-8", "replace")))):
+                add(b"variable", name.encode(), os.environ.get(name, "").encode())
+        else:
+            reads_day = reads_day or _names_the_day(content)
+    if reads_day:
+        now = now or datetime.now(UTC)
+        # Python asks for the local day, and PostgreSQL for that of UTC while a seed is written
+        add(b"day", str(now.astimezone().date()).encode(), str(now.astimezone(UTC).date()).encode())
+    return digest.hexdigest()
+
+
+def _names_the_day(content: bytes) -> bool:
+    """Tell whether a text names a day that depends on the present one. Large files are searched quickly first."""
+    lower = content.lower()
+    return any(word in lower for word in (b"now", b"today", b"tomorrow", b"yesterday")) and bool(
+        _DAY_IN_TEXT.search(content)
+    )
+
+
+def _sources(settings: Settings, profile: Profile) -> Iterator[Path]:
+    """Yield what Python fixtures may read below the seeds folder: no pictures, and not the sets of other profiles."""
+    others = {name for each in load_profiles(settings.seeds).values() for name in each.sets} - set(profile.sets)
+    yield from _below(settings.seeds, {settings.seeds / FILE, *(settings.seeds / name for name in others)})
+
+
+def _below(folder: Path, passed_over: set[Path]) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if _NO_SOURCE.fullmatch(entry.name) or path in passed_over:
+                continue
+            if entry.is_dir():
+                yield from _below(path, passed_over)
+            elif entry.is_file():
+                yield path
+
+
+def _imported(root: Path, code: Iterable[Path]) -> set[Path]:
+    """Return the project's modules that code imports, and those that they import."""
+    found: set[Path] = set()
+    waiting = list(code)
+    seen: set[str] = set()
+    while waiting:
+        text = waiting.pop().read_bytes().decode("utf-8", "replace")
+        for name in _imports(text):
+            top = name.split(".")[0]
+            if top in seen:
+                continue
+            seen.add(top)
+            fresh = set(_modules(root, top)) - found
+            found |= fresh
+            waiting += fresh
+    return found
+
+
+def _imports(text: str) -> Iterator[str]:
+    for module, modules in _IMPORT.findall(text):
+        yield from [module] if module else [part.split()[0] for part in modules.split(",") if part.split()]
+
+
+def _modules(root: Path, top: str) -> Iterator[Path]:
+    """Yield the Python files of a top-level module or package of the project."""
+    if (root / f"{top}.py").is_file():
+        yield root / f"{top}.py"
+    if (root / top).is_dir():
+        yield from (path for path in _below(root / top, set()) if path.suffix == ".py")

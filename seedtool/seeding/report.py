@@ -1,0 +1,40 @@
+"""What a seed tells of itself."""
+
+from typing import Literal
+
+import msgspec
+
+
+class RowChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of one row.
+
+    Args:
+        key: the primary key, `column=value, ...` when it has several columns.
+        columns: the columns that change; empty for inserts and deletes.
+        overridden: those of them that were not last written by a seed: the file wins over somebody's edit.
+    """
+
+    action: Literal["insert", "update", "delete"]
+    key: str
+    columns: tuple[str, ...] = ()
+    overridden: tuple[str, ...] = ()
+
+
+class TableReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of the rows of one table; `changes` names the first hundred of each kind."""
+
+    table: str
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    changes: tuple[RowChange, ...] = ()
+
+
+class SeedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a seed did, or would do (`dry_run`); tables in the order of their foreign keys, parents first."""
+
+    sets: tuple[str, ...]
+    dry_run: bool
+    rows: int
+    tables: tuple[TableReport, ...]
