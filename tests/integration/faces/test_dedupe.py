@@ -29,10 +29,10 @@ def owned(mine):
 @pytest.fixture
 def attended(school):
     """Writes who was seen in a class, by FaceId."""
+    school.execute("CREATE TABLE sightings (id int, face_id text)")
 
     def write(face_id):
-        school.execute("CREATE TABLE IF NOT EXISTS attendance (id int, face_id text)")
-        school.execute("INSERT INTO attendance VALUES (1, %s)", [face_id])
+        school.execute("INSERT INTO sightings VALUES (1, %s)", [face_id])
         school.commit()
 
     return write
@@ -84,7 +84,7 @@ def test_a_face_that_further_columns_name_is_kept(school, owned, aws, index, the
     face_rows(("student-001-photo-1", kept))
     attended(seen)
     attended(temporary)
-    settings = msgspec.structs.replace(owned, face_references=("public.attendance.face_id",))
+    settings = msgspec.structs.replace(owned, face_references=("public.sightings.face_id",))
     report = dedupe(school, settings, aws, dry_run=False, temporary=True).collections[0]
     assert (report.duplicates.count, report.deleted, report.temporary.count) == (1, 1, 0)
     assert report.in_use.examples == (f"student-001-photo-1 {seen}",)
@@ -100,8 +100,8 @@ def test_a_face_that_further_columns_name_is_kept(school, owned, aws, index, the
     ("name", "kind", "message", "cure"),
     [
         ("face_id", SettingsError, "'face_id' names no table", "attendance.face_id"),
-        ("attendances.face_id", SchemaError, "the table attendances does not exist", "seedtool migrate"),
-        ("attendance.faceid", SchemaError, "attendance has no column faceid", "Did you mean attendance.face_id?"),
+        ("sighting.face_id", SchemaError, "the table sighting does not exist", "seedtool migrate"),
+        ("sightings.faceid", SchemaError, "sightings has no column faceid", "Did you mean sightings.face_id?"),
     ],
 )
 def test_a_further_column_that_is_not_there(school, owned, aws, attended, name, kind, message, cure):
