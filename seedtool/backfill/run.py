@@ -431,7 +431,7 @@ class _Run:
         self._told_at = now
         self._tally.point(self._meter.calls, self._meter.throttled, last=last)
         if self._progress is not None:
-            self._progress(self._tally.progress(elsewhere=self._users.expected_elsewhere))
+            self._progress(self._tally.progress(self._users.expected_elsewhere, ending=self.interrupted))
 
 
 def _refused(error: psycopg.Error) -> DatabaseError:

@@ -46,7 +46,8 @@ class Console:
         if self.as_json:
             import msgspec
 
-            click.echo(msgspec.json.encode(report, order="sorted"))
+            # by way of plain values: only keys that are texts can be sorted
+            click.echo(msgspec.json.encode(msgspec.to_builtins(report, str_keys=True), order="sorted"))
         elif not self.quiet:
             for line in text():
                 click.echo(line)

@@ -13,12 +13,15 @@ class PageFile:
     Args:
         path: where; a file that is there is replaced.
 
+    Attributes:
+        path: the same.
+
     Raises:
         UsageError: nothing could be written there.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         if path.is_dir():
             raise UsageError(f"{path} is a folder", remedy="Name a file in it: --html report.html.")
         if not path.parent.is_dir():
@@ -39,11 +42,11 @@ class PageFile:
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
-            temporary.replace(self._path)
+            temporary.replace(self.path)
         finally:
             temporary.unlink(missing_ok=True)
 
     def _temporary(self) -> Path:
-        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name[:100]}-")
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name[:100]}-")
         os.close(handle)
         return Path(name)

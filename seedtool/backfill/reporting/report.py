@@ -48,7 +48,7 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a run is; `seconds_left` is None until it can be told."""
+    """How far a run is; `seconds_left` is None until it can be told. `ending`: only what is in flight is finished."""
 
     done: int
     total: int
@@ -56,6 +56,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     faces: int
     seconds_left: float | None
+    ending: bool = False
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,7 +245,7 @@ class Tally:
             self._points = self._points[::2]
             self._every *= 2
 
-    def progress(self, elsewhere: int) -> Progress:
+    def progress(self, elsewhere: int, *, ending: bool = False) -> Progress:
         """Return how far it is; `elsewhere` are assets that another run is at work on."""
         done = self.succeeded + self.failed
         total = max(done, self.total - elsewhere)
@@ -256,6 +257,7 @@ class Tally:
             failed=self.failed,
             faces=self.sums["faces"],
             seconds_left=left,
+            ending=ending,
         )
 
     @property

@@ -1,0 +1,190 @@
+"""backfill and faces review, as an operator meets them: flags, questions, the line, Ctrl+C, the summary, the page."""
+
+import json
+import urllib.request
+
+import pytest
+
+from .conftest import copy_of_this_project
+from .test_terminal import CTRL_C, CTRL_D, at_a_terminal
+
+ELENA = "00000000-0000-4000-8000-000100010000"
+
+
+@pytest.fixture(scope="module")
+def photos(home, tmp_path_factory):
+    """A project with the photo library's pictures."""
+    project = copy_of_this_project(tmp_path_factory.mktemp("photos"), photos=True)
+    try:
+        project.ok("db-reset --yes --seed photos")
+        yield project
+    finally:
+        project.stop()
+
+
+@pytest.fixture
+def library(photos):
+    """The photo library just after a reset; the emulator has good days."""
+    photos.ok("db-reset --yes --seed photos")
+    yield photos
+    faults(photos)
+
+
+def faults(project, **settings):
+    request = urllib.request.Request(f"{project.emulator}/_seedtool/faults", json.dumps(settings).encode())
+    urllib.request.urlopen(request).read()
+
+
+def outcomes(project):
+    return project.query("SELECT state, count(*) FROM seedtool.backfill_assets GROUP BY 1 ORDER BY 1")
+
+
+def test_a_backfill_and_its_review_from_beginning_to_end(library, tmp_path):
+    page = tmp_path / "report.html"
+    done = library.ok("backfill --yes --html", page)
+    assert "18 assets of 3 users to process, 3 left alone" in done.err
+    assert "the embedded emulator (us-east-1); seedtool on the embedded server" in done.err
+    assert "estimate: $0.05 for 18 IndexFaces + 36 SearchFaces, at 2 faces a photo (prices of 2026-11-20)" in done.err
+    assert f"the report is in {page}" in done.err
+    assert "assets     18  18 succeeded, 0 failed" in done.out
+    assert "faces      51  23 auto-assigned, 28 need a person (11 with suggestions)" in done.out
+    assert "cost: 18 IndexFaces x $0.001 + 51 SearchFaces x $0.001 = $0.069" in done.out
+    assert done.out.rstrip().endswith("28 faces await assignment: seedtool faces review")
+    assert "\r" not in done.err
+    assert "Finished: every asset succeeded." in page.read_text(encoding="utf-8")
+    assert ELENA in page.read_text(encoding="utf-8")
+
+    listed = library.ok("faces review --json").json
+    assert listed["total"] == len(listed["waiting"]) == 29
+    first = listed["waiting"][0]
+    text = library.ok("faces review --limit 3").out
+    assert first["face_id"] in text
+    assert "... and 26 more faces: --limit N, or --json" in text
+    named = library.ok(f"faces review --json --new-person {first['face_id']}", "Nueva").json
+    assert named["assigned"][0]["new_person"]
+    assert named["search"]["linked"]
+    assert named["waiting"] == 28 - len(named["search"]["linked"])
+    again = library.run(f"faces review --assign {first['face_id']} Nueva")
+    assert (again.code, again.out) == (2, "")
+    assert "was decided about already" in again.err
+    skipped = library.ok(f"faces review --skip {listed['waiting'][5]['face_id']}")
+    assert "left alone from now on" in skipped.out
+    assert "SearchFaces" not in skipped.out
+    assert "searched again, 0 linked" in library.ok(f"faces review --search --user-id {ELENA}").out
+
+
+def test_without_a_terminal_nothing_begins_that_nobody_agreed_to(library):
+    refused = library.run("backfill")
+    assert refused.code == 3
+    assert "estimate: " in refused.err
+    assert "--yes (or --skip-prompt)" in refused.err
+    assert library.query("SELECT to_regclass('seedtool.backfill_assets') IS NULL") == [(True,)]
+
+
+def test_a_dry_run_calls_nothing_and_writes_nothing(library):
+    before = library.outside()
+    told = library.ok("backfill --dry-run --limit 2")
+    assert "6 assets of 3 users to process" in told.out
+    assert "a dry run: nothing was called and nothing was written" in told.out
+    listed = library.ok(f"backfill --dry-run --json --user-id {ELENA}").json
+    assert listed["assets"] == len(listed["listed"]) == 8
+    assert {each["user_id"] for each in listed["listed"]} == {ELENA}
+    assert library.outside() == before
+    assert library.query("SELECT to_regclass('seedtool.backfill_assets') IS NULL") == [(True,)]
+
+
+def test_an_asset_that_fails_is_told_with_its_file_user_and_cause(library):
+    library.query(
+        "UPDATE assets SET storage_url = 'nowhere.jpg', file_name = E'a\\x1b[2J.jpg' WHERE id = (SELECT id FROM assets"
+        " WHERE user_id = %s AND approved AND face_detection_processed_at IS NULL AND NOT deleted"
+        " AND mime_type LIKE 'image/%%' ORDER BY created_at, id LIMIT 1)",
+        ELENA,
+    )
+    done = library.run("backfill --skip-prompt", "--user-id", ELENA)
+    assert done.code == 1
+    assert "a\ufffd[2J.jpg: there is no photo at nowhere.jpg" in done.out
+    assert f", user {ELENA}" in done.out
+    assert "7 succeeded, 1 failed" in done.out
+    assert "backfill --retry-failed" in done.out
+
+
+def test_a_budget_ends_it_cleanly(library):
+    done = library.ok("backfill --yes --batch-size 1 --max-cost 0.01 --json").json
+    assert done["cost"] <= 0.01
+    assert done["left"] > 0
+    assert "more than 0.01 dollars would be spent" in done["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--html /nowhere/x.html --yes", "there is no folder /nowhere"),
+        ("--html report.html --dry-run", "a dry run does nothing that a page could tell"),
+        ("--user-id me", "'me' is no user's id"),
+        ("--user-id ffffffff-0000-4000-8000-000000000000", "is unknown"),
+        ("--interactive", "there is none"),
+        ("--interactive --limit 3", "--interactive asks for"),
+        ("--endpoint http://app.example/x", "plain http"),
+        ("--endpoint https://app.example/x", "there is no token"),
+        ("--endpoint https://app.example/x --max-cost 1", "--max-cost counts AWS's calls"),
+        ("--batch-size 0", "not in the range"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_begins(photos, arguments, said):
+    done = photos.run(f"backfill {arguments}")
+    assert done.code == 2
+    assert said in done.err
+    assert len(done.err.strip().splitlines()) > 1
+    assert done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "said"),
+    [
+        (("2\n", "n\n"), 3, "nobody agreed, and nothing was done"),
+        (("4\n", CTRL_D), 3, "4 assets of 2 users"),
+        (("3\n", f"{ELENA}\n", "n\n"), 3, "8 assets of 1 user to process"),
+        (("1\n",), 0, "a dry run: nothing was called"),
+        (("5\n",), 0, "cancelled; nothing was done"),
+        (("9\n", "\n"), 0, "cancelled; nothing was done"),
+        ((CTRL_D,), 0, "cancelled; nothing was done"),
+    ],
+)
+def test_the_menu(library, keys, code, said):
+    prompts = {"3\n": "The user's id: ", "9\n": "Number [5]: ", "2\n": "Begin? [y/N]: ", "4\n": "Begin? [y/N]: "}
+    with at_a_terminal(library, "backfill --interactive") as terminal:
+        prompt = "Number [5]: "
+        for key in keys:
+            terminal.read_until(prompt)
+            terminal.type(key if isinstance(key, bytes) else key.encode())
+            if key in prompts:
+                prompt = prompts[key]
+                terminal.screen = "" if key == "9\n" else terminal.screen
+            else:
+                prompt = "Begin? [y/N]: "
+        ended, screen = terminal.end()
+    assert ended == code
+    if not said.startswith("4 assets"):
+        assert said in screen
+    assert "Traceback" not in screen
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on(library, tmp_path, columns):
+    faults(library, latency={"IndexFaces": 0.4})
+    page = tmp_path / "page.html"
+    with at_a_terminal(library, f"backfill --yes --batch-size 2 --html {page}", columns=columns) as terminal:
+        terminal.read_until("0/18")
+        terminal.type(CTRL_C)
+        ended, screen = terminal.end()
+    assert ended == 130
+    assert "finishing what is in flight" in screen.replace("\r\n", " ")
+    assert "interrupted; the same command goes on" in screen
+    assert "Interrupted." in page.read_text(encoding="utf-8")
+    shown = [part for part in screen.replace("^C", "").split("\r") if "0/18" in part]
+    assert shown
+    assert [part for part in shown if len(part) >= columns] == []
+    assert {state for state, _ in outcomes(library)} <= {"done"}
+    faults(library)
+    library.ok("backfill --yes -q")
+    assert outcomes(library) == [("done", 18)]
