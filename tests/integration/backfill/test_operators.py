@@ -12,7 +12,7 @@ import pytest
 
 from seedtool.backfill import Options, counts, listing, plan
 from seedtool.database import server
-from seedtool.errors import UsageError
+from seedtool.errors import DatabaseError, UsageError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -298,3 +298,20 @@ def test_many_assets_are_listed_in_flat_memory(album):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert sum(1 for _ in listing(connection, Options())) == 200_000
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB; the rows are 30 MB
+
+
+def test_a_run_that_lost_its_locks_without_noticing_writes_nothing_more(album):
+    ana = album.user()
+    photos = [album.photo(ana, "Ana") for _ in range(3)]
+
+    def take_over(_):
+        album.db.execute("UPDATE seedtool.backfill_assets SET run = gen_random_uuid() WHERE asset_id = %s", [photos[1]])
+        album.db.commit()
+
+    album.during_each_record(take_over, before=True)
+    with pytest.raises(DatabaseError, match="another run has taken up asset"):
+        album.run()
+    assert album.faces(photos[1]) == []
+    album.during_each_record(None)
+    assert album.run().ok
+    album.consistent()
