@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from seedtool.database import server
 from seedtool.database.server import Target
@@ -55,6 +57,19 @@ def target(settings: Settings) -> Iterator[Target]:
     yield found
     assert found.embedded is not None
     found.embedded.stop()
+
+
+@pytest.fixture(scope="session")
+def seedtool_settings(settings: Settings, target: Target) -> Settings:
+    """What the pytest plugin works with: the worker's server, running."""
+    return settings
+
+
+@pytest.fixture
+def schooled(seeded_database: str, target: Target) -> Target:
+    """A database of this repository's schema: a clone, made ahead."""
+    name = str(conninfo_to_dict(seeded_database)["dbname"])
+    return msgspec.structs.replace(target, conninfo=target.conninfo_for(name), name=name)
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ import secrets
 import tempfile
 from pathlib import Path
 
+import msgspec
+
+from seedtool.database import templates
 from seedtool.database.cluster import Cluster, DatabaseFacts, private_name
 from seedtool.database.snapshots import programs
 from seedtool.errors import SnapshotError
@@ -62,27 +65,39 @@ def dump(cluster: Cluster, template: str, like: DatabaseFacts, file: Path) -> bo
                 f"{template} cannot be dumped: {programs.fault(done.errors)}",
                 remedy="Is there room on the disk? Without --cache nothing is dumped.",
             )
+        _told_path(file).write_bytes(msgspec.json.encode(templates.told(cluster, template)))
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
     return True
 
 
-def restore(cluster: Cluster, file: Path, database: str) -> str:
+def restore(cluster: Cluster, file: Path, database: str) -> dict[str, object]:
     """Load a file into an empty database, all or nothing.
 
     Returns:
-        why it was not loaded; empty when it was.
+        what the builder of the dumped template had told.
+
+    Raises:
+        SnapshotError: it cannot be loaded.
     """
-    try:
-        tools = programs.fitting(cluster.version)[-1]  # the newest reads what any other wrote
-    except SnapshotError as error:
-        return error.message
+    tools = programs.fitting(cluster.version)[-1]  # the newest reads what any other wrote
     done = programs.run(
         tools, "pg_restore", "--exit-on-error", "--single-transaction", "--", file,
         target=cluster.target, database=database,
     )  # fmt: skip
-    return programs.fault(done.errors) if done.code else ""
+    try:
+        if done.code == 0:
+            return msgspec.json.decode(_told_path(file).read_bytes(), type=dict[str, object])
+        fault = programs.fault(done.errors)
+    except (OSError, msgspec.DecodeError):
+        fault = f"{_told_path(file).name} is missing or broken"
+    raise SnapshotError(f"{file} cannot be loaded: {fault}")
+
+
+def _told_path(file: Path) -> Path:
+    """Return the file beside a dump that holds what its template's builder told."""
+    return file.with_suffix(".json")
 
 
 def _has_settings_of_its_own(cluster: Cluster, template: str) -> bool:

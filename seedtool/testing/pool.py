@@ -7,6 +7,7 @@ worker, the next run, a reset) drops what it left behind.
 
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -15,12 +16,15 @@ import psycopg
 from psycopg import sql
 
 from seedtool.database import templates
-from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
+from seedtool.database.cluster import Cluster, DatabaseFacts, create_statement, open_cluster, private_name
 from seedtool.database.server import Target
+from seedtool.database.swap import carry_over
 from seedtool.errors import DatabaseError, SeedtoolError
 
 #: How many clones of a template wait to be used. A second one covers tests that are quicker than a clone.
 AHEAD = 2
+#: Clones made in each way before one is chosen; the best one counts, since a machine is busy now and then.
+_TRIES = 2
 #: So many used databases may wait for their removal while a test waits for a clone; more would fill the disk.
 _MOST_USED = 4
 
@@ -33,13 +37,25 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Shelf(msgspec.Struct, eq=False):
-    """The clones of one template; `expected` tests will still ask for one, `waiting` of them ask now."""
+    """The clones of one template; `expected` tests will still ask for one, `waiting` of them ask now.
+
+    Which of PostgreSQL's two ways of copying is the quicker depends on the size, the file system and whether it waits
+    for disks: twice the one or three times the other. A pool makes many clones, so its first four try both.
+    """
 
     like: DatabaseFacts
     ready: deque[str] = msgspec.field(default_factory=deque)
     expected: int = 0
     waiting: int = 0
     error: Exception | None = None
+    seconds: dict[str, list[float]] = msgspec.field(default_factory=lambda: {"wal_log": [], "file_copy": []})
+
+    def strategy(self) -> str:
+        """Return the way in which the next clone is made."""
+        untried = min(self.seconds, key=lambda strategy: len(self.seconds[strategy]))
+        if len(self.seconds[untried]) < _TRIES:
+            return untried
+        return min(self.seconds, key=lambda strategy: min(self.seconds[strategy]))
 
 
 class Pool:
@@ -159,8 +175,16 @@ class Pool:
         shelf = self._shelves[template]
         name = private_name("test", f"{self._worker}{self._made % 0x10000:04x}")
         self._made += 1
+        if not any(shelf.seconds.values()):
+            cluster.hold(template.rpartition("_")[2])  # nobody prunes it while we are here
+        strategy, started = shelf.strategy(), time.perf_counter()
         try:
-            cluster.create(name, template, shelf.like)
+            cluster.execute(
+                create_statement(cluster, name, template, shelf.like)
+                + sql.SQL(" STRATEGY {}").format(sql.SQL(strategy))
+            )
+            shelf.seconds[strategy].append(time.perf_counter() - started)
+            carry_over(cluster, template, name, doors=False)  # what migrations did to the database itself
         except (psycopg.Error, SeedtoolError) as error:
             if cluster.connection.closed:
                 raise

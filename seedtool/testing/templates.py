@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from seedtool.database import reset, templates
 from seedtool.database.cluster import Cluster, DatabaseFacts
+from seedtool.errors import SnapshotError
 from seedtool.seeding.layer import seed_layer
 from seedtool.seeding.profiles import Profile
 from seedtool.settings import Settings
@@ -64,33 +65,24 @@ def template_of(
         SnapshotError: the cache cannot be written.
     """
     started = time.perf_counter()
-    like = like_the_target(cluster)
+    facts = cluster.database(cluster.target.name)
     layer = seed_layer(settings, profile) if profile is not None else None
-    schema = reset.schema_of(cluster, settings, cluster.database(cluster.target.name))
+    schema = reset.schema_of(cluster, settings, facts)
     fingerprint = layer.upon(schema) if layer is not None else schema
+    purpose = f"{layer.purpose if layer else 'schema'} of {settings.root.name}"
     file = dumps.dump_path(cache, fingerprint) if cache is not None else None
+
     loaded = False
+    if file is not None and file.is_file():
+        loaded = _load(cluster, file, fingerprint, facts or reset.new_database(cluster), purpose, note)
 
     def build(conninfo: str) -> object:
-        nonlocal loaded
-        if file is not None and file.is_file():
-            fault = dumps.restore(cluster, file, str(conninfo_to_dict(conninfo)["dbname"]))
-            loaded = not fault
-            if fault:
-                note(f"{file} cannot be loaded ({fault}); the template is built instead")
-                file.unlink()
-        if loaded:
-            return None
         from seedtool.database.schema.migrations import upgrade
 
-        upgrade(conninfo, settings)
-        return layer.build(conninfo) if layer is not None else None
+        return upgrade(conninfo, settings)
 
-    purpose = f"{layer.purpose if layer else 'schema'} of {settings.root.name}"
-    template, made = templates.ensure(
-        cluster, fingerprint, like, build, fresh=False, step=lambda _: None, purpose=purpose
-    )
-    if file is not None and not file.is_file() and not dumps.dump(cluster, template, like, file):
+    template, built = reset.template_of(cluster, settings, build, facts=facts, seed=layer)
+    if file is not None and not file.is_file() and not dumps.dump(cluster, template, like_the_target(cluster), file):
         note(f"the template of {profile.name if profile else 'the schema'} stays out of the cache:"
              " a dump would lack what migrations set on the database itself")  # fmt: skip
         file = None
@@ -98,7 +90,25 @@ def template_of(
         profile=profile.name if profile else None,
         fingerprint=fingerprint,
         template=template,
-        how="loaded" if loaded else "built" if made else "present",
+        how="loaded" if loaded else "built" if built else "present",
         file=str(file) if file else None,
         milliseconds=round((time.perf_counter() - started) * 1000, 3),
     )
+
+
+def _load(
+    cluster: Cluster, file: Path, fingerprint: str, like: DatabaseFacts, purpose: str, note: Callable[[str], None]
+) -> bool:
+    """Make a template of a dump; False when it is there already, or the dump cannot be used and is removed."""
+
+    def restore(conninfo: str) -> object:
+        return dumps.restore(cluster, file, str(conninfo_to_dict(conninfo)["dbname"]))
+
+    try:
+        return templates.ensure(cluster, fingerprint, like, restore, fresh=False, step=lambda _: None, purpose=purpose)[
+            1
+        ]
+    except SnapshotError as error:
+        note(f"{error.message}; the template is built instead")
+        file.unlink(missing_ok=True)
+        return False

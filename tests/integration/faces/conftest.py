@@ -1,9 +1,7 @@
 """The school's tables, a real emulator over HTTP, and a stub for the answers that no sane service gives."""
 
-import importlib.util
 import json
 import logging
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +14,6 @@ import botocore.session
 import msgspec
 import psycopg
 import pytest
-import sqlalchemy
 
 from seedtool.database.server import Target
 from seedtool.emulator import process
@@ -35,30 +32,6 @@ def endpoint(home: Path) -> Iterator[str]:
     process.stop(state)
 
 
-@pytest.fixture(scope="session")
-def create_schema() -> Callable[[Target], None]:
-    """What creates the school's tables from migrations/models."""
-    spec = importlib.util.spec_from_file_location(
-        "models_of_the_school", ROOT / "migrations" / "models" / "__init__.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    models = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = models
-    spec.loader.exec_module(models)
-    wanted = [models.Base.metadata.tables[name] for name in (*_SCHOOL, *_PHOTOS)]
-
-    def create(target: Target) -> None:
-        engine = sqlalchemy.create_engine(target.url, poolclass=sqlalchemy.NullPool)
-        models.Base.metadata.create_all(engine, tables=wanted)
-        engine.dispose()
-
-    return create
-
-
-_SCHOOL = ("stages", "grades", "legal_guardians", "teachers", "grade_sections", "students", "student_faces")
-_PHOTOS = ("users", "assets", "face_collections", "faces")
-
 _ROWS = """
 INSERT INTO legal_guardians (id, first_name, last_name, identification_number, phone, email)
 VALUES ('guardian-01', 'Rosa', 'Soto', '1-9', '+56 9', 'rosa@example.cl');
@@ -70,9 +43,14 @@ SELECT 'student-' || to_char(n, 'FM000'), 'Nombre' || n, NULL, 'Apellido' || n, 
 
 
 @pytest.fixture
-def school(database: Target, create_schema: Callable[[Target], None], connection: psycopg.Connection):
+def database(schooled: Target) -> Target:
+    """Tests of faces begin with the school's tables."""
+    return schooled
+
+
+@pytest.fixture
+def school(connection: psycopg.Connection):
     """A connection to a school of twelve students without faces; committed."""
-    create_schema(database)
     connection.execute(_ROWS)
     connection.commit()
     return connection

@@ -22,6 +22,11 @@ from seedtool.faces.sync import sync
 ROOT = Path(__file__).resolve().parents[3]
 PORTRAITS = ROOT / "seeds" / "photos" / "students"
 
+LOCKS = """
+SELECT count(*) FROM pg_locks
+WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
 
 def portrait(student, photo=1):
     return PORTRAITS / f"student-{student:03}" / f"photo-{photo}.jpg"
@@ -83,7 +88,7 @@ def test_photos_of_many_students_are_enrolled_and_a_second_run_sends_nothing(
     assert {photo.outcome for photo in again.photos} == {"already enrolled"}
     assert (again.uploads, again.calls.get("IndexFaces", 0)) == (0, 0)
     assert state() == (rows, keys, faces)
-    assert school.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
+    assert school.execute(LOCKS).fetchone() == (0,)
 
 
 def test_the_same_photo_twice_and_one_enrolled_by_hand_are_skipped(school, mine, aws, photos, state, manifest):
@@ -250,7 +255,7 @@ def test_expired_credentials_stop_the_run(school, mine, photos, stub, two_each):
         enroll_manifest(school, mine, Aws(mine, stub.url), photos, two_each, workers=2)
     assert sum(b"Image" in request[3] for request in stub.requests) <= 4
     assert list(photos.keys()) == []
-    assert school.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
+    assert school.execute(LOCKS).fetchone() == (0,)
 
 
 def test_ctrl_c_finishes_what_is_in_flight(school, mine, aws, photos, state, two_each, monkeypatch):

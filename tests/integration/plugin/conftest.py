@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
 from seedtool.database import server
 from seedtool.database.server import Target
+from seedtool.settings import Settings
 
 PROJECTS = Path(__file__).resolve().parents[2] / "projects"
 
@@ -77,11 +79,22 @@ class Suite:
         return [name for (name,) in rows]
 
 
+@pytest.fixture(scope="session")
+def apart(settings: Settings, home: Path) -> Iterator[Target]:
+    """A server of its own: on the worker's, this very run may have databases for its tests."""
+    found = server.find(msgspec.structs.replace(settings, root=home / "apart"))
+    with server.connect(found, found.maintenance, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield found
+    found.embedded.stop()
+
+
 @pytest.fixture
-def library(target: Target, tmp_path: Path) -> Iterator[Suite]:
-    """The library with one author seeded, on the worker's server as an external one; its target does not exist."""
+def library(apart: Target, tmp_path: Path) -> Iterator[Suite]:
+    """The library with one author seeded, on an external server as far as it knows; its target does not exist."""
     shutil.copytree(PROJECTS / "library", tmp_path / "library")
-    external = server.Target(conninfo=target.conninfo_for("library"), name="library", maintenance="postgres")
+    external = server.Target(conninfo=apart.conninfo_for("library"), name="library", maintenance="postgres")
     suite = Suite(tmp_path / "library", {**os.environ, "DATABASE_URL": external.url}, external)
     suite.write("seeds/profiles.toml", '[local]\nsets = ["local"]\n')
     suite.write("seeds/local/authors.csv", ONE_AUTHOR)

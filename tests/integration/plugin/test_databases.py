@@ -66,6 +66,26 @@ def test_the_target_itself_is_never_touched(library):
         assert maintenance.execute("SELECT FROM pg_database WHERE datname = 'library'").fetchone() is None
 
 
+def test_what_migrations_set_on_the_database_itself_is_there(library):
+    (revision,) = (library.root / "alembic/versions").glob("2b_*.py")
+    text = revision.read_text(encoding="utf-8")
+    statement = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = 12345', current_database()); END $$"
+    revision.write_text(
+        text.replace("def upgrade() -> None:\n", f'def upgrade() -> None:\n    op.execute("""{statement}""")\n'),
+        encoding="utf-8",
+    )
+    library.write(
+        "test_settings.py",
+        COUNT
+        + """
+def test_settings(seeded_database):
+    with psycopg.connect(seeded_database) as connection:
+        assert connection.execute("SHOW work_mem").fetchone() == ("12345kB",)
+""",
+    )
+    assert library.run().counts == {"passed": 1}
+
+
 def test_ini_options_name_the_project_and_the_profile(library):
     library.write("backend/tests/pytest.ini", "[pytest]\nseedtool_root = ../..\nseedtool_seed = local\n")
     library.write(

@@ -1,10 +1,12 @@
 """This repository's own seeds, in its own schema."""
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
-from sqlalchemy import create_engine
 
-from migrations import models
+from seedtool.database import server
+from seedtool.database.server import Target
 from seedtool.seeding.dump import dump
 from seedtool.seeding.fixtures import read_fixtures
 from seedtool.seeding.merge import seed
@@ -12,11 +14,9 @@ from seedtool.seeding.profiles import load_profiles
 
 
 @pytest.fixture
-def school(connection: psycopg.Connection, database) -> psycopg.Connection:
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(database.conninfo))
-    models.Base.metadata.create_all(engine)
-    engine.dispose()
-    return connection
+def school(schooled: Target) -> Iterator[psycopg.Connection]:
+    with server.connect(schooled) as connection:
+        yield connection
 
 
 def everything(school, tables):
