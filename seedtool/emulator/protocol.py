@@ -99,8 +99,8 @@ class ServiceModel:
         """
         try:
             document = msgspec.json.decode(body or b"{}")
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise ServiceError("SerializationException", "The request body is not JSON.") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise ServiceError("SerializationException", "The request body is not JSON, or nested too deep.") from None
         breaches: list[str] = []
         members = self._structure(self._known[operation]["input"]["shape"], document, "", breaches)
         if breaches:
@@ -215,8 +215,14 @@ def _camel(member: str) -> str:
 
 
 def _wrong_type(value: Json, wanted: str) -> ServiceError:
-    kinds = {bool: "TRUE_VALUE" if value is True else "FALSE_VALUE", str: "STRING_VALUE", dict: "START_OBJECT"}
-    kind = kinds.get(type(value), "START_ARRAY" if isinstance(value, list) else "NUMBER_VALUE")
+    kinds = {
+        type(None): "NULL_VALUE",
+        bool: "TRUE_VALUE" if value is True else "FALSE_VALUE",
+        str: "STRING_VALUE",
+        list: "START_ARRAY",
+        dict: "START_OBJECT",
+    }
+    kind = kinds.get(type(value), "NUMBER_VALUE")
     return ServiceError("SerializationException", f"{kind} can not be converted to {wanted}")
 
 
@@ -235,7 +241,10 @@ def _integer(value: Json) -> int:
 def _float(value: Json) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong_type(value, "a Float")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        raise _wrong_type(value, "a Float") from None
 
 
 def _blob(value: Json) -> bytes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -60,6 +61,7 @@ def application(operations: Operations, faults: Faults, state_dir: Path, require
             Route("/_seedtool/faults", _from_here(front.show_faults), methods=["GET"]),
             Route("/_seedtool/faults", _from_here(front.set_faults), methods=["POST"]),
         ],
+        exception_handlers={HTTPException: _elsewhere},
     )
 
 
@@ -129,9 +131,8 @@ class _Front:
         return await self.show_faults(request)
 
     def _answer(self, operation: str, scope: Scope, body: bytes) -> bytes:
-        request = self._model.request(operation, body)
         try:
-            return self._operations.perform(operation, scope, request)
+            return self._operations.perform(operation, scope, self._model.request(operation, body))
         except ServiceError:
             raise
         except Exception:  # noqa: BLE001 - the client gets a 500, as from AWS, and the server lives on
@@ -164,6 +165,18 @@ class _Broken(Response):
         # uvicorn would answer 500 to a request without an answer; once it knows the client gone it does not.
         while (await receive())["type"] != "http.disconnect":
             pass
+
+
+async def _elsewhere(request: Request, error: Exception) -> Response:
+    """Refuse another path or method in the form of Rekognition's errors, so that a client can show it."""
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+    told = ServiceError(
+        "UnknownOperationException",
+        f"{request.method} {request.url.path} is nothing that seedtool's emulator knows. Rekognition is asked by POST /.",
+        status,
+    )
+    named = {"x-amzn-ErrorType": told.code, "x-amzn-RequestId": str(uuid.uuid4())}
+    return Response(told.body(), told.status, {**(headers or {}), **named}, _MEDIA_TYPE)
 
 
 def _from_here(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:

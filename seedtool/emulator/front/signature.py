@@ -21,7 +21,8 @@ _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,\s]+)/(?P<date>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)"
     r"/aws4_request,\s*SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]{64})\s*"
 )
-_SKEW = dt.timedelta(minutes=15)  # how far AWS lets a client's clock stray
+_SKEW = dt.timedelta(minutes=5)  # how far Rekognition lets a client's clock stray, by users' reports of its messages
+_STAMP = "%Y%m%dT%H%M%SZ"
 
 
 class Key(NamedTuple):
@@ -72,9 +73,16 @@ def verify(request: Request, body: bytes, key: Key) -> None:
             "Access Key and signing method. Consult the service documentation for details.",
         )
     # Only now: a stamp that the signature covers is known to be well-formed.
-    signed_at = dt.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
-    if abs(dt.datetime.now(dt.UTC) - signed_at) > _SKEW:
-        raise ServiceError("InvalidSignatureException", f"Signature expired: {stamp} is far from the server's clock.")
+    signed_at = dt.datetime.strptime(stamp, _STAMP).replace(tzinfo=dt.UTC)
+    now = dt.datetime.now(dt.UTC)
+    oldest, newest = now - _SKEW, now + _SKEW
+    if signed_at < oldest:
+        text = f"expired: {stamp} is now earlier than {oldest:{_STAMP}} ({now:{_STAMP}} - 5 min.)"
+    elif signed_at > newest:
+        text = f"not yet current: {stamp} is still later than {newest:{_STAMP}} ({now:{_STAMP}} + 5 min.)"
+    else:
+        return
+    raise ServiceError("InvalidSignatureException", f"Signature {text}")
 
 
 def _signature(request: Request, body: bytes, match: re.Match[str], stamp: str, secret: str) -> str:

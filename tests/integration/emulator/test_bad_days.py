@@ -1,5 +1,6 @@
 """Throttling, slowness, lag and broken connections on demand; signatures; S3Objects."""
 
+import datetime as dt
 import http.client
 import http.server
 import threading
@@ -172,20 +173,49 @@ def test_faults_that_make_no_sense_are_refused(emulator, admin, wrong):
     }
 
 
-def test_signatures_are_verified_on_request(own, connect, monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a/secret+key")
-    endpoint = own("--require-signature")
-    right = connect(endpoint, key="AKIDEXAMPLE", secret="a/secret+key")
+@pytest.fixture(scope="module")
+def signing(tmp_path_factory):
+    """An emulator that asks for signatures with one key."""
+    state = tmp_path_factory.mktemp("signing")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "a/secret+key")
+        yield process.ensure(state, arguments=("--require-signature",))
+    process.stop(state)
+
+
+def test_signatures_are_verified_on_request(signing, connect):
+    right = connect(signing, key="AKIDEXAMPLE", secret="a/secret+key")
     right.create_collection(CollectionId="signed")
-    wrong = connect(endpoint, key="AKIDEXAMPLE", secret="another")
+    wrong = connect(signing, key="AKIDEXAMPLE", secret="another")
     assert code_of(wrong.list_collections)[0] == "InvalidSignatureException"
-    foreign = connect(endpoint, key="SOMEBODY", secret="a/secret+key")
+    foreign = connect(signing, key="SOMEBODY", secret="a/secret+key")
     assert code_of(foreign.list_collections)[0] == "UnrecognizedClientException"
     right.meta.events.register(
         "before-send.rekognition", lambda request, **_: request.headers.__delitem__("Authorization")
     )
     assert code_of(right.list_collections)[0] == "MissingAuthenticationTokenException"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"),
+    [
+        (-4, None),
+        (4, None),
+        (-6, r"Signature expired: \S+Z is now earlier than \S+Z \(\S+Z - 5 min\.\)$"),
+        (6, r"Signature not yet current: \S+Z is still later than \S+Z \(\S+Z \+ 5 min\.\)$"),
+    ],
+)
+def test_a_clock_may_stray_by_five_minutes(signing, connect, monkeypatch, minutes, told):
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(minutes=minutes)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *_, **__: now)
+    client = connect(signing, key="AKIDEXAMPLE", secret="a/secret+key")
+    if told is None:
+        client.list_collections()
+    else:
+        with pytest.raises(ClientError, match=told) as caught:
+            client.list_collections()
+        assert caught.value.response["Error"]["Code"] == "InvalidSignatureException"
 
 
 def test_s3_objects_from_a_folder(own, tmp_path, connect, picture):

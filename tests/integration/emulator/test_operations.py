@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import re
 import time
+import urllib.error
 import urllib.request
 import uuid
 
@@ -261,6 +262,19 @@ def test_an_operation_outside_the_ten_is_refused_once_and_by_name(emulator, conn
     assert caught.value.response["Error"]["Code"] == "UnknownOperationException"
     assert "ListUsers" in caught.value.response["Error"]["Message"]
     assert caught.value.response["ResponseMetadata"]["RetryAttempts"] == 0
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 405), ("POST", "/model/faces", 404)])
+def test_another_path_or_method_is_refused_in_the_same_form(emulator, method, path, status):
+    request = urllib.request.Request(emulator.endpoint + path, b"{}" if method == "POST" else None, method=method)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    told = json.loads(caught.value.read())
+    assert caught.value.code == status
+    assert caught.value.headers["content-type"] == "application/x-amz-json-1.1"
+    assert caught.value.headers["x-amzn-ErrorType"] == told["__type"] == told["Code"] == "UnknownOperationException"
+    assert f"{method} {path} is nothing" in told["Message"]
+    caught.value.close()
 
 
 def test_breaches_of_the_model_are_counted(rekognition):

@@ -130,6 +130,10 @@ def test_lengths_and_ranges_of_the_model(model):
         ("ListFaces", []),
         ("ListFaces", b"{"),
         ("ListFaces", b"\xff"),
+        ("ListFaces", b"null"),
+        ("ListFaces", b'{"CollectionId": "c", "Unknown": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
+        ("ListFaces", {"CollectionId": "c", "FaceIds": [None]}),
+        ("SearchFaces", {"CollectionId": "c", "FaceId": "f", "FaceMatchThreshold": 10**400}),
     ],
 )
 def test_wrong_types_cannot_be_serialised(model, operation, members):
