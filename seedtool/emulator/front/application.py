@@ -172,7 +172,7 @@ async def _elsewhere(request: Request, error: Exception) -> Response:
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
     told = ServiceError(
         "UnknownOperationException",
-        f"{request.method} {request.url.path} is nothing that seedtool's emulator knows. Rekognition is asked by POST /.",
+        f"{request.method} {request.url.path} is nothing that the emulator knows: Rekognition is asked by POST /.",
         status,
     )
     named = {"x-amzn-ErrorType": told.code, "x-amzn-RequestId": str(uuid.uuid4())}
