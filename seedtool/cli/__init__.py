@@ -31,6 +31,8 @@ COMMANDS = {
     "snapshot": "snapshot:snapshot",
     "guard": "database:guard",
     "ci": "ci:ci",
+    "cache": "cache:cache",
+    "fingerprint": "cache:fingerprint",
     "server": "servers:server",
     "env": "servers:env",
     "emulator": "servers:emulator",

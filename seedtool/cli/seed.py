@@ -90,13 +90,7 @@ def prepare(settings: Settings, console: Console, name: str) -> Prepared:
         ProfileError, FixtureError: profiles.toml or the list of indexed photos cannot be read.
         CredentialsError, SettingsError: it ends in a sync, and AWS cannot be reached for lack of settings.
     """
-    from seedtool.seeding.profiles import find_profile, load_profiles
-
-    profiles = load_profiles(settings.seeds)
-    try:
-        profile = find_profile(profiles, name)
-    except ProfileError as error:
-        raise UsageError(error.message, remedy=error.remedy) from error
+    profile = named_profile(settings, name)
     if profile.sync_faces and settings.aws == "live":
         from seedtool.cli.faces import open_aws
 
@@ -107,6 +101,22 @@ def prepare(settings: Settings, console: Console, name: str) -> Prepared:
 
         indexed = read_indexed(settings.seeds / profile.indexed, settings.root)
     return Prepared(profile, indexed)
+
+
+def named_profile(settings: Settings, name: str) -> Profile:
+    """Return the profile of this name.
+
+    Raises:
+        UsageError: there is none.
+        ProfileError: profiles.toml cannot be read.
+    """
+    from seedtool.seeding.profiles import find_profile, load_profiles
+
+    profiles = load_profiles(settings.seeds)
+    try:
+        return find_profile(profiles, name)
+    except ProfileError as error:
+        raise UsageError(error.message, remedy=error.remedy) from error
 
 
 def run_seed(

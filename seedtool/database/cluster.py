@@ -128,12 +128,16 @@ class Cluster:
 
     Attributes:
         afterwards: statements that the server is sent when all is done, and that nobody waits for (see `errands`).
+        errand_settings: the server's settings for them.
+        held: digests of the templates that this connection holds.
     """
 
     def __init__(self, connection: psycopg.Connection, target: Target) -> None:
         self.connection = connection
         self.target = target
         self.afterwards: list[sql.Composed] = []
+        self.errand_settings = {"transaction_timeout": "0"} if connection.info.server_version >= 170000 else {}
+        self.held: set[str] = set()
         server.refuse_pooler(target, connection)
         self.version = connection.info.server_version
         if self.version < MINIMUM_VERSION:
@@ -200,11 +204,16 @@ class Cluster:
 
     def hold(self, digest: str) -> None:
         """Keep the template of a fingerprint from being pruned until this connection ends; others may hold it, too."""
-        self.connection.execute("SELECT pg_advisory_lock_shared(%s)", [_holding(digest)])
+        if digest[:20] not in self.held:
+            self.connection.execute("SELECT pg_advisory_lock_shared(%s)", [_holding(digest)])
+            self.held.add(digest[:20])
 
     @contextlib.contextmanager
     def try_claim(self, digest: str) -> Iterator[bool]:
-        """Keep everybody from holding a template, if nobody does; yields whether it could be done."""
+        """Keep everybody from holding a template, if nobody does, nor we; yields whether it could be done."""
+        if digest[:20] in self.held:
+            yield False
+            return
         with self._trying(_holding(digest)) as taken:
             yield taken
 
@@ -224,7 +233,9 @@ class Cluster:
             if taken and not self.connection.closed:
                 self.connection.execute("SELECT pg_advisory_unlock(%s)", [key])
 
-    def create(self, name: str, template: str, like: DatabaseFacts, *, connectable: bool = True) -> None:
+    def create(
+        self, name: str, template: str, like: DatabaseFacts, *, connectable: bool = True, strategy: str = "wal_log"
+    ) -> None:
         """Create a database from a template with the owner, encoding, locale and tablespace of another one.
 
         Args:
@@ -232,8 +243,14 @@ class Cluster:
             template: the template's name.
             like: the other database.
             connectable: False keeps everybody out, so that nobody stands in the way of its renaming.
+            strategy: PostgreSQL's: `wal_log` or `file_copy`; where the latter fails, the former is tried.
         """
-        self.execute(create_statement(self, name, template, like, connectable=connectable))
+        try:
+            self.execute(create_statement(self, name, template, like, connectable=connectable, strategy=strategy))
+        except psycopg.Error:  # a file system that cannot do what it said, or has no room for a second copy
+            if strategy == "wal_log" or self.connection.closed:
+                raise
+            self.execute(create_statement(self, name, template, like, connectable=connectable))
 
     def drop(self, name: str) -> None:
         """Drop a database if it is there, its sessions first.
@@ -259,7 +276,7 @@ class Cluster:
             return
         if facts.is_template:
             self.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
-        if not errands.send(self.target, [drop_statement(name)]):
+        if not errands.send(self.target, [drop_statement(name)], settings=self.errand_settings):
             self.drop(name)
 
     def rename(self, name: str, new_name: str) -> None:
@@ -297,7 +314,13 @@ def _brought(marks: list[str]) -> list[str]:
 
 
 def create_statement(
-    cluster: Cluster, name: str, template: str, like: DatabaseFacts, *, connectable: bool = True
+    cluster: Cluster,
+    name: str,
+    template: str,
+    like: DatabaseFacts,
+    *,
+    connectable: bool = True,
+    strategy: str = "wal_log",
 ) -> sql.Composed:
     """Return the statement that `Cluster.create` runs.
 
@@ -312,6 +335,7 @@ def create_statement(
     options: list[sql.Composable] = [
         sql.SQL("TEMPLATE {}").format(sql.Identifier(template)),
         sql.SQL("OWNER {}").format(sql.Identifier(like.owner)),
+        sql.SQL("STRATEGY {}").format(sql.Identifier(strategy)),
     ]
     if like.tablespace != "pg_default":  # to name the default, too, a role would need a grant
         options.append(sql.SQL("TABLESPACE {}").format(sql.Identifier(like.tablespace)))
@@ -367,14 +391,13 @@ def open_cluster(target: Target) -> Iterator[Cluster]:
         cluster = Cluster(connection, target)
         # limits that somebody set for the role or the maintenance database are meant for an application's queries;
         # with our session ended in the middle of a long build, the lock would be gone
-        connection.execute("; ".join(f"SET {name} = {value}" for name, value in errands.UNHURRIED.items()).encode())
-        if cluster.version >= 170000:
-            connection.execute("SET transaction_timeout = 0")
+        limits = {**errands.UNHURRIED, **cluster.errand_settings}
+        connection.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode())
         try:
             yield cluster
         finally:
             if cluster.afterwards and not connection.closed:
-                errands.send(target, cluster.afterwards, own=connection)
+                errands.send(target, cluster.afterwards, own=connection, settings=cluster.errand_settings)
 
 
 def _locale_options(like: DatabaseFacts, version: int) -> list[sql.Composed]:

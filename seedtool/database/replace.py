@@ -6,7 +6,7 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
-from seedtool.database.cloning import spares
+from seedtool.database.cloning import spares, strategy
 from seedtool.database.cluster import Cluster, DatabaseFacts, digest_of, drop_statement, passing_name
 from seedtool.database.server import Target
 from seedtool.database.swap import swap
@@ -55,7 +55,7 @@ def replace(
     step("spare")
     if settings is None or not spares.take(cluster, spares.spare_name(digest, origin, like), clone):
         step("clone")
-        cluster.create(clone, source, like, connectable=False)
+        cluster.create(clone, source, like, connectable=False, strategy=strategy.choose(cluster, origin))
     try:
         ended = swap(cluster, clone, source, old, facts, step)
     except BaseException:

@@ -4,11 +4,13 @@ Read `reset` from top to bottom: that is the whole story. A crash at any line le
 new one under the target's name, whole, and the next reset sweeps up the rest.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
+import psycopg
 
 from seedtool.database import guard, templates
 from seedtool.database.cloning import spares
@@ -19,6 +21,7 @@ from seedtool.database.schema.fingerprint import project_files, schema_fingerpri
 from seedtool.database.server import Target
 from seedtool.database.swap import take_free_name
 from seedtool.database.templates import Layer
+from seedtool.errors import BlockedError
 from seedtool.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
         seeded: what the layer told when it was built (see `Layer`); None where the target has no such rows.
         sessions_ended: how many sessions were on the old database.
         swept: what earlier, killed runs had left; the server drops it.
+        pruned: templates and spares that went because there were too many.
         milliseconds: the time of each step.
         in_place: how the schemas were rebuilt where the role may not create databases, without any template; or None.
     """
@@ -69,6 +73,7 @@ class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
     seeded: dict[str, object] | None = None
     sessions_ended: int
     swept: list[str]
+    pruned: list[str] = []
     milliseconds: dict[str, float]
     in_place: "Rebuilt | None" = None
 
@@ -170,6 +175,7 @@ def reset(
             template, built = template_of(cluster, settings, build, facts=facts, seed=seed, fresh=fresh, step=clock)
             seeded = templates.told(cluster, template) if seed is not None else None
             ended = replace(cluster, template, like, facts, clock, settings=settings)
+            pruned = _prune(cluster, settings) if built else []
     milliseconds = clock.stop()
     return ResetReport(
         database=str(target),
@@ -180,6 +186,7 @@ def reset(
         seeded=seeded,
         sessions_ended=ended,
         swept=swept,
+        pruned=pruned,
         milliseconds=milliseconds,
     )
 
@@ -216,6 +223,14 @@ def migrate(target: Target, upgrade: Callable[[str], list[str]]) -> tuple[bool, 
 def _refuse_outside_a_project(settings: Settings) -> None:
     """Refuse before a server is made for a folder that is no project."""
     next(project_files(settings))
+
+
+def _prune(cluster: Cluster, settings: Settings) -> list[str]:
+    from seedtool.database.cloning import cache
+
+    with contextlib.suppress(psycopg.Error, BlockedError):  # the target is replaced; the next build prunes again
+        return [each.name for each in cache.prune(cluster, settings).dropped]
+    return []
 
 
 def template_of(

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from seedtool.database import server
 from seedtool.database.cloning import notes, spares
-from seedtool.database.cloning.spares import size_of
+from seedtool.database.cloning.strategy import choose, size_of
 from seedtool.database.cluster import Cluster, DatabaseFacts, passing_name, private_name
 from seedtool.database.swap import carry_over, give_settings
 from seedtool.errors import BlockedError
@@ -94,7 +94,8 @@ def ensure(
         source = below()
         aside = passing_name("building", fingerprint)
         step(building)
-        cluster.create(aside, source, like)
+        origin = cluster.database(source) if source != "template0" else None
+        cluster.create(aside, source, like, strategy=choose(cluster, origin) if origin else "wal_log")
         try:
             if source == "template0":
                 give_settings(cluster, aside, like.settings)  # a search_path, say, decides where the tables are made

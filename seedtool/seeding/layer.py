@@ -63,3 +63,19 @@ def remembered(profile: Profile, told: Mapping[str, object]) -> SeedReport:
             for name, (inserted, updated, deleted, unchanged) in tables.items()
         ),
     )
+
+
+def portable_fingerprint(settings: Settings, profile: Profile | None) -> str:
+    """Return a hash of what shapes a template and can be told without a server: for the key of a CI's cache.
+
+    Owner, locale and minor version are the server's. Of PostgreSQL, the embedded one's major version is in it.
+
+    Raises:
+        ProfileError, SettingsError, MigrationError: the project's files cannot be found.
+    """
+    from seedtool.database import wheel
+    from seedtool.database.schema.fingerprint import schema_fingerprint
+
+    major = wheel.version().split(".")[0] if settings.database_url is None else "external"
+    schema = schema_fingerprint(settings, {"postgresql": major})
+    return seed_layer(settings, profile).upon(schema) if profile is not None else schema

@@ -179,10 +179,7 @@ class Pool:
             cluster.hold(template.rpartition("_")[2])  # nobody prunes it while we are here
         strategy, started = shelf.strategy(), time.perf_counter()
         try:
-            cluster.execute(
-                create_statement(cluster, name, template, shelf.like)
-                + sql.SQL(" STRATEGY {}").format(sql.SQL(strategy))
-            )
+            cluster.execute(create_statement(cluster, name, template, shelf.like, strategy=strategy))
             shelf.seconds[strategy].append(time.perf_counter() - started)
             carry_over(cluster, template, name, doors=False)  # what migrations did to the database itself
         except (psycopg.Error, SeedtoolError) as error:

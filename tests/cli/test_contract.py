@@ -48,6 +48,9 @@ CONTRACT = {
     "snapshot delete": {"NAME...", "--yes", "-y"},
     "snapshot export": {"NAME", "FILE", "--force"},
     "snapshot import": {"FILE", "--name", "--replace"},
+    "cache list": set(),
+    "cache prune": {"--all", "--dry-run"},
+    "fingerprint": {"--seed"},
     "guard status": set(),
     "guard protect": set(),
     "guard unprotect": {"--confirm"},
@@ -101,7 +104,7 @@ def test_a_command_has_its_flags_and_describes_each(command):
     assert flags == CONTRACT[command] | COMMON
 
 
-@pytest.mark.parametrize("command", ["", "guard", "server", "snapshot", *CONTRACT])
+@pytest.mark.parametrize("command", ["", "cache", "guard", "server", "snapshot", *CONTRACT])
 @pytest.mark.parametrize("width", [80, 40])
 def test_help_is_no_wider_than_the_terminal(command, width):
     found, _ = find(command)
@@ -132,6 +135,9 @@ def test_three_are_commands_of_their_own(bare):
         ("sync-faces", {"synced", "unchanged", "bindings", "calls", "mode"}),
         ("enroll --all", {"photos", "uploads", "calls"}),
         ("recognize seeds/photos/classes/7-basico-a.jpg", {"faces", "recognized"}),
+        ("cache list", {"cache", "bytes"}),
+        ("cache prune --dry-run", {"dropped", "kept", "dry_run"}),
+        ("fingerprint --seed local", {"fingerprint", "profile"}),
         ("guard status", {"protected", "managed", "consent"}),
         ("ci prepare --seed local", {"server", "templates", "emulator"}),
         ("server status", {"running", "socket", "emulator"}),

@@ -84,6 +84,9 @@ def installed(names):
         ("seedtool db-reset --dry-run", {}, DATABASE),
         ("seedtool db-reset --yes", {}, DATABASE),
         ("db-reset --yes", {}, DATABASE),
+        ("db-reset --yes --seed local", {}, DATABASE),
+        ("seedtool cache list", {}, DATABASE),
+        ("seedtool fingerprint --seed local", {}, DATABASE),
         # grades.yaml and stages.yaml are read
         ("seedtool seed local", {}, DATABASE | {"yaml"}),
     ],

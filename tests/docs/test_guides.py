@@ -32,12 +32,29 @@ def test_the_day_of_the_snapshot_guide_is_as_a_user_sees_it(shell, checkout):
     (block,) = re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)
 
     def told(output):
-        return re.sub(r"[ -]+", " ", re.sub(r"[\d.]+ (ms|kB|MB|s)\b", r"N \1", output))  # a longer age widens its column
+        return re.sub(
+            r"[ -]+", " ", re.sub(r"[\d.]+ (ms|kB|MB|s)\b", r"N \1", output)
+        )  # a longer age widens its column
 
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, _, output = part.partition("\n")
         assert told(shell(command)) == told(output), command
     assert (checkout / "school.dump").is_file()
+
+
+def test_what_the_reset_guide_lists_is_what_a_user_sees(shell):
+    text = (ROOT / "docs" / "guides" / "resets.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)
+
+    def told(output):  # digests, and the name of the folder, are each checkout's own
+        return re.sub(r"[ -]+", " ", re.sub(r"[0-9a-f]{20}|\d+ MB|(?<= of )[\w-]+$", "N", output, flags=re.MULTILINE))
+
+    shell("seedtool cache prune --all -q")
+    first, second = (part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:])
+    shell(first[0])
+    while "spare " not in (seen := shell(second[0])):  # the server makes it on its own
+        pass
+    assert sorted(told(seen).splitlines()) == sorted(told(second[2]).splitlines())
 
 
 def test_every_word_of_the_glossary_is_in_order():

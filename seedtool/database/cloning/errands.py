@@ -5,7 +5,7 @@ has something to tell. Hence one statement a connection: the answer to the first
 would end before the second.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psycopg
 from psycopg import sql
@@ -25,18 +25,25 @@ UNHURRIED = {
 }
 
 
-def send(target: Target, statements: Sequence[sql.Composed], own: psycopg.Connection | None = None) -> int:
+def send(
+    target: Target,
+    statements: Sequence[sql.Composed],
+    *,
+    own: psycopg.Connection | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> int:
     """Send statements to the server, for it to run side by side, and leave. Correctness must not depend on them.
 
     Args:
         target: its server is meant.
         statements: one for each connection.
         own: a connection that has done its work: the first statement goes over it, and it is closed.
+        settings: the server's settings for the others.
 
     Returns:
         how many were sent, the first ones first; fewer when no further connection is to be had.
     """
-    conninfo = _conninfo(target).encode()
+    conninfo = _conninfo(target, settings or {}).encode()
     # all connections first: what the statements make the server do would hold them up
     others = [PGconn.connect(conninfo) for _ in (statements[1:] if own else statements)]
     sent = 0
@@ -55,9 +62,12 @@ def send(target: Target, statements: Sequence[sql.Composed], own: psycopg.Connec
     return sent
 
 
-def _conninfo(target: Target) -> str:
+def _conninfo(target: Target, settings: Mapping[str, str]) -> str:
     parts = conninfo_to_dict(target.conninfo)
-    limits = [str(parts.get("options") or ""), *(f"-c {name}={value}" for name, value in UNHURRIED.items())]
+    limits = [
+        str(parts.get("options") or ""),
+        *(f"-c {name}={value}" for name, value in {**UNHURRIED, **settings}.items()),
+    ]
     return make_conninfo(
         target.conninfo,
         dbname=target.maintenance,

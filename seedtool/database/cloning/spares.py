@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
+from seedtool.database.cloning import strategy
 from seedtool.database.cluster import (
     Cluster,
     DatabaseFacts,
@@ -63,8 +64,9 @@ def upkeep(
     name = spare_name(digest, source, like)
     present = {each.name: each for each in cluster.private_databases("spare", digest[:10]) if not each.doomed}
     number = settings.spares
-    if number and name not in present and size_of(cluster, source.name) <= settings.spare_max_gb * 2**30:
-        yield create_statement(cluster, name, source.name, like, connectable=False)
+    if number and name not in present and strategy.known_size(cluster, source) <= settings.spare_max_gb * 2**30:
+        how = strategy.choose(cluster, source)
+        yield create_statement(cluster, name, source.name, like, connectable=False, strategy=how)
     others = sorted((each for each in present.values() if each.name != name), key=lambda each: each.oid)
     for each in others[: len(others) - max(number - 1, 0)]:
         yield drop_statement(each.name)
@@ -79,13 +81,3 @@ def lone(cluster: Cluster, private: list[PrivateDatabase]) -> list[PrivateDataba
     living = {digest_of(name)[:10] for (name,) in rows}
     living.add(digest_of(cluster.target.name)[:10])  # it may be made in a moment
     return [each for each in found if each.digest[:10] not in living]
-
-
-def size_of(cluster: Cluster, name: str) -> int:
-    """Return the bytes that a database takes; 0 where this role may not ask."""
-    row = cluster.connection.execute(
-        "SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s"
-        " AND (has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'MEMBER'))",
-        [name],
-    ).fetchone()
-    return row[0] if row else 0

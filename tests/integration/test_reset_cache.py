@@ -1,0 +1,275 @@
+"""Templates and spares: listed with what they are for, capped, pruned, and never taken from anybody who uses them."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import psycopg
+import pytest
+from psycopg import sql
+
+from seedtool.database import server, templates
+from seedtool.database.cloning import cache, notes, strategy
+from seedtool.database.cluster import open_cluster
+from seedtool.database.guard import Consent
+from seedtool.database.reset import reset
+from seedtool.settings import load
+
+
+def build(conninfo):
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("CREATE TABLE made_by_build (id int)")
+
+
+class Branches:
+    """A project whose branches have different migrations, and its one target."""
+
+    def __init__(self, root, target):
+        self.root = root
+        self.target = target
+        self.settings = load(root, environ={"HOME": str(root)})
+
+    def reset(self, branch="main", build=build, **changes):
+        (self.root / "migrations" / "env.py").write_text(f"# {self.root} {branch}\n")
+        settings = msgspec.structs.replace(self.settings, **changes)
+        return reset(settings, self.target, build, consent=Consent.NAME)
+
+    def entries(self, kind="template"):
+        with open_cluster(self.target) as cluster:
+            return [each for each in cache.entries(cluster) if each.kind == kind]
+
+    def prune(self, **changes):
+        options = {key: changes.pop(key) for key in ("everything", "dry_run") if key in changes}
+        with open_cluster(self.target) as cluster:
+            return cache.prune(cluster, msgspec.structs.replace(self.settings, **changes), **options)
+
+    def execute(self, statement, **names):
+        with server.connect(self.target, self.target.maintenance, autocommit=True) as connection:
+            return connection.execute(sql.SQL(statement).format(**{k: sql.Identifier(v) for k, v in names.items()}))
+
+    def use_at(self, template, time):
+        """Pretend that a template was used last at a time."""
+        with open_cluster(self.target) as cluster:
+            facts = cluster.database(template)
+            note = msgspec.structs.replace(notes.read(facts), used=time.isoformat())
+            cluster.execute(notes.statement(facts, note))
+
+    def used(self, template):
+        (entry,) = (each for each in self.entries() if each.name == template)
+        return datetime.fromisoformat(entry.used)
+
+
+@pytest.fixture
+def branches(tmp_path, database, private):
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
+    (tmp_path / "migrations").mkdir()
+    yield Branches(tmp_path, database)
+    left = private("building", "clone", "old")
+    with open_cluster(database) as cluster:
+        for each in cluster.private_databases():
+            cluster.drop(each.name)
+    assert left == []
+
+
+class TestList:
+    def test_what_each_is_for_how_large_and_how_old(self, branches, private):
+        before = datetime.now(UTC).replace(microsecond=0)
+        template = branches.reset().template
+        private()
+        (entry,) = branches.entries()
+        assert (entry.name, entry.purpose, entry.ours) == (template, f"schema of {branches.root.name}", True)
+        assert entry.size > 2**20
+        assert before <= datetime.fromisoformat(entry.made) <= datetime.now(UTC)
+        (spare,) = branches.entries("spare")
+        assert spare.purpose == f"{branches.target.name}: clone of {template}"
+        assert datetime.fromisoformat(spare.made) >= before
+        branches.execute("CREATE DATABASE {name}", name="seedtool_old_01234567890123456789")
+        assert [each.purpose for each in branches.entries("other")] == ["being dropped"]
+        branches.reset()
+
+    def test_a_use_is_noted_but_not_every_one(self, branches, private):
+        template = branches.reset().template
+        fresh = branches.used(template)
+        branches.use_at(template, fresh - timedelta(minutes=9))
+        branches.reset()
+        private()
+        assert branches.used(template) == fresh - timedelta(minutes=9)
+        branches.use_at(template, fresh - timedelta(days=3))
+        branches.reset()
+        deadline = datetime.now(UTC) + timedelta(seconds=20)
+        while branches.used(template) < fresh:
+            assert datetime.now(UTC) < deadline
+
+    def test_a_comment_of_the_migrations_stays_apart_from_the_note(self, branches, private):
+        def build_with_a_comment(conninfo):
+            with psycopg.connect(conninfo, autocommit=True) as connection:
+                connection.execute(f"COMMENT ON DATABASE \"{connection.info.dbname}\" IS 'Ana''s {{school}}'")
+
+        for _ in range(3):
+            branches.reset(build=build_with_a_comment)
+            private()
+            with open_cluster(branches.target) as cluster:
+                assert cluster.database(branches.target.name).comment == "Ana's {school}"
+
+
+class TestCap:
+    def test_the_one_unused_for_longest_goes_when_one_more_is_built(self, branches, private):
+        names = {branch: branches.reset(branch, cache_templates=2).template for branch in "ab"}
+        branches.use_at(names["a"], datetime.now(UTC))
+        branches.use_at(names["b"], datetime.now(UTC) - timedelta(days=1))
+        report = branches.reset("c", cache_templates=2)
+        assert names["b"] in report.pruned
+        assert set(private("template")) == {names["a"], report.template}
+
+    def test_by_size(self, branches, private):
+        branches.reset("a", cache_gb=0.001)
+        kept = branches.reset("b", cache_gb=0.001).template
+        assert private("template") == [kept]
+
+    def test_the_one_just_used_stays_even_above_the_cap(self, branches, private):
+        kept = branches.reset("a", cache_templates=0).template
+        assert private("template") == [kept]
+        branches.prune(cache_templates=0)
+        assert private("template") == []
+
+    def test_spares_go_with_their_template(self, branches, private):
+        branches.reset("a", spares=2)
+        branches.reset("b", spares=2)
+        assert len(private("spare")) == 2
+        pruned = branches.prune(everything=True)
+        assert len(pruned.dropped) == 4
+        assert private("spare", "template") == []
+        branches.reset("a")
+
+    def test_a_dry_run_drops_nothing(self, branches, private):
+        branches.reset("a")
+        private()
+        assert len(branches.prune(everything=True, dry_run=True).dropped) == 2
+        assert len(private("template", "spare")) == 2
+
+
+class TestStays:
+    def test_what_somebody_holds(self, branches, private):
+        template = branches.reset().template
+        with open_cluster(branches.target) as cluster:
+            cluster.hold(template.rpartition("_")[2])
+            pruned = branches.prune(everything=True)
+        assert pruned.kept == {template: "in use"}
+        assert private("template") == [template]
+
+    def test_what_is_being_cloned(self, branches, private):
+        template = branches.reset().template
+        private()
+        with server.connect(branches.target, branches.target.maintenance) as other:
+            other.execute("SET allow_system_table_mods = on")
+            other.execute("SELECT pg_advisory_xact_lock(1)")
+            # what CREATE DATABASE holds on the database that it copies
+            other.execute("COMMENT ON DATABASE template1 IS NULL")
+            other.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(template)))
+            assert branches.prune(everything=True).kept == {template: "in use"}
+            other.rollback()
+        assert private("template") == [template]
+
+    def test_what_has_sessions(self, branches, private):
+        template = branches.reset().template
+        branches.execute("ALTER DATABASE {name} ALLOW_CONNECTIONS true", name=template)
+        with server.connect(branches.target, template):
+            assert branches.prune(everything=True).kept == {template: "it has sessions"}
+        branches.execute("ALTER DATABASE {name} ALLOW_CONNECTIONS false", name=template)
+        assert private("template") == [template]
+
+    def test_what_another_role_owns(self, branches, target, private):
+        template = branches.reset().template
+        branches.execute("CREATE ROLE visitor LOGIN CREATEDB")
+        visitor = server.Target(
+            conninfo=psycopg.conninfo.make_conninfo(branches.target.conninfo, user="visitor"),
+            name=branches.target.name,
+            maintenance=target.maintenance,
+        )
+        try:
+            with open_cluster(visitor) as cluster:
+                (entry,) = (each for each in cache.entries(cluster) if each.kind == "template")
+                assert not entry.ours
+                pruned = cache.prune(cluster, branches.settings, everything=True)
+            assert pruned.kept[template] == "it belongs to postgres"
+            assert private("template") == [template]
+        finally:
+            branches.execute("DROP ROLE visitor")
+
+    def test_databases_of_others_and_snapshots_are_not_even_listed(self, branches):
+        for name in ("seedtool_snapshot_01234567890123456789", "seedtool_template_mine", "somebody_elses"):
+            branches.execute("CREATE DATABASE {name}", name=name)
+        try:
+            assert branches.entries() == branches.entries("other") == []
+            assert branches.prune(everything=True).dropped == []
+        finally:
+            for name in ("seedtool_snapshot_01234567890123456789", "seedtool_template_mine", "somebody_elses"):
+                branches.execute("DROP DATABASE {name}", name=name)
+
+
+def test_resets_while_somebody_prunes_everything_all_succeed(branches, database):
+    errors, done = [], threading.Event()
+
+    def prune():
+        while not done.is_set():
+            try:
+                branches.prune(everything=True)
+            except Exception as error:  # noqa: BLE001 - any failure fails the test
+                errors.append(error)
+
+    branches.reset()
+    thread = threading.Thread(target=prune)
+    thread.start()
+    try:
+        for _ in range(12):
+            reset(branches.settings, database, build, consent=Consent.YES)
+    finally:
+        done.set()
+        thread.join()
+    assert errors == []
+
+
+class TestStrategy:
+    @pytest.mark.parametrize(
+        ("size", "reflink", "chosen"),
+        [(8, False, "wal_log"), (8, True, "wal_log"), (100, False, "wal_log"), (100, True, "file_copy"), (999, False, "file_copy")],
+    )  # fmt: skip
+    def test_by_size_and_reflink(self, branches, monkeypatch, size, reflink, chosen):
+        template = branches.reset().template
+        monkeypatch.setattr(strategy, "can_reflink", lambda _: reflink)
+        with open_cluster(branches.target) as cluster:
+            facts = cluster.database(template)
+            note = msgspec.structs.replace(notes.read(facts), size=size * 2**20)
+            cluster.execute(notes.statement(facts, note))
+            assert strategy.choose(cluster, cluster.database(template)) == chosen
+            assert templates.told(cluster, template) == {}
+
+    def test_files_are_copied_where_it_says_so_whatever_the_file_system_can(self, branches, private, monkeypatch):
+        monkeypatch.setattr(strategy, "LARGE_FOR_REFLINK", 0)
+        monkeypatch.setattr(strategy, "can_reflink", lambda _: True)
+        for _ in range(3):
+            branches.reset()
+            assert len(private("spare")) == 1
+        with server.connect(branches.target) as connection:
+            assert connection.execute("SELECT count(*) FROM made_by_build").fetchone() == (0,)
+
+    def test_the_file_system_is_asked_once(self, tmp_path, monkeypatch):
+        found = strategy.can_reflink(tmp_path)
+        monkeypatch.setattr(strategy, "_try", pytest.fail)
+        assert strategy.can_reflink(tmp_path) is found
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["reflink"]
+
+    def test_where_copying_files_fails_the_log_does_it(self, branches, monkeypatch):
+        with open_cluster(branches.target) as cluster:
+            execute = cluster.execute
+
+            def refuse_files(statement):
+                if "file_copy" in statement.as_string():
+                    raise psycopg.errors.FeatureNotSupported("could not clone file")
+                execute(statement)
+
+            monkeypatch.setattr(cluster, "execute", refuse_files)
+            like = cluster.database(branches.target.name)
+            cluster.create("copied_otherwise", "template0", like, strategy="file_copy")
+            monkeypatch.undo()
+            cluster.drop("copied_otherwise")
