@@ -6,7 +6,7 @@ chosen in `linking`.
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import msgspec
@@ -50,6 +50,7 @@ def sync(
     dry_run: bool = False,
     strict: bool = False,
     page_size: int = PAGE,
+    announce: Callable[[Iterable[str]], None] = lambda _: None,
     progress: Progress | None = None,
 ) -> SyncReport:
     """Link the rows of every face binding to the faces of their collections, all or nothing.
@@ -66,6 +67,7 @@ def sync(
         dry_run: report the same and roll back.
         strict: the report is not ok while a row is not linked.
         page_size: faces a page, at most 4,096.
+        announce: told the collections before the first of them is listed.
         progress: told the number of faces listed.
 
     Raises:
@@ -84,7 +86,7 @@ def sync(
                 progress(faces, None)
 
         _refuse_nothing(connection, bound, collection)
-        reports = link_all(connection, bound, aws.collection, page_size=page_size, tell=tell)
+        reports = link_all(connection, bound, aws.collection, page_size=page_size, announce=announce, tell=tell)
         if dry_run:
             raise psycopg.Rollback(transaction)
     return SyncReport(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import CONTEXT, Console, common_options, number
-from seedtool.cli.faces.door import calls_line, collection_option, identity, open_aws
+from seedtool.cli.faces.door import calls_line, collection_option, open_aws, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,10 +32,15 @@ def sync_faces(*, collection: str | None, dry_run: bool, strict: bool, console: 
 
     target = server.find(settings)
     aws = open_aws(settings)
-    with server.connect(target) as connection:
+
+    def announce(ids: Iterable[str]) -> None:
         if not aws.embedded:
-            console.note(f"{identity(connection, settings, aws, collection)}; {target}")
-        report = sync(connection, settings, aws, collection=collection, dry_run=dry_run, strict=strict)
+            console.note(f"{aws.who()}{told(ids)}; {target}")
+
+    with server.connect(target) as connection:
+        report = sync(
+            connection, settings, aws, collection=collection, dry_run=dry_run, strict=strict, announce=announce
+        )
     console.report(report, lambda: show_sync_lines(report, aws.where))
     return 0 if report.ok else 1
 

@@ -1,5 +1,7 @@
 """A face binding that was looked up in the catalog, and what its rows look like in SQL."""
 
+from collections.abc import Collection
+
 import msgspec
 import psycopg
 from psycopg import sql
@@ -19,7 +21,9 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         binding: what the settings say.
         table: the table, quoted.
         columns: name → type, as `format_type` writes it.
+        plain: an ordinary table without children: its rows can be told apart, and ordered, by where they lie.
         unique_face: the face id is under a unique index, so that two rows may not exchange theirs at once.
+        unique_image: no two rows have the same external image id.
         owner: table, quoted, and key column that `student_id` refers to; None when it refers to nothing.
         place: in which collection the row `t` is.
         collection: the collection of rows that name none.
@@ -29,7 +33,9 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     binding: FaceBinding
     table: sql.Identifier
     columns: dict[str, str]
+    plain: bool
     unique_face: bool
+    unique_image: bool
     owner: tuple[sql.Identifier, str] | None
     place: Place
     collection: str | None = None
@@ -75,17 +81,19 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         """A subquery of all rows that count.
 
         Its columns: key (one text) and key_1, key_2, ... (as they are), external_image_id, face_id (NULL when it is a
-        placeholder), photo_url, collection_id (NULL when it is in none), and with a `box` its box_left, box_top,
-        box_width and box_height (NULL when it is no box).
+        placeholder), photo_url, collection_id (NULL when it is in none), with a `box` its box_left, box_top, box_width
+        and box_height (NULL when it is no box), and of a `plain` table its spot.
 
         Everything is compared in collation "C": bytes, whatever collations the table's columns have.
         """
         binding = self.binding
-        columns = [
+        columns: list[sql.Composable] = [
             sql.SQL("{} AS {}").format(sql.Identifier("t", column), key_name(number))
             for number, column in enumerate(binding.key, start=1)
         ]
         columns += [_side(binding.box, side) for side in SIDES] if binding.box else []
+        columns += [sql.SQL("t.ctid AS spot")] if self.plain else []
+        everything = sql.SQL("ctid, *" if self.plain else "*")
         return sql.SQL(
             """(SELECT {key} AS key, {columns}, t.{external_image_id}::text COLLATE "C" AS external_image_id,
                 CASE WHEN NOT starts_with(t.{face_id}::text, {prefix}) THEN t.{face_id}::text COLLATE "C" END
@@ -101,7 +109,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
             photo=sql.SQL("t.photo_url::text") if "photo_url" in self.columns else sql.SQL("NULL::text"),
             collection=self.place.collection,
             # in a room of its own, where no column of a joined table can be taken for the condition's
-            source=sql.SQL("(SELECT * FROM {} WHERE ({}\n))").format(self.table, sql.SQL(binding.where))
+            source=sql.SQL("(SELECT {} FROM {} WHERE ({}\n))").format(everything, self.table, sql.SQL(binding.where))
             if binding.where
             else self.table,
             joins=self.place.joins,
@@ -116,6 +124,16 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
             return msgspec.structs.replace(self, only=collection, collection=collection)
         place = Place(collection=sql.SQL("{}::text").format(sql.Literal(collection)))
         return msgspec.structs.replace(self, place=place, collection=collection)
+
+    def located(self, found: Collection[str | None]) -> "Bound":
+        """Return the same table, spared the question where each row's collection is once that is known.
+
+        Args:
+            found: the collections that its rows are in.
+        """
+        if len(found) != 1 or None in found or self.only is not None:
+            return self
+        return msgspec.structs.replace(self, place=Place(collection=sql.SQL("{}::text").format(sql.Literal(*found))))
 
     def collections(self, connection: psycopg.Connection) -> dict[str | None, int]:
         """Return how many rows each collection has; None stands for the rows that are in none."""

@@ -53,12 +53,16 @@ def resolve(
         check_condition(connection, binding, table)
         place = find(connection, binding, oid[0], columns, default)
         unique = connection.execute(_UNIQUE, [oid[0], binding.face_id]).fetchone()
+        plain = connection.execute(_PLAIN, [oid[0]]).fetchone() is not None
+        image = connection.execute(_UNIQUE_ALONE, [oid[0], binding.external_image_id]).fetchone()
         owner = connection.execute(_OWNER, [oid[0]]).fetchone()
     return Bound(
         binding=binding,
         table=table,
         columns=columns,
+        plain=plain,
         unique_face=unique is not None,
+        unique_image=plain and image is not None,
         owner=None if owner is None else (sql.Identifier(owner[0], owner[1]), owner[2]),
         place=place,
         collection=None if binding.collection_query is not None else default or binding.collection,
@@ -69,6 +73,13 @@ def resolve(
 _UNIQUE = """
 SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = %s AND i.indisunique AND a.attname = %s LIMIT 1"""
+
+_UNIQUE_ALONE = """
+SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+WHERE i.indrelid = %s AND a.attname = %s AND i.indnkeyatts = 1 AND i.indisunique AND i.indimmediate AND i.indisvalid
+    AND i.indpred IS NULL LIMIT 1"""
+
+_PLAIN = "SELECT 1 FROM pg_class WHERE oid = %s AND relkind = 'r' AND NOT relhassubclass"
 
 _OWNER = """
 SELECT n.nspname, r.relname, f.attname

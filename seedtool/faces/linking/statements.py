@@ -1,80 +1,105 @@
 """The SQL of linking.
 
+A table's rows are compared with the collection's faces once, in one pass over both; everything else is about
+`seedtool_rest`, what that left over. Where nothing is to be done the rest is empty, however large both are.
+
 What is completed in each: {rows}, a table's rows (see `Bound.rows`) with the number of their collection, NULL where it
-does not exist; {target}, the join to the face that a row `r` should have, as `c`; {temporary}, the prefix of temporary
-faces.
+does not exist; {marked}, the same with whether the external image id is another row's, too; {row}, what tells a row
+`r` from the others; {numbers}, the table's collections; {temporary}, the prefix of temporary faces.
 """
 
 DROP = """
-DROP TABLE IF EXISTS pg_temp.seedtool_chosen, pg_temp.seedtool_fit, pg_temp.seedtool_open, pg_temp.seedtool_extra,
-    pg_temp.seedtool_shared, pg_temp.seedtool_planned, pg_temp.seedtool_stray, pg_temp.seedtool_unsure,
-    pg_temp.seedtool_without, pg_temp.seedtool_unlinked"""
+DROP TABLE IF EXISTS pg_temp.seedtool_shared, pg_temp.seedtool_rest, pg_temp.seedtool_fit, pg_temp.seedtool_open,
+    pg_temp.seedtool_extra, pg_temp.seedtool_unsure, pg_temp.seedtool_unlinked"""
 
 ROWS = """
 (SELECT r.*, k.number AS collection FROM {rows} r LEFT JOIN pg_temp.seedtool_collections k ON k.id = r.collection_id)"""
 
-# A face that moved between pages may have been listed twice: several means several FaceIds.
-CHOSEN = """
-CREATE TEMPORARY TABLE seedtool_chosen ON COMMIT DROP AS
-SELECT collection, external_image_id, min(face_id) AS face_id, min(face_id) <> max(face_id) AS several
-FROM pg_temp.seedtool_listed
-WHERE external_image_id IS NOT NULL AND NOT starts_with(external_image_id, {temporary})
-GROUP BY collection, external_image_id"""
-
-SETTLE_SEVERAL = """
-UPDATE pg_temp.seedtool_chosen c SET face_id = best.face_id
-FROM (
-    SELECT DISTINCT ON (l.collection, l.external_image_id) l.collection, l.external_image_id, l.face_id
-    FROM pg_temp.seedtool_listed l
-    JOIN pg_temp.seedtool_chosen d
-        ON d.several AND d.collection = l.collection AND d.external_image_id = l.external_image_id
-    LEFT JOIN {rows} r
-        ON r.collection = l.collection AND r.external_image_id = l.external_image_id AND r.face_id = l.face_id
-    ORDER BY l.collection, l.external_image_id, r.face_id IS NULL, l.confidence DESC, l.face_id
-) best
-WHERE c.several AND c.collection = best.collection AND c.external_image_id = best.external_image_id"""
-
+# Ids that several rows have, so that they cannot tell faces apart.
 SHARED = """
 CREATE TEMPORARY TABLE seedtool_shared ON COMMIT DROP AS
 SELECT collection, external_image_id FROM {rows} r WHERE external_image_id IS NOT NULL AND collection IS NOT NULL
 GROUP BY collection, external_image_id HAVING count(*) > 1"""
 
-DROP_SHARED = """
-DELETE FROM pg_temp.seedtool_chosen c USING pg_temp.seedtool_shared s
-WHERE s.collection = c.collection AND s.external_image_id = c.external_image_id"""
-
-# With boxes rows may share an id.
 NONE_SHARED = """
 CREATE TEMPORARY TABLE seedtool_shared (collection int, external_image_id text COLLATE "C") ON COMMIT DROP"""
 
+# The rows, each with whether others have its id too; where the table's own index says that none has, nobody looks.
+MARKED = """
+(SELECT r.*, s.collection IS NOT NULL AS shared FROM {rows} r LEFT JOIN pg_temp.seedtool_shared s
+    ON s.collection = r.collection AND s.external_image_id = r.external_image_id)"""
+UNMARKED = "(SELECT r.*, false AS shared FROM {rows} r)"
+
+ANALYZE_SHARED = "ANALYZE pg_temp.seedtool_shared"
+
+# Three kinds of lines: a row and a face under its id; a row alone; a face alone. Rows that hold the face under their id
+# leave nothing. Of several faces under a row's id the first is the one that it should have. The lines come in the
+# rows' own order: the update then visits each page of the table once.
+REST = """
+CREATE TEMPORARY TABLE seedtool_rest ON COMMIT DROP AS
+SELECT r.key IS NOT NULL AS is_row, CASE WHEN l.face_id IS NULL THEN r.key END AS key, {keys}, r.collection_id,
+    coalesce(r.collection, l.collection) AS collection, r.external_image_id, r.face_id AS held,
+    CASE WHEN l.face_id IS NULL THEN r.photo_url END AS photo_url, 'shared' AS unmatched,
+    l.face_id, l.external_image_id AS listed_id,
+    row_number() OVER (PARTITION BY {row} ORDER BY l.confidence DESC, l.face_id) AS rank
+FROM {marked} r
+FULL JOIN (SELECT * FROM pg_temp.seedtool_listed WHERE collection = ANY ({numbers})) l
+    ON l.collection = r.collection AND l.external_image_id = r.external_image_id
+    AND NOT r.shared AND NOT starts_with(l.external_image_id, {temporary})
+WHERE coalesce(r.face_id <> l.face_id, true)"""
+
+# The same where boxes say which face a row should have.
+REST_BY_BOX = """
+CREATE TEMPORARY TABLE seedtool_rest ON COMMIT DROP AS
+SELECT true AS is_row, r.key, {keys}, r.collection_id, r.collection, r.external_image_id, r.face_id AS held,
+    r.photo_url, CASE WHEN r.box_width > 0 AND r.box_height > 0 AND r.box_left IS NOT NULL AND r.box_top IS NOT NULL
+        THEN 'no overlap' ELSE 'shared' END AS unmatched,
+    f.face_id, NULL::text COLLATE "C" AS listed_id, 1 AS rank
+FROM {rows} r LEFT JOIN pg_temp.seedtool_fit f ON f.collection = r.collection AND f.key = r.key
+WHERE coalesce(r.face_id <> f.face_id, true)
+UNION ALL
+SELECT false, NULL, {no_keys}, NULL, l.collection, NULL, NULL, NULL, NULL, l.face_id, l.external_image_id, 1
+FROM pg_temp.seedtool_listed l
+WHERE l.collection = ANY ({numbers}) AND (
+    l.external_image_id IS NULL OR starts_with(l.external_image_id, {temporary}) OR NOT EXISTS (
+        SELECT FROM {rows} r WHERE r.collection = l.collection AND r.external_image_id = l.external_image_id))"""
+
+# without statistics the planner takes a join of thousands for one of a few, and loops
+ANALYZE_REST = "ANALYZE pg_temp.seedtool_rest"
+
+# A row keeps its face while the collection has that under the row's id; what else is there are duplicates.
+KEEP = """
+UPDATE pg_temp.seedtool_rest x SET rank = x.rank + 1
+FROM pg_temp.seedtool_listed l
+WHERE x.is_row AND x.held IS NOT NULL AND x.face_id IS NOT NULL
+    AND l.collection = x.collection AND l.external_image_id = x.external_image_id AND l.face_id = x.held"""
+
+# A face that moved between pages may have been listed twice.
+TWICE = """
+DELETE FROM pg_temp.seedtool_rest x USING pg_temp.seedtool_rest o
+WHERE x.is_row AND o.is_row AND x.rank > 1 AND o.rank = 1
+    AND o.collection = x.collection AND o.external_image_id = x.external_image_id AND o.face_id = x.face_id"""
+
 COUNTS = """
-SELECT r.collection_id, count(*) AS rows,
-    count(*) FILTER (WHERE c.face_id IS NOT NULL AND r.face_id IS NULL) AS synced,
-    count(*) FILTER (WHERE c.face_id <> r.face_id) AS relinked,
-    count(*) FILTER (WHERE c.face_id = r.face_id) AS unchanged,
-    count(*) FILTER (WHERE c.face_id IS NULL AND r.face_id IS NOT NULL) AS unsure,
-    count(*) FILTER (WHERE c.face_id IS NULL AND r.face_id IS NULL) AS without
-FROM {rows} r {target} GROUP BY 1 ORDER BY 1"""
-
-# Rows with a real FaceId and no face under their own id. They come into a table first, as those without a face do: the
-# planner takes either for one row at most, and would loop over the collection for each.
-STRAY = """
-CREATE TEMPORARY TABLE seedtool_stray ON COMMIT DROP AS
-SELECT r.key, {keys}, r.collection_id, r.collection, r.external_image_id, r.face_id
-FROM {rows} r {target} WHERE c.face_id IS NULL AND r.face_id IS NOT NULL"""
-
-ANALYZE_STRAY = "ANALYZE pg_temp.seedtool_stray"
+SELECT is_row, collection_id,
+    count(*) FILTER (WHERE rank = 1 AND face_id IS NOT NULL AND held IS NULL) AS synced,
+    count(*) FILTER (WHERE rank = 1 AND face_id IS NOT NULL AND held IS NOT NULL) AS relinked,
+    count(*) FILTER (WHERE face_id IS NULL AND held IS NOT NULL) AS unsure,
+    count(*) FILTER (WHERE face_id IS NULL AND held IS NULL) AS without,
+    count(*) FILTER (WHERE rank > 1) AS further
+FROM pg_temp.seedtool_rest GROUP BY 1, 2"""
 
 # Whose face is it? A row without an id of its own, as writers from before revision 0003 leave them, is believed.
 UNSURE = """
 CREATE TEMPORARY TABLE seedtool_unsure ON COMMIT DROP AS
-SELECT r.key, {keys}, r.collection_id, r.face_id, bool_or(l.face_id IS NOT NULL) AS listed,
+SELECT r.key, {keys}, r.collection_id, r.held, bool_or(l.face_id IS NOT NULL) AS listed,
     bool_or(o.external_image_id IS NOT NULL) AS others
-FROM pg_temp.seedtool_stray r
-LEFT JOIN pg_temp.seedtool_listed l ON l.collection = r.collection AND l.face_id = r.face_id
+FROM pg_temp.seedtool_rest r
+LEFT JOIN pg_temp.seedtool_listed l ON l.collection = r.collection AND l.face_id = r.held
 LEFT JOIN {rows} o ON o.collection = l.collection AND o.external_image_id = l.external_image_id
     AND o.external_image_id <> r.external_image_id
-GROUP BY r.key, {keys}, r.collection_id, r.face_id"""
+WHERE r.is_row AND r.face_id IS NULL AND r.held IS NOT NULL
+GROUP BY r.key, {keys}, r.collection_id, r.held"""
 
 MISASSIGNED = "SELECT collection_id, key AS id FROM pg_temp.seedtool_unsure WHERE others"
 # A face that another row of the same photo has is no longer this row's: told, and left as it is.
@@ -83,50 +108,48 @@ MISSING = "SELECT collection_id, key AS id FROM pg_temp.seedtool_unsure WHERE NO
 
 UNASSIGN = """
 UPDATE {table} t SET {face_id} = {empty}
-FROM pg_temp.seedtool_unsure u WHERE u.others AND {same_u} AND u.face_id = t.{face_id}::text"""
+FROM pg_temp.seedtool_unsure u WHERE u.others AND {same_u} AND u.held = t.{face_id}::text"""
 
-PLANNED = """
-CREATE TEMPORARY TABLE seedtool_planned ON COMMIT DROP AS
-SELECT {keys}, r.external_image_id, c.face_id
-FROM {rows} r {target} WHERE c.face_id IS NOT NULL AND r.face_id IS DISTINCT FROM c.face_id"""
+UNASSIGNED = """
+UPDATE pg_temp.seedtool_rest r SET held = NULL
+FROM pg_temp.seedtool_unsure u WHERE u.others AND r.is_row AND u.key = r.key"""
 
 LET_GO = """
 UPDATE {table} t SET {face_id} = {empty}
-FROM pg_temp.seedtool_planned p WHERE {same_p} AND p.external_image_id = t.{external_image_id}::text COLLATE "C" """
+FROM pg_temp.seedtool_rest p
+WHERE p.is_row AND p.rank = 1 AND p.face_id IS NOT NULL
+    AND {same_p} AND p.external_image_id = t.{external_image_id}::text COLLATE "C" """
 
 # whoever changed the row's image since it was read knows better
 UPDATE = """
 UPDATE {table} t SET {face_id} = p.face_id::{face_type}
-FROM pg_temp.seedtool_planned p WHERE {same_p} AND p.external_image_id = t.{external_image_id}::text COLLATE "C" """
-
-WITHOUT = """
-CREATE TEMPORARY TABLE seedtool_without ON COMMIT DROP AS
-SELECT r.key, r.collection_id, r.collection, r.external_image_id, r.photo_url, {unmatched} AS unmatched
-FROM {rows} r {target} WHERE r.face_id IS NULL AND c.face_id IS NULL"""
-
-ANALYZE_WITHOUT = "ANALYZE pg_temp.seedtool_without"
+FROM pg_temp.seedtool_rest p
+WHERE p.is_row AND p.rank = 1 AND p.face_id IS NOT NULL
+    AND {same_p} AND p.external_image_id = t.{external_image_id}::text COLLATE "C" """
 
 # "Indexed otherwise": the photo's own path or the id in another spelling, all but letters and digits set aside.
 UNLINKED = """
 CREATE TEMPORARY TABLE seedtool_unlinked ON COMMIT DROP AS
-WITH orphan AS (
-    SELECT l.collection, lower(regexp_replace(l.external_image_id, '[^a-zA-Z0-9]+', '', 'g')) AS bare,
-        min(l.external_image_id) AS external_image_id
-    FROM pg_temp.seedtool_listed l
-    WHERE NOT EXISTS (
-        SELECT FROM {rows} r WHERE r.collection = l.collection AND r.external_image_id = l.external_image_id)
+WITH without AS (
+    SELECT * FROM pg_temp.seedtool_rest WHERE is_row AND face_id IS NULL AND held IS NULL
+), orphan AS (
+    SELECT l.collection, lower(regexp_replace(l.listed_id, '[^a-zA-Z0-9]+', '', 'g')) AS bare,
+        min(l.listed_id) AS external_image_id
+    FROM pg_temp.seedtool_rest l
+    WHERE NOT l.is_row AND NOT starts_with(l.listed_id, {temporary}) AND NOT EXISTS (
+        SELECT FROM pg_temp.seedtool_shared s WHERE s.collection = l.collection AND s.external_image_id = l.listed_id)
     GROUP BY 1, 2
 ), spelling AS (
     SELECT r.key, r.collection, lower(regexp_replace(unnest(ARRAY[
         r.external_image_id, r.photo_url, regexp_replace(r.photo_url, '\\.[a-zA-Z]+$', '')
     ]), '[^a-zA-Z0-9]+', '', 'g')) AS bare
-    FROM pg_temp.seedtool_without r
+    FROM without r
 ), otherwise AS (
     SELECT s.key, min(o.external_image_id) AS external_image_id
     FROM spelling s JOIN orphan o ON o.collection = s.collection AND o.bare = s.bare GROUP BY s.key
 ), indexed AS (
     SELECT DISTINCT r.key
-    FROM pg_temp.seedtool_without r
+    FROM without r
     JOIN pg_temp.seedtool_listed l ON l.collection = r.collection AND l.external_image_id = r.external_image_id
     WHERE NOT starts_with(l.external_image_id, {temporary})
 )
@@ -137,7 +160,7 @@ SELECT r.key, r.collection_id, r.external_image_id, o.external_image_id AS inste
     WHEN i.key IS NOT NULL THEN r.unmatched
     WHEN o.external_image_id IS NOT NULL THEN 'indexed otherwise'
     ELSE 'not indexed' END AS why
-FROM pg_temp.seedtool_without r
+FROM without r
 LEFT JOIN pg_temp.seedtool_shared s ON s.collection = r.collection AND s.external_image_id = r.external_image_id
 LEFT JOIN otherwise o ON o.key = r.key
 LEFT JOIN indexed i ON i.key = r.key"""
@@ -151,18 +174,14 @@ SELECT collection_id, key, external_image_id, why, instead FROM (
 ) u WHERE place <= {examples} ORDER BY collection_id, place"""
 
 DUPLICATES = """
-SELECT DISTINCT k.id AS collection_id, l.external_image_id || ' ' || l.face_id AS id
-FROM pg_temp.seedtool_listed l
-JOIN pg_temp.seedtool_collections k ON k.number = l.collection
-JOIN pg_temp.seedtool_chosen c ON c.several AND c.collection = l.collection
-    AND c.external_image_id = l.external_image_id AND c.face_id <> l.face_id
-WHERE EXISTS (SELECT FROM {rows} r WHERE r.collection = l.collection AND r.external_image_id = l.external_image_id)"""
+SELECT DISTINCT collection_id, listed_id || ' ' || face_id AS id
+FROM pg_temp.seedtool_rest WHERE is_row AND rank > 1"""
 
 ORPHANS = """
-SELECT k.id AS collection_id, l.external_image_id AS id
-FROM pg_temp.seedtool_listed l JOIN pg_temp.seedtool_collections k ON k.number = l.collection
-WHERE l.collection = ANY ({numbers}) AND NOT starts_with(l.external_image_id, {temporary}) AND NOT EXISTS (
-    SELECT FROM {known} r WHERE r.collection = l.collection AND r.external_image_id = l.external_image_id)"""
+SELECT k.id AS collection_id, l.listed_id AS id
+FROM pg_temp.seedtool_rest l JOIN pg_temp.seedtool_collections k ON k.number = l.collection
+WHERE NOT l.is_row AND NOT starts_with(l.listed_id, {temporary}) AND NOT EXISTS (
+    SELECT FROM {known} r WHERE r.collection = l.collection AND r.external_image_id = l.listed_id)"""
 
 # Faces of a known photo that are no row's, and whether a linked face lies in the same place: the intersection is at
 # least half of the union when three times it is at least the sum of the two.
@@ -195,14 +214,14 @@ FROM pg_temp.seedtool_extra e JOIN pg_temp.seedtool_collections k ON k.number = 
 
 UNNAMED = """
 SELECT k.id AS collection_id, l.face_id AS id
-FROM pg_temp.seedtool_listed l JOIN pg_temp.seedtool_collections k ON k.number = l.collection
-WHERE l.collection = ANY ({numbers}) AND l.external_image_id IS NULL
+FROM pg_temp.seedtool_rest l JOIN pg_temp.seedtool_collections k ON k.number = l.collection
+WHERE NOT l.is_row AND l.listed_id IS NULL
     AND NOT EXISTS (SELECT FROM {rows} r WHERE r.collection = l.collection AND r.face_id = l.face_id)"""
 
 TEMPORARY = """
-SELECT k.id AS collection_id, l.external_image_id AS id
-FROM pg_temp.seedtool_listed l JOIN pg_temp.seedtool_collections k ON k.number = l.collection
-WHERE l.collection = ANY ({numbers}) AND starts_with(l.external_image_id, {temporary})"""
+SELECT k.id AS collection_id, l.listed_id AS id
+FROM pg_temp.seedtool_rest l JOIN pg_temp.seedtool_collections k ON k.number = l.collection
+WHERE NOT l.is_row AND starts_with(l.listed_id, {temporary})"""
 
 TALLY = """
 SELECT collection_id, max(total), array_agg(id ORDER BY id) FROM (

@@ -1,0 +1,235 @@
+"""One table's rows, the statements about them, and what they tell."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+import msgspec
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from seedtool.faces import bindings, boxes
+from seedtool.faces.bindings import Bound, key_name
+from seedtool.faces.external_id import TEMPORARY_PREFIX
+from seedtool.faces.linking import statements
+from seedtool.faces.linking.listing import Listed
+from seedtool.faces.linking.report import EXAMPLES, BindingReport, Tally, Unlinked, cures
+
+#: What the update may take for its hash table. PostgreSQL's default of 4 MB cuts a million rows into 16 lots, and the
+#: update then goes over the table and its indexes 16 times: 10.0 s of the server's time instead of 8.0.
+UPDATE_MEMORY = "64MB"
+
+_KINDS = ("synced", "relinked", "unsure", "without", "further")
+
+
+class Table:
+    """One table's rows, in a transaction in which its collections have been listed.
+
+    Args:
+        connection: inside that transaction.
+        bound: the table.
+        listed: the collections.
+    """
+
+    def __init__(self, connection: psycopg.Connection, bound: Bound, listed: Listed) -> None:
+        self._connection = connection
+        self._bound = bound
+        self._listed = listed
+        self._boxed = bound.binding.box is not None
+        self.rows = sql.SQL(statements.ROWS).format(rows=bound.rows)
+        self._numbers: list[int] = []
+        self._known: sql.Composable = sql.SQL("")
+
+    def link(self, tables: Sequence["Table"], *, write: bool) -> list[BindingReport]:
+        """Link the rows and return a report for each collection; what any of the tables knows is no orphan."""
+        with bindings.database_errors(self._bound.binding.table):
+            rows = self._collections()
+            self._numbers = [self._listed.numbers[id_] for id_ in rows if id_ in self._listed.numbers]
+            others = (
+                sql.SQL(" UNION ALL SELECT collection, external_image_id FROM {} r").format(table.rows)
+                for table in tables
+                if table is not self
+            )
+            self._known = sql.SQL("(SELECT collection, external_image_id FROM pg_temp.seedtool_shared{})").format(
+                sql.SQL("").join(others)
+            )
+            self._compare()
+            counts, faces_alone = self._counts()
+            if not self._boxed and any(count["relinked"] or count["further"] for count in counts.values()):
+                self._run(statements.KEEP)
+                self._run(statements.TWICE)
+                counts, _ = self._counts()
+            tallies = self._question(any(count["unsure"] for count in counts.values()), write)
+            if write and any(count["synced"] or count["relinked"] for count in counts.values()):
+                self._write()
+            without = any(count["without"] for count in counts.values()) or tallies["misassigned"].total
+            reasons, unlinked = self._unlinked() if without else ({}, {})
+            further = self._boxed or any(count["further"] for count in counts.values())
+            tallies |= self._leftovers(further, faces_alone)
+        nothing = dict.fromkeys(_KINDS, 0)
+        return [
+            self._report(id_, count, counts.get(id_, nothing), reasons.get(id_, {}), unlinked.get(id_, ()), tallies)
+            for id_, count in rows.items()
+        ]
+
+    def _collections(self) -> dict[str | None, int]:
+        """Return how many rows are in each collection, those that the table is in without a row too."""
+        rows = self._bound.collections(self._connection)
+        own = self._bound.collection
+        if own is not None and (not self._bound.binding.by_row or not rows):
+            rows.setdefault(own, 0)
+        return rows
+
+    def _compare(self) -> None:
+        """Compare rows and faces; `seedtool_rest` is what is left over."""
+        self._run(statements.DROP)
+        if self._boxed:
+            boxes.match_photos(self._connection, self._complete)
+            compared = [statements.NONE_SHARED, statements.EXTRA, statements.REST_BY_BOX]
+        elif self._bound.unique_image:
+            compared = [statements.NONE_SHARED, statements.REST]
+        else:
+            compared = [statements.SHARED, statements.ANALYZE_SHARED, statements.REST]
+        for statement in (*compared, statements.ANALYZE_REST):
+            self._run(statement)
+
+    def _counts(self) -> tuple[dict[str | None, dict[str, int]], bool]:
+        """Return the counts of each collection that leaves something, and whether faces are left."""
+        lines = self._run(statements.COUNTS).fetchall()
+        counts = {id_: dict(zip(_KINDS, numbers, strict=True)) for is_row, id_, *numbers in lines if is_row}
+        return counts, any(not is_row for is_row, *_ in lines)
+
+    def _question(self, unsure: bool, write: bool) -> dict[str, "_Tallies"]:
+        """Look whose the faces are that rows hold and that are not under their ids; take other people's away."""
+        if not unsure:
+            return {name: _Tallies() for name in ("misassigned", "elsewhere", "missing")}
+        self._run(statements.UNSURE)
+        tallies = {
+            "misassigned": self._tally(statements.MISASSIGNED),
+            "elsewhere": self._tally(statements.ELSEWHERE),
+            "missing": self._tally(statements.MISSING),
+        }
+        if write and tallies["misassigned"].total:
+            self._run(statements.UNASSIGN)
+            self._run(statements.UNASSIGNED)
+        return tallies
+
+    def _write(self) -> None:
+        """Write the real FaceIds. Rows that exchange theirs under a unique index first let go of what they have."""
+        (before,) = self._connection.execute("SHOW work_mem").fetchone() or ("",)
+        self._connection.execute("SELECT set_config('work_mem', %s, true)", [UPDATE_MEMORY])
+        if not self._bound.unique_face:
+            self._run(statements.UPDATE)
+        else:
+            try:
+                with self._connection.transaction():
+                    self._run(statements.UPDATE)
+            except pg.UniqueViolation:
+                self._run(statements.LET_GO)
+                self._run(statements.UPDATE)
+        self._connection.execute("SELECT set_config('work_mem', %s, true)", [before])
+
+    def _unlinked(self) -> tuple[dict[str | None, dict[str, int]], dict[str | None, tuple[Unlinked, ...]]]:
+        self._run(statements.UNLINKED)
+        reasons: dict[str | None, dict[str, int]] = defaultdict(dict)
+        for id_, why, count in self._run(statements.REASONS):
+            reasons[id_][why] = count
+        first: dict[str | None, list[Unlinked]] = defaultdict(list)
+        for id_, key, external, why, instead in self._run(statements.FIRST_UNLINKED):
+            first[id_].append(Unlinked(row=key, external_image_id=external, why=why, instead=instead))
+        return reasons, {id_: tuple(rows) for id_, rows in first.items()}
+
+    def _leftovers(self, further: bool, faces_alone: bool) -> dict[str, "_Tallies"]:
+        nothing = _Tallies()
+        duplicates = statements.BOX_DUPLICATES if self._boxed else statements.DUPLICATES
+        orphans = statements.BOX_ORPHANS if self._boxed else statements.ORPHANS
+        return {
+            "duplicates": self._tally(duplicates) if further else nothing,
+            "orphans": self._tally(orphans) if faces_alone or self._boxed else nothing,
+            "unnamed": self._tally(statements.UNNAMED) if faces_alone else nothing,
+            "temporary": self._tally(statements.TEMPORARY) if faces_alone else nothing,
+        }
+
+    def _report(
+        self,
+        id_: str | None,
+        rows: int,
+        counts: dict[str, int],
+        placeholders: dict[str, int],
+        unlinked: tuple[Unlinked, ...],
+        tallies: dict[str, "_Tallies"],
+    ) -> BindingReport:
+        exists = id_ is not None and id_ not in self._listed.missing
+        told = {name: tally.by_collection.get(id_, Tally()) for name, tally in tallies.items()}
+        left = sum(counts[name] for name in ("synced", "relinked", "unsure", "without"))
+        return BindingReport(
+            table=self._bound.binding.table,
+            collection=id_,
+            exists=exists,
+            rows=rows,
+            faces=self._listed.faces.get(id_ or "", 0),
+            synced=counts["synced"],
+            relinked=counts["relinked"],
+            unchanged=max(0, rows - left),  # a row may have left since they were counted
+            placeholders=placeholders,
+            unlinked=unlinked,
+            cures=cures(placeholders, id_, exists=exists, unnamed=told["unnamed"].count),
+            duplicates=told["duplicates"],
+            orphans=told["orphans"],
+            unnamed=told["unnamed"],
+            temporary=told["temporary"],
+            elsewhere=told["elsewhere"],
+            missing=told["missing"],
+            misassigned=told["misassigned"],
+        )
+
+    def _tally(self, query: LiteralString) -> "_Tallies":
+        found = self._connection.execute(
+            sql.SQL(statements.TALLY).format(query=self._complete(query), examples=sql.Literal(EXAMPLES))
+        ).fetchall()
+        return _Tallies(
+            sum(total for _, total, _ in found), {id_: Tally(total, tuple(ids)) for id_, total, ids in found}
+        )
+
+    def _run(self, statement: LiteralString) -> psycopg.Cursor[Any]:
+        return self._connection.execute(self._complete(statement))
+
+    def _complete(self, statement: LiteralString) -> sql.Composed:
+        bound = self._bound
+        names = [key_name(number) for number in range(1, len(bound.binding.key) + 1)]
+
+        def same(alias: str) -> sql.Composed:
+            pairs = zip(names, bound.binding.key, strict=True)
+            return sql.SQL(" AND ").join(
+                sql.SQL("{}.{} = t.{}").format(sql.Identifier(alias), name, sql.Identifier(column))
+                for name, column in pairs
+            )
+
+        marked = sql.SQL(statements.UNMARKED if bound.unique_image else statements.MARKED).format(rows=self.rows)
+        keys = sql.SQL(", ").join(sql.SQL("r.{}").format(name) for name in names)
+        return sql.SQL(statement).format(
+            rows=self.rows,
+            marked=marked,
+            row=sql.SQL("r.spot") if bound.plain else keys,
+            known=self._known,
+            numbers=sql.SQL("{}::int[]").format(sql.Literal(self._numbers)),
+            table=bound.table,
+            face_id=bound.face_id,
+            face_type=bound.face_type,
+            external_image_id=bound.external_image_id,
+            keys=keys,
+            no_keys=sql.SQL(", ").join([sql.NULL] * len(names)),
+            same_u=same("u"),
+            same_p=same("p"),
+            empty=bound.empty,
+            temporary=sql.Literal(TEMPORARY_PREFIX),
+            examples=sql.Literal(EXAMPLES),
+        )
+
+
+class _Tallies(msgspec.Struct, frozen=True):
+    """One tally a collection, and how many in all."""
+
+    total: int = 0
+    by_collection: dict[str | None, Tally] = {}
