@@ -2,15 +2,18 @@
 
 The first time: reset, seed, and enroll the photos of the seed's students. Then what a developer does all day:
 `db-reset`, `seed full`, `sync-faces`, and the students in a class photo are recognised. Uploads and IndexFaces
-calls are counted from outside, by the emulator's own counters and by the photo folder's contents.
+calls are counted from outside, by the emulator's own counters and by the photo folder's contents. At the end, in a
+database of its own, a photo library has its backfill.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,9 @@ from seedtool.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parent
 CLASS_PHOTO = "seeds/photos/classes/7-basico-a.jpg"
+
+#: The photo library's database, beside the school's.
+LIBRARY = {"SEEDTOOL_DATABASE": "seedtool_photos"}
 
 
 def main() -> int:
@@ -53,6 +59,9 @@ def main() -> int:
     }
     width = max(map(len, table))
     print("\n" + "\n".join(f"{name.ljust(width)}  {value:>6}" for name, value in table.items()))
+    print("\nA photo library, in a database of its own, before its backfill: few faces are known, most photos wait.\n")
+    for command in ("db-reset --yes --seed photos -q", f"backfill --yes --html {settings.state_dir / 'backfill.html'}"):
+        run({}, command, LIBRARY)
     return 0
 
 
@@ -69,11 +78,13 @@ def enrolled(settings: Settings) -> int:
         return 0
 
 
-def run(times: dict[str, float], command: str) -> None:
+def run(times: dict[str, float], command: str, environment: Mapping[str, str] | None = None) -> None:
     """Run a seedtool command as a user would, and keep how long it took."""
-    print(f"$ seedtool {command}", flush=True)
+    environment = environment or {}
+    print(f"$ {''.join(f'{name}={value} ' for name, value in environment.items())}seedtool {command}", flush=True)
     started = time.perf_counter()
-    done = subprocess.run([Path(sys.executable).with_name("seedtool"), *command.split()], cwd=ROOT, check=False)
+    program = Path(sys.executable).with_name("seedtool")
+    done = subprocess.run([program, *command.split()], cwd=ROOT, env={**os.environ, **environment}, check=False)
     times[re.split(" --| seeds/", command)[0]] = time.perf_counter() - started
     if done.returncode != 0:
         sys.exit(done.returncode)
