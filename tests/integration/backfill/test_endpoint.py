@@ -1,13 +1,18 @@
 """An application does the work, by HTTP: what it is told, what becomes of its answers and of its bad days."""
 
 import json
+import ssl
 import threading
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from seedtool.backfill import Options, run_by
 from seedtool.backfill import endpoint as endpoints
@@ -238,6 +243,26 @@ def test_an_address_at_which_nobody_ever_answers_stops_the_run(shared, applicati
         go(shared, application)
     assert shared.journal().popitem()[1][0] == "started"
     assert asset
+
+
+def test_a_certificate_of_nobody_known_stops_the_run_before_the_token_is_sent(shared, application, tmp_path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")]), datetime.now(UTC)
+    certificate = x509.CertificateBuilder(
+        name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1)
+    ).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "both.pem").write_bytes(private + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both.pem")
+    plain = application.server.socket
+    application.server.socket = context.wrap_socket(plain, server_side=True)
+    application.url = application.url.replace("http://127.0.0.1", "https://localhost")
+    shared.photo(shared.user())
+    with pytest.raises(SettingsError, match="cannot be trusted: self-signed certificate"):
+        go(shared, application)
+    assert application.asked == []
 
 
 def test_who_is_interrupted_does_not_wait_as_long_as_it_says(shared, application):
