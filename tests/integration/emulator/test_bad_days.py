@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 
 import boto3
 import pytest
@@ -17,13 +18,20 @@ from seedtool.emulator import process
 
 
 @pytest.fixture
-def endpoint(own):
-    return own()
+def endpoint(emulator, admin):
+    yield emulator.endpoint
+    admin(emulator.endpoint, "faults", {})
 
 
 @pytest.fixture
-def client(endpoint, connect):
-    return connect(endpoint)
+def account():
+    """An account of the test's own: its collections are not the others'."""
+    return f"{uuid.uuid4().int % 10**12:012}"
+
+
+@pytest.fixture
+def client(endpoint, connect, account):
+    return connect(endpoint, key=account)
 
 
 def code_of(call, **members):
@@ -42,11 +50,11 @@ def code_of(call, **members):
         (
             "denied",
             ("AccessDeniedException", 400),
-            "User: arn:aws:iam::123456789012:user/somebody is not authorized to perform: rekognition:ListCollections",
+            "User: arn:aws:iam::{account}:user/somebody is not authorized to perform: rekognition:ListCollections",
         ),
     ],
 )
-def test_the_nth_call_fails(endpoint, client, admin, fault, error, message):
+def test_the_nth_call_fails(endpoint, client, account, admin, fault, error, message):
     admin(endpoint, "faults", {"rules": [{"fault": fault, "operation": "ListCollections", "first": 2}]})
     client.list_collections()
     client.create_collection(CollectionId="not-counted")
@@ -54,16 +62,17 @@ def test_the_nth_call_fails(endpoint, client, admin, fault, error, message):
         client.list_collections()
     told = caught.value.response
     assert (told["Error"]["Code"], told["ResponseMetadata"]["HTTPStatusCode"]) == error
-    assert told["Error"]["Message"] == message
+    assert told["Error"]["Message"] == message.format(account=account)
     client.list_collections()
 
 
-def test_botocore_retries_what_it_should(endpoint, admin):
+def test_botocore_retries_what_it_should(endpoint, account, admin, monkeypatch):
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)  # up to 15 s, and botocore's affair
     retrying = boto3.client(
         "rekognition",
         endpoint_url=endpoint,
         region_name="us-east-1",
-        aws_access_key_id="test",
+        aws_access_key_id=account,
         aws_secret_access_key="test",
         config=Config(retries={"mode": "standard", "total_max_attempts": 5}),
     )
@@ -74,11 +83,14 @@ def test_botocore_retries_what_it_should(endpoint, admin):
     assert admin(endpoint, "status")["counters"]["ListCollections"] == 5
 
 
-def test_a_truncated_answer_was_carried_out(endpoint, client, admin):
+def test_a_truncated_answer_was_carried_out(endpoint, client, account, admin):
     admin(endpoint, "faults", {"rules": [{"fault": "truncated", "operation": "CreateCollection", "times": None}]})
-    request = urllib.request.Request(
-        endpoint, b'{"CollectionId": "half"}', {"X-Amz-Target": "RekognitionService.CreateCollection"}
-    )
+    headers = {
+        "X-Amz-Target": "RekognitionService.CreateCollection",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={account}/20261120/us-east-1/rekognition/aws4_request, "
+        f"SignedHeaders=host, Signature={'0' * 64}",
+    }
+    request = urllib.request.Request(endpoint, b'{"CollectionId": "half"}', headers)
     with pytest.raises(http.client.IncompleteRead), urllib.request.urlopen(request) as answer:
         answer.read()
     assert client.list_collections()["CollectionIds"] == ["half"]
@@ -98,20 +110,20 @@ def test_botocore_takes_a_truncated_answer_for_an_empty_one(endpoint, admin):
     assert "CollectionIds" in client.list_collections()
 
 
-def test_a_dropped_connection_was_not_carried_out(endpoint, client, admin, tmp_path):
+def test_a_dropped_connection_was_not_carried_out(emulator, endpoint, client, admin):
     admin(endpoint, "faults", {"rules": [{"fault": "dropped", "operation": "CreateCollection"}]})
     with pytest.raises(BotoCoreError):
         client.create_collection(CollectionId="nothing")
     assert client.list_collections()["CollectionIds"] == []
-    assert "Traceback" not in (tmp_path / "emulator.log").read_text()
+    assert "Traceback" not in (emulator.state_dir / "emulator.log").read_text()
 
 
-def test_the_published_quota_is_five_a_second_for_collection_operations(endpoint, client, connect, admin):
+def test_the_published_quota_is_five_a_second_for_collection_operations(endpoint, client, account, connect, admin):
     admin(endpoint, "faults", {"tps": "published"})
     for _ in range(5):
         client.list_collections()
     assert code_of(client.list_collections) == ("ProvisionedThroughputExceededException", 400)
-    connect(endpoint, region="eu-west-1").list_collections()  # another region, another bucket
+    connect(endpoint, key=account, region="eu-west-1").list_collections()  # another region, another bucket
     time.sleep(0.25)
     client.list_collections()
 
