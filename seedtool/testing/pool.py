@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from seedtool.database import templates
-from seedtool.database.cluster import Cluster, DatabaseFacts, create_statement, open_cluster, private_name
+from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
 from seedtool.database.server import Target
 from seedtool.database.swap import carry_over
 from seedtool.errors import DatabaseError, SeedtoolError
@@ -179,7 +179,7 @@ class Pool:
             cluster.hold(template.rpartition("_")[2])  # nobody prunes it while we are here
         strategy, started = shelf.strategy(), time.perf_counter()
         try:
-            cluster.execute(create_statement(cluster, name, template, shelf.like, strategy=strategy))
+            cluster.create(name, template, shelf.like, strategy=strategy)
             shelf.seconds[strategy].append(time.perf_counter() - started)
             carry_over(cluster, template, name, doors=False)  # what migrations did to the database itself
         except (psycopg.Error, SeedtoolError) as error:

@@ -169,7 +169,7 @@ def test_workers_share_one_template_and_leave_no_database_behind(library):
     ran = library.run("-n", "3")
     assert ran.counts == {"passed": 60}, ran.text
     assert library.databases("test") == []
-    assert len(set(library.databases("template")) - before) <= 1
+    assert len(set(library.databases("template")) - before) <= 2  # the schema's and the profile's
 
 
 SLOW = """
