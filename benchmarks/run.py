@@ -1,81 +1,78 @@
 """Whole commands beside named rivals, in the same run: `make bench`. Writes benchmarks/RESULTS.md.
 
+    .venv/bin/python benchmarks/run.py [SECTION ...]
+
 Machines are noisy, so only ratios count: each pair runs in turn, A B A B ..., and the ratio is that of the medians.
 State lies in memory where there is room (/dev/shm): on ext4, making and dropping many databases slows down file
-creation for minutes and would measure the kernel.
+creation for minutes and would measure the kernel. With sections named, the others keep what was measured before.
 """
 
 import os
 import platform
+import re
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import backfill
+import enroll
+import plugin
+import reset
+import snapshot
+import sync
+
 ROOT = Path(__file__).resolve().parents[1]
-BIN = Path(sys.executable).parent
-RUNS = 7
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+#: what, its rival, the bar of their ratio, and the seconds of both
+Row = tuple[str, str, float, float, float]
+
+#: heading → how its rows are measured, given an environment and a folder of the section's own
+SECTIONS: dict[str, Callable[[dict[str, str], Path], Iterable[Row]]] = {
+    "reset": reset.rows,
+    "snapshot": snapshot.rows,
+    "plugin": lambda environ, folder: plugin.measure(),  # noqa: ARG005 - it makes its own
+    "sync": sync.rows,
+    "enroll": enroll.rows,
+    "backfill": backfill.rows,
+}
 
 
-def main() -> None:
-    """Run every pair and write the results."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
-        Path(folder).chmod(0o755)
-        environ = {**os.environ, "SEEDTOOL_HOME": folder}
-        try:
-            rows = list(pairs(environ))
-        finally:
-            subprocess.run([BIN / "seedtool", "server", "stop", "-q"], cwd=ROOT, env=environ, check=False)
-    text = render(rows)
-    (ROOT / "benchmarks" / "RESULTS.md").write_text(text, encoding="utf-8")
-    print(text)
+def main(names: list[str]) -> None:
+    """Measure the named sections, or all, and write the results."""
+    unknown = set(names) - set(SECTIONS)
+    if unknown:
+        sys.exit(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    pages = _earlier()
+    for name in names or SECTIONS:
+        with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as place:
+            Path(place).chmod(0o755)
+            environ = {**os.environ, "SEEDTOOL_HOME": f"{place}/home"}
+            pages[name] = _section(name, SECTIONS[name](environ, Path(place)))
+        RESULTS.write_text(HEAD + "\n".join(pages[each] for each in SECTIONS if each in pages), encoding="utf-8")
+        print(pages[name])
 
 
-def pairs(environ: dict[str, str]) -> "list[tuple[str, str, float, float, float]]":
-    """Return rows of: what, its rival, the bar, and the median seconds of both."""
-    subprocess.run([BIN / "seedtool", "db-reset", "--yes", "-q"], cwd=ROOT, env=environ, check=True)
-    python = sys.executable
-    return [
-        (
-            "warm `seedtool db-reset` (template cached)",
-            "`alembic current`",
-            1.0,
-            *in_turn([BIN / "seedtool", "db-reset", "--yes"], [BIN / "alembic", "current"], environ),
-        ),
-        (
-            "`seedtool --help`",
-            '`python -c "import click"`',
-            3.0,
-            *in_turn([BIN / "seedtool", "--help"], [python, "-c", "import click"], environ),
-        ),
-    ]
+HEAD = "# Results\n\nWritten by `make bench`. Only ratios count: each pair was run in turn.\n\n"
 
 
-def in_turn(one: Sequence[str | Path], two: Sequence[str | Path], environ: dict[str, str]) -> tuple[float, float]:
-    """Return the median seconds of two commands as whole processes, run in turn after one uncounted run each."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(RUNS + 1):
-        for command, seconds in zip((one, two), times, strict=True):
-            started = time.perf_counter()
-            subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True)
-            if number:
-                seconds.append(time.perf_counter() - started)
-    return statistics.median(times[0]), statistics.median(times[1])
+def _earlier() -> dict[str, str]:
+    """Return the sections of the page as it is."""
+    parts = re.split(r"^(?=## )", RESULTS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {part.split(maxsplit=2)[1]: part.rstrip("\n") + "\n" for part in parts if part.startswith("## ")}
 
 
-def render(rows: list[tuple[str, str, float, float, float]]) -> str:
-    """Return the results as a page."""
+def _section(name: str, rows: Iterable[Row]) -> str:
     lines = [
-        "# Results",
+        f"## {name}",
         "",
         (
-            f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, {platform.system()},"
-            f" Python {platform.python_version()}, medians of {RUNS} whole processes in turn. Only ratios count."
+            f"{datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, {platform.system()},"
+            f" Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} before it began."
         ),
         "",
         "| what | rival | what, ms | rival, ms | ratio | bar | |",
@@ -83,13 +80,15 @@ def render(rows: list[tuple[str, str, float, float, float]]) -> str:
     ]
     for what, rival, bar, one, two in rows:
         met = "met" if one / two <= bar else "missed"
-        lines.append(
-            f"| {what} | {rival} | {one * 1000:.0f} | {two * 1000:.0f} | {one / two:.2f} | {bar:.1f} | {met} |"
-        )
+        lines.append(f"| {what} | {rival} | {_ms(one)} | {_ms(two)} | {one / two:.2f} | {bar:g} | {met} |")
     return "\n".join(lines) + "\n"
 
 
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f}" if seconds >= 0.1 else f"{seconds * 1000:.1f}"
+
+
 if __name__ == "__main__":
-    if shutil.which("alembic", path=str(BIN)) is None:
+    if shutil.which("alembic", path=str(Path(sys.executable).parent)) is None:
         sys.exit("run it by `make bench`: it needs the virtual environment")
-    main()
+    main(sys.argv[1:])
