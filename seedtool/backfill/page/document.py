@@ -121,7 +121,7 @@ def _faces(report: Report, rules: Backfill, *, decides: bool) -> Iterator[str]:
 
 def _course(report: Report) -> Iterator[str]:
     yield "<section><h2>Progress and throttling</h2>"
-    if not report.points or not report.points[-1].seconds:
+    if not report.points or report.points[-1].seconds < 0.01:
         yield "<p>It ended before there was anything to draw.</p></section>"
         return
     over, calls = sum(report.throttled.values()), sum(report.calls.values())

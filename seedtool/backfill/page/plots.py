@@ -115,7 +115,7 @@ def progress(points: Sequence[Point], assets: int) -> str:
     """Draw how a run went on, and beneath it how many calls were made and throttled.
 
     Args:
-        points: the series; at least one.
+        points: the series; the last is at 0.01 seconds or later.
         assets: how many were to be processed.
     """
     last = points[-1]
@@ -129,7 +129,7 @@ def progress(points: Sequence[Point], assets: int) -> str:
 
 def _course(series: Sequence[Point], assets: int, width: int) -> Iterator[str]:
     top, middle, below, bottom, right = 24, 176, 216, 296, width - _RIGHT
-    seconds = max(series[-1].seconds, 0.01)
+    seconds = series[-1].seconds
     x = axes.linear(0, seconds, _LEFT, right)
     y = axes.linear(0, max(assets, 1), middle, top)
 
