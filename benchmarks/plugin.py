@@ -8,6 +8,7 @@ counts for pytest-postgresql is only what lies between its first test and its la
 Its fixture gives a connection, so where the two are compared, our tests connect, too.
 """
 
+import importlib.util
 import os
 import shutil
 import statistics
@@ -98,6 +99,8 @@ def pytest_unconfigure():
 
 def measure(rounds: int = ROUNDS, tests: int = TESTS) -> list[tuple[str, str, float, float, float]]:
     """Return rows of: what, its rival, the bar of their ratio, and the median seconds a test of both."""
+    if importlib.util.find_spec("pytest_postgresql") is None:
+        sys.exit("the rival is missing: pip install -e '.[bench]' -c constraints.txt")
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
         Path(folder).chmod(0o755)
         suite = Suite(Path(folder), tests)
