@@ -154,7 +154,7 @@ class Cluster:
     def database(self, name: str) -> DatabaseFacts | None:
         """Return a database's facts, or None when it does not exist."""
         with self.connection.cursor(row_factory=dict_row) as cursor:
-            row = cursor.execute(_FACTS, [name]).fetchone()
+            row = cursor.execute(_FACTS, [name], prepare=True).fetchone()
         if row is None:
             return None
         row["comment"] = comment = row["comment"] or ""
@@ -391,7 +391,7 @@ def open_cluster(target: Target) -> Iterator[Cluster]:
         cluster = Cluster(connection, target)
         # limits that somebody set for the role or the maintenance database are meant for an application's queries;
         # with our session ended in the middle of a long build, the lock would be gone
-        limits = {**errands.UNHURRIED, **cluster.errand_settings}
+        limits = {**errands.UNHURRIED, **cluster.errand_settings, "plan_cache_mode": "force_generic_plan"}
         connection.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode())
         try:
             yield cluster

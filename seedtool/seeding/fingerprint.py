@@ -16,17 +16,18 @@ import msgspec
 
 from seedtool import __version__
 from seedtool.seeding.fixtures import fixture_files
+from seedtool.seeding.hashing import Hashes
 from seedtool.seeding.profiles import FILE, Profile, load_profiles
 from seedtool.settings import Settings
 
 #: Raised when the same files make other rows than before.
 _FORMAT = "seeds 1"
-#: PostgreSQL takes these words for the present day (datetktbl in datetime.c); in a text they cost a build a day.
-_DAY_IN_TEXT = re.compile(rb"(?i)(?<![a-z])(?:now|today|tomorrow|yesterday)(?![a-z])")
+#: PostgreSQL takes these words for a day counted from the present one (datetktbl in datetime.c); in a text of another
+#: column they cost a build a day.
+_DAYS = (b"now", b"today", b"tomorrow", b"yesterday")
 #: What Python code that reads the clock has to mention; Faker's dates are counted from today.
-_DAY_IN_CODE = re.compile(
-    rb"(?i)(?<![a-z])(?:now|today|tomorrow|yesterday)(?![a-z])|\b(?:time|date)\b|utcnow|localtime|gmtime|ctime|faker|mimesis"
-)
+_CLOCKS = (*_DAYS, b"time", b"date", b"utcnow", b"localtime", b"gmtime", b"ctime", b"faker", b"mimesis")
+_UNDERSCORE = ord("_")
 _IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\b|import\s+([\w., ]+))", flags=re.MULTILINE)
 _VARIABLE = re.compile(r"""(?:environ(?:\.get|\.setdefault)?|getenv)\s*[\[(]\s*["'](\w+)""")
 #: Pictures and what systems and editors leave; rows do not come from them.
@@ -67,15 +68,16 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
         add(b"python", str(sys.version_info[:2]).encode())
         files |= set(_sources(settings, profile))
         files |= _imported(settings.root, [path for path in files if path.suffix == ".py"])
+    hashes = Hashes(settings.state_dir, _reads_day)
     for path in sorted(files):
-        content = path.read_bytes()
-        add(b"file", os.fsencode(os.path.relpath(path, settings.root)), hashlib.sha256(content).digest())
+        found = hashes.of(path)
+        reads_day = reads_day or found.names_day
+        add(b"file", os.fsencode(os.path.relpath(path, settings.root)), found.digest.encode())
         if path.suffix == ".py":
-            reads_day = reads_day or _DAY_IN_CODE.search(content) is not None
-            for name in sorted(set(_VARIABLE.findall(content.decode("utf-8", "replace")))):
+            code_text = path.read_text(encoding="utf-8", errors="replace")
+            for name in sorted(set(_VARIABLE.findall(code_text))):
                 add(b"variable", name.encode(), os.environ.get(name, "").encode())
-        else:
-            reads_day = reads_day or _names_the_day(content)
+    hashes.save()
     if reads_day:
         now = now or datetime.now(UTC)
         # Python asks for the local day, and PostgreSQL for that of UTC while a seed is written
@@ -83,12 +85,25 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
     return digest.hexdigest()
 
 
-def _names_the_day(content: bytes) -> bool:
-    """Tell whether a text names a day that depends on the present one. Large files are searched quickly first."""
+def _reads_day(path: Path, content: bytes) -> bool:
+    return _mentions(content, _CLOCKS if path.suffix == ".py" else _DAYS)
+
+
+def _mentions(content: bytes, words: Iterable[bytes]) -> bool:
+    """Tell whether a text holds one of the words, not within a longer one. Patterns would take ten times as long.
+
+    `utc_now` holds `now`, but a `start_time` is no `time`: that is what columns are called.
+    """
     lower = content.lower()
-    return any(word in lower for word in (b"now", b"today", b"tomorrow", b"yesterday")) and bool(
-        _DAY_IN_TEXT.search(content)
-    )
+    for word in words:
+        apart = b"_" if word in _DAYS else b""
+        at = lower.find(word)
+        while at >= 0:
+            beside = (lower[max(at - 1, 0) : at] + lower[at + len(word) : at + len(word) + 1]).strip(apart)
+            if not any(chr(byte).isalnum() or byte == _UNDERSCORE for byte in beside):
+                return True
+            at = lower.find(word, at + 1)
+    return False
 
 
 def _sources(settings: Settings, profile: Profile) -> Iterator[Path]:

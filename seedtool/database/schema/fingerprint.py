@@ -21,6 +21,8 @@ _PACKAGES = ("alembic", "sqlalchemy")
 _LEFTOVER = re.compile(
     r"__pycache__|.*\.py[cod]|\..*\.sw[a-px]|.*~|\.#.*|#.*#|\.DS_Store|4913|.*\.orig|\.mypy_cache|\.ruff_cache|\.git"
 )
+# a line that may begin [tool.alembic] or a key of it: a dependency on Alembic is none, and parsing takes milliseconds
+_MAY_BE_THERE = re.compile(rb"""^[ \t\["'.]*(?:tool[ \t"'.]*)?alembic["' \t]*[.\]=]""", re.MULTILINE)
 # Alembic's path_separator (alembic.config.Config._get_file_separator_char)
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
@@ -129,7 +131,7 @@ def _read_ini(ini: Path, settings: Settings) -> Mapping[str, str]:
 def _read_toml(toml: Path, settings: Settings) -> Mapping[str, object]:
     """Return [tool.alembic]; the whole file is parsed only when it may be there."""
     content = toml.read_bytes() if toml.is_file() else b""
-    if b"alembic" not in content:
+    if not _MAY_BE_THERE.search(content):
         return {}
     try:
         table = tomllib.loads(content.decode("utf-8")).get("tool", {}).get("alembic", {})

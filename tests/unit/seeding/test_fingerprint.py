@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from seedtool.errors import ProfileError
+from seedtool.seeding import hashing
 from seedtool.seeding.fingerprint import seed_fingerprint
 from seedtool.seeding.profiles import load_profiles
 from seedtool.settings import FaceBinding, load
@@ -117,6 +118,60 @@ def test_a_change_that_keeps_size_and_time_is_seen(seeds):
     path.write_text("id,name\n1,Eva\n")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert seeds.fingerprint() != before
+
+
+class TestLarge:
+    """Files of which a hash is remembered."""
+
+    @pytest.fixture
+    def large(self, seeds, monkeypatch):
+        monkeypatch.setattr(hashing, "LARGE", 1)
+        monkeypatch.setattr(hashing, "SETTLED", 0)
+        seeds.settings.state_dir.mkdir(parents=True)
+        seeds.path = seeds.root / "seeds/local/students.csv"
+        seeds.before = seeds.fingerprint()
+        return seeds
+
+    def test_they_are_read_once(self, large, monkeypatch):
+        monkeypatch.setattr(hashing.Hashes, "_read", pytest.fail)
+        assert large.fingerprint() == large.before
+
+    @pytest.mark.parametrize("how", ["in place", "by renaming"])
+    def test_a_change_is_seen_even_with_the_old_size_and_time(self, large, how):
+        stat = large.path.stat()
+        if how == "in place":
+            while large.path.stat().st_ctime_ns == stat.st_ctime_ns:  # the same tick of the clock
+                large.path.write_text("id,name\n1,Eva\n")
+        else:
+            other = large.root / "other"
+            other.write_text("id,name\n1,Eva\n")
+            other.replace(large.path)
+        os.utime(large.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert large.fingerprint() != large.before
+
+    def test_one_that_was_changed_a_moment_ago_is_read_again(self, large, monkeypatch):
+        monkeypatch.setattr(hashing, "SETTLED", 10**12)
+        large.path.write_text("id,name\n1,Eva\n")
+        first = large.fingerprint()
+        stat = large.path.stat()
+        monkeypatch.setattr(hashing.Hashes, "_read", lambda *_: hashing.Found("0", names_day=False))
+        assert large.path.stat() == stat
+        assert large.fingerprint() != first
+
+    def test_the_day_is_remembered_too(self, large):
+        large.path.write_text("id,born\n1,today\n")
+        assert large.is_of_its_day()
+        assert large.is_of_its_day()
+
+    @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1}'])
+    def test_a_broken_memory_is_none(self, large, content):
+        (large.settings.state_dir / "hashes.json").write_bytes(content)
+        assert large.fingerprint() == large.before
+
+    def test_without_a_folder_nothing_is_remembered_and_nothing_fails(self, seeds, monkeypatch):
+        monkeypatch.setattr(hashing, "LARGE", 1)
+        monkeypatch.setattr(hashing, "SETTLED", 0)
+        assert seeds.fingerprint() == seeds.fingerprint()
 
 
 class TestPython:

@@ -1,0 +1,83 @@
+"""Hashes of files. Those of large ones are remembered, since reading a gigabyte takes longer than a reset.
+
+A hash is remembered with the file's size, inode and times. The time of the inode's change cannot be set by anybody,
+so a file that was changed and given its old time again is seen. A file that was changed a moment ago is not trusted:
+the next change may fall into the same tick of the file system's clock (as in git's index).
+"""
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+#: Files below this are read each time (bytes); a thousand times as many take a second.
+LARGE = 2**20
+#: How long ago the last change has to be (nanoseconds): the coarsest clocks tick every two seconds (FAT).
+SETTLED = 3 * 10**9
+
+
+class Found(NamedTuple):
+    """What is known of a file.
+
+    Args:
+        digest: hex SHA-256 of its bytes.
+        names_day: what the caller's question about its text was answered with.
+    """
+
+    digest: str
+    names_day: bool
+
+
+class Hashes:
+    """Hashes of files, remembered in a folder where it can be written.
+
+    Args:
+        folder: where they are remembered; it is not made.
+        names_day: a question about a file's text whose answer is remembered, too.
+    """
+
+    def __init__(self, folder: Path, names_day: Callable[[Path, bytes], bool]) -> None:
+        self._file = folder / "hashes.json"
+        self._names_day = names_day
+        self._known: dict[str, tuple[list[int], str, bool]] | None = None
+        self._changed = False
+
+    def of(self, path: Path) -> Found:
+        """Return what is known of a file, reading it where that is needed."""
+        stat = path.stat()
+        if stat.st_size < LARGE:
+            return self._read(path)
+        identity = [stat.st_size, stat.st_ino, stat.st_dev, stat.st_mtime_ns, stat.st_ctime_ns]
+        if self._known is None:
+            self._known = self._load()
+        entry = self._known.get(os.fspath(path))
+        if entry is not None and entry[0] == identity:
+            return Found(entry[1], entry[2])
+        found = self._read(path)
+        if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED:
+            self._known[os.fspath(path)] = (identity, *found)
+            self._changed = True
+        return found
+
+    def save(self) -> None:
+        """Remember what is new. Where that cannot be written, the files are read again next time."""
+        if not self._changed or self._known is None:
+            return
+        aside = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            aside.write_bytes(msgspec.json.encode(self._known))
+            aside.replace(self._file)
+
+    def _read(self, path: Path) -> Found:
+        content = path.read_bytes()
+        return Found(hashlib.sha256(content).hexdigest(), self._names_day(path, content))
+
+    def _load(self) -> dict[str, tuple[list[int], str, bool]]:
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, tuple[list[int], str, bool]])
+        return {}
