@@ -26,6 +26,7 @@ types: $(INSTALLED) ## mypy --strict
 	$(BIN)/mypy
 
 bench: $(INSTALLED) ## Measure against named rivals; writes benchmarks/RESULTS.md
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/run.py
 
 clean: ## Remove the virtual environment and caches (not the server's or emulator's state)
