@@ -75,6 +75,7 @@ def _drop_statement(found: Owned) -> sql.Composable:
     identity = sql.SQL(found.identity)
     if found.kind == "large object":
         return sql.SQL("SELECT lo_unlink({})").format(identity)
-    kind = sql.SQL({"statistics object": "STATISTICS"}.get(found.kind, found.kind.upper()))
+    # an aggregate over * has an identity without arguments, which DROP AGGREGATE cannot read
+    kind = sql.SQL({"statistics object": "STATISTICS", "aggregate": "ROUTINE"}.get(found.kind, found.kind.upper()))
     # of those that went with an earlier one nothing is left
     return sql.SQL("DROP {} IF EXISTS {} CASCADE").format(kind, identity)

@@ -7,6 +7,8 @@ leaves it so: that needs the stronger consent.
 
 import contextlib
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -22,10 +24,13 @@ from seedtool.database.server import Target
 from seedtool.errors import BlockedError, MigrationError, NotConfirmed
 from seedtool.settings import Settings
 
-#: How long one attempt waits for locks; longer than `deadlock_timeout`, after which PostgreSQL's own workers give way.
-PATIENCE = "2s"
-#: How often those in the way are ended before we give up; an application may come back faster than we look.
-ATTEMPTS = 5
+#: How often sessions that stand in the way are ended (seconds).
+INTERVAL = 0.01
+#: How long what may not be ended is waited for (seconds); longer than `deadlock_timeout`, after which PostgreSQL's own
+#: workers give way.
+PATIENCE = 2
+#: How long those that were ended may take to go (seconds).
+LAST = 30
 
 #: What a build says that needs something no revision makes: no such schema, type, function; or no right to make it.
 _MISSED = frozenset({"3F000", "42704", "42883", "42501"})
@@ -151,7 +156,7 @@ def _in_steps(
 ) -> None:
     with _emptied(cluster, ended, keep=keep) as connection:
         connection.commit_emptied()
-    step("build")
+    step("migrate")
     try:
         build(cluster.target.conninfo)
     except MigrationError as error:
@@ -165,50 +170,76 @@ def _in_steps(
 @contextlib.contextmanager
 def _emptied(cluster: Cluster, ended: set[int], *, keep: bool) -> Iterator[OneTransaction]:
     """Yield a connection within whose transaction everything was dropped."""
-    for attempt in range(ATTEMPTS):
-        with one_transaction(cluster.target) as connection:
-            limits = ["statement_timeout", "idle_in_transaction_session_timeout"]
-            limits += ["transaction_timeout"] if cluster.version >= 170000 else []
-            connection.execute("SET TRANSACTION READ WRITE")
-            connection.execute("; ".join(f"SET LOCAL {limit} = 0" for limit in limits))
-            connection.execute(f"SET LOCAL client_min_messages = error; SET LOCAL lock_timeout = '{PATIENCE}'")
-            try:
-                emptying.drop(connection, emptying.owned(connection, keep=keep))
-            except psycopg.errors.LockNotAvailable:
-                connection.give_up()
-                _end_blockers(cluster, ended, last=attempt == ATTEMPTS - 1)
-                continue
-            connection.execute("SET LOCAL client_min_messages = DEFAULT; SET LOCAL lock_timeout = 0")
-            yield connection
-            return
+    with one_transaction(cluster.target) as connection:
+        limits = ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]
+        limits += ["transaction_timeout"] if cluster.version >= 170000 else []
+        connection.execute("SET TRANSACTION READ WRITE")
+        connection.execute("; ".join(f"SET LOCAL {limit} = 0" for limit in limits))
+        connection.execute("SET LOCAL client_min_messages = error")
+        with _way_cleared(cluster, connection, ended):
+            emptying.drop(connection, emptying.owned(connection, keep=keep))
+        connection.execute("SET LOCAL client_min_messages = DEFAULT")
+        yield connection
 
 
-def _end_blockers(cluster: Cluster, ended: set[int], *, last: bool) -> None:
-    """End the sessions that hold locks on the target's tables, as replacing the database would end all.
+@contextlib.contextmanager
+def _way_cleared(cluster: Cluster, connection: OneTransaction, ended: set[int]) -> Iterator[None]:
+    """End the sessions that a statement in the body waits for, as replacing the database would end all.
+
+    Meanwhile the statement keeps its place in the queue, so clients that come again at once wait behind it.
 
     Raises:
         BlockedError: one may not be ended.
     """
-    found = cluster.connection.execute(_BLOCKERS, {"name": cluster.target.name}).fetchall()
-    refused = [what for what, pid, may_end in found if last or pid is None or not may_end]
-    if refused:
+    returned = threading.Event()
+    refused: list[str] = []
+
+    waiting = {"pid": connection.info.backend_pid, "name": cluster.target.name}
+
+    def clear() -> None:
+        since = time.monotonic()
+        while not (returned.wait(INTERVAL) or refused):
+            waited = time.monotonic() - since
+            try:
+                for what, pid, may_end in cluster.connection.execute(_BLOCKERS, waiting).fetchall():
+                    if waited > (LAST if may_end else PATIENCE):
+                        refused.append(what)
+                    elif may_end:
+                        cluster.connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+                        ended.add(pid)
+            except psycopg.Error as error:  # nobody would free it any more
+                refused.append(f"sessions that cannot be ended ({error.diag.message_primary or type(error).__name__})")
+        if refused:
+            connection.cancel_safe()
+
+    thread = threading.Thread(target=clear, name="seedtool-clear-the-way")
+    thread.start()
+    try:
+        yield
+    except (psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected) as error:
+        if not refused and isinstance(error, psycopg.errors.QueryCanceled):
+            raise
         raise BlockedError(
-            f"{cluster.target} is in use by {', '.join(refused)}, and could not be freed; nothing was changed",
+            f"{cluster.target} is in use by {', '.join(refused) or 'sessions that wait for each other'},"
+            " and could not be freed; nothing was changed",
             remedy="End it yourself, or work as a role that may (the session's own, or a member of pg_signal_backend).",
-        )
-    for _, pid, _ in found:
-        cluster.connection.execute("SELECT pg_terminate_backend(%s)", [pid])
-        ended.add(pid)
+        ) from error
+    finally:
+        returned.set()
+        thread.join()
 
 
-# objects below 16384 are PostgreSQL's own: everybody locks them, and nobody is in the way there
+# a prepared transaction has 0 for its process
 _BLOCKERS = """
-SELECT format('session %%s of %%s (%%s)', a.pid, a.usename, concat_ws(', ', nullif(a.application_name, ''), a.state)),
-       a.pid, NOT r.rolsuper AND (pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))
-FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid WHERE a.datname = %(name)s
-  AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.relation >= 16384)
-UNION ALL SELECT format('prepared transaction %%s of %%s', gid, owner), NULL, false
-FROM pg_prepared_xacts WHERE database = %(name)s
+SELECT CASE b.pid WHEN 0 THEN (SELECT 'prepared transaction ' || string_agg(gid, ', ') FROM pg_prepared_xacts
+                               WHERE database = %(name)s)
+       ELSE format('session %%s of %%s (%%s)', b.pid, coalesce(a.usename, a.backend_type),
+                   coalesce(nullif(concat_ws(', ', nullif(a.application_name, ''), a.state), ''), 'no name')) END,
+       b.pid,
+       coalesce(NOT r.rolsuper AND (pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE')), false)
+FROM unnest(pg_blocking_pids(%(pid)s)) AS b (pid)
+LEFT JOIN pg_stat_activity a ON a.pid = b.pid LEFT JOIN pg_roles r ON r.oid = a.usesysid
+WHERE b.pid = 0 OR a.pid IS NOT NULL
 """
 
 

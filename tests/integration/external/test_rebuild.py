@@ -1,8 +1,10 @@
 """A role that may not create databases: the schemas are dropped and built again in place."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -73,6 +75,7 @@ CREATE TYPE mood AS ENUM ('good'); CREATE DOMAIN short AS text; CREATE TYPE pair
 CREATE TYPE span AS RANGE (subtype = int4);
 CREATE FUNCTION "Odd name"(m mood, short) RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE PROCEDURE p() LANGUAGE sql AS 'SELECT 1'; CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);
+CREATE AGGREGATE number(*) (SFUNC = int8inc, STYPE = int8, INITCOND = '0');
 CREATE VIEW "Old things".v AS SELECT * FROM loans; CREATE MATERIALIZED VIEW mv AS SELECT * FROM "Old things".v;
 CREATE SEQUENCE s; CREATE TABLE parted (id int, m mood) PARTITION BY LIST (id);
 CREATE TABLE part PARTITION OF parted FOR VALUES IN (1); CREATE STATISTICS st ON id, m FROM part;
@@ -243,7 +246,7 @@ def test_a_failure_in_steps_says_that_the_database_was_emptied(project):
 def test_a_session_in_the_way_is_ended_where_that_is_allowed(project):
     project.execute(LEFTOVERS)
     with psycopg.connect(project.target.conninfo) as ours:
-        ours.execute("SELECT * FROM loans")
+        ours.execute("""COMMENT ON SCHEMA "Old things" IS 'not only tables are locked'""")
         assert project.reset().sessions_ended == 1
         with pytest.raises(psycopg.OperationalError):
             ours.execute("SELECT 1")
@@ -256,6 +259,34 @@ def test_a_session_in_the_way_is_ended_where_that_is_allowed(project):
         with pytest.raises(BlockedError, match=rf"session {theirs.info.backend_pid} of \w+ \(psql\)"):
             project.reset()
         theirs.execute("SELECT 1")
+
+
+@ON_THE_NEWEST
+def test_clients_that_lock_again_at_once_do_not_stop_it(project):
+    project.execute(LEFTOVERS)
+    stop, seen = threading.Event(), []
+
+    def work():
+        while not stop.is_set():
+            with contextlib.suppress(psycopg.OperationalError), psycopg.connect(project.target.conninfo) as eager:
+                while not stop.is_set():
+                    seen.append(eager.execute("SELECT count(*) FROM loans").fetchone()[0])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        while len(seen) < 100:
+            time.sleep(0.005)
+        assert project.reset().sessions_ended >= 4
+        at = len(seen)
+        while len(seen) < at + 100:
+            time.sleep(0.005)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert set(seen) == {1, 0}  # the old rows or the new schema, and never no table
 
 
 def test_what_others_own_stays_and_so_does_what_only_an_administrator_can_make(project):
