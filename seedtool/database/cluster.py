@@ -329,7 +329,7 @@ def create_statement(
     """
     if not cluster.may_create:
         raise DatabaseError(
-            f"the role {cluster.user} may not create databases, which a reset needs",
+            f"the role {cluster.user} may not create databases, which this needs",
             remedy=f"Let an administrator run: ALTER ROLE {cluster.user} CREATEDB.",
         )
     options: list[sql.Composable] = [

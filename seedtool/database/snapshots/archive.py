@@ -216,9 +216,10 @@ def _without_transaction_timeout(errors: str) -> str:
 
 
 def _refuse_existing(file: Path, *, force: bool) -> None:
-    if file.is_dir() or (os.path.lexists(file) and not force):
+    ordinary = file.is_file() or not file.exists()  # a folder, a device or a pipe is not overwritten
+    if not ordinary or (os.path.lexists(file) and not force):
         raise UsageError(
-            f"{file} exists already", remedy="Choose another file." if file.is_dir() else "Overwrite it with --force."
+            f"{file} exists already", remedy="Overwrite it with --force." if ordinary else "Choose another file."
         )
 
 

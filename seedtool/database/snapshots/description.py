@@ -84,7 +84,7 @@ def checked_name(name: str) -> str:
     fault = _fault(composed, NAME_LIMIT)
     if fault:
         raise UsageError(
-            f"{name[:NAME_LIMIT]!a} cannot be a snapshot's name: it {fault}",
+            f"{name[:NAME_LIMIT]!r} cannot be a snapshot's name: it {fault}",
             remedy=f"Use 1 to {NAME_LIMIT} printable characters, without spaces at the ends.",
         )
     return composed

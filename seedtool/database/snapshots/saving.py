@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 
 from seedtool.database import server, templates
-from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, passing_name
+from seedtool.database.cluster import Cluster, DatabaseFacts, create_statement, open_cluster, passing_name
 from seedtool.database.replace import target_digest
 from seedtool.database.server import Target
 from seedtool.database.snapshots import revisions, shelf
@@ -112,8 +112,9 @@ def _saveable(cluster: Cluster) -> DatabaseFacts:
     if facts is None:
         raise DatabaseError(f"the database {target.name} does not exist", remedy="Run seedtool db-reset to make it.")
     if facts.protected and facts.sessions:
+        count = f"{facts.sessions} session{'' if facts.sessions == 1 else 's'}"
         raise Protected(
-            f"{target} is protected, and saving it would end {facts.sessions} sessions",
+            f"{target} is protected, and saving it would end {count}",
             remedy="Stop what is connected to it first; a backup with pg_dump needs no such thing.",
         )
     prepared = cluster.connection.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s", [target.name])
@@ -128,11 +129,11 @@ def _saveable(cluster: Cluster) -> DatabaseFacts:
 
 def _clone(cluster: Cluster, facts: DatabaseFacts, aside: str, step: Callable[[str], None]) -> int:
     """Clone the target and return how many of its sessions were ended; of a protected one none is."""
+    statement = create_statement(cluster, aside, facts.name, facts)  # who may not is told before a session ends
+    step("clone")
     if facts.protected:
-        step("clone")
-        cluster.create(aside, facts.name, facts)
+        cluster.execute(statement)
         return 0
     with sessions_ended(cluster, facts) as ended:
-        step("clone")
-        cluster.create(aside, facts.name, facts)
+        cluster.execute(statement)
     return ended()

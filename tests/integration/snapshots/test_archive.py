@@ -136,8 +136,12 @@ def test_a_file_that_is_there_is_not_overwritten_unless_told(shop, tmp_path):
     archive.export(shop.target, "first", file, force=True)
     assert file.read_bytes()[:5] == b"PGDMP"
     assert file.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(UsageError, match="exists"):
-        archive.export(shop.target, "first", tmp_path, force=True)
+    os.mkfifo(tmp_path / "pipe")  # as /dev/stdout may be, and /dev/null is no file either
+    for other in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UsageError, match="exists") as refusal:
+            archive.export(shop.target, "first", other, force=True)
+        assert "--force" not in refusal.value.remedy
+    assert (tmp_path / "pipe").is_fifo()
     assert [path.name for path in tmp_path.glob("*dump*")] == ["a.dump"]
 
 

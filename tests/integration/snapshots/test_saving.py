@@ -241,6 +241,15 @@ def test_a_role_without_superuser_saves_restores_renames_and_deletes(weak):
     assert weak.names() == ["renamed"]
 
 
+def test_a_role_that_may_not_create_databases_is_told_before_a_session_ends(shop, weak):
+    shop.execute("ALTER ROLE weak NOCREATEDB")
+    with server.connect(weak.target) as connection:
+        with pytest.raises(DatabaseError, match="may not create databases, which this needs") as refusal:
+            weak.save()
+        connection.execute("SELECT 1")
+    assert "CREATEDB" in refusal.value.remedy
+
+
 def test_ten_at_once_all_succeed_in_turn(shop):
     errors = []
 
