@@ -103,9 +103,9 @@ class Application(threading.Thread):
             )
 
 
-def test_100_000_faces_get_their_ids_while_another_session_keeps_writing(database, alembic, faces, session):
-    expected = faces(10_000, 10)
-    with Application(database, 10_000, 11) as application:
+def test_40_000_faces_get_their_ids_while_another_session_keeps_writing(database, alembic, faces, session):
+    expected = faces(4_000, 10)
+    with Application(database, 4_000, 11) as application:
         time.sleep(0.3)
         alembic("upgrade", "0003")
         written = application.old + application.new
