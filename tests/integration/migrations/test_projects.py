@@ -147,7 +147,6 @@ def test_a_reset_makes_what_alembic_makes(kind, other):
     assert kind.reset().built
     built = dump(kind.target)
     assert not kind.reset().built
-    assert dump(kind.target) == built
     assert migrations.current(kind.target.conninfo, kind.settings) == migrations.heads(kind.settings)
     assert migrations.upgrade(kind.target.conninfo, kind.settings) == []
     kind.upgrade_by_alembic(other)
