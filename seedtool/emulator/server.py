@@ -50,9 +50,11 @@ def run(
         announce: told the endpoint once it listens; None prints how to point clients at it.
 
     Raises:
-        EmulatorError: another emulator serves this directory, the port is taken, the state is unreadable or
-            the faults cannot be set.
+        EmulatorError: another emulator serves this directory, the port is taken or none, the state is unreadable, the
+            faults cannot be set or there is no folder of photos.
     """
+    if photos is not None and not photos.is_dir():
+        raise process.EmulatorError(f"There is no folder {photos}.", "Let --photos name the folder of the buckets.")
     process.make_state_dir(state_dir)
     misfortunes = Faults(faults)
     with _sole_server(state_dir), _listen(host, port) as listener:
@@ -94,10 +96,11 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(128)
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # the latter for a port beyond 65,535
         listener.close()
+        reason = error.strerror if isinstance(error, OSError) else error
         raise process.EmulatorError(
-            f"Cannot listen on {host}:{port}: {error.strerror}.", "Choose another --port, or 0 for any free one."
+            f"Cannot listen on {host}:{port}: {reason}.", "Choose another --port, or 0 for any free one."
         ) from error
     return listener
 

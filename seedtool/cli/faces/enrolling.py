@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Upload and index photos, write their rows.", context_settings=CONTEXT)
 @click.argument("student_id", required=False)
-@click.argument("photos", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="PHOTO...")
+@click.argument("photos", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[PHOTO...]")
 @click.option("--all", "all_photos", is_flag=True, help="Every photo that a row names and the collection lacks.")
 @click.option("--replaced", is_flag=True, help="With --all: also photos that were replaced since they were indexed.")
 @click.option(

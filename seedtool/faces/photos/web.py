@@ -81,7 +81,7 @@ def shown(url: str) -> str:
         host = parts.hostname or ""
     except ValueError:
         return "an address that is none"
-    return f"{parts.scheme}://{host}{parts.path}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{parts.path}"
 
 
 def _follow(url: str, private_hosts: frozenset[str], most: int, deadline: float) -> bytes | None:

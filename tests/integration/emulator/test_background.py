@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from seedtool.emulator import process
+from seedtool.emulator import process, server
 from seedtool.emulator.process import EmulatorError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,6 +118,13 @@ def test_a_taken_port_is_told(tmp_path):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "Cannot listen on 127.0.0.1:" in done.stderr
+
+
+def test_a_port_or_a_folder_that_is_none_is_told(tmp_path):
+    with pytest.raises(EmulatorError, match=r"Cannot listen on 127\.0\.0\.1:70000: .*0-65535"):
+        server.run(tmp_path, port=70_000)
+    with pytest.raises(EmulatorError, match=r"There is no folder .*nowhere"):
+        server.run(tmp_path, photos=tmp_path / "nowhere")
 
 
 def test_one_that_cannot_start_says_why(tmp_path):

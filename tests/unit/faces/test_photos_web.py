@@ -74,7 +74,7 @@ def test_an_address_on_the_public_internet(address):
         ("https://127.0.0.1/a.jpg", "not on the public internet"),
         ("https://2130706433/a.jpg", "not on the public internet"),
         ("https://0x7f.1/a.jpg", "not on the public internet"),
-        ("https://[::1]/a.jpg", "not on the public internet"),
+        ("https://[::1]/a.jpg", r"https://\[::1\]/a.jpg: its host is not on the public internet"),
         ("https://[::ffff:7f00:1]/a.jpg", "not on the public internet"),
         ("https://169.254.169.254/latest/meta-data", "not on the public internet"),
         ("https://localhost./a.jpg", "not on the public internet"),
