@@ -255,7 +255,7 @@ def test_what_is_raised_below_us_becomes_a_message(capsys, monkeypatch, error, c
         raise error
 
     monkeypatch.setattr("sys.argv", ["seedtool"])
-    monkeypatch.setattr("threading.active_count", lambda: 1)  # with other tests' threads it would end the process at once
+    monkeypatch.setattr("threading.active_count", lambda: 1)  # other tests' threads would have it _exit
     with pytest.raises(SystemExit) as ended:
         cli.run(broken, "broken")
     assert ended.value.code == code
