@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,12 +22,15 @@ from seedtool.settings import Settings
 
 #: Raised when the same files make other rows than before.
 _FORMAT = "seeds 1"
+
 #: PostgreSQL takes these words for a day counted from the present one (datetktbl in datetime.c); in a text of another
-#: column they cost a build a day.
-_DAYS = (b"now", b"today", b"tomorrow", b"yesterday")
-#: What Python code that reads the clock has to mention; Faker's dates are counted from today.
-_CLOCKS = (*_DAYS, b"time", b"date", b"utcnow", b"localtime", b"gmtime", b"ctime", b"faker", b"mimesis")
-_UNDERSCORE = ord("_")
+#: column they cost a build a day. With each word what makes a longer one of it.
+_DAYS = dict.fromkeys((b"now", b"today", b"tomorrow", b"yesterday"), b"a-z0-9")
+#: What Python code that reads the clock has to mention; Faker's dates are counted from today. `utc_now` is `now`, but
+#: a `start_time` is no `time`: that is what columns are called.
+_CLOCKS = _DAYS | dict.fromkeys(
+    (b"time", b"date", b"utcnow", b"localtime", b"gmtime", b"ctime", b"faker", b"mimesis"), b"a-z0-9_"
+)
 _IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\b|import\s+([\w., ]+))", flags=re.MULTILINE)
 _VARIABLE = re.compile(r"""(?:environ(?:\.get|\.setdefault)?|getenv)\s*[\[(]\s*["'](\w+)""")
 #: Pictures and what systems and editors leave; rows do not come from them.
@@ -89,21 +92,15 @@ def _reads_day(path: Path, content: bytes) -> bool:
     return _mentions(content, _CLOCKS if path.suffix == ".py" else _DAYS)
 
 
-def _mentions(content: bytes, words: Iterable[bytes]) -> bool:
-    """Tell whether a text holds one of the words, not within a longer one. Patterns would take ten times as long.
-
-    `utc_now` holds `now`, but a `start_time` is no `time`: that is what columns are called.
-    """
+def _mentions(content: bytes, words: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a text holds one of the words, not within a longer one."""
     lower = content.lower()
-    for word in words:
-        apart = b"_" if word in _DAYS else b""
-        at = lower.find(word)
-        while at >= 0:
-            beside = (lower[max(at - 1, 0) : at] + lower[at + len(word) : at + len(word) + 1]).strip(apart)
-            if not any(chr(byte).isalnum() or byte == _UNDERSCORE for byte in beside):
-                return True
-            at = lower.find(word, at + 1)
-    return False
+    # a pattern that begins with the word itself is found quickly
+    pattern = b"%(word)b(?<![%(letters)b]%(word)b)(?![%(letters)b])"
+    return any(
+        word in lower and re.search(pattern % {b"word": word, b"letters": letters}, lower)
+        for word, letters in words.items()
+    )
 
 
 def _sources(settings: Settings, profile: Profile) -> Iterator[Path]:

@@ -1,5 +1,9 @@
 """Reset and seed in one: the rows come with the clone, and a template of them is kept."""
 
+import signal
+import subprocess
+import sys
+import textwrap
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -178,6 +182,50 @@ class TestDay:
         first = school.query("SELECT made FROM pupils")
         school.reset()
         assert school.query("SELECT made FROM pupils") == first
+
+
+KILLED = textwrap.dedent(
+    """
+    import os, signal, sys
+    from pathlib import Path
+    import psycopg
+    from seedtool.database.guard import Consent
+    from seedtool.database.reset import reset
+    from seedtool.database.server import Target
+    from seedtool.seeding.layer import seed_layer
+    from seedtool.seeding.profiles import load_profiles
+    from seedtool.settings import load
+
+    root, conninfo, name, fatal = sys.argv[1:]
+    reached = []
+
+    def step(each):
+        reached.append(each)
+        if f"{each}:{reached.count(each)}" == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def build(conninfo):
+        with psycopg.connect(conninfo) as connection:
+            connection.execute("CREATE TABLE pupils (id int PRIMARY KEY, name text)")
+
+    settings = load(Path(root), environ={"HOME": root})
+    layer = seed_layer(settings, load_profiles(settings.seeds)["local"])
+    target = Target(conninfo=conninfo, name=name, maintenance="postgres")
+    reset(settings, target, build, consent=Consent.NAME, seed=layer, step=step)
+    """
+)
+
+
+@pytest.mark.parametrize("fatal", ["build:1", "seal:1", "seed:1", "seal:2", "spare:1", "clone:1", "swap:1", "leave:1"])
+def test_killed_at_any_step_the_target_is_whole_and_the_next_reset_succeeds(school, fatal):
+    with server.connect(school.target) as connection:
+        connection.execute("CREATE TABLE pupils (id int, name text); INSERT INTO pupils VALUES (7, 'Olga')")
+    arguments = [str(school.root), school.target.conninfo, school.target.name, fatal]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert school.names() == (["Ana", "Eva"] if fatal == "leave:1" else ["Olga"])
+    school.reset()
+    assert school.names() == ["Ana", "Eva"]
 
 
 class TestFailing:
