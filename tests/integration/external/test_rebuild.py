@@ -15,6 +15,7 @@ from seedtool.database import guard, server
 from seedtool.database.cluster import open_cluster
 from seedtool.database.guard import Consent
 from seedtool.database.reset import plan, reset
+from seedtool.database.schema import rebuild
 from seedtool.database.schema.migrations import upgrade
 from seedtool.errors import BlockedError, MigrationError, NotConfirmed, Protected
 from seedtool.settings import load
@@ -243,7 +244,8 @@ def test_a_failure_in_steps_says_that_the_database_was_emptied(project):
 
 
 @ON_THE_NEWEST
-def test_a_session_in_the_way_is_ended_where_that_is_allowed(project):
+def test_a_session_in_the_way_is_ended_where_that_is_allowed(project, monkeypatch):
+    monkeypatch.setattr(rebuild, "PATIENCE", 0.1)
     project.execute(LEFTOVERS)
     with psycopg.connect(project.target.conninfo) as ours:
         ours.execute("""COMMENT ON SCHEMA "Old things" IS 'not only tables are locked'""")
@@ -259,6 +261,18 @@ def test_a_session_in_the_way_is_ended_where_that_is_allowed(project):
         with pytest.raises(BlockedError, match=rf"session {theirs.info.backend_pid} of \w+ \(psql\)"):
             project.reset()
         theirs.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("external", ["oldest"], indirect=True)  # where such transactions are allowed
+def test_a_prepared_transaction_in_the_way_is_named(project, monkeypatch):
+    monkeypatch.setattr(rebuild, "PATIENCE", 0.1)
+    project.execute(LEFTOVERS)
+    project.execute("INSERT INTO loans VALUES (8, 1); PREPARE TRANSACTION 'half done'")
+    with pytest.raises(BlockedError, match="in use by prepared transaction half done"):
+        project.reset()
+    assert project.query("SELECT * FROM loans") == [(7, 1)]
+    with psycopg.connect(project.target.conninfo, autocommit=True) as connection:
+        connection.execute("ROLLBACK PREPARED 'half done'")
 
 
 @ON_THE_NEWEST
