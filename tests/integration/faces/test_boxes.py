@@ -138,7 +138,7 @@ def test_photos_with_2_to_15_faces_whatever_the_order_of_pages(
             expected[key] = f"placeholder:{asset}:{key}" if n in missing else faces[n][0]
     for faces in held.values():
         rng.shuffle(faces)
-    serve(held)
+    serve(held, size=7)  # pages wait for the limiter
     report = sync(school, library, stubbed)
     assert linked() == expected
     lost = sum(face.startswith("placeholder") for face in expected.values())
@@ -149,7 +149,7 @@ def test_photos_with_2_to_15_faces_whatever_the_order_of_pages(
     assert [each.orphans.count for each in told] == [7, 7]
     for faces in held.values():
         rng.shuffle(faces)
-    serve(held, size=5)
+    serve(held, size=11)
     again = sync(school, library, stubbed)
     assert (again.synced, linked()) == (0, expected)
 
