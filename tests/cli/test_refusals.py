@@ -54,13 +54,12 @@ def test_account_region_endpoint_and_collection_are_told_before_writing(seeded, 
         status = seeded.ok("faces status", env=env)
     finally:
         process.stop(tmp_path / "emulator")
-    identity = f"in us-east-1 at {elsewhere}, collection eduguard-school-default; "
-    assert "enrolling into AWS account " in enrolled.err
-    assert identity in enrolled.err
-    assert f"; into eduguard-school-default, AWS in us-east-1 at {elsewhere}\n" in enrolled.out
-    assert identity in synced.err
-    assert f", AWS in us-east-1 at {elsewhere})" in synced.out
-    assert f"eduguard-school-default (AWS in us-east-1 at {elsewhere}):" in status.out
+    who = f"a seedtool emulator at {elsewhere} (us-east-1), not AWS"
+    assert f"enrolling into {who}, collection eduguard-school-default; " in enrolled.err
+    assert f"; into eduguard-school-default, {who}\n" in enrolled.out
+    assert f"{who}, collection eduguard-school-default; " in synced.err
+    assert f", {who})" in synced.out
+    assert f"eduguard-school-default ({who}):" in status.out
 
 
 def test_a_protected_database_is_refused_whatever_is_given(seeded):

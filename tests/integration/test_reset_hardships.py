@@ -7,8 +7,9 @@ import pytest
 from psycopg import sql
 
 from seedtool.database import server
-from seedtool.database.cluster import open_cluster, private_name
+from seedtool.database.cluster import lock_key, open_cluster, private_name
 from seedtool.database.guard import Consent
+from seedtool.database.replace import target_digest
 from seedtool.database.reset import reset
 from seedtool.database.server import Target
 from seedtool.errors import BlockedError, MigrationError
@@ -133,8 +134,9 @@ class TestCrowds:
             with server.connect(database, database.maintenance, autocommit=True) as connection:
                 connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seedtool'"
-                    " AND pid <> pg_backend_pid() AND datname = %s",
-                    [database.maintenance],
+                    " AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s)"
+                    " AND pid <> pg_backend_pid()",
+                    [lock_key(target_digest(database)) & 0xFFFFFFFF],
                 )
             raise MigrationError("revision 7 failed")
 
