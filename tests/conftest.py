@@ -1,5 +1,6 @@
 """What every test may ask for: a state folder of its own run, a server, a fresh database."""
 
+import contextlib
 import functools
 import os
 import shutil
@@ -66,6 +67,21 @@ def settings(home: Path) -> Settings:
 @pytest.fixture(scope="session")
 def target(settings: Settings) -> Iterator[Target]:
     """The embedded server's target, started; its database does not exist until a test makes it."""
+    with started(settings) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def seedtool_settings(settings: Settings, home: Path) -> Iterator[Settings]:
+    """What the pytest plugin works with: a server apart from the one that tests of resets stop, sweep and empty."""
+    apart = msgspec.structs.replace(settings, home=home / "plugin")
+    with started(apart):
+        yield apart
+
+
+@contextlib.contextmanager
+def started(settings: Settings) -> Iterator[Target]:
+    """An embedded server that runs until the end."""
     found = server.find(settings)
     with server.connect(found, found.maintenance, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")  # nothing of a test has to outlive a power cut
@@ -75,17 +91,12 @@ def target(settings: Settings) -> Iterator[Target]:
     found.embedded.stop()
 
 
-@pytest.fixture(scope="session")
-def seedtool_settings(settings: Settings, target: Target) -> Settings:
-    """What the pytest plugin works with: the worker's server, running."""
-    return settings
-
-
 @pytest.fixture
-def schooled(seeded_database: str, target: Target) -> Target:
+def schooled(seeded_database: str, seedtool_settings: Settings) -> Target:
     """A database of this repository's schema: a clone, made ahead."""
+    found = server.find(seedtool_settings)
     name = str(conninfo_to_dict(seeded_database)["dbname"])
-    return msgspec.structs.replace(target, conninfo=target.conninfo_for(name), name=name)
+    return msgspec.structs.replace(found, conninfo=found.conninfo_for(name), name=name)
 
 
 @pytest.fixture

@@ -36,6 +36,6 @@ def test_installing_seedtool_is_enough_and_a_run_that_needs_none_of_it_imports_n
             print(sorted(name for name in sys.modules if name.split(".")[0] in ("seedtool", "psycopg", "msgspec", "click")))
         """,
     )
-    ran = library.run("-s", PYTEST_DISABLE_PLUGIN_AUTOLOAD="", PYTEST_PLUGINS="")
+    ran = library.run("-s", "-p", "no:pytest_postgresql", PYTEST_DISABLE_PLUGIN_AUTOLOAD="", PYTEST_PLUGINS="")
     assert ran.counts == {"passed": 1}
     assert "['seedtool', 'seedtool.pytest_plugin']" in ran.text
