@@ -7,6 +7,7 @@ State lies in memory where there is room (/dev/shm): on ext4, making and droppin
 creation for minutes and would measure the kernel. With sections named, the others keep what was measured before.
 """
 
+import math
 import os
 import platform
 import re
@@ -28,7 +29,7 @@ import sync
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
-#: what, its rival, the bar of their ratio, and the seconds of both
+#: what, its rival, the bar of their ratio (infinite: none), and both: seconds, or GB of memory
 Row = tuple[str, str, float, float, float]
 
 #: heading → how its rows are measured, given an environment and a folder of the section's own
@@ -75,17 +76,19 @@ def _section(name: str, rows: Iterable[Row]) -> str:
             f" Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} before it began."
         ),
         "",
-        "| what | rival | what, ms | rival, ms | ratio | bar | |",
+        "| what | rival | what, ms (memory: MB) | rival | ratio | bar | |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for what, rival, bar, one, two in rows:
-        met = "met" if one / two <= bar else "missed"
-        lines.append(f"| {what} | {rival} | {_ms(one)} | {_ms(two)} | {one / two:.2f} | {bar:g} | {met} |")
+        told = ("", "for the record") if math.isinf(bar) else (f"{bar:.3g}", "met" if one / two <= bar else "missed")
+        lines.append(
+            f"| {what} | {rival} | {_thousandths(one)} | {_thousandths(two)} | {one / two:.2f} | {told[0]} | {told[1]} |"
+        )
     return "\n".join(lines) + "\n"
 
 
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:,.0f}" if seconds >= 0.1 else f"{seconds * 1000:.1f}"
+def _thousandths(value: float) -> str:
+    return f"{value * 1000:,.0f}" if value >= 0.1 else f"{value * 1000:.1f}"
 
 
 if __name__ == "__main__":
