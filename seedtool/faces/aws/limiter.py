@@ -123,10 +123,12 @@ class Limiter:
 
     Args:
         region: the region, which decides the quotas.
+        published: AWS's quotas hold, or are imitated. Elsewhere nobody waits until a throttling answer tells of some.
     """
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, *, published: bool = True) -> None:
         self._column = 0 if region in LARGE_REGIONS else 1
+        self._holds = published
         self._buckets: dict[str, Bucket] = {}
         self._lock = threading.Lock()
 
@@ -145,6 +147,8 @@ class Limiter:
         client.meta.events.register("response-received.rekognition.*", self._heed)
 
     def _wait(self, operation_name: str, **_: object) -> None:
+        if not self._holds:
+            return
         bucket = self.bucket(operation_name)
         ticket = bucket.take(time.monotonic())
         while (pause := bucket.wait(ticket, time.monotonic())) > 0:
@@ -154,6 +158,7 @@ class Limiter:
         code = ((parsed_response or {}).get("Error") or {}).get("Code")
         bucket, now = self.bucket(event_name.rsplit(".", 1)[-1]), time.monotonic()
         if code in THROTTLED:
+            self._holds = True
             bucket.slow_down(now)
         else:
             bucket.answered(now)

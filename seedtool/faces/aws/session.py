@@ -130,7 +130,7 @@ class Aws:
             if "rekognition" not in self._clients:
                 client = self._client("rekognition", self.region, self._endpoint("rekognition"))
                 take_only_answers(client)
-                Limiter(self.region).attach(client)
+                Limiter(self.region, published=self.embedded or is_awss(client.meta.endpoint_url)).attach(client)
                 self._clients["rekognition"] = client
             return self._clients["rekognition"]
 

@@ -1,9 +1,13 @@
 """The token bucket, with time standing in its arguments."""
 
+from types import SimpleNamespace
+
 import pytest
+from botocore.hooks import HierarchicalEmitter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedtool.faces.aws import limiter
 from seedtool.faces.aws.limiter import Bucket, Limiter
 
 
@@ -89,3 +93,28 @@ def test_throttling_goes_on_being_heeded_while_others_reserve():
 )
 def test_the_rates_stay_under_the_published_quotas(region, operation, quota):
     assert 0.9 * quota <= Limiter(region).bucket(operation).rate < quota
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_where_no_quota_is_known_nobody_waits_until_a_throttling_answer_tells_of_one(monkeypatch, published):
+    clock = SimpleNamespace(now=100.0, slept=0.0)
+
+    def sleep(seconds):
+        clock.now += max(seconds, 1e-6)
+        clock.slept += seconds
+
+    monkeypatch.setattr(limiter, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    events = HierarchicalEmitter()
+    Limiter("eu-central-1", published=published).attach(SimpleNamespace(meta=SimpleNamespace(events=events)))
+
+    def list_faces(code=None):
+        events.emit("before-sign.rekognition.ListFaces", operation_name="ListFaces")
+        events.emit("response-received.rekognition.ListFaces", parsed_response={"Error": {"Code": code}})
+
+    for _ in range(20):
+        list_faces()
+    assert (clock.slept > 3) == published
+    list_faces("ThrottlingException")
+    for _ in range(20):
+        list_faces()
+    assert clock.slept > 3
