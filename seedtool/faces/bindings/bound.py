@@ -135,6 +135,24 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
             return self
         return msgspec.structs.replace(self, place=Place(collection=sql.SQL("{}::text").format(sql.Literal(*found))))
 
+    def in_use(self, connection: psycopg.Connection) -> tuple[str | None, ...]:
+        """Return the collections that rows are in; None stands for the rows that are in none.
+
+        Where another table names them, and names one only, no row but one of this table is looked at.
+        """
+        parent = self.place.parent
+        if parent is not None and self.only is None:
+            named = sql.SQL("SELECT DISTINCT {} FROM {} p LIMIT 2").format(self.place.collection, parent[0])
+            any_row = sql.SQL("SELECT FROM {} r LIMIT 1").format(self.rows)
+            with database_errors(self.binding.table):
+                # rows that refer to nobody are in the setting's collection
+                if (
+                    connection.execute(named).fetchall() == [(self.collection,)]
+                    and connection.execute(any_row).rowcount
+                ):
+                    return (self.collection,)
+        return tuple(self.collections(connection))
+
     def collections(self, connection: psycopg.Connection) -> dict[str | None, int]:
         """Return how many rows each collection has; None stands for the rows that are in none."""
         query = sql.SQL("SELECT collection_id, count(*) FROM {} r GROUP BY 1 ORDER BY 1").format(self.rows)

@@ -56,7 +56,7 @@ def link_all(
     wanted: dict[str, None] = {}
     located = []
     for each in bound:
-        found = each.collections(connection)
+        found = each.in_use(connection)
         wanted.update(dict.fromkeys(id_ for id_ in found if id_ is not None))
         if each.collection is not None and not each.binding.by_row:
             wanted[each.collection] = None

@@ -114,6 +114,9 @@ UNASSIGNED = """
 UPDATE pg_temp.seedtool_rest r SET held = NULL
 FROM pg_temp.seedtool_unsure u WHERE u.others AND r.is_row AND u.key = r.key"""
 
+MEMORY = "SELECT setting::int FROM pg_settings WHERE name = 'work_mem'"
+SET_MEMORY = "SELECT set_config('work_mem', %s, true)"
+
 LET_GO = """
 UPDATE {table} t SET {face_id} = {empty}
 FROM pg_temp.seedtool_rest p

@@ -16,9 +16,10 @@ from seedtool.faces.linking import statements
 from seedtool.faces.linking.listing import Listed
 from seedtool.faces.linking.report import EXAMPLES, BindingReport, Tally, Unlinked, cures
 
-#: What the update may take for its hash table. PostgreSQL's default of 4 MB cuts a million rows into 16 lots, and the
-#: update then goes over the table and its indexes 16 times: 10.0 s of the server's time instead of 8.0.
-UPDATE_MEMORY = "64MB"
+#: What the update's hash table may take (kB); a million rows take 70 MB of the twice that PostgreSQL allows those. Its
+#: default of 4 MB cuts them into 16 lots, and the update then goes over the table and its indexes 16 times: 10.0 s of
+#: the server's time instead of 8.0.
+UPDATE_MEMORY = 64 * 1024
 
 _KINDS = ("synced", "relinked", "unsure", "without", "further")
 
@@ -45,28 +46,22 @@ class Table:
         """Link the rows and return a report for each collection; what any of the tables knows is no orphan."""
         with bindings.database_errors(self._bound.binding.table):
             rows = self._collections()
+            if not rows:
+                return []
             self._numbers = [self._listed.numbers[id_] for id_ in rows if id_ in self._listed.numbers]
-            others = (
-                sql.SQL(" UNION ALL SELECT collection, external_image_id FROM {} r").format(table.rows)
-                for table in tables
-                if table is not self
-            )
-            self._known = sql.SQL("(SELECT collection, external_image_id FROM pg_temp.seedtool_shared{})").format(
-                sql.SQL("").join(others)
-            )
+            self._known = self._known_to(tables)
             self._compare()
-            counts, faces_alone = self._counts()
-            if not self._boxed and any(count["relinked"] or count["further"] for count in counts.values()):
-                self._run(statements.KEEP)
-                self._run(statements.TWICE)
-                counts, _ = self._counts()
-            tallies = self._question(any(count["unsure"] for count in counts.values()), write)
-            if write and any(count["synced"] or count["relinked"] for count in counts.values()):
+            counts, faces_alone = self._settled_counts()
+
+            def some(*kinds: str) -> bool:
+                return any(count[kind] for count in counts.values() for kind in kinds)
+
+            tallies = self._question(some("unsure"), write)
+            if write and some("synced", "relinked"):
                 self._write()
-            without = any(count["without"] for count in counts.values()) or tallies["misassigned"].total
-            reasons, unlinked = self._unlinked() if without else ({}, {})
-            further = self._boxed or any(count["further"] for count in counts.values())
-            tallies |= self._leftovers(further, faces_alone)
+            left = some("without") or tallies["misassigned"].total
+            reasons, unlinked = self._unlinked() if left else ({}, {})
+            tallies |= self._leftovers(some("further"), faces_alone)
         nothing = dict.fromkeys(_KINDS, 0)
         return [
             self._report(id_, count, counts.get(id_, nothing), reasons.get(id_, {}), unlinked.get(id_, ()), tallies)
@@ -81,6 +76,16 @@ class Table:
             rows.setdefault(own, 0)
         return rows
 
+    def _known_to(self, tables: Sequence["Table"]) -> sql.Composable:
+        """Return a query of the ids that rows have, but for those that a comparison with this table's has found."""
+        shared = sql.SQL("SELECT collection, external_image_id FROM pg_temp.seedtool_shared")
+        others = [
+            sql.SQL("SELECT collection, external_image_id FROM {} r").format(table.rows)
+            for table in tables
+            if table is not self
+        ]
+        return sql.SQL("({})").format(sql.SQL(" UNION ALL ").join([shared, *others]))
+
     def _compare(self) -> None:
         """Compare rows and faces; `seedtool_rest` is what is left over."""
         self._run(statements.DROP)
@@ -93,6 +98,15 @@ class Table:
             compared = [statements.SHARED, statements.ANALYZE_SHARED, statements.REST]
         for statement in (*compared, statements.ANALYZE_REST):
             self._run(statement)
+
+    def _settled_counts(self) -> tuple[dict[str | None, dict[str, int]], bool]:
+        """Settle where a row has several faces to choose from; return what `_counts` does."""
+        counts, faces_alone = self._counts()
+        if any(count["relinked"] or count["further"] for count in counts.values()) and not self._boxed:
+            self._run(statements.KEEP)
+            self._run(statements.TWICE)
+            counts, _ = self._counts()
+        return counts, faces_alone
 
     def _counts(self) -> tuple[dict[str | None, dict[str, int]], bool]:
         """Return the counts of each collection that leaves something, and whether faces are left."""
@@ -117,8 +131,8 @@ class Table:
 
     def _write(self) -> None:
         """Write the real FaceIds. Rows that exchange theirs under a unique index first let go of what they have."""
-        (before,) = self._connection.execute("SHOW work_mem").fetchone() or ("",)
-        self._connection.execute("SELECT set_config('work_mem', %s, true)", [UPDATE_MEMORY])
+        (before,) = self._connection.execute(statements.MEMORY).fetchone() or (0,)
+        self._connection.execute(statements.SET_MEMORY, [f"{max(before, UPDATE_MEMORY)}kB"])
         if not self._bound.unique_face:
             self._run(statements.UPDATE)
         else:
@@ -128,7 +142,7 @@ class Table:
             except pg.UniqueViolation:
                 self._run(statements.LET_GO)
                 self._run(statements.UPDATE)
-        self._connection.execute("SELECT set_config('work_mem', %s, true)", [before])
+        self._connection.execute(statements.SET_MEMORY, [f"{before}kB"])
 
     def _unlinked(self) -> tuple[dict[str | None, dict[str, int]], dict[str | None, tuple[Unlinked, ...]]]:
         self._run(statements.UNLINKED)
@@ -145,7 +159,7 @@ class Table:
         duplicates = statements.BOX_DUPLICATES if self._boxed else statements.DUPLICATES
         orphans = statements.BOX_ORPHANS if self._boxed else statements.ORPHANS
         return {
-            "duplicates": self._tally(duplicates) if further else nothing,
+            "duplicates": self._tally(duplicates) if further or self._boxed else nothing,
             "orphans": self._tally(orphans) if faces_alone or self._boxed else nothing,
             "unnamed": self._tally(statements.UNNAMED) if faces_alone else nothing,
             "temporary": self._tally(statements.TEMPORARY) if faces_alone else nothing,

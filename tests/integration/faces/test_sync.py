@@ -1,6 +1,7 @@
 """Sync against a real emulator, and against a stub where the collection must be a mess or the service sick."""
 
 import itertools
+import uuid
 
 import msgspec
 import psycopg
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from seedtool.database import server
 from seedtool.errors import DatabaseError, ResourceNotFound, SchemaError, ServiceUnavailable, SettingsError, Throttled
-from seedtool.faces.aws import Aws
+from seedtool.faces.aws import Aws, limiter
 from seedtool.faces.sync import sync
 from seedtool.settings import FaceBinding
 
@@ -59,6 +60,14 @@ def test_a_dry_run_reports_the_same_and_changes_nothing(school, mine, aws, colle
     real = sync(school, mine, aws)
     strip = {"dry_run": False, "seconds": 0.0}
     assert msgspec.structs.replace(dry, **strip) == msgspec.structs.replace(real, **strip)
+
+
+def test_the_collections_are_announced_before_any_is_listed(school, mine, stubbed, stub, listing, face_rows):
+    face_rows("student-001-photo-1")
+    listing([(A, "student-001-photo-1", 99.0)])
+    announced = []
+    sync(school, mine, stubbed, announce=lambda ids: announced.append((tuple(ids), len(stub.requests))))
+    assert announced == [((mine.collection,), 0)]
 
 
 def test_no_rows_and_no_faces(school, mine, aws, collection):
@@ -201,6 +210,34 @@ def test_rows_that_share_an_id_stay_placeholders(school, mine, stubbed, listing)
     assert faces == [("placeholder:p:1",), ("placeholder:p:2",), (C,)]
 
 
+@pytest.mark.parametrize("kind", ["partitioned table", "view", "table with children"])
+def test_tables_of_other_kinds(school, mine, stubbed, listing, kind):
+    columns = "(id int, face_id text, external_image_id text)"
+    school.execute(
+        {
+            "partitioned table": f"CREATE TABLE portraits {columns} PARTITION BY LIST (id);"
+            "CREATE TABLE one PARTITION OF portraits FOR VALUES IN (1); CREATE TABLE more PARTITION OF portraits DEFAULT",
+            "view": f"CREATE TABLE pictures {columns}; CREATE VIEW portraits AS SELECT * FROM pictures",
+            # the parent's index says nothing about the children
+            "table with children": "CREATE TABLE portraits (id int, face_id text, external_image_id text UNIQUE);"
+            "CREATE TABLE more () INHERITS (portraits); INSERT INTO more VALUES (4, 'placeholder:r:4', 'r')",
+        }[kind]
+    )
+    school.execute("INSERT INTO portraits VALUES (1, NULL, 'p'), (2, %s, 'q'), (3, 'placeholder:r', 'r')", [D])
+    school.commit()
+    listing([(A, "p", 99.0), (B, "q", 90.0), (C, "q", 99.0), (D, "r", 99.0)])
+    binding = FaceBinding(table="portraits")
+    report = sync(school, msgspec.structs.replace(mine, faces=(binding,)), stubbed).bindings[0]
+    several = kind == "table with children"
+    assert school.execute("SELECT face_id FROM portraits ORDER BY id").fetchall() == [
+        (A,),
+        (C,),
+        *([("placeholder:r",), ("placeholder:r:4",)] if several else [(D,)]),
+    ]
+    assert (report.synced, report.relinked, report.duplicates.examples) == (1 if several else 2, 1, (f"q {B}",))
+    assert report.placeholders == ({"shared": 2} if several else {})
+
+
 def test_a_table_whose_face_ids_are_uuids(school, mine, stubbed, listing):
     school.execute("CREATE TABLE portraits (id int PRIMARY KEY, face uuid UNIQUE, photo text UNIQUE)")
     school.execute("INSERT INTO portraits VALUES (1, NULL, 'p'), (2, %s, 'q'), (3, %s, 'r')", [C, B])
@@ -232,6 +269,39 @@ def test_a_failure_on_any_page_changes_no_row_and_a_retry_starts_clean(
     assert len(stub.requests) == page - 1 + 5  # five attempts at the sick page
     stub.answer = healthy
     assert sync(school, mine, stubbed).synced == 10
+
+
+def test_a_failure_on_page_200_of_245_changes_no_row(school, mine, stubbed, stub, listing, monkeypatch):
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    monkeypatch.setitem(limiter.QUOTAS, "ListFaces", (1e6, 1e6))  # 245 pages would take 4.8 s of our own patience
+    size, pages = 20, 245
+    school.execute(
+        """INSERT INTO student_faces (id, student_id, face_id, external_image_id)
+        SELECT 'face-' || n, 'student-001', 'placeholder:student-001-photo-' || n, 'student-001-photo-' || n
+        FROM generate_series(1, %s) n""",
+        [size * pages],
+    )
+    school.commit()
+    state = (
+        "SELECT count(*), md5(string_agg(ctid::text || xmin::text || face_id, ',' ORDER BY ctid)) FROM student_faces"
+    )
+    before = school.execute(state).fetchone()
+    listing([(str(uuid.uuid4()), f"student-001-photo-{n}", 99.0) for n in range(1, size * pages + 1)], size)
+    healthy = stub.answer
+    stub.answer = lambda operation, request, n: (
+        (500, {"__type": "InternalServerError", "message": "x"})
+        if request.get("NextToken") == str(199 * size)
+        else healthy(operation, request, n)
+    )
+    with pytest.raises(ServiceUnavailable):
+        sync(school, mine, stubbed)
+    assert len(stub.requests) == 199 + 5
+    assert school.execute(state).fetchone() == before
+    school.commit()
+    stub.answer = healthy
+    report = sync(school, mine, stubbed, strict=True)
+    assert report.ok
+    assert (report.synced, report.bindings[0].faces) == (size * pages, size * pages)
 
 
 def test_an_interruption_changes_no_row(school, mine, stubbed, listing, face_rows, linked):
@@ -375,6 +445,8 @@ def test_a_sync_inside_the_callers_transaction_is_part_of_it(school, mine, aws, 
     collection.index_faces(portrait(1), "student-001-photo-1")
     face_rows("student-001-photo-1")
     with school.transaction() as transaction:
+        school.execute("SET LOCAL work_mem = '3MB'")
         assert sync(school, mine, aws).synced == 1
+        assert school.execute("SHOW work_mem").fetchone() == ("3MB",)
         raise psycopg.Rollback(transaction)
     assert sync(school, mine, aws).synced == 1

@@ -3,6 +3,7 @@
 import threading
 
 import msgspec
+import psycopg
 import pytest
 
 from seedtool.errors import ResourceNotFound, ServiceUnavailable, SettingsError
@@ -159,6 +160,45 @@ def test_rows_that_name_no_collection_at_all(school, per_student, stubbed, colle
     assert "name no collection" in told[None].cures[0]
     assert told["not one!"].placeholders == {"no collection": 1}
     assert told["one"].synced == 1
+
+
+def test_rows_that_refer_to_nobody_are_in_the_settings_collection(
+    school, per_student, stubbed, stub, collections, members, face_rows, linked
+):
+    members(dict.fromkeys(range(1, 13), "one"))
+    face_rows(photo(1), photo(2))
+    school.execute("ALTER TABLE student_faces ALTER student_id DROP NOT NULL")
+    school.execute("UPDATE student_faces SET student_id = NULL WHERE external_image_id = %s", [photo(2)])
+    school.commit()
+    collections({"one": [(A, photo(1)), (B, photo(2))], per_student.collection: [(C, photo(1)), (D, photo(2))]})
+    assert sync(school, per_student, stubbed).synced == 2
+    assert linked() == {photo(1): A, photo(2): D}
+    # and where all students are in that one, too, it is asked alone
+    members(dict.fromkeys(range(1, 13), per_student.collection))
+    stub.requests.clear()
+    report = sync(school, per_student, stubbed, strict=True)
+    assert (report.ok, linked(), len(stub.requests)) == (True, {photo(1): C, photo(2): D}, 1)
+
+
+def test_a_row_that_came_to_another_collection_while_they_were_listed_is_the_next_syncs(
+    school, database, per_student, stubbed, stub, collections, members, face_rows, linked
+):
+    members({1: "one", 2: "one"})
+    face_rows(photo(1), photo(2))
+    collections({"one": [(A, photo(1)), (B, photo(2))], "two": [(C, photo(2))]}, size=1)
+    healthy = stub.answer
+
+    def answer(operation, request, n):
+        if n == 2:
+            with psycopg.connect(database.conninfo) as other:
+                other.execute("UPDATE students SET aws_collection_id = 'two' WHERE id = 'student-002'")
+        return healthy(operation, request, n)
+
+    stub.answer = answer
+    assert sync(school, per_student, stubbed).ok
+    stub.answer = healthy
+    assert sync(school, per_student, stubbed, strict=True).ok
+    assert linked() == {photo(1): A, photo(2): C}
 
 
 def test_a_collection_given_by_hand_restricts_to_its_rows(
