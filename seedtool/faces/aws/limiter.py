@@ -123,7 +123,8 @@ class Limiter:
 
     Args:
         region: the region, which decides the quotas.
-        published: AWS's quotas hold, or are imitated. Elsewhere nobody waits until a throttling answer tells of some.
+        published: AWS's quotas hold, or are imitated. Elsewhere ListFaces waits for nothing until a throttling answer
+            tells of a quota: it is free, and each page waits for the one before, so that no flood can come of it.
     """
 
     def __init__(self, region: str, *, published: bool = True) -> None:
@@ -147,7 +148,7 @@ class Limiter:
         client.meta.events.register("response-received.rekognition.*", self._heed)
 
     def _wait(self, operation_name: str, **_: object) -> None:
-        if not self._holds:
+        if operation_name == "ListFaces" and not self._holds:
             return
         bucket = self.bucket(operation_name)
         ticket = bucket.take(time.monotonic())
