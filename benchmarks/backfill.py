@@ -95,7 +95,7 @@ def rows(environ: dict[str, str], folder: Path) -> Iterator[tuple[str, str, floa
     yield "`backfill`, 100 photos of 2 faces", "ten at a time, then a second's pause", 1.0, ours.seconds, plain.seconds
     few = measure(100, 1, 150, 5.0)
     what = f"`backfill`, {few.photos:,} photos of 2 faces; {few.throttled:.2%} of calls throttled"
-    yield what, "what 5 calls a second allow", BAR, few.seconds, few.seconds / few.of_quota
+    yield what, "what 5 calls a second allow", float("inf"), few.seconds, few.seconds / few.of_quota
 
 
 def measure(photos: int, users: int, batch_size: int, tps: float = 50.0, *, plain: bool = False) -> Row:
