@@ -19,7 +19,7 @@ def paginator(url: str) -> None:
 
 
 def update(url: str, conninfo: str, table: str) -> None:
-    """Page with our parser (no limiter before it), throw the pages away, and write what a table already says."""
+    """Page with our parser, throw the pages away, and write what a table already says."""
     import psycopg
     from botocore.session import Session
 

@@ -5,7 +5,8 @@
 Makes the pages in FOLDER (put it in memory: a million faces are 0.4 GB) and prints the port once it listens. Each face
 is as Rekognition writes it; FaceIds ascend, so that the photos come in no order. `FOLDER/faces.tsv` is the same as
 ExternalImageId and FaceId, for COPY. Serves any collection's pages to whoever asks, some 0.1 ms each; GetCallerIdentity
-as well, which a live `sync-faces` asks first.
+as well, which a live `sync-faces` asks first. While there is a file `FOLDER/sick`, the page whose number (from 0) stands
+in it is an InternalServerError.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import mmap
 import random
 import re
 import socket
-import sys
 import threading
 import uuid
 from pathlib import Path
@@ -22,6 +22,7 @@ PAGE = 4096
 
 _LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 _TOKEN = re.compile(rb'"NextToken": *"(\d+)"')
+_SICK = b'HTTP/1.1 500 Sick\r\ncontent-length: 32\r\n\r\n{"__type":"InternalServerError"}'
 _IDENTITY = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Arn>arn:aws:iam::123456789012:user/bench</Arn><UserId>AIDABENCH</UserId><Account>123456789012</Account>
 </GetCallerIdentityResult></GetCallerIdentityResponse>"""
@@ -40,7 +41,9 @@ def main() -> None:
         while True:
             connection, _ = listener.accept()
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=serve, args=(connection, memoryview(pages), ends), daemon=True).start()
+            threading.Thread(
+                target=serve, args=(connection, memoryview(pages), ends, options.folder / "sick"), daemon=True
+            ).start()
 
 
 def external_image_id(number: int) -> str:
@@ -85,7 +88,7 @@ def _answer(head: bytes, body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n\r\n%s" % (head, len(body), body)
 
 
-def serve(connection: socket.socket, pages: memoryview, ends: list[int]) -> None:
+def serve(connection: socket.socket, pages: memoryview, ends: list[int], sick: Path) -> None:
     """Answer one connection's requests, one after the other."""
     waiting = b""
     with connection:
@@ -101,11 +104,14 @@ def serve(connection: socket.socket, pages: memoryview, ends: list[int]) -> None
             body, waiting = body[:length], body[length:]
             if b"ListFaces" in head:
                 page = int(token[1]) if (token := _TOKEN.search(body)) else 0
+                if sick.exists() and page == int(sick.read_text()):
+                    connection.sendall(_SICK)
+                    continue
                 connection.sendall(pages[ends[page - 1] if page else 0 : ends[page]])
             elif b"GetCallerIdentity" in body:
                 connection.sendall(_answer(b"content-type: text/xml\r\n", _IDENTITY))
             else:
-                sys.exit(f"not one of ours: {head[:200]!r}")
+                connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
 
 
 if __name__ == "__main__":
