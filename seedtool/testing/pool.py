@@ -2,7 +2,8 @@
 
 Every database carries the worker's number in its name, and the thread's connection holds the advisory lock that
 goes with it. The server frees the lock when the worker is gone, however it ended, and then whoever sweeps next (another
-worker, the next run, a reset) drops what it left behind.
+worker, the next run, a reset) drops what it left behind. Where the server ends the connection (it is restarted, say),
+the thread works on with a new one.
 """
 
 import secrets
@@ -79,8 +80,7 @@ class Pool:
         self._closing = False
         self._error: Exception | None = None
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="seedtool-pool", daemon=True)
-        self._thread.start()
+        self._thread = self._start()
 
     def take(self, template: str, like: DatabaseFacts, expected: int) -> str:
         """Return the name of a fresh clone, waiting for it when none is ready.
@@ -98,6 +98,8 @@ class Pool:
             shelf.expected = expected
             shelf.waiting += 1
             self._changed.notify_all()
+            if self._error is not None:  # the test before was told; the server may be there again
+                self._error, self._thread = None, self._start()
             try:
                 self._changed.wait_for(lambda: shelf.ready or shelf.error or self._error)
             finally:
@@ -130,16 +132,30 @@ class Pool:
             self._changed.notify_all()
         self._thread.join()
 
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="seedtool-pool", daemon=True)
+        thread.start()
+        return thread
+
     def _run(self) -> None:
-        try:
-            with open_cluster(self._target) as cluster, cluster.lock(self._worker):
-                templates.sweep(cluster, self._worker)
-                for work in iter(self._next, None):
-                    work(cluster)
-        except (psycopg.Error, SeedtoolError) as error:
-            with self._changed:
-                self._error = error
-                self._changed.notify_all()
+        worked = True
+        while worked:  # a connection that serves for nothing is not opened again
+            worked = False
+            try:
+                with open_cluster(self._target) as cluster, cluster.lock(self._worker):
+                    if not self._made:  # a sweep would take our own, too
+                        templates.sweep(cluster, self._worker)
+                    for work in iter(self._next, None):
+                        work(cluster)
+                        worked = True
+            except (psycopg.Error, SeedtoolError) as error:
+                with self._changed:
+                    self._discard_ready()  # without our lock they may have been swept
+                    if not worked:
+                        self._error = error
+                        self._changed.notify_all()
+            else:
+                return  # closed
 
     def _next(self) -> Callable[[Cluster], None] | None:
         """Wait for the next thing to do; None when there will be nothing any more."""
@@ -152,13 +168,16 @@ class Pool:
                 if self._used:
                     return self._drop_used
                 if self._closing:
-                    for shelf in self._shelves.values():
-                        self._used.extend((name, None) for name in shelf.ready)
-                        shelf.ready.clear()
+                    self._discard_ready()
                     if not self._used:
                         return None
                     continue
                 self._changed.wait()
+
+    def _discard_ready(self) -> None:
+        for shelf in self._shelves.values():
+            self._used.extend((name, None) for name in shelf.ready)
+            shelf.ready.clear()
 
     def _wanted(self) -> Iterator[str]:
         """Yield templates of which a clone is wanted, the most urgent first."""
@@ -175,8 +194,7 @@ class Pool:
         shelf = self._shelves[template]
         name = private_name("test", f"{self._worker}{self._made % 0x10000:04x}")
         self._made += 1
-        if not any(shelf.seconds.values()):
-            cluster.hold(template.rpartition("_")[2])  # nobody prunes it while we are here
+        cluster.hold(template.rpartition("_")[2])  # nobody prunes it while we are here
         strategy, started = shelf.strategy(), time.perf_counter()
         try:
             cluster.create(name, template, shelf.like, strategy=strategy)
@@ -184,6 +202,7 @@ class Pool:
             carry_over(cluster, template, name, doors=False)  # what migrations did to the database itself
         except (psycopg.Error, SeedtoolError) as error:
             if cluster.connection.closed:
+                self._used.append((name, None))  # it may have been made
                 raise
             with self._changed:
                 shelf.error = error
@@ -203,6 +222,7 @@ class Pool:
                 _keep(cluster, name, kept)
         except (psycopg.Error, SeedtoolError) as error:
             if cluster.connection.closed:
+                self._used.appendleft((name, kept))
                 raise
             what = "dropped" if kept is None else "kept"
             self.troubles.append(f"{name} could not be {what}: {str(error).strip().splitlines()[0]}")

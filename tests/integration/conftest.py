@@ -1,12 +1,14 @@
 """What tests of resets share: waiting for what the server does on its own, and looking at what is left."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from seedtool.database.cluster import Cluster, PrivateDatabase, open_cluster
 from seedtool.database.server import Target
+from seedtool.settings import Settings, load
 
 
 @pytest.fixture
@@ -23,11 +25,32 @@ def private(target: Target) -> Callable[..., list[str]]:
 def settled(cluster: Cluster) -> list[PrivateDatabase]:
     """Wait until no session creates or drops a database, and return the private ones that are there."""
     deadline = time.monotonic() + 30
-    while True:
+    quiet = 0
+    while quiet < 3:  # on a busy machine the server may not have read yet what it was sent
         busy = cluster.connection.execute(
             "SELECT query FROM pg_stat_activity WHERE state = 'active' AND query ~ '^(CREATE|DROP) DATABASE'"
         ).fetchall()
-        if not busy:
-            return cluster.private_databases()
+        quiet = 0 if busy else quiet + 1
         assert time.monotonic() < deadline, busy
         time.sleep(0.01)
+    return cluster.private_databases()
+
+
+@pytest.fixture
+def nothing_private_left(target: Target, private: Callable[..., list[str]]) -> Iterator[None]:
+    """Afterwards no database may be left on the way; templates and spares are dropped."""
+    yield
+    left = private("building", "clone", "old")
+    with open_cluster(target) as cluster:
+        for each in cluster.private_databases():
+            cluster.drop(each.name)
+    assert left == []
+
+
+@pytest.fixture
+def project(tmp_path: Path, nothing_private_left: None) -> Settings:
+    """A project whose fingerprint is its own: its templates meet no other test's."""
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
+    return load(tmp_path, environ={"HOME": str(tmp_path)})

@@ -18,7 +18,6 @@ from seedtool.database.guard import Consent
 from seedtool.database.reset import plan, reset
 from seedtool.database.server import Target
 from seedtool.errors import BlockedError, DatabaseError, NotConfirmed, PoolerError, Protected
-from seedtool.settings import load
 
 SCHEMA = "CREATE TABLE schema_made_by_build (id int primary key); INSERT INTO schema_made_by_build VALUES (1)"
 
@@ -28,23 +27,7 @@ def build(conninfo):
         connection.execute(SCHEMA)
 
 
-@pytest.fixture
-def project(tmp_path):
-    """A project whose fingerprint is its own: its templates meet no other test's."""
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "demo"\n')
-    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
-    (tmp_path / "migrations").mkdir()
-    (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
-    return load(tmp_path, environ={"HOME": str(tmp_path)})
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_behind(target, private):
-    yield
-    assert private("building", "clone", "old") == []
-    with open_cluster(target) as cluster:
-        for each in cluster.private_databases():
-            cluster.drop(each.name)
+pytestmark = pytest.mark.usefixtures("nothing_private_left")
 
 
 def put_old_data(database):

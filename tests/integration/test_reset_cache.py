@@ -13,7 +13,6 @@ from seedtool.database.cloning import cache, notes, strategy
 from seedtool.database.cluster import open_cluster
 from seedtool.database.guard import Consent
 from seedtool.database.reset import reset
-from seedtool.settings import load
 
 
 def build(conninfo):
@@ -24,10 +23,10 @@ def build(conninfo):
 class Branches:
     """A project whose branches have different migrations, and its one target."""
 
-    def __init__(self, root, target):
-        self.root = root
+    def __init__(self, settings, target):
+        self.root = settings.root
         self.target = target
-        self.settings = load(root, environ={"HOME": str(root)})
+        self.settings = settings
 
     def reset(self, branch="main", build=build, **changes):
         (self.root / "migrations" / "env.py").write_text(f"# {self.root} {branch}\n")
@@ -60,15 +59,8 @@ class Branches:
 
 
 @pytest.fixture
-def branches(tmp_path, database, private):
-    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
-    (tmp_path / "migrations").mkdir()
-    yield Branches(tmp_path, database)
-    left = private("building", "clone", "old")
-    with open_cluster(database) as cluster:
-        for each in cluster.private_databases():
-            cluster.drop(each.name)
-    assert left == []
+def branches(project, database):
+    return Branches(project, database)
 
 
 class TestList:

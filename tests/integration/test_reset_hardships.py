@@ -13,26 +13,11 @@ from seedtool.database.replace import target_digest
 from seedtool.database.reset import reset
 from seedtool.database.server import Target
 from seedtool.errors import BlockedError, MigrationError
-from seedtool.settings import load
 
 
 def build(conninfo):
     with psycopg.connect(conninfo) as connection:
         connection.execute("CREATE TABLE made_by_build (id int)")
-
-
-@pytest.fixture
-def project(tmp_path, target, private):
-    """A project whose fingerprint is its own; nothing private may be left but templates, which are dropped."""
-    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
-    (tmp_path / "migrations").mkdir()
-    (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
-    yield load(tmp_path, environ={"HOME": str(tmp_path)})
-    left = private("building", "clone", "old")
-    with open_cluster(target) as cluster:
-        for each in cluster.private_databases():
-            cluster.drop(each.name)
-    assert left == []
 
 
 def execute(target, *statements, **names):

@@ -17,7 +17,6 @@ from seedtool.errors import FixtureError, Protected, SeedError
 from seedtool.seeding import fingerprint as fingerprints
 from seedtool.seeding.layer import remembered, seed_layer
 from seedtool.seeding.profiles import load_profiles
-from seedtool.settings import load
 
 
 def build(conninfo):
@@ -31,10 +30,10 @@ def build(conninfo):
 class School:
     """A project with one table and one seed set."""
 
-    def __init__(self, root, target):
-        self.root = root
+    def __init__(self, settings, target):
+        self.root = settings.root
         self.target = target
-        self.settings = load(root, environ={"HOME": str(root)})
+        self.settings = settings
 
     def write(self, content, name="pupils.csv"):
         for path in (self.root / "seeds" / "local").iterdir():
@@ -56,20 +55,12 @@ class School:
 
 
 @pytest.fixture
-def school(tmp_path, database, private):
-    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
-    (tmp_path / "migrations").mkdir()
-    (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
-    (tmp_path / "seeds" / "local").mkdir(parents=True)
-    (tmp_path / "seeds" / "profiles.toml").write_text('[local]\nsets = ["local"]\n[full]\nsets = ["local"]\n')
-    found = School(tmp_path, database)
+def school(project, database):
+    (project.root / "seeds" / "local").mkdir(parents=True)
+    (project.root / "seeds" / "profiles.toml").write_text('[local]\nsets = ["local"]\n[full]\nsets = ["local"]\n')
+    found = School(project, database)
     found.write("id,name\n1,Ana\n2,Eva\n")
-    yield found
-    left = private("building", "clone", "old")
-    with open_cluster(database) as cluster:
-        for each in cluster.private_databases():
-            cluster.drop(each.name)
-    assert left == []
+    return found
 
 
 class TestRows:

@@ -27,20 +27,6 @@ def build(conninfo, note="first", padding=0):
         connection.execute("CREATE TABLE padding AS SELECT repeat('x', 1000) FROM generate_series(1, %s)", [padding])
 
 
-@pytest.fixture
-def project(tmp_path, target, private):
-    """A project whose fingerprint is its own, with one spare a target; afterwards nothing private is left."""
-    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
-    (tmp_path / "migrations").mkdir()
-    (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
-    yield load(tmp_path, environ={"HOME": str(tmp_path)})
-    left = private("building", "clone", "old")
-    with open_cluster(target) as cluster:
-        for each in cluster.private_databases():
-            cluster.drop(each.name)
-    assert left == []
-
-
 def execute(target, statement, *parameters, **names):
     with server.connect(target, target.maintenance, autocommit=True) as connection:
         statement = sql.SQL(statement).format(**{k: sql.Identifier(v) for k, v in names.items()})

@@ -19,6 +19,7 @@ from seedtool.database.server import Target
 from seedtool.emulator import process
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws.collection import Collection
+from seedtool.faces.photos import PhotoStore, store
 from seedtool.settings import FaceBinding, Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -110,6 +111,25 @@ def collection(aws: Aws, mine: Settings) -> Collection:
     made = aws.collection(mine.collection)
     made.ensure()
     return made
+
+
+@pytest.fixture
+def photos(mine: Settings, aws: Aws) -> PhotoStore:
+    """This test's photo store."""
+    return store(mine, aws)
+
+
+@pytest.fixture
+def state(school: psycopg.Connection, photos: PhotoStore, collection: Collection) -> Callable[[], tuple[list, ...]]:
+    """Reads all that an enrollment may change: rows, keys in the store, faces in the collection."""
+
+    def read() -> tuple[list, ...]:
+        rows = school.execute("SELECT external_image_id, face_id, photo_url FROM student_faces ORDER BY 1").fetchall()
+        school.commit()
+        faces = [(f.external_image_id, f.face_id) for page in collection.list_pages() for f in page]
+        return rows, list(photos.keys()), sorted(faces)
+
+    return read
 
 
 @pytest.fixture

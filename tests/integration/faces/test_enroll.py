@@ -18,7 +18,7 @@ from seedtool.faces.aws import Aws
 from seedtool.faces.aws import collection as gateway
 from seedtool.faces.enroll.rows import enroll_all
 from seedtool.faces.enroll.student import enroll
-from seedtool.faces.photos import FolderStore, store
+from seedtool.faces.photos import FolderStore
 from seedtool.faces.sync import sync
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,24 +27,6 @@ PORTRAITS = ROOT / "seeds" / "photos" / "students"
 
 def portrait_path(student, photo=1):
     return PORTRAITS / f"student-{student:03}" / f"photo-{photo}.jpg"
-
-
-@pytest.fixture
-def photos(mine, aws):
-    return store(mine, aws)
-
-
-@pytest.fixture
-def state(school, photos, collection):
-    """All that an enrollment may change: rows, keys in the store, faces in the collection."""
-
-    def read():
-        rows = school.execute("SELECT external_image_id, face_id, photo_url FROM student_faces ORDER BY id").fetchall()
-        school.commit()
-        faces = [(f.external_image_id, f.face_id) for page in collection.list_pages() for f in page]
-        return rows, list(photos.keys()), sorted(faces)
-
-    return read
 
 
 @pytest.fixture

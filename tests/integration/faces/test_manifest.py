@@ -16,7 +16,6 @@ from seedtool.errors import CredentialsError, FixtureError, PhotoError, ServiceU
 from seedtool.faces.aws import Aws
 from seedtool.faces.aws import collection as gateway
 from seedtool.faces.enroll import enroll, enroll_manifest, locks
-from seedtool.faces.photos import store
 from seedtool.faces.sync import sync
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,24 +29,6 @@ WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE da
 
 def portrait(student, photo=1):
     return PORTRAITS / f"student-{student:03}" / f"photo-{photo}.jpg"
-
-
-@pytest.fixture
-def photos(mine, aws):
-    return store(mine, aws)
-
-
-@pytest.fixture
-def state(school, photos, collection):
-    """Rows, keys in the store, faces in the collection."""
-
-    def read():
-        rows = school.execute("SELECT external_image_id, face_id FROM student_faces ORDER BY 1").fetchall()
-        school.commit()
-        faces = [(f.external_image_id, f.face_id) for page in collection.list_pages() for f in page]
-        return rows, list(photos.keys()), sorted(faces)
-
-    return read
 
 
 @pytest.fixture
@@ -78,7 +59,7 @@ def test_photos_of_many_students_are_enrolled_and_a_second_run_sends_nothing(
     assert (report.uploads, report.calls["IndexFaces"], len(report.photos), report.failures) == (12, 12, 12, ())
     assert seen[-1] == (12, 12)
     rows, keys, faces = state()
-    assert rows == faces
+    assert [row[:2] for row in rows] == faces
     assert [row[0] for row in rows] == [f"student-{n:03}-photo-{p}" for n in range(1, 7) for p in (1, 2)]
     assert photos.get("students/student-003/photo-2.jpg") == portrait(3, 2).read_bytes()  # in the manifest's order
     assert [photo.source for photo in report.photos] == [f"manifest.csv:{line}" for line in range(2, 14)]
@@ -112,7 +93,7 @@ def test_a_failure_stands_alone_and_takes_no_number(school, mine, aws, photos, s
     assert "half" not in msgspec.json.encode(report.failures).decode()  # names of files hold names of people
     rows, keys, faces = state()
     assert [row[0] for row in rows] == ["student-001-photo-1", "student-003-photo-1"]
-    assert (len(keys), rows) == (2, faces)
+    assert (len(keys), [row[:2] for row in rows]) == (2, faces)
 
 
 def test_rows_that_the_database_refuses_do_not_take_the_others_along(school, mine, aws, photos, state, two_each):
@@ -121,7 +102,7 @@ def test_rows_that_the_database_refuses_do_not_take_the_others_along(school, min
     report = enroll_manifest(school, mine, aws, photos, two_each)
     assert Counter(photo.outcome for photo in report.photos) == {"enrolled": 10, "failed": 2}
     rows, keys, faces = state()
-    assert (len(keys), rows) == (10, faces)
+    assert (len(keys), [row[:2] for row in rows]) == (10, faces)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +204,7 @@ def test_two_runs_of_the_same_manifest_at_once(school, database, mine, aws, phot
         thread.join()
     assert all(report.ok for report in reports)
     rows, keys, faces = state()
-    assert (len(keys), len(rows), rows) == (12, 12, faces)
+    assert (len(keys), len(rows), [row[:2] for row in rows]) == (12, 12, faces)
 
 
 def test_an_answer_that_was_lost_is_taken_up_by_the_next_run(school, mine, aws, photos, state, two_each, monkeypatch):
@@ -241,7 +222,7 @@ def test_an_answer_that_was_lost_is_taken_up_by_the_next_run(school, mine, aws, 
     assert [failure.student_id for failure in report.failures] == ["student-002", "student-002"]
     assert enroll_manifest(school, mine, aws, photos, two_each).ok
     rows, keys, faces = state()
-    assert (len(keys), len(rows), rows) == (12, 12, faces)
+    assert (len(keys), len(rows), [row[:2] for row in rows]) == (12, 12, faces)
 
 
 def test_expired_credentials_stop_the_run(school, mine, photos, stub, two_each):
@@ -271,7 +252,7 @@ def test_ctrl_c_finishes_what_is_in_flight(school, mine, aws, photos, state, two
     assert report.interrupted
     rows, keys, faces = state()
     assert 1 <= len(rows) == len(keys) == len(report.photos) < 12
-    assert rows == faces
+    assert [row[:2] for row in rows] == faces
     assert enroll_manifest(school, mine, aws, photos, two_each).ok
 
 
@@ -332,7 +313,7 @@ def test_a_killed_run_is_taken_up_without_a_second_face_or_upload(
     assert report.ok
     assert report.uploads == 12 - len(keys)  # nothing that was there is sent again
     after = state()
-    assert after[0] == after[2]
+    assert [row[:2] for row in after[0]] == after[2]
     assert (len(after[0]), len(after[1])) == (12, 12)
     assert set(faces) <= set(after[2])  # the faces of the killed run are the rows' now
     assert {photo.outcome for photo in report.photos} <= {"enrolled", "already enrolled"}

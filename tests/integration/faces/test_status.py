@@ -10,17 +10,11 @@ import pytest
 from seedtool.faces.aws import Aws
 from seedtool.faces.dedupe import dedupe
 from seedtool.faces.enroll import enroll, enroll_all
-from seedtool.faces.photos import store
 from seedtool.faces.recognize import recognize
 from seedtool.faces.status import status
 from seedtool.faces.sync import sync
 
 A, B, C, D, E, F, G = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abcdef0")
-
-
-@pytest.fixture
-def photos(mine, aws):
-    return store(mine, aws)
 
 
 def counts(report, number=0):

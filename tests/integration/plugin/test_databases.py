@@ -213,6 +213,29 @@ def test_what_a_killed_run_leaves_is_swept_by_the_next_and_a_living_run_is_let_b
     assert library.databases("test") == []
 
 
+ENDED = """\
+import psycopg, pytest
+
+@pytest.mark.parametrize("n", range(4))
+def test_many(seeded_database, seeded_database_session, n):
+    with psycopg.connect(seeded_database_session) as connection:
+        connection.execute("INSERT INTO authors VALUES (%s, 'Pablo Neruda', NULL)", [n])
+        assert connection.execute("SELECT count(*) FROM authors").fetchone() == (n + 1,)
+    with psycopg.connect(seeded_database) as connection:
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'"
+        ).fetchall()
+        assert (True,) in ended
+"""
+
+
+def test_the_tests_go_on_when_the_server_ends_our_connection(library):
+    library.write("test_ended.py", ENDED)
+    ran = library.run()
+    assert ran.counts == {"passed": 4}, ran.text
+    assert library.databases("test") == []
+
+
 def test_an_interrupted_run_drops_its_databases(library):
     library.write("test_slow.py", SLOW)
     interrupted = library.start("test_slow.py")
