@@ -19,9 +19,9 @@ from typing import Any
 
 from seedtool.cli.faces import open_aws
 from seedtool.cli.servers import emulator_dir
-from seedtool.database import server
 from seedtool.emulator import process
 from seedtool.errors import ResourceNotFound
+from seedtool.postgres import server
 from seedtool.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parent

@@ -30,10 +30,10 @@ sys.path.insert(0, str(ROOT))
 
 from seeds.drawing.regions import Region, packet  # noqa: E402 -- needs the project's folder on the path
 from seedtool.backfill import Options, run  # noqa: E402
-from seedtool.database import server  # noqa: E402
 from seedtool.emulator import process  # noqa: E402
-from seedtool.faces.aws import Aws  # noqa: E402
 from seedtool.faces.photos import store  # noqa: E402
+from seedtool.faces.rekognition import Aws  # noqa: E402
+from seedtool.postgres import server  # noqa: E402
 from seedtool.settings import Settings, load  # noqa: E402
 
 LATENCY = {"IndexFaces": 1.5, "SearchFaces": 0.25}

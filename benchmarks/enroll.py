@@ -31,11 +31,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from seeds.drawing.regions import Region, packet  # noqa: E402 -- needs the project's folder on the path
-from seedtool.database import server  # noqa: E402
 from seedtool.emulator import process  # noqa: E402
-from seedtool.faces.aws import Aws  # noqa: E402
 from seedtool.faces.enroll import enroll_all, enroll_manifest  # noqa: E402
 from seedtool.faces.photos import store  # noqa: E402
+from seedtool.faces.rekognition import Aws  # noqa: E402
+from seedtool.postgres import server  # noqa: E402
 from seedtool.settings import FaceBinding, Settings, load  # noqa: E402
 
 QUOTA = 50.0

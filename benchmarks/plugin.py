@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psycopg
 
-from seedtool.database import server
+from seedtool.postgres import server
 from seedtool.settings import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,7 +62,7 @@ from pytest_postgresql import factories
 
 def fill(*, host, port, user, dbname, **_):
     import psycopg
-    from seedtool.database.schema.migrations import upgrade
+    from seedtool.schema.migrations import upgrade
     from seedtool.seeding.fixtures import read_fixtures
     from seedtool.seeding.merge import seed
     from seedtool.settings import load

@@ -194,7 +194,7 @@ class Database:
     """The database that is synced, made anew from a prepared one before each run that writes."""
 
     def __init__(self, environ: dict[str, str]) -> None:
-        from seedtool.database import server
+        from seedtool.postgres import server
         from seedtool.settings import load
 
         self.environ = environ

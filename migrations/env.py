@@ -43,8 +43,8 @@ def open_engine() -> Engine:
     from sqlalchemy.pool import NullPool
 
     from seedtool import settings
-    from seedtool.database import server
     from seedtool.errors import SeedtoolError
+    from seedtool.postgres import server
 
     try:
         target = server.find(settings.load(Path(__file__).parent))  # this project's, wherever we stand

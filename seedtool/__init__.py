@@ -16,22 +16,24 @@ Everything else is internal and may change. Names are imported when they are fir
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from seedtool.version import VERSION
+
 if TYPE_CHECKING:
-    from seedtool.database.guard import Consent
-    from seedtool.database.reset import reset
-    from seedtool.database.schema.migrations import upgrade
-    from seedtool.database.server import Target, connect
-    from seedtool.database.server import find as find_target
     from seedtool.errors import SeedtoolError
-    from seedtool.faces.aws import Aws
+    from seedtool.faces.rekognition import Aws
     from seedtool.faces.sync import sync
+    from seedtool.postgres.server import Target, connect
+    from seedtool.postgres.server import find as find_target
+    from seedtool.reset.guard import Consent
+    from seedtool.reset.reset import reset
+    from seedtool.schema.migrations import upgrade
     from seedtool.seeding.fixtures import read_fixtures
     from seedtool.seeding.merge import seed
     from seedtool.seeding.profiles import load_profiles
     from seedtool.settings import Settings
     from seedtool.settings import load as load_settings
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Aws",
@@ -52,20 +54,20 @@ __all__ = [
 ]
 
 _PLACES = {
-    "Aws": "faces.aws:Aws",
-    "Consent": "database.guard:Consent",
+    "Aws": "faces.rekognition:Aws",
+    "Consent": "reset.guard:Consent",
     "SeedtoolError": "errors:SeedtoolError",
     "Settings": "settings:Settings",
-    "Target": "database.server:Target",
-    "connect": "database.server:connect",
-    "find_target": "database.server:find",
+    "Target": "postgres.server:Target",
+    "connect": "postgres.server:connect",
+    "find_target": "postgres.server:find",
     "load_profiles": "seeding.profiles:load_profiles",
     "load_settings": "settings:load",
     "read_fixtures": "seeding.fixtures:read_fixtures",
-    "reset": "database.reset:reset",
+    "reset": "reset.reset:reset",
     "seed": "seeding.merge:seed",
     "sync": "faces.sync:sync",
-    "upgrade": "database.schema.migrations:upgrade",
+    "upgrade": "schema.migrations:upgrade",
 }
 
 

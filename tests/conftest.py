@@ -16,8 +16,8 @@ from botocore.loaders import create_loader
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from seedtool.database import server
-from seedtool.database.server import Target
+from seedtool.postgres import server
+from seedtool.postgres.server import Target
 from seedtool.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -27,7 +27,6 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError, SSLError
 from urllib3.util import Timeout
 
-from seedtool import __version__
 from seedtool.backfill import journal
 from seedtool.backfill.journal import Asset
 from seedtool.backfill.matching import Matches
@@ -43,8 +42,9 @@ from seedtool.errors import (
     SettingsError,
     Throttled,
 )
-from seedtool.faces.aws.answers import Face
 from seedtool.faces.photos.addresses import is_address
+from seedtool.faces.rekognition.answers import Face
+from seedtool.version import VERSION
 
 #: Attempts at one photo, until it fails; 429 is tried on by the run.
 ATTEMPTS = 5
@@ -107,7 +107,7 @@ class Endpoint:
             "Authorization": f"Bearer {token}",
             "Content-Type": "application/json",
             "Accept": "application/json",
-            "User-Agent": f"seedtool/{__version__}",
+            "User-Agent": f"seedtool/{VERSION}",
         }
         # neither redirects, which would carry the token elsewhere, nor its own attempts
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=_TIMEOUT)

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from seedtool.backfill.journal import Asset
 from seedtool.errors import AccessDenied, InvalidRequest, PhotoError, ResourceNotFound, SeedtoolError
-from seedtool.faces.aws.answers import Face, Indexed
-from seedtool.faces.aws.collection import Collection, Image
 from seedtool.faces.photos import Addresses, FolderStore, offer
 from seedtool.faces.photos.addresses import is_address, shown
 from seedtool.faces.pictures import prepare_image
+from seedtool.faces.rekognition.answers import Face, Indexed
+from seedtool.faces.rekognition.collection import Collection, Image
 
 
 class Library:

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from seedtool.backfill import journal
 from seedtool.errors import SchemaError
-from seedtool.faces.aws.answers import Box
+from seedtool.faces.rekognition.answers import Box
 
 #: What stands in assets.face_detection_provider.
 PROVIDER = "aws_rekognition"

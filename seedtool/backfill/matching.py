@@ -18,8 +18,8 @@ import msgspec
 from seedtool.backfill.library import Decided, FaceRow, Known, Suggestion
 from seedtool.backfill.reporting.report import Outcome
 from seedtool.faces import boxes
-from seedtool.faces.aws.answers import Box, Face
-from seedtool.faces.aws.collection import Collection
+from seedtool.faces.rekognition.answers import Box, Face
+from seedtool.faces.rekognition.collection import Collection
 from seedtool.settings import Backfill
 
 #: Suggestions that are kept for a face.

@@ -35,12 +35,12 @@ from seedtool.backfill.working.flight import Flight, Landed
 from seedtool.backfill.working.line import User, Work
 from seedtool.backfill.working.recording import Recorder
 from seedtool.backfill.working.users import Users
-from seedtool.database import server
-from seedtool.database.server import Target
 from seedtool.errors import AccessDenied, CredentialsError, DatabaseError, SeedtoolError, SettingsError, Throttled
-from seedtool.faces.aws import Aws
 from seedtool.faces.interrupts import Held, held
 from seedtool.faces.photos import Addresses, FolderStore, PhotoStore
+from seedtool.faces.rekognition import Aws
+from seedtool.postgres import server
+from seedtool.postgres.server import Target
 from seedtool.settings import Settings
 
 Tell: TypeAlias = Callable[[Progress], None]

@@ -16,9 +16,9 @@ from seedtool.backfill.indexing import Library
 from seedtool.backfill.journal import Asset
 from seedtool.backfill.reporting.report import Outcome
 from seedtool.backfill.reporting.spending import Meter, metered
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.answers import Face
-from seedtool.faces.aws.collection import Collection
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.answers import Face
+from seedtool.faces.rekognition.collection import Collection
 from seedtool.settings import Backfill
 
 

@@ -11,7 +11,7 @@ from seedtool.cli.console import CONTEXT, Console, common_options, number, table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from seedtool.database.cloning.cache import Entry
+    from seedtool.reset.cache import Entry
     from seedtool.settings import Settings
 
 
@@ -24,9 +24,9 @@ def cache() -> None:
 @common_options
 def cache_list(*, console: Console, settings: Settings) -> None:
     """List what seedtool keeps on the server: templates, spares, and what is being made or dropped."""
-    from seedtool.database import server
-    from seedtool.database.cloning import cache as caches
-    from seedtool.database.cluster import open_cluster
+    from seedtool.postgres import server
+    from seedtool.postgres.cluster import open_cluster
+    from seedtool.reset import cache as caches
 
     target = server.find(settings)
     with open_cluster(target) as cluster:
@@ -53,9 +53,9 @@ def cache_prune(*, everything: bool, dry_run: bool, console: Console, settings: 
 
     What has sessions, is being cloned or belongs to a role that is not yours stays. Nothing is lost but time.
     """
-    from seedtool.database import server
-    from seedtool.database.cloning import cache as caches
-    from seedtool.database.cluster import open_cluster
+    from seedtool.postgres import server
+    from seedtool.postgres.cluster import open_cluster
+    from seedtool.reset import cache as caches
 
     with open_cluster(server.find(settings)) as cluster:
         pruned = caches.prune(cluster, settings, everything=everything, dry_run=dry_run)

@@ -33,8 +33,8 @@ faces.add_command(review)
 @common_options
 def status_command(*, collection: str | None, console: Console, settings: Settings) -> int:
     """Tell how far rows, faces and photos have drifted apart, and what to run. Changes nothing."""
-    from seedtool.database import server
     from seedtool.faces.status import status
+    from seedtool.postgres import server
 
     aws = open_aws(settings)
     with server.connect(server.find(settings)) as connection, console.progress("faces") as progress:
@@ -76,8 +76,8 @@ def dedupe_command(
 
     It looks first, tells what would go, and asks. Faces that this database does not know are never deleted.
     """
-    from seedtool.database import server
     from seedtool.faces.dedupe import dedupe
+    from seedtool.postgres import server
 
     target = server.find(settings)
     aws = open_aws(settings)

@@ -17,8 +17,8 @@ from seedtool.errors import NotConfirmed, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from seedtool.database.guard import Consent
-    from seedtool.database.server import Target
+    from seedtool.postgres.server import Target
+    from seedtool.reset.guard import Consent
     from seedtool.settings import Settings
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -155,7 +155,7 @@ def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str |
     Raises:
         NotConfirmed: the user said no. Without a terminal nothing is asked and the guard itself refuses.
     """
-    from seedtool.database.guard import Consent
+    from seedtool.reset.guard import Consent
 
     refuse_other_name(target, confirm)
     given = Consent.NAME if confirm else Consent.YES if yes else Consent.NONE

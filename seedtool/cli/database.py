@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from seedtool.cli.seed import Prepared
-    from seedtool.database.cluster import Cluster
-    from seedtool.database.guard import Consent
-    from seedtool.database.reset import ResetPlan, ResetReport
-    from seedtool.database.schema.rebuild import RebuildPlan
-    from seedtool.database.schema.transaction import OneTransaction
-    from seedtool.database.server import Target
-    from seedtool.database.templates import Layer
+    from seedtool.postgres.cluster import Cluster
+    from seedtool.postgres.server import Target
+    from seedtool.reset.guard import Consent
+    from seedtool.reset.in_place import RebuildPlan
+    from seedtool.reset.reset import ResetPlan, ResetReport
+    from seedtool.reset.templates import Layer
+    from seedtool.reset.transaction import OneTransaction
     from seedtool.settings import Settings
 
 
@@ -45,7 +45,8 @@ def db_reset(
 
     The target is replaced in one step; until then it stays as it is.
     """
-    from seedtool.database import reset, server
+    from seedtool.postgres import server
+    from seedtool.reset import reset
 
     target = server.find(settings)
     prepared, layer = _prepared(settings, console, profile) if profile is not None else (None, None)
@@ -85,10 +86,10 @@ def _run(
     settings: Settings, console: Console, target: Target, consent: Consent, layer: Layer | None, *, fresh: bool
 ) -> ResetReport:
     """Reset the target; whatever takes longer is told when it begins."""
-    from seedtool.database import reset
+    from seedtool.reset import reset
 
     def build(database: str | OneTransaction) -> object:
-        from seedtool.database.schema.migrations import upgrade
+        from seedtool.schema.migrations import upgrade
 
         return upgrade(database, settings)
 
@@ -115,7 +116,7 @@ def _agreed(
     confirm: str | None,
 ) -> ResetReport:
     """Run the reset with the consent that the flags give; where that does not do, ask for more at the terminal."""
-    from seedtool.database.guard import Consent
+    from seedtool.reset.guard import Consent
 
     refuse_other_name(target, confirm)
     given = Consent.NAME if confirm else Consent.YES if yes else Consent.NONE
@@ -143,7 +144,7 @@ def _report_plan(plan: ResetPlan, console: Console, *, fresh: bool, profile: str
 
 
 def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[str]:
-    from seedtool.database.guard import Consent
+    from seedtool.reset.guard import Consent
 
     what = "replace" if plan.exists else "create"
     how = f"the template {plan.template}{', a spare made ahead' if plan.spare else ''}"
@@ -202,8 +203,9 @@ def _reset_lines(report: ResetReport) -> list[str]:
 @common_options
 def migrate(*, console: Console, settings: Settings) -> None:
     """Bring the database to the newest revision, and create it when it does not exist."""
-    from seedtool.database import reset, server
-    from seedtool.database.schema.migrations import upgrade
+    from seedtool.postgres import server
+    from seedtool.reset import reset
+    from seedtool.schema.migrations import upgrade
 
     target = server.find(settings)
     created, applied = reset.migrate(target, lambda conninfo: upgrade(conninfo, settings))
@@ -226,10 +228,10 @@ def guard() -> None:
 @common_options
 def guard_status(*, console: Console, settings: Settings) -> None:
     """Tell whether the target is protected, and what a reset of it would need."""
-    from seedtool.database import guard as guards
-    from seedtool.database import server
-    from seedtool.database.cluster import open_cluster
     from seedtool.errors import Protected
+    from seedtool.postgres import server
+    from seedtool.postgres.cluster import open_cluster
+    from seedtool.reset import guard as guards
 
     target = server.find(settings)
     with open_cluster(target) as cluster:
@@ -258,8 +260,8 @@ def guard_status(*, console: Console, settings: Settings) -> None:
 @common_options
 def guard_protect(*, console: Console, settings: Settings) -> None:
     """Forbid that the target is replaced or seeded, whatever flag is given."""
-    from seedtool.database import guard as guards
-    from seedtool.database import server
+    from seedtool.postgres import server
+    from seedtool.reset import guard as guards
 
     target = server.find(settings)
     _change_mark(target, guards.protect)
@@ -274,8 +276,8 @@ def guard_protect(*, console: Console, settings: Settings) -> None:
 @common_options
 def guard_unprotect(*, confirm: str | None, console: Console, settings: Settings) -> None:
     """Take the protection mark away; asks for the database's name."""
-    from seedtool.database import guard as guards
-    from seedtool.database import server
+    from seedtool.postgres import server
+    from seedtool.reset import guard as guards
 
     target = server.find(settings)
     refuse_other_name(target, confirm)
@@ -286,7 +288,7 @@ def guard_unprotect(*, confirm: str | None, console: Console, settings: Settings
 
 
 def _change_mark(target: Target, change: Callable[[Cluster, str], None]) -> None:
-    from seedtool.database.cluster import open_cluster
+    from seedtool.postgres.cluster import open_cluster
 
     with open_cluster(target) as cluster:
         if cluster.database(target.name) is None:

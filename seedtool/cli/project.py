@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @common_options
 def init(*, console: Console, settings: Settings) -> None:
     """Write settings and a first seed file for an existing Alembic project. Nothing is overwritten."""
-    from seedtool.project.adopt import adopt
+    from seedtool.workflows.adopt import adopt
 
     report = adopt(settings)
 
@@ -46,7 +46,7 @@ def init(*, console: Console, settings: Settings) -> None:
 def doctor(*, console: Console, settings: Settings) -> int:
     """Look at everything a day's work needs; exit 1 and name the cure when something is wrong."""
     from seedtool.cli.faces import open_aws
-    from seedtool.project.doctor import examine
+    from seedtool.workflows.doctor import examine
 
     checks = []
     for check in examine(settings, open_aws):

@@ -60,7 +60,7 @@ def review(
 
 def _list(user_id: str | None, limit: int | None, console: Console, settings: Settings) -> None:
     from seedtool.backfill import review
-    from seedtool.database import server
+    from seedtool.postgres import server
 
     with server.connect(server.find(settings)) as connection:
         total = review.count(connection, user_id)
@@ -100,7 +100,7 @@ def _decide(
 ) -> int:
     from seedtool.backfill import review
     from seedtool.cli.faces import open_aws
-    from seedtool.database import server
+    from seedtool.postgres import server
 
     target = server.find(settings)
     with server.connect(target) as connection:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import psycopg
     from click.shell_completion import CompletionItem
 
-    from seedtool.database.reset import ResetReport
-    from seedtool.faces.aws import Aws
+    from seedtool.faces.rekognition import Aws
     from seedtool.faces.sync import SyncReport
+    from seedtool.reset.reset import ResetReport
     from seedtool.seeding.indexed import IndexedPhoto
     from seedtool.seeding.profiles import Profile
     from seedtool.seeding.report import SeedReport, TableReport
@@ -129,7 +129,8 @@ def run_seed(
     after: ResetReport | None = None,
 ) -> None:
     """Seed a profile, sync its faces, and report; `after` is the report of a reset that went before."""
-    from seedtool.database import guard, server
+    from seedtool.postgres import server
+    from seedtool.reset import guard
     from seedtool.seeding.fixtures import read_fixtures
     from seedtool.seeding.merge import seed as merge
 
@@ -151,7 +152,7 @@ def run_seed(
 
 def finish_reset(settings: Settings, console: Console, prepared: Prepared, after: ResetReport) -> None:
     """Sync a profile's faces and report, where the reset has brought the rows along."""
-    from seedtool.database import server
+    from seedtool.postgres import server
     from seedtool.seeding.layer import remembered
 
     profile, target = prepared.profile, server.find(settings)
@@ -241,7 +242,7 @@ def _change_lines(report: TableReport) -> Iterable[str]:
 @common_options
 def seed_dump(*, tables: tuple[str, ...], set_name: str, console: Console, settings: Settings) -> None:
     """Write rows of the database back as seed files, so that they survive the next reset."""
-    from seedtool.database import server
+    from seedtool.postgres import server
     from seedtool.seeding.dump import dump
 
     with server.connect(server.find(settings)) as connection:

@@ -14,8 +14,8 @@ from seedtool.cli.console import CONTEXT, Console, common_options
 from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
-    from seedtool.database.embedded import EmbeddedServer
     from seedtool.emulator.front import Key
+    from seedtool.postgres.embedded import EmbeddedServer
     from seedtool.settings import Settings
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -48,7 +48,7 @@ def _embedded(settings: Settings) -> EmbeddedServer:
             f"this project uses an external server (DATABASE_URL, from {origin})",
             remedy="Unset it to use the embedded server; an external one is started and stopped by its owner.",
         )
-    from seedtool.database.embedded import EmbeddedServer
+    from seedtool.postgres.embedded import EmbeddedServer
 
     return EmbeddedServer(settings.state_dir)
 
@@ -125,7 +125,7 @@ def env(*, console: Console, settings: Settings) -> None:
     import shlex
     from urllib.parse import quote
 
-    from seedtool.database import server as servers
+    from seedtool.postgres import server as servers
 
     target = servers.find(settings)
     given = settings.database_url or ""

@@ -16,11 +16,11 @@ from seedtool.errors import NotConfirmed
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from seedtool.database.guard import Consent
-    from seedtool.database.snapshots.description import Snapshot
-    from seedtool.database.snapshots.restoring import RestorePlan, RestoreReport
-    from seedtool.database.snapshots.saving import SaveReport
+    from seedtool.reset.guard import Consent
     from seedtool.settings import Settings
+    from seedtool.snapshots.description import Snapshot
+    from seedtool.snapshots.restoring import RestorePlan, RestoreReport
+    from seedtool.snapshots.saving import SaveReport
 
 
 def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
@@ -28,8 +28,8 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
     with contextlib.suppress(Exception):
         from click.shell_completion import CompletionItem
 
-        from seedtool.database.snapshots import shelf
         from seedtool.settings import load
+        from seedtool.snapshots import store as shelf
 
         found = shelf.glance(load())
         return [CompletionItem(each.name, help=each.note) for each in found if each.name.startswith(incomplete)]
@@ -58,8 +58,8 @@ def save(*, name: str | None, note: str | None, replace: bool, console: Console,
     PostgreSQL copies no database that is in use, so sessions on it are ended. Clients may connect again at once, and
     wait until the copy is made.
     """
-    from seedtool.database import server
-    from seedtool.database.snapshots import saving
+    from seedtool.postgres import server
+    from seedtool.snapshots import saving
 
     target = server.find(settings)
     report = saving.save(settings, target, name, note=note, replace=replace)
@@ -84,8 +84,8 @@ def restore(*, name: str, yes: bool, confirm: str | None, console: Console, sett
 
     The database is replaced in one step; until then it stays as it is.
     """
-    from seedtool.database import server
-    from seedtool.database.snapshots import restoring
+    from seedtool.postgres import server
+    from seedtool.snapshots import restoring
 
     target = server.find(settings)
 
@@ -123,8 +123,8 @@ def _restore_lines(report: RestoreReport) -> list[str]:
 @common_options
 def list_(*, console: Console, settings: Settings) -> None:
     """List the database's snapshots, the newest first."""
-    from seedtool.database import server
-    from seedtool.database.snapshots import shelf
+    from seedtool.postgres import server
+    from seedtool.snapshots import store as shelf
 
     target = server.find(settings)
     found = shelf.snapshots(target)
@@ -155,8 +155,8 @@ def _table(found: list[Snapshot]) -> list[str]:
 @common_options
 def rename(*, old: str, new: str, console: Console, settings: Settings) -> None:
     """Give a snapshot another name."""
-    from seedtool.database import server
-    from seedtool.database.snapshots import shelf
+    from seedtool.postgres import server
+    from seedtool.snapshots import store as shelf
 
     renamed = shelf.rename(server.find(settings), old, new)
     console.report({"rename": renamed}, lambda: [f"{old} is now {renamed.name}"])
@@ -168,8 +168,8 @@ def rename(*, old: str, new: str, console: Console, settings: Settings) -> None:
 @common_options
 def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Settings) -> None:
     """Delete snapshots: all that are named, or none where one of them does not exist."""
-    from seedtool.database import server
-    from seedtool.database.snapshots import shelf
+    from seedtool.postgres import server
+    from seedtool.snapshots import store as shelf
 
     target = server.find(settings)
     if not yes:
@@ -190,8 +190,8 @@ def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Set
 @common_options
 def export(*, name: str, file: Path, force: bool, console: Console, settings: Settings) -> None:
     """Write a snapshot to a file of pg_dump's custom format, which pg_restore reads too."""
-    from seedtool.database import server
-    from seedtool.database.snapshots import archive
+    from seedtool.postgres import server
+    from seedtool.snapshots import archive
 
     report = archive.export(server.find(settings), name, file, force=force)
     console.report(
@@ -209,8 +209,8 @@ def import_(*, file: Path, name: str | None, replace: bool, console: Console, se
 
     The database itself stays as it is: restore the snapshot to put it there.
     """
-    from seedtool.database import server
-    from seedtool.database.snapshots import archive
+    from seedtool.postgres import server
+    from seedtool.snapshots import archive
 
     report = archive.import_file(server.find(settings), file, name, replace=replace)
     console.report(

@@ -21,13 +21,13 @@ from psycopg import sql
 
 from seedtool.errors import SettingsError
 from seedtool.faces import bindings
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound, Reference
 from seedtool.faces.enroll.locks import alone
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.interrupts import held
 from seedtool.faces.linking import EXAMPLES, Tally, link_all
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.collection import Collection
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings
 

@@ -14,10 +14,10 @@ import psycopg
 
 from seedtool.errors import ResourceNotFound
 from seedtool.faces import bindings
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.collection import PAGE
 from seedtool.faces.bindings import Bound
 from seedtool.faces.linking import BindingReport, link_all
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.collection import PAGE
 from seedtool.settings import Settings
 
 #: Told how much is done, and of how much when that is known.

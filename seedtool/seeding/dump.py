@@ -12,11 +12,11 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from seedtool.database.catalog import Catalog, Table, read_catalog
-from seedtool.database.copying import copy_out, fix_text_form
 from seedtool.errors import FixtureError, SchemaError, SeedError, UsageError
+from seedtool.files import Malformed, csv_text
+from seedtool.postgres.catalog import Catalog, Table, read_catalog
+from seedtool.postgres.copying import copy_out, fix_text_form
 from seedtool.seeding.fixtures import fixture_files, shown, table_of
-from seedtool.seeding.formats import Malformed, csv_text
 from seedtool.seeding.profiles import is_below
 from seedtool.settings import FaceBinding
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from seedtool import __version__
+from seedtool.files.hashing import Hashes
 from seedtool.seeding.fixtures import fixture_files
-from seedtool.seeding.hashing import Hashes
 from seedtool.seeding.profiles import FILE, Profile, load_profiles
 from seedtool.settings import Settings
+from seedtool.version import VERSION
 
 #: Raised when the same files make other rows than before.
 _FORMAT = "seeds 1"
@@ -62,7 +62,7 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
             digest.update(b"%d:" % len(part))
             digest.update(part)
 
-    add(_FORMAT.encode(), __version__.encode(), *(name.encode() for name in profile.sets))
+    add(_FORMAT.encode(), VERSION.encode(), *(name.encode() for name in profile.sets))
     add(b"faces", msgspec.json.encode(settings.faces))
     fixtures = [path for name in profile.sets for path in fixture_files(settings.seeds / name)]
     code = [path for path in fixtures if path.suffix.lower() == ".py"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from seedtool.errors import FixtureError, ProfileError
-from seedtool.seeding.formats import Malformed
+from seedtool.files import Malformed
 
 SUFFIXES = (".csv", ".yaml", ".yml", ".py")
 
@@ -149,14 +149,14 @@ def _batches(
 ) -> tuple[tuple[Batch, ...], dict[tuple[int, str], int]]:
     """Return the rows, and the lines of the cells that stand below their row's line."""
     if suffix == ".csv":
-        from seedtool.seeding.formats import csv_text
+        from seedtool.files import csv_text
 
         return (Batch(*csv_text.read(content)),), {}
     if suffix == ".py":
-        from seedtool.seeding.formats import python_rows
+        from seedtool.seeding import python_rows
 
         return _gathered(python_rows.read(path, content, root)), {}
-    from seedtool.seeding.formats import yaml_rows  # yaml takes its time to import
+    from seedtool.files import yaml_text as yaml_rows  # yaml takes its time to import
 
     rows = list(yaml_rows.read(content))
     cells = {(line, column): its_line for line, _, lines in rows for column, its_line in lines.items()}

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from seedtool.errors import FixtureError
-from seedtool.faces.aws.collection import Collection
+from seedtool.faces.rekognition.collection import Collection
+from seedtool.files import Malformed, csv_text
 from seedtool.seeding.fixtures import shown
-from seedtool.seeding.formats import Malformed, csv_text
 from seedtool.settings import COLLECTION_ID
 
 COLUMNS = ("collection", "external_image_id", "photo")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import psycopg
 
-from seedtool.database.templates import Layer
+from seedtool.reset.templates import Layer
 from seedtool.seeding.fingerprint import seed_fingerprint
 from seedtool.seeding.report import SeedReport, TableReport
 
@@ -73,8 +73,8 @@ def portable_fingerprint(settings: Settings, profile: Profile | None) -> str:
     Raises:
         ProfileError, SettingsError, MigrationError: the project's files cannot be found.
     """
-    from seedtool.database import wheel
-    from seedtool.database.schema.fingerprint import schema_fingerprint
+    from seedtool.postgres import wheel
+    from seedtool.schema.fingerprint import schema_fingerprint
 
     major = wheel.version().split(".")[0] if settings.database_url is None else "external"
     schema = schema_fingerprint(settings, {"postgresql": major})

@@ -7,15 +7,15 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from seedtool.database.catalog import Catalog, read_catalog
-from seedtool.database.copying import fix_text_form
+from seedtool.postgres.catalog import Catalog, read_catalog
+from seedtool.postgres.copying import fix_text_form
+from seedtool.seeding import checks, ledger, pruning
 from seedtool.seeding.fixtures import Fixtures
-from seedtool.seeding.merging import checks, ledger, pruning
-from seedtool.seeding.merging.image import make_image, new_keys
-from seedtool.seeding.merging.pruning import Doomed
-from seedtool.seeding.merging.staging import CHANGED, NEW, Cursor, Staged, fill_placeholders, stage, unstage
-from seedtool.seeding.merging.writing import Plan, translated, write
+from seedtool.seeding.image import make_image, new_keys
+from seedtool.seeding.pruning import Doomed
 from seedtool.seeding.report import RowChange, SeedReport, TableReport
+from seedtool.seeding.staging import CHANGED, NEW, Cursor, Staged, fill_placeholders, stage, unstage
+from seedtool.seeding.writing import Plan, translated, write
 from seedtool.settings import FaceBinding
 
 #: a report names at most so many rows of a table and action; the counts are always whole

@@ -6,11 +6,11 @@ import secrets
 import msgspec
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from seedtool.database import server
-from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster
-from seedtool.database.schema.fingerprint import schema_fingerprint
-from seedtool.database.server import Target
 from seedtool.errors import BlockedError, UsageError
+from seedtool.postgres import server
+from seedtool.postgres.cluster import Cluster, DatabaseFacts, open_cluster
+from seedtool.postgres.server import Target
+from seedtool.schema.fingerprint import schema_fingerprint
 from seedtool.seeding.profiles import Profile, find_profile, load_profiles
 from seedtool.settings import Settings
 from seedtool.testing.pool import Kept, Pool

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from seedtool.database import templates
-from seedtool.database.cluster import Cluster, DatabaseFacts, private_name
-from seedtool.database.snapshots import programs
 from seedtool.errors import SnapshotError
+from seedtool.postgres import programs
+from seedtool.postgres.cluster import Cluster, DatabaseFacts, private_name
+from seedtool.reset import templates
 
 
 def dump_path(folder: Path, fingerprint: str) -> Path:

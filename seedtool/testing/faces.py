@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 
 from seedtool.errors import ImageRefused
-from seedtool.faces.aws import Aws
+from seedtool.faces.rekognition import Aws
 from seedtool.seeding.profiles import Profile
 from seedtool.settings import Settings
 

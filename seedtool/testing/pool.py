@@ -16,11 +16,11 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.database import templates
-from seedtool.database.cluster import Cluster, DatabaseFacts, open_cluster, private_name
-from seedtool.database.server import Target
-from seedtool.database.swap import carry_over
 from seedtool.errors import DatabaseError, SeedtoolError
+from seedtool.postgres.cluster import Cluster, DatabaseFacts, open_cluster, private_name
+from seedtool.postgres.server import Target
+from seedtool.reset import templates
+from seedtool.reset.swap import carry_over
 
 #: How many clones of a template wait to be used. A second one covers tests that are quicker than a clone.
 AHEAD = 2

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from seedtool.database import server
-from seedtool.database.cluster import open_cluster
-from seedtool.faces.aws import Aws
+from seedtool.faces.rekognition import Aws
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
 from seedtool.seeding.profiles import Profile, find_profile, load_profiles
 from seedtool.settings import Settings
 from seedtool.testing import faces

@@ -199,7 +199,7 @@ class StandIn:
         """
         import psycopg
 
-        from seedtool.faces.aws import Aws
+        from seedtool.faces.rekognition import Aws
         from seedtool.faces.sync import sync
 
         with self._uncounted(), psycopg.connect(conninfo) as connection:
@@ -230,7 +230,7 @@ class StandIn:
             copies.forget(folder, _ASIDE)
 
     def _enroll(self, profile: "Profile") -> None:
-        from seedtool.faces.aws import Aws
+        from seedtool.faces.rekognition import Aws
         from seedtool.testing import faces
 
         aws = Aws(self._settings, self.endpoint_url)

@@ -8,9 +8,9 @@ from typing import Literal
 import msgspec
 from psycopg.conninfo import conninfo_to_dict
 
-from seedtool.database import reset, templates
-from seedtool.database.cluster import Cluster, DatabaseFacts
 from seedtool.errors import SnapshotError
+from seedtool.postgres.cluster import Cluster, DatabaseFacts
+from seedtool.reset import reset, templates
 from seedtool.seeding.layer import seed_layer
 from seedtool.seeding.profiles import Profile
 from seedtool.settings import Settings
@@ -77,7 +77,7 @@ def template_of(
         loaded = _load(cluster, file, fingerprint, facts or reset.new_database(cluster), purpose, note)
 
     def build(conninfo: str) -> object:
-        from seedtool.database.schema.migrations import upgrade
+        from seedtool.schema.migrations import upgrade
 
         return upgrade(conninfo, settings)
 

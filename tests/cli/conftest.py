@@ -18,9 +18,9 @@ from click.testing import CliRunner
 
 from seedtool import cli
 from seedtool.cli.faces import open_aws
-from seedtool.database import server
-from seedtool.database.embedded import EmbeddedServer
 from seedtool.emulator import process
+from seedtool.postgres import server
+from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,7 +2,7 @@
 
 from psycopg.conninfo import make_conninfo
 
-from seedtool.database import server
+from seedtool.postgres import server
 
 
 def prepared(project, *arguments):

@@ -7,7 +7,7 @@ import pytest
 from seedtool.cli.faces import open_aws
 from seedtool.emulator import process
 from seedtool.errors import ResourceNotFound
-from seedtool.faces.aws import Aws
+from seedtool.faces.rekognition import Aws
 from seedtool.settings import load
 
 ELENA = "savta-user-00000000-0000-4000-8000-000100010000"

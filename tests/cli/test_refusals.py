@@ -3,8 +3,8 @@
 import pytest
 from psycopg import sql
 
-from seedtool.database import server
 from seedtool.emulator import process
+from seedtool.postgres import server
 
 
 def test_what_is_refused_before_the_reset_costs_nothing(seeded):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from seedtool import cli
-from seedtool.database import server
-from seedtool.database.snapshots import shelf
+from seedtool.postgres import server
+from seedtool.snapshots import store as shelf
 
 
 @pytest.fixture
@@ -165,5 +165,5 @@ def test_restoring_imports_nothing_heavy_and_asks_git_nothing(shop, tmp_path):
         "rich",
         "numpy",
         "yaml",
-        "seedtool.database.snapshots.saving",
+        "seedtool.snapshots.saving",
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from seedtool.database import server
+from seedtool.postgres import server
 
 BIN = Path(sys.executable).parent
 # gives the child the terminal as its own, so that ^C reaches it as from a keyboard

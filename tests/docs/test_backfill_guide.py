@@ -5,7 +5,7 @@ from pathlib import Path
 
 from seedtool.cli.backfill import backfill
 from seedtool.cli.review import review
-from seedtool.database import server
+from seedtool.postgres import server
 from seedtool.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seedtool.database import server
+from seedtool.postgres import server
 from seedtool.settings import load
 
 GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seedtool.database.cluster import Cluster, PrivateDatabase, open_cluster
-from seedtool.database.server import Target
-from seedtool.settings import Settings, load
+from seedtool.postgres.cluster import Cluster, PrivateDatabase, open_cluster
+from seedtool.postgres.server import Target
 
 
 @pytest.fixture

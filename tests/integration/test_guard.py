@@ -8,11 +8,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from seedtool.database import guard, server
-from seedtool.database.cluster import open_cluster
-from seedtool.database.guard import Consent
-from seedtool.database.reset import plan, reset
 from seedtool.errors import BlockedError, NotConfirmed, Protected
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.reset import guard
+from seedtool.reset.guard import Consent
+from seedtool.reset.reset import plan, reset
+from seedtool.settings import load
 
 
 def build(conninfo):

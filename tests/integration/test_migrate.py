@@ -6,11 +6,11 @@ import time
 import psycopg
 import pytest
 
-from seedtool.database import server
-from seedtool.database.cluster import open_cluster
-from seedtool.database.guard import Consent
-from seedtool.database.reset import migrate, reset
 from seedtool.errors import MigrationError
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.reset.guard import Consent
+from seedtool.reset.reset import migrate, reset
 from seedtool.settings import load
 
 

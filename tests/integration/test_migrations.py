@@ -12,7 +12,7 @@ from pytest_alembic.tests import (  # noqa: F401 - collected here: its own colle
 from pytest_alembic.tests.experimental import test_downgrade_leaves_no_trace  # noqa: F401
 from sqlalchemy.pool import NullPool
 
-from seedtool.database import server
+from seedtool.postgres import server
 
 
 @pytest.fixture

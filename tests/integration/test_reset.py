@@ -12,12 +12,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from seedtool.database import guard, server
-from seedtool.database.cluster import open_cluster
-from seedtool.database.guard import Consent
-from seedtool.database.reset import plan, reset
-from seedtool.database.server import Target
 from seedtool.errors import BlockedError, DatabaseError, NotConfirmed, PoolerError, Protected
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.postgres.server import Target
+from seedtool.reset import guard
+from seedtool.reset.guard import Consent
+from seedtool.reset.reset import plan, reset
+from seedtool.settings import load
 
 SCHEMA = "CREATE TABLE schema_made_by_build (id int primary key); INSERT INTO schema_made_by_build VALUES (1)"
 
@@ -416,9 +418,9 @@ KILLED = textwrap.dedent(
     import os, signal, sys
     from pathlib import Path
     import psycopg
-    from seedtool.database.guard import Consent
-    from seedtool.database.reset import reset
-    from seedtool.database.server import Target
+    from seedtool.reset.guard import Consent
+    from seedtool.reset.reset import reset
+    from seedtool.postgres.server import Target
     from seedtool.settings import load
 
     root, conninfo, name, fatal, schema = sys.argv[1:]

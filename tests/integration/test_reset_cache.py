@@ -8,11 +8,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from seedtool.database import server, templates
-from seedtool.database.cloning import cache, notes, strategy
-from seedtool.database.cluster import open_cluster
-from seedtool.database.guard import Consent
-from seedtool.database.reset import reset
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.reset import cache, notes, templates
+from seedtool.reset import clones as strategy
+from seedtool.reset.guard import Consent
+from seedtool.reset.reset import reset
+from seedtool.settings import load
 
 
 def build(conninfo):

@@ -6,13 +6,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from seedtool.database import server
-from seedtool.database.cluster import lock_key, open_cluster, private_name
-from seedtool.database.guard import Consent
-from seedtool.database.replace import target_digest
-from seedtool.database.reset import reset
-from seedtool.database.server import Target
 from seedtool.errors import BlockedError, MigrationError
+from seedtool.postgres import server
+from seedtool.postgres.cluster import lock_key, open_cluster, private_name
+from seedtool.postgres.server import Target
+from seedtool.reset.guard import Consent
+from seedtool.reset.replace import target_digest
+from seedtool.reset.reset import reset
+from seedtool.settings import load
 
 
 def build(conninfo):
@@ -98,7 +99,7 @@ class TestCrowds:
             execute(database, "CREATE DATABASE {name} IS_TEMPLATE true", name=gone)
             listed = cluster.private_databases()
             cluster.drop(gone)
-        monkeypatch.setattr("seedtool.database.cluster.Cluster.private_databases", lambda *_: listed)
+        monkeypatch.setattr("seedtool.postgres.cluster.Cluster.private_databases", lambda *_: listed)
         reset(project, database, build, consent=Consent.NONE)
         monkeypatch.undo()
 

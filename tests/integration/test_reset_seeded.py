@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from seedtool.database import server
-from seedtool.database.cluster import open_cluster
-from seedtool.database.guard import Consent
-from seedtool.database.reset import plan, reset
 from seedtool.errors import FixtureError, Protected, SeedError
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.reset.guard import Consent
+from seedtool.reset.reset import plan, reset
 from seedtool.seeding import fingerprint as fingerprints
 from seedtool.seeding.layer import remembered, seed_layer
 from seedtool.seeding.profiles import load_profiles
@@ -180,9 +180,9 @@ KILLED = textwrap.dedent(
     import os, signal, sys
     from pathlib import Path
     import psycopg
-    from seedtool.database.guard import Consent
-    from seedtool.database.reset import reset
-    from seedtool.database.server import Target
+    from seedtool.reset.guard import Consent
+    from seedtool.reset.reset import reset
+    from seedtool.postgres.server import Target
     from seedtool.seeding.layer import seed_layer
     from seedtool.seeding.profiles import load_profiles
     from seedtool.settings import load
@@ -246,7 +246,7 @@ class TestFailing:
         assert private("template") == []
 
     def test_a_protected_target_is_neither_replaced_nor_seeded(self, school, private):
-        from seedtool.database import guard
+        from seedtool.reset import guard
 
         with open_cluster(school.target) as cluster:
             guard.protect(cluster, school.target.name)

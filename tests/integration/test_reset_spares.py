@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from seedtool.database import server
-from seedtool.database.cluster import Cluster, digest_of, open_cluster
-from seedtool.database.guard import Consent
-from seedtool.database.reset import plan, reset
 from seedtool.errors import BlockedError
+from seedtool.postgres import server
+from seedtool.postgres.cluster import Cluster, digest_of, open_cluster
+from seedtool.reset.guard import Consent
+from seedtool.reset.reset import plan, reset
 from seedtool.settings import load
 
 
@@ -218,9 +218,9 @@ class TestSent:
             """
             import os, signal, sys
             from pathlib import Path
-            from seedtool.database.guard import Consent
-            from seedtool.database.reset import reset
-            from seedtool.database.server import Target
+            from seedtool.reset.guard import Consent
+            from seedtool.reset.reset import reset
+            from seedtool.postgres.server import Target
             from seedtool.settings import load
 
             root, conninfo, name, fatal = sys.argv[1:]

@@ -19,10 +19,10 @@ import msgspec
 import psycopg
 import pytest
 
-from seedtool.database import server, wheel
-from seedtool.database.embedded import EmbeddedServer
-from seedtool.database.server import Target
 from seedtool.errors import DatabaseError, ServerError, SettingsError
+from seedtool.postgres import server, wheel
+from seedtool.postgres.embedded import EmbeddedServer
+from seedtool.postgres.server import Target
 from seedtool.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,7 +143,7 @@ class TestAttaching:
     def test_a_socket_that_is_gone_is_told_with_the_cure(self, embedded, own, monkeypatch):
         embedded.start()
         (embedded.socket_dir / ".s.PGSQL.5432").unlink()
-        monkeypatch.setattr("seedtool.database.server.PATIENCE", 0.2)
+        monkeypatch.setattr("seedtool.postgres.server.PATIENCE", 0.2)
         with pytest.raises(DatabaseError) as refusal:
             server.connect(own, "postgres")
         assert "seedtool server stop" in refusal.value.remedy
@@ -193,7 +193,7 @@ class TestKilled:
             stranger.wait()
 
     def test_a_start_that_is_killed_at_any_moment_leaves_nothing_in_the_way(self, embedded, own):
-        script = "import sys; from pathlib import Path; from seedtool.database.embedded import EmbeddedServer as E\n"
+        script = "import sys; from pathlib import Path; from seedtool.postgres.embedded import EmbeddedServer as E\n"
         script += "E(Path(sys.argv[1])).start()"
         for delay in (0.15, 0.25, 0.4, 0.6, 0.8, 0.25, 0.3):
             process = subprocess.Popen([sys.executable, "-c", script, str(embedded.state_dir)], cwd=ROOT)
@@ -384,7 +384,7 @@ class TestOrdinaryUser:
         """
         import os, sys
         from pathlib import Path
-        from seedtool.database import server
+        from seedtool.postgres import server
         from seedtool.errors import SeedtoolError
         from seedtool.settings import load
         os.umask(0o077)

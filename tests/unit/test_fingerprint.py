@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from seedtool.database.schema.fingerprint import schema_fingerprint
 from seedtool.errors import MigrationError, SettingsError
+from seedtool.schema.fingerprint import schema_fingerprint
 from seedtool.settings import Settings, load
 
 FACTS = {"version": "18.6", "locale": "C.UTF-8", "encoding": "UTF8", "owner": "postgres"}
@@ -142,7 +142,7 @@ def test_the_order_of_the_servers_facts_does_not_matter(project: Path):
 def test_it_does_not_change_by_itself_from_process_to_process(project: Path):
     code = (
         "import sys, pathlib; from seedtool.settings import load; "
-        "from seedtool.database.schema.fingerprint import schema_fingerprint; "
+        "from seedtool.schema.fingerprint import schema_fingerprint; "
         f"print(schema_fingerprint(load(pathlib.Path(sys.argv[1])), {FACTS!r})); "
         "print(*{'alembic', 'sqlalchemy', 'mako'} & {name.split('.')[0] for name in sys.modules})"
     )

@@ -148,7 +148,7 @@ def test_a_password_is_never_shown(value, shown):
 
 
 def test_asyncpgs_word_for_tls_is_understood(project):
-    from seedtool.database.server import find
+    from seedtool.postgres.server import find
 
     target = find(read(project(), {"DATABASE_URL": "postgresql+asyncpg://u:p@h/d?ssl=require"}))
     assert "sslmode=require" in target.conninfo

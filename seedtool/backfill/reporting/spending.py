@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from seedtool.faces.aws.limiter import THROTTLED
-from seedtool.faces.aws.translation import Vendor
+from seedtool.faces.rekognition.limiter import THROTTLED
+from seedtool.faces.rekognition.translation import Vendor
 
 #: Sums of prices are compared with this much patience, in dollars: they are sums of tenths of cents.
 _HAIR = 1e-9

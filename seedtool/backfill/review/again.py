@@ -20,9 +20,9 @@ from seedtool.backfill.matching import Candidate, Decision, decide
 from seedtool.backfill.reporting.spending import metered
 from seedtool.backfill.review.waiting import WAITS
 from seedtool.errors import ResourceNotFound
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.collection import Collection
 from seedtool.faces.interrupts import held
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.collection import Collection
 from seedtool.settings import Backfill
 
 # Searches at once: at 0.2 to 0.3 s each they fill the quota of 50 a second.

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from seedtool.backfill import journal, library
 from seedtool.errors import UsageError
-from seedtool.faces.aws.answers import Box
+from seedtool.faces.rekognition.answers import Box
 
 #: A face `f` that awaits a person.
 WAITS = sql.SQL("(f.needs_assignment AND NOT f.skipped AND NOT f.deleted)")

@@ -9,9 +9,9 @@ import time
 
 import psycopg
 
-from seedtool.database import server
-from seedtool.database.server import Target
 from seedtool.errors import DatabaseError
+from seedtool.postgres import server
+from seedtool.postgres.server import Target
 
 # Seconds, and users, that a lot takes before the next one is opened.
 _OPEN_FOR = 30.0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from seedtool.backfill.journal import Asset
     from seedtool.backfill.matching import Matches
     from seedtool.backfill.working.claims import Lot
-    from seedtool.faces.aws.answers import Face
+    from seedtool.faces.rekognition.answers import Face
 
 #: How far an asset has come. `paused`: nothing more is done about it in this run, and the next one takes it up.
 Stage = Literal["begun", "indexed", "matching", "matched", "failed", "paused"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from seedtool.backfill import Options, Progress, Report
-    from seedtool.database.server import Target
+    from seedtool.postgres.server import Target
     from seedtool.settings import Settings
 
 
@@ -49,7 +49,7 @@ def backfill(
     from seedtool import backfill as engine
     from seedtool.backfill.page import PageFile
     from seedtool.cli.backfill import announcing
-    from seedtool.database import server
+    from seedtool.postgres import server
 
     _refuse_contradictions(dry_run=dry_run, html=html, endpoint=endpoint, interactive=interactive, **chosen)
     page = PageFile(html) if html is not None else None

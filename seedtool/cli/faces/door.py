@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from seedtool.faces.aws import Aws
+    from seedtool.faces.rekognition import Aws
     from seedtool.settings import Settings
 
 collection_option = click.option(
@@ -28,7 +28,7 @@ def open_aws(settings: Settings) -> Aws:
     Raises:
         SettingsError: it is `live`, and the endpoint that was named is this project's emulator.
     """
-    from seedtool.faces.aws import Aws
+    from seedtool.faces.rekognition import Aws
 
     if settings.aws == "live":
         aws = Aws(settings)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from seedtool.faces.aws import Aws
     from seedtool.faces.enroll.photo import EnrollReport
+    from seedtool.faces.rekognition import Aws
     from seedtool.settings import Settings
 
 
@@ -50,8 +50,8 @@ def enroll(
 
     A picture with no face, with several, too big or in a wrong format is refused, and nothing half-done stays.
     """
-    from seedtool.database import server
     from seedtool.faces import photos as stores
+    from seedtool.postgres import server
 
     ways = [all_photos, manifest is not None, student_id is not None]
     if sum(ways) != 1 or (student_id is not None and not photos) or (replaced and not all_photos):

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @common_options
 def recognize(*, photo: Path, collection: str | None, console: Console, settings: Settings) -> int:
     """Tell who is in a photo, by the collection and the database."""
-    from seedtool.database import server
     from seedtool.faces.recognize import recognize as look
+    from seedtool.postgres import server
 
     aws = open_aws(settings)
     with server.connect(server.find(settings)) as connection, console.progress("faces") as progress:

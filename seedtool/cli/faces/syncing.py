@@ -27,8 +27,8 @@ def sync_faces(*, collection: str | None, dry_run: bool, strict: bool, console: 
 
     Nothing is uploaded and nothing is indexed: the collection still knows every photo by its ExternalImageId.
     """
-    from seedtool.database import server
     from seedtool.faces.sync import sync
+    from seedtool.postgres import server
 
     target = server.find(settings)
     aws = open_aws(settings)

@@ -11,11 +11,11 @@ from psycopg import sql
 
 from seedtool.errors import SchemaError
 from seedtool.faces import external_id
-from seedtool.faces.aws.answers import IndexedFace
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll.photo import Photo, PhotoResult, quality_of
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
 from seedtool.faces.photos import PhotoStore
+from seedtool.faces.rekognition.answers import IndexedFace
 
 # Numbers below the last one that are looked at for what a killed run left.
 _HOLES = 20

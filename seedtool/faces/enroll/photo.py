@@ -7,10 +7,10 @@ from typing import Literal
 import msgspec
 
 from seedtool.errors import ImageRefused, SeedtoolError, ServiceUnavailable
-from seedtool.faces.aws.answers import Indexed, IndexedFace
-from seedtool.faces.aws.collection import Collection, S3Location
 from seedtool.faces.photos import PhotoStore, offer
 from seedtool.faces.pictures import prepare_image
+from seedtool.faces.rekognition.answers import Indexed, IndexedFace
+from seedtool.faces.rekognition.collection import Collection, S3Location
 
 Outcome = Literal["enrolled", "already enrolled", "refused", "failed"]
 

@@ -17,9 +17,6 @@ from psycopg import sql
 
 from seedtool.errors import PhotoError, SchemaError, SeedtoolError
 from seedtool.faces import bindings
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.answers import IndexedFace
-from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll.flight import WORKERS, fatal, fly, settle
 from seedtool.faces.enroll.locks import alone
@@ -29,6 +26,9 @@ from seedtool.faces.enroll.table import linked_rows, named, table_of
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.photos import Addresses, PhotoStore
 from seedtool.faces.photos.addresses import is_address, shown
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.answers import IndexedFace
+from seedtool.faces.rekognition.collection import Collection
 from seedtool.faces.sync import Progress
 from seedtool.settings import COLLECTION_ID, Settings
 

@@ -17,14 +17,14 @@ from psycopg import sql
 
 from seedtool.errors import PhotoError, SeedtoolError, UsageError
 from seedtool.faces import bindings, external_id
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll import locks, numbers
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures
 from seedtool.faces.enroll.table import table_of
 from seedtool.faces.interrupts import held
 from seedtool.faces.photos import PhotoStore
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.collection import Collection
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings
 

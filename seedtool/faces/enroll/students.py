@@ -17,9 +17,6 @@ import psycopg
 
 from seedtool.errors import PhotoError, SeedtoolError
 from seedtool.faces import bindings
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.answers import IndexedFace
-from seedtool.faces.aws.collection import PAGE, Collection
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll import locks, manifest, numbers
 from seedtool.faces.enroll.flight import WORKERS, fatal, fly, settle
@@ -29,6 +26,9 @@ from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, chec
 from seedtool.faces.enroll.table import create, named, table_of
 from seedtool.faces.linking.listing import copy_faces
 from seedtool.faces.photos import Addresses, PhotoStore
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.answers import IndexedFace
+from seedtool.faces.rekognition.collection import PAGE, Collection
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings
 

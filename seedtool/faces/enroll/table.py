@@ -6,9 +6,9 @@ import psycopg
 
 from seedtool.errors import ResourceNotFound, SettingsError
 from seedtool.faces import bindings
-from seedtool.faces.aws.collection import Collection
 from seedtool.faces.bindings import Bound
 from seedtool.faces.linking import BindingReport, link_all
+from seedtool.faces.rekognition.collection import Collection
 from seedtool.settings import COLLECTION_ID, Settings
 
 # How many collections a report names.

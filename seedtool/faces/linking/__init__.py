@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 import psycopg
 
 from seedtool.faces import bindings
-from seedtool.faces.aws.collection import PAGE, Collection
 from seedtool.faces.bindings import Bound
 from seedtool.faces.linking.listing import copy_faces
 from seedtool.faces.linking.report import EXAMPLES, BindingReport, Tally, Unlinked
 from seedtool.faces.linking.table import Table
+from seedtool.faces.rekognition.collection import PAGE, Collection
 
 __all__ = ["EXAMPLES", "BindingReport", "Tally", "Unlinked", "link_all"]
 

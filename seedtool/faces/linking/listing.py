@@ -13,8 +13,8 @@ import msgspec
 import psycopg
 
 from seedtool.errors import ResourceNotFound
-from seedtool.faces.aws.answers import Face
-from seedtool.faces.aws.collection import Collection
+from seedtool.faces.rekognition.answers import Face
+from seedtool.faces.rekognition.collection import Collection
 from seedtool.settings import COLLECTION_ID
 
 #: Collections listed at once. Each has one request under way, at 0.1 to 0.2 s each: just under 50 a second.

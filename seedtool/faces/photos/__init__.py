@@ -8,11 +8,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from seedtool.errors import SettingsError
-from seedtool.faces.aws import Aws
 from seedtool.faces.photos.addresses import Addresses, offer
 from seedtool.faces.photos.folder import FolderStore
 from seedtool.faces.photos.keys import PhotoStore, Stamp
 from seedtool.faces.photos.s3 import S3Store
+from seedtool.faces.rekognition import Aws
 from seedtool.settings import Settings
 
 __all__ = ["Addresses", "FolderStore", "PhotoStore", "S3Store", "Stamp", "offer", "store"]

@@ -6,11 +6,11 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from seedtool.errors import InvalidRequest, PhotoError
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.collection import Image, S3Location
 from seedtool.faces.photos import web
 from seedtool.faces.photos.keys import PhotoStore
 from seedtool.faces.photos.s3 import S3Store
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.collection import Image, S3Location
 from seedtool.settings import Settings
 
 Answer = TypeVar("Answer")

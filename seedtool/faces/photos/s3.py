@@ -5,10 +5,10 @@ import threading
 from collections.abc import Iterator
 
 from seedtool.errors import AccessDenied, ResourceNotFound
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.collection import S3Location
-from seedtool.faces.aws.translation import Vendor, translated
 from seedtool.faces.photos.keys import Stamp, checked
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.collection import S3Location
+from seedtool.faces.rekognition.translation import Vendor, translated
 
 
 class S3Store:

@@ -5,9 +5,9 @@ import psycopg
 from psycopg import sql
 
 from seedtool.faces import bindings
-from seedtool.faces.aws.answers import Box, Match
 from seedtool.faces.bindings import Bound
 from seedtool.faces.external_id import is_temporary
+from seedtool.faces.rekognition.answers import Box, Match
 
 #: The least similarity at which the application believes a match, 0 to 100.
 SURE = 95.0

@@ -12,11 +12,11 @@ import psycopg
 
 from seedtool.errors import SchemaError, SeedtoolError
 from seedtool.faces import bindings
-from seedtool.faces.aws import Aws
 from seedtool.faces.interrupts import held
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.recognize.people import SeenFace, students_of, tell
 from seedtool.faces.recognize.temporary import Temporary, search
+from seedtool.faces.rekognition import Aws
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings
 

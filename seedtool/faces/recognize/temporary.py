@@ -4,11 +4,11 @@ import uuid
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from seedtool.errors import SeedtoolError, ServiceUnavailable
-from seedtool.faces.aws.answers import Indexed, Match
-from seedtool.faces.aws.collection import Collection
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.interrupts import Held
 from seedtool.faces.recognize.people import SIMILAR
+from seedtool.faces.rekognition.answers import Indexed, Match
+from seedtool.faces.rekognition.collection import Collection
 from seedtool.faces.sync import Progress
 
 _SEARCHES = 8  # at once; at 0.2 to 0.3 s each they stay under 50 a second

@@ -14,12 +14,12 @@ from psycopg import sql
 
 from seedtool.errors import ResourceNotFound, SeedtoolError, SettingsError
 from seedtool.faces import bindings
-from seedtool.faces.aws import Aws
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll.replaced import replaced_photos
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.linking import EXAMPLES, BindingReport, Tally, link_all
 from seedtool.faces.photos import PhotoStore, store
+from seedtool.faces.rekognition import Aws
 from seedtool.faces.status.findings import CollectionStatus, found_in
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings

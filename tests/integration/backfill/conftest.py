@@ -25,11 +25,11 @@ from PIL import Image
 from seedtool.backfill import Options, run, run_by
 from seedtool.backfill.indexing import Library
 from seedtool.backfill.ways import Rekognition
-from seedtool.database import server
-from seedtool.database.server import Target
 from seedtool.emulator import process
 from seedtool.faces import photos
-from seedtool.faces.aws import Aws, limiter
+from seedtool.faces.rekognition import Aws, limiter
+from seedtool.postgres import server
+from seedtool.postgres.server import Target
 from seedtool.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]

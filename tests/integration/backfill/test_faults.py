@@ -8,7 +8,7 @@ import pytest
 
 from seedtool.backfill import journal
 from seedtool.errors import AccessDenied, CredentialsError, DatabaseError, SchemaError, UsageError
-from seedtool.faces.aws import Aws
+from seedtool.faces.rekognition import Aws
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

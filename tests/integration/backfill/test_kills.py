@@ -16,9 +16,10 @@ import json, os, random, signal, sys, time
 import msgspec
 from seedtool.backfill import Options, run
 from seedtool.backfill.working.recording import Recorder
-from seedtool.database.server import Target
+from seedtool.postgres.server import Target
 from seedtool.faces import photos
-from seedtool.faces.aws import Aws, limiter
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition import limiter
 from seedtool.settings import load
 from pathlib import Path
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from seedtool.backfill import Options, counts, listing, plan
-from seedtool.database import server
 from seedtool.errors import DatabaseError, UsageError
+from seedtool.postgres import server
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -21,9 +21,9 @@ import json, sys
 import msgspec
 from pathlib import Path
 from seedtool.backfill import Options, run
-from seedtool.database.server import Target
+from seedtool.postgres.server import Target
 from seedtool.faces import photos
-from seedtool.faces.aws import Aws
+from seedtool.faces.rekognition import Aws
 from seedtool.settings import load
 
 given = json.loads(sys.argv[1])

@@ -7,7 +7,7 @@ import pytest
 from seedtool.backfill import review
 from seedtool.backfill.review import Choice
 from seedtool.errors import CredentialsError, SchemaError, UsageError
-from seedtool.faces.aws import Aws
+from seedtool.faces.rekognition import Aws
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_who_is_sure_by_somebody_who_follows_follows_too(album):
             self.id = collection.id
 
         def search_faces(self, face_id, **_):
-            from seedtool.faces.aws.answers import Face, Match
+            from seedtool.faces.rekognition.answers import Face, Match
 
             return [
                 Match(face=Face(face_id=other), similarity=similarity)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from psycopg import sql
 
-from seedtool.database.embedded import EmbeddedServer
+from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.settings import load
 
 DEBIAN = Path("/usr/lib/postgresql/15/bin")

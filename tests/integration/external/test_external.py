@@ -14,12 +14,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from seedtool.database import guard, server
-from seedtool.database.cluster import open_cluster
-from seedtool.database.guard import Consent
-from seedtool.database.reset import plan, reset
-from seedtool.database.schema.migrations import upgrade
 from seedtool.errors import BlockedError, DatabaseError, NotConfirmed, PoolerError, Protected, SettingsError
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.reset import guard
+from seedtool.reset.guard import Consent
+from seedtool.reset.reset import plan, reset
+from seedtool.schema.migrations import upgrade
 
 PASSWORD = "p@ss/w:rd+%?#é '\\"
 AS_POSTGRES = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}

@@ -11,13 +11,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedtool.database import guard, server
-from seedtool.database.cluster import open_cluster
-from seedtool.database.guard import Consent
-from seedtool.database.reset import plan, reset
-from seedtool.database.schema import rebuild
-from seedtool.database.schema.migrations import upgrade
 from seedtool.errors import BlockedError, MigrationError, NotConfirmed, Protected
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.reset import guard
+from seedtool.reset import in_place as rebuild
+from seedtool.reset.guard import Consent
+from seedtool.reset.reset import plan, reset
+from seedtool.schema.migrations import upgrade
 from seedtool.settings import load
 
 GIVEN = """

@@ -15,11 +15,10 @@ import msgspec
 import psycopg
 import pytest
 
-from seedtool.database.server import Target
 from seedtool.emulator import process
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.collection import Collection
-from seedtool.faces.photos import PhotoStore, store
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.collection import Collection
+from seedtool.postgres.server import Target
 from seedtool.settings import FaceBinding, Settings
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from seedtool.database import server
 from seedtool.errors import SchemaError, SettingsError
 from seedtool.faces import dedupe as module
-from seedtool.faces.aws import collection as gateway
 from seedtool.faces.dedupe import dedupe
+from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.sync import sync
+from seedtool.postgres import server
 from seedtool.settings import FaceBinding
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -236,7 +236,8 @@ import os, signal, sys
 import msgspec, psycopg
 from pathlib import Path
 from seedtool.faces import dedupe
-from seedtool.faces.aws import Aws, collection
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition import collection
 from seedtool.settings import FaceBinding, load
 
 conninfo, endpoint, name, when = sys.argv[1:]

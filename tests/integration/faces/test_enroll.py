@@ -12,14 +12,14 @@ import msgspec
 import pytest
 from PIL import Image
 
-from seedtool.database import server
 from seedtool.errors import CredentialsError, ResourceNotFound, ServiceUnavailable, UsageError
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws import collection as gateway
 from seedtool.faces.enroll.rows import enroll_all
 from seedtool.faces.enroll.student import enroll
-from seedtool.faces.photos import FolderStore
+from seedtool.faces.photos import FolderStore, store
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.sync import sync
+from seedtool.postgres import server
 
 ROOT = Path(__file__).resolve().parents[3]
 PORTRAITS = ROOT / "seeds" / "photos" / "students"
@@ -392,8 +392,8 @@ import msgspec, psycopg
 from pathlib import Path
 from seedtool.faces import photos
 from seedtool.faces.enroll import photo as enrollment, rows as enroll_all, student as enroll
-from seedtool.faces.aws import collection
-from seedtool.faces.aws import Aws
+from seedtool.faces.rekognition import collection
+from seedtool.faces.rekognition import Aws
 from seedtool.settings import FaceBinding, load
 
 conninfo, endpoint, name, folder, step, command = sys.argv[1:]

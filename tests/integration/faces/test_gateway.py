@@ -14,9 +14,9 @@ from seedtool.errors import (
     ServiceUnavailable,
     Throttled,
 )
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.collection import list_collections
 from seedtool.faces.photos import store
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.collection import list_collections
 
 A, B, C, D = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abcd")
 

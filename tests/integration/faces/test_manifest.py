@@ -11,12 +11,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from seedtool.database import server
 from seedtool.errors import CredentialsError, FixtureError, PhotoError, ServiceUnavailable
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws import collection as gateway
 from seedtool.faces.enroll import enroll, enroll_manifest, locks
+from seedtool.faces.photos import store
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.sync import sync
+from seedtool.postgres import server
 
 ROOT = Path(__file__).resolve().parents[3]
 PORTRAITS = ROOT / "seeds" / "photos" / "students"
@@ -260,7 +261,8 @@ _VICTIM = """
 import os, signal, sys, threading
 import msgspec, psycopg
 from pathlib import Path
-from seedtool.faces.aws import Aws, collection
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition import collection
 from seedtool.faces.enroll import enroll_manifest, numbers
 from seedtool.faces.photos import FolderStore, store
 from seedtool.settings import FaceBinding, load

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from seedtool.errors import PhotoError
-from seedtool.faces.aws import Aws
 from seedtool.faces.enroll import enroll_all, enroll_manifest
 from seedtool.faces.photos import Addresses, store, web
+from seedtool.faces.rekognition import Aws
 
 ROOT = Path(__file__).resolve().parents[3]
 PHOTO = (ROOT / "seeds" / "photos" / "students" / "student-001" / "photo-1.jpg").read_bytes()

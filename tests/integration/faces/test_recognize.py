@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from seedtool.errors import ImageRefused, ResourceNotFound, SchemaError, ServiceUnavailable
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws import collection as gateway
 from seedtool.faces.enroll.rows import enroll_all
 from seedtool.faces.photos import store
 from seedtool.faces.recognize import recognize
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.sync import sync
 from seedtool.settings import FaceBinding
 

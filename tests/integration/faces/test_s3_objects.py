@@ -7,10 +7,10 @@ import pytest
 
 from seedtool.emulator import process
 from seedtool.errors import InvalidRequest
-from seedtool.faces.aws import Aws
-from seedtool.faces.aws.collection import S3Location
 from seedtool.faces.enroll import enroll, enroll_all, enroll_manifest
 from seedtool.faces.photos import Addresses, store
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.collection import S3Location
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from seedtool.database import server
 from seedtool.errors import DatabaseError, ResourceNotFound, SchemaError, ServiceUnavailable, SettingsError, Throttled
-from seedtool.faces.aws import Aws, limiter
+from seedtool.faces.rekognition import Aws, limiter
 from seedtool.faces.sync import sync
+from seedtool.postgres import server
 from seedtool.settings import FaceBinding
 
 A, B, C, D = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abcd")

@@ -7,11 +7,11 @@ import psycopg
 import pytest
 
 from seedtool.errors import ResourceNotFound, ServiceUnavailable, SettingsError
-from seedtool.faces.aws import Aws
 from seedtool.faces.enroll.student import enroll
 from seedtool.faces.linking import listing as concurrent
 from seedtool.faces.photos import store
 from seedtool.faces.recognize import recognize
+from seedtool.faces.rekognition import Aws
 from seedtool.faces.sync import sync
 from seedtool.settings import FaceBinding
 
@@ -258,7 +258,7 @@ def test_a_failure_on_page_200_of_245_of_the_third_collection_changes_no_row(
     school, per_student, stubbed, stub, three_collections, linked, monkeypatch
 ):
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    monkeypatch.setattr("seedtool.faces.aws.limiter.QUOTAS", {"ListFaces": (10000, 10000)})
+    monkeypatch.setattr("seedtool.faces.rekognition.limiter.QUOTAS", {"ListFaces": (10000, 10000)})
     before = linked()
     healthy = stub.answer
     stub.answer = lambda operation, request, n: (
@@ -277,7 +277,7 @@ def test_a_failure_on_page_200_of_245_of_the_third_collection_changes_no_row(
 def test_ctrl_c_among_several_collections_changes_no_row_and_ends_the_listing(
     school, per_student, stubbed, stub, three_collections, linked, monkeypatch
 ):
-    monkeypatch.setattr("seedtool.faces.aws.limiter.QUOTAS", {"ListFaces": (10000, 10000)})
+    monkeypatch.setattr("seedtool.faces.rekognition.limiter.QUOTAS", {"ListFaces": (10000, 10000)})
     before = linked()
 
     def interrupt(done, total):
@@ -298,7 +298,7 @@ def test_ctrl_c_among_several_collections_changes_no_row_and_ends_the_listing(
 def test_no_more_collections_are_listed_at_once_than_allowed_and_pages_do_not_pile_up(
     school, per_student, stubbed, stub, collections, members, face_rows, monkeypatch
 ):
-    monkeypatch.setattr("seedtool.faces.aws.limiter.QUOTAS", {"ListFaces": (10000, 10000)})
+    monkeypatch.setattr("seedtool.faces.rekognition.limiter.QUOTAS", {"ListFaces": (10000, 10000)})
     members({n: f"c{n}" for n in range(1, 13)})
     face_rows(*(photo(n) for n in range(1, 13)))
     collections(

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.pool import NullPool
 
-from seedtool.database import server
+from seedtool.postgres import server
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedtool.database import server
+from seedtool.postgres import server
 
 ROOT = Path(__file__).resolve().parents[3]
 

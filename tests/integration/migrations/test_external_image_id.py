@@ -11,7 +11,7 @@ import pytest
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 
-from seedtool.database import server
+from seedtool.postgres import server
 
 REVISION = Path(__file__).resolve().parents[3] / "migrations" / "versions" / "0003_add_external_image_id.py"
 

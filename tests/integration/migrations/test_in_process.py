@@ -1,4 +1,4 @@
-"""seedtool.database.schema.migrations: Alembic in this process, on this repository and on other people's projects."""
+"""seedtool.schema.migrations: Alembic in this process, on this repository and on other people's projects."""
 
 import logging
 import os
@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from psycopg import sql
 
-from seedtool.database import server
-from seedtool.database.schema import migrations
 from seedtool.errors import DatabaseError, MigrationError
+from seedtool.postgres import server
+from seedtool.schema import migrations
 from seedtool.settings import Settings, load
 
 ENV_GIVEN = """
@@ -312,7 +312,7 @@ def test_two_threads_take_turns(database, settings):
 
 def test_the_import_is_light():
     code = (
-        "import sys, seedtool.database.schema.migrations, seedtool.database.schema.fingerprint;"
+        "import sys, seedtool.schema.migrations, seedtool.schema.fingerprint;"
         "print({'alembic', 'sqlalchemy', 'mako', 'boto3', 'rich'} & {name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

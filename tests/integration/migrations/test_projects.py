@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from seedtool.database import server, wheel
-from seedtool.database.cluster import open_cluster
-from seedtool.database.guard import Consent
-from seedtool.database.reset import plan, reset
-from seedtool.database.schema import migrations
+from seedtool.postgres import server, wheel
+from seedtool.postgres.cluster import open_cluster
+from seedtool.reset.guard import Consent
+from seedtool.reset.reset import plan, reset
+from seedtool.schema import migrations
 from seedtool.settings import load
 
 PROJECTS = Path(__file__).resolve().parents[2] / "projects"

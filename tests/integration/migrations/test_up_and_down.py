@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from seedtool.database import server
+from seedtool.postgres import server
 
 REVISIONS = ["base", "0000", "0001", "0002", "0003", "0004"]
 

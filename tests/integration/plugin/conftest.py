@@ -14,8 +14,8 @@ import msgspec
 import psycopg
 import pytest
 
-from seedtool.database import server
-from seedtool.database.server import Target
+from seedtool.postgres import server
+from seedtool.postgres.server import Target
 from seedtool.settings import Settings
 
 PROJECTS = Path(__file__).resolve().parents[2] / "projects"

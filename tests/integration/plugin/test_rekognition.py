@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seedtool.database import server
+from seedtool.postgres import server
 from seedtool.settings import load
 
 ROOT = Path(__file__).resolve().parents[3]

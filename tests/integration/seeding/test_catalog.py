@@ -2,8 +2,8 @@
 
 import pytest
 
-from seedtool.database.catalog import read_catalog
 from seedtool.errors import FixtureError, SchemaError
+from seedtool.postgres.catalog import read_catalog
 
 
 def refused(project, words):

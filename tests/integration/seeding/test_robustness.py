@@ -6,8 +6,8 @@ import time
 import psycopg
 import pytest
 
-from seedtool.database import server
 from seedtool.errors import SeedError
+from seedtool.postgres import server
 from seedtool.seeding.fixtures import read_fixtures
 from seedtool.seeding.merge import seed
 

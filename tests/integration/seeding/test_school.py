@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from seedtool.database import server
-from seedtool.database.server import Target
+from seedtool.postgres import server
+from seedtool.postgres.server import Target
 from seedtool.seeding.dump import dump
 from seedtool.seeding.fixtures import read_fixtures
 from seedtool.seeding.merge import seed

@@ -7,14 +7,15 @@ from types import SimpleNamespace
 import pytest
 from psycopg import sql
 
-from seedtool.database import guard, server
-from seedtool.database.cluster import open_cluster
-from seedtool.database.guard import Consent
-from seedtool.database.server import SNAPSHOT_NAME, Target
-from seedtool.database.snapshots import shelf
-from seedtool.database.snapshots.restoring import restore
-from seedtool.database.snapshots.saving import save
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.postgres.server import SNAPSHOT_NAME, Target
+from seedtool.reset import guard
+from seedtool.reset.guard import Consent
 from seedtool.settings import load
+from seedtool.snapshots import store as shelf
+from seedtool.snapshots.restoring import restore
+from seedtool.snapshots.saving import save
 
 PASSING = re.compile(r"seedtool_(building|clone|old)_[0-9a-f]{20}")
 
@@ -140,6 +141,6 @@ def weak(shop):
 @pytest.fixture
 def tools():
     """The programs of the newest version here, which is the wheel's."""
-    from seedtool.database.snapshots import programs
+    from seedtool.postgres import programs
 
     return SimpleNamespace(newest=programs.fitting(180000)[-1])

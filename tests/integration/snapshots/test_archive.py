@@ -8,12 +8,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedtool.database import server
-from seedtool.database.guard import Consent
-from seedtool.database.server import Target
-from seedtool.database.snapshots import archive, programs, shelf
-from seedtool.database.snapshots.programs import Programs
 from seedtool.errors import SnapshotError, UsageError
+from seedtool.postgres import programs, server
+from seedtool.postgres.programs import Programs
+from seedtool.postgres.server import Target
+from seedtool.reset.guard import Consent
+from seedtool.snapshots import archive
+from seedtool.snapshots import store as shelf
 
 
 def dump(shop, tools, file, *arguments):

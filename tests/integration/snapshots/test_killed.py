@@ -9,7 +9,8 @@ import textwrap
 
 import pytest
 
-from seedtool.database.snapshots import archive, shelf
+from seedtool.snapshots import archive
+from seedtool.snapshots import store as shelf
 
 # at a step given as name or, where it comes again, name:2
 DOOMED = textwrap.dedent(
@@ -17,9 +18,9 @@ DOOMED = textwrap.dedent(
     import os, sys
     from collections import Counter
     from pathlib import Path
-    from seedtool.database.guard import Consent
-    from seedtool.database.server import Target
-    from seedtool.database.snapshots import archive, restoring, saving, shelf
+    from seedtool.reset.guard import Consent
+    from seedtool.postgres.server import Target
+    from seedtool.snapshots import archive, restoring, saving, store as shelf
     from seedtool.settings import load
 
     work, root, conninfo, name, fatal, number = sys.argv[1:]

@@ -6,11 +6,11 @@ import time
 import psycopg
 import pytest
 
-from seedtool.database import server
-from seedtool.database.guard import Consent
-from seedtool.database.snapshots import shelf
-from seedtool.database.snapshots.restoring import restore
 from seedtool.errors import BlockedError, NotConfirmed, Protected, UsageError
+from seedtool.postgres import server
+from seedtool.reset.guard import Consent
+from seedtool.snapshots import store as shelf
+from seedtool.snapshots.restoring import restore
 
 
 def test_the_database_is_as_it_was_as_often_as_one_likes(shop):
@@ -232,7 +232,7 @@ class TestShelf:
         assert private("spare") == []
 
     def test_a_reset_sweeps_no_snapshot_away(self, shop):
-        from seedtool.database.reset import reset
+        from seedtool.reset.reset import reset
 
         shop.save()
         reset(shop.settings, shop.target, lambda _: None, consent=Consent.NAME)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from seedtool.database import server
-from seedtool.database.guard import Consent
-from seedtool.database.snapshots import shelf
 from seedtool.errors import BlockedError, DatabaseError, Protected, UsageError
+from seedtool.postgres import server
+from seedtool.reset.guard import Consent
+from seedtool.snapshots import store as shelf
 
 
 def test_a_snapshot_remembers_where_it_comes_from(shop):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from seedtool.backfill.library import Known
 from seedtool.backfill.matching import MOST_SUGGESTIONS, Candidate, decide, is_small, settle
-from seedtool.faces.aws.answers import Box, Face
+from seedtool.faces.rekognition.answers import Box, Face
 from seedtool.settings import Backfill
 
 RULES = Backfill()

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from seedtool.errors import CredentialsError, SettingsError
-from seedtool.faces.aws import Aws
 from seedtool.faces.photos import FolderStore, S3Store, store
+from seedtool.faces.rekognition import Aws
 from seedtool.settings import load
 
 

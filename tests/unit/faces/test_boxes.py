@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedtool.faces.aws.answers import Box
 from seedtool.faces.boxes import Candidate, Row, match, overlap
+from seedtool.faces.rekognition.answers import Box
 
 
 def test_overlap_is_intersection_over_union():

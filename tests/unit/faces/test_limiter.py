@@ -7,8 +7,8 @@ from botocore.hooks import HierarchicalEmitter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedtool.faces.aws import limiter
-from seedtool.faces.aws.limiter import Bucket, Limiter
+from seedtool.faces.rekognition import limiter
+from seedtool.faces.rekognition.limiter import Bucket, Limiter
 
 
 def test_a_burst_goes_at_once_and_then_the_rate_holds():

@@ -17,7 +17,7 @@ from seedtool.errors import (
     SettingsError,
     Throttled,
 )
-from seedtool.faces.aws.translation import CODES, EXCEPTIONS, rule_for_code, rule_for_exception, translated
+from seedtool.faces.rekognition.translation import CODES, EXCEPTIONS, rule_for_code, rule_for_exception, translated
 
 
 def descendants(kind):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedtool.seeding.formats import Malformed, csv_text
+from seedtool.files import Malformed, csv_text
 
 cells = st.none() | st.text(st.characters(exclude_categories=("Cs",))) | st.sampled_from(
     ["", '"', ",", "\n", "\r", "\r\n", " a", "a ", "\u2028", "\x0b", "\x1c", "\ufeff", 'say ""hi""', "\n\n"]

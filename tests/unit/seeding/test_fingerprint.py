@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from seedtool.errors import ProfileError
-from seedtool.seeding import hashing
+from seedtool.files import hashing
 from seedtool.seeding.fingerprint import seed_fingerprint
 from seedtool.seeding.profiles import load_profiles
 from seedtool.settings import FaceBinding, load

@@ -1,1 +1,0 @@
-"""The schema as Alembic's revisions make it: run in this process, and told apart by a fingerprint."""

@@ -1,6 +1,0 @@
-"""AWS behind one door: one place for clients, one gateway to Rekognition, one limiter, one translation of errors."""
-
-from seedtool.faces.aws.endpoint import Identity
-from seedtool.faces.aws.session import ATTEMPTS, EMBEDDED_REGION, Aws
-
-__all__ = ["ATTEMPTS", "EMBEDDED_REGION", "Aws", "Identity"]

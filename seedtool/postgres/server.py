@@ -1,0 +1,218 @@
+"""Which database is meant and how to reach it: an external server's that DATABASE_URL names, or the embedded one's.
+
+Both have one face, a `Target`. Attaching is a plain connect; only when that fails is the embedded server
+looked at and started. It is kept running between commands.
+"""
+
+import contextlib
+import re
+import time
+
+import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PGconn, Ping
+
+from seedtool.errors import DatabaseError, PoolerError, SettingsError
+from seedtool.postgres.embedded import PORT, SUPERUSER, EmbeddedServer
+from seedtool.settings import Settings
+
+#: How long a server that is starting, stopping or recovering is waited for (seconds).
+PATIENCE = 60
+#: Names of databases that seedtool makes for itself: what for, and a digest of target or fingerprint.
+PRIVATE_NAME = re.compile(r"seedtool_(template|spare|building|clone|old|test)_([0-9a-f]{20})")
+#: Names of snapshots. They are users' data, so nothing that sweeps or prunes private names may find them there.
+SNAPSHOT_NAME = re.compile(r"seedtool_snapshot_[0-9a-f]{20}")
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """The database that a command works on.
+
+    Args:
+        conninfo: libpq connection string; it may hold a password, so it is never printed.
+        name: the database's name.
+        maintenance: name of the database we stand in while the target is replaced.
+        embedded: the embedded server that holds it; None for an external one.
+    """
+
+    conninfo: str
+    name: str
+    maintenance: str
+    embedded: EmbeddedServer | None = None
+
+    def __str__(self) -> str:
+        if self.embedded is not None:
+            return f"{self.name} on the embedded server"
+        parts = conninfo_to_dict(self.conninfo)
+        return f"{self.name} on {parts.get('host', 'localhost')}:{parts.get('port', PORT)}"
+
+    def __repr__(self) -> str:
+        return f"<Target {self}>"  # conninfo may hold a password, and this stands in tracebacks
+
+    def conninfo_for(self, database: str) -> str:
+        """Return the connection string of another database on the same server."""
+        return make_conninfo(self.conninfo, dbname=database)
+
+    @property
+    def url(self) -> str:
+        """The target as an SQLAlchemy URL (`postgresql+psycopg://`), with the password where there is one."""
+        from urllib.parse import quote, urlencode
+
+        parts = {key: str(value) for key, value in conninfo_to_dict(self.conninfo).items() if value}
+        user, password = parts.pop("user", ""), parts.pop("password", "")
+        name = parts.pop("dbname")
+        login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "") + ("@" if user else "")
+        query = f"?{urlencode(parts, quote_via=quote)}" if parts else ""  # libpq takes a plus sign for itself
+        return f"postgresql+psycopg://{login}/{quote(name, safe='')}{query}"
+
+
+def find(settings: Settings) -> Target:
+    """Return the target that the settings name; nothing is started or connected.
+
+    Raises:
+        SettingsError: DATABASE_URL cannot be read, or names no database or one that may not be a target.
+    """
+    maintenance = settings.maintenance_database
+    if settings.database_url is None:
+        _check_name(settings, "database", settings.database)
+        server = EmbeddedServer(settings.state_dir)
+        # an empty hostaddr, so that no PGHOSTADDR or service file leads to another server
+        conninfo = make_conninfo(
+            host=str(server.socket_dir), hostaddr="", port=PORT, user=SUPERUSER, dbname=settings.database
+        )
+        return Target(conninfo=conninfo, name=settings.database, maintenance=maintenance, embedded=server)
+    parts = _parts(settings, settings.database_url)
+    name = str(parts.get("dbname") or "")
+    _check_name(settings, "database_url", name)
+    return Target(
+        conninfo=make_conninfo(**{key: str(value) for key, value in parts.items()}), name=name, maintenance=maintenance
+    )
+
+
+def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
+    """Read a database URL, libpq's or SQLAlchemy's (`postgresql+driver://`), or libpq's key=value form."""
+    url, for_sqlalchemy = re.subn(r"^postgres(ql)?\+\w+://", "postgresql://", url)
+    if for_sqlalchemy:
+        url = re.sub(r"([?&])ssl=", r"\1sslmode=", url)  # asyncpg's word for it
+    parts = None
+    # of a password that is not encoded, libpq takes a piece for the host, port or database, and tells it
+    if not re.match(r"postgres(ql)?://([^?]*@[^?]*@|[^@?]*/[^?]*@)", url):
+        with contextlib.suppress(psycopg.ProgrammingError):
+            parts = conninfo_to_dict(url)
+    if parts is None or not re.fullmatch(r"[\d,]*", str(parts.get("port") or "")):
+        raise SettingsError(
+            f"setting database_url: libpq cannot read it (from {settings.origins.get('database_url', 'given')})",
+            remedy="Write postgresql://user:password@host:5432/database, with special characters percent-encoded.",
+        )
+    return parts
+
+
+def _check_name(settings: Settings, key: str, name: str) -> None:
+    """Refuse names that no target may have: it would be replaced, or swept away, while we stand on it."""
+    fault = remedy = ""
+    if not name:
+        fault, remedy = "names no database", "Add the database's name: postgresql://user@host:5432/NAME."
+    elif len(name.encode()) > 63:
+        fault, remedy = f"{name} is too long for a database's name", "Use 1 to 63 bytes."
+    elif name == settings.maintenance_database:
+        fault = f"{name} is the maintenance database"
+        remedy = "Name the application's own database, or set maintenance_database to another one."
+    elif name in {"template0", "template1"} or PRIVATE_NAME.fullmatch(name) or SNAPSHOT_NAME.fullmatch(name):
+        fault = f"{name} is {'PostgreSQL' if name.startswith('template') else 'seedtool'}'s own"
+        remedy = "Name the application's own database."
+    if fault:
+        raise SettingsError(f"setting {key}: {fault} (from {settings.origins.get(key, 'given')})", remedy=remedy)
+
+
+def connect(
+    target: Target, database: str | None = None, *, autocommit: bool = False, application: str = "seedtool"
+) -> psycopg.Connection:
+    """Connect to the target, or to another database of its server; starts the embedded server when it is down.
+
+    Args:
+        target: the target.
+        database: another database's name; None means the target itself.
+        autocommit: psycopg's meaning.
+        application: what `pg_stat_activity` shows.
+
+    Raises:
+        DatabaseError: nobody answers, the password is wrong, or the database does not exist.
+        ServerError: the embedded server cannot be started.
+    """
+    conninfo = make_conninfo(
+        target.conninfo,
+        dbname=database or target.name,
+        application_name=application,
+        client_encoding="utf8",  # in a database without an encoding psycopg would give bytes for text
+    )
+    deadline = time.monotonic() + PATIENCE
+    # another process may start the embedded server between our attempt and our question how it is
+    try_again = target.embedded is not None
+    while True:
+        try:
+            return psycopg.connect(conninfo, autocommit=autocommit)
+        except psycopg.OperationalError as error:
+            answers, waited = _wait_for_server(target, deadline)
+            if not (waited or try_again):
+                raise _connection_error(target, database or target.name, error, answers=answers) from error
+            try_again = False
+
+
+def refuse_pooler(target: Target, connection: psycopg.Connection) -> None:
+    """Refuse a connection through a transaction pooler, which gives a process id of its own making.
+
+    Raises:
+        PoolerError: it is one.
+    """
+    if connection.execute("SELECT pg_backend_pid()").fetchone() != (connection.info.backend_pid,):
+        raise PoolerError(
+            f"the connection to {target} goes through a pooler (PgBouncer, Supavisor)",
+            remedy="Let DATABASE_URL name the server itself: usually the same host with port 5432.",
+        )
+
+
+def _wait_for_server(target: Target, deadline: float) -> tuple[bool, bool]:
+    """Wait while the server starts, stops or recovers; start the embedded one when it is down.
+
+    Returns:
+        whether it answers, and whether it had to be waited for.
+    """
+    address = {key: value for key, value in conninfo_to_dict(target.conninfo).items() if key != "password"}
+    probe = make_conninfo(**{**address, "connect_timeout": "5"}).encode()  # type: ignore[arg-type]
+    waited = False
+    # libpq's ping knows the state by its SQLSTATE, whatever language the server speaks
+    while (state := PGconn.ping(probe)) in {Ping.REJECT, Ping.NO_RESPONSE}:
+        if state == Ping.NO_RESPONSE:  # psycopg gives a plain number
+            if target.embedded is None:
+                return False, waited
+            target.embedded.start()
+        if time.monotonic() > deadline:
+            return False, False
+        time.sleep(0.01 if waited else 0)
+        waited = True
+    return True, waited
+
+
+def _connection_error(
+    target: Target, database: str, error: psycopg.OperationalError, *, answers: bool
+) -> DatabaseError:
+    """Say why no connection came about. A server tells that in its own language, so another database is asked."""
+    if answers:
+        other = target.name if database == target.maintenance else target.maintenance
+        with contextlib.suppress(psycopg.Error), psycopg.connect(target.conninfo_for(other)) as connection:
+            refuse_pooler(target, connection)
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone() is None:
+                return DatabaseError(
+                    f"the database {database} does not exist",
+                    remedy="Set maintenance_database to one that does."
+                    if database == target.maintenance
+                    else "Run seedtool db-reset to make it.",
+                )
+    text = str(error)
+    reason = text.rsplit("failed: ", maxsplit=1)[-1].strip().splitlines()[0] if text else "no answer"
+    return DatabaseError(
+        f"cannot connect to {database} of {target}: {reason}",
+        remedy="Is the server running, and are host, port, user and password in DATABASE_URL right?"
+        if target.embedded is None
+        else f"See {target.embedded.log}; where the socket is gone: seedtool server stop, and again.",
+    )

