@@ -8,6 +8,7 @@ import pytest
 
 from seedtool.postgres.cluster import Cluster, PrivateDatabase, open_cluster
 from seedtool.postgres.server import Target
+from seedtool.settings import Settings, load
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from seedtool.postgres.cluster import open_cluster
 from seedtool.reset import guard
 from seedtool.reset.guard import Consent
 from seedtool.reset.reset import plan, reset
-from seedtool.settings import load
 
 
 def build(conninfo):

@@ -19,7 +19,6 @@ from seedtool.postgres.server import Target
 from seedtool.reset import guard
 from seedtool.reset.guard import Consent
 from seedtool.reset.reset import plan, reset
-from seedtool.settings import load
 
 SCHEMA = "CREATE TABLE schema_made_by_build (id int primary key); INSERT INTO schema_made_by_build VALUES (1)"
 

@@ -14,7 +14,6 @@ from seedtool.reset import cache, notes, templates
 from seedtool.reset import clones as strategy
 from seedtool.reset.guard import Consent
 from seedtool.reset.reset import reset
-from seedtool.settings import load
 
 
 def build(conninfo):

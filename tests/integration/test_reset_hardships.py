@@ -13,7 +13,6 @@ from seedtool.postgres.server import Target
 from seedtool.reset.guard import Consent
 from seedtool.reset.replace import target_digest
 from seedtool.reset.reset import reset
-from seedtool.settings import load
 
 
 def build(conninfo):

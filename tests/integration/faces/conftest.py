@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from seedtool.emulator import process
+from seedtool.faces.photos import PhotoStore, store
 from seedtool.faces.rekognition import Aws
 from seedtool.faces.rekognition.collection import Collection
 from seedtool.postgres.server import Target

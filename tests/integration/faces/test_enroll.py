@@ -15,7 +15,7 @@ from PIL import Image
 from seedtool.errors import CredentialsError, ResourceNotFound, ServiceUnavailable, UsageError
 from seedtool.faces.enroll.rows import enroll_all
 from seedtool.faces.enroll.student import enroll
-from seedtool.faces.photos import FolderStore, store
+from seedtool.faces.photos import FolderStore
 from seedtool.faces.rekognition import Aws
 from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.sync import sync

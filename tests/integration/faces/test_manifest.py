@@ -13,7 +13,6 @@ import pytest
 
 from seedtool.errors import CredentialsError, FixtureError, PhotoError, ServiceUnavailable
 from seedtool.faces.enroll import enroll, enroll_manifest, locks
-from seedtool.faces.photos import store
 from seedtool.faces.rekognition import Aws
 from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.sync import sync
