@@ -219,7 +219,7 @@ def test_the_embedded_emulator_reads_no_s3(project):
 def test_importing_the_gateways_imports_nothing_heavy():
     code = (
         "import sys\n"
-        "from seedtool.faces import sync, enroll, recognize, photos, pictures, aws\n"
+        "from seedtool.faces import sync, enroll, recognize, photos, pictures, rekognition\n"
         "print([m for m in ('boto3', 'botocore', 'PIL', 'numpy', 'rich', 'sqlalchemy') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
