@@ -69,11 +69,13 @@ def config(*, console: Console, settings: Settings) -> None:
     """Show the settings in force and where each came from; secrets are redacted."""
     import msgspec
 
-    from seedtool.settings import KEYS, SECRETS, redacted
+    from seedtool.settings import SETTINGS, redacted
 
     values = msgspec.to_builtins(settings, enc_hook=str)
-    shown = {key: "***" if key in SECRETS and values[key] else redacted(values[key]) for key in KEYS}
-    report = {key: {"value": shown[key], "origin": settings.origins[key]} for key in KEYS}
+    shown = {
+        key: "***" if setting.secret and values[key] else redacted(values[key]) for key, setting in SETTINGS.items()
+    }
+    report = {key: {"value": shown[key], "origin": settings.origins[key]} for key in SETTINGS}
     report["state_dir"] = {"value": str(settings.state_dir), "origin": "home and the project's folder"}
 
     def lines() -> list[str]:

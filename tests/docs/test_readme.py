@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seedtool.cli import COMMANDS
-from seedtool.settings import KEYS
+from seedtool.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,9 +36,9 @@ def rows(heading):
 
 def test_every_setting_is_told_with_its_variable():
     told = {row[0].strip("`"): row[1] for row in rows("Settings")}
-    assert set(told) == set(KEYS)
-    for key, (variable, _) in KEYS.items():
-        assert (f"`{variable}`" if variable else "") in told[key], key
+    assert set(told) == set(SETTINGS)
+    for key, setting in SETTINGS.items():
+        assert ", ".join(f"`{variable}`" for variable in setting.variables) == told[key], key
 
 
 def test_every_command_is_told():

@@ -1,7 +1,13 @@
+import json
+from typing import Annotated
+
+import msgspec
 import pytest
 
 from seedtool.errors import SettingsError
-from seedtool.settings import KEYS, Settings, find_root, load, redacted
+from seedtool.settings import SETTINGS, Backfill, FaceBinding, Settings, find_root, load, redacted
+from seedtool.settings.database import check_name
+from seedtool.settings.setting import Count, Setting, converted, settings_of, texts_of
 
 
 @pytest.fixture
@@ -19,8 +25,31 @@ def read(root, environ=None, flags=None):
     return load(root, environ={"HOME": str(root), **(environ or {})}, flags=flags)
 
 
-def test_every_setting_has_a_row_in_the_table_and_the_other_way_round():
-    assert set(KEYS) == set(Settings.__struct_fields__) - {"root", "aws_variables", "origins"}
+def test_every_field_that_can_be_given_says_what_it_is_for():
+    assert set(SETTINGS) == set(Settings.__struct_fields__) - {"root", "aws_variables", "origins"}
+    assert [key for key, setting in SETTINGS.items() if not setting.text] == []
+    assert [text for struct in (FaceBinding, Backfill) for text in texts_of(struct)] == [
+        *FaceBinding.__struct_fields__,
+        *Backfill.__struct_fields__,
+    ]
+
+
+def test_one_field_is_all_that_a_new_setting_needs(tmp_path):
+    class Wing(msgspec.Struct):
+        workers: Annotated[Count, Setting("how many", variables=("SEEDTOOL_WORKERS",))] = 2
+        hosts: Annotated[tuple[str, ...], Setting("which", check=check_name)] = ()
+
+    found = settings_of(Wing)
+    assert list(found) == ["workers", "hosts"]
+
+    def given(key, value):
+        return converted(key, *found[key], value, origin="a test", root=tmp_path)
+
+    assert (given("workers", " 3\n"), given("hosts", ["a "])) == (3, ("a",))
+    with pytest.raises(SettingsError, match=r"setting workers: is '-1'.*\(from a test\)"):
+        given("workers", "-1")
+    with pytest.raises(SettingsError, match=r"setting hosts: '' cannot be .*\(from a test\)"):
+        given("hosts", [" "])
 
 
 def test_a_flag_beats_the_environment_beats_dotenv_beats_pyproject(project):
@@ -43,6 +72,70 @@ def test_the_defaults_are_those_of_a_fresh_project(project):
 
 def test_an_empty_variable_counts_as_not_set(project):
     assert read(project(), {"DATABASE_URL": ""}).database_url is None
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " ", "\t"])
+def test_white_space_around_a_value_is_no_part_of_it(project, end):
+    url = "postgresql://ana@host/shop"
+    root = project(
+        f'aws = "embedded{end!r}"\nalembic_x = ["tenant=blue{end!r}"]\nspares = "2{end!r}"\n'.replace("'", "")
+        + f'[[tool.seedtool.faces]]\ntable = "photos{end!r}"\nkey = ["id{end!r}"]\n'.replace("'", ""),
+    )
+    environ = {"DATABASE_URL": f"{end}{url}{end}", "SEEDTOOL_HOME": f"{root}{end}", "AWS_REGION": end}
+    settings = read(root, environ, {"collection": f"faces{end}"})
+    assert (settings.database_url, settings.home, settings.collection) == (url, root, "faces")
+    assert (settings.aws, settings.alembic_x, settings.spares) == ("embedded", ("tenant=blue",), 2)
+    assert settings.faces == (FaceBinding(table="photos", key=("id",)),)
+    assert (settings.region, settings.origins["region"]) == (None, "default")
+
+
+def test_white_space_around_a_value_of_dotenv_is_no_part_of_it(project):
+    root = project(dotenv='DATABASE_URL="postgresql://h/shop\n"\nAWS_PROFILE=" ana "\nPHOTOS_URL=" "\n')
+    settings = read(root)
+    assert (settings.database_url, settings.aws_variables) == ("postgresql://h/shop", {"AWS_PROFILE": "ana"})
+    assert settings.photos_url is None
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x00", "\x1b", "\x7f", "\x85"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("database", "sh{}op"),
+        ("maintenance_database", "post{}gres"),
+        ("database_url", "postgresql://h/sh{}op"),
+        ("collection", "fa{}ces"),
+        ("region", "eu-{}west-1"),
+        ("photos_url", "s3://bucket/pre{}fix"),
+        ("s3_endpoint_url", "https://host/{}x"),
+        ("seeds", "see{}ds"),
+        ("alembic_x", ["tenant=a{}b"]),
+        ("fingerprint_paths", ["models/{}.py"]),
+        ("faces", [{"table": "ph{}otos"}]),
+        ("faces", [{"table": "photos", "key": ["i{}d"]}]),
+        ("faces", [{"table": "photos", "box": "b{}ox"}]),
+        ("backfill", {"collection_prefix": "us{}er-"}),
+    ],
+)
+def test_a_control_character_is_refused(project, key, value, character):
+    given = json.loads(json.dumps(value).replace("{}", json.dumps(character)[1:-1]))
+    with pytest.raises(SettingsError, match=f"setting {key}: ") as refusal:
+        read(project(), flags={key: given})
+    assert character not in refusal.value.message
+    assert refusal.value.remedy
+
+
+def test_sql_and_libpqs_words_may_stand_on_several_lines(project):
+    query = "SELECT id,\n\tcollection\nFROM photos"
+    faces = [{"table": "photos", "collection_query": query, "where": "NOT\ndeleted"}]
+    settings = read(project(), {"DATABASE_URL": "host=h\n dbname=shop\n"}, {"faces": faces})
+    assert settings.faces[0].collection_query == query
+    assert settings.database_url == "host=h\n dbname=shop"
+
+
+def test_a_password_with_a_control_character_is_not_shown(project):
+    with pytest.raises(SettingsError, match="setting database_url: holds a control character") as refusal:
+        read(project(), {"DATABASE_URL": "postgresql://ana:sec\nret@h/shop"})
+    assert "sec" not in refusal.value.message + refusal.value.remedy
 
 
 def test_a_second_name_of_the_region_is_known(project):
@@ -84,6 +177,11 @@ def test_the_root_is_the_nearest_folder_with_a_project_file(project):
         ("spares = true", "setting spares: is True"),
         ('cache_gb = "much"', "setting cache_gb: is 'much'"),
         ('owned_collections = "one"', "setting owned_collections: is not a list of texts"),
+        ("alembic_x = [1]", "setting alembic_x: is not a list of texts"),
+        ('fingerprint_paths = [""]', "setting fingerprint_paths: has an empty pattern"),
+        ('fingerprint_paths = ["/etc/**"]', "setting fingerprint_paths: '/etc/**' is no pattern of the project"),
+        ('home = "~nobody-of-that-name/x"', "setting home: ~nobody-of-that-name/x names a home folder that does not"),
+        ('database = "  "', "setting database: '' cannot be a database name"),
         ("[[tool.seedtool.faces]]", "missing required field `table`"),
         ('[[tool.seedtool.faces]]\ntable = "f"\ncolumn = "g"', "unknown field `column`"),
         ('colection = "x"', "unknown setting colection"),
@@ -112,13 +210,35 @@ def test_the_origin_of_a_wrong_variable_is_its_name(project):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("pyproject.toml", b"[tool\n"), ("pyproject.toml", b"\xff"), (".env", b"A=\xff\n")]
+    ("name", "content"),
+    [
+        ("pyproject.toml", b"[tool\n"),
+        ("pyproject.toml", b"\xff"),
+        ("pyproject.toml", b"tool = 1\n"),
+        ("pyproject.toml", b"[tool]\nseedtool = 1\n"),
+        ("pyproject.toml", b"x = " + b"[" * 50_000 + b"]" * 50_000),
+        (".env", b"A=\xff\n"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_named(project, name, content):
     root = project()
     (root / name).write_bytes(content)
     with pytest.raises(SettingsError, match=name):
         read(root)
+
+
+def test_a_name_that_is_no_text_names_no_database(project):
+    root = project()
+    (root / "pyproject.toml").write_text('project = 1\n[tool.seedtool]\naws = "embedded"\n')
+    assert read(root).database == root.name.replace("-", "_")[:63]
+
+
+def test_no_spare_is_kept_for_a_ci_unless_somebody_says_so(project):
+    root = project("spares = 3")
+    assert read(root).spares == 3
+    settings = read(root, {"CI": "true"})
+    assert (settings.spares, settings.origins["spares"]) == (0, "environment variable CI")
+    assert read(root, {"CI": "true", "SEEDTOOL_SPARES": "2"}).spares == 2
 
 
 def test_the_root_is_where_seedtool_is_set_up_even_above_an_alembic_ini(project):

@@ -23,8 +23,8 @@ def settings(*faces, collection=None):
 @pytest.mark.parametrize(
     ("given", "fault", "cure"),
     [
-        ({"collection": "a", "collection_column": "b"}, "collection and collection_column say twice", "Keep the one"),
-        ({"collection_column": "b", "collection_query": "c"}, "collection_column and collection_query say", "Keep the"),
+        ({"collection": "a", "collection_column": "b"}, "collection and collection_column both", "Keep the one"),
+        ({"collection_column": "b", "collection_query": "c"}, "collection_column and collection_query both", "Keep the"),
         ({"collection": "has space"}, "'has space' cannot be a collection id", "letters"),
         ({"where": " "}, "where is empty", "leave it out"),
         ({"key": ()}, "key names no column", "key ="),

@@ -1,0 +1,107 @@
+"""The settings of the backfill, [tool.seedtool.backfill]: how it decides, and what AWS takes for it."""
+
+import re
+from typing import Annotated
+
+import msgspec
+
+from seedtool.errors import SettingsError
+from seedtool.settings.faces import COLLECTION_ID, FaceSettings
+from seedtool.settings.setting import Fault, Setting
+
+
+class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the backfill decides about faces, and what AWS takes for it. Each field's text says what it is.
+
+    Raises:
+        SettingsError: a number is outside its range, or the prefix cannot begin a collection's id.
+    """
+
+    assign: Annotated[
+        float,
+        msgspec.Meta(
+            description="the similarity (0 to 100) from which a face is linked to the person of the face it is like"
+        ),
+    ] = 95.0
+    review: Annotated[
+        float,
+        msgspec.Meta(
+            description="the similarity from which a likeness is suggested to the user; lower ones are ignored"
+        ),
+    ] = 80.0
+    smallest_face: Annotated[
+        float,
+        msgspec.Meta(
+            description="a share of the picture: a face that is smaller in both width and height is deleted again"
+        ),
+    ] = 0.03
+    visibility: Annotated[
+        float,
+        msgspec.Meta(
+            description="seconds until a search finds a face that was indexed (AWS has been seen to take up to 2)"
+        ),
+    ] = 2.0
+    collection_prefix: Annotated[
+        str, msgspec.Meta(description="the id of a user's collection is this and then the user's id")
+    ] = "savta-user-"
+    # source of the default: AWS's price list, the first million calls a month in us-east-1
+    prices: Annotated[
+        dict[str, float],
+        msgspec.Meta(description="dollars for one call, by operation; an operation that is not named is free"),
+    ] = msgspec.field(default_factory=lambda: {"IndexFaces": 0.001, "SearchFaces": 0.001})
+    prices_of: Annotated[str, msgspec.Meta(description="the day on which the prices were read")] = "2026-11-20"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.review <= self.assign <= 100:
+            raise SettingsError(
+                f"setting backfill: review {self.review:g} and assign {self.assign:g} are no thresholds",
+                remedy="They are similarities, 0 to 100, and review is not above assign: review = 80, assign = 95.",
+            )
+        if not 0 <= self.smallest_face < 1:
+            raise SettingsError(
+                f"setting backfill: smallest_face {self.smallest_face:g} is no share of a picture",
+                remedy="Write 0.03 for 3 %, or 0 to keep every face.",
+            )
+        if not 0 <= self.visibility <= 60:
+            raise SettingsError(
+                f"setting backfill: visibility {self.visibility:g} is not between 0 and 60 seconds", remedy="Write 2."
+            )
+        # a user's id is a uuid of 36 characters
+        if not COLLECTION_ID.fullmatch(self.collection_prefix + "0" * 36):
+            raise SettingsError(
+                f"setting backfill: collection_prefix {self.collection_prefix!r} cannot begin a collection's id",
+                remedy="Use letters, digits and _.- and leave 36 of 255 characters for the user's id.",
+            )
+        wrong = [name for name, price in self.prices.items() if not 0 <= price < 1]
+        if wrong:
+            raise SettingsError(
+                f"setting backfill: the price of {', '.join(sorted(wrong))} is not between 0 and 1 dollar a call",
+                remedy="Write prices = {IndexFaces = 0.001, SearchFaces = 0.001}: AWS's price for 1,000, by 1,000.",
+            )
+
+
+def _check_token(text: str) -> Fault | None:
+    if not re.fullmatch(r"[!-~]+", text):
+        return Fault("is no token: it holds a space or another character that no header may hold", "Copy it once more.")
+    return None
+
+
+class BackfillSettings(FaceSettings, frozen=True, kw_only=True):
+    """The backfill."""
+
+    backfill: Annotated[
+        Backfill,
+        Setting(
+            "the thresholds, the smallest face, the prefix of collections and the prices of the backfill",
+            written=f"Write it as [tool.seedtool.backfill]; its keys are {', '.join(Backfill.__struct_fields__)}.",
+        ),
+    ] = Backfill()
+    backfill_token: Annotated[
+        str | None,
+        Setting(
+            "the token that `backfill --endpoint` sends to the application",
+            variables=("SEEDTOOL_BACKFILL_TOKEN",),
+            check=_check_token,
+            secret=True,
+        ),
+    ] = None

@@ -1,0 +1,46 @@
+"""The settings of the project's own files: its migrations and its seeds."""
+
+from pathlib import Path
+from typing import Annotated
+
+from seedtool.settings.database import DatabaseSettings
+from seedtool.settings.setting import Fault, Setting
+
+
+def _check_glob(text: str) -> Fault | None:
+    if not text:
+        return Fault("has an empty pattern", 'Write a glob such as "models/**/*.py", or take it out.')
+    if text.startswith(("/", "~")):
+        return Fault(f"{text!r} is no pattern of the project", "Write it from the project's folder: models/**/*.py.")
+    return None
+
+
+class ProjectSettings(DatabaseSettings, frozen=True, kw_only=True):
+    """Where the migrations and the seed files are."""
+
+    seeds: Annotated[
+        Path,
+        Setting(
+            "the folder of profiles.toml and of the seed sets",
+            variables=("SEEDTOOL_SEEDS",),
+            default="`seeds`",
+            found=lambda at: at.root / "seeds",
+        ),
+    ]
+    alembic_ini: Annotated[
+        Path,
+        Setting(
+            "Alembic's configuration file",
+            variables=("SEEDTOOL_ALEMBIC_INI",),
+            default="`alembic.ini`",
+            found=lambda at: at.root / "alembic.ini",
+        ),
+    ]
+    alembic_x: Annotated[tuple[str, ...], Setting("arguments for env.py, as `alembic -x` passes them")] = ()
+    fingerprint_paths: Annotated[
+        tuple[str, ...],
+        Setting(
+            "globs of further files that shape the schema or the rows, such as models outside migrations/",
+            check=_check_glob,
+        ),
+    ] = ()

@@ -1,0 +1,201 @@
+"""What a setting is: one annotated field, with its name outside, its text and its check beside its type.
+
+A field such as ::
+
+    spares: Annotated[Count, Setting("how many clones ...", variables=("SEEDTOOL_SPARES",))] = 1
+
+is all that a new setting needs. `load`, `seedtool config`, the error messages and docs/settings.md read it from there.
+"""
+
+import re
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+
+import msgspec
+
+from seedtool.errors import SettingsError
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # source: Unicode's category Cc
+
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+
+
+class Fault(NamedTuple):
+    """What is wrong with a value (the message goes on after the setting's name), and what to do about it."""
+
+    message: str
+    remedy: str
+
+
+class Surroundings(NamedTuple):
+    """What a default may depend on: the project's folder, the name in its pyproject.toml, the environment."""
+
+    root: Path
+    name: str | None
+    environ: Mapping[str, str]
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What is known about a setting apart from its type and its default.
+
+    Args:
+        text: what it is for, as `seedtool config` and docs/settings.md tell it.
+        variables: the environment variables that give it, the strongest first.
+        default: what the documentation calls the default, where the value itself does not say it.
+        found: computes the default from the project, where it depends on one.
+        check: tells what is wrong with a text, or with each text of a list.
+        written: how it is written, as the remedy for a value of a wrong type.
+        in_ci: the value that `CI=true` gives, unless a variable gives another.
+        secret: it is never shown, and pyproject.toml may not hold it.
+        lines: it may hold several lines; any other setting holds no control character.
+    """
+
+    text: str
+    variables: tuple[str, ...] = ()
+    default: str = ""
+    found: Callable[[Surroundings], object] | None = None
+    check: Callable[[str], Fault | None] | None = None
+    written: str = ""
+    in_ci: object = None
+    secret: bool = False
+    lines: bool = False
+
+
+def settings_of(struct: type[msgspec.Struct]) -> dict[str, tuple[Any, Setting]]:
+    """Return the type and the `Setting` of each field that has one, in the order in which they are defined."""
+    found: dict[str, tuple[Any, Setting]] = {}
+    for base in reversed(struct.__mro__):
+        for name, hint in getattr(base, "__annotations__", {}).items():  # a class's own: not those of its bases
+            for extra in getattr(hint, "__metadata__", ()):
+                if isinstance(extra, Setting):
+                    found[name] = (hint, extra)
+    return found
+
+
+def stripped(value: object) -> object:
+    """Return a value without the white space around its texts, in lists and tables too.
+
+    A line end comes along easily: from `$(cat file)` in a container, from a file that was written on Windows.
+    """
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, list | tuple):
+        return [stripped(each) for each in value]
+    if isinstance(value, dict):
+        return {key: stripped(each) for key, each in value.items()}
+    return value
+
+
+def converted(key: str, hint: object, setting: Setting, value: object, *, origin: str, root: Path) -> object:
+    """Return a given value in the type of its setting.
+
+    Args:
+        key: the setting's name.
+        hint: its annotated type.
+        setting: its check and its words.
+        value: what was given: a text from a variable, any value of TOML, a flag's.
+        origin: where it was given, as a message shows it.
+        root: the project's folder, from which relative paths count.
+
+    Raises:
+        SettingsError: the value is wrong; the message names the key, the fault and the origin.
+    """
+    kind = _bare(hint)
+    value = stripped(value)
+    found: object
+    if kind in {int, float, bool}:
+        found = _number(key, hint, setting, value)
+    elif kind == tuple[str, ...]:
+        found = _texts(key, setting, value)
+    elif kind is Path or _is_text(kind):
+        found = _text(key, kind, setting, value, root)
+    else:
+        found = _table(hint, setting, value)
+    if isinstance(found, Fault):
+        raise SettingsError(f"setting {key}: {found.message} (from {origin})", remedy=found.remedy)
+    return found
+
+
+def _number(key: str, hint: object, setting: Setting, value: object) -> object:
+    try:
+        return msgspec.convert(value, hint, strict=False)  # a variable's comes as text
+    except msgspec.ValidationError as error:
+        message = f"is {value!r}: {str(error)[0].lower()}{str(error)[1:]}"
+        return Fault(message, setting.written or f"Write {key} = 1.")
+
+
+def _texts(key: str, setting: Setting, value: object) -> tuple[str, ...] | Fault:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        return Fault("is not a list of texts", f'Write {key} = ["...", "..."].')
+    faults = (_text_fault(each, str, setting) for each in value)
+    return next((fault for fault in faults if fault), None) or tuple(value)
+
+
+def _text(key: str, kind: object, setting: Setting, value: object, root: Path) -> str | Path | Fault:
+    if not isinstance(value, str | Path):
+        return Fault(f"is {type(value).__name__}, not text", f'Write {key} = "...".')
+    fault = _text_fault(str(value), kind, setting)
+    if fault or kind is not Path:
+        return fault or str(value)
+    try:
+        return root / Path(value).expanduser()
+    except RuntimeError:  # `~` without a home folder, `~name` where there is no such user
+        return Fault(f"{value} names a home folder that does not exist", "Write the whole path.")
+
+
+def _table(hint: object, setting: Setting, value: object) -> object:
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        return Fault(str(error), setting.written)
+
+
+def _bare(hint: object) -> Any:  # noqa: ANN401 - a type form: a class, a union, a Literal
+    """Return a type without the notes of `Annotated`."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _is_text(kind: object) -> bool:
+    if isinstance(kind, types.UnionType):
+        return set(get_args(kind)) == {str, types.NoneType}
+    return kind is str or get_origin(kind) is Literal
+
+
+def _text_fault(text: str, kind: object, setting: Setting) -> Fault | None:
+    if get_origin(kind) is Literal and text not in get_args(kind):
+        return Fault(f"is {text!r}", f"Use {' or '.join(get_args(kind))}.")
+    return (setting.check(text) if setting.check else None) or (None if setting.lines else no_control(text))
+
+
+def no_control(text: str) -> Fault | None:
+    """Refuse control characters: nobody sees them in a message, and a name that holds one is another name."""
+    found = CONTROL.search(text)
+    if found is None:
+        return None
+    return Fault(f"{text!r} holds a control character (U+{ord(found[0]):04X})", "Take it out.")
+
+
+def redacted(value: object) -> object:
+    """Return a setting's value as it may be shown: without the password of a database or other URL."""
+    if not isinstance(value, str):
+        return value
+    hidden = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", value, flags=re.DOTALL)
+    keyword, quoted, plain = (
+        r"(\w*(?:password|secret|token)\w*)\s*=\s*",
+        r"(?:'(?:[^'\\]|\\.)*'?)+",
+        r"(?:\\.|[^\s&\\])+",
+    )
+    return re.sub(f"(?i){keyword}(?:{quoted}|{plain})", r"\1=***", hidden)
+
+
+def texts_of(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the text of each field of a table, such as [tool.seedtool.backfill], by the field's name."""
+    found: dict[str, str] = {}
+    for name, hint in struct.__annotations__.items():
+        for extra in getattr(hint, "__metadata__", ()):
+            if isinstance(extra, msgspec.Meta) and extra.description:
+                found[name] = extra.description
+    return found

@@ -1,0 +1,130 @@
+"""Where settings come from. A flag beats the environment beats `.env` beats pyproject.toml beats the default."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from seedtool.errors import SettingsError
+from seedtool.settings.setting import Setting, Surroundings, stripped
+
+TABLE = "pyproject.toml, [tool.seedtool]"
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """What each source gives, read once."""
+
+    flags: Mapping[str, object]
+    environ: Mapping[str, str]
+    dotenv: Mapping[str, str]
+    name: str | None
+    table: Mapping[str, object]
+
+    def candidates(self, key: str, setting: Setting) -> Iterator[tuple[object, str]]:
+        """Yield the values given for a setting, the strongest first, each with where it came from.
+
+        A variable that is empty, or holds white space alone, counts as not set.
+        """
+        if self.flags.get(key) is not None:
+            yield self.flags[key], "command line"
+        for name in setting.variables:
+            if self.environ.get(name, "").strip():
+                yield self.environ[name], f"environment variable {name}"
+        for name in setting.variables:
+            if self.dotenv.get(name):
+                yield self.dotenv[name], f"{name} in .env"
+        if setting.in_ci is not None and self.environ.get("CI", "").strip().lower() in {"true", "1"}:
+            yield setting.in_ci, "environment variable CI"
+        if key in self.table:
+            yield self.table[key], TABLE
+
+
+def read(
+    root: Path, settings: Mapping[str, Setting], environ: Mapping[str, str], flags: Mapping[str, object]
+) -> Sources:
+    """Read `.env` and pyproject.toml of the project at `root`.
+
+    Raises:
+        SettingsError: a file cannot be read, or [tool.seedtool] holds a key that is no setting, or a secret.
+    """
+    dotenv = _read_dotenv(root / ".env")
+    name, table = _read_pyproject(root / "pyproject.toml", settings)
+    return Sources(flags, environ, dotenv, name, table)
+
+
+def surroundings(root: Path, sources: Sources) -> Surroundings:
+    """Return what defaults are computed from."""
+    return Surroundings(root, sources.name, sources.environ)
+
+
+def find_root(start: Path) -> Path:
+    """Return the project's folder.
+
+    It is the nearest folder, upwards from `start`, whose pyproject.toml has [tool.seedtool]; else the nearest one with
+    a pyproject.toml or an alembic.ini; else `start` itself.
+    """
+    folders = (start, *start.parents)
+    for folder in folders:
+        if _has_our_table(folder / "pyproject.toml"):
+            return folder
+    for folder in folders:
+        if (folder / "pyproject.toml").is_file() or (folder / "alembic.ini").is_file():
+            return folder
+    return start
+
+
+def _has_our_table(path: Path) -> bool:
+    """Return whether a pyproject.toml has our table. One that cannot be parsed counts: `load` reports its fault."""
+    try:
+        return re.search(rb"^\s*\[+\s*tool\s*\.\s*seedtool\b", path.read_bytes(), flags=re.MULTILINE) is not None
+    except OSError:
+        return False
+
+
+def _read_pyproject(path: Path, settings: Mapping[str, Setting]) -> tuple[str | None, dict[str, object]]:
+    """Return the project's name and the table [tool.seedtool]."""
+    if not path.is_file():
+        return None, {}
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}", remedy="Correct the file.") from error
+    tool = document.get("tool", {})
+    table = tool.get("seedtool", {}) if isinstance(tool, dict) else tool
+    if not isinstance(table, dict):
+        wrong = "tool.seedtool" if isinstance(tool, dict) else "tool"
+        raise SettingsError(f"{path}: {wrong} is not a table", remedy="Write it as [tool.seedtool].")
+    for key in table:
+        _check_key(key, path, settings)
+    project = document.get("project", {})
+    name = project.get("name") if isinstance(project, dict) else None
+    return (name if isinstance(name, str) else None), table
+
+
+def _check_key(key: str, path: Path, settings: Mapping[str, Setting]) -> None:
+    if key not in settings:
+        import difflib
+
+        close = difflib.get_close_matches(key, settings, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"The keys are: {', '.join(settings)}."
+        raise SettingsError(f"unknown setting {key} ({path.name}, [tool.seedtool])", remedy=hint)
+    if settings[key].secret:
+        raise SettingsError(
+            f"setting {key} is a secret, and {path.name} is under version control",
+            remedy=f"Put {settings[key].variables[0]} into the environment or .env.",
+        )
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        found = dotenv_values(path, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}", remedy="Save it as UTF-8 text.") from error
+    values = {name: str(stripped(value)) for name, value in found.items() if value}
+    return {name: value for name, value in values.items() if value}
