@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint types bench clean help
+.PHONY: demo test lint types docs bench clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ lint: $(INSTALLED) ## ruff, import rules
 
 types: $(INSTALLED) ## mypy --strict
 	$(BIN)/mypy
+
+docs: $(INSTALLED) ## Write the pages that are made from the code
+	$(BIN)/python docs/write_settings.py
 
 bench: $(INSTALLED) ## Measure against named rivals; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from seedtool.cli import COMMANDS
-from seedtool.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,13 +31,6 @@ def rows(heading):
     section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
     found = re.findall(r"^\| (`.+?) \|$", section, flags=re.MULTILINE)
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)] for row in found]
-
-
-def test_every_setting_is_told_with_its_variable():
-    told = {row[0].strip("`"): row[1] for row in rows("Settings")}
-    assert set(told) == set(SETTINGS)
-    for key, setting in SETTINGS.items():
-        assert ", ".join(f"`{variable}`" for variable in setting.variables) == told[key], key
 
 
 def test_every_command_is_told():
