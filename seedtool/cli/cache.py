@@ -82,9 +82,9 @@ def _entry_lines(found: Sequence[Entry]) -> Iterable[str]:
 
 
 def _size(size: int | None) -> str:
-    if size is None:
-        return "?"
-    return f"{size / 2**20:.0f} MB" if size < 2**30 else f"{size / 2**30:.1f} GB"
+    from seedtool.files.shown import shown_size
+
+    return "?" if size is None else shown_size(size)
 
 
 def _ago(time: str | None) -> str:

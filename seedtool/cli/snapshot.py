@@ -220,10 +220,9 @@ def import_(*, file: Path, name: str | None, replace: bool, console: Console, se
 
 
 def _size(count: int) -> str:
-    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= length:
-            return f"{count / length:.{0 if count >= 10 * length else 1}f} {unit}"
-    return f"{count} bytes"
+    from seedtool.files.shown import shown_size
+
+    return shown_size(count)
 
 
 def _age(created: str) -> str:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from seedtool.files.writing import write_whole
+
 #: Files below this are read each time (bytes); a thousand times as many take a second.
 LARGE = 2**20
 #: How long ago the last change has to be (nanoseconds): the coarsest clocks tick every two seconds (FAT).
@@ -68,10 +70,8 @@ class Hashes:
         """Remember what is new. Where that cannot be written, the files are read again next time."""
         if not self._changed or self._known is None:
             return
-        aside = self._file.with_name(f"{self._file.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
-            aside.write_bytes(msgspec.json.encode(self._known))
-            aside.replace(self._file)
+            write_whole(self._file, msgspec.json.encode(self._known), durable=False)
 
     def _read(self, path: Path) -> Found:
         content = path.read_bytes()

@@ -1,8 +1,6 @@
 """Rows of the database written back as seed files, so that what was enrolled or edited survives the next reset."""
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,11 @@ from psycopg.rows import tuple_row
 
 from seedtool.errors import FixtureError, SchemaError, SeedError, UsageError
 from seedtool.files import Malformed, csv_text
+from seedtool.files.shown import shown_path
+from seedtool.files.writing import NewFile
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
 from seedtool.postgres.copying import copy_out, fix_text_form
-from seedtool.seeding.fixtures import fixture_files, shown, table_of
+from seedtool.seeding.fixtures import fixture_files, table_of
 from seedtool.seeding.profiles import is_below
 from seedtool.settings import FaceBinding
 
@@ -77,7 +77,7 @@ def dump(
     """
     if not is_below(seed_set):
         raise UsageError(
-            f"the set {seed_set!r} lies outside {shown(seeds, root)}",
+            f"the set {seed_set!r} lies outside {shown_path(seeds, root)}",
             remedy="A set is a folder below the seeds folder.",
         )
     folder = seeds / seed_set
@@ -85,7 +85,7 @@ def dump(
     named = tuple(dict.fromkeys(tables))
     wanted = named or tuple(name for name, path in there.items() if path.suffix == ".csv")
     if not wanted:
-        raise UsageError(f"{shown(folder, root)} has no csv file to refresh", remedy="Name tables: --table NAME.")
+        raise UsageError(f"{shown_path(folder, root)} has no csv file to refresh", remedy="Name tables: --table NAME.")
     alone = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
     with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
         if alone:
@@ -97,9 +97,10 @@ def dump(
             for job in jobs:
                 _refuse_to_empty(cursor, job, root)
         folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as unfinished:
-            written = [(job, *_write_beside(cursor, job, unfinished)) for job in jobs]
-            files = tuple(_put_in_place(job, beside, rows, root) for job, beside, rows in written)
+        with contextlib.ExitStack() as stack:
+            new = [stack.enter_context(NewFile(job.path)) for job in jobs]
+            rows = [_write(cursor, job, each.path) for job, each in zip(jobs, new, strict=True)]
+            files = tuple(_put_in_place(*each, root) for each in zip(jobs, new, rows, strict=True))
     return DumpReport(seed_set=seed_set, rows=sum(file.rows for file in files), files=files)
 
 
@@ -131,7 +132,7 @@ def _jobs(
         path = files.get(table.oid, folder / f"{table}.csv")
         if path.suffix != ".csv":
             raise SeedError(
-                f"the rows of {table} are told by {shown(path, root)}, which a dump would not replace",
+                f"the rows of {table} are told by {shown_path(path, root)}, which a dump would not replace",
                 remedy="Edit that file, or delete it first and dump again.",
             )
         binding = bound.get(table.oid)
@@ -158,7 +159,9 @@ def _refuse_to_empty(cursor: psycopg.Cursor[Any], job: _Job, root: Path) -> None
 
 
 def _fixture_error(fault: Malformed, path: Path, root: Path) -> FixtureError:
-    return FixtureError(fault.fault, file=shown(path, root), line=fault.line, column=fault.column, remedy=fault.remedy)
+    return FixtureError(
+        fault.fault, file=shown_path(path, root), line=fault.line, column=fault.column, remedy=fault.remedy
+    )
 
 
 def _found(catalog: Catalog, name: str) -> int | None:
@@ -193,14 +196,11 @@ def _columns(table: Table, path: Path, face_id: str | None, root: Path) -> tuple
     return tuple(name for name in [*missing, *chosen] if name != face_id)
 
 
-def _write_beside(cursor: psycopg.Cursor[Any], job: _Job, unfinished: contextlib.ExitStack) -> tuple[Path, int]:
-    """Write the rows into a hidden file beside the one they are for, ordered by key so that diffs stay small."""
+def _write(cursor: psycopg.Cursor[Any], job: _Job, path: Path) -> int:
+    """Write the rows of a table into a file, ordered by key so that diffs stay small; return how many there are."""
     query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
         sql.SQL(", ").join(_value(job, name) for name in job.columns), job.table.identifier, _key_order(job.table)
     )
-    handle, name = tempfile.mkstemp(prefix=".", suffix=".csv", dir=job.path.parent)
-    beside = Path(name)
-    unfinished.callback(beside.unlink, missing_ok=True)
     rows = 0
 
     def counted() -> Iterator[Sequence[str | None]]:
@@ -210,9 +210,9 @@ def _write_beside(cursor: psycopg.Cursor[Any], job: _Job, unfinished: contextlib
             rows += 1
             yield row
 
-    with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         file.writelines(csv_text.write(counted()))
-    return beside, rows
+    return rows
 
 
 def _value(job: _Job, column: str) -> sql.Composable:
@@ -231,16 +231,8 @@ def _key_order(table: Table) -> sql.Composed:
     )
 
 
-def _put_in_place(job: _Job, beside: Path, rows: int, root: Path) -> FileReport:
-    changed = not job.path.is_file() or job.path.read_bytes() != beside.read_bytes()
+def _put_in_place(job: _Job, new: NewFile, rows: int, root: Path) -> FileReport:
+    changed = not job.path.is_file() or job.path.read_bytes() != new.path.read_bytes()
     if changed:
-        # mkstemp's files are for their owner alone; a seed file is for whoever may read the project's
-        beside.chmod(job.path.stat().st_mode & 0o777 if job.path.is_file() else 0o666 & ~_umask())
-        beside.replace(job.path)
-    return FileReport(table=str(job.table), file=shown(job.path, root), rows=rows, changed=changed)
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+        new.put_in_place()
+    return FileReport(table=str(job.table), file=shown_path(job.path, root), rows=rows, changed=changed)

@@ -7,6 +7,7 @@ import msgspec
 
 from seedtool.errors import FixtureError, ProfileError
 from seedtool.files import Malformed
+from seedtool.files.shown import shown_path
 
 SUFFIXES = (".csv", ".yaml", ".yml", ".py")
 
@@ -113,17 +114,12 @@ def table_of(path: Path) -> str:
     return path.name.removesuffix(path.suffix)
 
 
-def shown(path: Path, root: Path) -> str:
-    """Return a path as messages show it: relative to the project where it lies in it."""
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-
-
 def _read(path: Path, seed_set: str, root: Path) -> Fixture:
     suffix = path.suffix.lower()
     fixture = Fixture(
         seed_set=seed_set,
         table=table_of(path),
-        file=shown(path, root),
+        file=shown_path(path, root),
         header=1 if suffix == ".csv" else None,
         numbered=suffix == ".py",
     )

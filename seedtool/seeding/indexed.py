@@ -13,7 +13,7 @@ import msgspec
 from seedtool.errors import FixtureError
 from seedtool.faces.rekognition.collection import Collection
 from seedtool.files import Malformed, csv_text
-from seedtool.seeding.fixtures import shown
+from seedtool.files.shown import shown_path
 from seedtool.settings import COLLECTION_ID
 
 COLUMNS = ("collection", "external_image_id", "photo")
@@ -43,7 +43,7 @@ def read_indexed(path: Path, root: Path) -> tuple[IndexedPhoto, ...]:
     Raises:
         FixtureError: the file cannot be read, has other columns, or a line names no collection, id or picture.
     """
-    file, folder = shown(path, root), path.parent
+    file, folder = shown_path(path, root), path.parent
     try:
         columns, lines, rows = csv_text.read(path.read_bytes())
     except OSError as error:
@@ -72,7 +72,7 @@ def read_indexed(path: Path, root: Path) -> tuple[IndexedPhoto, ...]:
         picture = folder / photo
         if not picture.resolve().is_relative_to(folder.resolve()) or not picture.is_file():
             raise FixtureError(
-                f"there is no photo {photo} in {shown(folder, root)}",
+                f"there is no photo {photo} in {shown_path(folder, root)}",
                 file=file,
                 line=line,
                 column="photo",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from seedtool.files.writing import write_whole
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Column, Table, read_catalog
 from seedtool.reset import reset
@@ -107,22 +108,26 @@ def _is_worth_a_cell(column: Column) -> bool:
 
 def _write_settings(settings: Settings, bound: list[Table], report: AdoptReport) -> None:
     path = settings.root / "pyproject.toml"
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    if "seedtool" in tomllib.loads(before).get("tool", {}):
+    before = path.read_bytes() if path.exists() else b""
+    if "seedtool" in tomllib.loads(before.decode()).get("tool", {}):
         report.kept.append(f"[tool.seedtool] in {path.name}")
         return
     bindings = "".join(_FACES.format(table=table) for table in bound)
     # a folder may be called anything, a collection not
     name = re.sub(r"[^a-zA-Z0-9_.-]+", "-", settings.root.name).strip("-") or "app"
     collection = f'collection = "{name}-faces"\n' if bound and not settings.collection else ""
-    path.write_text(before + _SETTINGS + collection + bindings, encoding="utf-8")
+    added = _SETTINGS + collection + bindings
+    if b"\r\n" in before:
+        added = added.replace("\n", "\r\n")
+    write_whole(path, before + added.encode())
     report.written.append(f"[tool.seedtool] in {path.name}")
 
 
 def _write(path: Path, text: str, settings: Settings, report: AdoptReport) -> None:
-    if path.exists():
-        report.kept.append(settings.shown(path))
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    report.written.append(settings.shown(path))
+    try:
+        write_whole(path, text.encode(), replace=False)
+    except FileExistsError:
+        report.kept.append(settings.shown(path))
+    else:
+        report.written.append(settings.shown(path))

@@ -101,7 +101,7 @@ def _enroll_lines(report: EnrollReport, settings: Settings, where: str) -> Itera
     if report.seed_lines:
         header, *rows = report.seed_lines
         path = settings.seeds / "local" / f"{settings.faces[0].table.rpartition('.')[2]}.csv"
-        shown = path.relative_to(settings.root) if path.is_relative_to(settings.root) else path
+        shown = settings.shown(path)
         dump = f"seedtool seed-dump --table {settings.faces[0].table}"
         if len(rows) > 20:
             yield f"to keep them across resets: {dump}"
