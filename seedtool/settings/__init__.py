@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
+from seedtool.files.shown import shown_path
 from seedtool.settings.backfill import Backfill, BackfillSettings
 from seedtool.settings.database import slug
 from seedtool.settings.faces import COLLECTION_ID, FaceBinding
@@ -59,7 +60,7 @@ class Settings(BackfillSettings, frozen=True, kw_only=True):
 
     def shown(self, path: Path) -> str:
         """Return a path as messages show it: from the project's folder, when it lies there."""
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+        return shown_path(path, self.root)
 
 
 _TYPED = settings_of(Settings)
