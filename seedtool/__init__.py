@@ -1,14 +1,17 @@
 """Reset a PostgreSQL database in milliseconds, seed it, and link its faces to AWS Rekognition again.
 
-The public Python API: what the commands do, for scripts and tests of your own::
+The public Python API: what the commands do, as functions for scripts and tests of your own. They find the project's
+settings as the commands find them, from the working folder, and take everything as an argument, too::
 
     import seedtool
 
-    settings = seedtool.load_settings()
-    target = seedtool.find_target(settings)
-    fixtures = seedtool.read_fixtures(settings.seeds, ["local"], settings.root)
-    with seedtool.connect(target) as connection:
-        report = seedtool.seed(connection, fixtures, bindings=settings.faces)
+    seedtool.reset("full", yes=True)        # seedtool db-reset --yes --seed full
+    done = seedtool.seed("local")           # seedtool seed local
+    print(done.seed.rows)
+    seedtool.sync()                         # seedtool sync-faces
+
+    settings = seedtool.load_settings(Path("/srv/shop"))
+    seedtool.migrate(settings=settings)
 
 Everything else is internal and may change. Names are imported when they are first used.
 """
@@ -20,59 +23,57 @@ from seedtool.version import VERSION
 
 if TYPE_CHECKING:
     from seedtool.errors import SeedtoolError
-    from seedtool.faces.rekognition import Aws
-    from seedtool.faces.sync import sync
+    from seedtool.listener import Listener
     from seedtool.postgres.server import Target, connect
     from seedtool.postgres.server import find as find_target
-    from seedtool.reset.guard import Consent
-    from seedtool.reset.reset import reset
-    from seedtool.schema.migrations import upgrade
-    from seedtool.seeding.fixtures import read_fixtures
-    from seedtool.seeding.merge import seed
-    from seedtool.seeding.profiles import load_profiles
     from seedtool.settings import Settings
     from seedtool.settings import load as load_settings
+    from seedtool.workflows.prepare import prepare
+    from seedtool.workflows.reset import fingerprint, migrate, plan_reset, reset
+    from seedtool.workflows.seed import seed
 
 __version__ = VERSION
 
+_PLACES = {
+    "Listener": "listener:Listener",
+    "SeedtoolError": "errors:SeedtoolError",
+    "Settings": "settings:Settings",
+    "Target": "postgres.server:Target",
+    "connect": "postgres.server:connect",
+    "find_target": "postgres.server:find",
+    "fingerprint": "workflows.reset:fingerprint",
+    "load_settings": "settings:load",
+    "migrate": "workflows.reset:migrate",
+    "plan_reset": "workflows.reset:plan_reset",
+    "prepare": "workflows.prepare:prepare",
+    "reset": "workflows.reset:reset",
+    "seed": "workflows.seed:seed",
+}
+
 __all__ = [
-    "Aws",
-    "Consent",
+    "Listener",
     "SeedtoolError",
     "Settings",
     "Target",
     "__version__",
     "connect",
     "find_target",
-    "load_profiles",
+    "fingerprint",
     "load_settings",
-    "read_fixtures",
+    "migrate",
+    "plan_reset",
+    "prepare",
     "reset",
     "seed",
-    "sync",
-    "upgrade",
 ]
 
-_PLACES = {
-    "Aws": "faces.rekognition:Aws",
-    "Consent": "reset.guard:Consent",
-    "SeedtoolError": "errors:SeedtoolError",
-    "Settings": "settings:Settings",
-    "Target": "postgres.server:Target",
-    "connect": "postgres.server:connect",
-    "find_target": "postgres.server:find",
-    "load_profiles": "seeding.profiles:load_profiles",
-    "load_settings": "settings:load",
-    "read_fixtures": "seeding.fixtures:read_fixtures",
-    "reset": "reset.reset:reset",
-    "seed": "seeding.merge:seed",
-    "sync": "faces.sync:sync",
-    "upgrade": "schema.migrations:upgrade",
-}
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name has its own type, told above
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name has its own type, given above
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, member = _PLACES[name].partition(":")
     return getattr(importlib.import_module(f"seedtool.{module}"), member)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

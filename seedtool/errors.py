@@ -18,6 +18,7 @@
     ├── SeedError                a profile, a fixture or a row cannot be loaded
     │   ├── ProfileError         profiles.toml or a seed set is wrong
     │   └── FixtureError         names file, line and column
+    ├── SyncFailed               the rows are written, but their faces could not be linked
     ├── PhotoError               a photo could not be read, fetched or stored
     ├── ImageRefused             a picture cannot be enrolled or searched, and why
     └── AwsError                 an AWS service did not do as asked
@@ -134,6 +135,22 @@ class FixtureError(SeedError):
         self.file = file
         self.line = line
         self.column = column
+
+
+class SyncFailed(SeedtoolError):
+    """The rows of a profile are written, but their faces could not be linked.
+
+    Args:
+        cause: why not.
+        seeded: what became of the rows (`seedtool.seeding.report.SeedReport`).
+        milliseconds: the time that the rows took.
+    """
+
+    def __init__(self, cause: SeedtoolError, seeded: object, milliseconds: float) -> None:
+        super().__init__(cause.message, remedy=cause.remedy)
+        self.cause = cause
+        self.seeded = seeded
+        self.milliseconds = milliseconds
 
 
 class PhotoError(SeedtoolError):

@@ -11,7 +11,7 @@ from seedtool.cli.console import CONTEXT, Console, common_options, number, table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from seedtool.reset.cache import Entry
+    from seedtool.resetting.cache import Entry
     from seedtool.settings import Settings
 
 
@@ -26,7 +26,7 @@ def cache_list(*, console: Console, settings: Settings) -> None:
     """List what seedtool keeps on the server: templates, spares, and what is being made or dropped."""
     from seedtool.postgres import server
     from seedtool.postgres.cluster import open_cluster
-    from seedtool.reset import cache as caches
+    from seedtool.resetting import cache as caches
 
     target = server.find(settings)
     with open_cluster(target) as cluster:
@@ -55,7 +55,7 @@ def cache_prune(*, everything: bool, dry_run: bool, console: Console, settings: 
     """
     from seedtool.postgres import server
     from seedtool.postgres.cluster import open_cluster
-    from seedtool.reset import cache as caches
+    from seedtool.resetting import cache as caches
 
     with open_cluster(server.find(settings)) as cluster:
         pruned = caches.prune(cluster, settings, everything=everything, dry_run=dry_run)
@@ -109,9 +109,7 @@ def fingerprint(*, profile: str | None, console: Console, settings: Settings) ->
     That is the project's files and PostgreSQL's major version; no server is needed. Where a fixture reads the day,
     the key is that day's.
     """
-    from seedtool.cli.seed import named_profile
-    from seedtool.seeding.layer import portable_fingerprint
+    from seedtool.workflows import reset as workflow
 
-    found = named_profile(settings, profile) if profile is not None else None
-    digest = portable_fingerprint(settings, found)
+    digest = workflow.fingerprint(profile, settings=settings)
     console.report({"fingerprint": digest, "profile": profile}, lambda: [digest])

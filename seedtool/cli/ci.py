@@ -9,13 +9,12 @@ import click
 
 from seedtool.cli.console import CONTEXT, Console, common_options, number, table
 from seedtool.cli.seed import complete_profile
-from seedtool.errors import ProfileError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from seedtool.settings import Settings
-    from seedtool.testing.prepare import PrepareReport
+    from seedtool.workflows.prepare import PrepareReport
 
 
 @click.group(short_help="Prepare what tests need, once.", context_settings=CONTEXT)
@@ -45,16 +44,9 @@ def prepare(*, profiles: tuple[str, ...], cache: Path | None, console: Console, 
     The database itself is not touched. With the embedded emulator, the faces of profiles that end in a sync are
     enrolled there.
     """
-    from seedtool.cli.servers import ensure_emulator
-    from seedtool.testing import prepare as workflow
+    from seedtool.workflows import prepare as workflow
 
-    try:
-        found = workflow.find_profiles(settings, profiles)
-    except ProfileError as error:
-        raise UsageError(error.message, remedy=error.remedy) from error
-    report = workflow.prepare(
-        settings, found, cache=cache, open_emulator=lambda: ensure_emulator(settings), note=console.note
-    )
+    report = workflow.prepare(profiles, settings=settings, cache=cache, listener=console.listener({}))
     console.report(report, lambda: _lines(report))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import CONTEXT, Console, asked, common_options, number, table
-from seedtool.cli.faces import calls_line, collection_option, identity, open_aws
+from seedtool.cli.faces import calls_line, collection_option, identity
 from seedtool.cli.review import review
 from seedtool.errors import NotConfirmed
 
@@ -35,6 +35,7 @@ def status_command(*, collection: str | None, console: Console, settings: Settin
     """Tell how far rows, faces and photos have drifted apart, and what to run. Changes nothing."""
     from seedtool.faces.status import status
     from seedtool.postgres import server
+    from seedtool.workflows.aws import open_aws
 
     aws = open_aws(settings)
     with server.connect(server.find(settings)) as connection, console.progress("faces") as progress:
@@ -80,6 +81,8 @@ def dedupe_command(
     from seedtool.postgres import server
 
     target = server.find(settings)
+    from seedtool.workflows.aws import open_aws
+
     aws = open_aws(settings)
     with server.connect(target) as connection:
         console.note(f"{identity(connection, settings, aws, collection)}; {target}")

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from seedtool.errors import NotConfirmed, UsageError
+from seedtool.errors import NotConfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from seedtool.listener import Listener
     from seedtool.postgres.server import Target
-    from seedtool.reset.guard import Consent
-    from seedtool.settings import Settings
+    from seedtool.resetting.guard import Consent
 
 F = TypeVar("F", bound="Callable[..., Any]")
+Result = TypeVar("Result")
 
 
 class Console:
@@ -51,6 +52,26 @@ class Console:
         elif not self.quiet:
             for line in text():
                 click.echo(line)
+
+    def listener(self, steps: Mapping[str, str]) -> Listener:
+        """Return what hears of a workflow's steps and notes, and tells them on stderr.
+
+        Args:
+            steps: what is told when a step begins, by the step's name; other steps pass in silence.
+        """
+        from seedtool.listener import Listener
+
+        console = self
+
+        class Notes(Listener):
+            def step(self, name: str) -> None:
+                if name in steps:
+                    console.note(steps[name])
+
+            def note(self, text: str) -> None:
+                console.note(text)
+
+        return Notes()
 
     @contextlib.contextmanager
     def progress(self, what: str) -> Iterator[Callable[[int, int | None], None] | None]:
@@ -117,6 +138,7 @@ def common_options(function: F, *, anywhere: bool = False) -> F:
     @functools.wraps(function)
     def wrapper(*args: Any, as_json: bool, quiet: bool, debug: bool, **kwargs: Any) -> Any:  # noqa: ANN401, ARG001
         from seedtool.settings import load
+        from seedtool.workflows.project import refuse_outside_a_project
 
         settings = load()
         if not anywhere:
@@ -126,21 +148,39 @@ def common_options(function: F, *, anywhere: bool = False) -> F:
     return wrapper  # type: ignore[return-value] # the wrapper takes the options in the place of what it adds
 
 
-def refuse_outside_a_project(settings: Settings) -> None:
-    """Refuse where there is no project: a wrong folder must not get a server of its own.
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+def agreed(
+    run: Callable[[Consent], Result],
+    look: Callable[[], Consent],
+    target: Target,
+    *,
+    yes: bool,
+    confirm: str | None,
+) -> Result:
+    """Replace a database with the consent that the flags give; where that is not enough, ask for more at the terminal.
+
+    Args:
+        run: replaces the database with the consent that it is given.
+        look: returns the consent that is needed.
+        target: the database.
+        yes: `--yes` was given.
+        confirm: the name given by `--confirm`.
 
     Raises:
-        UsageError: neither the working folder nor one above it is a project, and no server is named either.
+        NotConfirmed: the flags are not enough, and there is no terminal or the user said no.
     """
-    marks = (settings.root / "pyproject.toml", settings.alembic_ini)
-    if settings.database_url is None and not any(mark.is_file() for mark in marks):
-        raise UsageError(
-            f"{settings.root} is no project: neither it nor a folder above has a pyproject.toml or an alembic.ini",
-            remedy="Go to the project's folder first.",
-        )
+    from seedtool.workflows.reset import given_consent
 
-
-CONTEXT = {"help_option_names": ["-h", "--help"]}
+    given = given_consent(target, yes=yes, confirm=confirm)
+    try:
+        return run(given)
+    except NotConfirmed:
+        consent = ask_to_replace(look(), target, yes=yes, confirm=confirm)
+        if consent <= given:
+            raise
+    return run(consent)
 
 
 def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str | None) -> Consent:
@@ -155,10 +195,10 @@ def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str |
     Raises:
         NotConfirmed: the user said no. Without a terminal nothing is asked and the guard itself refuses.
     """
-    from seedtool.reset.guard import Consent
+    from seedtool.resetting.guard import Consent
+    from seedtool.workflows.reset import given_consent
 
-    refuse_other_name(target, confirm)
-    given = Consent.NAME if confirm else Consent.YES if yes else Consent.NONE
+    given = given_consent(target, yes=yes, confirm=confirm)
     if given >= needed or not sys.stdin.isatty():
         return given
     if needed is Consent.YES:
@@ -196,15 +236,3 @@ def check_collection(ctx: click.Context, param: click.Parameter, value: str | No
     if not COLLECTION_ID.fullmatch(value):
         raise click.BadParameter(f"{value!r} cannot be a collection id: 1 to 255 letters, digits and _.-")
     return value
-
-
-def refuse_other_name(target: Target, confirm: str | None) -> None:
-    """Refuse when `--confirm` names another database than the target.
-
-    Raises:
-        NotConfirmed: it does.
-    """
-    if confirm is not None and confirm != target.name:
-        raise NotConfirmed(
-            f"--confirm names {confirm}, but the target is {target}", remedy="Check that you mean this database."
-        )

@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, ask_to_replace, common_options, number, refuse_other_name, type_name
+from seedtool.cli.console import CONTEXT, Console, agreed, common_options, number, type_name
 from seedtool.errors import DatabaseError, NotConfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from seedtool.cli.seed import Prepared
     from seedtool.postgres.cluster import Cluster
     from seedtool.postgres.server import Target
-    from seedtool.reset.guard import Consent
-    from seedtool.reset.in_place import RebuildPlan
-    from seedtool.reset.reset import ResetPlan, ResetReport
-    from seedtool.reset.templates import Layer
-    from seedtool.reset.transaction import OneTransaction
+    from seedtool.resetting.guard import Consent
+    from seedtool.resetting.reset import ResetPlan, ResetReport
     from seedtool.settings import Settings
+    from seedtool.workflows.reset import Done
 
 
 @click.command("db-reset", short_help="Rebuild the schema from the migrations.", context_settings=CONTEXT)
@@ -45,106 +42,52 @@ def db_reset(
 
     The target is replaced in one step; until then it stays as it is.
     """
+    from seedtool.cli import seed as seeding
     from seedtool.postgres import server
-    from seedtool.reset import reset
+    from seedtool.workflows import reset as workflow
+    from seedtool.workflows.seed import prepare_profile
 
-    target = server.find(settings)
-    prepared, layer = _prepared(settings, console, profile) if profile is not None else (None, None)
     if dry_run:
-        plan = reset.plan(settings, target, layer)
-        if layer is not None and (plan.template is None or fresh):
-            layer.check()
+        plan = workflow.plan_reset(profile, settings=settings, fresh=fresh)
         _report_plan(plan, console, fresh=fresh, profile=profile)
         return
+    target = server.find(settings)
+    listener = console.listener({"build": f"building the template of {target.name} from the migrations ..."})
+    prepared = prepare_profile(settings, profile, listener) if profile is not None else None
 
-    def run(consent: Consent) -> ResetReport:
-        return _run(settings, console, target, consent, layer, fresh=fresh)
+    def run(consent: Consent) -> Done:
+        with seeding.rows_shown_on_failure(console, profile, target):
+            return workflow.reset_prepared(settings, target, prepared, consent=consent, fresh=fresh, listener=listener)
 
-    report = _agreed(run, lambda: reset.plan(settings, target).consent, target, yes=yes, confirm=confirm)
-    if prepared is None:
-        console.report({"reset": reset_report(report)}, lambda: _reset_lines(report))
+    def look() -> Consent:
+        return workflow.plan_reset(profile, settings=settings, target=target).consent
+
+    done = agreed(run, look, target, yes=yes, confirm=confirm)
+    if done.seeded is None or profile is None:
+        console.report({"reset": _shown(done.reset)}, lambda: _reset_lines(done.reset))
         return
-    from seedtool.cli.seed import finish_reset, run_seed
-
-    for line in _reset_lines(report):
+    for line in _reset_lines(done.reset):
         console.note(line)
-    if report.seeded is None:
-        run_seed(settings, console, prepared, after=report)
-    else:
-        finish_reset(settings, console, prepared, report)
+    seeding.report(console, done.seeded, profile, target, reset=_shown(done.reset), in_cache=done.in_cache)
 
 
-def _prepared(settings: Settings, console: Console, profile: str) -> tuple[Prepared, Layer]:
-    from seedtool.cli.seed import prepare
-    from seedtool.seeding.layer import seed_layer
-
-    prepared = prepare(settings, console, profile)
-    return prepared, seed_layer(settings, prepared.profile)
-
-
-def _run(
-    settings: Settings, console: Console, target: Target, consent: Consent, layer: Layer | None, *, fresh: bool
-) -> ResetReport:
-    """Reset the target; whatever takes longer is told when it begins."""
-    from seedtool.reset import reset
-
-    def build(database: str | OneTransaction) -> object:
-        from seedtool.schema.migrations import upgrade
-
-        return upgrade(database, settings)
-
-    def step(name: str) -> None:
-        if name == "build":
-            console.note(f"building the template of {target.name} from the migrations ...")
-
-    def warn(plan: RebuildPlan) -> None:
-        console.note(f"this role may not create databases: rebuilding the schemas of {target.name} in place ...")
-        for line in _leaving_lines(plan):
-            console.note(line)
-
-    return reset.reset(
-        settings, target, build, consent=consent, seed=layer, fresh=fresh, within=build, step=step, warn=warn
-    )
-
-
-def _agreed(
-    run: Callable[[Consent], ResetReport],
-    look: Callable[[], Consent],
-    target: Target,
-    *,
-    yes: bool,
-    confirm: str | None,
-) -> ResetReport:
-    """Run the reset with the consent that the flags give; where that does not do, ask for more at the terminal."""
-    from seedtool.reset.guard import Consent
-
-    refuse_other_name(target, confirm)
-    given = Consent.NAME if confirm else Consent.YES if yes else Consent.NONE
-    try:
-        return run(given)
-    except NotConfirmed:
-        consent = ask_to_replace(look(), target, yes=yes, confirm=confirm)
-        if consent <= given:
-            raise
-    return run(consent)
-
-
-def reset_report(report: ResetReport) -> dict[str, object]:
-    """Return a reset's report as it is printed: what was seeded is told apart."""
+def _shown(report: ResetReport) -> dict[str, object]:
+    """Return a reset's report as it is printed: what was seeded is printed apart."""
     import msgspec
 
-    return {key: value for key, value in msgspec.structs.asdict(report).items() if key != "seeded"}
+    return {key: value for key, value in msgspec.structs.asdict(report).items() if key != "results"}
 
 
 def _report_plan(plan: ResetPlan, console: Console, *, fresh: bool, profile: str | None) -> None:
     import msgspec
 
-    told = {**msgspec.structs.asdict(plan), "consent": plan.consent.name.lower()}
-    console.report({"plan": told}, lambda: _plan_lines(plan, fresh=fresh, profile=profile))
+    shown = {**msgspec.structs.asdict(plan), "consent": plan.consent.name.lower()}
+    console.report({"plan": shown}, lambda: _plan_lines(plan, fresh=fresh, profile=profile))
 
 
 def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[str]:
-    from seedtool.reset.guard import Consent
+    from seedtool.resetting.guard import Consent
+    from seedtool.resetting.in_place import leaving_note
 
     what = "replace" if plan.exists else "create"
     how = f"the template {plan.template}{', a spare made ahead' if plan.spare else ''}"
@@ -159,8 +102,9 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
         lines = [
             f"would rebuild the schemas of {plan.database} in one transaction: this role may not create databases",
             f"would drop {', '.join(plan.in_place.drops) or 'nothing'}",
-            *_leaving_lines(plan.in_place),
         ]
+        if note := leaving_note(plan.in_place):
+            lines.append(note)
     if plan.sessions:
         which = "" if plan.in_place is None else ", where they hold locks"
         lines.append(f"would end {number(plan.sessions, 'session')} on it{which}")
@@ -169,13 +113,6 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
     needs = {Consent.NONE: "no confirmation", Consent.YES: "--yes", Consent.NAME: "its name: --confirm NAME"}
     lines.append(f"needs {needs[plan.consent]}; nothing was changed")
     return lines
-
-
-def _leaving_lines(plan: RebuildPlan) -> list[str]:
-    if not plan.may_leave_transaction:
-        return []
-    files = ", ".join(plan.may_leave_transaction)
-    return [f"if {files} leaves the transaction, it takes two steps: a failure between them leaves the database empty"]
 
 
 def _reset_lines(report: ResetReport) -> list[str]:
@@ -203,18 +140,14 @@ def _reset_lines(report: ResetReport) -> list[str]:
 @common_options
 def migrate(*, console: Console, settings: Settings) -> None:
     """Bring the database to the newest revision, and create it when it does not exist."""
-    from seedtool.postgres import server
-    from seedtool.reset import reset
-    from seedtool.schema.migrations import upgrade
+    from seedtool.workflows import reset as workflow
 
-    target = server.find(settings)
-    created, applied = reset.migrate(target, lambda conninfo: upgrade(conninfo, settings))
-    report = {"database": str(target), "created": created, "applied": applied}
+    report = workflow.migrate(settings=settings)
 
     def lines() -> list[str]:
-        if not applied:
-            return [f"{target} is at the newest revision"]
-        return [f"{target}: applied {', '.join(applied)}"]
+        if not report.applied:
+            return [f"{report.database} is at the newest revision"]
+        return [f"{report.database}: applied {', '.join(report.applied)}"]
 
     console.report(report, lines)
 
@@ -231,7 +164,7 @@ def guard_status(*, console: Console, settings: Settings) -> None:
     from seedtool.errors import Protected
     from seedtool.postgres import server
     from seedtool.postgres.cluster import open_cluster
-    from seedtool.reset import guard as guards
+    from seedtool.resetting import guard as guards
 
     target = server.find(settings)
     with open_cluster(target) as cluster:
@@ -261,7 +194,7 @@ def guard_status(*, console: Console, settings: Settings) -> None:
 def guard_protect(*, console: Console, settings: Settings) -> None:
     """Forbid that the target is replaced or seeded, whatever flag is given."""
     from seedtool.postgres import server
-    from seedtool.reset import guard as guards
+    from seedtool.resetting import guard as guards
 
     target = server.find(settings)
     _change_mark(target, guards.protect)
@@ -277,10 +210,11 @@ def guard_protect(*, console: Console, settings: Settings) -> None:
 def guard_unprotect(*, confirm: str | None, console: Console, settings: Settings) -> None:
     """Take the protection mark away; asks for the database's name."""
     from seedtool.postgres import server
-    from seedtool.reset import guard as guards
+    from seedtool.resetting import guard as guards
+    from seedtool.workflows.reset import given_consent
 
     target = server.find(settings)
-    refuse_other_name(target, confirm)
+    given_consent(target, yes=False, confirm=confirm)
     if confirm is None and not (sys.stdin.isatty() and type_name(target)):
         raise NotConfirmed(f"{target} stays protected: its name was not given", remedy=f"Type --confirm {target.name}.")
     _change_mark(target, guards.unprotect)

@@ -45,7 +45,7 @@ def init(*, console: Console, settings: Settings) -> None:
 @common_options
 def doctor(*, console: Console, settings: Settings) -> int:
     """Look at everything a day's work needs; exit 1 and name the cure when something is wrong."""
-    from seedtool.cli.faces import open_aws
+    from seedtool.workflows.aws import open_aws
     from seedtool.workflows.doctor import examine
 
     checks = []

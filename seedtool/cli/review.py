@@ -99,8 +99,8 @@ def _decide(
     choices: list[Choice], user_id: str | None, console: Console, settings: Settings, *, search: bool | None
 ) -> int:
     from seedtool.backfill import review
-    from seedtool.cli.faces import open_aws
     from seedtool.postgres import server
+    from seedtool.workflows.aws import open_aws
 
     target = server.find(settings)
     with server.connect(target) as connection:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from seedtool.cli.console import CONTEXT, Console, common_options, number, table
-from seedtool.errors import ProfileError, SeedtoolError, UsageError
+from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    import psycopg
     from click.shell_completion import CompletionItem
 
-    from seedtool.faces.rekognition import Aws
-    from seedtool.faces.sync import SyncReport
-    from seedtool.reset.reset import ResetReport
-    from seedtool.seeding.indexed import IndexedPhoto
-    from seedtool.seeding.profiles import Profile
+    from seedtool.postgres.server import Target
     from seedtool.seeding.report import SeedReport, TableReport
     from seedtool.settings import Settings
+    from seedtool.workflows.seed import Seeded
 
 
 def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
@@ -62,7 +57,16 @@ def seed(
         return
     if profile is None:
         raise UsageError("no profile was named", remedy="seedtool seed PROFILE; seedtool seed --list names them.")
-    run_seed(settings, console, prepare(settings, console, profile), dry_run=dry_run, prune=prune)
+    from seedtool.postgres import server
+    from seedtool.workflows import seed as workflow
+
+    target = server.find(settings)
+    listener = console.listener({})
+    with rows_shown_on_failure(console, profile, target):
+        seeded = workflow.seed(
+            profile, settings=settings, target=target, dry_run=dry_run, prune=prune, listener=listener
+        )
+    report(console, seeded, profile, target)
 
 
 def _list(settings: Settings, console: Console) -> None:
@@ -75,140 +79,50 @@ def _list(settings: Settings, console: Console) -> None:
     )
 
 
-class Prepared(NamedTuple):
-    """A profile that can be seeded as far as can be told without reading its rows."""
-
-    profile: Profile
-    indexed: tuple[IndexedPhoto, ...] = ()
-
-
-def prepare(settings: Settings, console: Console, name: str) -> Prepared:
-    """Look at all that a profile needs but its rows, before a database is lost for the sake of it.
-
-    Raises:
-        UsageError: there is no profile of this name.
-        ProfileError, FixtureError: profiles.toml or the list of indexed photos cannot be read.
-        CredentialsError, SettingsError: it ends in a sync, and AWS cannot be reached for lack of settings.
-    """
-    profile = named_profile(settings, name)
-    if profile.sync_faces and settings.aws == "live":
-        from seedtool.cli.faces import open_aws
-
-        console.note(f"faces will be synced from {open_aws(settings).who()}")
-    indexed: tuple[IndexedPhoto, ...] = ()
-    if profile.indexed is not None:
-        from seedtool.seeding.indexed import read_indexed
-
-        indexed = read_indexed(settings.seeds / profile.indexed, settings.root)
-    return Prepared(profile, indexed)
-
-
-def named_profile(settings: Settings, name: str) -> Profile:
-    """Return the profile of this name.
-
-    Raises:
-        UsageError: there is none.
-        ProfileError: profiles.toml cannot be read.
-    """
-    from seedtool.seeding.profiles import find_profile, load_profiles
-
-    profiles = load_profiles(settings.seeds)
-    try:
-        return find_profile(profiles, name)
-    except ProfileError as error:
-        raise UsageError(error.message, remedy=error.remedy) from error
-
-
-def run_seed(
-    settings: Settings,
-    console: Console,
-    prepared: Prepared,
-    *,
-    dry_run: bool = False,
-    prune: bool = True,
-    after: ResetReport | None = None,
-) -> None:
-    """Seed a profile, sync its faces, and report; `after` is the report of a reset that went before."""
-    from seedtool.postgres import server
-    from seedtool.reset import guard
-    from seedtool.seeding.fixtures import read_fixtures
-    from seedtool.seeding.merge import seed as merge
-
-    profile = prepared.profile
-    fixtures = read_fixtures(settings.seeds, profile.sets, settings.root)
-    target = server.find(settings)
-    started = time.perf_counter()
-    with server.connect(target) as connection:
-        guard.refuse_protected_connection(target, connection, "seeded")
-        connection.rollback()  # the guard's look was a transaction of its own
-        # a dry run's sync has to see the rows that the merge would leave, so both are rolled back together
-        with connection.transaction(force_rollback=True) if dry_run else contextlib.nullcontext():
-            seeded = merge(connection, fixtures, bindings=settings.faces, dry_run=dry_run, keep=dry_run, prune=prune)
-            took = f"in {(time.perf_counter() - started) * 1000:.0f} ms"
-            lines = list(_seed_lines(seeded, profile.name, str(target), took))
-            synced, sync_lines = _sync(settings, console, connection, prepared, lines, dry_run=dry_run)
-    _report(console, after, seeded, synced, lines + sync_lines)
-
-
-def finish_reset(settings: Settings, console: Console, prepared: Prepared, after: ResetReport) -> None:
-    """Sync a profile's faces and report, where the reset has brought the rows along."""
-    from seedtool.postgres import server
-    from seedtool.seeding.layer import remembered
-
-    profile, target = prepared.profile, server.find(settings)
-    seeded = remembered(profile, after.seeded or {})
-    took = f"in {after.milliseconds['seed']:.0f} ms" if "seed" in after.milliseconds else "from the cached template"
-    lines = list(_seed_lines(seeded, profile.name, str(target), took))
-    synced, sync_lines = None, list[str]()
-    if profile.sync_faces:
-        with server.connect(target) as connection:
-            synced, sync_lines = _sync(settings, console, connection, prepared, lines)
-    _report(console, after, seeded, synced, lines + sync_lines)
-
-
-def _sync(
-    settings: Settings,
-    console: Console,
-    connection: psycopg.Connection[Any],
-    prepared: Prepared,
-    lines: list[str],
-    *,
-    dry_run: bool = False,
-) -> tuple[SyncReport | None, list[str]]:
-    """Sync where the profile says so; when that fails, `lines` tell what is done already."""
-    if not prepared.profile.sync_faces:
-        return None, []
-    from seedtool.cli.faces import open_aws, show_sync_lines
-    from seedtool.faces.sync import sync
+@contextlib.contextmanager
+def rows_shown_on_failure(console: Console, profile: str | None, target: Target) -> Iterator[None]:
+    """Where the faces cannot be linked, tell what became of the rows, and raise why not."""
+    from seedtool.errors import SyncFailed
 
     try:
-        aws = open_aws(settings)
-        if prepared.indexed and aws.embedded and not dry_run:
-            _give(console, aws, prepared.indexed)
-        synced = sync(connection, settings, aws, dry_run=dry_run)
-    except SeedtoolError:
-        for line in lines:
+        yield
+    except SyncFailed as error:
+        seeded = cast("SeedReport", error.seeded)
+        for line in _seed_lines(seeded, profile or "", str(target), f"in {error.milliseconds:.0f} ms"):
             console.note(line)
-        raise
-    return synced, list(show_sync_lines(synced, aws.where))
+        raise error.cause from error
 
 
-def _report(
-    console: Console, after: ResetReport | None, seeded: SeedReport, synced: SyncReport | None, lines: list[str]
+def report(
+    console: Console,
+    seeded: Seeded,
+    profile: str,
+    target: Target,
+    *,
+    reset: object = None,
+    in_cache: bool = False,
 ) -> None:
-    from seedtool.cli.database import reset_report
+    """Print what became of a profile's rows and faces.
 
-    report = {"reset": reset_report(after) if after else None, "seed": seeded, "sync": synced}
-    console.report({key: value for key, value in report.items() if value is not None}, lambda: lines)
+    Args:
+        console: where it is printed.
+        seeded: what seeding did.
+        profile: the profile's name.
+        target: the database.
+        reset: the report of a reset that went before, as it is printed; None without one.
+        in_cache: the rows came with the cached template.
+    """
 
+    def lines() -> Iterable[str]:
+        took = "from the cached template" if in_cache else f"in {seeded.milliseconds:.0f} ms"
+        yield from _seed_lines(seeded.seed, profile, str(target), took)
+        if seeded.sync is not None:
+            from seedtool.cli.faces import show_sync_lines
 
-def _give(console: Console, aws: Aws, indexed: tuple[IndexedPhoto, ...]) -> None:
-    """Let the embedded emulator hold what AWS would hold already."""
-    from seedtool.seeding.indexed import index_missing
+            yield from show_sync_lines(seeded.sync, seeded.where)
 
-    given = index_missing(indexed, aws.collection)
-    if given:
-        console.note(f"{number(given, 'photo')} indexed in {aws.where}, which AWS would hold already")
+    found = {"reset": reset, "seed": seeded.seed, "sync": seeded.sync}
+    console.report({key: value for key, value in found.items() if value is not None}, lines)
 
 
 def _seed_lines(report: SeedReport, profile: str, target: str, took: str) -> Iterable[str]:
@@ -246,15 +160,15 @@ def seed_dump(*, tables: tuple[str, ...], set_name: str, console: Console, setti
     from seedtool.seeding.dump import dump
 
     with server.connect(server.find(settings)) as connection:
-        report = dump(connection, tables, settings.seeds, set_name, root=settings.root, bindings=settings.faces)
+        written = dump(connection, tables, settings.seeds, set_name, root=settings.root, bindings=settings.faces)
 
     def lines() -> Iterable[str]:
-        for each in report.files:
+        for each in written.files:
             yield f"{each.file}: {number(each.rows, 'row')}" + ("" if each.changed else ", unchanged")
-        written = [each.rows for each in report.files if each.changed]
-        if written:
-            yield f"wrote {number(sum(written), 'row')} into the seed set {report.seed_set}"
+        changed = [each.rows for each in written.files if each.changed]
+        if changed:
+            yield f"wrote {number(sum(changed), 'row')} into the seed set {written.seed_set}"
         else:
-            yield f"the seed set {report.seed_set} is unchanged"
+            yield f"the seed set {written.seed_set} is unchanged"
 
-    console.report(report, lines)
+    console.report(written, lines)

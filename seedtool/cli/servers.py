@@ -21,26 +21,6 @@ if TYPE_CHECKING:
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-def emulator_dir(settings: Settings) -> Path:
-    """Return the folder of the emulator's state, beside the server's."""
-    return settings.state_dir / "emulator"
-
-
-def ensure_emulator(settings: Settings) -> str:
-    """Return the endpoint of the project's emulator, which is started when it does not run.
-
-    Raises:
-        ServiceUnavailable: it does not start.
-    """
-    from seedtool.emulator import process
-    from seedtool.errors import ServiceUnavailable
-
-    try:
-        return process.ensure(emulator_dir(settings))
-    except process.EmulatorError as error:
-        raise ServiceUnavailable(error.message, remedy=error.remedy) from error
-
-
 def _embedded(settings: Settings) -> EmbeddedServer:
     if settings.database_url is not None:
         origin = settings.origins.get("database_url", "settings")
@@ -75,6 +55,7 @@ def server_start(*, port: int | None, console: Console, settings: Settings) -> N
 def server_stop(*, console: Console, settings: Settings) -> None:
     """Stop the embedded server and the emulator; data and faces stay."""
     from seedtool.emulator import process
+    from seedtool.workflows.aws import emulator_dir
 
     external = settings.database_url is not None  # then only the emulator is ours to stop
     stopped = {
@@ -95,6 +76,7 @@ def server_status(*, console: Console, settings: Settings) -> None:
 def _report_status(embedded: EmbeddedServer | None, console: Console, settings: Settings) -> None:
     """Report on the embedded server, or that there is none because an external one is used."""
     from seedtool.emulator import process
+    from seedtool.workflows.aws import emulator_dir
 
     running = embedded is not None and embedded.is_running()
     report = {
@@ -139,6 +121,8 @@ def env(*, console: Console, settings: Settings) -> None:
             name = quote(target.name, safe="")
             variables["DATABASE_URL"] = f"postgresql://postgres:{embedded.password}@127.0.0.1:{port}/{name}"
     if settings.aws == "embedded":
+        from seedtool.workflows.aws import ensure_emulator
+
         variables["AWS_ENDPOINT_URL_REKOGNITION"] = ensure_emulator(settings)
     if settings.collection:
         variables["AWS_REKOGNITION_COLLECTION"] = settings.collection
@@ -175,6 +159,7 @@ def emulator(
     """
     from seedtool.emulator import process
     from seedtool.emulator import server as emulators
+    from seedtool.workflows.aws import emulator_dir
 
     folder = state_dir or emulator_dir(settings)
     key = _key_of_environment() if require_signature else None

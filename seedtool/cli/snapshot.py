@@ -16,11 +16,10 @@ from seedtool.errors import NotConfirmed
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from seedtool.reset.guard import Consent
+    from seedtool.resetting.guard import Consent
     from seedtool.settings import Settings
-    from seedtool.snapshots.description import Snapshot
-    from seedtool.snapshots.restoring import RestorePlan, RestoreReport
-    from seedtool.snapshots.saving import SaveReport
+    from seedtool.snapshots.snapshots import RestorePlan, RestoreReport, SaveReport
+    from seedtool.snapshots.store import Snapshot
 
 
 def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
@@ -29,9 +28,9 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
         from click.shell_completion import CompletionItem
 
         from seedtool.settings import load
-        from seedtool.snapshots import store as shelf
+        from seedtool.snapshots import store
 
-        found = shelf.glance(load())
+        found = store.glance(load())
         return [CompletionItem(each.name, help=each.note) for each in found if each.name.startswith(incomplete)]
     return []
 
@@ -59,10 +58,10 @@ def save(*, name: str | None, note: str | None, replace: bool, console: Console,
     wait until the copy is made.
     """
     from seedtool.postgres import server
-    from seedtool.snapshots import saving
+    from seedtool.snapshots import snapshots
 
     target = server.find(settings)
-    report = saving.save(settings, target, name, note=note, replace=replace)
+    report = snapshots.save(settings, target, name, note=note, replace=replace)
     console.report({"save": report}, lambda: _save_lines(report, str(target)))
 
 
@@ -85,7 +84,7 @@ def restore(*, name: str, yes: bool, confirm: str | None, console: Console, sett
     The database is replaced in one step; until then it stays as it is.
     """
     from seedtool.postgres import server
-    from seedtool.snapshots import restoring
+    from seedtool.snapshots import snapshots
 
     target = server.find(settings)
 
@@ -94,7 +93,7 @@ def restore(*, name: str, yes: bool, confirm: str | None, console: Console, sett
             _warn_of_revisions(plan, yes=yes or confirm is not None)
         return ask_to_replace(plan.consent, target, yes=yes, confirm=confirm)
 
-    report = restoring.restore(settings, target, name, agree)
+    report = snapshots.restore(settings, target, name, agree)
     console.report({"restore": report}, lambda: _restore_lines(report))
 
 
@@ -124,10 +123,10 @@ def _restore_lines(report: RestoreReport) -> list[str]:
 def list_(*, console: Console, settings: Settings) -> None:
     """List the database's snapshots, the newest first."""
     from seedtool.postgres import server
-    from seedtool.snapshots import store as shelf
+    from seedtool.snapshots import store
 
     target = server.find(settings)
-    found = shelf.snapshots(target)
+    found = store.snapshots(target)
     if not found:
         console.note(f"there are no snapshots of {target} yet: seedtool snapshot save")
     console.report({"database": str(target), "snapshots": found}, lambda: _table(found) if found else [])
@@ -156,9 +155,9 @@ def _table(found: list[Snapshot]) -> list[str]:
 def rename(*, old: str, new: str, console: Console, settings: Settings) -> None:
     """Give a snapshot another name."""
     from seedtool.postgres import server
-    from seedtool.snapshots import store as shelf
+    from seedtool.snapshots import store
 
-    renamed = shelf.rename(server.find(settings), old, new)
+    renamed = store.rename(server.find(settings), old, new)
     console.report({"rename": renamed}, lambda: [f"{old} is now {renamed.name}"])
 
 
@@ -169,17 +168,17 @@ def rename(*, old: str, new: str, console: Console, settings: Settings) -> None:
 def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Settings) -> None:
     """Delete snapshots: all that are named, or none where one of them does not exist."""
     from seedtool.postgres import server
-    from seedtool.snapshots import store as shelf
+    from seedtool.snapshots import store
 
     target = server.find(settings)
     if not yes:
-        shelf.require_all(target, list(names))  # nobody has to agree to what cannot be
+        store.require_all(target, list(names))  # nobody has to agree to what cannot be
         what = ", ".join(names)
         if not sys.stdin.isatty():
             raise NotConfirmed(f"{what} of {target} would be lost", remedy="Agree with --yes.")
         if not asked(lambda: click.confirm(f"Delete {what} of {target}?", err=True)):
             raise NotConfirmed("not confirmed; nothing was changed")
-    deleted = shelf.delete(target, list(names))
+    deleted = store.delete(target, list(names))
     console.report({"deleted": deleted}, lambda: [f"deleted {each.name}" for each in deleted])
 
 

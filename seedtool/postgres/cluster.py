@@ -8,7 +8,9 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 import psycopg
@@ -16,19 +18,21 @@ from psycopg import errors as _errors
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from seedtool.errors import BlockedError, DatabaseError
-from seedtool.postgres import background as errands
-from seedtool.postgres import server
+from seedtool.errors import DatabaseError
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres import background, server
+from seedtool.postgres.background import Statement
+from seedtool.postgres.errors import translate
 from seedtool.postgres.server import PRIVATE_NAME, Target
 
 MINIMUM_VERSION = 150000
 
 #: Marks are settings on the database itself or, where a role may not set them, a line of its comment that names its
-#: oid. The one that permits has the database's identity for its value: `pg_dump -C` carries settings elsewhere.
-#: A snapshot's has JSON for its value; no mark is carried to a clone.
+#: oid. The mark that permits has the database's identity for its value, since `pg_dump -C` carries settings elsewhere.
+#: Templates and snapshots have JSON for the value of theirs. `swap` gives a clone the marks that it needs anew.
 MANAGED = "seedtool.managed"
 PROTECTED = "seedtool.protected"
-BROUGHT = "seedtool.brought"
+MIGRATED_SETTINGS = "seedtool.brought"  # the name that the first release gave it
 COMMENTED_MARK = r"\s*\[(seedtool\.\w+=(?:\w+|\{.*\})) for (\d+)\]"
 
 
@@ -38,11 +42,11 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         identity: changes when the database is restored on another server, replaced or renamed.
         provider: pg_database.datlocprovider: c, i or b.
-        doomed: its removal has begun.
-        settings: what `ALTER DATABASE ... SET` says and shapes what is built in it (`search_path=app`), but for what
-            the migrations themselves set.
-        brought: what the migrations set.
-        comment: the whole comment, marks and all.
+        dropping: its removal has begun.
+        settings: what `ALTER DATABASE ... SET` says and what shapes what is built in it (`search_path=app`), without
+            `migrated_settings`.
+        migrated_settings: what the migrations set on the database itself.
+        comment: the whole comment, with its marks.
     """
 
     oid: int
@@ -58,10 +62,10 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     tablespace: str
     is_template: bool
     connectable: bool
-    doomed: bool
+    dropping: bool
     sessions: int
     settings: list[str]
-    brought: list[str]
+    migrated_settings: list[str]
     comment: str
     marks: list[str]
 
@@ -81,12 +85,12 @@ class PrivateDatabase(msgspec.Struct, frozen=True, kw_only=True):
     """A database that seedtool made for itself (see `PRIVATE_NAME`).
 
     Args:
-        doomed: its removal has begun.
+        dropping: its removal has begun.
     """
 
     oid: int
     name: str
-    doomed: bool
+    dropping: bool
 
     @property
     def kind(self) -> str:
@@ -99,7 +103,7 @@ class PrivateDatabase(msgspec.Struct, frozen=True, kw_only=True):
         return self.name.rpartition("_")[2]
 
 
-# our marks, and what limits or logs an application's queries: nothing built under them is another thing for it
+# our marks, and what limits or logs an application's queries: these settings do not change what is built under them
 _SHAPELESS = re.compile(r"seedtool\.|log_|default_transaction_|\w+_timeout=", re.IGNORECASE)
 
 # Asked for several times in a reset, so it is cheap to plan: no view, no join, and what can be is read in Python. The
@@ -111,7 +115,7 @@ SELECT d.oid, d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding
        to_jsonb(d) ->> 'daticurules' AS icu_rules,
        (SELECT spcname FROM pg_tablespace t WHERE t.oid = d.dattablespace) AS tablespace,
        d.datistemplate AS is_template, d.datallowconn AND d.datconnlimit <> -2 AS connectable,
-       d.datconnlimit = -2 AS doomed, pg_stat_get_db_numbackends(d.oid) AS sessions,
+       d.datconnlimit = -2 AS dropping, pg_stat_get_db_numbackends(d.oid) AS sessions,
        shobj_description(d.oid, 'pg_database') AS comment,
        (SELECT setconfig FROM pg_db_role_setting s WHERE s.setdatabase = d.oid AND s.setrole = 0) AS settings
 FROM pg_database d
@@ -119,25 +123,43 @@ WHERE d.datname = %s
 """)
 
 
+class Strategy(NamedTuple):
+    """How `CREATE DATABASE` copies: PostgreSQL's name for it, and settings of the session that belong to it."""
+
+    name: str
+    settings: Mapping[str, str]
+
+
+WAL_LOG = Strategy("wal_log", {})
+
+
 class Cluster:
-    """An open connection to the maintenance database, in autocommit.
+    """The databases of a server, by an open connection to its maintenance database, in autocommit.
 
     Args:
         connection: the connection.
         target: the target that is worked on.
+        listener: hears of the steps of the work.
+        project: the project's name, for the purposes that are noted with templates.
 
     Attributes:
-        afterwards: statements that the server is sent when all is done, and that nobody waits for (see `errands`).
-        errand_settings: the server's settings for them.
+        afterwards: statements that are sent to the server when the cluster is left, and that nobody waits for.
         held: digests of the templates that this connection holds.
+        milliseconds: how long each step took that has ended, by its name.
     """
 
-    def __init__(self, connection: psycopg.Connection, target: Target) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, target: Target, listener: Listener = SILENT, project: str = ""
+    ) -> None:
         self.connection = connection
         self.target = target
-        self.afterwards: list[sql.Composed] = []
-        self.errand_settings = {"transaction_timeout": "0"} if connection.info.server_version >= 170000 else {}
+        self.listener = listener
+        self.project = project
+        self.afterwards: list[sql.Composed | Statement] = []
         self.held: set[str] = set()
+        self.milliseconds: dict[str, float] = {}
+        self._step = ""
+        self._since = time.perf_counter()
         server.refuse_pooler(target, connection)
         self.version = connection.info.server_version
         if self.version < MINIMUM_VERSION:
@@ -145,11 +167,24 @@ class Cluster:
                 f"{target} is PostgreSQL {self.version // 10000}", remedy="seedtool works with PostgreSQL 15 and later."
             )
         row = connection.execute(
-            "SELECT rolname, rolcreatedb OR rolsuper, system_identifier FROM pg_roles, pg_control_system()"
-            " WHERE rolname = current_user"
+            "SELECT rolname, rolcreatedb OR rolsuper, system_identifier, current_setting('fsync') = 'on'"
+            " FROM pg_roles, pg_control_system() WHERE rolname = current_user"
         ).fetchone()
         assert row is not None  # noqa: S101 - we are connected as it
-        self.user, self.may_create, self._system = row
+        self.user, self.may_create, self._system, self.fsync = row
+
+    def step(self, name: str) -> None:
+        """Begin a step: the listener hears its name, and the time of the step before it is kept."""
+        self.end_step()
+        self._step = name
+        self.listener.step(name)
+
+    def end_step(self) -> None:
+        """Keep the time of the last step."""
+        present = time.perf_counter()
+        if self._step:
+            self.milliseconds[self._step] = round((present - self._since) * 1000, 3)
+        self._step, self._since = "", present
 
     def database(self, name: str) -> DatabaseFacts | None:
         """Return a database's facts, or None when it does not exist."""
@@ -161,12 +196,12 @@ class Cluster:
         settings = row.pop("settings") or []
         commented = [mark for mark, oid in re.findall(COMMENTED_MARK, comment) if int(oid) == row["oid"]]
         marks = [mark for mark in settings if mark.startswith("seedtool.")] + commented
-        brought = _brought(marks)
+        migrated = _migrated_settings(marks)
         return DatabaseFacts(
             **row,
             identity=hashlib.md5(f"{self._system} {row['oid']} {name}".encode(), usedforsecurity=False).hexdigest(),
-            settings=sorted({option for option in settings if not _SHAPELESS.match(option)} - set(brought)),
-            brought=brought,
+            settings=sorted({option for option in settings if not _SHAPELESS.match(option)} - set(migrated)),
+            migrated_settings=migrated,
             marks=marks,
         )
 
@@ -180,7 +215,7 @@ class Cluster:
         begin = f"seedtool_{kind}_{digest}" if kind else "seedtool_"
         with self.connection.cursor(row_factory=class_row(PrivateDatabase)) as cursor:
             found = cursor.execute(
-                "SELECT oid, datname AS name, datconnlimit = -2 AS doomed FROM pg_database"
+                "SELECT oid, datname AS name, datconnlimit = -2 AS dropping FROM pg_database"
                 " WHERE starts_with(datname, %s)",
                 [begin],
             ).fetchall()
@@ -188,11 +223,11 @@ class Cluster:
 
     @contextlib.contextmanager
     def lock(self, digest: str) -> Iterator[None]:
-        """Hold the advisory lock of a target or fingerprint; waits for whoever holds it.
+        """Hold the advisory lock of a target or a fingerprint; wait while somebody else holds it.
 
-        Advisory locks belong to a database, so all who work on a server stand in the same maintenance
-        database. The statements that take long run on this very connection: when our process dies in
-        the middle of one, the lock stays until the server has finished it.
+        Advisory locks belong to a database, so everybody who works on a server connects to the same maintenance
+        database. Statements that take long run on this very connection: when our process dies in the middle of
+        one, the lock stays until the server has finished it.
         """
         key = lock_key(digest)
         self.connection.execute("SELECT pg_advisory_lock(%s)", [key])
@@ -203,14 +238,14 @@ class Cluster:
                 self.connection.execute("SELECT pg_advisory_unlock(%s)", [key])
 
     def hold(self, digest: str) -> None:
-        """Keep the template of a fingerprint from being pruned until this connection ends; others may hold it, too."""
+        """Keep a template from being pruned until this connection ends; others may hold it at the same time."""
         if digest[:20] not in self.held:
             self.connection.execute("SELECT pg_advisory_lock_shared(%s)", [_holding(digest)])
             self.held.add(digest[:20])
 
     @contextlib.contextmanager
     def try_claim(self, digest: str) -> Iterator[bool]:
-        """Keep everybody from holding a template, if nobody does, nor we; yields whether it could be done."""
+        """Keep everybody from holding a template, if nobody holds it; yields whether that could be done."""
         if digest[:20] in self.held:
             yield False
             return
@@ -234,7 +269,13 @@ class Cluster:
                 self.connection.execute("SELECT pg_advisory_unlock(%s)", [key])
 
     def create(
-        self, name: str, template: str, like: DatabaseFacts, *, connectable: bool = True, strategy: str = "wal_log"
+        self,
+        name: str,
+        template: str,
+        like: DatabaseFacts,
+        *,
+        connectable: bool = True,
+        strategy: Strategy = WAL_LOG,
     ) -> None:
         """Create a database from a template with the owner, encoding, locale and tablespace of another one.
 
@@ -243,14 +284,17 @@ class Cluster:
             template: the template's name.
             like: the other database.
             connectable: False keeps everybody out, so that nobody stands in the way of its renaming.
-            strategy: PostgreSQL's: `wal_log` or `file_copy`; where the latter fails, the former is tried.
+            strategy: how it is copied; where that fails, `wal_log` is tried.
         """
+        create = create_statement(self, name, template, like, connectable=connectable, strategy=strategy)
         try:
-            self.execute(create_statement(self, name, template, like, connectable=connectable, strategy=strategy))
-        except psycopg.Error:  # a file system that cannot do what it said, or has no room for a second copy
-            if strategy == "wal_log" or self.connection.closed:
+            for key, value in create.settings.items():
+                self.connection.execute("SELECT set_config(%s, %s, false)", [key, value])
+            self.execute(create.text)
+        except DatabaseError:  # a file system that cannot do what it promised, or has no room for a second copy
+            if strategy is WAL_LOG or self.connection.closed or self.database(name) is not None:
                 raise
-            self.execute(create_statement(self, name, template, like, connectable=connectable))
+            self.execute(create_statement(self, name, template, like, connectable=connectable).text)
 
     def drop(self, name: str) -> None:
         """Drop a database if it is there, its sessions first.
@@ -276,8 +320,18 @@ class Cluster:
             return
         if facts.is_template:
             self.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
-        if not errands.send(self.target, [drop_statement(name)], settings=self.errand_settings):
+        limits = background.no_limits(self.version)
+        if not background.send(self.target, [drop_statement(name)], limits=limits):
             self.drop(name)
+
+    def size_of(self, name: str) -> int:
+        """Return the bytes that a database takes; 0 where this role may not ask."""
+        row = self.connection.execute(
+            "SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s"
+            " AND (has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'MEMBER'))",
+            [name],
+        ).fetchone()
+        return row[0] if row else 0
 
     def rename(self, name: str, new_name: str) -> None:
         """Rename a database; waits up to five seconds for its sessions to go, while newcomers wait for us."""
@@ -288,26 +342,24 @@ class Cluster:
 
         Raises:
             BlockedError: the role may not do it, or something uses the database.
+            DatabaseError: the server refuses for another reason, or the connection was lost.
         """
         try:
             self.connection.execute(statement)
-        except (_errors.ObjectInUse, _errors.DuplicateDatabase, _errors.InvalidCatalogName) as error:
-            detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
-            raise BlockedError(
-                f"{error.diag.message_primary}{detail}",
-                remedy="End what uses it (a session, a subscription, another program's work) and run again.",
-            ) from error
         except _errors.InsufficientPrivilege as error:
-            raise BlockedError(
-                f"the role {self.user} may not do what this needs: {error.diag.message_primary}",
-                remedy="Work as the database's owner or a member of it, or as a superuser.",
-            ) from error
+            what = f"the role {self.user} may not do what this needs"
+            remedy = "Work as the database's owner or a member of it, or as a superuser."
+            raise translate(error, what, remedy=remedy) from error
+        except _errors.QueryCanceled:
+            raise  # by ourselves
+        except psycopg.Error as error:
+            raise translate(error, "the server refuses") from error
 
 
-def _brought(marks: list[str]) -> list[str]:
+def _migrated_settings(marks: list[str]) -> list[str]:
     for mark in marks:
         key, _, value = mark.partition("=")
-        if key == BROUGHT:
+        if key == MIGRATED_SETTINGS:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 return [str(option) for option in json.loads(value)["settings"]]
     return []
@@ -320,9 +372,9 @@ def create_statement(
     like: DatabaseFacts,
     *,
     connectable: bool = True,
-    strategy: str = "wal_log",
-) -> sql.Composed:
-    """Return the statement that `Cluster.create` runs.
+    strategy: Strategy = WAL_LOG,
+) -> Statement:
+    """Return the statement that `Cluster.create` runs, with the settings of the session that belong to it.
 
     Raises:
         DatabaseError: the role may not create databases.
@@ -335,7 +387,7 @@ def create_statement(
     options: list[sql.Composable] = [
         sql.SQL("TEMPLATE {}").format(sql.Identifier(template)),
         sql.SQL("OWNER {}").format(sql.Identifier(like.owner)),
-        sql.SQL("STRATEGY {}").format(sql.Identifier(strategy)),
+        sql.SQL("STRATEGY {}").format(sql.Identifier(strategy.name)),
     ]
     if like.tablespace != "pg_default":  # to name the default, too, a role would need a grant
         options.append(sql.SQL("TABLESPACE {}").format(sql.Identifier(like.tablespace)))
@@ -343,7 +395,8 @@ def create_statement(
         options += _locale_options(like, cluster.version)
     if not connectable:
         options.append(sql.SQL("ALLOW_CONNECTIONS false"))
-    return sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(options))
+    text = sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(options))
+    return Statement(text, strategy.settings)
 
 
 def drop_statement(name: str) -> sql.Composed:
@@ -352,7 +405,7 @@ def drop_statement(name: str) -> sql.Composed:
 
 
 def digest_of(name: str) -> str:
-    """Return the hex digest that names a target's lock, clones, spares and replaced databases."""
+    """Return the digest (see `Target.digest`) of the target with this name."""
     return hashlib.sha256(f"target {name}".encode()).hexdigest()
 
 
@@ -361,11 +414,11 @@ def private_name(kind: str, digest: str) -> str:
     return f"seedtool_{kind}_{digest[:20]}"
 
 
-def passing_name(kind: str, digest: str) -> str:
-    """Return a private name that nobody has used or will use, for something that does not stay.
+def fresh_name(kind: str, digest: str) -> str:
+    """Return a private name that is used once, for a database that does not stay.
 
-    So it may be dropped whenever the server comes to it: nothing newer has the name by then. It begins with
-    the digest of the target or fingerprint whose lock goes with it.
+    Such a database may be dropped whenever the server comes to it: nothing newer has the name by then. The name
+    begins with the digest of the target or fingerprint whose lock goes with it.
     """
     return f"seedtool_{kind}_{digest[:10]}{secrets.token_hex(5)}"
 
@@ -380,24 +433,34 @@ def _holding(digest: str) -> int:
 
 
 @contextlib.contextmanager
-def open_cluster(target: Target) -> Iterator[Cluster]:
+def open_cluster(target: Target, listener: Listener = SILENT, project: str = "") -> Iterator[Cluster]:
     """Connect to the maintenance database of the target's server.
+
+    Args:
+        target: the target.
+        listener: hears of the steps of the work.
+        project: the project's name, for the purposes that are noted with templates.
 
     Raises:
         PoolerError: the connection goes through a pooler.
-        DatabaseError: nobody answers, or the server is too old.
+        DatabaseError: the server does not answer, or is too old.
     """
+    listener.step("connect")
+    since = time.perf_counter()
     with server.connect(target, target.maintenance, autocommit=True) as connection:
-        cluster = Cluster(connection, target)
+        cluster = Cluster(connection, target, listener, project)
+        cluster.milliseconds["connect"] = round((time.perf_counter() - since) * 1000, 3)
         # limits that somebody set for the role or the maintenance database are meant for an application's queries;
-        # with our session ended in the middle of a long build, the lock would be gone
-        limits = {**errands.UNHURRIED, **cluster.errand_settings, "plan_cache_mode": "force_generic_plan"}
+        # if one of them ended our session in the middle of a long build, the lock would be gone
+        limits = {**background.no_limits(cluster.version), "plan_cache_mode": "force_generic_plan"}
         connection.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode())
         try:
             yield cluster
         finally:
             if cluster.afterwards and not connection.closed:
-                errands.send(target, cluster.afterwards, own=connection, settings=cluster.errand_settings)
+                background.send(
+                    target, cluster.afterwards, limits=background.no_limits(cluster.version), own=connection
+                )
 
 
 def _locale_options(like: DatabaseFacts, version: int) -> list[sql.Composed]:

@@ -5,8 +5,10 @@ looked at and started. It is kept running between commands.
 """
 
 import contextlib
+import hashlib
 import re
 import time
+from typing import Any, TypeVar, overload
 
 import msgspec
 import psycopg
@@ -17,12 +19,14 @@ from seedtool.errors import DatabaseError, PoolerError, SettingsError
 from seedtool.postgres.embedded import PORT, SUPERUSER, EmbeddedServer
 from seedtool.settings import Settings
 
-#: How long a server that is starting, stopping or recovering is waited for (seconds).
+#: How long `connect` waits for a server that is starting, stopping or recovering (seconds).
 PATIENCE = 60
-#: Names of databases that seedtool makes for itself: what for, and a digest of target or fingerprint.
+#: Names of databases that seedtool makes for itself: the kind, and a digest of a target or a fingerprint.
 PRIVATE_NAME = re.compile(r"seedtool_(template|spare|building|clone|old|test)_([0-9a-f]{20})")
-#: Names of snapshots. They are users' data, so nothing that sweeps or prunes private names may find them there.
+#: Names of snapshots. They are users' data, so they are apart from the private names, which are swept and pruned.
 SNAPSHOT_NAME = re.compile(r"seedtool_snapshot_[0-9a-f]{20}")
+
+_Connection = TypeVar("_Connection", bound=psycopg.Connection[Any])
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +35,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         conninfo: libpq connection string; it may hold a password, so it is never printed.
         name: the database's name.
-        maintenance: name of the database we stand in while the target is replaced.
+        maintenance: name of the database that commands connect to while the target is replaced.
         embedded: the embedded server that holds it; None for an external one.
     """
 
@@ -49,9 +53,18 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"<Target {self}>"  # conninfo may hold a password, and this stands in tracebacks
 
+    @property
+    def digest(self) -> str:
+        """The hex digest that names the target's lock, clones, spares and replaced databases."""
+        return hashlib.sha256(f"target {self.name}".encode()).hexdigest()
+
     def conninfo_for(self, database: str) -> str:
         """Return the connection string of another database on the same server."""
         return make_conninfo(self.conninfo, dbname=database)
+
+    def at(self, database: str) -> "Target":
+        """Return another database of the same server as a target."""
+        return msgspec.structs.replace(self, conninfo=self.conninfo_for(database), name=database)
 
     @property
     def url(self) -> str:
@@ -89,6 +102,17 @@ def find(settings: Settings) -> Target:
     )
 
 
+def named_by(conninfo: str, maintenance: str = "postgres") -> Target:
+    """Return the database that a libpq connection string or URL names, as a target.
+
+    Args:
+        conninfo: the connection string.
+        maintenance: name of the maintenance database.
+    """
+    parts = conninfo_to_dict(conninfo)
+    return Target(conninfo=conninfo, name=str(parts.get("dbname") or ""), maintenance=maintenance)
+
+
 def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
     """Read a database URL, libpq's or SQLAlchemy's (`postgresql+driver://`), or libpq's key=value form."""
     url, for_sqlalchemy = re.subn(r"^postgres(ql)?\+\w+://", "postgresql://", url)
@@ -124,33 +148,64 @@ def _check_name(settings: Settings, key: str, name: str) -> None:
         raise SettingsError(f"setting {key}: {fault} (from {settings.origins.get(key, 'given')})", remedy=remedy)
 
 
+@overload
 def connect(
-    target: Target, database: str | None = None, *, autocommit: bool = False, application: str = "seedtool"
-) -> psycopg.Connection:
-    """Connect to the target, or to another database of its server; starts the embedded server when it is down.
+    target: Target,
+    database: str | None = None,
+    *,
+    autocommit: bool = False,
+    application: str = "seedtool",
+    patience: float = PATIENCE,
+) -> psycopg.Connection: ...
+@overload
+def connect(
+    target: Target,
+    database: str | None = None,
+    *,
+    autocommit: bool = False,
+    application: str = "seedtool",
+    patience: float = PATIENCE,
+    kind: type[_Connection],
+) -> _Connection: ...
+def connect(
+    target: Target,
+    database: str | None = None,
+    *,
+    autocommit: bool = False,
+    application: str = "seedtool",
+    patience: float = PATIENCE,
+    kind: type[psycopg.Connection[Any]] = psycopg.Connection,
+) -> psycopg.Connection[Any]:
+    """Connect to the target, or to another database of its server; start the embedded server when it is down.
+
+    This is the only way in which the program connects, so that client encoding, waiting and errors are the same
+    everywhere.
 
     Args:
         target: the target.
         database: another database's name; None means the target itself.
         autocommit: psycopg's meaning.
         application: what `pg_stat_activity` shows.
+        patience: how long to wait for a server that starts, stops or recovers (seconds).
+        kind: the class of the connection.
 
     Raises:
-        DatabaseError: nobody answers, the password is wrong, or the database does not exist.
+        DatabaseError: the server does not answer, the password is wrong, or the database does not exist.
         ServerError: the embedded server cannot be started.
     """
     conninfo = make_conninfo(
         target.conninfo,
         dbname=database or target.name,
         application_name=application,
-        client_encoding="utf8",  # in a database without an encoding psycopg would give bytes for text
+        client_encoding="utf8",  # in a database without an encoding psycopg would return bytes for text
+        **({"connect_timeout": max(2, int(patience))} if patience < PATIENCE else {}),  # libpq's least is 2
     )
-    deadline = time.monotonic() + PATIENCE
-    # another process may start the embedded server between our attempt and our question how it is
+    deadline = time.monotonic() + patience
+    # another process may start the embedded server after our attempt and before we ask for its state
     try_again = target.embedded is not None
     while True:
         try:
-            return psycopg.connect(conninfo, autocommit=autocommit)
+            return kind.connect(conninfo, autocommit=autocommit)
         except psycopg.OperationalError as error:
             answers, waited = _wait_for_server(target, deadline)
             if not (waited or try_again):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from seedtool.errors import MigrationError, SeedtoolError
-from seedtool.reset.transaction import LeavesTransaction
+from seedtool.resetting.transaction import LeavesTransaction
 from seedtool.settings import Settings
 
 if TYPE_CHECKING:

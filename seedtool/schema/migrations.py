@@ -1,8 +1,9 @@
 """Alembic, run in this process against one database of ours.
 
-Any Alembic project is served: env.py gets our connection in `config.attributes["connection"]`, one that ignores it
-finds the same database in `sqlalchemy.url` and in the environment, and one that connects to the target by another way
-is led there. Whatever it connects to is looked at before anything runs there: another database is never migrated.
+Any Alembic project is served. env.py gets our connection in `config.attributes["connection"]`. An env.py that ignores
+it finds the same database in `sqlalchemy.url` and in the environment. Where it connects to the target in another way,
+the connection is redirected. Every database that env.py turns to is looked at before anything runs there: another
+database is never migrated.
 """
 
 import secrets
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from seedtool.errors import MigrationError
 from seedtool.postgres import server
-from seedtool.reset.transaction import LeavesTransaction, OneTransaction
+from seedtool.postgres.server import Target
+from seedtool.resetting.transaction import LeavesTransaction, OneTransaction
 from seedtool.schema.explaining import USE_OURS, Progress, explaining
 from seedtool.schema.process import inside
-from seedtool.schema.redirecting import engine, led, url, variables
+from seedtool.schema.redirecting import engine, redirected, url, variables
 from seedtool.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,12 +34,11 @@ if TYPE_CHECKING:
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def upgrade(database: str | OneTransaction, settings: Settings, revision: str = "heads") -> list[str]:
+def upgrade(database: Target | OneTransaction, settings: Settings, revision: str = "heads") -> list[str]:
     """Bring a database to a revision; whoever calls sees to it that nobody else does so at the same time.
 
     Args:
-        database: libpq connection string of the database, which exists; or the one connection to the target on which
-            everything has to happen.
+        database: the database, which exists; or the one connection to the target on which everything has to happen.
         settings: they name alembic.ini and its `-x` arguments.
         revision: as `alembic upgrade` takes it.
 
@@ -60,14 +61,14 @@ def upgrade(database: str | OneTransaction, settings: Settings, revision: str = 
     return run.progress.applied
 
 
-def current(conninfo: str, settings: Settings) -> list[str]:
+def current(database: Target, settings: Settings) -> list[str]:
     """Return the revisions that a database is at: none, one, or one for each branch.
 
     Raises:
         MigrationError: the migrations cannot be loaded, or env.py turned to another database.
         DatabaseError: the database cannot be reached.
     """
-    run = _Run(conninfo, settings)
+    run = _Run(database, settings)
     run.env(None)
     return run.heads()
 
@@ -87,11 +88,11 @@ class _Run:
     """One run of env.py.
 
     Args:
-        database: libpq connection string of the database, or the one connection to it.
+        database: the database, or the one connection to it.
         settings: the project.
     """
 
-    def __init__(self, database: str | OneTransaction, settings: Settings) -> None:
+    def __init__(self, database: Target | OneTransaction, settings: Settings) -> None:
         self.database = database
         self.settings = settings
         self.progress = Progress()
@@ -101,14 +102,14 @@ class _Run:
         settings, database = self.settings, self.database
         target = server.find(settings).conninfo
         only = database if isinstance(database, OneTransaction) else None
-        conninfo = database if isinstance(database, str) else target
+        conninfo = database.conninfo if isinstance(database, Target) else target
         # of the one connection psycopg's engines can be given a share, others' not
         like = settings.database_url if only is None else None
-        told = variables(conninfo, like)
+        environment = variables(conninfo, like)
         with (
             _ONE_AT_A_TIME,
-            inside(settings.alembic_folder, told),
-            led(conninfo, target, only),
+            inside(settings.alembic_folder, environment),
+            redirected(conninfo, target, only),
             explaining(settings, self.progress),
         ):
             config, script = _load(settings)

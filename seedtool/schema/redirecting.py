@@ -1,8 +1,8 @@
-"""Leading env.py to the database that is built, wherever it takes its URL from.
+"""Redirecting env.py's connections to the database that is built, wherever env.py takes its URL from.
 
 The environment names that database under the names that projects use. What env.py reads elsewhere (a `.env` file, a
-settings class, a constant) names the target: while the target is built anew, its name stands for the database being
-built, and SQLAlchemy's own hook leads the connection there. Every other address is left alone, and refused later.
+settings class, a constant) names the target. While the target is built anew, SQLAlchemy's own hook redirects
+connections to the target to the database being built. Other addresses are left alone, and refused later.
 """
 
 import contextlib
@@ -17,8 +17,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from seedtool.errors import MigrationError
+from seedtool.postgres import server
 from seedtool.postgres.server import Target
-from seedtool.reset.transaction import OneTransaction
+from seedtool.resetting.transaction import OneTransaction
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -60,9 +61,9 @@ def variables(conninfo: str, like: str | None) -> dict[str, str]:
     found |= {variable: parts[key] for key, variable in _LIBPQ.items() if key in parts}
     if parts.get("password"):
         found["PGPASSWORD"] = parts["password"]
-    # a socket's folder between :// and / would end the host there; libpq and `lead` below decode it
-    told = {**parts, "host": quote(parts.get("host", ""), safe=":,"), "port": parts.get("port") or "5432"}
-    found |= {name: told.get(key, "") for key, names in _PARTS.items() for name in names}
+    # a socket's folder between :// and / would end the host there; libpq and `redirected` decode it
+    named = {**parts, "host": quote(parts.get("host", ""), safe=":,"), "port": parts.get("port") or "5432"}
+    found |= {name: named.get(key, "") for key, names in _PARTS.items() for name in names}
     # in a database without an encoding psycopg would give bytes for text, which SQLAlchemy cannot read
     found.setdefault("PGCLIENTENCODING", os.environ.get("PGCLIENTENCODING") or "utf8")
     return found
@@ -79,8 +80,8 @@ def url(conninfo: str, like: str | None) -> str:
 
 
 @contextlib.contextmanager
-def led(conninfo: str, target: str, only: OneTransaction | None) -> Iterator[None]:
-    """Lead the connections that this thread's SQLAlchemy makes to the target to the database that is built.
+def redirected(conninfo: str, target: str, only: OneTransaction | None) -> Iterator[None]:
+    """Redirect connections that SQLAlchemy makes to the target in this thread to the database that is built.
 
     Those that a pool keeps are closed in the end: what was built will have another name.
 
@@ -95,7 +96,7 @@ def led(conninfo: str, target: str, only: OneTransaction | None) -> Iterator[Non
     to, thread = conninfo_to_dict(conninfo), threading.get_ident()
     kept: list[psycopg.Connection[Any]] = []
 
-    def lead(
+    def redirect(
         dialect: "Dialect", _: "ConnectionPoolEntry", __: list[Any], given: dict[str, Any]
     ) -> psycopg.Connection[Any] | None:
         if dialect.name != "postgresql" or threading.get_ident() != thread or _address(given) not in meant:
@@ -110,12 +111,12 @@ def led(conninfo: str, target: str, only: OneTransaction | None) -> Iterator[Non
         if isinstance(connection, psycopg.Connection) and threading.get_ident() == thread:
             kept.append(connection)
 
-    event.listen(Engine, "do_connect", lead)
+    event.listen(Engine, "do_connect", redirect)
     event.listen(Pool, "connect", keep)
     try:
         yield
     finally:
-        event.remove(Engine, "do_connect", lead)
+        event.remove(Engine, "do_connect", redirect)
         event.remove(Pool, "connect", keep)
         for connection in kept:
             if not connection.closed and connection.info.dbname == to["dbname"] and conninfo != target:
@@ -145,20 +146,14 @@ def _address(given: Mapping[str, Any]) -> _Address:
     )
 
 
-def engine(database: str | OneTransaction) -> "Engine":
+def engine(database: Target | OneTransaction) -> "Engine":
     """Return an engine for a database, or for the one connection to it on which everything has to happen."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    from seedtool.errors import DatabaseError
-
     def connect() -> psycopg.Connection[Any]:
         if isinstance(database, OneTransaction):
             return database
-        try:
-            return psycopg.connect(database, application_name="seedtool migrate", client_encoding="utf8")
-        except psycopg.OperationalError as error:
-            reason = str(error).rsplit("failed: ", maxsplit=1)[-1].strip().split("\n")[0]
-            raise DatabaseError(f"cannot connect to migrate: {reason}", remedy="Is the server running?") from error
+        return server.connect(database, application="seedtool migrate")
 
     return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)

@@ -1,81 +1,111 @@
-"""The seeded template: a profile's rows laid over the schema's template, and kept."""
+"""Seed files as a layer: the rows of a profile, laid over the schema."""
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import msgspec
-import psycopg
 
-from seedtool.reset.templates import Layer
+from seedtool.postgres import server
+from seedtool.resetting.layers import Layer
 from seedtool.seeding.fingerprint import seed_fingerprint
 from seedtool.seeding.report import SeedReport, TableReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import psycopg
+
+    from seedtool.postgres.server import Target
+    from seedtool.resetting.transaction import OneTransaction
+    from seedtool.seeding.fixtures import Fixtures
     from seedtool.seeding.profiles import Profile
     from seedtool.settings import Settings
 
 
-def seed_layer(settings: Settings, profile: Profile) -> Layer:
-    """Return what a profile lays over the schema. The fixtures are only read when it has to be built.
+class Seeds(Layer):
+    """The rows of a profile. Its fixtures are read only when they have to be loaded.
 
-    Raises:
-        ProfileError: a set's folder is missing or holds a file that is no fixture.
+    Args:
+        settings: the project's.
+        profile: the profile.
     """
 
-    @functools.cache
-    def read() -> object:
-        from seedtool.seeding.fixtures import read_fixtures
+    step = "seed"
+    in_place = True
 
-        return read_fixtures(settings.seeds, profile.sets, settings.root)
+    def __init__(self, settings: Settings, profile: Profile) -> None:
+        self._settings = settings
+        self._profile = profile
+        self._read: Fixtures | None = None
 
-    def build(conninfo: str) -> Mapping[str, object]:
-        from seedtool.seeding.fixtures import Fixtures
+    @property
+    def purpose(self) -> str:
+        """The sets that are loaded, in words."""
+        return f"seeds {', '.join(self._profile.sets)}"
+
+    def fingerprint(self, server: Mapping[str, str]) -> str:  # noqa: ARG002 - the schema's has the server's facts
+        """Return the hash of the profile's files.
+
+        Raises:
+            ProfileError: a set's folder is missing or holds a file that is no fixture.
+        """
+        return seed_fingerprint(self._settings, self._profile)
+
+    def check(self) -> None:
+        """Read the fixtures.
+
+        Raises:
+            FixtureError, ProfileError: one of them cannot be read.
+        """
+        self._fixtures()
+
+    def build(self, database: Target) -> Mapping[str, object]:
+        """Load the rows.
+
+        Raises:
+            FixtureError, SeedError: a row cannot be loaded.
+        """
+        with server.connect(database) as connection:
+            return self._load(connection)
+
+    def build_in_place(self, connection: OneTransaction) -> Mapping[str, object]:
+        """Load the rows within the transaction that builds the schema.
+
+        Raises:
+            FixtureError, SeedError: a row cannot be loaded.
+        """
+        return self._load(connection)
+
+    def _load(self, connection: psycopg.Connection) -> Mapping[str, object]:
         from seedtool.seeding.merge import seed
 
-        fixtures = read()
-        assert isinstance(fixtures, Fixtures)  # noqa: S101 - read just above
-        with psycopg.connect(conninfo) as connection:
-            report = seed(connection, fixtures, bindings=settings.faces)
+        report = seed(connection, self._fixtures(), bindings=self._settings.faces)
         tables = {each.table: [each.inserted, each.updated, each.deleted, each.unchanged] for each in report.tables}
         return {"rows": report.rows, "tables": tables}
 
-    return Layer(
-        purpose=f"seeds {', '.join(profile.sets)}",
-        fingerprint=seed_fingerprint(settings, profile),
-        check=read,
-        build=build,
-    )
+    def _fixtures(self) -> Fixtures:
+        from seedtool.seeding.fixtures import read_fixtures
+
+        if self._read is None:
+            self._read = read_fixtures(self._settings.seeds, self._profile.sets, self._settings.root)
+        return self._read
 
 
-def remembered(profile: Profile, told: Mapping[str, object]) -> SeedReport:
-    """Return the report of the seed that built a template; its single rows are no longer known."""
-    tables = msgspec.convert(told.get("tables", {}), dict[str, tuple[int, int, int, int]])
+def report_of(profile: Profile, result: Mapping[str, object]) -> SeedReport:
+    """Return the report of the seed that built a template. Its single rows are not known any more.
+
+    Args:
+        profile: the profile.
+        result: what `Seeds.build` returned.
+    """
+    tables = msgspec.convert(result.get("tables", {}), dict[str, tuple[int, int, int, int]])
     return SeedReport(
         sets=profile.sets,
         dry_run=False,
-        rows=msgspec.convert(told.get("rows", 0), int),
+        rows=msgspec.convert(result.get("rows", 0), int),
         tables=tuple(
             TableReport(table=name, inserted=inserted, updated=updated, deleted=deleted, unchanged=unchanged)
             for name, (inserted, updated, deleted, unchanged) in tables.items()
         ),
     )
-
-
-def portable_fingerprint(settings: Settings, profile: Profile | None) -> str:
-    """Return a hash of what shapes a template and can be told without a server: for the key of a CI's cache.
-
-    Owner, locale and minor version are the server's. Of PostgreSQL, the embedded one's major version is in it.
-
-    Raises:
-        ProfileError, SettingsError, MigrationError: the project's files cannot be found.
-    """
-    from seedtool.postgres import wheel
-    from seedtool.schema.fingerprint import schema_fingerprint
-
-    major = wheel.version().split(".")[0] if settings.database_url is None else "external"
-    schema = schema_fingerprint(settings, {"postgresql": major})
-    return seed_layer(settings, profile).upon(schema) if profile is not None else schema

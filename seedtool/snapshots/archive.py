@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,15 +18,15 @@ import msgspec
 import psycopg
 
 from seedtool.errors import BlockedError, SnapshotError, UsageError
+from seedtool.listener import SILENT, Listener
 from seedtool.postgres import programs, server
-from seedtool.postgres.cluster import Cluster, DatabaseFacts, open_cluster, passing_name
+from seedtool.postgres.cluster import Cluster, DatabaseFacts, fresh_name, open_cluster
 from seedtool.postgres.programs import Programs
 from seedtool.postgres.server import Target
-from seedtool.reset import templates
-from seedtool.reset.replace import target_digest
-from seedtool.snapshots import store as shelf
-from seedtool.snapshots.description import Description, Snapshot, checked_name, read
-from seedtool.snapshots.saving import look
+from seedtool.resetting import clones, templates
+from seedtool.snapshots import store
+from seedtool.snapshots.snapshots import look
+from seedtool.snapshots.store import Description, Snapshot, checked_name, read
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +37,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-def export(
-    target: Target, name: str, file: Path, *, force: bool = False, step: Callable[[str], None] = lambda _: None
-) -> FileReport:
+def export(target: Target, name: str, file: Path, *, force: bool = False, listener: Listener = SILENT) -> FileReport:
     """Write a snapshot to a file, readable by its owner alone: there are people's data in it.
 
     Args:
@@ -47,33 +45,32 @@ def export(
         name: the snapshot's name.
         file: the file; it is there when it is complete.
         force: overwrite it.
-        step: called with the name of each step before it.
+        listener: hears of the steps.
 
     Raises:
         UsageError: there is no such snapshot, or the file exists already.
         SnapshotError: it cannot be dumped or written.
     """
     _refuse_existing(file, force=force)
-    digest = target_digest(target)
-    with open_cluster(target) as cluster, _aside(cluster) as aside:
+    with open_cluster(target, listener) as cluster, _aside(cluster) as aside:
         tools = programs.fitting(cluster.version)[0]
-        with cluster.lock(digest):
-            templates.sweep(cluster, digest)
-            snapshot = shelf.require(cluster, name)
+        with cluster.lock(target.digest):
+            templates.sweep(cluster, target.digest)
+            snapshot = store.require(cluster, name)
             facts = cluster.database(snapshot.database)
             assert facts is not None  # noqa: S101 - it was found just now, and the target's lock is held
-            step("clone")
-            cluster.create(aside, snapshot.database, facts)
-            shelf.describe(cluster, msgspec.structs.replace(snapshot, database=aside))
+            cluster.step("clone")
+            clones.clone(cluster, facts, aside, facts)
+            store.describe(cluster, msgspec.structs.replace(snapshot, database=aside))
         with _part(file) as part:
-            step("dump")
+            cluster.step("dump")
             done = programs.run(tools, "pg_dump", "--format=custom", f"--file={part}", target=target, database=aside)
             if done.code:
                 raise SnapshotError(
                     f"{snapshot.name} cannot be dumped: {programs.fault(done.errors)}",
                     remedy="Work as a role that may read every table, or as a superuser. Is there room on the disk?",
                 )
-            step("rename file")
+            cluster.step("rename file")
             _refuse_existing(file, force=force)
             part.replace(file)
     return FileReport(snapshot=snapshot, file=str(file), bytes=file.stat().st_size)
@@ -85,7 +82,7 @@ def import_file(
     name: str | None = None,
     *,
     replace: bool = False,
-    step: Callable[[str], None] = lambda _: None,
+    listener: Listener = SILENT,
 ) -> FileReport:
     """Read a snapshot from a file that `export` or pg_dump wrote.
 
@@ -96,41 +93,45 @@ def import_file(
         file: in pg_dump's custom, directory or tar format.
         name: the snapshot's name; None means the one in the file or, of a plain dump, the file's own.
         replace: take the place of a snapshot of the same name.
-        step: called with the name of each step before it.
+        listener: hears of the steps.
 
     Raises:
         UsageError: there is a snapshot of this name already.
         SnapshotError: the file is no dump or a broken one, or does not fit the server; nothing is left of it.
     """
-    with open_cluster(target) as cluster:
-        step("read")
-        tools, told = _read(cluster, file)
-        name = checked_name(name if name is not None else told.name if told else file.name.partition(".")[0])
-        digest = target_digest(target)
-        with cluster.lock(digest):
-            templates.sweep(cluster, digest)
+    with open_cluster(target, listener) as cluster:
+        cluster.step("read")
+        tools, described = _read(cluster, file)
+        name = checked_name(name if name is not None else described.name if described else file.name.partition(".")[0])
+        with cluster.lock(target.digest):
+            templates.sweep(cluster, target.digest)
             if not replace:
-                shelf.refuse_taken(cluster, name, "Replace it with --replace, or choose another one with --name.")
-        like = _like(cluster)
+                store.refuse_taken(cluster, name, "Replace it with --replace, or choose another one with --name.")
+        like = templates.of_target(cluster)
         with _aside(cluster) as aside:
-            step("create")
+            cluster.step("create")
             cluster.create(aside, "template0", like)
-            step("load")
+            cluster.step("load")
             _load(cluster, tools, file, aside, like)
-            step("look")
+            cluster.step("look")
             with server.connect(target, aside, autocommit=True) as connection:
                 connection.execute("ANALYZE")  # a dump has no statistics
             revisions, size = look(cluster, aside)
             snapshot = Snapshot(
-                name=name, target=target.name,
-                created=told.created if told else datetime.now(UTC).isoformat(timespec="milliseconds"),
-                revisions=revisions, branch=told.branch if told else None, commit=told.commit if told else None,
-                note=told.note if told else None, size=size,
-                database=shelf.database_name(target, name), owner=like.owner,
-            )  # fmt: skip
-            step("lock")
-            with cluster.lock(digest):
-                shelf.place(cluster, aside, snapshot, replace=replace, step=step)
+                name=name,
+                target=target.name,
+                created=described.created if described else datetime.now(UTC).isoformat(timespec="milliseconds"),
+                revisions=revisions,
+                branch=described.branch if described else None,
+                commit=described.commit if described else None,
+                note=described.note if described else None,
+                size=size,
+                database=store.database_name(target, name),
+                owner=like.owner,
+            )
+            cluster.step("lock")
+            with cluster.lock(target.digest):
+                store.place(cluster, aside, snapshot, replace=replace)
     return FileReport(snapshot=snapshot, file=str(file), bytes=_bytes(file))
 
 
@@ -138,23 +139,13 @@ def import_file(
 def _aside(cluster: Cluster) -> Iterator[str]:
     """Yield a private name for a database to work in, with its lock; whatever has it at the end is dropped."""
     digest = secrets.token_hex(10)
-    name = passing_name("building", digest)
+    name = fresh_name("building", digest)
     with cluster.lock(digest):  # a sweep leaves it alone as long as we live
         try:
             yield name
         finally:
             with contextlib.suppress(psycopg.Error, BlockedError):  # then the next command sweeps it
                 cluster.drop(name)
-
-
-def _like(cluster: Cluster) -> DatabaseFacts:
-    """Return the facts that the imported database should have: the target's, or a new one's."""
-    facts = cluster.database(cluster.target.name)
-    if facts is not None:
-        return facts
-    default = cluster.database("template1")
-    assert default is not None  # noqa: S101 - every server has one; CREATE DATABASE itself relies on it
-    return msgspec.structs.replace(default, owner=cluster.user)
 
 
 def _read(cluster: Cluster, file: Path) -> tuple[Programs, Description | None]:
@@ -180,9 +171,9 @@ def _description(statements: str) -> Description | None:
     doubled = "\nSET standard_conforming_strings = off;" in statements
     for comment in re.findall(r"^COMMENT ON DATABASE .* IS '(.*)';$", statements, flags=re.MULTILINE):
         text = comment.replace("''", "'")
-        told = read(text.replace("\\\\", "\\") if doubled else text)
-        if told is not None:
-            return told
+        described = read(text.replace("\\\\", "\\") if doubled else text)
+        if described is not None:
+            return described
     return None
 
 

@@ -1,30 +1,158 @@
-"""Which snapshots there are of the target, and giving them other names or away.
+"""Which snapshots there are of a target: what each remembers, finding, renaming and deleting them.
 
-A snapshot's name and the target's make its database's private name, so two of one name cannot be. Whoever changes
-what is here holds the target's lock; who only looks needs none.
+A snapshot is a sealed database on the target's server. What it remembers is one line of JSON in the comment of that
+database. The line names the database's oid, as all marks in comments do, so a comment that was copied elsewhere makes
+no snapshot. It is plain ASCII, since comments on databases are shared by databases of all encodings.
+
+The target's name and the snapshot's make the database's private name, so there are never two of one name. A change
+takes the target's lock; looking needs none.
 """
 
+import difflib
 import hashlib
-import time
-from collections.abc import Callable
+import json
+import re
+import unicodedata
+from datetime import datetime
 
 import msgspec
-import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from seedtool.errors import UsageError
-from seedtool.postgres import server
-from seedtool.postgres.cluster import Cluster, open_cluster, passing_name
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres import server, sessions
+from seedtool.postgres.cluster import COMMENTED_MARK, Cluster, fresh_name, open_cluster
 from seedtool.postgres.server import Target
-from seedtool.reset import templates
-from seedtool.reset.replace import target_digest
-from seedtool.reset.spares import spare_name
+from seedtool.resetting import templates
+from seedtool.resetting.spares import spare_name
 from seedtool.settings import Settings
-from seedtool.snapshots.description import Description, Snapshot, checked_name, read, written
 
-#: How long a session inside a database that is to be sealed may take to end (seconds).
-PATIENCE = 5
+NAME_LIMIT = 100
+NOTE_LIMIT = 500
+_SNAPSHOT = "seedtool.snapshot"
+# they join emoji and letters of Persian and Hindi; Python counts them among the control characters
+_JOINERS = str.maketrans("", "", "\u200c\u200d")
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot remembers; this travels with an exported file, so it is checked wherever it is read.
+
+    Args:
+        name: the snapshot's name.
+        target: name of the database it is a copy of.
+        created: when it was saved: ISO 8601, UTC.
+        revisions: the Alembic revisions that the database was at.
+        branch: the git branch of the project at that time; None when there was none.
+        commit: the git commit, likewise.
+        note: what the user said about it.
+        size: bytes on the server's disk.
+
+    Raises:
+        ValueError: a text cannot be shown on a terminal, or `created` is no time.
+    """
+
+    name: str
+    target: str
+    created: str
+    revisions: list[str]
+    branch: str | None = None
+    commit: str | None = None
+    note: str | None = None
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        if datetime.fromisoformat(self.created).tzinfo is None:
+            raise ValueError("created has no time zone")
+        for text in (self.name, self.branch, self.commit, self.note, *self.revisions):
+            if text is not None and not printable(text):
+                raise ValueError("a text that cannot be shown")
+        if _fault(self.name, NAME_LIMIT):
+            raise ValueError("not a name")
+
+
+class Snapshot(Description, frozen=True, kw_only=True):
+    """A snapshot on the target's server.
+
+    Args:
+        database: the private name of the database that holds it.
+        owner: the role that owns it.
+    """
+
+    database: str
+    owner: str
+
+
+def printable(text: str) -> bool:
+    """Tell whether a text can be shown on a terminal as it is: no control characters, no broken Unicode."""
+    return text.translate(_JOINERS).isprintable()
+
+
+def checked_name(name: str) -> str:
+    """Return the name as it is kept: composed (NFC), so that what looks the same is the same.
+
+    Raises:
+        UsageError: it cannot be a snapshot's name.
+    """
+    composed = unicodedata.normalize("NFC", name)
+    fault = _fault(composed, NAME_LIMIT)
+    if fault:
+        raise UsageError(
+            f"{name[:NAME_LIMIT]!r} cannot be a snapshot's name: it {fault}",
+            remedy=f"Use 1 to {NAME_LIMIT} printable characters, without spaces at the ends.",
+        )
+    return composed
+
+
+def checked_note(note: str) -> str:
+    """Return the note without spaces at the ends.
+
+    Raises:
+        UsageError: it is empty, too long, or cannot be shown in one line.
+    """
+    note = note.strip()
+    fault = _fault(note, NOTE_LIMIT)
+    if fault:
+        raise UsageError(f"the note {fault}", remedy=f"Use 1 to {NOTE_LIMIT} printable characters, in one line.")
+    return note
+
+
+def _fault(text: str, limit: int) -> str:
+    if not text.strip():
+        return "is empty"
+    if not printable(text):
+        return "holds a control character or one that cannot be shown"
+    if text != text.strip():
+        return "begins or ends with a space"
+    return f"has {len(text)} characters" if len(text) > limit else ""
+
+
+def written(description: Description, oid: int) -> str:
+    """Return the mark that makes the database with this oid a snapshot."""
+    # a Snapshot is a Description too; its further fields stay out
+    fields = {name: getattr(description, name) for name in Description.__struct_fields__}
+    return f"[{_SNAPSHOT}={json.dumps(fields)} for {oid}]"
+
+
+def read(comment: str | None, oid: int | None = None) -> Description | None:
+    """Return the description in a database's comment.
+
+    Args:
+        comment: the comment.
+        oid: the database's; None where the comment came in a file, and its database is elsewhere.
+
+    Returns:
+        None when there is none, it is another database's, or somebody has spoilt it.
+    """
+    found = re.search(COMMENTED_MARK, comment or "")
+    if found is None or (oid is not None and int(found[2]) != oid):
+        return None
+    mark, _, value = found[1].partition("=")
+    if mark != _SNAPSHOT:
+        return None
+    try:
+        return msgspec.json.decode(value, type=Description)
+    except (msgspec.MsgspecError, UnicodeEncodeError):
+        return None
 
 
 def snapshots(target: Target) -> list[Snapshot]:
@@ -38,8 +166,7 @@ def glance(settings: Settings) -> list[Snapshot]:
     target = server.find(settings)
     if target.embedded is not None and not target.embedded.is_running():
         return []
-    conninfo = make_conninfo(target.conninfo_for(target.maintenance), connect_timeout=2, client_encoding="utf8")
-    with psycopg.connect(conninfo, autocommit=True) as connection:
+    with server.connect(target, target.maintenance, autocommit=True, patience=2) as connection:
         return of_target(Cluster(connection, target))
 
 
@@ -53,58 +180,55 @@ def require_all(target: Target, names: list[str]) -> list[Snapshot]:
         return [require(cluster, name) for name in names]
 
 
-def rename(target: Target, name: str, new_name: str, *, step: Callable[[str], None] = lambda _: None) -> Snapshot:
+def rename(target: Target, name: str, new_name: str, *, listener: Listener = SILENT) -> Snapshot:
     """Give a snapshot another name, and return it.
 
     Args:
         target: whose snapshot it is.
         name: its name.
         new_name: the one it gets.
-        step: called with the name of each step before it.
+        listener: hears of the steps.
 
     Raises:
         UsageError: there is none of this name, or one of the new name already.
     """
     new_name = checked_name(new_name)
-    with open_cluster(target) as cluster, cluster.lock(target_digest(target)):
-        templates.sweep(cluster, target_digest(target))
+    with open_cluster(target, listener) as cluster, cluster.lock(target.digest):
+        templates.sweep(cluster, target.digest)
         snapshot = require(cluster, name)
         refuse_taken(cluster, new_name, "Choose another name, or delete that one first.")
         renamed = _with(snapshot, name=new_name, database=database_name(target, new_name))
         with cluster.connection.transaction():
-            step("rename")
+            cluster.step("rename")
             cluster.rename(snapshot.database, renamed.database)
-            step("describe")
+            cluster.step("describe")
             describe(cluster, renamed)
-            step("commit")
+            cluster.step("commit")
         return renamed
 
 
-def delete(target: Target, names: list[str], *, step: Callable[[str], None] = lambda _: None) -> list[Snapshot]:
+def delete(target: Target, names: list[str], *, listener: Listener = SILENT) -> list[Snapshot]:
     """Delete snapshots, and return what they were.
 
     Args:
         target: whose snapshots they are.
-        names: their names.
-        step: called with the name of each step before it.
+        names: their names; a name that is given twice counts once.
+        listener: hears of the steps.
 
     Raises:
         UsageError: there is none of one of these names; none is deleted.
     """
-    digest = target_digest(target)
-    with open_cluster(target) as cluster, cluster.lock(digest):
-        templates.sweep(cluster, digest)
-        doomed = {
-            each.name: each for each in [require(cluster, name) for name in names]
-        }  # who is named twice dies once
-        for snapshot in doomed.values():
-            old, spare = passing_name("old", digest), _spare(cluster, snapshot)
-            step("rename")
+    with open_cluster(target, listener) as cluster, cluster.lock(target.digest):
+        templates.sweep(cluster, target.digest)
+        chosen = {each.name: each for each in [require(cluster, name) for name in names]}
+        for snapshot in chosen.values():
+            old, spare = fresh_name("old", target.digest), _spare(cluster, snapshot)
+            cluster.step("rename")
             cluster.rename(snapshot.database, old)  # first, so that what a crash leaves is no snapshot any more
-            step("drop")
+            cluster.step("drop")
             cluster.drop(old)
             cluster.drop(spare)
-        return list(doomed.values())
+        return list(chosen.values())
 
 
 def find(cluster: Cluster, name: str) -> Snapshot | None:
@@ -122,8 +246,6 @@ def require(cluster: Cluster, name: str) -> Snapshot:
     snapshot = find(cluster, name)
     if snapshot is not None:
         return snapshot
-    import difflib
-
     names = [each.name for each in of_target(cluster)]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     remedy = "There is none yet: seedtool snapshot save."
@@ -162,34 +284,34 @@ def describe(cluster: Cluster, snapshot: Snapshot) -> None:
     cluster.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, mark))
 
 
-def place(cluster: Cluster, aside: str, snapshot: Snapshot, *, replace: bool, step: Callable[[str], None]) -> None:
+def place(cluster: Cluster, aside: str, snapshot: Snapshot, *, replace: bool) -> None:
     """Make a finished database a snapshot: closed, described and named in one transaction, or not at all.
 
     Args:
-        cluster: where we stand; the lock of the target is held.
+        cluster: the server; the lock of the target is held.
         aside: the database's present name.
         snapshot: what it is to be.
         replace: it takes the place of one of the same name.
-        step: called with the name of each step before it.
 
     Raises:
         UsageError: there is a snapshot of this name, which is not to be replaced.
     """
-    step("seal")
-    _close(cluster, aside)
+    cluster.step("seal")
+    cluster.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(aside)))
+    sessions.end_all(cluster.connection, aside)
     if not replace:
         refuse_taken(cluster, snapshot.name, "Replace it with --replace, or choose another name.")
-    replaced, old = find(cluster, snapshot.name), passing_name("old", target_digest(cluster.target))
+    replaced, old = find(cluster, snapshot.name), fresh_name("old", cluster.target.digest)
     spare = _spare(cluster, replaced) if replaced is not None else ""
     with cluster.connection.transaction():
         if replaced is not None:
             cluster.rename(replaced.database, old)
-        step("rename")
+        cluster.step("rename")
         cluster.rename(aside, snapshot.database)
         describe(cluster, snapshot)
-        step("commit")
+        cluster.step("commit")
     if replaced is not None:
-        step("drop")
+        cluster.step("drop")
         cluster.drop(old)
         cluster.drop(spare)
 
@@ -199,29 +321,21 @@ def _spare(cluster: Cluster, snapshot: Snapshot) -> str:
     source = cluster.database(snapshot.database)
     assert source is not None  # noqa: S101 - it was found just now, and the target's lock is held
     like = cluster.database(cluster.target.name) or source
-    return spare_name(target_digest(cluster.target), source, like)
-
-
-def _close(cluster: Cluster, name: str) -> None:
-    """Let nobody in any more and wait for our own session, and whatever monitor looked in, to be gone."""
-    cluster.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
-    deadline = time.monotonic() + PATIENCE
-    while cluster.connection.execute(_END_SESSIONS, [name]).fetchall() and time.monotonic() < deadline:
-        time.sleep(0.002)  # a rename would look again after 100 ms only
+    return spare_name(cluster.target.digest, source, like)
 
 
 def _snapshots(cluster: Cluster, condition: sql.Composable) -> list[Snapshot]:
     rows = cluster.connection.execute(_SNAPSHOTS.format(condition=condition)).fetchall()
     found = []
     for database, oid, owner, comment in rows:
-        told = read(comment, oid)
+        description = read(comment, oid)
         # a database that was renamed by hand is nobody's
         if (
-            told is not None
-            and told.target == cluster.target.name
-            and database == database_name(cluster.target, told.name)
+            description is not None
+            and description.target == cluster.target.name
+            and database == database_name(cluster.target, description.name)
         ):
-            found.append(_with(told, database=database, owner=owner))
+            found.append(_with(description, database=database, owner=owner))
     return found
 
 
@@ -233,10 +347,3 @@ _SNAPSHOTS = sql.SQL("""
 SELECT datname, oid, pg_get_userbyid(datdba), shobj_description(oid, 'pg_database') FROM pg_database
 WHERE NOT datallowconn AND datconnlimit <> -2 AND datname {condition}
 """)
-
-_END_SESSIONS = """
-WITH inside AS MATERIALIZED (
-    SELECT pid FROM pg_stat_activity WHERE datname = %s AND pg_has_role(usesysid, 'USAGE')
-)
-SELECT pid FROM inside WHERE pg_terminate_backend(pid)
-"""

@@ -10,11 +10,13 @@ from seedtool.errors import BlockedError, UsageError
 from seedtool.postgres import server
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, open_cluster
 from seedtool.postgres.server import Target
-from seedtool.schema.fingerprint import schema_fingerprint
+from seedtool.resetting import templates
 from seedtool.seeding.profiles import Profile, find_profile, load_profiles
 from seedtool.settings import Settings
 from seedtool.testing.pool import Kept, Pool
-from seedtool.testing.templates import like_the_target, template_of
+from seedtool.workflows.prepare import ensure_template
+from seedtool.workflows.project import refuse_outside_a_project
+from seedtool.workflows.reset import layers_of
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,14 +48,13 @@ class Databases:
     """
 
     def __init__(self, settings: Settings) -> None:
-        if settings.database_url is None and not (
-            (settings.root / "pyproject.toml").is_file() or settings.alembic_ini.is_file()
-        ):
+        try:
+            refuse_outside_a_project(settings)
+        except UsageError as error:
             raise UsageError(
-                f"{settings.root} is no project: it has neither a pyproject.toml nor an alembic.ini",
-                remedy="Let the ini option seedtool_root name the project's folder.",
-            )
-        schema_fingerprint(settings, {})  # where it fails, no server has to be started to say so
+                error.message, remedy="Let the ini option seedtool_root name the project's folder."
+            ) from error
+        layers_of(settings, None)[0].fingerprint({})  # where it fails, no server has to be started to say so
         self.settings = settings
         self.target = server.find(settings)
         self._pool: Pool | None = None
@@ -109,7 +110,7 @@ class Databases:
 
     def at(self, database: str) -> Target:
         """Return another database of the same server as a target."""
-        return msgspec.structs.replace(self.target, conninfo=self.target.conninfo_for(database), name=database)
+        return self.target.at(database)
 
     def kept_name(self) -> str:
         """Return a new name for the database of a failed test: not one of those that sweeps look at."""
@@ -120,9 +121,9 @@ class Databases:
             raise self._failures[name]  # hundreds of tests need not all run the migration that fails
         if name not in self._templates:
             try:
-                with open_cluster(self.target) as cluster:
-                    made = template_of(cluster, self.settings, profile)
-                    self._templates[name] = made.template, like_the_target(cluster)
+                with open_cluster(self.target, project=self.settings.root.name) as cluster:
+                    made = ensure_template(cluster, self.settings, profile)
+                    self._templates[name] = made.template, templates.of_target(cluster)
             except Exception as error:
                 self._failures[name] = error
                 raise

@@ -8,7 +8,6 @@ the thread works on with a new one.
 
 import secrets
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -16,16 +15,16 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import DatabaseError, SeedtoolError
+from seedtool.errors import BlockedError, DatabaseError, SeedtoolError
+from seedtool.postgres import sessions
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, open_cluster, private_name
 from seedtool.postgres.server import Target
-from seedtool.reset import templates
-from seedtool.reset.swap import carry_over
+from seedtool.resetting import templates
+from seedtool.resetting.clones import clone
+from seedtool.resetting.swap import carry_over
 
 #: How many clones of a template wait to be used. A second one covers tests that are quicker than a clone.
 AHEAD = 2
-#: Clones made in each way before one is chosen; the best one counts, since a machine is busy now and then.
-_TRIES = 2
 #: So many used databases may wait for their removal while a test waits for a clone; more would fill the disk.
 _MOST_USED = 4
 
@@ -37,26 +36,14 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     comment: str
 
 
-class _Shelf(msgspec.Struct, eq=False):
-    """The clones of one template; `expected` tests will still ask for one, `waiting` of them ask now.
-
-    Which of PostgreSQL's two ways of copying is the quicker depends on the size, the file system and whether it waits
-    for disks: twice the one or three times the other. A pool makes many clones, so its first four try both.
-    """
+class _Clones(msgspec.Struct, eq=False):
+    """The clones of one template; `expected` tests will still ask for one, `waiting` of them ask now."""
 
     like: DatabaseFacts
     ready: deque[str] = msgspec.field(default_factory=deque)
     expected: int = 0
     waiting: int = 0
     error: Exception | None = None
-    seconds: dict[str, list[float]] = msgspec.field(default_factory=lambda: {"wal_log": [], "file_copy": []})
-
-    def strategy(self) -> str:
-        """Return the way in which the next clone is made."""
-        untried = min(self.seconds, key=lambda strategy: len(self.seconds[strategy]))
-        if len(self.seconds[untried]) < _TRIES:
-            return untried
-        return min(self.seconds, key=lambda strategy: min(self.seconds[strategy]))
 
 
 class Pool:
@@ -74,7 +61,7 @@ class Pool:
         self._target = target
         self._worker = secrets.token_hex(8)
         self._made = 0
-        self._shelves: dict[str, _Shelf] = {}
+        self._clones: dict[str, _Clones] = {}
         self._taken: set[str] = set()
         self._used: deque[tuple[str, Kept | None]] = deque()
         self._closing = False
@@ -94,21 +81,21 @@ class Pool:
             DatabaseError: the server refuses, or the connection to it is lost.
         """
         with self._changed:
-            shelf = self._shelves.setdefault(template, _Shelf(like))
-            shelf.expected = expected
-            shelf.waiting += 1
+            clones = self._clones.setdefault(template, _Clones(like))
+            clones.expected = expected
+            clones.waiting += 1
             self._changed.notify_all()
             if self._error is not None:  # the test before was told; the server may be there again
                 self._error, self._thread = None, self._start()
             try:
-                self._changed.wait_for(lambda: shelf.ready or shelf.error or self._error)
+                self._changed.wait_for(lambda: clones.ready or clones.error or self._error)
             finally:
-                shelf.waiting -= 1
-            if shelf.ready:
+                clones.waiting -= 1
+            if clones.ready:
                 self._changed.notify_all()
-                self._taken.add(name := shelf.ready.popleft())
+                self._taken.add(name := clones.ready.popleft())
                 return name
-            error, shelf.error = shelf.error or self._error, None
+            error, clones.error = clones.error or self._error, None
         assert error is not None  # noqa: S101 - that is what was waited for
         if isinstance(error, SeedtoolError):
             raise error
@@ -175,41 +162,42 @@ class Pool:
                 self._changed.wait()
 
     def _discard_ready(self) -> None:
-        for shelf in self._shelves.values():
-            self._used.extend((name, None) for name in shelf.ready)
-            shelf.ready.clear()
+        for clones in self._clones.values():
+            self._used.extend((name, None) for name in clones.ready)
+            clones.ready.clear()
 
     def _wanted(self) -> Iterator[str]:
         """Yield templates of which a clone is wanted, the most urgent first."""
         if self._closing:
             return
-        for template, shelf in self._shelves.items():
-            if shelf.waiting > len(shelf.ready) and shelf.error is None:
+        for template, clones in self._clones.items():
+            if clones.waiting > len(clones.ready) and clones.error is None:
                 yield template
-        for template, shelf in self._shelves.items():
-            if len(shelf.ready) < min(AHEAD, shelf.expected) and shelf.error is None:
+        for template, clones in self._clones.items():
+            if len(clones.ready) < min(AHEAD, clones.expected) and clones.error is None:
                 yield template
 
     def _clone(self, cluster: Cluster, template: str) -> None:
-        shelf = self._shelves[template]
+        clones = self._clones[template]
         name = private_name("test", f"{self._worker}{self._made % 0x10000:04x}")
         self._made += 1
         cluster.hold(template.rpartition("_")[2])  # nobody prunes it while we are here
-        strategy, started = shelf.strategy(), time.perf_counter()
         try:
-            cluster.create(name, template, shelf.like, strategy=strategy)
-            shelf.seconds[strategy].append(time.perf_counter() - started)
-            carry_over(cluster, template, name, doors=False)  # what migrations did to the database itself
+            source = cluster.database(template)
+            if source is None:
+                raise BlockedError(f"{template} was dropped by somebody else meanwhile", remedy="Run again.")
+            clone(cluster, source, name, clones.like)
+            carry_over(cluster, template, name)  # what migrations did to the database itself
         except (psycopg.Error, SeedtoolError) as error:
             if cluster.connection.closed:
                 self._used.append((name, None))  # it may have been made
                 raise
             with self._changed:
-                shelf.error = error
+                clones.error = error
                 self._changed.notify_all()
             return
         with self._changed:
-            shelf.ready.append(name)
+            clones.ready.append(name)
             self._changed.notify_all()
 
     def _drop_used(self, cluster: Cluster) -> None:
@@ -229,8 +217,7 @@ class Pool:
 
 
 def _keep(cluster: Cluster, name: str, kept: Kept) -> None:
-    # what the test left connected would stand in the way of the renaming
-    cluster.connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    sessions.end_all(cluster.connection, name)  # what the test left connected would stand in the way of the renaming
     cluster.rename(name, kept.name)
     cluster.connection.execute(
         sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(kept.name), sql.Literal(kept.comment))

@@ -197,12 +197,11 @@ class StandIn:
         Raises:
             SeedtoolError: as the command.
         """
-        import psycopg
-
         from seedtool.faces.rekognition import Aws
         from seedtool.faces.sync import sync
+        from seedtool.postgres import server
 
-        with self._uncounted(), psycopg.connect(conninfo) as connection:
+        with self._uncounted(), server.connect(server.named_by(conninfo)) as connection:
             sync(connection, self._settings, Aws(self._settings, self.endpoint_url))
 
     @contextlib.contextmanager
@@ -231,15 +230,15 @@ class StandIn:
 
     def _enroll(self, profile: "Profile") -> None:
         from seedtool.faces.rekognition import Aws
-        from seedtool.testing import faces
+        from seedtool.workflows.prepare import enroll_rows, index_listed
 
         aws = Aws(self._settings, self.endpoint_url)
-        if faces.index_listed(self._settings, aws, profile) is not None:
+        if index_listed(self._settings, aws, profile) is not None:
             return
         databases = self._databases()
         lease = databases.lease(profile.name)
         try:
-            faces.enroll_rows(self._settings, aws, lease.target.conninfo)
+            enroll_rows(self._settings, aws, lease.target)
         finally:
             databases.release(lease)
 

@@ -12,9 +12,9 @@ import msgspec
 from seedtool.files.writing import write_whole
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Column, Table, read_catalog
-from seedtool.reset import reset
-from seedtool.schema.migrations import heads, upgrade
+from seedtool.schema.migrations import heads
 from seedtool.settings import Settings
+from seedtool.workflows.reset import migrate
 
 _SETTINGS = """
 [tool.seedtool]
@@ -67,7 +67,7 @@ def adopt(settings: Settings) -> AdoptReport:
     heads(settings)
     target = server.find(settings)
     if target.embedded is not None:
-        reset.migrate(target, lambda conninfo: upgrade(conninfo, settings))
+        migrate(settings=settings, target=target)
     with server.connect(target) as connection:
         tables = _application_tables(read_catalog(connection))
     bound = [table for table in tables if {"face_id", "external_image_id"} <= table.columns.keys()]

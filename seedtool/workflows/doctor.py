@@ -116,7 +116,7 @@ def _database(settings: Settings) -> Check:
     if facts is None:
         return Check(name="database", state="wrong", detail=f"{target} does not exist", cure="Run seedtool db-reset.")
     mark = "protected" if facts.protected else "made by seedtool" if facts.managed else "not made by seedtool"
-    found, newest = current(target.conninfo, settings), sorted(heads(settings))
+    found, newest = current(target, settings), sorted(heads(settings))
     if found != newest:
         detail = f"{target} is at revision {', '.join(found) or 'none'}, the newest is {', '.join(newest)}"
         return Check(name="database", state="wrong", detail=detail, cure="Run seedtool migrate, or seedtool db-reset.")

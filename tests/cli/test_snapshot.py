@@ -10,7 +10,7 @@ import pytest
 
 from seedtool import cli
 from seedtool.postgres import server
-from seedtool.snapshots import store as shelf
+from seedtool.snapshots import store
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def shop(school):
     """The school; its snapshots are gone afterwards."""
     yield school
     target = server.find(school.settings)
-    shelf.delete(target, [snapshot.name for snapshot in shelf.snapshots(target)])
+    store.delete(target, [snapshot.name for snapshot in store.snapshots(target)])
 
 
 def first_names(project):
@@ -165,5 +165,5 @@ def test_restoring_imports_nothing_heavy_and_asks_git_nothing(shop, tmp_path):
         "rich",
         "numpy",
         "yaml",
-        "seedtool.snapshots.saving",
+        "subprocess",
     }

@@ -6,9 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from seedtool.listener import Listener
 from seedtool.postgres.cluster import Cluster, PrivateDatabase, open_cluster
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings, load
+
+
+@pytest.fixture
+def listening() -> Callable[[Callable[[str], object]], Listener]:
+    """Return a listener that calls a function with the name of each step."""
+
+    def listener(step: Callable[[str], object]) -> Listener:
+        made = Listener()
+        made.step = step  # type: ignore[method-assign]
+        return made
+
+    return listener
 
 
 @pytest.fixture

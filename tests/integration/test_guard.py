@@ -4,20 +4,20 @@ import subprocess
 import threading
 import time
 
-import psycopg
 import pytest
 from psycopg import sql
 
 from seedtool.errors import BlockedError, NotConfirmed, Protected
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
-from seedtool.reset import guard
-from seedtool.reset.guard import Consent
-from seedtool.reset.reset import plan, reset
+from seedtool.resetting import guard
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import plan, reset
+from seedtool.schema.layer import Schema
 
 
-def build(conninfo):
-    with psycopg.connect(conninfo) as connection:
+def build(made):
+    with server.connect(made) as connection:
         connection.execute("CREATE TABLE made_by_build (id int)")
 
 
@@ -33,7 +33,7 @@ def facts_of(target, name):
 
 class TestManaged:
     def test_not_carried_by_a_dump(self, project, database):
-        reset(project, database, build, consent=Consent.NONE)
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
         assert facts_of(database, database.name).managed
         programs = database.embedded._bin
         place = ("-h", database.embedded.socket_dir, "-U", "postgres")
@@ -45,10 +45,10 @@ class TestManaged:
         )
         assert not facts_of(database, database.name).managed
         with pytest.raises(NotConfirmed, match="not made by seedtool"):
-            reset(project, database, build, consent=Consent.YES)
+            reset(project, database, [Schema(project, build)], consent=Consent.YES)
 
     def test_not_kept_under_another_name(self, project, database):
-        reset(project, database, build, consent=Consent.NONE)
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
         execute(database, "ALTER DATABASE {name} RENAME TO {other}", name=database.name, other=f"{database.name}_kept")
         try:
             assert not facts_of(database, f"{database.name}_kept").managed
@@ -72,19 +72,19 @@ class TestProtected:
             execute(database, "DROP DATABASE {name}", name=f"{database.name}_kept")
 
     def test_set_while_the_template_is_built_it_stops_the_reset(self, project, database):
-        def cry_stop(conninfo):
-            build(conninfo)
+        def cry_stop(made):
+            build(made)
             with open_cluster(database) as cluster:
                 guard.protect(cluster, database.name)
 
         with server.connect(database) as connection:
             connection.execute("CREATE TABLE old (id int)")
         with pytest.raises(Protected):
-            reset(project, database, cry_stop, consent=Consent.NAME)
+            reset(project, database, [Schema(project, cry_stop)], consent=Consent.NAME)
         with server.connect(database) as connection:
             connection.execute("SELECT FROM old")
 
-    def test_set_during_the_swap_it_holds_for_what_has_the_name_afterwards(self, project, database):
+    def test_set_during_the_swap_it_holds_for_what_has_the_name_afterwards(self, project, database, listening):
         threads = []
 
         def protect():
@@ -97,7 +97,7 @@ class TestProtected:
                 threads[0].start()
                 time.sleep(0.2)
 
-        reset(project, database, build, consent=Consent.NONE, step=step)
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE, listener=listening(step))
         threads[0].join()
         assert facts_of(database, database.name).protected
 
@@ -129,19 +129,19 @@ class TestEmpty:
         ],
     )
     def test_whatever_somebody_made_is_worth_a_question(self, project, database, statement):
-        assert plan(project, database).consent is Consent.NONE
+        assert plan(database, [Schema(project)]).consent is Consent.NONE
         with server.connect(database) as connection:
             connection.execute(statement)
-        assert plan(project, database).consent is Consent.NAME
+        assert plan(database, [Schema(project)]).consent is Consent.NAME
 
 
 def test_a_target_that_somebody_makes_meanwhile_is_not_replaced(project, database):
     execute(database, "DROP DATABASE {name}", name=database.name)
 
-    def build_slowly(conninfo):
-        build(conninfo)
+    def build_slowly(made):
+        build(made)
         execute(database, "CREATE DATABASE {name}", name=database.name)
 
     with pytest.raises(BlockedError, match="already exists"):
-        reset(project, database, build_slowly, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build_slowly)], consent=Consent.NAME)
     assert not facts_of(database, database.name).managed

@@ -3,14 +3,14 @@
 import threading
 import time
 
-import psycopg
 import pytest
 
 from seedtool.errors import MigrationError
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
-from seedtool.reset.guard import Consent
-from seedtool.reset.reset import migrate, reset
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import migrate, reset
+from seedtool.schema.layer import Schema
 from seedtool.settings import load
 
 
@@ -21,8 +21,8 @@ def missing(database):
     return database
 
 
-def slow_upgrade(conninfo):
-    with psycopg.connect(conninfo) as connection:
+def slow_upgrade(made):
+    with server.connect(made) as connection:
         if connection.execute("SELECT to_regclass('made')").fetchone() == (None,):
             time.sleep(0.2)  # long enough for the other one to come to the same conclusion
             connection.execute("CREATE TABLE made (id int)")
@@ -47,7 +47,7 @@ def test_two_at_once_run_each_revision_once(missing):
 
 
 def test_a_failed_one_lets_the_next_in(missing):
-    def fail(conninfo):
+    def fail(made):
         raise MigrationError("revision 0002 failed")
 
     with pytest.raises(MigrationError):
@@ -62,8 +62,8 @@ def test_what_a_migration_does_to_the_database_itself_is_in_a_reset_one_too(data
     (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
     settings = load(tmp_path, environ={"HOME": str(tmp_path)})
 
-    def build(conninfo):
-        with psycopg.connect(conninfo) as connection:
+    def build(made):
+        with server.connect(made) as connection:
             name = connection.info.dbname
             connection.execute(f'ALTER DATABASE "{name}" SET search_path = app, public')
             connection.execute(f"COMMENT ON DATABASE \"{name}\" IS 'the school'")
@@ -77,15 +77,15 @@ def test_what_a_migration_does_to_the_database_itself_is_in_a_reset_one_too(data
                 " FROM pg_database WHERE datname = current_database()"
             ).fetchone()
 
-    reset(settings, database, build, consent=Consent.NAME)
+    reset(settings, database, [Schema(settings, build)], consent=Consent.NAME)
     assert kept() == ("app, public", "the school", ["CONNECT"])
     with open_cluster(database) as cluster:
         cluster.drop(database.name)
-    reset(settings, database, build, consent=Consent.NONE)
+    reset(settings, database, [Schema(settings, build)], consent=Consent.NONE)
     assert kept() == ("app, public", "the school", ["CONNECT"])
     with server.connect(database, autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{database.name}" SET search_path = mine')
-    reset(settings, database, build, consent=Consent.YES)
+    reset(settings, database, [Schema(settings, build)], consent=Consent.YES)
     assert kept() == ("mine", "the school", ["CONNECT"])  # the target's own word wins
     with open_cluster(database) as cluster:
         for facts in cluster.private_databases():
@@ -101,8 +101,8 @@ def empty_project(tmp_path):
 
 
 def test_the_targets_own_settings_are_in_force_while_its_template_is_built(database, empty_project):
-    def build(conninfo):
-        with psycopg.connect(conninfo) as connection:
+    def build(made):
+        with server.connect(made) as connection:
             connection.execute("CREATE SCHEMA app; CREATE TABLE made (at timestamptz DEFAULT '2026-11-20 12:00')")
 
     def made():
@@ -117,14 +117,14 @@ def test_the_targets_own_settings_are_in_force_while_its_template_is_built(datab
             for name, value in options.items():
                 connection.execute(f'ALTER DATABASE "{database.name}" SET {name} = {value}')
 
-    assert reset(empty_project, database, build, consent=Consent.NAME).built
+    assert reset(empty_project, database, [Schema(empty_project, build)], consent=Consent.NAME).built
     assert made()[0] == "public"
     set_to(statement_timeout="'1min'", log_min_duration_statement="100")  # an application's limits shape nothing
-    assert not reset(empty_project, database, build, consent=Consent.NAME).built
+    assert not reset(empty_project, database, [Schema(empty_project, build)], consent=Consent.NAME).built
     set_to(search_path='"$user", app, public', timezone="'America/Santiago'")
-    assert reset(empty_project, database, build, consent=Consent.NAME).built
+    assert reset(empty_project, database, [Schema(empty_project, build)], consent=Consent.NAME).built
     assert made() == ("app", "'2026-11-20 12:00:00-03'::timestamp with time zone")
-    assert not reset(empty_project, database, build, consent=Consent.NAME).built
+    assert not reset(empty_project, database, [Schema(empty_project, build)], consent=Consent.NAME).built
     with open_cluster(database) as cluster:
         for facts in cluster.private_databases():
             cluster.drop(facts.name)
@@ -133,6 +133,6 @@ def test_the_targets_own_settings_are_in_force_while_its_template_is_built(datab
 def test_a_folder_that_is_no_project_is_refused_before_a_server_is_made(tmp_path):
     settings = load(tmp_path, environ={"HOME": str(tmp_path), "SEEDTOOL_HOME": str(tmp_path / "state")})
     with pytest.raises(MigrationError, match=r"alembic\.ini does not exist") as refusal:
-        reset(settings, server.find(settings), lambda _: None, consent=Consent.NAME)
+        reset(settings, server.find(settings), [Schema(settings, lambda _: None)], consent=Consent.NAME)
     assert "alembic init" in refusal.value.remedy
     assert not (tmp_path / "state").exists()

@@ -16,15 +16,16 @@ from seedtool.errors import BlockedError, DatabaseError, NotConfirmed, PoolerErr
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
 from seedtool.postgres.server import Target
-from seedtool.reset import guard
-from seedtool.reset.guard import Consent
-from seedtool.reset.reset import plan, reset
+from seedtool.resetting import guard
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import plan, reset
+from seedtool.schema.layer import Schema
 
 SCHEMA = "CREATE TABLE schema_made_by_build (id int primary key); INSERT INTO schema_made_by_build VALUES (1)"
 
 
-def build(conninfo):
-    with psycopg.connect(conninfo) as connection:
+def build(made):
+    with server.connect(made) as connection:
         connection.execute(SCHEMA)
 
 
@@ -57,34 +58,34 @@ def state(database):
 class TestReset:
     def test_the_target_is_replaced_by_the_newest_schema(self, project, database):
         put_old_data(database)
-        report = reset(project, database, build, consent=Consent.NAME)
+        report = reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         assert state(database) == "new"
         assert (report.replaced, report.built) == (True, True)
 
     def test_a_missing_target_is_made_without_asking(self, project, database):
         execute(database, "DROP DATABASE {name}", name=database.name)
-        report = reset(project, database, build, consent=Consent.NONE)
+        report = reset(project, database, [Schema(project, build)], consent=Consent.NONE)
         assert state(database) == "new"
         assert not report.replaced
 
     def test_the_second_reset_builds_nothing(self, project, database):
-        reset(project, database, build, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         with server.connect(database) as connection:
             connection.execute("DELETE FROM schema_made_by_build")
-        report = reset(project, database, pytest.fail, consent=Consent.YES)
+        report = reset(project, database, [Schema(project, pytest.fail)], consent=Consent.YES)
         assert not report.built
         assert state(database) == "new"
 
     def test_fresh_builds_the_template_anew(self, project, database):
-        reset(project, database, build, consent=Consent.NAME)
-        report = reset(project, database, build, consent=Consent.YES, fresh=True)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
+        report = reset(project, database, [Schema(project, build)], consent=Consent.YES, fresh=True)
         assert report.built
         assert state(database) == "new"
 
     def test_a_changed_migration_builds_a_new_template(self, project, database):
-        first = reset(project, database, build, consent=Consent.NAME)
+        first = reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         (project.root / "migrations" / "0001.py").write_text("# new\n")
-        second = reset(project, database, build, consent=Consent.YES)
+        second = reset(project, database, [Schema(project, build)], consent=Consent.YES)
         assert second.built
         assert second.template != first.template
 
@@ -93,27 +94,27 @@ class TestReset:
         put_old_data(database)
         if fresh:
             other = Target(conninfo=database.conninfo, name=database.name, maintenance=database.maintenance)
-            reset(project, other, build, consent=Consent.NAME)
+            reset(project, other, [Schema(project, build)], consent=Consent.NAME)
             private()  # the spare is there
-        before = plan(project, database)
+        before = plan(database, [Schema(project)])
 
-        def fail(conninfo):
-            build(conninfo)
+        def fail(made):
+            build(made)
             raise DatabaseError("revision 0002 failed")
 
         with pytest.raises(DatabaseError, match="0002"):
-            reset(project, database, fail, consent=Consent.NAME, fresh=fresh)
-        assert plan(project, database) == before
+            reset(project, database, [Schema(project, fail)], consent=Consent.NAME, fresh=fresh)
+        assert plan(database, [Schema(project)]) == before
         assert state(database) == ("new" if fresh else "old")
 
     def test_the_plan_changes_nothing(self, project, database):
         put_old_data(database)
-        found = plan(project, database)
+        found = plan(database, [Schema(project)])
         assert (found.exists, found.template, found.consent) == (True, None, Consent.NAME)
         assert state(database) == "old"
 
     def test_the_new_target_has_statistics(self, project, database):
-        reset(project, database, build, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         with server.connect(database) as connection:
             assert connection.execute(
                 "SELECT reltuples FROM pg_class WHERE relname = 'schema_made_by_build'"
@@ -126,7 +127,7 @@ class TestReset:
             "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
             name=database.name,
         )
-        reset(project, database, build, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         with server.connect(database) as connection:
             assert connection.execute(
                 "SELECT pg_encoding_to_char(encoding), datlocprovider::text, datcollate FROM pg_database"
@@ -138,15 +139,15 @@ class TestGuard:
     def test_a_database_with_data_that_we_did_not_make_needs_its_name(self, project, database):
         put_old_data(database)
         with pytest.raises(NotConfirmed, match=database.name) as refusal:
-            reset(project, database, build, consent=Consent.YES)
+            reset(project, database, [Schema(project, build)], consent=Consent.YES)
         assert f"--confirm {database.name}" in refusal.value.remedy
         assert state(database) == "old"
 
     def test_a_database_that_we_made_needs_a_yes(self, project, database):
-        reset(project, database, build, consent=Consent.NONE)
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
         with pytest.raises(NotConfirmed):
-            reset(project, database, build, consent=Consent.NONE)
-        reset(project, database, build, consent=Consent.YES)
+            reset(project, database, [Schema(project, build)], consent=Consent.NONE)
+        reset(project, database, [Schema(project, build)], consent=Consent.YES)
 
     def test_a_protected_database_is_never_replaced(self, project, database):
         put_old_data(database)
@@ -154,11 +155,11 @@ class TestGuard:
             guard.protect(cluster, database.name)
         for consent in Consent:
             with pytest.raises(Protected):
-                reset(project, database, build, consent=consent)
+                reset(project, database, [Schema(project, build)], consent=consent)
         assert state(database) == "old"
         with open_cluster(database) as cluster:
             guard.unprotect(cluster, database.name)
-        reset(project, database, build, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
 
     def test_a_session_cannot_hide_the_mark(self, project, database):
         with open_cluster(database) as cluster:
@@ -169,11 +170,11 @@ class TestGuard:
             maintenance=database.maintenance,
         )
         with pytest.raises(Protected):
-            reset(project, hidden, build, consent=Consent.NAME)
+            reset(project, hidden, [Schema(project, build)], consent=Consent.NAME)
         with server.connect(hidden) as connection, pytest.raises(Protected):
             guard.refuse_protected_connection(hidden, connection, "seeded")
 
-    def test_protection_set_while_the_reset_waits_is_honoured(self, project, database):
+    def test_protection_set_while_the_reset_waits_is_honoured(self, project, database, listening):
         put_old_data(database)
 
         def protect_meanwhile(step):
@@ -182,7 +183,9 @@ class TestGuard:
                     guard.protect(cluster, database.name)
 
         with pytest.raises(Protected):
-            reset(project, database, build, consent=Consent.NAME, step=protect_meanwhile)
+            reset(
+                project, database, [Schema(project, build)], consent=Consent.NAME, listener=listening(protect_meanwhile)
+            )
         assert state(database) == "old"
 
 
@@ -197,7 +200,7 @@ class TestCarriedOver:
         execute(target, "DROP ROLE app_role")
 
     def after_reset(self, project, database, query):
-        reset(project, database, build, consent=Consent.YES)
+        reset(project, database, [Schema(project, build)], consent=Consent.YES)
         with server.connect(database, database.maintenance) as connection:
             return connection.execute(query, [database.name]).fetchall()
 
@@ -274,7 +277,7 @@ class TestCarriedOver:
 
 class TestClients:
     def test_five_eager_clients_never_make_it_fail(self, project, database):
-        reset(project, database, build, consent=Consent.NONE)
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
         done = threading.Event()
         served = [0] * 5
         missing = []
@@ -295,7 +298,7 @@ class TestClients:
         for thread in threads:
             thread.start()
         try:
-            reports = [reset(project, database, build, consent=Consent.YES) for _ in range(4)]
+            reports = [reset(project, database, [Schema(project, build)], consent=Consent.YES) for _ in range(4)]
         finally:
             done.set()
             for thread in threads:
@@ -310,7 +313,7 @@ class TestClients:
 
         def run():
             try:
-                reports.append(reset(project, database, build, consent=Consent.NAME))
+                reports.append(reset(project, database, [Schema(project, build)], consent=Consent.NAME))
             except Exception as error:  # noqa: BLE001 - any failure fails the test
                 errors.append(error)
 
@@ -328,11 +331,11 @@ class TestClients:
         with server.connect(database, autocommit=True) as connection:
             connection.execute("BEGIN; INSERT INTO old_data VALUES (8); PREPARE TRANSACTION 'half-paid order'")
             with pytest.raises(BlockedError, match="half-paid order"):
-                reset(project, database, build, consent=Consent.NAME)
+                reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         with server.connect(database, autocommit=True) as connection:
             connection.execute("ROLLBACK PREPARED 'half-paid order'")
         assert state(database) == "old"
-        reset(project, database, build, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
 
     def test_a_session_of_a_mightier_role_is_named_and_nothing_changes(self, project, database, target, private):
         execute(target, "CREATE ROLE weak_owner LOGIN CREATEDB")
@@ -348,9 +351,9 @@ class TestClients:
             with server.connect(database, application="psql of the boss") as connection:
                 connection.execute("SELECT 1")
                 with pytest.raises(BlockedError, match="psql of the boss"):
-                    reset(project, weak, build, consent=Consent.NAME)
+                    reset(project, weak, [Schema(project, build)], consent=Consent.NAME)
             assert state(database) == "old"
-            reset(project, weak, build, consent=Consent.NAME)
+            reset(project, weak, [Schema(project, build)], consent=Consent.NAME)
             assert state(database) == "new"
         finally:
             private()
@@ -375,7 +378,7 @@ class TestClients:
             with server.connect(weak) as connection:
                 connection.execute("CREATE TABLE old_data (id int); INSERT INTO old_data VALUES (7)")
             with pytest.raises(BlockedError, match="log_min_duration_statement"):
-                reset(project, weak, build, consent=Consent.NAME)
+                reset(project, weak, [Schema(project, build)], consent=Consent.NAME)
             assert state(database) == "old"
         finally:
             private()
@@ -416,10 +419,12 @@ KILLED = textwrap.dedent(
     """
     import os, signal, sys
     from pathlib import Path
-    import psycopg
-    from seedtool.reset.guard import Consent
-    from seedtool.reset.reset import reset
+    from seedtool.listener import Listener
+    from seedtool.postgres import server
     from seedtool.postgres.server import Target
+    from seedtool.resetting.guard import Consent
+    from seedtool.resetting.reset import reset
+    from seedtool.schema.layer import Schema
     from seedtool.settings import load
 
     root, conninfo, name, fatal, schema = sys.argv[1:]
@@ -428,13 +433,16 @@ KILLED = textwrap.dedent(
         if reached == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def build(conninfo):
-        with psycopg.connect(conninfo) as connection:
+    def build(made):
+        with server.connect(made) as connection:
             connection.execute(schema)
             step("built")
 
     target = Target(conninfo=conninfo, name=name, maintenance="postgres")
-    reset(load(Path(root)), target, build, consent=Consent.NAME, step=step)
+    listener = Listener()
+    listener.step = step
+    settings = load(Path(root))
+    reset(settings, target, [Schema(settings, build)], consent=Consent.NAME, listener=listener)
     step("left")
     """
 )
@@ -453,7 +461,7 @@ class TestKilled:
         process = self.run_killed(project, database, fatal)
         assert process.wait(30) == -signal.SIGKILL
         assert state(database) == ("new" if fatal in {"leave", "left"} else "old")
-        reset(project, database, build, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         assert state(database) == "new"
 
     def test_at_random_moments(self, project, database):
@@ -464,5 +472,5 @@ class TestKilled:
             process.kill()
             process.wait(30)
             assert state(database) in {"old", "new"}
-        reset(project, database, build, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         assert state(database) == "new"

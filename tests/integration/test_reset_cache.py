@@ -8,16 +8,17 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from seedtool.errors import DatabaseError
 from seedtool.postgres import server
-from seedtool.postgres.cluster import open_cluster
-from seedtool.reset import cache, notes, templates
-from seedtool.reset import clones as strategy
-from seedtool.reset.guard import Consent
-from seedtool.reset.reset import reset
+from seedtool.postgres.cluster import Strategy, open_cluster
+from seedtool.resetting import cache, clones, notes, templates
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import reset
+from seedtool.schema.layer import Schema
 
 
-def build(conninfo):
-    with psycopg.connect(conninfo) as connection:
+def build(made):
+    with server.connect(made) as connection:
         connection.execute("CREATE TABLE made_by_build (id int)")
 
 
@@ -32,7 +33,7 @@ class Branches:
     def reset(self, branch="main", build=build, **changes):
         (self.root / "migrations" / "env.py").write_text(f"# {self.root} {branch}\n")
         settings = msgspec.structs.replace(self.settings, **changes)
-        return reset(settings, self.target, build, consent=Consent.NAME)
+        return reset(settings, self.target, [Schema(settings, build)], consent=Consent.NAME)
 
     def entries(self, kind="template"):
         with open_cluster(self.target) as cluster:
@@ -94,8 +95,8 @@ class TestList:
             assert datetime.now(UTC) < deadline
 
     def test_a_comment_of_the_migrations_stays_apart_from_the_note(self, branches, private):
-        def build_with_a_comment(conninfo):
-            with psycopg.connect(conninfo, autocommit=True) as connection:
+        def build_with_a_comment(made):
+            with server.connect(made, autocommit=True) as connection:
                 connection.execute(f"COMMENT ON DATABASE \"{connection.info.dbname}\" IS 'Ana''s {{school}}'")
 
         for _ in range(3):
@@ -215,7 +216,7 @@ def test_resets_while_somebody_prunes_everything_all_succeed(branches, database)
     thread.start()
     try:
         for _ in range(12):
-            reset(branches.settings, database, build, consent=Consent.YES)
+            reset(branches.settings, database, [Schema(branches.settings, build)], consent=Consent.YES)
     finally:
         done.set()
         thread.join()
@@ -229,17 +230,20 @@ class TestStrategy:
     )  # fmt: skip
     def test_by_size_and_reflink(self, branches, monkeypatch, size, reflink, chosen):
         template = branches.reset().template
-        monkeypatch.setattr(strategy, "can_reflink", lambda _: reflink)
+        monkeypatch.setattr(clones, "can_reflink", lambda _: reflink)
         with open_cluster(branches.target) as cluster:
+            cluster.fsync = True  # the server of tests has it off
             facts = cluster.database(template)
             note = msgspec.structs.replace(notes.read(facts), size=size * 2**20)
             cluster.execute(notes.statement(facts, note))
-            assert strategy.choose(cluster, cluster.database(template)) == chosen
-            assert templates.told(cluster, template) == {}
+            assert clones.choose(cluster, cluster.database(template)).name == chosen
+            assert templates.result_of(cluster, template) == {}
+            cluster.fsync = False
+            assert clones.choose(cluster, cluster.database(template)).name == "file_copy"
 
     def test_files_are_copied_where_it_says_so_whatever_the_file_system_can(self, branches, private, monkeypatch):
-        monkeypatch.setattr(strategy, "LARGE_FOR_REFLINK", 0)
-        monkeypatch.setattr(strategy, "can_reflink", lambda _: True)
+        monkeypatch.setattr(clones, "LARGE_FOR_REFLINK", 0)
+        monkeypatch.setattr(clones, "can_reflink", lambda _: True)
         for _ in range(3):
             branches.reset()
             assert len(private("spare")) == 1
@@ -247,9 +251,9 @@ class TestStrategy:
             assert connection.execute("SELECT count(*) FROM made_by_build").fetchone() == (0,)
 
     def test_the_file_system_is_asked_once(self, tmp_path, monkeypatch):
-        found = strategy.can_reflink(tmp_path)
-        monkeypatch.setattr(strategy, "_try", pytest.fail)
-        assert strategy.can_reflink(tmp_path) is found
+        found = clones.can_reflink(tmp_path)
+        monkeypatch.setattr(clones, "_try", pytest.fail)
+        assert clones.can_reflink(tmp_path) is found
         assert sorted(path.name for path in tmp_path.iterdir()) == ["reflink"]
 
     def test_where_copying_files_fails_the_log_does_it(self, branches, monkeypatch):
@@ -258,11 +262,11 @@ class TestStrategy:
 
             def refuse_files(statement):
                 if "file_copy" in statement.as_string():
-                    raise psycopg.errors.FeatureNotSupported("could not clone file")
+                    raise DatabaseError("could not clone file")
                 execute(statement)
 
             monkeypatch.setattr(cluster, "execute", refuse_files)
             like = cluster.database(branches.target.name)
-            cluster.create("copied_otherwise", "template0", like, strategy="file_copy")
+            cluster.create("copied_otherwise", "template0", like, strategy=Strategy("file_copy", {}))
             monkeypatch.undo()
             cluster.drop("copied_otherwise")

@@ -10,13 +10,13 @@ from seedtool.errors import BlockedError, MigrationError
 from seedtool.postgres import server
 from seedtool.postgres.cluster import lock_key, open_cluster, private_name
 from seedtool.postgres.server import Target
-from seedtool.reset.guard import Consent
-from seedtool.reset.replace import target_digest
-from seedtool.reset.reset import reset
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import reset
+from seedtool.schema.layer import Schema
 
 
-def build(conninfo):
-    with psycopg.connect(conninfo) as connection:
+def build(made):
+    with server.connect(made) as connection:
         connection.execute("CREATE TABLE made_by_build (id int)")
 
 
@@ -57,8 +57,8 @@ def tables(target):
 def test_every_name_that_postgresql_allows(project, target, name):
     database = named(target, name)
     try:
-        assert not reset(project, database, build, consent=Consent.NONE).replaced
-        assert reset(project, database, pytest.fail, consent=Consent.YES).replaced
+        assert not reset(project, database, [Schema(project, build)], consent=Consent.NONE).replaced
+        assert reset(project, database, [Schema(project, pytest.fail)], consent=Consent.YES).replaced
         assert tables(database) == ["made_by_build"]
     finally:
         execute(target, "DROP DATABASE {name}", name=name)
@@ -72,7 +72,7 @@ class TestCrowds:
         def run(database, *, fresh):
             try:
                 for _ in range(3):
-                    reset(project, database, build, consent=Consent.YES, fresh=fresh)
+                    reset(project, database, [Schema(project, build)], consent=Consent.YES, fresh=fresh)
             except Exception as error:  # noqa: BLE001 - any failure fails the test
                 errors.append(error)
 
@@ -99,17 +99,17 @@ class TestCrowds:
             listed = cluster.private_databases()
             cluster.drop(gone)
         monkeypatch.setattr("seedtool.postgres.cluster.Cluster.private_databases", lambda *_: listed)
-        reset(project, database, build, consent=Consent.NONE)
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
         monkeypatch.undo()
 
     def test_a_monitor_that_looks_into_every_new_database_is_sent_away(self, project, database):
         watching = []
 
-        def build_watched(conninfo):
-            build(conninfo)
-            watching.append(psycopg.connect(conninfo))
+        def build_watched(made):
+            build(made)
+            watching.append(server.connect(made))
 
-        reset(project, database, build_watched, consent=Consent.NONE)
+        reset(project, database, [Schema(project, build_watched)], consent=Consent.NONE)
         with pytest.raises(psycopg.OperationalError):
             watching[0].execute("SELECT 1")
         watching[0].close()
@@ -121,13 +121,13 @@ class TestCrowds:
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seedtool'"
                     " AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s)"
                     " AND pid <> pg_backend_pid()",
-                    [lock_key(target_digest(database)) & 0xFFFFFFFF],
+                    [lock_key(database.digest) & 0xFFFFFFFF],
                 )
             raise MigrationError("revision 7 failed")
 
         with pytest.raises(MigrationError, match="revision 7"):
-            reset(project, database, build_badly, consent=Consent.NONE)
-        reset(project, database, build, consent=Consent.NONE)
+            reset(project, database, [Schema(project, build_badly)], consent=Consent.NONE)
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
 
     def test_a_subscription_is_named_and_nothing_changes(self, project, database):
         with server.connect(database, autocommit=True) as connection:
@@ -136,7 +136,7 @@ class TestCrowds:
                 " WITH (connect = false, slot_name = NONE, enabled = false)"
             )
         with pytest.raises(BlockedError, match="subscription orders"):
-            reset(project, database, build, consent=Consent.NAME)
+            reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         assert tables(database) == []
         with server.connect(database, autocommit=True) as connection:
             connection.execute("DROP SUBSCRIPTION orders")
@@ -148,7 +148,7 @@ class TestConditions:
             database, "ALTER DATABASE {name} IS_TEMPLATE true", "ALTER DATABASE {name} ALLOW_CONNECTIONS false",
             name=database.name,
         )  # fmt: skip
-        reset(project, database, build, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         with open_cluster(database) as cluster:
             facts = cluster.database(database.name)
         assert (facts.is_template, facts.connectable, facts.managed) == (True, False, True)
@@ -165,8 +165,8 @@ class TestConditions:
             connection.execute("CREATE TABLESPACE fast LOCATION ''")
         execute(target, "ALTER DATABASE {name} SET TABLESPACE fast", name=database.name)
         try:
-            reset(project, database, build, consent=Consent.NONE)
-            reset(project, other, build, consent=Consent.NONE)
+            reset(project, database, [Schema(project, build)], consent=Consent.NONE)
+            reset(project, other, [Schema(project, build)], consent=Consent.NONE)
             with open_cluster(target) as cluster:
                 assert cluster.database(database.name).tablespace == "fast"
                 assert cluster.database(other.name).tablespace == "pg_default"
@@ -180,7 +180,7 @@ class TestConditions:
 
     def test_a_database_whose_removal_was_interrupted_is_replaced(self, project, database):
         execute(database, f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{database.name}'")
-        reset(project, database, build, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         assert tables(database) == ["made_by_build"]
 
     @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ class TestConditions:
         query = f"SELECT datacl::text FROM pg_database WHERE datname = '{database.name}'"
         execute(database, acl, name=database.name)
         before = execute(database, query)
-        reset(project, database, build, consent=Consent.NAME)
+        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         assert execute(database, query) == before
 
     @pytest.mark.parametrize("key", ['app."Käse"', "app.a$b", '"App".tenant', "a.b.c"])
@@ -207,7 +207,7 @@ class TestConditions:
         execute(database, f"ALTER DATABASE {{name}} SET {key} = 'x, \"y\"= '", name=database.name)
         before = execute(database, query)
         assert len(before) == 1
-        reset(project, database, build, consent=Consent.NONE)
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
         assert execute(database, query) == before
 
     def test_a_setting_that_the_server_no_longer_knows_is_named_and_nothing_changes(self, project, database):
@@ -217,5 +217,5 @@ class TestConditions:
             "UPDATE pg_db_role_setting SET setconfig = '{{forgotten_setting=1}}' WHERE setconfig = '{{work_mem=1MB}}'",
         )
         with pytest.raises(BlockedError, match="forgotten_setting"):
-            reset(project, database, build, consent=Consent.NONE)
+            reset(project, database, [Schema(project, build)], consent=Consent.NONE)
         assert tables(database) == []

@@ -15,13 +15,14 @@ from psycopg import sql
 from seedtool.errors import BlockedError
 from seedtool.postgres import server
 from seedtool.postgres.cluster import Cluster, digest_of, open_cluster
-from seedtool.reset.guard import Consent
-from seedtool.reset.reset import plan, reset
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import plan, reset
+from seedtool.schema.layer import Schema
 from seedtool.settings import load
 
 
-def build(conninfo, note="first", padding=0):
-    with psycopg.connect(conninfo) as connection:
+def build(made, note="first", padding=0):
+    with server.connect(made) as connection:
         connection.execute("CREATE TABLE made_by_build (note text)")
         connection.execute("INSERT INTO made_by_build VALUES (%s)", [note])
         connection.execute("CREATE TABLE padding AS SELECT repeat('x', 1000) FROM generate_series(1, %s)", [padding])
@@ -40,13 +41,13 @@ def note(database):
 
 
 def reset_again(project, database, **options):
-    return reset(project, database, pytest.fail, consent=Consent.YES, **options)
+    return reset(project, database, [Schema(project, pytest.fail)], consent=Consent.YES, **options)
 
 
 @pytest.fixture
 def spared(project, database, private):
     """A target that was reset once and has a spare."""
-    reset(project, database, build, consent=Consent.YES)
+    reset(project, database, [Schema(project, build)], consent=Consent.YES)
     assert len(private("spare")) == 1
     return database
 
@@ -54,7 +55,7 @@ def spared(project, database, private):
 class TestUsed:
     def test_the_next_reset_only_renames_and_leaves_another(self, project, spared, private):
         execute(spared, "ALTER DATABASE {name} SET log_min_duration_statement = 33", name=spared.name)
-        assert plan(project, spared).spare
+        assert plan(spared, [Schema(project)]).spare
         for _ in range(3):
             with server.connect(spared) as connection:
                 connection.execute("DELETE FROM made_by_build")
@@ -67,13 +68,13 @@ class TestUsed:
             assert connection.execute("SHOW log_min_duration_statement").fetchone() == ("33ms",)
 
     def test_what_a_migration_did_to_the_database_itself_is_carried(self, project, database, private):
-        def build_with_a_setting(conninfo):
-            build(conninfo)
-            with psycopg.connect(conninfo, autocommit=True) as connection:
+        def build_with_a_setting(made):
+            build(made)
+            with server.connect(made, autocommit=True) as connection:
                 name = sql.Identifier(connection.info.dbname)
                 connection.execute(sql.SQL("ALTER DATABASE {} SET search_path = app, public").format(name))
 
-        reset(project, database, build_with_a_setting, consent=Consent.YES)
+        reset(project, database, [Schema(project, build_with_a_setting)], consent=Consent.YES)
         private()
         assert reset_again(project, database).spare
         with server.connect(database) as connection:
@@ -83,7 +84,7 @@ class TestUsed:
         execute(target, "CREATE ROLE new_owner")
         try:
             execute(spared, "ALTER DATABASE {name} OWNER TO new_owner", name=spared.name)
-            assert not reset(project, spared, build, consent=Consent.YES).spare
+            assert not reset(project, spared, [Schema(project, build)], consent=Consent.YES).spare
             private()
             assert reset_again(project, spared).spare
             query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
@@ -101,7 +102,7 @@ class TestUsed:
         branches = []
         for branch in "abc":
             (project.root / "migrations" / "env.py").write_text(f"# {project.root} {branch}\n")
-            reset(two, database, lambda conninfo: build(conninfo, note=branch), consent=Consent.YES)  # noqa: B023
+            reset(two, database, [Schema(two, lambda made: build(made, note=branch))], consent=Consent.YES)  # noqa: B023
             branches.append(private("spare"))
         assert [len(names) for names in branches] == [1, 2, 2]
         for branch, spare in (("a", False), ("c", True), ("a", True), ("b", False)):
@@ -117,7 +118,7 @@ class TestOff:
     @pytest.mark.parametrize(("key", "value"), [("spares", 0), ("spare_max_gb", 0.001)])
     def test_by_a_setting(self, project, database, private, key, value):
         settings = msgspec.structs.replace(project, **{key: value})
-        reset(settings, database, build, consent=Consent.YES)
+        reset(settings, database, [Schema(settings, build)], consent=Consent.YES)
         assert private("spare") == []
         assert not reset_again(settings, database).spare
 
@@ -136,10 +137,10 @@ class TestOff:
 
 class TestNotTrusted:
     def test_one_of_a_template_that_was_built_anew(self, project, spared, private):
-        def build_anew(conninfo):
-            build(conninfo, note="second")
+        def build_anew(made):
+            build(made, note="second")
 
-        report = reset(project, spared, build_anew, consent=Consent.YES, fresh=True)
+        report = reset(project, spared, [Schema(project, build_anew)], consent=Consent.YES, fresh=True)
         assert not report.spare
         assert note(spared) == "second"
         assert len(private("spare")) == 1
@@ -178,7 +179,7 @@ class TestNotTrusted:
     def test_one_whose_removal_was_interrupted(self, project, spared, private):
         (name,) = private("spare")
         execute(spared, f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{name}'")
-        assert not plan(project, spared).spare
+        assert not plan(spared, [Schema(project)]).spare
         assert not reset_again(project, spared).spare
         assert note(spared) == "first"
         execute(spared, "DROP DATABASE IF EXISTS {name}", name=name)
@@ -189,7 +190,7 @@ class TestNotTrusted:
         )
         execute(spared, "DROP DATABASE {name}", name=spared.name)
         try:
-            reset(project, other, pytest.fail, consent=Consent.NONE)
+            reset(project, other, [Schema(project, pytest.fail)], consent=Consent.NONE)
             assert [name[15:25] for name in private("spare")] == [digest_of("other_target")[:10]]
         finally:
             private()
@@ -218,14 +219,16 @@ class TestSent:
             """
             import os, signal, sys
             from pathlib import Path
-            from seedtool.reset.guard import Consent
-            from seedtool.reset.reset import reset
+            from seedtool.resetting.guard import Consent
+            from seedtool.resetting.reset import reset
             from seedtool.postgres.server import Target
+            from seedtool.schema.layer import Schema
             from seedtool.settings import load
 
             root, conninfo, name, fatal = sys.argv[1:]
             target = Target(conninfo=conninfo, name=name, maintenance="postgres")
-            reset(load(Path(root), environ={"HOME": root}), target, None, consent=Consent.YES)
+            settings = load(Path(root), environ={"HOME": root})
+            reset(settings, target, [Schema(settings)], consent=Consent.YES)
             if fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
             """
@@ -236,7 +239,7 @@ class TestSent:
     @pytest.fixture
     def large(self, project, database, private):
         """A target of some 100 MB, so that neither is done when our process has gone."""
-        reset(project, database, lambda conninfo: build(conninfo, padding=100_000), consent=Consent.YES)
+        reset(project, database, [Schema(project, lambda made: build(made, padding=100_000))], consent=Consent.YES)
         private()
         return database
 
@@ -273,11 +276,16 @@ class TestSent:
         )
         left = f"seedtool_old_{digest_of(database.name)[:10]}0123456789"
         try:
-            reset(msgspec.structs.replace(project, spares=0), lonely, build, consent=Consent.NAME)
+            reset(
+                msgspec.structs.replace(project, spares=0),
+                lonely,
+                [Schema(msgspec.structs.replace(project, spares=0), build)],
+                consent=Consent.NAME,
+            )
             private()
             execute(target, "ALTER ROLE one_at_a_time CONNECTION LIMIT 1")
             execute(database, "CREATE DATABASE {name} OWNER one_at_a_time", name=left)
-            assert reset(project, lonely, pytest.fail, consent=Consent.NAME).swept == [left]
+            assert reset(project, lonely, [Schema(project, pytest.fail)], consent=Consent.NAME).swept == [left]
             assert private("old", "spare") == []
         finally:
             private()
@@ -314,7 +322,7 @@ class TestMany:
 
         def run():
             try:
-                built.append(reset(project, database, build, consent=Consent.YES).built)
+                built.append(reset(project, database, [Schema(project, build)], consent=Consent.YES).built)
             except Exception as error:  # noqa: BLE001 - any failure fails the test
                 errors.append(error)
 

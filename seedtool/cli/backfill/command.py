@@ -108,8 +108,8 @@ def _way(
 
         way = Endpoint(endpoint, settings.backfill_token, options.batch_size)
         return f"the application at {way.where}", partial(engine.run_by, way, settings, target, options)
-    from seedtool.cli.faces import open_aws
     from seedtool.faces import photos
+    from seedtool.workflows.aws import open_aws
 
     aws = open_aws(settings)
     return str(aws.who()), partial(engine.run, settings, target, aws, photos.store(settings, aws), options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import check_collection
-from seedtool.errors import SeedtoolError, ServiceUnavailable, SettingsError
+from seedtool.errors import SeedtoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,45 +20,6 @@ if TYPE_CHECKING:
 collection_option = click.option(
     "--collection", metavar="ID", callback=check_collection, help="The collection [default: that of the face binding]."
 )
-
-
-def open_aws(settings: Settings) -> Aws:
-    """Return the AWS side that the settings name; starts the emulator when it is `embedded`.
-
-    Raises:
-        SettingsError: it is `live`, and the endpoint that was named is this project's emulator.
-    """
-    from seedtool.faces.rekognition import Aws
-
-    if settings.aws == "live":
-        aws = Aws(settings)
-        _refuse_emulator(settings, aws)
-        return aws
-    from seedtool.cli.servers import ensure_emulator
-
-    return Aws(settings, ensure_emulator(settings))
-
-
-def _refuse_emulator(settings: Settings, aws: Aws) -> None:
-    """Refuse to take the emulator, which `seedtool env` names to other programs, for AWS."""
-    from urllib.parse import urlsplit
-
-    from seedtool.cli.servers import emulator_dir
-    from seedtool.emulator import process
-
-    try:
-        emulator = process.find(emulator_dir(settings))
-    except process.EmulatorError as error:
-        raise ServiceUnavailable(error.message, remedy=error.remedy) from error
-    if emulator is None or aws.endpoint is None:
-        return
-    named, own = urlsplit(aws.endpoint), urlsplit(emulator)
-    if named.port == own.port and named.hostname in {own.hostname, "localhost"}:
-        raise SettingsError(
-            f'aws = "live", but Rekognition\'s endpoint is {aws.endpoint}, the embedded emulator',
-            remedy="unset AWS_ENDPOINT_URL_REKOGNITION (seedtool env exports it; .env may hold it, too), "
-            'or set aws = "embedded".',
-        )
 
 
 def identity(connection: psycopg.Connection, settings: Settings, aws: Aws, collection: str | None) -> str:

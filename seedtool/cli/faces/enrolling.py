@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import CONTEXT, Console, common_options, number
-from seedtool.cli.faces.door import calls_line, collection_option, open_aws, told
+from seedtool.cli.faces.door import calls_line, collection_option, told
 from seedtool.errors import SeedtoolError, UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def enroll(
             remedy="seedtool enroll STUDENT_ID PHOTO...",
         )
     target = server.find(settings)
+    from seedtool.workflows.aws import open_aws
+
     aws = open_aws(settings)
     with server.connect(target) as connection:
         store = stores.store(settings, aws)

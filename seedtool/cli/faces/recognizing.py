@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import CONTEXT, Console, common_options, number, table
-from seedtool.cli.faces.door import collection_option, open_aws
+from seedtool.cli.faces.door import collection_option
 from seedtool.errors import ImageRefused
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def recognize(*, photo: Path, collection: str | None, console: Console, settings
     """Tell who is in a photo, by the collection and the database."""
     from seedtool.faces.recognize import recognize as look
     from seedtool.postgres import server
+    from seedtool.workflows.aws import open_aws
 
     aws = open_aws(settings)
     with server.connect(server.find(settings)) as connection, console.progress("faces") as progress:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import CONTEXT, Console, common_options, number
-from seedtool.cli.faces.door import calls_line, collection_option, open_aws, told
+from seedtool.cli.faces.door import calls_line, collection_option, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +31,8 @@ def sync_faces(*, collection: str | None, dry_run: bool, strict: bool, console: 
     from seedtool.postgres import server
 
     target = server.find(settings)
+    from seedtool.workflows.aws import open_aws
+
     aws = open_aws(settings)
 
     def announce(ids: Iterable[str]) -> None:

@@ -17,9 +17,10 @@ from psycopg import sql
 from seedtool.errors import BlockedError, DatabaseError, NotConfirmed, PoolerError, Protected, SettingsError
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
-from seedtool.reset import guard
-from seedtool.reset.guard import Consent
-from seedtool.reset.reset import plan, reset
+from seedtool.resetting import guard
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import plan, reset
+from seedtool.schema.layer import Schema
 from seedtool.schema.migrations import upgrade
 
 PASSWORD = "p@ss/w:rd+%?#é '\\"
@@ -37,8 +38,8 @@ with create_engine(os.environ["DATABASE_URL"], poolclass=NullPool).connect() as 
 """
 
 
-def build(conninfo):
-    with psycopg.connect(conninfo) as connection:
+def build(made):
+    with server.connect(made) as connection:
         connection.execute("CREATE TABLE made_by_build (id int)")
 
 
@@ -175,9 +176,9 @@ class TestReset:
         settings = settings_for(external.url(name))
         target = server.find(settings)
         with pytest.raises(NotConfirmed):
-            reset(settings, target, build, consent=Consent.YES)
+            reset(settings, target, [Schema(settings, build)], consent=Consent.YES)
         for consent, comments in (Consent.NAME, 1), (Consent.YES, 1):
-            reset(settings, target, build, consent=consent)
+            reset(settings, target, [Schema(settings, build)], consent=consent)
             described = (
                 "SELECT datconnlimit, datacl::text, pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'),"
                 " ARRAY(SELECT setrole::regrole || ' ' || option FROM pg_db_role_setting, unnest(setconfig) option"
@@ -200,7 +201,7 @@ class TestReset:
         settings = settings_for(oldest.url("app", query=f"?sslmode=verify-full&sslrootcert={ca}"))
         target = server.find(settings)
         for replaced in (False, True):
-            assert reset(settings, target, build, consent=Consent.YES).replaced is replaced
+            assert reset(settings, target, [Schema(settings, build)], consent=Consent.YES).replaced is replaced
         with server.connect(target) as connection:
             assert connection.pgconn.ssl_in_use
         oldest.drop_all()
@@ -226,8 +227,8 @@ class TestReset:
             "def upgrade():\n    op.execute('CREATE TABLE made (id int)')\n"
         )
         target = server.find(settings)
-        reset(settings, target, lambda conninfo: upgrade(conninfo, settings), consent=Consent.NAME)
-        assert reset(settings, target, build, consent=Consent.YES).replaced
+        reset(settings, target, [Schema(settings, lambda made: upgrade(made, settings))], consent=Consent.NAME)
+        assert reset(settings, target, [Schema(settings, build)], consent=Consent.YES).replaced
         with server.connect(target) as connection:
             assert connection.execute("SELECT count(*) FROM made").fetchone() == (0,)
         oldest.drop_all()
@@ -240,11 +241,11 @@ class TestReset:
         try:
             settings = settings_for(external.url("app"))
 
-            def build_slowly(conninfo):
-                build(conninfo)
+            def build_slowly(made):
+                build(made)
                 time.sleep(0.15)
 
-            assert reset(settings, server.find(settings), build_slowly, consent=Consent.NONE).built
+            assert reset(settings, server.find(settings), [Schema(settings, build_slowly)], consent=Consent.NONE).built
         finally:
             external.execute("ALTER ROLE dev IN DATABASE postgres RESET ALL")
 
@@ -257,7 +258,7 @@ class TestReset:
             guard.protect(cluster, "app")
             assert cluster.database("app").protected
             with pytest.raises(Protected):
-                reset(settings, target, build, consent=Consent.NAME)
+                reset(settings, target, [Schema(settings, build)], consent=Consent.NAME)
             guard.unprotect(cluster, "app")
             assert not cluster.database("app").protected
         assert external.execute(
@@ -268,14 +269,14 @@ class TestReset:
         external.execute("CREATE DATABASE app OWNER boss")
         settings = settings_for(external.url("app"))
         with pytest.raises(BlockedError, match="dev"):
-            reset(settings, server.find(settings), build, consent=Consent.NAME)
+            reset(settings, server.find(settings), [Schema(settings, build)], consent=Consent.NAME)
         assert external.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'app'") == [("boss",)]
 
     def test_what_another_roles_crash_left_does_not_stop_it(self, external, settings_for):
         left = "seedtool_old_00112233445566778899"
         external.execute(f"CREATE DATABASE {left} OWNER boss IS_TEMPLATE true")
         settings = settings_for(external.url("app"))
-        assert reset(settings, server.find(settings), build, consent=Consent.NONE).swept == []
+        assert reset(settings, server.find(settings), [Schema(settings, build)], consent=Consent.NONE).swept == []
         assert external.execute(f"SELECT count(*) FROM pg_database WHERE datname = '{left}'") == [(1,)]
 
 
@@ -306,7 +307,7 @@ def test_a_transaction_pooler_is_refused_with_the_cure(newest, settings_for, pla
         settings = settings_for(newest.url("pooled").replace(f":{newest.port}/", f":{port}/"))
         target = server.find(settings)
         with pytest.raises(PoolerError) as refusal:
-            plan(settings, target)
+            plan(target, [Schema(settings)])
         assert "5432" in refusal.value.remedy
         with server.connect(target) as connection, pytest.raises(PoolerError):
             guard.refuse_protected_connection(target, connection, "seeded")

@@ -12,13 +12,12 @@ import psycopg
 import pytest
 
 from seedtool.errors import BlockedError, MigrationError, NotConfirmed, Protected
-from seedtool.postgres import server
+from seedtool.postgres import server, sessions
 from seedtool.postgres.cluster import open_cluster
-from seedtool.reset import guard
-from seedtool.reset import in_place as rebuild
-from seedtool.reset.guard import Consent
-from seedtool.reset.reset import plan, reset
-from seedtool.schema.migrations import upgrade
+from seedtool.resetting import guard
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import plan, reset
+from seedtool.schema.layer import Schema
 from seedtool.settings import load
 
 GIVEN = """
@@ -122,12 +121,7 @@ class Project:
             self.write(f"db/versions/{number}.py", REVISION.format(number=number, down=down, body=body.strip()))
 
     def reset(self, consent=Consent.NAME):
-        return reset(
-            self.settings, self.target, self.upgrade, consent=consent, within=self.upgrade
-        )  # fmt: skip
-
-    def upgrade(self, database):
-        return upgrade(database, self.settings)
+        return reset(self.settings, self.target, [Schema(self.settings)], consent=consent)
 
     def popen(self, *arguments):
         program = [Path(sys.executable).parent / "seedtool", *arguments]
@@ -178,7 +172,7 @@ def test_it_leaves_what_the_migrations_make_and_nothing_else(project, env):
 @ON_THE_NEWEST
 def test_the_guard_asks_as_for_replacing(project):
     project.execute(LEFTOVERS)
-    assert plan(project.settings, project.target).consent is Consent.NAME
+    assert plan(project.target, [Schema(project.settings)]).consent is Consent.NAME
     with pytest.raises(NotConfirmed):
         project.reset(Consent.YES)
     project.reset(Consent.NAME)
@@ -192,7 +186,7 @@ def test_the_guard_asks_as_for_replacing(project):
 def test_the_plan_tells_what_goes(project):
     project.execute(LEFTOVERS)
     project.revisions(TABLES, 'op.execute("CREATE INDEX CONCURRENTLY i ON loans (book)")')
-    found = plan(project.settings, project.target)
+    found = plan(project.target, [Schema(project.settings)])
     assert found.in_place.drops[:2] == ['schema "Old things"', "schema app"]
     assert "objects in public" in found.in_place.drops[-1]
     assert found.in_place.may_leave_transaction == ["db/versions/2.py"]
@@ -246,7 +240,7 @@ def test_a_failure_in_steps_says_that_the_database_was_emptied(project):
 
 @ON_THE_NEWEST
 def test_a_session_in_the_way_is_ended_where_that_is_allowed(project, monkeypatch):
-    monkeypatch.setattr(rebuild, "PATIENCE", 0.1)
+    monkeypatch.setattr(sessions, "PATIENCE", 0.1)
     project.execute(LEFTOVERS)
     with psycopg.connect(project.target.conninfo) as ours:
         ours.execute("""COMMENT ON SCHEMA "Old things" IS 'not only tables are locked'""")
@@ -266,10 +260,10 @@ def test_a_session_in_the_way_is_ended_where_that_is_allowed(project, monkeypatc
 
 @pytest.mark.parametrize("external", ["oldest"], indirect=True)  # where such transactions are allowed
 def test_a_prepared_transaction_in_the_way_is_named(project, monkeypatch):
-    monkeypatch.setattr(rebuild, "PATIENCE", 0.1)
+    monkeypatch.setattr(sessions, "PATIENCE", 0.1)
     project.execute(LEFTOVERS)
     project.execute("INSERT INTO loans VALUES (8, 1); PREPARE TRANSACTION 'half done'")
-    with pytest.raises(BlockedError, match="in use by prepared transaction half done"):
+    with pytest.raises(BlockedError, match="prepared transaction half done"):
         project.reset()
     assert project.query("SELECT * FROM loans") == [(7, 1)]
     with psycopg.connect(project.target.conninfo, autocommit=True) as connection:

@@ -119,13 +119,13 @@ pytestmark = pytest.mark.usefixtures("process")
 
 
 def test_this_repositorys_revisions_are_applied_and_told(database, settings, capsys):
-    assert migrations.current(database.conninfo, settings) == []
+    assert migrations.current(database, settings) == []
     assert tables(database) == set()
-    assert migrations.upgrade(database.conninfo, settings, "0001") == ["0000", "0001"]
-    assert migrations.current(database.conninfo, settings) == ["0001"]
-    assert migrations.upgrade(database.conninfo, settings) == ["0002", "0003", "0004"]
-    assert migrations.upgrade(database.conninfo, settings) == []
-    assert migrations.current(database.conninfo, settings) == migrations.heads(settings) == ["0004"]
+    assert migrations.upgrade(database, settings, "0001") == ["0000", "0001"]
+    assert migrations.current(database, settings) == ["0001"]
+    assert migrations.upgrade(database, settings) == ["0002", "0003", "0004"]
+    assert migrations.upgrade(database, settings) == []
+    assert migrations.current(database, settings) == migrations.heads(settings) == ["0004"]
     assert capsys.readouterr() == ("", "")
 
 
@@ -133,8 +133,8 @@ def test_this_repositorys_revisions_are_applied_and_told(database, settings, cap
 def test_any_env_py_migrates_the_database_that_it_is_given(database, project, monkeypatch, env):
     monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://nobody:secret@localhost/production")
     settings = project({"db/env.py": env, "models.py": "import os\nURL = os.environ['DATABASE_URL']\n", **CREATE})
-    assert migrations.upgrade(database.conninfo, settings) == ["r1"]
-    assert migrations.current(database.conninfo, settings) == ["r1"]
+    assert migrations.upgrade(database, settings) == ["r1"]
+    assert migrations.current(database, settings) == ["r1"]
     assert "t" in tables(database)
 
 
@@ -142,23 +142,21 @@ def test_what_env_py_prints_stays_off_stdout(database, project, capsys):
     settings = project(
         {"db/env.py": f"print('hello')\nimport logging\nlogging.getLogger('x').info('hi')\n{ENV_GIVEN}", **CREATE}
     )
-    migrations.upgrade(database.conninfo, settings)
+    migrations.upgrade(database, settings)
     assert capsys.readouterr() == ("", "hello\n")
 
 
 def test_arguments_reach_env_py_as_alembic_x(database, project):
     body = "op.execute(\"CREATE TABLE \" + context.get_x_argument(as_dictionary=True)['tenant'] + '()')"
     settings = msgspec.structs.replace(project(revision(1, body)), alembic_x=("tenant=blue",))
-    migrations.upgrade(database.conninfo, settings)
+    migrations.upgrade(database, settings)
     assert "blue" in tables(database)
 
 
 def test_two_projects_with_modules_of_one_name_do_not_meet(database, project, tmp_path_factory, settings):
     env = f"from models import TABLE\n{ENV_GIVEN}"
     body = 'import models; op.execute(f"CREATE TABLE {models.TABLE}()")'
-    migrations.upgrade(
-        database.conninfo, project({"db/env.py": env, "models.py": "TABLE = 'one'", **revision(1, body)})
-    )
+    migrations.upgrade(database, project({"db/env.py": env, "models.py": "TABLE = 'one'", **revision(1, body)}))
     assert "models" not in sys.modules
     other = tmp_path_factory.mktemp("other")
     stranger = type(sys)("models")
@@ -166,7 +164,7 @@ def test_two_projects_with_modules_of_one_name_do_not_meet(database, project, tm
     sys.modules["models"] = stranger
     try:
         changed = project({"models.py": "TABLE = 'two'", **revision(2, body)})
-        migrations.upgrade(database.conninfo, changed)
+        migrations.upgrade(database, changed)
         assert sys.modules["models"] is stranger
     finally:
         del sys.modules["models"]
@@ -189,7 +187,7 @@ def test_another_database_is_never_migrated(database, project, production, monke
     env = ENV_VARIABLE.replace("models import URL", "os import environ").replace("URL,", "environ['APP_DATABASE'],")
     settings = project({"db/env.py": env, **CREATE})
     with pytest.raises(MigrationError, match=f"env.py turned to the database {production.name} instead") as raised:
-        run(database.conninfo, settings)
+        run(database, settings)
     assert "DATABASE_URL" in raised.value.remedy
     assert tables(production) == set()
     assert tables(database) == set()
@@ -198,7 +196,7 @@ def test_another_database_is_never_migrated(database, project, production, monke
 def test_a_failing_revision_is_named_with_its_file_and_the_databases_words(database, project):
     files = {**CREATE, **revision(2, "op.execute(\"INSERT INTO t VALUES (1, 'ana@x'), (2, 'ana@x')\")")}
     with pytest.raises(MigrationError) as raised:
-        migrations.upgrade(database.conninfo, project(files))
+        migrations.upgrade(database, project(files))
     assert raised.value.message == (
         "revision r2 (db/versions/r2_step.py) failed: duplicate key value violates unique constraint "
         '"t_email_key"; Key (email); table t; constraint t_email_key'
@@ -232,7 +230,7 @@ def test_a_failing_revision_is_named_with_its_file_and_the_databases_words(datab
 )  # fmt: skip
 def test_what_is_wrong_with_a_project_is_told(database, project, files, message):
     with pytest.raises(MigrationError) as raised:
-        migrations.upgrade(database.conninfo, project(files))
+        migrations.upgrade(database, project(files))
     assert message in raised.value.message
     assert "María" not in raised.value.message
     assert raised.value.remedy
@@ -250,7 +248,7 @@ def test_what_is_wrong_with_a_project_is_told(database, project, files, message)
 def test_what_an_env_py_lacks_is_told_with_the_cure(database, project, env, cure):
     settings = project({"db/env.py": env, "models.py": "URL = ''", **CREATE})
     with pytest.raises(MigrationError, match=r"db/env.py:\d+: ") as raised:
-        migrations.upgrade(database.conninfo, settings)
+        migrations.upgrade(database, settings)
     assert cure in raised.value.remedy
 
 
@@ -259,15 +257,15 @@ def test_two_heads_where_one_was_asked_for_are_told(database, project):
         {**CREATE, "db/versions/x.py": REVISION.format(revision="x", down="r1", body="pass"), **revision(2, "pass")}
     )
     with pytest.raises(MigrationError, match="Multiple head revisions are present") as raised:
-        migrations.upgrade(database.conninfo, settings, "head")
+        migrations.upgrade(database, settings, "head")
     assert "alembic history" in raised.value.remedy
-    assert sorted(migrations.upgrade(database.conninfo, settings)) == ["r1", "r2", "x"]
-    assert migrations.current(database.conninfo, settings) == migrations.heads(settings) == ["r2", "x"]
+    assert sorted(migrations.upgrade(database, settings)) == ["r1", "r2", "x"]
+    assert migrations.current(database, settings) == migrations.heads(settings) == ["r2", "x"]
 
 
 def test_a_revision_that_nobody_knows_is_told(database, settings):
     with pytest.raises(MigrationError, match="Can't locate revision identified by '9999'"):
-        migrations.upgrade(database.conninfo, settings, "9999")
+        migrations.upgrade(database, settings, "9999")
 
 
 def test_an_env_py_that_forgets_to_commit_is_found_out(database, project):
@@ -276,32 +274,31 @@ def test_an_env_py_that_forgets_to_commit_is_found_out(database, project):
         "    connection.begin()\n    context.run_migrations()",
     )
     with pytest.raises(MigrationError, match="the database does not have them"):
-        migrations.upgrade(database.conninfo, project({"db/env.py": env, **CREATE}))
+        migrations.upgrade(database, project({"db/env.py": env, **CREATE}))
 
 
 def test_pyproject_alone_may_configure_alembic(database, project):
     settings = project({"pyproject.toml": '[tool.alembic]\nscript_location = "%(here)s/db"\n', **CREATE})
     settings.alembic_ini.unlink()
-    assert migrations.upgrade(database.conninfo, settings) == ["r1"]
+    assert migrations.upgrade(database, settings) == ["r1"]
     assert migrations.heads(settings) == ["r1"]
 
 
 def test_a_database_that_does_not_exist_is_told(target, settings):
-    with pytest.raises(DatabaseError, match='database "nowhere" does not exist'):
-        migrations.upgrade(target.conninfo_for("nowhere"), settings)
+    with pytest.raises(DatabaseError, match="the database nowhere does not exist"):
+        migrations.upgrade(target.at("nowhere"), settings)
 
 
 def test_a_lost_connection_is_told_with_the_revision(database, project):
     body = 'op.execute("SELECT pg_terminate_backend(pg_backend_pid())")'
     with pytest.raises(MigrationError, match=r"revision r1 \(db/versions/r1_step.py\) failed: terminating connection"):
-        migrations.upgrade(database.conninfo, project(revision(1, body)))
+        migrations.upgrade(database, project(revision(1, body)))
 
 
 def test_two_threads_take_turns(database, settings):
     results: list[list[str]] = []
     threads = [
-        threading.Thread(target=lambda: results.append(migrations.upgrade(database.conninfo, settings)))
-        for _ in range(2)
+        threading.Thread(target=lambda: results.append(migrations.upgrade(database, settings))) for _ in range(2)
     ]
     for thread in threads:
         thread.start()

@@ -13,9 +13,10 @@ from psycopg import sql
 
 from seedtool.postgres import server, wheel
 from seedtool.postgres.cluster import open_cluster
-from seedtool.reset.guard import Consent
-from seedtool.reset.reset import plan, reset
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import plan, reset
 from seedtool.schema import migrations
+from seedtool.schema.layer import Schema
 from seedtool.settings import load
 
 PROJECTS = Path(__file__).resolve().parents[2] / "projects"
@@ -89,7 +90,7 @@ class Kind:
         return reset(
             self.settings,
             self.target,
-            lambda conninfo: migrations.upgrade(conninfo, self.settings),
+            [Schema(self.settings)],
             consent=Consent.NAME,
         )
 
@@ -138,7 +139,7 @@ def kind(request, database, tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     yield found
     with open_cluster(database) as cluster:
-        built = plan(found.settings, database).template
+        built = plan(database, [Schema(found.settings)]).template
         if built is not None:
             cluster.drop(built)
 
@@ -147,8 +148,8 @@ def test_a_reset_makes_what_alembic_makes(kind, other):
     assert kind.reset().built
     built = dump(kind.target)
     assert not kind.reset().built
-    assert migrations.current(kind.target.conninfo, kind.settings) == migrations.heads(kind.settings)
-    assert migrations.upgrade(kind.target.conninfo, kind.settings) == []
+    assert migrations.current(kind.target, kind.settings) == migrations.heads(kind.settings)
+    assert migrations.upgrade(kind.target, kind.settings) == []
     kind.upgrade_by_alembic(other)
     assert dump(other) == built
 
@@ -157,4 +158,4 @@ def test_a_reset_makes_what_alembic_makes(kind, other):
 def test_an_async_env_py_takes_either_driver(database, tmp_path, monkeypatch, driver):
     kind = Kind("orchard", tmp_path / "orchard", database)
     monkeypatch.setenv("ORCHARD_DATABASE", kind.target.url.replace("+psycopg", f"+{driver}"))
-    assert migrations.upgrade(database.conninfo, kind.settings) == ["a1"]
+    assert migrations.upgrade(database, kind.settings) == ["a1"]

@@ -10,12 +10,11 @@ from psycopg import sql
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
 from seedtool.postgres.server import SNAPSHOT_NAME, Target
-from seedtool.reset import guard
-from seedtool.reset.guard import Consent
+from seedtool.resetting import guard
+from seedtool.resetting.guard import Consent
 from seedtool.settings import load
-from seedtool.snapshots import store as shelf
-from seedtool.snapshots.restoring import restore
-from seedtool.snapshots.saving import save
+from seedtool.snapshots import store
+from seedtool.snapshots.snapshots import restore, save
 
 PASSING = re.compile(r"seedtool_(building|clone|old)_[0-9a-f]{20}")
 
@@ -59,7 +58,7 @@ class Shop:
         return restore(self.settings, self.target, name, lambda _: consent, **options)
 
     def names(self):
-        return sorted(snapshot.name for snapshot in shelf.snapshots(self.target))
+        return sorted(snapshot.name for snapshot in store.snapshots(self.target))
 
     def execute(self, *statements, database=None):
         """Run statements in the maintenance database, where {name} is the target's."""

@@ -12,9 +12,8 @@ from seedtool.errors import SnapshotError, UsageError
 from seedtool.postgres import programs, server
 from seedtool.postgres.programs import Programs
 from seedtool.postgres.server import Target
-from seedtool.reset.guard import Consent
-from seedtool.snapshots import archive
-from seedtool.snapshots import store as shelf
+from seedtool.resetting.guard import Consent
+from seedtool.snapshots import archive, store
 
 
 def dump(shop, tools, file, *arguments):
@@ -27,7 +26,7 @@ def test_it_comes_back_with_all_that_it_remembered(shop, tmp_path):
     saved = shop.save("año 1", note='it\'s "done" \\ 漢字').snapshot
     report = archive.export(shop.target, "año 1", tmp_path / "a.dump")
     assert report.bytes == (tmp_path / "a.dump").stat().st_size
-    shelf.delete(shop.target, ["año 1"])
+    store.delete(shop.target, ["año 1"])
     shop.fill("new")
     found = archive.import_file(shop.target, tmp_path / "a.dump").snapshot
     assert shop.value() == "new"
@@ -73,14 +72,14 @@ def test_any_dump_of_pg_dump_can_be_imported(shop, tmp_path, tools, form):
     assert shop.value() == "old"
 
 
-def test_a_taken_name_is_refused_before_anything_is_loaded(shop, tmp_path):
+def test_a_taken_name_is_refused_before_anything_is_loaded(shop, tmp_path, listening):
     shop.save()
     archive.export(shop.target, "first", tmp_path / "a.dump")
     shop.fill("new")
     shop.save(replace=True)
     steps = []
     with pytest.raises(UsageError, match="already") as refusal:
-        archive.import_file(shop.target, tmp_path / "a.dump", step=steps.append)
+        archive.import_file(shop.target, tmp_path / "a.dump", listener=listening(steps.append))
     assert "load" not in steps
     assert "--replace" in refusal.value.remedy
     archive.import_file(shop.target, tmp_path / "a.dump", "second")
@@ -271,7 +270,7 @@ def test_on_an_older_server_behind_a_password(fifteen, shop, tmp_path, monkeypat
     archive.import_file(fifteen, tmp_path / "a.dump", "second", replace=True)
     old.restore("second")
     assert old.value() == "old"
-    assert {snapshot.note for snapshot in shelf.snapshots(fifteen)} == {"it's 15"}
+    assert {snapshot.note for snapshot in store.snapshots(fifteen)} == {"it's 15"}
     # up to the newest server, and what is broken stays an error where one complaint is overlooked
     archive.import_file(shop.target, tmp_path / "a.dump")
     shop.restore("first")

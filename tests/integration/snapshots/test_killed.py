@@ -9,8 +9,7 @@ import textwrap
 
 import pytest
 
-from seedtool.snapshots import archive
-from seedtool.snapshots import store as shelf
+from seedtool.snapshots import archive, store
 
 # at a step given as name or, where it comes again, name:2
 DOOMED = textwrap.dedent(
@@ -18,10 +17,11 @@ DOOMED = textwrap.dedent(
     import os, sys
     from collections import Counter
     from pathlib import Path
-    from seedtool.reset.guard import Consent
+    from seedtool.listener import Listener
     from seedtool.postgres.server import Target
-    from seedtool.snapshots import archive, restoring, saving, store as shelf
+    from seedtool.resetting.guard import Consent
     from seedtool.settings import load
+    from seedtool.snapshots import archive, snapshots, store
 
     work, root, conninfo, name, fatal, number = sys.argv[1:]
     root, seen = Path(root), Counter()
@@ -31,16 +31,19 @@ DOOMED = textwrap.dedent(
         if fatal in {f"{reached}:{seen[reached]}", reached}:
             os.kill(os.getpid(), int(number))
 
+    listener = Listener()
+    listener.step = step
+
     settings, target = load(root), Target(conninfo=conninfo, name=name, maintenance="postgres")
     {
-        "save": lambda: saving.save(settings, target, "second", step=step),
-        "replace": lambda: saving.save(settings, target, "first", replace=True, step=step),
-        "restore": lambda: restoring.restore(settings, target, "first", lambda _: Consent.NAME, step=step),
-        "restore ahead": lambda: restoring.restore(settings, target, "first", lambda _: Consent.NAME, step=step),
-        "rename": lambda: shelf.rename(target, "first", "second", step=step),
-        "delete": lambda: shelf.delete(target, ["first", "extra"], step=step),
-        "export": lambda: archive.export(target, "first", root / "out.dump", force=True, step=step),
-        "import": lambda: archive.import_file(target, root / "in.dump", "second", step=step),
+        "save": lambda: snapshots.save(settings, target, "second", listener=listener),
+        "replace": lambda: snapshots.save(settings, target, "first", replace=True, listener=listener),
+        "restore": lambda: snapshots.restore(settings, target, "first", lambda _: Consent.NAME, listener=listener),
+        "restore ahead": lambda: snapshots.restore(settings, target, "first", lambda _: Consent.NAME, listener=listener),
+        "rename": lambda: store.rename(target, "first", "second", listener=listener),
+        "delete": lambda: store.delete(target, ["first", "extra"], listener=listener),
+        "export": lambda: archive.export(target, "first", root / "out.dump", force=True, listener=listener),
+        "import": lambda: archive.import_file(target, root / "in.dump", "second", listener=listener),
     }[work]()
     """
 )
@@ -105,7 +108,7 @@ def test_killed_between_two_steps_everything_is_whole_and_the_next_command_sweep
         assert run(stocked, work, fatal, signal.SIGKILL).returncode == -signal.SIGKILL, (work, fatal)
         assert stocked.value() in values, (work, fatal)
         assert stocked.names() in [sorted(whole) for whole in snapshots], (work, fatal)
-        shelf.delete(stocked.target, [])
+        store.delete(stocked.target, [])
         assert stocked.passing() == [], (work, fatal)
         if fatal in {"commit", "drop", "drop:2"} and values == {"new"}:
             assert look(stocked) in snapshots, (work, fatal)
@@ -116,7 +119,7 @@ def test_killed_between_two_steps_everything_is_whole_and_the_next_command_sweep
 
 def put_back(shop, work):
     """Make it as `stocked` is, where it is not, with a clone made ahead where that is what is tried."""
-    shelf.delete(shop.target, [name for name in shop.names() if name not in BEFORE])
+    store.delete(shop.target, [name for name in shop.names() if name not in BEFORE])
     for name in BEFORE.keys() - set(shop.names()):
         archive.import_file(shop.target, shop.settings.root / "in.dump", name)
     if work == "restore ahead":

@@ -8,9 +8,11 @@ import pytest
 
 from seedtool.errors import BlockedError, NotConfirmed, Protected, UsageError
 from seedtool.postgres import server
-from seedtool.reset.guard import Consent
-from seedtool.snapshots import store as shelf
-from seedtool.snapshots.restoring import restore
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import reset
+from seedtool.schema.layer import Schema
+from seedtool.snapshots import store
+from seedtool.snapshots.snapshots import restore
 
 
 def test_the_database_is_as_it_was_as_often_as_one_likes(shop):
@@ -170,12 +172,12 @@ class TestShelf:
     def test_the_newest_comes_first(self, shop):
         for name in "bca":
             shop.save(name)
-        assert [snapshot.name for snapshot in shelf.snapshots(shop.target)] == ["a", "c", "b"]
+        assert [snapshot.name for snapshot in store.snapshots(shop.target)] == ["a", "c", "b"]
 
     def test_a_renamed_one_keeps_what_it_remembers(self, shop):
         before = shop.save(note="x").snapshot
-        after = shelf.rename(shop.target, "first", "second")
-        assert shelf.snapshots(shop.target) == [after]
+        after = store.rename(shop.target, "first", "second")
+        assert store.snapshots(shop.target) == [after]
         assert (after.created, after.note, after.size) == (before.created, before.note, before.size)
         shop.restore("second")
 
@@ -184,16 +186,16 @@ class TestShelf:
         shop.save("second")
         for new_name in ("first", "second"):
             with pytest.raises(UsageError, match="already"):
-                shelf.rename(shop.target, "first", new_name)
+                store.rename(shop.target, "first", new_name)
         assert shop.names() == ["first", "second"]
 
     def test_of_several_all_are_deleted_or_none(self, shop):
         for name in "abc":
             shop.save(name)
         with pytest.raises(UsageError, match="no snapshot x"):
-            shelf.delete(shop.target, ["a", "x"])
+            store.delete(shop.target, ["a", "x"])
         assert shop.names() == ["a", "b", "c"]
-        assert len(shelf.delete(shop.target, ["a", "b", "a"])) == 2
+        assert len(store.delete(shop.target, ["a", "b", "a"])) == 2
         assert shop.names() == ["c"]
 
     def test_an_unknown_name_is_met_with_the_nearest(self, shop):
@@ -218,24 +220,23 @@ class TestShelf:
         assert shop.names() == ["first"]
 
     @pytest.mark.parametrize("gone", ["deleted", "replaced"])
-    def test_the_clone_made_ahead_goes_with_its_snapshot(self, shop, private, gone):
+    def test_the_clone_made_ahead_goes_with_its_snapshot(self, shop, private, gone, listening):
         shop.save()
         shop.restore()
         assert len(private("spare")) == 1
         steps = []
-        shop.restore(step=steps.append)
+        shop.restore(listener=listening(steps.append))
         assert "clone" not in steps
         if gone == "deleted":
-            shelf.delete(shop.target, ["first"])
+            store.delete(shop.target, ["first"])
         else:
             shop.save(replace=True)
         assert private("spare") == []
 
     def test_a_reset_sweeps_no_snapshot_away(self, shop):
-        from seedtool.reset.reset import reset
 
         shop.save()
-        reset(shop.settings, shop.target, lambda _: None, consent=Consent.NAME)
+        reset(shop.settings, shop.target, [Schema(shop.settings, lambda _: None)], consent=Consent.NAME)
         assert shop.names() == ["first"]
         shop.restore()
         assert shop.value() == "old"

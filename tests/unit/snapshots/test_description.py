@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedtool.errors import UsageError
-from seedtool.snapshots.description import Description, checked_name, checked_note, printable, read, written
+from seedtool.snapshots.store import Description, checked_name, checked_note, printable, read, written
 
 SHOWN = st.text(st.characters(categories=["L", "M", "N", "P", "S"]), min_size=1, max_size=100)
 DESCRIPTIONS = st.builds(

@@ -117,9 +117,7 @@ INSERT INTO pg_temp.seedtool_fence VALUES (true)
 @contextlib.contextmanager
 def one_transaction(target: Target) -> Iterator[OneTransaction]:
     """Open a connection to the target on which everything stands or falls together; without `finish` it falls."""
-    # a sound connection first: its errors are told well, and the embedded server is started
-    server.connect(target).close()
-    connection = OneTransaction.connect(target.conninfo, application_name="seedtool rebuild", client_encoding="utf8")
+    connection = server.connect(target, application="seedtool rebuild", kind=OneTransaction)
     try:
         yield connection
     finally:

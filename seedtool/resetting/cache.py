@@ -15,9 +15,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from seedtool.errors import BlockedError
-from seedtool.postgres.cluster import Cluster, digest_of, passing_name
+from seedtool.postgres.cluster import Cluster, digest_of, fresh_name
 from seedtool.postgres.server import PRIVATE_NAME
-from seedtool.reset import notes, spares
+from seedtool.resetting import notes, spares
 from seedtool.settings import Settings
 
 
@@ -109,9 +109,9 @@ def prune(
     """
     found = entries(cluster)
     templates = sorted((each for each in found if each.kind == "template"), key=_age_key)
-    doomed = templates if everything else _surplus([each for each in templates if each.ours], settings)
+    chosen = templates if everything else _surplus([each for each in templates if each.ours], settings)
     dropped, kept = [], {}
-    for each in doomed:
+    for each in chosen:
         why = _why_it_stays(each)
         if not why and not dry_run and not _drop_template(cluster, each):
             why = "in use"
@@ -164,7 +164,7 @@ def _drop_template(cluster: Cluster, entry: Entry) -> bool:
     with cluster.try_claim(digest) as claimed:
         if not claimed:
             return False
-        old = passing_name("old", digest)
+        old = fresh_name("old", digest)
         try:
             with cluster.connection.transaction():
                 cluster.connection.execute("SET LOCAL lock_timeout = '100ms'")
@@ -181,7 +181,7 @@ def _spares(cluster: Cluster, names: Sequence[str]) -> dict[str, str]:
     wanted = {name for name in names if "_spare_" in name}
     if not wanted:
         return {}
-    told = dict.fromkeys(wanted, _OUTDATED)
+    found = dict.fromkeys(wanted, _OUTDATED)
     targets = {digest_of(name)[:10]: name for (name,) in cluster.connection.execute("SELECT datname FROM pg_database")}
     sources = [
         facts
@@ -194,8 +194,8 @@ def _spares(cluster: Cluster, names: Sequence[str]) -> dict[str, str]:
         target = cluster.database(targets.get(name.rpartition("_")[2][:10], ""))
         for source in sources:
             if target is not None and spares.spare_name(digest_of(target.name), source, target) == name:
-                told[name] = f"{target.name}: clone of {source.name}"
-    return told
+                found[name] = f"{target.name}: clone of {source.name}"
+    return found
 
 
 def _age_key(entry: Entry) -> float:

@@ -1,8 +1,8 @@
 """Spares: clones made ahead of time, so that the next reset only renames.
 
-A spare has one name for its target and what it was cloned from, so there is never more than one; a template that
-was built anew has another oid, and no outdated spare is taken for its clone. `CREATE DATABASE` becomes visible
-when it is complete: a spare that can be seen is finished. Nothing depends on one being there.
+A spare's name tells its target and what it was cloned from, so there is never more than one. A template that was
+built anew has another oid, so an outdated spare is never taken for its clone. `CREATE DATABASE` becomes visible when
+it is complete: a spare that can be seen is finished. Nothing depends on one being there.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from seedtool.errors import BlockedError
+from seedtool.postgres.background import Statement
 from seedtool.postgres.cluster import (
     Cluster,
     DatabaseFacts,
@@ -19,7 +20,7 @@ from seedtool.postgres.cluster import (
     digest_of,
     drop_statement,
 )
-from seedtool.reset import clones as strategy
+from seedtool.resetting import clones
 from seedtool.settings import Settings
 
 
@@ -34,13 +35,13 @@ def is_ready(cluster: Cluster, digest: str, source: str, like: DatabaseFacts) ->
     """Tell whether a target has a spare of `source`."""
     origin = cluster.database(source)
     spare = cluster.database(spare_name(digest, origin, like)) if origin is not None else None
-    return spare is not None and not spare.doomed
+    return spare is not None and not spare.dropping
 
 
 def take(cluster: Cluster, name: str, clone: str) -> bool:
     """Give a spare the name of a clone that is about to be swapped in; False when there is none."""
     spare = cluster.database(name)
-    if spare is None or spare.doomed:
+    if spare is None or spare.dropping:
         return False
     try:
         cluster.rename(name, clone)
@@ -51,7 +52,7 @@ def take(cluster: Cluster, name: str, clone: str) -> bool:
 
 def upkeep(
     cluster: Cluster, digest: str, source: DatabaseFacts, like: DatabaseFacts, settings: Settings
-) -> Iterator[sql.Composed]:
+) -> Iterator[sql.Composed | Statement]:
     """Yield what has to be sent for the next reset: the making of its spare, and the removal of outdated ones.
 
     Args:
@@ -62,19 +63,19 @@ def upkeep(
         settings: how many spares a target keeps, and of what size at most.
     """
     name = spare_name(digest, source, like)
-    present = {each.name: each for each in cluster.private_databases("spare", digest[:10]) if not each.doomed}
+    present = {each.name: each for each in cluster.private_databases("spare", digest[:10]) if not each.dropping}
     number = settings.spares
-    if number and name not in present and strategy.known_size(cluster, source) <= settings.spare_max_gb * 2**30:
-        how = strategy.choose(cluster, source)
+    if number and name not in present and clones.known_size(cluster, source) <= settings.spare_max_gb * 2**30:
+        how = clones.choose(cluster, source)
         yield create_statement(cluster, name, source.name, like, connectable=False, strategy=how)
     others = sorted((each for each in present.values() if each.name != name), key=lambda each: each.oid)
     for each in others[: len(others) - max(number - 1, 0)]:
         yield drop_statement(each.name)
 
 
-def lone(cluster: Cluster, private: list[PrivateDatabase]) -> list[PrivateDatabase]:
+def without_target(cluster: Cluster, private: list[PrivateDatabase]) -> list[PrivateDatabase]:
     """Return the spares whose target is gone: nobody would ever use or drop them."""
-    found = [each for each in private if each.kind == "spare" and not each.doomed]
+    found = [each for each in private if each.kind == "spare" and not each.dropping]
     if not found:
         return []
     rows = cluster.connection.execute("SELECT datname FROM pg_database")

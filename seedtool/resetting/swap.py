@@ -1,28 +1,20 @@
 """The swap: a finished clone takes the target's name, and with it all that belongs to the name and not to the data.
 
-One transaction of two renames: the name always stands for the old database or the new one, never for none. The
-first rename's lock makes newcomers wait until the transaction ends. Who waits was already let in to the old
-database, and is told by PostgreSQL that it "seems to have just been dropped or renamed"; trying again works.
+It is one transaction of two renames: the name always stands for the old database or the new one, never for none. The
+first rename's lock makes newcomers wait until the transaction ends. A client that waits was already let in to the old
+database. PostgreSQL tells it that the database "seems to have just been dropped or renamed"; trying again works.
 """
 
-import contextlib
 import re
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import BlockedError, DatabaseError
-from seedtool.postgres import server
+from seedtool.errors import BlockedError
+from seedtool.postgres import sessions
 from seedtool.postgres.cluster import COMMENTED_MARK, Cluster, DatabaseFacts
-from seedtool.reset import guard, notes
-
-#: How long the rename may wait before we look for sessions in its way, when none was seen before (seconds).
-PATIENCE = 0.03
-#: How often sessions that stand in the way are ended (seconds). The rename itself looks every 100 ms
-#: (CountOtherDBBackends in PostgreSQL's procarray.c).
-INTERVAL = 0.005
+from seedtool.resetting import guard, notes
 
 #: Settings whose value is a list of names, each quoted for itself (variable_is_guc_list_quote, dumputils.c).
 _LIST_SETTINGS = frozenset(
@@ -38,67 +30,64 @@ _LIST_SETTINGS = frozenset(
 )
 
 
-def swap(
-    cluster: Cluster,
-    clone: str,
-    template: str,
-    old: str,
-    facts: DatabaseFacts | None,
-    step: Callable[[str], None],
-) -> int:
+def swap(cluster: Cluster, clone: str, template: str, old: str, facts: DatabaseFacts | None) -> int:
     """Give the clone the target's name; the database that had it is called `old` afterwards.
 
     Args:
-        cluster: where we stand; the lock of the target is held.
+        cluster: the server; the lock of the target is held.
         clone: the finished database, without sessions.
         template: what it was cloned from. A migration may have done something to the database itself
             (`ALTER DATABASE ... SET search_path`, a comment, a grant), which a clone does not have.
         old: the name that the present target gets.
         facts: the present target's; None when there is none.
-        step: called with the name of each step before it.
 
     Returns:
         how many sessions were ended.
 
     Raises:
         BlockedError: a session may not be ended, or a setting not carried over; nothing has changed.
+        Protected: the target got the protection mark meanwhile; nothing has changed.
     """
     target = cluster.target.name
     if facts is None:
-        step("swap")
+        cluster.step("swap")
         with cluster.connection.transaction():
-            carry_over(cluster, template, clone, doors=False)
+            carry_over(cluster, template, clone)
             take_free_name(cluster, clone)
-            guard.mark_brought(cluster, target, _brought(cluster, template, None))
+            guard.mark_migrated_settings(cluster, target, _migrated_settings(cluster, template, None))
         return 0
-    if cluster.connection.execute(_BOUND, {"oid": facts.oid}).fetchone():
-        raise _blocked(cluster, facts)  # nobody may end these: the rename or the removal would wait in vain
+    if (bound := sessions.bound(cluster.connection, facts.oid)) != []:  # the rename or the drop would wait in vain
+        raise BlockedError(
+            f"{cluster.target} is in use and cannot be freed: {', '.join(bound)}; nothing was changed",
+            remedy="End it in that database: COMMIT PREPARED or ROLLBACK PREPARED, or DROP SUBSCRIPTION.",
+        )
+    obstacles = sessions.on_database(facts.oid, seen=facts.sessions > 0)
     with cluster.connection.transaction():
-        with sessions_ended(cluster, facts) as ended:
-            step("rename")
+        with sessions.ended(cluster.target, cluster.connection, obstacles) as ended:
+            cluster.step("rename")
             cluster.rename(target, old)
         present = cluster.database(old)
         if present is None or present.oid != facts.oid:
             raise BlockedError(f"{target} was replaced by somebody else meanwhile", remedy="Look at it, and run again.")
-        guard.refuse_protected(cluster.target, present, "replaced")  # somebody may have cried stop during the build
-        step("carry over")
-        carry_over(cluster, template, clone, doors=False)
-        carry_over(cluster, old, clone, doors=True)
-        step("swap")
+        guard.refuse_protected(cluster.target, present, "replaced")  # it may have got the mark during the build
+        cluster.step("carry over")
+        carry_over(cluster, template, clone)
+        carry_over(cluster, old, clone, access=True)
+        cluster.step("swap")
         cluster.rename(clone, target)
         guard.mark_managed(cluster, target)
-        guard.mark_brought(cluster, target, _brought(cluster, template, present))
-        step("commit")
-    return ended()
+        guard.mark_migrated_settings(cluster, target, _migrated_settings(cluster, template, present))
+        cluster.step("commit")
+    return len(ended)
 
 
-def _brought(cluster: Cluster, source: str, old: DatabaseFacts | None) -> list[str]:
-    """Return the settings that migrations made: a template remembers them, and for a snapshot the old target does."""
+def _migrated_settings(cluster: Cluster, source: str, old: DatabaseFacts | None) -> list[str]:
+    """Return the settings that migrations made: a template's note has them; for a snapshot the old target does."""
     facts = cluster.database(source)
     note = notes.read(facts) if facts is not None else None
     if note is not None:
-        return note.brought
-    return old.brought if old is not None else []
+        return note.migrated_settings
+    return old.migrated_settings if old is not None else []
 
 
 def take_free_name(cluster: Cluster, clone: str) -> None:
@@ -109,84 +98,20 @@ def take_free_name(cluster: Cluster, clone: str) -> None:
         guard.mark_managed(cluster, cluster.target.name)
 
 
-@contextlib.contextmanager
-def sessions_ended(cluster: Cluster, facts: DatabaseFacts) -> Iterator[Callable[[], int]]:
-    """End a database's sessions from a second connection for as long as the statement in the body waits for them.
+def carry_over(cluster: Cluster, source: str, clone: str, *, access: bool = False) -> None:
+    """Give a clone what another database has beside its data: limit, comment, grants and settings.
 
-    The statement's own lock has to keep newcomers out: a rename, or cloning the database. Yields what tells how
-    many were ended.
-    """
-    returned = threading.Event()
-    ended: set[int] = set()
-    refusals: list[Exception] = []
+    Owner, locale and tablespace were given when the clone was created. Marks of seedtool are not carried over.
 
-    def end_sessions() -> None:
-        if returned.wait(0 if facts.sessions else PATIENCE):
-            return
-        try:
-            with server.connect(cluster.target, cluster.target.maintenance, autocommit=True) as second:
-                while not returned.is_set():
-                    ended.update(pid for (pid,) in second.execute(_END_SESSIONS, [facts.oid]))
-                    returned.wait(INTERVAL)
-        except (psycopg.Error, DatabaseError) as error:  # not allowed, or no connection to be had
-            refusals.append(error)
-            cluster.connection.cancel_safe()
-
-    thread = threading.Thread(target=end_sessions, name="seedtool-end-sessions")
-    thread.start()
-    try:
-        yield lambda: len(ended)
-    except (BlockedError, psycopg.errors.QueryCanceled) as error:
-        if not refusals and not isinstance(error.__cause__, psycopg.errors.ObjectInUse):
-            raise
-        raise _blocked(cluster, facts) from (refusals[0] if refusals else error)
-    finally:
-        returned.set()
-        thread.join()
-
-
-# conditions beside a function that ends sessions may be evaluated after it, so they stand in a subquery of their own
-_END_SESSIONS = """
-WITH standing_in_the_way AS MATERIALIZED (
-    -- PostgreSQL's own workers have no user; the rename sends them away itself
-    SELECT pid FROM pg_stat_activity WHERE datid = %s AND usesysid IS NOT NULL
-)
-SELECT pid FROM standing_in_the_way WHERE pg_terminate_backend(pid)
-"""
-
-_BOUND = """
-SELECT format('prepared transaction %%s', x.gid) FROM pg_prepared_xacts x JOIN pg_database d ON d.datname = x.database
-WHERE d.oid = %(oid)s
-UNION ALL SELECT format('subscription %%s', subname) FROM pg_subscription WHERE subdbid = %(oid)s
-"""
-
-
-def _blocked(cluster: Cluster, facts: DatabaseFacts) -> BlockedError:
-    """Name what stands in the way. The transaction may have failed, so a second connection looks."""
-    with server.connect(cluster.target, cluster.target.maintenance, autocommit=True) as second:
-        sessions = second.execute(
-            "SELECT pid, coalesce(usename, backend_type), application_name FROM pg_stat_activity WHERE datid = %s",
-            [facts.oid],
-        ).fetchall()
-        bound = second.execute(_BOUND, {"oid": facts.oid}).fetchall()
-    named = [f"session {pid} of {user} ({application or 'no name'})" for pid, user, application in sessions]
-    named += [what for (what,) in bound]
-    return BlockedError(
-        f"{facts.name} is in use and could not be freed: {', '.join(named) or 'a session that has ended meanwhile'};"
-        " nothing was changed",
-        remedy="End it yourself, or work as a role that may (the session's own, or a member of pg_signal_backend).",
-    )
-
-
-def carry_over(cluster: Cluster, source: str, clone: str, *, doors: bool) -> None:
-    """Give the clone what another database has and its data do not: limit, comment, grants and settings.
-
-    Owner, locale and tablespace were given at its creation. Marks of seedtool are not carried. With `doors`
-    it may be connected to, or be a template, where the other one may.
+    Args:
+        cluster: the server.
+        source: the other database.
+        clone: the clone.
+        access: also let clients connect, and let it be a template, where the other database does.
     """
     facts = cluster.database(source)
     assert facts is not None  # noqa: S101 - just cloned; building it anew replaces it under the same name at once
-    _run(cluster, _inheritance(cluster, facts.oid, clone, doors=doors))
+    _run(cluster, _inheritance(cluster, facts.oid, clone, access=access))
 
 
 def give_settings(cluster: Cluster, name: str, options: Iterable[str]) -> None:
@@ -209,7 +134,7 @@ def _run(cluster: Cluster, statements: Iterable[tuple[str, sql.Composed]]) -> No
             ) from error
 
 
-def _inheritance(cluster: Cluster, oid: int, clone: str, *, doors: bool) -> Iterator[tuple[str, sql.Composed]]:
+def _inheritance(cluster: Cluster, oid: int, clone: str, *, access: bool) -> Iterator[tuple[str, sql.Composed]]:
     name = sql.Identifier(clone)
     row = cluster.connection.execute(
         "SELECT datconnlimit, datallowconn, datistemplate, shobj_description(oid, 'pg_database'), datacl IS NOT NULL,"
@@ -220,9 +145,9 @@ def _inheritance(cluster: Cluster, oid: int, clone: str, *, doors: bool) -> Iter
     limit, connectable, is_template, comment, has_grants, owner = row
     if limit >= 0:  # -1 is no limit, -2 a database whose removal was interrupted
         yield "the connection limit", sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(limit))
-    if doors and connectable:  # the clone is closed until now
-        yield "open doors", sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name)
-    if doors and is_template:
+    if access and connectable:  # the clone is closed until now
+        yield "access", sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name)
+    if access and is_template:
         yield "the mark of a template", sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(name)
     comment = re.sub(COMMENTED_MARK, "", comment or "")
     if comment:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from seedtool.errors import NotConfirmed, Protected
 from seedtool.postgres import server
-from seedtool.postgres.cluster import BROUGHT, COMMENTED_MARK, MANAGED, PROTECTED, Cluster, DatabaseFacts
+from seedtool.postgres.cluster import COMMENTED_MARK, MANAGED, MIGRATED_SETTINGS, PROTECTED, Cluster, DatabaseFacts
 from seedtool.postgres.server import Target
 
 
@@ -121,10 +121,10 @@ def mark_managed(cluster: Cluster, name: str) -> None:
     _mark(cluster, name, MANAGED, facts.identity)
 
 
-def mark_brought(cluster: Cluster, name: str, options: list[str]) -> None:
-    """Remember which settings of a database its migrations set: they are not its own, and shape no fingerprint."""
+def mark_migrated_settings(cluster: Cluster, name: str, options: list[str]) -> None:
+    """Remember which settings of a database its migrations made: the fingerprint leaves these out."""
     if options:
-        _mark(cluster, name, BROUGHT, json.dumps({"settings": options}))
+        _mark(cluster, name, MIGRATED_SETTINGS, json.dumps({"settings": options}))
 
 
 def _mark(cluster: Cluster, name: str, mark: str, value: str) -> None:

@@ -1,12 +1,13 @@
 """Templates in files, for the caches of CI: one dump a template, named by its fingerprint, in pg_dump's custom format.
 
-A file is as good as the template it was dumped from, for its name tells all that shaped it. A file that cannot be
-loaded, cut off by a full disk for instance, costs nothing but the building of the template.
+A file is as good as the template it was dumped from, for its name stands for all that shaped it. A file that cannot be
+loaded, such as one cut off by a full disk, costs no more than building the template.
 """
 
 import os
 import secrets
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,8 @@ import msgspec
 from seedtool.errors import SnapshotError
 from seedtool.postgres import programs
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, private_name
-from seedtool.reset import templates
+from seedtool.postgres.server import Target
+from seedtool.resetting import clones, templates
 
 
 def dump_path(folder: Path, fingerprint: str) -> Path:
@@ -26,7 +28,7 @@ def dump(cluster: Cluster, template: str, like: DatabaseFacts, file: Path) -> bo
     """Write a template to a file, whole or not at all, readable by its owner alone.
 
     Args:
-        cluster: where we stand.
+        cluster: the server.
         template: the template's name.
         like: owner and tablespace of the clone that is dumped: nobody may connect to the template itself.
         file: the file; its folder is made.
@@ -37,7 +39,8 @@ def dump(cluster: Cluster, template: str, like: DatabaseFacts, file: Path) -> bo
     Raises:
         SnapshotError: there is no pg_dump, it fails, or the file cannot be written.
     """
-    if _has_settings_of_its_own(cluster, template):
+    origin = cluster.database(template)
+    if origin is None or _has_settings_of_its_own(cluster, template):
         return False
     tools = programs.fitting(cluster.version)[0]
     digest = secrets.token_hex(10)
@@ -52,8 +55,8 @@ def dump(cluster: Cluster, template: str, like: DatabaseFacts, file: Path) -> bo
     os.close(handle)
     part = Path(name)
     try:
-        with cluster.lock(digest):  # a sweep lets it be as long as we live
-            cluster.create(clone, template, like)
+        with cluster.lock(digest):  # a sweep leaves it alone as long as we live
+            clones.clone(cluster, origin, clone, like)
             try:
                 done = programs.run(
                     tools, "pg_dump", "--format=custom", f"--file={part}", target=cluster.target, database=clone
@@ -65,18 +68,18 @@ def dump(cluster: Cluster, template: str, like: DatabaseFacts, file: Path) -> bo
                 f"{template} cannot be dumped: {programs.fault(done.errors)}",
                 remedy="Is there room on the disk? Without --cache nothing is dumped.",
             )
-        _told_path(file).write_bytes(msgspec.json.encode(templates.told(cluster, template)))
+        _result_path(file).write_bytes(msgspec.json.encode(templates.result_of(cluster, template)))
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
     return True
 
 
-def restore(cluster: Cluster, file: Path, database: str) -> dict[str, object]:
+def load(cluster: Cluster, file: Path, database: Target) -> Mapping[str, object]:
     """Load a file into an empty database, all or nothing.
 
     Returns:
-        what the builder of the dumped template had told.
+        what the builder of the dumped template had returned.
 
     Raises:
         SnapshotError: it cannot be loaded.
@@ -84,19 +87,19 @@ def restore(cluster: Cluster, file: Path, database: str) -> dict[str, object]:
     tools = programs.fitting(cluster.version)[-1]  # the newest reads what any other wrote
     done = programs.run(
         tools, "pg_restore", "--exit-on-error", "--single-transaction", "--", file,
-        target=cluster.target, database=database,
+        target=cluster.target, database=database.name,
     )  # fmt: skip
     try:
         if done.code == 0:
-            return msgspec.json.decode(_told_path(file).read_bytes(), type=dict[str, object])
+            return msgspec.json.decode(_result_path(file).read_bytes(), type=dict[str, object])
         fault = programs.fault(done.errors)
     except (OSError, msgspec.DecodeError):
-        fault = f"{_told_path(file).name} is missing or broken"
+        fault = f"{_result_path(file).name} is missing or broken"
     raise SnapshotError(f"{file} cannot be loaded: {fault}")
 
 
-def _told_path(file: Path) -> Path:
-    """Return the file beside a dump that holds what its template's builder told."""
+def _result_path(file: Path) -> Path:
+    """Return the file beside a dump that holds what its template's builder returned."""
     return file.with_suffix(".json")
 
 

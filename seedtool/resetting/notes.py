@@ -1,4 +1,4 @@
-"""What a template remembers: what it is for, when it was made and used, its size. One line in its database's comment.
+"""What is noted with a template: its purpose, when it was made and used, its size. One line in its database's comment.
 
 Comments on databases are shared by databases of all encodings, so the line is plain ASCII. It names the database's
 oid, as all marks in comments do.
@@ -14,28 +14,28 @@ from psycopg import sql
 from seedtool.postgres.cluster import COMMENTED_MARK, DatabaseFacts
 
 _TEMPLATE = "seedtool.template"
-#: A use is noted at most so often: who clones a template a hundred times a minute need not write a hundred times.
+#: A use is noted at most so often: a program that clones a template a hundred times a minute writes no hundred notes.
 INTERVAL = timedelta(minutes=10)
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What a template remembers.
+    """What is noted with a template.
 
     Args:
-        purpose: what it is for, for people.
+        purpose: what it is for, in words.
         made: when it was built: ISO 8601, UTC.
         used: when it was cloned last, to within ten minutes.
         size: bytes on the server's disk.
-        told: what its builder gave back, for those who use it later.
-        brought: settings of the database itself that the migrations made.
+        result: what the layer's builder returned.
+        migrated_settings: settings of the database itself that the migrations made (`search_path=app`).
     """
 
     purpose: str
     made: str
     used: str
     size: int
-    told: dict[str, object] = {}
-    brought: list[str] = []
+    result: dict[str, object] = msgspec.field(name="told", default_factory=dict)  # names of the first release
+    migrated_settings: list[str] = msgspec.field(name="brought", default_factory=list)
 
 
 def now() -> str:
@@ -56,17 +56,17 @@ def read(facts: DatabaseFacts) -> Note | None:
 
 
 def statement(facts: DatabaseFacts, note: Note) -> sql.Composed:
-    """Return the statement that writes a note; what else the database's comment says stays."""
-    line = f"[{_TEMPLATE}={json.dumps(msgspec.structs.asdict(note))} for {facts.oid}]"
+    """Return the statement that writes a note; the rest of the database's comment stays."""
+    line = f"[{_TEMPLATE}={json.dumps(msgspec.to_builtins(note))} for {facts.oid}]"
     rest = re.sub(COMMENTED_MARK, "", facts.comment)
     text = f"{rest}\n{line}" if rest else line
     return sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(facts.name), sql.Literal(text))
 
 
-def due(note: Note) -> Note | None:
-    """Return the note with the present use in it; None when it was noted a short time ago."""
+def with_use(note: Note) -> Note | None:
+    """Return the note with the present use in it; None when a use was noted a short time ago."""
     try:
-        fresh = datetime.now(UTC) - datetime.fromisoformat(note.used) < INTERVAL
+        recent = datetime.now(UTC) - datetime.fromisoformat(note.used) < INTERVAL
     except (ValueError, TypeError):
-        fresh = False
-    return None if fresh else msgspec.structs.replace(note, used=now())
+        recent = False
+    return None if recent else msgspec.structs.replace(note, used=now())

@@ -1,0 +1,79 @@
+"""How a database is copied: `wal_log` (its pages, through the log) or `file_copy` (its files, between two checkpoints).
+
+Size decides, with two exceptions. Where the file system shares blocks between files (reflink), copying files costs
+next to nothing. Where the server does not wait for the disk (`fsync = off`), files are the quicker way from the start.
+docs/decisions.md has the measurements.
+"""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+from seedtool.postgres.cluster import WAL_LOG, Cluster, DatabaseFacts, Strategy
+from seedtool.resetting import notes
+
+#: From this size on (bytes) files are copied: the log would have to hold every page.
+LARGE = 300 * 2**20
+#: From this size on files are copied where blocks are shared: below it the two checkpoints cost more than they save.
+LARGE_FOR_REFLINK = 64 * 2**20
+#: ioctl_ficlone(2): let one file share the blocks of another.
+_FICLONE = 0x40049409
+
+
+def choose(cluster: Cluster, source: DatabaseFacts) -> Strategy:
+    """Return the strategy by which a database is best cloned. Changes nothing."""
+    size = known_size(cluster, source)
+    if size >= LARGE_FOR_REFLINK and cluster.version >= 180000 and _reflinks(cluster):
+        return Strategy("file_copy", {"file_copy_method": "clone"})
+    return Strategy("file_copy", {}) if size >= LARGE or not cluster.fsync else WAL_LOG
+
+
+def clone(cluster: Cluster, source: DatabaseFacts, name: str, like: DatabaseFacts, *, connectable: bool = True) -> None:
+    """Clone a database that has no sessions.
+
+    Args:
+        cluster: the server.
+        source: the database to clone.
+        name: the clone's name.
+        like: owner and tablespace of the clone.
+        connectable: False keeps everybody out, so that nobody stands in the way of the renaming.
+
+    Raises:
+        BlockedError: the source is in use, or this role may not clone it.
+    """
+    cluster.create(name, source.name, like, connectable=connectable, strategy=choose(cluster, source))
+
+
+def known_size(cluster: Cluster, facts: DatabaseFacts) -> int:
+    """Return the bytes that a database takes: a template's note has them."""
+    note = notes.read(facts)
+    return note.size if note is not None else cluster.size_of(facts.name)
+
+
+def _reflinks(cluster: Cluster) -> bool:
+    """Tell whether the file system of the embedded server shares blocks; files of other servers cannot be seen."""
+    embedded = cluster.target.embedded
+    return embedded is not None and can_reflink(embedded.data_dir.parent.parent)
+
+
+def can_reflink(folder: Path) -> bool:
+    """Tell whether files in a folder can share blocks; it is tried once, and the answer is kept in the folder."""
+    answer = folder / "reflink"
+    with contextlib.suppress(OSError):
+        return answer.read_text(encoding="ascii") == "yes"
+    found = _try(folder)
+    with contextlib.suppress(OSError):
+        answer.write_text("yes" if found else "no", encoding="ascii")
+    return found
+
+
+def _try(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as one, tempfile.TemporaryFile(dir=folder) as two:
+            os.write(one.fileno(), b"\0" * 4096)
+            fcntl.ioctl(two.fileno(), _FICLONE, one.fileno())
+            return True
+    except OSError:
+        return False

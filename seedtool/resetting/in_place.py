@@ -1,0 +1,202 @@
+"""The reset of a role that may not create databases: the target's schemas are dropped and built again in place.
+
+It happens in one transaction, so that others see the old rows or the new ones, and a failure leaves the old ones.
+Where a layer cannot be built within a transaction, it takes two steps. Between them the database is empty, and a
+failure leaves it so: that needs the stronger consent.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from seedtool.errors import BlockedError, MigrationError, NotConfirmed
+from seedtool.postgres import server, sessions
+from seedtool.postgres.background import no_limits
+from seedtool.postgres.cluster import Cluster, DatabaseFacts
+from seedtool.postgres.server import Target
+from seedtool.resetting import emptying, guard
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.layers import Layer, refuse_in_place
+from seedtool.resetting.transaction import LeavesTransaction, OneTransaction, one_transaction
+
+#: What a build says that needs something no revision makes: no such schema, type or function; no right to make it.
+_MISSING = frozenset({"3F000", "42704", "42883", "42501"})
+#: What a build says that wrote COMMIT into the one transaction.
+_COMMITTED = "2D000"
+
+
+class RebuildPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rebuild would do.
+
+    Args:
+        drops: what is dropped, in words.
+        may_leave_transaction: files that mention autocommit. Should one need it, the rebuild is not atomic.
+    """
+
+    drops: list[str]
+    may_leave_transaction: list[str]
+
+
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rebuild did.
+
+    Args:
+        atomic: within one transaction, or in two steps.
+        sessions_ended: how many sessions were in the way.
+    """
+
+    atomic: bool
+    sessions_ended: int
+
+
+def plan_rebuild(target: Target, layers: Sequence[Layer]) -> RebuildPlan:
+    """Look at what a rebuild of the target would do, and change nothing."""
+    with server.connect(target) as connection:
+        drops = emptying.summary(emptying.owned(connection))
+    mentions = [file for layer in layers for file in layer.leaves_transaction()]
+    return RebuildPlan(drops=drops, may_leave_transaction=sorted(mentions))
+
+
+def leaving_note(plan: RebuildPlan) -> str:
+    """Return what a person has to know of a rebuild that may not be atomic; empty where it surely is."""
+    if not plan.may_leave_transaction:
+        return ""
+    files = ", ".join(plan.may_leave_transaction)
+    return f"if {files} leaves the transaction, it takes two steps: a failure between them leaves the database empty"
+
+
+def rebuild(
+    cluster: Cluster, facts: DatabaseFacts, layers: Sequence[Layer], *, consent: Consent
+) -> tuple[Rebuilt, dict[str, Mapping[str, object]]]:
+    """Drop what this role owns in the target and build the layers there.
+
+    Args:
+        cluster: the server; the lock of the target is held and the guard has agreed.
+        facts: the target's.
+        layers: the stack, the lowest layer first.
+        consent: what the user agreed to.
+
+    Returns:
+        What was done, and what each layer's builder returned, by the layer's step.
+
+    Raises:
+        MigrationError: a revision failed. Nothing has changed, unless the message says that the database is empty.
+        NotConfirmed: a revision needs autocommit, and the name was not given; nothing has changed.
+        BlockedError: a session that may not be ended holds a lock, or another role's objects are in the way;
+            nothing has changed.
+        DatabaseError: a layer cannot be built in place; nothing has changed.
+    """
+    refuse_in_place(layers, cluster.user)
+    for layer in layers:
+        layer.check()
+    plan = plan_rebuild(cluster.target, layers)
+    cluster.listener.note(f"the role {cluster.user} may not create databases: rebuilding {facts.name} in place ...")
+    if note := leaving_note(plan):
+        cluster.listener.note(note)
+    ended: set[int] = set()
+    keep = False
+    try:
+        for keep in (False, True):
+            cluster.step("rebuild")
+            try:
+                results = _at_once(cluster, layers, ended, keep=keep)
+            except MigrationError as error:
+                # the administrator may have made a schema or an extension that the revisions rely on
+                if keep or isinstance(error, LeavesTransaction) or _sqlstate(error) not in _MISSING:
+                    raise
+                continue
+            return Rebuilt(atomic=True, sessions_ended=len(ended)), results
+    except LeavesTransaction as leaves:
+        _require_name(cluster, facts, consent, leaves)
+    cluster.step("empty")
+    results = _in_steps(cluster, facts, layers, ended, keep=keep)
+    return Rebuilt(atomic=False, sessions_ended=len(ended)), results
+
+
+def _at_once(
+    cluster: Cluster, layers: Sequence[Layer], ended: set[int], *, keep: bool
+) -> dict[str, Mapping[str, object]]:
+    with _emptied(cluster, ended, keep=keep) as connection:
+        connection.fence()
+        results: dict[str, Mapping[str, object]] = {}
+        try:
+            for layer in layers:
+                results[layer.step] = layer.build_in_place(connection)
+        except MigrationError as error:
+            # autocommit was asked for, or COMMIT was sent; either may have been followed by other errors
+            if connection.left or _sqlstate(error) == _COMMITTED:
+                raise LeavesTransaction(error.message) from error
+            raise
+        _conclude(Cluster(connection, cluster.target))
+        connection.finish()
+        return results
+
+
+def _in_steps(
+    cluster: Cluster, facts: DatabaseFacts, layers: Sequence[Layer], ended: set[int], *, keep: bool
+) -> dict[str, Mapping[str, object]]:
+    with _emptied(cluster, ended, keep=keep) as connection:
+        connection.commit_emptied()
+    results: dict[str, Mapping[str, object]] = {}
+    for layer in layers:
+        cluster.step("migrate" if layer is layers[0] else layer.step)
+        try:
+            results[layer.step] = layer.build(cluster.target)
+        except MigrationError as error:
+            raise MigrationError(
+                f"{error.message}; {facts.name} has been emptied and holds what was built before", remedy=error.remedy
+            ) from error
+    with server.connect(cluster.target) as connection:
+        _conclude(Cluster(connection, cluster.target))
+    return results
+
+
+@contextlib.contextmanager
+def _emptied(cluster: Cluster, ended: set[int], *, keep: bool) -> Iterator[OneTransaction]:
+    """Yield a connection within whose transaction everything was dropped."""
+    with one_transaction(cluster.target) as connection:
+        limits = [name for name in no_limits(cluster.version) if name.endswith("_timeout")]
+        connection.execute("SET TRANSACTION READ WRITE")
+        connection.execute("; ".join(f"SET LOCAL {limit} = 0" for limit in limits))
+        connection.execute("SET LOCAL client_min_messages = error")
+        # the statement keeps its place in the queue meanwhile, so clients that come again at once wait behind it
+        obstacles = sessions.before(connection, cluster.target.name)
+        with sessions.ended(cluster.target, connection, obstacles) as now_ended:
+            emptying.drop(connection, emptying.owned(connection, keep=keep))
+        ended |= now_ended
+        connection.execute("SET LOCAL client_min_messages = DEFAULT")
+        yield connection
+
+
+def _conclude(cluster: Cluster) -> None:
+    """Finish what is left to do when the new schema is there, on a connection to the target itself."""
+    connection, target = cluster.connection, cluster.target
+    connection.execute("SET LOCAL client_min_messages = error; ANALYZE")  # it warns of what other roles own
+    facts = cluster.database(target.name)
+    assert facts is not None  # noqa: S101 - we are connected to it
+    guard.refuse_protected(target, facts, "rebuilt")  # it may have got the mark meanwhile
+    if not facts.managed:
+        with contextlib.suppress(BlockedError), connection.transaction():  # only its owner may mark it
+            guard.mark_managed(cluster, target.name)
+
+
+def _require_name(cluster: Cluster, facts: DatabaseFacts, consent: Consent, leaves: LeavesTransaction) -> None:
+    if guard.consent_to_replace(cluster.target, facts) is Consent.NONE or consent is Consent.NAME:
+        return
+    raise NotConfirmed(
+        f"{leaves.message}, so {cluster.target} cannot be rebuilt in one transaction: if a later revision failed,"
+        " it would stay empty. Nothing was changed",
+        remedy=f"If that may happen: --confirm {cluster.target.name}. Or let an administrator run:"
+        f" ALTER ROLE {cluster.user} CREATEDB.",
+    ) from leaves
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    while error is not None:
+        found = getattr(error, "sqlstate", None)
+        if found:
+            return str(found)
+        original: BaseException | None = getattr(error, "orig", None)
+        error = original or error.__cause__ or error.__context__
+    return None

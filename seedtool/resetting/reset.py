@@ -1,0 +1,249 @@
+"""The reset: the target is replaced by a clone of a template that layers were built into.
+
+Read `reset` from top to bottom: that is the whole story. A crash at any line leaves the old database or the new one
+under the target's name, whole, and the next reset drops the rest.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from seedtool.errors import BlockedError
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres.cluster import Cluster, DatabaseFacts, drop_statement, fresh_name, open_cluster
+from seedtool.postgres.server import Target
+from seedtool.resetting import clones, guard, in_place, spares, templates
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.in_place import RebuildPlan, Rebuilt
+from seedtool.resetting.layers import Layer, fingerprints
+from seedtool.resetting.swap import swap, take_free_name
+from seedtool.settings import Settings
+
+
+class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reset would do.
+
+    Args:
+        consent: what has to be agreed to.
+        template: the template; None when it has to be built.
+        schema: the template of the lowest layer is there.
+        spare: a clone of the template is ready.
+        in_place: what would be dropped and built again where the role may not create databases; else None.
+    """
+
+    database: str
+    exists: bool
+    consent: Consent
+    fingerprint: str
+    template: str | None
+    schema: bool
+    spare: bool
+    sessions: int
+    in_place: RebuildPlan | None = None
+
+
+class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reset did.
+
+    Args:
+        built: the template had to be built: the milliseconds tell `build` (the migrations) and `seed` apart.
+        spare: a clone was ready.
+        results: what each layer's builder returned when it was built, by the layer's step.
+        sessions_ended: how many sessions were on the old database.
+        swept: what crashes had left; the server drops it.
+        pruned: templates and spares that were dropped because there were too many.
+        milliseconds: the time of each step.
+        in_place: how the schemas were rebuilt where the role may not create databases, without any template; or None.
+    """
+
+    database: str
+    replaced: bool
+    template: str | None
+    built: bool
+    spare: bool
+    results: dict[str, Mapping[str, object]]
+    sessions_ended: int
+    swept: list[str]
+    pruned: list[str] = []
+    milliseconds: dict[str, float]
+    in_place: Rebuilt | None = None
+
+
+def plan(target: Target, layers: Sequence[Layer]) -> ResetPlan:
+    """Look at what a reset would do, and change nothing.
+
+    Args:
+        target: the database.
+        layers: what the new database would hold, the lowest layer first.
+
+    Raises:
+        Protected: the target carries the protection mark.
+        SeedtoolError: a layer's files cannot be read.
+    """
+    with open_cluster(target) as cluster:
+        facts = cluster.database(target.name)
+        like = facts or templates.of_new_database(cluster)
+        stack = fingerprints(layers, templates.of_server(cluster, like))
+        template = templates.find(cluster, stack[-1])
+        return ResetPlan(
+            database=str(target),
+            exists=facts is not None,
+            consent=guard.consent_to_replace(target, facts),
+            fingerprint=stack[-1],
+            template=template.name if template is not None else None,
+            schema=template is not None or templates.find(cluster, stack[0]) is not None,
+            spare=template is not None and spares.is_ready(cluster, target.digest, template.name, like),
+            sessions=facts.sessions if facts else 0,
+            in_place=None if facts is None or cluster.may_create else in_place.plan_rebuild(target, layers),
+        )
+
+
+def reset(
+    settings: Settings,
+    target: Target,
+    layers: Sequence[Layer],
+    *,
+    consent: Consent,
+    fresh: bool = False,
+    listener: Listener = SILENT,
+) -> ResetReport:
+    """Replace the target by a database that holds the layers.
+
+    Args:
+        settings: how many spares and templates are kept.
+        target: the database that is replaced, or made when it does not exist.
+        layers: what the new database holds, the lowest layer first.
+        consent: what the user agreed to (see `guard`).
+        fresh: build the templates anew.
+        listener: hears of the steps.
+
+    Raises:
+        Protected, NotConfirmed: the guard refuses; nothing was changed.
+        SeedtoolError: a layer cannot be built; target and cache are as they were.
+        BlockedError: the target cannot be freed; nothing was changed.
+    """
+    with open_cluster(target, listener, project=settings.root.name) as cluster:
+        cluster.step("lock")
+        with cluster.lock(target.digest):
+            facts = cluster.database(target.name)
+            guard.require(guard.consent_to_replace(target, facts), consent, target)
+            if facts is not None and not cluster.may_create:
+                rebuilt, results = in_place.rebuild(cluster, facts, layers, consent=consent)
+                return _in_place_report(cluster, rebuilt, results)
+            cluster.step("sweep")
+            swept = templates.sweep(cluster, target.digest)
+            cluster.step("fingerprint")
+            like = facts or templates.of_new_database(cluster)
+            template = templates.ensure(cluster, layers, like, fresh=fresh)
+            result = templates.result_of(cluster, template.name) if len(layers) > 1 else {}
+            ended = replace(cluster, template.name, like, facts, settings=settings)
+            pruned = _prune(cluster, settings) if template.built else []
+        cluster.end_step()
+    return ResetReport(
+        database=str(target),
+        replaced=facts is not None,
+        template=template.name,
+        built=template.built,
+        spare="clone" not in cluster.milliseconds,
+        results={layers[-1].step: result},
+        sessions_ended=ended,
+        swept=swept,
+        pruned=pruned,
+        milliseconds=cluster.milliseconds,
+    )
+
+
+def replace(
+    cluster: Cluster, source: str, like: DatabaseFacts, facts: DatabaseFacts | None, *, settings: Settings
+) -> int:
+    """Put a clone of a finished database in the target's place; until the last moment the target stays as it is.
+
+    The server drops the database that was there, and makes the spare for the next time, in the background.
+
+    Args:
+        cluster: the server; the lock of the target is held and the guard has agreed.
+        source: the finished database, without sessions.
+        like: owner and tablespace of the clone.
+        facts: the present target's; None when there is none.
+        settings: whether a spare may be used, and is made for the next time.
+
+    Returns:
+        how many sessions were ended.
+
+    Raises:
+        BlockedError: the target cannot be freed; nothing was changed.
+    """
+    digest = cluster.target.digest
+    clone, old = fresh_name("clone", digest), fresh_name("old", digest)
+    origin = cluster.database(source)
+    if origin is None:
+        raise BlockedError(f"{source} was dropped by somebody else meanwhile", remedy="Run again.")
+    cluster.step("spare")
+    if not spares.take(cluster, spares.spare_name(digest, origin, like), clone):
+        cluster.step("clone")
+        clones.clone(cluster, origin, clone, like, connectable=False)
+    try:
+        ended = swap(cluster, clone, source, old, facts)
+    except BaseException:
+        with contextlib.suppress(psycopg.Error, BlockedError):  # then the next reset sweeps it
+            cluster.drop_soon(clone)
+        raise
+    cluster.step("leave")
+    if facts is not None:
+        if facts.is_template:
+            cluster.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(old)))
+        cluster.afterwards.append(drop_statement(old))
+    cluster.afterwards += spares.upkeep(cluster, digest, origin, like, settings)
+    return ended
+
+
+def migrate(
+    target: Target, upgrade: Callable[[Target], list[str]], *, listener: Listener = SILENT
+) -> tuple[bool, list[str]]:
+    """Bring the target to the newest revision, and create it when it does not exist.
+
+    The target's lock is held meanwhile: Alembic itself lets two migrations run into each other.
+
+    Args:
+        target: the database.
+        upgrade: runs the migrations on it; returns the revisions that it applied.
+        listener: hears of the steps.
+
+    Returns:
+        whether the database was created, and the revisions applied.
+    """
+    with open_cluster(target, listener) as cluster, cluster.lock(target.digest):
+        created = cluster.database(target.name) is None
+        if created:
+            templates.sweep(cluster, target.digest)
+            aside = fresh_name("clone", target.digest)
+            cluster.create(aside, "template0", templates.of_new_database(cluster), connectable=False)
+            take_free_name(cluster, aside)
+        return created, upgrade(target)
+
+
+def _in_place_report(cluster: Cluster, rebuilt: Rebuilt, results: Mapping[str, Mapping[str, object]]) -> ResetReport:
+    cluster.end_step()
+    return ResetReport(
+        database=str(cluster.target),
+        replaced=True,
+        template=None,
+        built=True,
+        spare=False,
+        results=dict(results),
+        sessions_ended=rebuilt.sessions_ended,
+        swept=[],
+        milliseconds=cluster.milliseconds,
+        in_place=rebuilt,
+    )
+
+
+def _prune(cluster: Cluster, settings: Settings) -> list[str]:
+    from seedtool.resetting import cache
+
+    with contextlib.suppress(psycopg.Error, BlockedError):  # the target is replaced; the next build prunes again
+        return [each.name for each in cache.prune(cluster, settings).dropped]
+    return []

@@ -1,0 +1,79 @@
+"""The schema as a layer: what the migrations build in an empty database."""
+
+import re
+from collections.abc import Callable, Mapping
+
+from seedtool.errors import BlockedError
+from seedtool.postgres.server import Target
+from seedtool.resetting.layers import Layer
+from seedtool.resetting.transaction import OneTransaction
+from seedtool.schema.fingerprint import project_files, schema_fingerprint
+from seedtool.settings import Settings
+
+#: What a file says that cannot work within a transaction; whether it is reached only the run tells.
+_LEAVES = re.compile(rb"autocommit|AUTOCOMMIT|CONCURRENTLY|concurrently=True|\bCOMMIT\b|\bVACUUM\b")
+
+#: Runs the migrations on a database, or on the one connection to it; returns the revisions that it applied.
+Run = Callable[[Target | OneTransaction], object]
+
+
+class Schema(Layer):
+    """The schema of a project, built by Alembic.
+
+    Args:
+        settings: the project's.
+        run: runs the migrations; Alembic in this process when None.
+
+    Raises:
+        MigrationError, SettingsError: the settings name no Alembic project, or a file that is not there.
+    """
+
+    step = "build"
+    in_place = True
+    purpose = "schema"
+
+    def __init__(self, settings: Settings, run: Run | None = None) -> None:
+        next(project_files(settings))  # before a server is made for a folder that is no project
+        self._settings = settings
+        self._run = run
+
+    def fingerprint(self, server: Mapping[str, str]) -> str:
+        """Return the hash of the migrations' files, and of what the server would make of them."""
+        return schema_fingerprint(self._settings, server)
+
+    def build(self, database: Target) -> Mapping[str, object]:
+        """Run the migrations in an empty database.
+
+        Raises:
+            MigrationError: a revision failed.
+        """
+        self._apply(database)
+        return {}
+
+    def build_in_place(self, connection: OneTransaction) -> Mapping[str, object]:
+        """Run the migrations on a connection to the emptied target.
+
+        Raises:
+            MigrationError: a revision failed, or cannot be run within a transaction.
+            BlockedError: the version table could not be dropped, so there was nothing to run.
+        """
+        if not self._apply(connection):
+            raise BlockedError(
+                f"{connection.info.dbname} still says that its revisions are in place: its version table belongs to"
+                " another role; nothing was changed",
+                remedy="Let an administrator give it away:"
+                f" ALTER TABLE alembic_version OWNER TO {connection.info.user}.",
+            )
+        return {}
+
+    def leaves_transaction(self) -> list[str]:
+        """Return the files that mention autocommit and the like."""
+        files = project_files(self._settings)
+        return [self._settings.shown(path) for path in files if _LEAVES.search(path.read_bytes())]
+
+    def _apply(self, database: Target | OneTransaction) -> object:
+        if self._run is not None:
+            return self._run(database)
+        from seedtool.schema.migrations import upgrade
+
+        return upgrade(database, self._settings)

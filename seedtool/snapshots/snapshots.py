@@ -1,0 +1,282 @@
+"""Saving the target as a snapshot, and restoring one.
+
+Saving: the target is cloned aside, looked at, and becomes a snapshot in one transaction at the very end. PostgreSQL
+clones no database that somebody is connected to. The cloning is started first, as its lock keeps newcomers waiting,
+and the sessions that are there are ended meanwhile; clients that connect again find the database as they left it.
+
+Restoring: a clone of the snapshot takes the target's place, as in a reset. The snapshot itself stays.
+
+The revisions that a database is at are read without Alembic: importing that takes longer than restoring.
+"""
+
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from seedtool.errors import BlockedError, DatabaseError, MigrationError, Protected, SettingsError
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres import server, sessions
+from seedtool.postgres.cluster import Cluster, DatabaseFacts, create_statement, fresh_name, open_cluster
+from seedtool.postgres.server import Target
+from seedtool.resetting import clones, guard, templates
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.reset import replace as put_in_place
+from seedtool.schema.fingerprint import project_files
+from seedtool.settings import Settings
+from seedtool.snapshots import store
+from seedtool.snapshots.store import NAME_LIMIT, Snapshot, checked_name, checked_note, printable
+
+# Alembic's version table may have any name, in any schema; its key is always called <table>_pkc (alembic.ddl.impl)
+_VERSION_TABLES = """
+SELECT n.nspname, c.relname
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = 1 AND a.attname = 'version_num'
+JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p' AND k.conname = c.relname || '_pkc'
+WHERE c.relkind = 'r' AND c.relnatts = 1
+  AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+ORDER BY 1, 2
+"""
+_REVISION = re.compile(rb"""^revision\s*(?::[^=\n]+)?=\s*["']([^"'\n]+)["']""", re.MULTILINE)
+
+
+class SaveReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was saved, how many sessions on the target were ended for it, and how long it took."""
+
+    snapshot: Snapshot
+    sessions_ended: int
+    milliseconds: float
+
+
+def save(
+    settings: Settings,
+    target: Target,
+    name: str | None = None,
+    *,
+    note: str | None = None,
+    replace: bool = False,
+    listener: Listener = SILENT,
+) -> SaveReport:
+    """Keep a copy of the target as it is now.
+
+    Args:
+        settings: the project's; its git branch and commit are remembered.
+        target: the database.
+        name: the snapshot's name; None means the branch (or the database's name) and the time.
+        note: what the user says about it.
+        replace: take the place of a snapshot of the same name.
+        listener: hears of the steps.
+
+    Raises:
+        UsageError: the name or note cannot be one, or there is a snapshot of this name.
+        Protected: the target carries the protection mark and somebody is connected to it.
+        BlockedError: a session may not be ended, or a prepared transaction holds the target.
+        DatabaseError: the target does not exist.
+    """
+    since = time.perf_counter()
+    now = datetime.now(UTC)
+    branch, commit = branch_and_commit(settings.root)
+    name = checked_name(_usual_name(branch or target.name) if name is None else name)
+    note = checked_note(note) if note is not None else None
+    with open_cluster(target, listener) as cluster:
+        cluster.step("lock")
+        with cluster.lock(target.digest):
+            cluster.step("sweep")
+            templates.sweep(cluster, target.digest)
+            facts = _saveable(cluster)
+            if not replace:
+                store.refuse_taken(cluster, name, "Replace it with --replace, or choose another name.")
+            aside = fresh_name("building", target.digest)
+            try:
+                ended = _clone(cluster, facts, aside)
+                cluster.step("look")
+                found, size = look(cluster, aside)
+                snapshot = Snapshot(
+                    name=name, target=target.name, created=now.isoformat(timespec="milliseconds"), revisions=found,
+                    branch=branch, commit=commit, note=note, size=size,
+                    database=store.database_name(target, name), owner=facts.owner,
+                )  # fmt: skip
+                store.place(cluster, aside, snapshot, replace=replace)
+            except BaseException:
+                with contextlib.suppress(psycopg.Error, BlockedError):  # then the next command sweeps it
+                    cluster.drop(aside)
+                raise
+    milliseconds = round((time.perf_counter() - since) * 1000, 3)
+    return SaveReport(snapshot=snapshot, sessions_ended=ended, milliseconds=milliseconds)
+
+
+def look(cluster: Cluster, name: str) -> tuple[list[str], int]:
+    """Return the revisions that a database is at, and its size on disk in bytes."""
+    with server.connect(cluster.target, name, autocommit=True) as connection:
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        return revisions_of(connection), row[0] if row else 0
+
+
+def _usual_name(begin: str) -> str:
+    """Return the name of a snapshot that was given none: what it is of, and the local time."""
+    begin = begin[: NAME_LIMIT - len("-20261120-120000")].strip()
+    return f"{begin if printable(begin) else 'snapshot'}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+
+
+def _saveable(cluster: Cluster) -> DatabaseFacts:
+    """Return the target's facts when it can be cloned."""
+    target = cluster.target
+    facts = cluster.database(target.name)
+    if facts is None:
+        raise DatabaseError(f"the database {target.name} does not exist", remedy="Run seedtool db-reset to make it.")
+    if facts.protected and facts.sessions:
+        count = f"{facts.sessions} session{'' if facts.sessions == 1 else 's'}"
+        raise Protected(
+            f"{target} is protected, and saving it would end {count}",
+            remedy="Stop what is connected to it first; a backup with pg_dump needs no such thing.",
+        )
+    if held := sessions.bound(cluster.connection, facts.oid):  # nobody may end these: the cloning would wait in vain
+        raise BlockedError(
+            f"{target} cannot be copied: {', '.join(held)}; nothing was changed",
+            remedy="End it in that database: COMMIT PREPARED or ROLLBACK PREPARED, or DROP SUBSCRIPTION.",
+        )
+    return facts
+
+
+def _clone(cluster: Cluster, facts: DatabaseFacts, aside: str) -> int:
+    """Clone the target and return how many of its sessions were ended; those of a protected one are left alone."""
+    create_statement(cluster, aside, facts.name, facts)  # a role that may not create is told before a session ends
+    cluster.step("clone")
+    if facts.protected:
+        clones.clone(cluster, facts, aside, facts)
+        return 0
+    obstacles = sessions.on_database(facts.oid, seen=facts.sessions > 0)
+    with sessions.ended(cluster.target, cluster.connection, obstacles) as ended:
+        clones.clone(cluster, facts, aside, facts)
+    return len(ended)
+
+
+class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What restoring would do.
+
+    Args:
+        snapshot: the snapshot.
+        consent: what has to be agreed to before the target is replaced.
+        unknown_revisions: the snapshot's revisions that the project's migrations do not know.
+    """
+
+    snapshot: Snapshot
+    consent: Consent
+    unknown_revisions: list[str]
+
+
+class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was restored, whether a target was there before, and how many sessions on it were ended."""
+
+    database: str
+    snapshot: Snapshot
+    replaced: bool
+    unknown_revisions: list[str]
+    sessions_ended: int
+    milliseconds: float
+
+
+def restore(
+    settings: Settings,
+    target: Target,
+    name: str,
+    agree: Callable[[RestorePlan], Consent],
+    *,
+    listener: Listener = SILENT,
+) -> RestoreReport:
+    """Put a clone of a snapshot in the target's place.
+
+    Args:
+        settings: the project's; its migrations tell which revisions are known, and it says whether spares are made.
+        target: the database that is replaced, or made when it does not exist.
+        name: the snapshot's name.
+        agree: given what would be done, returns what the user agrees to (see `guard`), or raises. Nothing is
+            locked meanwhile.
+        listener: hears of the steps.
+
+    Raises:
+        UsageError: there is no such snapshot.
+        Protected, NotConfirmed: the guard refuses; nothing was changed.
+        BlockedError: the target cannot be freed; nothing was changed.
+    """
+    with open_cluster(target, listener) as cluster:
+        snapshot = store.require(cluster, name)
+        needed = guard.consent_to_replace(target, cluster.database(target.name))
+        plan = RestorePlan(
+            snapshot=snapshot, consent=needed, unknown_revisions=unknown_revisions(settings, snapshot.revisions)
+        )
+        consent = agree(plan)
+        since = time.perf_counter()  # the time that somebody takes to answer does not count
+        cluster.step("lock")
+        with cluster.lock(target.digest):
+            snapshot = store.require(cluster, name)
+            facts = cluster.database(target.name)
+            guard.require(guard.consent_to_replace(target, facts), consent, target)
+            cluster.step("sweep")
+            templates.sweep(cluster, target.digest)
+            like = facts or cluster.database(snapshot.database)
+            assert like is not None  # noqa: S101 - it was found just now, and the target's lock is held
+            ended = put_in_place(cluster, snapshot.database, like, facts, settings=settings)
+    return RestoreReport(
+        database=str(target),
+        snapshot=snapshot,
+        replaced=facts is not None,
+        unknown_revisions=plan.unknown_revisions,
+        sessions_ended=ended,
+        milliseconds=round((time.perf_counter() - since) * 1000, 3),
+    )
+
+
+def revisions_of(connection: psycopg.Connection) -> list[str]:
+    """Return the revisions of the database, over all its version tables; none when Alembic does not look after it."""
+    found: set[str] = set()
+    for names in connection.execute(_VERSION_TABLES).fetchall():
+        rows = connection.execute(sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(*names)))
+        found.update(revision for (revision,) in rows if printable(revision))
+    return sorted(found)
+
+
+def unknown_revisions(settings: Settings, revisions: list[str]) -> list[str]:
+    """Return those of the revisions that no file of the project's migrations declares.
+
+    Where the migrations cannot be found, which other commands complain of, all count as known.
+    """
+    missing = set(revisions)
+    try:
+        files = [path for path in project_files(settings) if path.suffix == ".py"] if missing else []
+    except (MigrationError, SettingsError):
+        return []
+    # Alembic puts the revision into the file's name unless told otherwise, so those are read first
+    for path in sorted(files, key=lambda path: not any(revision in path.name for revision in revisions)):
+        if missing:
+            missing -= {found.decode(errors="replace") for found in _REVISION.findall(path.read_bytes())}
+    return sorted(missing)
+
+
+def branch_and_commit(root: Path) -> tuple[str | None, str | None]:
+    """Return the branch and the commit's full hash; None for what there is not.
+
+    Args:
+        root: the project's folder. Without git, outside a checkout or before the first commit there is neither; a
+            detached head has no branch.
+    """
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ["git", "-C", root, "rev-parse", "HEAD", "--symbolic-full-name", "HEAD"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8", errors="replace",
+            check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    commit, head = done.stdout.splitlines()
+    branch = head.removeprefix("refs/heads/")
+    return (branch if head != branch and printable(branch) else None), commit

@@ -1,0 +1,60 @@
+"""The AWS side that the settings name: AWS itself, or the embedded emulator, which is started when it does not run."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from seedtool.errors import ServiceUnavailable, SettingsError
+from seedtool.faces.rekognition import Aws
+from seedtool.settings import Settings
+
+
+def open_aws(settings: Settings) -> Aws:
+    """Return the AWS side that the settings name.
+
+    Raises:
+        SettingsError: it is `live`, and the endpoint that was named is this project's emulator.
+        ServiceUnavailable: the emulator does not start.
+    """
+    if settings.aws == "live":
+        aws = Aws(settings)
+        _refuse_emulator(settings, aws)
+        return aws
+    return Aws(settings, ensure_emulator(settings))
+
+
+def emulator_dir(settings: Settings) -> Path:
+    """Return the folder of the emulator's state, beside the server's."""
+    return settings.state_dir / "emulator"
+
+
+def ensure_emulator(settings: Settings) -> str:
+    """Return the endpoint of the project's emulator, which is started when it does not run.
+
+    Raises:
+        ServiceUnavailable: it does not start.
+    """
+    from seedtool.emulator import process
+
+    try:
+        return process.ensure(emulator_dir(settings))
+    except process.EmulatorError as error:
+        raise ServiceUnavailable(error.message, remedy=error.remedy) from error
+
+
+def _refuse_emulator(settings: Settings, aws: Aws) -> None:
+    """Refuse to take the emulator, which `seedtool env` names to other programs, for AWS."""
+    from seedtool.emulator import process
+
+    try:
+        emulator = process.find(emulator_dir(settings))
+    except process.EmulatorError as error:
+        raise ServiceUnavailable(error.message, remedy=error.remedy) from error
+    if emulator is None or aws.endpoint is None:
+        return
+    named, own = urlsplit(aws.endpoint), urlsplit(emulator)
+    if named.port == own.port and named.hostname in {own.hostname, "localhost"}:
+        raise SettingsError(
+            f'aws = "live", but Rekognition\'s endpoint is {aws.endpoint}, the embedded emulator',
+            remedy="unset AWS_ENDPOINT_URL_REKOGNITION (seedtool env exports it; .env may hold it, too), "
+            'or set aws = "embedded".',
+        )

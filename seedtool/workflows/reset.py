@@ -1,0 +1,189 @@
+"""Resetting the database, migrating it, and telling the fingerprint of what would be built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from seedtool.errors import NotConfirmed
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres import server
+from seedtool.resetting import reset as resets
+from seedtool.resetting.guard import Consent
+from seedtool.resetting.layers import Layer, fingerprints
+from seedtool.schema.layer import Schema
+from seedtool.seeding.layer import Seeds, report_of
+from seedtool.workflows.project import project_settings
+from seedtool.workflows.seed import Prepared, Seeded, link_faces, prepare_profile
+
+if TYPE_CHECKING:
+    from seedtool.postgres.server import Target
+    from seedtool.resetting.reset import ResetPlan, ResetReport
+    from seedtool.seeding.profiles import Profile
+    from seedtool.settings import Settings
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reset did.
+
+    Args:
+        reset: how the database was replaced.
+        seeded: what became of the profile's rows and faces; None without a profile.
+        in_cache: the rows were in the cached template, and no file was read.
+    """
+
+    reset: ResetReport
+    seeded: Seeded | None = None
+    in_cache: bool = False
+
+
+class Migrated(msgspec.Struct, frozen=True, kw_only=True):
+    """Which database was migrated, whether it was created, and the revisions that were applied."""
+
+    database: str
+    created: bool
+    applied: list[str]
+
+
+def layers_of(settings: Settings, profile: Profile | None) -> list[Layer]:
+    """Return the stack of a project: its schema and, with a profile, the rows of that."""
+    schema: Layer = Schema(settings)
+    return [schema] if profile is None else [schema, Seeds(settings, profile)]
+
+
+def given_consent(target: Target, *, yes: bool, confirm: str | None) -> Consent:
+    """Return what `yes` and `confirm` agree to.
+
+    Raises:
+        NotConfirmed: `confirm` names another database than the target.
+    """
+    if confirm is not None and confirm != target.name:
+        raise NotConfirmed(
+            f"--confirm names {confirm}, but the target is {target}", remedy="Check that you mean this database."
+        )
+    return Consent.NAME if confirm else Consent.YES if yes else Consent.NONE
+
+
+def reset(
+    profile: str | None = None,
+    *,
+    settings: Settings | None = None,
+    target: Target | None = None,
+    yes: bool = False,
+    confirm: str | None = None,
+    fresh: bool = False,
+    listener: Listener = SILENT,
+) -> Done:
+    """Replace the database by one of the newest schema, with the rows and faces of a profile.
+
+    Args:
+        profile: the profile's name; None for the bare schema.
+        settings: the project's; those of the working folder's project when None.
+        target: the database; the one that the settings name when None.
+        yes: agree that a database which seedtool made is replaced.
+        confirm: the database's name: agree that it is replaced, whoever made it.
+        fresh: build the templates anew.
+        listener: hears of the steps.
+
+    Raises:
+        Protected, NotConfirmed: the guard refuses; nothing was changed.
+        MigrationError, FixtureError, SeedError: the template cannot be built; nothing was changed.
+        BlockedError: the target cannot be freed; nothing was changed.
+        SyncFailed: the database is replaced, and its faces could not be linked.
+    """
+    settings = project_settings(settings)
+    target = target or server.find(settings)
+    prepared = prepare_profile(settings, profile, listener) if profile is not None else None
+    consent = given_consent(target, yes=yes, confirm=confirm)
+    return reset_prepared(settings, target, prepared, consent=consent, fresh=fresh, listener=listener)
+
+
+def reset_prepared(
+    settings: Settings,
+    target: Target,
+    prepared: Prepared | None,
+    *,
+    consent: Consent,
+    fresh: bool = False,
+    listener: Listener = SILENT,
+) -> Done:
+    """Do what `reset` does, with a profile that was looked at before."""
+    layers = layers_of(settings, prepared.profile if prepared else None)
+    report = resets.reset(settings, target, layers, consent=consent, fresh=fresh, listener=listener)
+    if prepared is None:
+        return Done(reset=report)
+    rows = report_of(prepared.profile, report.results[Seeds.step])
+    milliseconds = report.milliseconds.get(Seeds.step, 0.0)
+    in_cache = not report.built
+    if not prepared.profile.sync_faces:
+        return Done(reset=report, seeded=Seeded(seed=rows, sync=None, milliseconds=milliseconds), in_cache=in_cache)
+    listener.step("sync")
+    with server.connect(target) as connection:
+        seeded = link_faces(settings, connection, prepared, rows, milliseconds, listener=listener)
+    return Done(reset=report, seeded=seeded, in_cache=in_cache)
+
+
+def plan_reset(
+    profile: str | None = None,
+    *,
+    settings: Settings | None = None,
+    target: Target | None = None,
+    fresh: bool = False,
+) -> ResetPlan:
+    """Look at what `reset` would do with the same arguments, and change nothing.
+
+    Raises:
+        Protected: the target carries the protection mark.
+        SeedtoolError: a file of the project cannot be read.
+    """
+    settings = project_settings(settings)
+    prepared = prepare_profile(settings, profile) if profile is not None else None
+    layers = layers_of(settings, prepared.profile if prepared else None)
+    plan = resets.plan(target or server.find(settings), layers)
+    if plan.template is None or fresh:
+        for layer in layers:
+            layer.check()
+    return plan
+
+
+def migrate(*, settings: Settings | None = None, target: Target | None = None, listener: Listener = SILENT) -> Migrated:
+    """Bring the database to the newest revision, and create it when it does not exist.
+
+    Args:
+        settings: the project's; those of the working folder's project when None.
+        target: the database; the one that the settings name when None.
+        listener: hears of the steps.
+
+    Raises:
+        MigrationError: a revision failed; those before it are in place.
+    """
+    from seedtool.schema.migrations import upgrade
+
+    settings = project_settings(settings)
+    target = target or server.find(settings)
+    created, applied = resets.migrate(target, lambda database: upgrade(database, settings), listener=listener)
+    return Migrated(database=str(target), created=created, applied=applied)
+
+
+def fingerprint(profile: str | None = None, *, settings: Settings | None = None) -> str:
+    """Return a hash of what shapes a template and can be told without a server: for the key of a CI's cache.
+
+    Owner, locale and minor version belong to the server, so they are not in it. Of PostgreSQL, the embedded
+    server's major version is.
+
+    Args:
+        profile: the profile's name; None for the bare schema.
+        settings: the project's; those of the working folder's project when None.
+
+    Raises:
+        UsageError: there is no profile of this name.
+        ProfileError, SettingsError, MigrationError: the project's files cannot be found.
+    """
+    from seedtool.postgres import wheel
+    from seedtool.workflows.seed import named_profile
+
+    settings = project_settings(settings)
+    found = named_profile(settings, profile) if profile is not None else None
+    major = wheel.version().split(".")[0] if settings.database_url is None else "external"
+    return fingerprints(layers_of(settings, found), {"postgresql": major})[-1]
