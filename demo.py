@@ -17,12 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seedtool.cli.faces import open_aws
-from seedtool.cli.servers import emulator_dir
 from seedtool.emulator import process
 from seedtool.errors import ResourceNotFound
 from seedtool.postgres import server
 from seedtool.settings import Settings, load
+from seedtool.workflows.aws import emulator_dir, open_aws
 
 ROOT = Path(__file__).resolve().parent
 CLASS_PHOTO = "seeds/photos/classes/7-basico-a.jpg"

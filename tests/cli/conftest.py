@@ -17,11 +17,11 @@ import pytest
 from click.testing import CliRunner
 
 from seedtool import cli
-from seedtool.cli.faces import open_aws
 from seedtool.emulator import process
 from seedtool.postgres import server
 from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.settings import Settings, load
+from seedtool.workflows.aws import open_aws
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

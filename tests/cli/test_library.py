@@ -4,11 +4,11 @@ import contextlib
 
 import pytest
 
-from seedtool.cli.faces import open_aws
 from seedtool.emulator import process
 from seedtool.errors import ResourceNotFound
 from seedtool.faces.rekognition import Aws
 from seedtool.settings import load
+from seedtool.workflows.aws import open_aws
 
 ELENA = "savta-user-00000000-0000-4000-8000-000100010000"
 ROWS = "SELECT id::text, rekognition_face_id FROM faces"

@@ -165,5 +165,4 @@ def test_restoring_imports_nothing_heavy_and_asks_git_nothing(shop, tmp_path):
         "rich",
         "numpy",
         "yaml",
-        "subprocess",
     }

@@ -333,7 +333,7 @@ def test_a_version_table_of_somebody_else_is_told(project):
     project.external.execute(
         "ALTER TABLE alembic_version OWNER TO boss", "GRANT ALL ON alembic_version TO plain", database="app"
     )
-    with pytest.raises(BlockedError, match="version table is another role's"):
+    with pytest.raises(BlockedError, match="version table belongs to another role"):
         project.reset()
     assert project.query("SELECT count(*) FROM app.books") == [(0,)]
 

@@ -23,7 +23,7 @@ def test_loading_the_plugin_imports_nothing_but_pytest():
     installed = {
         name for name in modules("import seedtool.pytest_plugin") if name.split(".")[0] not in sys.stdlib_module_names
     }
-    assert installed == {"seedtool", "seedtool.pytest_plugin"}
+    assert installed == {"seedtool", "seedtool.pytest_plugin", "seedtool.version"}
 
 
 def test_installing_seedtool_is_enough_and_a_run_that_needs_none_of_it_imports_no_more(library):
@@ -38,4 +38,4 @@ def test_installing_seedtool_is_enough_and_a_run_that_needs_none_of_it_imports_n
     )
     ran = library.run("-s", "-p", "no:pytest_postgresql", PYTEST_DISABLE_PLUGIN_AUTOLOAD="", PYTEST_PLUGINS="")
     assert ran.counts == {"passed": 1}
-    assert "['seedtool', 'seedtool.pytest_plugin']" in ran.text
+    assert "['seedtool', 'seedtool.pytest_plugin', 'seedtool.version']" in ran.text

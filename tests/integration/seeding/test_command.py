@@ -6,11 +6,10 @@ import msgspec
 import pytest
 
 from seedtool.cli.console import Console
-from seedtool.cli.faces import open_aws
 from seedtool.cli.seed import prepare, run_seed, seed_dump
-from seedtool.cli.servers import emulator_dir
 from seedtool.emulator import process
 from seedtool.settings import FaceBinding, Settings
+from seedtool.workflows.aws import emulator_dir, open_aws
 
 PORTRAIT = "seeds/photos/students/student-001/photo-1.jpg"
 

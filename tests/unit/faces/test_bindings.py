@@ -24,7 +24,11 @@ def settings(*faces, collection=None):
     ("given", "fault", "cure"),
     [
         ({"collection": "a", "collection_column": "b"}, "collection and collection_column both", "Keep the one"),
-        ({"collection_column": "b", "collection_query": "c"}, "collection_column and collection_query both", "Keep the"),
+        (
+            {"collection_column": "b", "collection_query": "c"},
+            "collection_column and collection_query both",
+            "Keep the",
+        ),
         ({"collection": "has space"}, "'has space' cannot be a collection id", "letters"),
         ({"where": " "}, "where is empty", "leave it out"),
         ({"key": ()}, "key names no column", "key ="),
