@@ -4,15 +4,14 @@ A file is as good as the template it was dumped from, for its name stands for al
 loaded, such as one cut off by a full disk, costs no more than building the template.
 """
 
-import os
 import secrets
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from seedtool.errors import SnapshotError
+from seedtool.files.writing import PRIVATE, NewFile, write_whole
 from seedtool.postgres import programs
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, private_name
 from seedtool.postgres.server import Target
@@ -47,31 +46,27 @@ def dump(cluster: Cluster, template: str, like: DatabaseFacts, file: Path) -> bo
     clone = private_name("building", digest)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
+        with NewFile(file, mode=PRIVATE) as new:
+            with cluster.lock(digest):  # a sweep leaves the clone alone as long as we live
+                clones.clone(cluster, origin, clone, like)
+                try:
+                    done = programs.run(
+                        tools, "pg_dump", "--format=custom", f"--file={new.path}", target=cluster.target, database=clone
+                    )
+                finally:
+                    cluster.drop(clone)
+            if done.code:
+                raise SnapshotError(
+                    f"{template} cannot be dumped: {programs.fault(done.errors)}",
+                    remedy="Is there room on the disk? Without --cache nothing is dumped.",
+                )
+            result = msgspec.json.encode(templates.result_of(cluster, template))
+            write_whole(_result_path(file), result, mode=PRIVATE, durable=False)
+            new.put_in_place(durable=False)
     except OSError as error:
         raise SnapshotError(
             f"{file} cannot be written: {error.strerror}", remedy="Name a folder that you may write to."
         ) from error
-    os.close(handle)
-    part = Path(name)
-    try:
-        with cluster.lock(digest):  # a sweep leaves it alone as long as we live
-            clones.clone(cluster, origin, clone, like)
-            try:
-                done = programs.run(
-                    tools, "pg_dump", "--format=custom", f"--file={part}", target=cluster.target, database=clone
-                )
-            finally:
-                cluster.drop(clone)
-        if done.code:
-            raise SnapshotError(
-                f"{template} cannot be dumped: {programs.fault(done.errors)}",
-                remedy="Is there room on the disk? Without --cache nothing is dumped.",
-            )
-        _result_path(file).write_bytes(msgspec.json.encode(templates.result_of(cluster, template)))
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
     return True
 
 

@@ -5,11 +5,9 @@ otherwise. A snapshot lets nobody in, pg_dump neither, so what is dumped is a cl
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +16,7 @@ import msgspec
 import psycopg
 
 from seedtool.errors import BlockedError, SnapshotError, UsageError
+from seedtool.files.writing import PRIVATE, NewFile
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import programs, server
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, fresh_name, open_cluster
@@ -62,9 +61,11 @@ def export(target: Target, name: str, file: Path, *, force: bool = False, listen
             cluster.step("clone")
             clones.clone(cluster, facts, aside, facts)
             store.describe(cluster, msgspec.structs.replace(snapshot, database=aside))
-        with _part(file) as part:
+        with _new_file(file) as new:
             cluster.step("dump")
-            done = programs.run(tools, "pg_dump", "--format=custom", f"--file={part}", target=target, database=aside)
+            done = programs.run(
+                tools, "pg_dump", "--format=custom", f"--file={new.path}", target=target, database=aside
+            )
             if done.code:
                 raise SnapshotError(
                     f"{snapshot.name} cannot be dumped: {programs.fault(done.errors)}",
@@ -72,7 +73,7 @@ def export(target: Target, name: str, file: Path, *, force: bool = False, listen
                 )
             cluster.step("rename file")
             _refuse_existing(file, force=force)
-            part.replace(file)
+            new.put_in_place()
     return FileReport(snapshot=snapshot, file=str(file), bytes=file.stat().st_size)
 
 
@@ -216,31 +217,16 @@ def _refuse_existing(file: Path, *, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def _part(file: Path) -> Iterator[Path]:
-    """Yield a new file beside the final one, for its owner alone; removed at the end, if it is still there."""
-    try:
-        _sweep_parts(file)
-        handle, name = tempfile.mkstemp(prefix=f"{file.name}.", suffix=".part", dir=file.parent)
-    except OSError as error:
-        raise SnapshotError(
-            f"{file} cannot be written: {error.strerror}", remedy="Name a file in a folder that you may write to."
-        ) from error
-    part = Path(name)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _sweep_parts(file: Path) -> None:
-    """Remove what killed exports to this file left; those that run hold a lock."""
-    for part in file.parent.iterdir():
-        if re.fullmatch(rf"{re.escape(file.name)}\.\w{{8}}\.part", part.name):
-            with part.open("rb") as opened, contextlib.suppress(BlockingIOError):
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                part.unlink(missing_ok=True)
+def _new_file(file: Path) -> Iterator[NewFile]:
+    """Yield a new file that its owner alone may read; it is removed unless it is put in place."""
+    with contextlib.ExitStack() as stack:
+        try:
+            new = stack.enter_context(NewFile(file, mode=PRIVATE))
+        except OSError as error:
+            raise SnapshotError(
+                f"{file} cannot be written: {error.strerror}", remedy="Name a file in a folder that you may write to."
+            ) from error
+        yield new
 
 
 def _bytes(file: Path) -> int:
