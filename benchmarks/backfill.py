@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from seeds.drawing.regions import Region, packet  # noqa: E402 -- needs the project's folder on the path
-from seedtool.backfill import Options, run  # noqa: E402
+from seedtool.backfill import FaceProcessor, Options, Run  # noqa: E402
 from seedtool.emulator import process  # noqa: E402
 from seedtool.faces.photos import store  # noqa: E402
 from seedtool.faces.rekognition import Aws  # noqa: E402
@@ -119,7 +119,8 @@ def measure(photos: int, users: int, batch_size: int, tps: float = 50.0, *, plai
 
 def _backfill(settings: Settings, aws: Aws, photos: int, batch_size: int) -> tuple[int, int]:
     target = server.find(settings)
-    report = run(settings, target, aws, store(settings, aws), Options(batch_size=batch_size))
+    processor = FaceProcessor(settings, aws, store(settings, aws))
+    report = Run(settings, target, processor, Options(batch_size=batch_size)).execute()
     assert report.ok, report.errors[:3]
     assert report.succeeded == photos
     assert report.faces == 2 * photos

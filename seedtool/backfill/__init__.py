@@ -1,10 +1,11 @@
-"""The backfill: every photo that was uploaded before the collections existed, indexed once and decided about in order.
+"""The backfill: every photo that was uploaded before the collections existed is indexed once, in order.
 
-`run` is the story. `plan`, `counts` and `listing` tell beforehand what it would do.
+`Run` is the story; `run.py` tells it. `plan`, `counts` and `listing` say beforehand what a run would do.
 """
 
-from seedtool.backfill.reporting.plan import Options, Plan, counts, listing, plan
-from seedtool.backfill.reporting.report import Progress, Report
-from seedtool.backfill.run import run, run_by
+from seedtool.backfill.plan import Options, Plan, counts, listing, plan
+from seedtool.backfill.processing import FaceProcessor, Processor
+from seedtool.backfill.report import Progress, Report
+from seedtool.backfill.run import Run
 
-__all__ = ["Options", "Plan", "Progress", "Report", "counts", "listing", "plan", "run", "run_by"]
+__all__ = ["FaceProcessor", "Options", "Plan", "Processor", "Progress", "Report", "Run", "counts", "listing", "plan"]

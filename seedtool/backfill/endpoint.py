@@ -1,4 +1,4 @@
-"""An application does the work: each photo's address is posted to it, and it answers with counts.
+"""An application processes the photos: the address of each is posted to it, and it answers with counts.
 
     POST URL
     Authorization: Bearer TOKEN
@@ -7,8 +7,8 @@
 
     200 {"facesDetected": 2, "autoAssigned": 1, "needsUserInput": 1}
 
-It writes its own rows; here only the journal is kept. What was posted when a run was killed is posted again: the
-application has to take a photo twice.
+The application writes its own rows; seedtool only keeps the journal. When a run is killed, the next run posts the
+photos again that were on their way: the application must accept a photo twice.
 """
 
 import random
@@ -28,11 +28,11 @@ from urllib3.exceptions import HTTPError, LocationValueError, SSLError
 from urllib3.util import Timeout
 
 from seedtool.backfill import journal
+from seedtool.backfill.calls import Meter
+from seedtool.backfill.decisions import Matches
 from seedtool.backfill.journal import Asset
-from seedtool.backfill.matching import Matches
-from seedtool.backfill.reporting.report import Outcome
-from seedtool.backfill.reporting.spending import Meter
-from seedtool.backfill.ways import Found, Opened, Paused
+from seedtool.backfill.processing import Found, Opened, Paused
+from seedtool.backfill.report import Outcome
 from seedtool.errors import (
     AccessDenied,
     CredentialsError,
@@ -46,22 +46,22 @@ from seedtool.faces.photos.addresses import is_address
 from seedtool.faces.rekognition.answers import Face
 from seedtool.version import VERSION
 
-#: Attempts at one photo, until it fails; 429 is tried on by the run.
+#: Attempts at one photo. After them the photo fails; after a 429 the run tries it again later.
 ATTEMPTS = 5
 
-#: What a report calls it.
+#: The name of the call in a report.
 OPERATION = "POST"
 
 # Seconds: an application looks at every face of a photo before it answers.
 _TIMEOUT = Timeout(connect=5.0, read=120.0)
 
-# Seconds before the second attempt, doubled for each further one; and the longest that an endpoint may have us wait.
+# Seconds before the second attempt, doubled before each further one; and the longest Retry-After that is obeyed.
 _WAIT = 0.5
 _LONGEST_WAIT = 300.0
 
-# Bytes of an answer that are read; characters of its message that are repeated.
-_MOST = 65_536
-_MESSAGE = 200
+# Bytes of an answer that are read, and characters of its message that are quoted.
+_MOST_BYTES = 65_536
+_MOST_CHARACTERS = 200
 
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -79,15 +79,15 @@ class _Answer(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Endpoint:
-    """Photos are processed by an application; a `Way`. Safe for threads.
+    """A `Processor` that posts photos to an application. Safe for threads.
 
     Args:
-        url: https, or http on this machine.
-        token: shown to the application.
-        connections: requests at once.
+        url: the application's address: https, or http on this machine.
+        token: the application's bearer token.
+        connections: requests at the same time.
 
     Raises:
-        SettingsError: the address is none, or would show the token to the network; or there is no token.
+        SettingsError: the address is wrong or would send the token unencrypted, or there is no token.
     """
 
     mode = "endpoint"
@@ -97,11 +97,12 @@ class Endpoint:
     def __init__(self, url: str, token: str | None, connections: int) -> None:
         self.url = _checked(url)
         self.where = urlsplit(url)._replace(query="", fragment="").geturl()
-        self.indexes = {OPERATION: 1}
-        self.searches: dict[str, int] = {}
+        self.index_calls = {OPERATION: 1}
+        self.match_calls: dict[str, int] = {}
         if not token:
             raise SettingsError(
-                "there is no token for the endpoint", remedy="Put SEEDTOOL_BACKFILL_TOKEN into the environment or .env."
+                "the token for the endpoint is missing",
+                remedy="Set SEEDTOOL_BACKFILL_TOKEN in the environment or in .env.",
             )
         self._headers = {
             "Authorization": f"Bearer {token}",
@@ -109,7 +110,7 @@ class Endpoint:
             "Accept": "application/json",
             "User-Agent": f"seedtool/{VERSION}",
         }
-        # neither redirects, which would carry the token elsewhere, nor its own attempts
+        # no retries of urllib3's own, and no redirects: they would send the token elsewhere
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=_TIMEOUT)
         self._meter = Meter({}, None)
         self._pause: Callable[[float], None] = time.sleep
@@ -118,8 +119,12 @@ class Endpoint:
         self._answered = False
 
     @contextmanager
-    def metered(self, prices: Mapping[str, float], most: float | None) -> Iterator[Meter]:  # noqa: ARG002 - the seam's
-        """Count requests; what they cost is the application's affair."""
+    def metered(
+        self,
+        prices: Mapping[str, float],  # noqa: ARG002 - the protocol's
+        max_cost: float | None,  # noqa: ARG002 - the protocol's
+    ) -> Iterator[Meter]:
+        """Count the requests. They have no price here: the application pays AWS."""
         self._meter = Meter({}, None)
         try:
             yield self._meter
@@ -129,25 +134,27 @@ class Endpoint:
     def open(
         self, collection_id: str, unfinished: Sequence[str], pause: Callable[[float], None], *, remembered: bool
     ) -> Opened:
-        """Keep how to wait: there is nothing to prepare."""
+        """Remember how to wait; there is nothing else to prepare."""
         del collection_id, unfinished, remembered
         self._pause = pause
         return Opened()
 
-    def index(self, collection_id: str, asset: Asset, there: list[Face]) -> Found:
+    def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
         """Post the photo.
 
         Raises:
-            PhotoError: no application elsewhere can read it.
-            CredentialsError: the token is refused: that concerns every photo; likewise AccessDenied, SettingsError.
-            InvalidRequest: the application refuses this photo, or its answer is none.
+            PhotoError: the storage_url is a path, which the application cannot read.
+            CredentialsError: the application refuses the token. This, AccessDenied and SettingsError stop the run.
+            AccessDenied: the application forbids this to the token.
+            SettingsError: the endpoint's address or certificate is wrong.
+            InvalidRequest: the application refuses this photo, or its answer cannot be read.
             Throttled: too many requests, after all attempts.
-            ServiceUnavailable: no answer, or a fault of the application, after all attempts.
+            ServiceUnavailable: no answer, or an error of the application, after all attempts.
         """
-        del collection_id, there
+        del collection_id, left_behind
         if not is_address(asset.storage_url):
             raise PhotoError(
-                "the storage_url is a path, which an application elsewhere cannot read",
+                "the storage_url is a path, which the application cannot read",
                 remedy="Write an https:// or s3:// address into it, or run without --endpoint.",
             )
         body = msgspec.json.encode(
@@ -157,40 +164,40 @@ class Endpoint:
         return Found(outcome=self._outcome(status, answer))
 
     def match(self, collection_id: str, asset: Asset, found: Found) -> Matches:
-        """Nothing: the application has done it."""
+        """Do nothing: the application has compared the faces."""
         del collection_id, asset, found
         return {}
 
     def record(
         self,
         connection: psycopg.Connection,
-        run: str,
+        run_id: str,
         asset: Asset,
         found: Found,
         matches: Matches,
         calls: dict[str, int],
     ) -> Outcome | None:
-        """Write the journal's line; the rows are the application's."""
+        """Write the journal's line. The application has written the rows."""
         del matches
         outcome = found.outcome
-        if outcome is None or not journal.finish(connection, run, asset.id, outcome.faces, calls):
+        if outcome is None or not journal.finish(connection, run_id, asset.id, outcome.faces, calls):
             return None
         return outcome
 
-    def drop(self, collection_id: str, face_ids: list[str]) -> None:
-        """Nothing: no face was indexed here."""
+    def delete(self, collection_id: str, face_ids: list[str]) -> None:
+        """Do nothing: this run has indexed no face."""
 
     def _post(self, body: bytes, user_id: str) -> tuple[int, bytes]:
-        """Return status and body of the first answer that is not to be tried again, or of the last one."""
+        """Return status and body of the first answer that is final, or of the last attempt."""
         for attempt in range(1, ATTEMPTS + 1):
             self._wait_for_all()
-            self._meter.leave(OPERATION)
+            self._meter.count(OPERATION)
             try:
                 status, answer, retry_after = self._once(body, user_id)
             except SSLError as error:
                 raise SettingsError(
-                    f"{self.where}: the connection cannot be trusted: {_reason(error)}",
-                    remedy="Mend the certificate, or name the address that it is for.",
+                    f"{self.where}: the server's certificate cannot be trusted: {_reason(error)}",
+                    remedy="Correct the certificate, or give the address that the certificate is for.",
                 ) from error
             except HTTPError as error:
                 self._give_up(attempt, error)
@@ -198,11 +205,11 @@ class Endpoint:
                 continue
             self._answered = True
             if status == 429:
-                self._meter.over(OPERATION)
+                self._meter.count_throttled(OPERATION)
             if status not in _TRY_AGAIN or attempt == ATTEMPTS:
                 return status, answer
             if retry_after is not None:
-                with self._lock:  # of all requests alike: each would be told the same
+                with self._lock:  # it holds for all requests: each would get the same answer
                     self._not_before = max(self._not_before, time.monotonic() + min(retry_after, _LONGEST_WAIT))
             else:
                 self._wait(_backoff(attempt))
@@ -218,21 +225,21 @@ class Endpoint:
             redirect=False,
         )
         try:
-            return response.status, response.read(_MOST), _seconds(response.headers.get("Retry-After"))
+            return response.status, response.read(_MOST_BYTES), _seconds(response.headers.get("Retry-After"))
         finally:
-            response.close()  # read to its end, its connection went back to the pool already
+            response.close()  # a response that was read to its end has returned its connection to the pool already
 
     def _give_up(self, attempt: int, error: HTTPError) -> None:
         if attempt < ATTEMPTS:
             return
-        if not self._answered:  # as much is wrong for the next photo
+        if not self._answered:  # so the next photo would fail, too
             raise SettingsError(
                 f"{self.where} has never answered: {_reason(error)}",
-                remedy="See that the application runs and that the address is right; the same command goes on.",
+                remedy="Check the address and that the application runs, then run the same command again.",
             ) from error
         raise ServiceUnavailable(
             f"{self.where}: no answer after {ATTEMPTS} attempts: {_reason(error)}",
-            remedy="Run with --retry-failed once the application is well.",
+            remedy="Run with --retry-failed once the application works.",
         ) from error
 
     def _outcome(self, status: int, body: bytes) -> Outcome:
@@ -242,33 +249,44 @@ class Endpoint:
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise InvalidRequest(
                     f"{self.where}: the answer is not {{facesDetected, autoAssigned, needsUserInput}}: {error}",
-                    remedy="See that the address is the application's reprocessing, then run with --retry-failed.",
+                    remedy="Check that the address is that of the application's reprocessing, "
+                    "then run with --retry-failed.",
                 ) from error
             return Outcome(
                 faces=answer.faces_detected, auto_assigned=answer.auto_assigned, needs_person=answer.needs_user_input
             )
-        told = f"{self.where} answered {status}{_message(body)}"
+        answered = f"{self.where} answered {status}{_message(body)}"
         if status == 401:
             raise CredentialsError(
-                told,
-                remedy="Put a valid SEEDTOOL_BACKFILL_TOKEN into the environment or .env; the same command goes on.",
+                answered,
+                remedy="Set a valid SEEDTOOL_BACKFILL_TOKEN in the environment or in .env, then run the same command "
+                "again.",
             )
         if status == 403:
-            raise AccessDenied(told, remedy="Let the token do this in the application; the same command goes on.")
+            raise AccessDenied(
+                answered, remedy="Allow this to the token in the application, then run the same command again."
+            )
         if 300 <= status < 400:
-            raise SettingsError(told, remedy="Name the address that it leads to: a redirect would show it the token.")
+            raise SettingsError(
+                answered,
+                remedy="Give the address that it redirects to. Redirects are not followed: they would get the token.",
+            )
         if status == 429:
-            raise Throttled(told, remedy="Give a smaller --batch-size, then run with --retry-failed.")
+            raise Throttled(answered, remedy="Give a smaller --batch-size, then run with --retry-failed.")
         if status >= 500 or status in _TRY_AGAIN:
-            raise ServiceUnavailable(told, remedy="Look into the application's log, then run with --retry-failed.")
-        raise InvalidRequest(told, remedy="Mend the asset or the application, then run with --retry-failed.")
+            raise ServiceUnavailable(answered, remedy="Read the application's log, then run with --retry-failed.")
+        raise InvalidRequest(answered, remedy="Correct the asset or the application, then run with --retry-failed.")
 
     def _wait_for_all(self) -> None:
         while (left := self._not_before - time.monotonic()) > 0:
             self._wait(left)
 
     def _wait(self, seconds: float) -> None:
-        """Wait; when the run is to end meanwhile, this photo is the next run's."""
+        """Wait.
+
+        Raises:
+            Paused: the run ends meanwhile.
+        """
         until = time.monotonic() + seconds
         self._pause(seconds)
         if time.monotonic() < until - 0.01:
@@ -284,17 +302,17 @@ def _checked(url: str) -> str:
         host, parts = None, urlsplit("")
     if parts.scheme not in {"http", "https"} or not host:
         raise SettingsError(
-            "the endpoint is no http(s) address",
-            remedy="Write https://app.example.com/api/assets/reprocess or the like.",
+            "the endpoint is not an http or https address",
+            remedy="Give an address like https://app.example.com/api/assets/reprocess.",
         )
     if parts.username is not None:
         raise SettingsError(
-            f"the endpoint's address at {host} holds credentials",
-            remedy="Leave them out: SEEDTOOL_BACKFILL_TOKEN is what is shown to it.",
+            f"the endpoint's address at {host} contains credentials",
+            remedy="Leave them out and set SEEDTOOL_BACKFILL_TOKEN.",
         )
     if parts.scheme == "http" and host not in _LOOPBACK:
         raise SettingsError(
-            f"the endpoint at {host} is plain http, which shows the token to the network",
+            f"the endpoint at {host} is plain http: the token would be sent unencrypted",
             remedy="Use https, or a tunnel to this machine (ssh -L 8000:localhost:8000 ...) and http://localhost:8000.",
         )
     return url
@@ -302,11 +320,11 @@ def _checked(url: str) -> str:
 
 def _backoff(attempt: int) -> float:
     longest: float = _WAIT * 2 ** (attempt - 1)
-    return longest * random.uniform(0.5, 1)  # noqa: S311 - apart from one another, not secret
+    return longest * random.uniform(0.5, 1)  # noqa: S311 - it spreads the requests, and keeps no secret
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Return what a Retry-After says, in seconds: it is a number of them or a date."""
+    """Return the seconds that a Retry-After header names, as a number or as a date; None when it names none."""
     if not retry_after:
         return None
     if re.fullmatch(r"\d{1,9}", retry_after.strip()):
@@ -318,7 +336,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def _message(body: bytes) -> str:
-    """Return what an answer says is wrong, in short: a member of its JSON, or nothing; pages are not quoted."""
+    """Return the beginning of the message in a JSON answer; empty when there is none. HTML pages are not quoted."""
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -328,11 +346,11 @@ def _message(body: bytes) -> str:
     if not isinstance(found, str):
         return ""
     text = " ".join("".join(each if each.isprintable() else " " for each in found).split())
-    return f": {text[:_MESSAGE]}{'...' * (len(text) > _MESSAGE)}" if text else ""
+    return f": {text[:_MOST_CHARACTERS]}{'...' * (len(text) > _MOST_CHARACTERS)}" if text else ""
 
 
 def _reason(error: HTTPError) -> str:
-    """Return what was wrong with a connection; the error's own text quotes addresses and objects."""
+    """Return why a connection failed. The text of urllib3's error is not fit for users: it quotes Python objects."""
     kind = type(error).__name__
     if isinstance(error, SSLError):
         return getattr(error.args[0] if error.args else None, "verify_message", "") or "TLS failed"
@@ -341,8 +359,8 @@ def _reason(error: HTTPError) -> str:
 
 _REASONS = {
     "NewConnectionError": "nothing listens there",
-    "NameResolutionError": "its name is unknown",
-    "ConnectTimeoutError": "no connection in time",
-    "ReadTimeoutError": "nothing was said in time",
+    "NameResolutionError": "its name cannot be resolved",
+    "ConnectTimeoutError": "it did not accept a connection in time",
+    "ReadTimeoutError": "it did not answer in time",
     "ProtocolError": "the connection broke off",
 }

@@ -1,203 +1,163 @@
-"""Backfill the photo library: OPEN THIS FIRST.
+"""Backfill the photo library. OPEN THIS FIRST.
 
-A run goes through the users, the oldest first, each locked while it is at work on them (`working.users`), and through a
-user's assets in their order (`working.line`):
+A run goes through the users, the oldest first, and locks each while it processes the user (`users`). It goes through
+the assets of a user in their order. For each asset:
 
-    begin    the journal says `started`; committed before anything is sent
-    index    in a thread: photo → IndexFaces, or the faces that an interrupted run left (`indexing`)
-    match    in a thread, once all earlier assets are indexed and visible: SearchFaces for each face (`matching`)
-    record   in order: decide, and write rows, links and the journal's `done` in one statement (`library`)
-    drop     faces too small leave the collection again, many at a time
+    start    the journal says `started`; that is committed before anything is sent
+    index    in a thread: IndexFaces, or the faces that an interrupted run has indexed (`processing`)
+    match    in a thread, once all earlier assets are indexed and visible: SearchFaces for each face
+    record   in order: decide (`decisions`), then write rows, links and the journal's `done` in one statement
+    delete   faces that are too small leave the collection again, many at a time
 
-Threads reach AWS and photo stores; the database is reached from the caller's thread alone, by one connection that
-writes and one or two that hold locks. A crash anywhere leaves assets that say `started`; the next run adopts what they
-have in the collection and goes on.
+Threads call AWS and read photos. Only the caller's thread uses the database: one connection writes, others hold locks.
+After a crash some assets say `started`. The next run adopts the faces that they have in the collection and continues.
 """
 
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias
 
 import msgspec
 import psycopg
+from psycopg import errors as pg
 
 from seedtool.backfill import journal, library
-from seedtool.backfill.indexing import Library
-from seedtool.backfill.reporting import plan as plans
-from seedtool.backfill.reporting.plan import Options
-from seedtool.backfill.reporting.report import Progress, Report, Tally
-from seedtool.backfill.reporting.spending import Meter, OverBudget
-from seedtool.backfill.ways import Paused, Rekognition, Way
-from seedtool.backfill.working.claims import Claims
-from seedtool.backfill.working.flight import Flight, Landed
-from seedtool.backfill.working.line import User, Work
-from seedtool.backfill.working.recording import Recorder
-from seedtool.backfill.working.users import Users
+from seedtool.backfill.calls import Calls, Finished, Meter, OverBudget
+from seedtool.backfill.plan import FACES_PER_PHOTO, Options, check_options
+from seedtool.backfill.processing import Paused, Processor
+from seedtool.backfill.report import Failure, Progress, Report, Tally
+from seedtool.backfill.users import AssetInProgress, User, Users
 from seedtool.errors import AccessDenied, CredentialsError, DatabaseError, SeedtoolError, SettingsError, Throttled
 from seedtool.faces.interrupts import Held, held
-from seedtool.faces.photos import Addresses, FolderStore, PhotoStore
-from seedtool.faces.rekognition import Aws
+from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
+from seedtool.postgres.errors import translate
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings
 
-Tell: TypeAlias = Callable[[Progress], None]
-
-#: Of every asset alike: the rest is not burnt through.
+#: Errors that concern every asset. They stop the run, and mark no asset as failed.
 _FATAL = (CredentialsError, AccessDenied, SettingsError)
 
-# How often is begun again what was over the quota after all attempts; before the nth time n seconds go by.
-_TRIES = 10
+# How often a call that is throttled after all of the client's attempts is sent again. The nth time waits n seconds.
+_THROTTLED_ATTEMPTS = 10
 
-# Seconds between two looks at signals and at what is due.
-_LOOK = 0.1
+# How often a statement is repeated that lost a conflict over locks.
+_RECORD_ATTEMPTS = 3
 
-# Ids that DeleteFaces takes at once.
-_DROP = 4096
+# Seconds between two looks at signals and at what is due, and between two reports of progress.
+_TICK = 0.1
+
+# The most face ids that DeleteFaces takes (source: API reference, FaceIds: at most 4096).
+_MOST_DELETED = 4096
+
+_RUN_AGAIN = "Run the same command again. It continues where it stopped."
 
 
-def run(
-    settings: Settings,
-    target: Target,
-    aws: Aws,
-    photos: PhotoStore,
-    options: Options | None = None,
-    *,
-    progress: Tell | None = None,
-    stop: Callable[[], bool] | None = None,
-    partial: Callable[[Report], None] | None = None,
-) -> Report:
-    """Index the photos of all users, or of one, and decide about their faces.
+class Run:
+    """One run of the backfill.
 
     Args:
-        settings: thresholds, prices, where photos are.
-        target: the database; connections of its own are opened.
-        aws: the AWS side.
-        photos: where paths are looked up, before the project's folder.
-        options: which assets, how many at once, for how much.
-        progress: told how far it is, up to ten times a second.
-        stop: asked all the while; True is like a first signal.
-        partial: told what was done when the run ends by an error, which is raised afterwards.
-
-    Raises:
-        CredentialsError: there are none, or they expired: nothing was marked failed, and the rest was not tried.
-        AccessDenied: Rekognition forbids it: likewise.
-        SeedtoolError: as `run_by`.
-    """
-    photos_of_rows = Library(Addresses(settings, aws, photos), FolderStore(settings.root))
-    way = Rekognition(aws, photos_of_rows, settings.backfill)
-    return run_by(way, settings, target, options, progress=progress, stop=stop, partial=partial)
-
-
-def run_by(
-    way: Way,
-    settings: Settings,
-    target: Target,
-    options: Options | None = None,
-    *,
-    progress: Tell | None = None,
-    stop: Callable[[], bool] | None = None,
-    partial: Callable[[Report], None] | None = None,
-) -> Report:
-    """Have the photos of all users, or of one, processed.
-
-    A first SIGINT, SIGTERM or SIGHUP begins nothing more and finishes what is in flight; a second one ends at once.
-    Either way the same command goes on where this one ended.
-
-    Args:
-        way: how faces are found and told apart.
         settings: prices, and the prefix of collections.
-        target: the database; connections of its own are opened.
-        options: which assets, how many at once, for how much.
-        progress: told how far it is, up to ten times a second.
-        stop: asked all the while; True is like a first signal.
-        partial: told what was done when the run ends by an error, which is raised afterwards.
-
-    Raises:
-        UsageError: there is no such user.
-        SchemaError: the photo library's tables are not there.
-        CredentialsError: nothing was marked failed, and the rest was not tried; AccessDenied, SettingsError likewise.
-        DatabaseError: a connection was lost, or the journal cannot be made.
-        KeyboardInterrupt: a second signal.
-    """
-    options = options or Options()
-    rules = settings.backfill
-    with server.connect(target, autocommit=True, application="seedtool backfill") as writer:
-        server.refuse_pooler(target, writer)
-        writer.execute("SELECT set_config('lock_timeout', %s, false)", [journal.LOCK_TIMEOUT])
-        journal.ensure(writer)
-        _, wanted = plans.prepare(writer, options)
-        if options.reindex:
-            wanted = msgspec.structs.replace(wanted, reindex_since=journal.begin_reindex(writer, options.scope))
-        census = library.census(writer, wanted, journalled=True)
-        tally = Tally(census.assets)
-        users = Users(writer, Claims(target, writer), wanted, rules.collection_prefix)
-        with way.metered(rules.prices, options.max_cost) as meter:
-            work = _Run(writer, users, way, meter, options, tally, progress, stop)
-
-            def report() -> Report:
-                return Report.of(
-                    tally,
-                    mode=way.mode,
-                    region=way.region,
-                    users_elsewhere=len(users.elsewhere),
-                    skipped=census.skipped,
-                    calls=meter.calls,
-                    throttled=meter.throttled,
-                    cost=meter.cost(),
-                    interrupted=work.interrupted,
-                    stopped=work.stopped,
-                )
-
-            try:
-                work.all()
-            except (SeedtoolError, KeyboardInterrupt):
-                if partial is not None:
-                    partial(report())
-                raise
-        if options.reindex and options.limit is None and work.complete:
-            journal.end_reindex(writer, options.scope)
-        return report()
-
-
-class _Run:
-    """One run; all of it but the calls is in the caller's thread.
-
-    Attributes:
-        interrupted: by a signal, or `stop`.
-        stopped: why it ended early otherwise.
+        target: the database; the run opens connections of its own.
+        processor: processes the photos: `FaceProcessor` or `Endpoint`.
+        options: which assets, how many at a time, and for how much money.
     """
 
     def __init__(
-        self,
-        writer: psycopg.Connection,
-        users: Users,
-        way: Way,
-        meter: Meter,
-        options: Options,
-        tally: Tally,
-        progress: Tell | None,
-        stop: Callable[[], bool] | None,
+        self, settings: Settings, target: Target, processor: Processor, options: Options | None = None
     ) -> None:
+        self.settings = settings
+        self.target = target
+        self.processor = processor
+        self.options = options or Options()
+        self._work: _Work | None = None
+        self._stopped = False
+
+    def execute(self, listener: Listener = SILENT) -> Report:
+        """Process the assets of all users, or of one.
+
+        The first SIGINT, SIGTERM or SIGHUP lets the run finish what is in progress; a second one ends it at once. In
+        both cases the next run continues where this one ended.
+
+        Args:
+            listener: hears the progress in `assets`, up to ten times a second; `self.progress` has the details.
+
+        Returns:
+            what the run did. After an error, `self.report` says what was done until then.
+
+        Raises:
+            UsageError: the user does not exist or is deleted.
+            SchemaError: a table of the photo library is missing.
+            CredentialsError: no asset is marked as failed, and the rest is not tried.
+            AccessDenied: as with CredentialsError.
+            SettingsError: as with CredentialsError.
+            DatabaseError: a connection was lost, or the journal cannot be created.
+            KeyboardInterrupt: a second signal came.
+        """
+        options, prices = self.options, self.settings.backfill.prices
+        with server.connect(self.target, autocommit=True, application="seedtool backfill") as writer:
+            server.refuse_pooler(self.target, writer)
+            writer.execute("SELECT set_config('lock_timeout', %s, false)", [journal.LOCK_TIMEOUT])
+            journal.ensure(writer)
+            wanted, _ = check_options(writer, options)
+            if options.reindex:
+                since = journal.begin_reindex(writer, options.scope)
+                wanted = msgspec.structs.replace(wanted, reindex_since=since)
+            census = library.census(writer, wanted, has_journal=True)
+            users = Users(self.target, writer, wanted, self.settings.backfill.collection_prefix)
+            with self.processor.metered(prices, options.max_cost) as meter:
+                tally = Tally(census.assets, census.skipped)
+                self._work = work = _Work(self, writer, users, meter, tally)
+                work.process_all(listener)
+            if options.reindex and options.limit is None and work.complete:
+                journal.end_reindex(writer, options.scope)
+            return work.report
+
+    def stop(self) -> None:
+        """Let the run finish what is in progress, as the first signal does. Any thread may call it."""
+        self._stopped = True
+
+    @property
+    def stop_requested(self) -> bool:
+        """Tell whether `stop` was called."""
+        return self._stopped
+
+    @property
+    def progress(self) -> Progress:
+        """Return how far the run is."""
+        return self._work.progress if self._work is not None else Tally(0).progress(0)
+
+    @property
+    def report(self) -> Report | None:
+        """Return what was done so far; None before the first user is processed."""
+        return self._work.report if self._work is not None else None
+
+
+class _Work:
+    """The work of a run.
+
+    Attributes:
+        interrupted: a signal or `Run.stop` ended the run early.
+        stopped: why else it ended early.
+    """
+
+    def __init__(self, run: Run, writer: psycopg.Connection, users: Users, meter: Meter, tally: Tally) -> None:
+        self._run = run
+        self._processor = run.processor
+        self._options = run.options
         self._writer = writer
         self._users = users
-        self._way = way
         self._meter = meter
-        self._options = options
         self._tally = tally
-        self._progress = progress
-        self._stop = stop
-        self._id = str(uuid.uuid4())
-        self._recorder = Recorder(writer, self._id, way, tally, meter)
-        self._flight = Flight(options.batch_size, meter.take)
-        self._to_index: deque[Work] = deque()
-        self._to_match: deque[Work] = deque()
-        self._later: list[tuple[float, Callable[[], None]]] = []
-        self._begun = 0  # assets that are begun and not recorded
-        self._faces_a_photo = journal.faces_a_photo(writer) or plans.FACES_A_PHOTO
-        self._told_at = 0.0
+        self._id = str(uuid.uuid4())  # of this run, in the journal
+        self._calls = Calls(run.options.batch_size, meter.take_calls_of_thread)
+        self._to_index: deque[AssetInProgress] = deque()
+        self._to_match: deque[AssetInProgress] = deque()
+        self._to_repeat: list[tuple[float, Callable[[], None]]] = []
+        self._started = 0  # assets that are started and not recorded
+        self._faces_per_photo = journal.faces_per_photo(writer) or FACES_PER_PHOTO
+        self._progress_at = 0.0
         self._ending = False
         self._fatal: SeedtoolError | None = None
         self.interrupted = False
@@ -205,77 +165,97 @@ class _Run:
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was to be processed was."""
+        """Tell whether everything was processed that was to process."""
         return not (self.interrupted or self.stopped or self._users.elsewhere)
 
-    def all(self) -> None:
-        """Process all users. What is in flight is finished, unless a second signal comes."""
+    @property
+    def progress(self) -> Progress:
+        """Return how far the run is."""
+        return self._tally.progress(self._users.assets_elsewhere, ending=self.interrupted)
+
+    @property
+    def report(self) -> Report:
+        """Return what was done so far."""
+        return self._tally.report(
+            mode=self._processor.mode,
+            region=self._processor.region,
+            users_elsewhere=len(self._users.elsewhere),
+            calls=self._meter.calls,
+            throttled=self._meter.throttled,
+            cost=self._meter.cost(),
+            interrupted=self.interrupted,
+            stopped=self.stopped,
+        )
+
+    def process_all(self, listener: Listener) -> None:
+        """Process all users. What is in progress is finished, unless a second signal comes."""
         try:
             with held() as hold:
-                while self._step(hold):
+                while self._step(hold, listener):
                     pass
                 self.interrupted = hold.take() or self.interrupted
         finally:
-            self._ending = True  # a thread that pauses sees it and ends
-            self._flight.close()
+            self._ending = True  # a thread that waits sees this and ends
+            self._calls.close()
             self._users.close()
-        self._tell(last=True)
+        self._report_progress(listener, last=True)
         if self._fatal is not None:
             self.stopped = self._fatal.message
             raise self._fatal
 
-    def _step(self, hold: Held) -> bool:
-        """Do what can be done now, and wait for what comes next; False when nothing will."""
-        if not self._ending and (hold.pending is not None or (self._stop is not None and self._stop())):
+    def _step(self, hold: Held, listener: Listener) -> bool:
+        """Do what can be done now, and wait for a call to end; False when nothing is left to do."""
+        if not self._ending and (hold.pending is not None or self._run.stop_requested):
             self._ending = self.interrupted = True
         try:
             if not self._ending:
-                self._open()
-                self._begin()
-            due = None if self._fatal is not None else self._send()
-            if due is None and self._flight.empty:
+                self._take_users()
+                self._start_assets()
+            due = None if self._fatal is not None else self._send_calls()
+            if due is None and self._calls.empty:
                 return False
-            wait = _LOOK if due is None else min(_LOOK, max(0.0, due - time.monotonic()))
-            touched = {user.id: user for user in map(self._land, self._flight.land(wait)) if user is not None}
-            for user in touched.values() if self._fatal is None else ():
-                self._begun -= self._recorder.advance(user)
+            wait = _TICK if due is None else min(_TICK, max(0.0, due - time.monotonic()))
+            changed = {user.id: user for user in map(self._take_result, self._calls.finished(wait)) if user is not None}
+            for user in changed.values() if self._fatal is None else ():
+                self._record_in_order(user)
         except psycopg.Error as error:
-            self._end(_refused(error))
+            self._end(translate(error, "the journal of the backfill cannot be written", remedy=_RUN_AGAIN))
         except DatabaseError as error:
             self._end(error)
-        self._tell()
+        self._report_progress(listener)
         return True
 
-    # users
+    # Users
 
-    def _open(self) -> None:
-        """Take further users, as long as those at work do not fill the flight."""
-        self._users.look()
-        waiting = sum(user.expected for user in self._users) + len(self._to_index) + self._flight.indexing()
-        while waiting < self._options.batch_size and (taken := self._users.take()) is not None:
-            user, remembered = taken
+    def _take_users(self) -> None:
+        """Take more users while those in progress have too few assets to keep all threads busy."""
+        self._users.check_locks()
+        waiting = sum(user.expected for user in self._users) + len(self._to_index) + self._calls.indexing
+        while waiting < self._options.batch_size and (user := self._users.take()) is not None:
             waiting += user.expected
-            self._prepare(user, remembered=remembered)
+            self._open(user)
 
-    def _prepare(self, user: User, *, remembered: bool) -> None:
-        self._flight.send(
+    def _open(self, user: User) -> None:
+        unfinished = [each.asset_id for each in user.unfinished]
+        self._calls.send(
             "open",
             user,
-            lambda: self._way.open(user.collection_id, user.unfinished, self._pause, remembered=remembered),
+            lambda: self._processor.open(user.collection_id, unfinished, self._pause, remembered=user.remembered),
         )
 
     def _pause(self, seconds: float) -> None:
-        """Wait, in a thread, unless the run is to end."""
+        """Wait in a thread, unless the run ends."""
         until = time.monotonic() + seconds
         while not self._ending and (left := until - time.monotonic()) > 0:
-            time.sleep(min(_LOOK, left))
+            time.sleep(min(_TICK, left))
 
-    # assets
+    # Assets
 
-    def _begin(self) -> None:
-        """Begin as many assets as there is room for: in the air, and among those that wait to be visible."""
+    def _start_assets(self) -> None:
+        """Start as many assets as there is room for, among those with AWS and those that wait to be visible."""
         room = min(
-            self._flight.free - len(self._to_index) - len(self._to_match), 2 * self._options.batch_size - self._begun
+            self._calls.free - len(self._to_index) - len(self._to_match),
+            2 * self._options.batch_size - self._started,
         )
         room = self._affordable(room)
         ids: list[str] = []
@@ -284,160 +264,231 @@ class _Run:
                 ids += user.next_ids(room - len(ids))
         if not ids:
             return
-        for asset in journal.start(self._writer, self._id, ids, again=self._options.reindex, eligible=library.ELIGIBLE):
-            work = Work(user=self._users[asset.user_id], asset=asset)
-            work.user.line.append(work)
-            self._to_index.append(work)
-            self._begun += 1
+        for asset in journal.start(self._writer, self._id, ids, reindex=self._options.reindex):
+            started = AssetInProgress(user=self._users[asset.user_id], asset=asset)
+            started.user.queue.append(started)
+            self._to_index.append(started)
+            self._started += 1
 
     def _affordable(self, room: int) -> int:
-        """Return how many assets can be paid, with all that those begun will cost."""
+        """Return for how many more assets the budget is enough, after all that the started ones will cost."""
         if self._options.max_cost is None or room <= 0:
             return room
-        search = self._price(self._way.searches)
-        one = self._price(self._way.indexes) + self._faces_a_photo * search
-        begun = 0.0
-        for work in (work for user in self._users for work in user.line):
-            begun += one if work.stage == "begun" else 0.0
-            begun += len(work.found.faces) * search if work.stage in {"indexed", "matching"} else 0.0
+        per_face = self._price(self._processor.match_calls)
+        per_asset = self._price(self._processor.index_calls) + self._faces_per_photo * per_face
+        reserved = 0.0
+        for asset in (asset for user in self._users for asset in user.queue):
+            reserved += per_asset if asset.stage == "started" else 0.0
+            reserved += len(asset.found.faces) * per_face if asset.stage in {"indexed", "matching"} else 0.0
         count = 0
-        while count < room and self._meter.affords(begun + (count + 1) * one):
+        while count < room and self._meter.affords(reserved + (count + 1) * per_asset):
             count += 1
-        if count == 0 and not self._begun and any(user.to_begin for user in self._users):
-            self._over_budget()
+        if count == 0 and not self._started and any(user.to_start for user in self._users):
+            self._end_over_budget()
         return count
 
     def _price(self, calls: dict[str, int]) -> float:
         return sum(count * self._meter.price(operation) for operation, count in calls.items())
 
-    def _over_budget(self, work: Work | None = None) -> None:
-        if work is not None:
-            work.stage = "paused"
-        self.stopped = f"more than {self._options.max_cost:g} dollars would be spent"
+    def _end_over_budget(self, asset: AssetInProgress | None = None) -> None:
+        if asset is not None:
+            asset.stage = "paused"
+        self.stopped = f"the rest would cost more than the budget of {self._options.max_cost:g} dollars"
         self._ending = True
 
-    def _send(self) -> float | None:
-        """Send what may go, searches first; returns when the next thing is due, None when nothing is."""
+    # Calls
+
+    def _send_calls(self) -> float | None:
+        """Send the calls that may be sent, searches first.
+
+        Returns:
+            when the next call may be sent, by the monotonic clock; None when none will be.
+        """
         now = time.monotonic()
-        ready = [call for at, call in self._later if at <= now]
-        self._later = [each for each in self._later if each[0] > now]
-        for call in ready:
-            call()
-        due = [at for at, _ in self._later]
+        for repeat in [repeat for at, repeat in self._to_repeat if at <= now]:
+            repeat()
+        self._to_repeat = [each for each in self._to_repeat if each[0] > now]
+        due = [at for at, _ in self._to_repeat]
         for user in self._users:
-            for work, at in user.due(self._way.visibility):
+            for asset, at in user.to_match(self._processor.visibility):
                 if at > now:
                     due.append(at)
                     break
-                work.stage = "matching"
-                self._to_match.append(work)
-            if user.small and user.ready and not user.dropping:
-                self._drop(user)
+                asset.stage = "matching"
+                self._to_match.append(asset)
+            if user.to_delete and user.ready and not user.deleting:
+                self._delete(user)
             if user.finished:
                 self._users.release(user)
-        while self._flight.free and (self._to_match or self._to_index):
+        while self._calls.free and (self._to_match or self._to_index):
             if self._to_match:
                 self._match(self._to_match.popleft())
             else:
                 self._index(self._to_index.popleft())
         to_come = not self._ending and (self._users.to_come or any(user.expected for user in self._users))
         if self._to_match or self._to_index or to_come:
-            due.append(now + _LOOK)
+            due.append(now + _TICK)
         return min(due, default=None)
 
-    def _index(self, work: Work) -> None:
-        there = work.user.there.pop(work.asset.id, [])
-        self._flight.send("index", work, lambda: self._way.index(work.user.collection_id, work.asset, there))
+    def _index(self, asset: AssetInProgress) -> None:
+        collection_id, left_behind = asset.user.collection_id, asset.user.left_behind.pop(asset.asset.id, [])
+        self._calls.send("index", asset, lambda: self._processor.index(collection_id, asset.asset, left_behind))
 
-    def _match(self, work: Work) -> None:
-        if not self._meter.affords(len(work.found.faces) * self._price(self._way.searches)):
-            self._over_budget(work)
+    def _match(self, asset: AssetInProgress) -> None:
+        if not self._meter.affords(len(asset.found.faces) * self._price(self._processor.match_calls)):
+            self._end_over_budget(asset)
             return
-        self._flight.send("match", work, lambda: self._way.match(work.user.collection_id, work.asset, work.found))
+        collection_id = asset.user.collection_id
+        self._calls.send("match", asset, lambda: self._processor.match(collection_id, asset.asset, asset.found))
 
-    def _drop(self, user: User) -> None:
-        """Have small faces deleted: those that came together while the last call was under way."""
-        lot = user.take_small(_DROP)
-        face_ids = [face_id for ids in lot.values() for face_id in ids]
-        user.dropping = True
+    def _delete(self, user: User) -> None:
+        """Delete small faces: all that have come together during the last such call."""
+        faces = user.take_to_delete(_MOST_DELETED)
+        face_ids = [face_id for each in faces.values() for face_id in each]
+        user.deleting = True
 
         def call() -> list[str]:
-            self._way.drop(user.collection_id, face_ids)
-            return list(lot)
+            self._processor.delete(user.collection_id, face_ids)
+            return list(faces)
 
-        self._flight.send("drop", user, call)
+        self._calls.send("delete", user, call)
 
-    # what comes back
+    # Results
 
-    def _land(self, landed: Landed) -> User | None:
-        """Take up what came back; returns the user whose line may have moved."""
-        error, subject = landed.error, landed.subject
-        if isinstance(error, _FATAL):
-            self._end(error)
+    def _take_result(self, finished: Finished) -> User | None:
+        """Continue with what a call returned or raised; return the user whose assets may be recorded now."""
+        if isinstance(finished.error, _FATAL):
+            self._end(finished.error)
             return None
-        if isinstance(subject, Work):
-            self._land_asset(subject, landed)
-            return subject.user
-        if landed.what == "drop":
-            subject.dropping = False
-            if error is None:
-                journal.dropped(self._writer, landed.result)
+        if isinstance(finished.subject, AssetInProgress):
+            self._take_result_of_asset(finished.subject, finished)
+            return finished.subject.user
+        user: User = finished.subject
+        if finished.kind == "delete":
+            user.deleting = False
+            if finished.error is None:
+                journal.faces_are_deleted(self._writer, finished.result)
             else:
-                self._tally.note(f"user {subject.id}", error)
-        elif error is None:
-            if not self._ending:  # else it may not have waited for what was under way at the kill
-                self._users.opened(subject, landed.result)
-        elif isinstance(error, Throttled) and subject.tries < _TRIES:
-            subject.tries += 1
-            self._again(subject.tries, lambda: self._prepare(subject, remembered=False))
-        else:  # nothing of this user can be done; the others' can
-            self._tally.note(f"user {subject.id}", error)
-            self._users.release(subject)
+                self._tally.add_note(f"user {user.id}", finished.error)
+        elif finished.error is None:
+            if not self._ending:  # otherwise `open` may not have waited until old calls are visible
+                self._users.opened(user, finished.result)
+        elif isinstance(finished.error, Throttled) and user.attempts < _THROTTLED_ATTEMPTS:
+            user.attempts += 1
+            self._repeat_after(user.attempts, lambda: self._open(user))
+        else:  # this user cannot be processed, but others can
+            self._tally.add_note(f"user {user.id}", finished.error)
+            self._users.release(user)
         return None
 
-    def _land_asset(self, work: Work, landed: Landed) -> None:
-        work.add(landed.calls)
-        error = landed.error
-        if error is None and landed.what == "index":
-            work.found = landed.result
-            work.indexed_at = 0.0 if work.found.adopted else landed.at
-            work.stage = "indexed"
-            self._faces_a_photo += (len(work.found.faces) - self._faces_a_photo) / 100
+    def _take_result_of_asset(self, asset: AssetInProgress, finished: Finished) -> None:
+        asset.add_calls(finished.calls)
+        error = finished.error
+        if error is None and finished.kind == "index":
+            asset.found = finished.result
+            asset.indexed_at = 0.0 if asset.found.adopted else finished.at
+            asset.stage = "indexed"
+            self._faces_per_photo += (len(asset.found.faces) - self._faces_per_photo) / 100
         elif error is None:
-            work.matches = landed.result
-            work.stage = "matched"
+            asset.matches = finished.result
+            asset.stage = "matched"
         elif isinstance(error, OverBudget):
-            self._over_budget(work)
+            self._end_over_budget(asset)
         elif isinstance(error, Paused):
-            work.stage = "paused"
-        elif isinstance(error, Throttled) and work.tries < _TRIES:
-            work.tries += 1
-            queue = self._to_match if landed.what == "match" else self._to_index
-            self._again(work.tries, lambda: queue.append(work))
+            asset.stage = "paused"
+        elif isinstance(error, Throttled) and asset.attempts < _THROTTLED_ATTEMPTS:
+            asset.attempts += 1
+            queue = self._to_match if finished.kind == "match" else self._to_index
+            self._repeat_after(asset.attempts, lambda: queue.append(asset))
         else:
-            self._recorder.fail(work, error)
+            self._fail(asset, error)
 
-    def _again(self, tries: int, call: Callable[[], None]) -> None:
-        self._later.append((time.monotonic() + tries, call))
+    def _repeat_after(self, seconds: float, call: Callable[[], None]) -> None:
+        self._to_repeat.append((time.monotonic() + seconds, call))
 
     def _end(self, error: SeedtoolError) -> None:
+        """End the run because of an error that concerns every asset."""
         self._fatal = self._fatal or error
         self._ending = True
 
-    def _tell(self, *, last: bool = False) -> None:
-        now = time.monotonic()
-        if not last and now - self._told_at < _LOOK:
+    # The record
+
+    def _record_in_order(self, user: User) -> None:
+        """Record the user's assets that are matched, as far as all assets before them are recorded."""
+        while user.queue and user.queue[0].stage in {"matched", "failed"}:
+            if user.queue[0].stage == "matched":
+                self._record(user.queue[0])
+            user.queue.popleft()
+            self._started -= 1
+
+    def _record(self, asset: AssetInProgress) -> None:
+        arguments = (self._writer, self._id, asset.asset, asset.found, asset.matches, asset.calls)
+        for attempt in range(1, _RECORD_ATTEMPTS + 1):
+            try:
+                outcome = self._processor.record(*arguments)
+                break
+            except psycopg.Error as error:
+                if self._writer.closed:
+                    raise
+                conflict = isinstance(error, pg.DeadlockDetected | pg.SerializationFailure)
+                if not conflict or attempt == _RECORD_ATTEMPTS:
+                    remedy = "Fix the cause in the database, then run with --retry-failed."
+                    self._fail(asset, translate(error, "the asset's faces cannot be written", remedy=remedy))
+                    return
+        if outcome is None:
+            self._give_up(asset)
             return
-        self._told_at = now
-        self._tally.point(self._meter.calls, self._meter.throttled, last=last)
-        if self._progress is not None:
-            self._progress(self._tally.progress(self._users.expected_elsewhere, ending=self.interrupted))
+        if asset.found.small:
+            asset.user.to_delete[asset.asset.id] = [face.face_id for face in asset.found.small]
+        self._tally.add_success(asset.user.id, outcome, self._meter.cost(asset.calls))
+        self._count_user(asset.user)
 
+    def _fail(self, asset: AssetInProgress, error: Exception) -> None:
+        """Write down that an asset failed."""
+        if isinstance(error, SeedtoolError):
+            cause, remedy = error.message, error.remedy
+        else:
+            cause = f"unexpected {type(error).__name__}"
+            remedy = "Please report this error, and what kind of photo it is."
+        journal.fail(self._writer, self._id, asset.asset.id, cause, remedy, asset.calls)
+        asset.stage = "failed"
+        failure = Failure(
+            asset_id=asset.asset.id,
+            user_id=asset.user.id,
+            file_name=asset.asset.file_name,
+            cause=cause,
+            remedy=remedy,
+        )
+        self._tally.add_failure(failure, self._meter.cost(asset.calls))
+        self._count_user(asset.user)
 
-def _refused(error: psycopg.Error) -> DatabaseError:
-    """Return psycopg's error as ours; details, which quote rows, are left out."""
-    reason = error.diag.message_primary or str(error).split("\n", maxsplit=1)[0] or type(error).__name__
-    return DatabaseError(
-        f"the backfill's journal could not be kept: {reason}",
-        remedy="Run the same command again; it continues where it stopped.",
-    )
+    def _give_up(self, asset: AssetInProgress) -> None:
+        """Handle an asset whose line could not be written: another run has it, or the asset was deleted meanwhile.
+
+        Raises:
+            DatabaseError: another run has it.
+        """
+        asset_id = asset.asset.id
+        if journal.state_and_run(self._writer, asset_id) != ("started", self._id):
+            raise DatabaseError(
+                f"another run has started asset {asset_id}, so this run has lost its locks",
+                remedy="Let the other run finish, or run the same command again.",
+            )
+        faces = [face.face_id for face in (*asset.found.faces, *asset.found.small)]
+        journal.skip(self._writer, {asset_id: faces})
+        if faces:
+            asset.user.to_delete[asset_id] = faces
+        self._tally.total -= 1
+
+    def _count_user(self, user: User) -> None:
+        self._tally.users += not user.counted
+        user.counted = True
+
+    def _report_progress(self, listener: Listener, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if not last and now - self._progress_at < _TICK:
+            return
+        self._progress_at = now
+        self._tally.add_point(self._meter.calls, self._meter.throttled, last=last)
+        progress = self.progress
+        listener.progress("assets", progress.done, progress.total)

@@ -1,4 +1,4 @@
-"""faces review: who is on the photos, decided by a person."""
+"""faces review: faces that wait for a person are listed, and somebody decides about them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import click
 
 from seedtool.cli.console import CONTEXT, Console, common_options, number, stream
 from seedtool.errors import SeedtoolError, UsageError
+from seedtool.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from seedtool.backfill.review import Assigned, Choice, Searched, Waiting
     from seedtool.settings import Settings
 
-# Faces that the text names before it says how many more there are.
-_SHOWN = 20
+# Faces that the text lists before it says how many more there are.
+_LISTED = 20
 
 
-@click.command("review", short_help="List the faces that await a person; decide.", context_settings=CONTEXT)
-@click.option("--user-id", metavar="UUID", help="Faces of this user alone.")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Faces to list at most [20; --json: all].")
-@click.option("--assign", nargs=2, multiple=True, metavar="FACE PERSON", help="It is this person: an id or a name.")
-@click.option("--new-person", nargs=2, multiple=True, metavar="FACE NAME", help="It is a person not there yet.")
-@click.option("--skip", multiple=True, metavar="FACE", help="It is nobody who matters.")
-@click.option("--search/--no-search", default=None, help="Search the waiting faces again [after an assignment].")
+@click.command("review", short_help="List the faces that wait for a person; decide.", context_settings=CONTEXT)
+@click.option("--user-id", metavar="UUID", help="Faces of this user only.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="List at most N faces [20; --json: all].")
+@click.option(
+    "--assign", nargs=2, multiple=True, metavar="FACE PERSON", help="Link a face to this person: an id or a name."
+)
+@click.option("--new-person", nargs=2, multiple=True, metavar="FACE NAME", help="Link a face to a new person.")
+@click.option("--skip", multiple=True, metavar="FACE", help="Leave a face without a person.")
+@click.option("--search/--no-search", default=None, help="Search waiting faces again [after a link].")
 @common_options
 def review(
     *,
@@ -38,10 +41,11 @@ def review(
     console: Console,
     settings: Settings,
 ) -> int:
-    """List the faces that await a person, with whom they are like; or say who they are.
+    """List the faces that wait for a person, with suggestions, or decide about them.
 
-    FACE is an id or its beginning. Several decisions may be given at once: all are written, or none. After an
-    assignment the user's waiting faces are searched again, without indexing, and those that are sure are linked.
+    FACE is the id of a face or the beginning of it. Several decisions may be given at once: all of them are written, or
+    none. After a face is linked, the user's other waiting faces are searched again, without indexing, and linked where
+    the match is sure.
     """
     from seedtool.backfill.review import Choice
 
@@ -51,7 +55,7 @@ def review(
         *(Choice(what="skip", face=face) for face in skip),
     ]
     if (choices or search) and limit is not None:
-        raise UsageError("--limit is for the list alone", remedy="Leave it out.")
+        raise UsageError("--limit only applies to the list", remedy="Leave it out.")
     if choices or search:
         return _decide(choices, user_id, console, settings, search=search)
     _list(user_id, limit, console, settings)
@@ -67,18 +71,18 @@ def _list(user_id: str | None, limit: int | None, console: Console, settings: Se
         if console.as_json:
             stream({"total": total}, "waiting", review.waiting(connection, user_id=user_id, limit=limit))
         elif not console.quiet:
-            shown = min(total, limit or _SHOWN)
+            shown = min(total, limit or _LISTED)
             for line in _waiting_lines(review.waiting(connection, user_id=user_id, limit=shown)):
                 click.echo(line)
             if total > shown:
                 click.echo(f"... and {number(total - shown, 'more face')}: --limit N, or --json")
-            click.echo(f"{number(total, 'face')} await{'s' * (total == 1)} a person")
+            click.echo(_faces_wait(total))
             if total:
                 click.echo("seedtool faces review --assign FACE PERSON | --new-person FACE NAME | --skip FACE")
 
 
 def _waiting_lines(faces: Iterable[Waiting]) -> Iterator[str]:
-    from seedtool.backfill.page.values import visible
+    from seedtool.backfill.formatting import visible
 
     user = None
     for face in faces:
@@ -90,7 +94,9 @@ def _waiting_lines(faces: Iterable[Waiting]) -> Iterator[str]:
         yield f"    {visible(face.file_name)}, {x:.0f} % from the left, {y:.0f} % from the top"
         for each in face.suggestions:
             who = (
-                f"{visible(each.name or '')} ({each.person_id})" if each.person_id else f"face {each.face_id}, unnamed"
+                f"{visible(each.name or '')} ({each.person_id})"
+                if each.person_id
+                else f"face {each.face_id}, no person"
             )
             yield f"    {each.similarity:5.1f} %  {who}"
 
@@ -116,15 +122,14 @@ def _decide(
                 cost = about * settings.backfill.prices.get("SearchFaces", 0.0)
                 searches = f"{about} search{'es' * (about != 1)}"
                 console.note(f"{aws.who()}; {target}: {searches}, {cost:.3f} dollars")
-                with console.progress("faces") as progress:
-                    found = review.search_again(connection, aws, settings.backfill, users, progress=progress)
+                with console.progress("faces") as bar:
+                    found = review.search_again(connection, aws, settings.backfill, users, listener=_Bar(bar))
             except SeedtoolError as error:
                 if not assigned:
                     raise
-                done = f"{number(len(assigned), 'face')} decided about; the search failed: {error.message}"
-                raise type(error)(
-                    done, remedy=f"{error.remedy}\nThen: seedtool faces review --search".lstrip()
-                ) from error
+                message = f"{number(len(assigned), 'decision')} written; the search failed: {error.message}"
+                remedy = f"{error.remedy}\nThen run seedtool faces review --search.".lstrip()
+                raise type(error)(message, remedy=remedy) from error
         left = review.count(connection, user_id)
     report = {"assigned": assigned, "search": found, "waiting": left}
     console.report(report, lambda: _decided_lines(assigned, found, left))
@@ -134,12 +139,13 @@ def _decide(
 def _decided_lines(assigned: Iterable[Assigned], found: Searched | None, left: int) -> Iterator[str]:
     for each in assigned:
         if each.person_id is None:
-            yield f"{each.face_id}: left alone from now on"
+            yield f"{each.face_id}: stays without a person"
         else:
             yield f"{each.face_id}: {'new ' * each.new_person}person {each.person_id}"
     if found is not None:
         for link in found.linked:
-            yield f"{link.face_id}: person {link.person_id}, {link.similarity:.1f} % like a face of theirs"
+            similar = f"{link.similarity:.1f} % similar to one of the person's faces"
+            yield f"{link.face_id}: person {link.person_id}, {similar}"
         calls = ", ".join(f"{count} {name}" for name, count in found.calls.items()) or "no calls"
         yield (
             f"{number(found.searched, 'waiting face')} searched again, {len(found.linked)} linked; "
@@ -149,4 +155,24 @@ def _decided_lines(assigned: Iterable[Assigned], found: Searched | None, left: i
             yield f"{number(len(found.missing), 'face')} not in the collection: seedtool faces status"
         if found.interrupted:
             yield f"interrupted, {number(found.left, 'face')} not searched: seedtool faces review --search"
-    yield f"{number(left, 'face')} await{'s' * (left == 1)} a person"
+    yield _faces_wait(left)
+
+
+def _faces_wait(count: int) -> str:
+    return f"{number(count, 'face')} wait{'s' * (count == 1)} for a person"
+
+
+class _Bar(Listener):
+    """Passes progress on to a bar.
+
+    Args:
+        update: moves the bar; None where there is none.
+    """
+
+    def __init__(self, update: Callable[[int, int | None], None] | None) -> None:
+        self._update = update
+
+    def progress(self, what: str, done: int, total: int | None = None) -> None:  # noqa: ARG002 - the bar has its name
+        """Move the bar."""
+        if self._update is not None:
+            self._update(done, total)

@@ -42,14 +42,14 @@ def outcomes(project):
 def test_a_backfill_and_its_review_from_beginning_to_end(library, tmp_path):
     page = tmp_path / "report.html"
     done = library.ok("backfill --yes --html", page)
-    assert "18 assets of 3 users to process, 3 left alone" in done.err
+    assert "18 assets of 3 users to process, 3 skipped" in done.err
     assert "the embedded emulator (us-east-1); seedtool on the embedded server" in done.err
-    assert "estimate: $0.05 for 18 IndexFaces + 36 SearchFaces, at 2 faces a photo (prices of 2026-11-20)" in done.err
+    assert "estimate: $0.05 for 18 IndexFaces + 36 SearchFaces, at 2 faces per photo (prices of 2026-11-20)" in done.err
     assert f"the report is in {page}" in done.err
     assert "assets     18  18 succeeded, 0 failed" in done.out
-    assert "faces      51  23 auto-assigned, 28 need a person (11 with suggestions)" in done.out
+    assert "faces      51  23 linked to a person, 28 without a person (11 with suggestions)" in done.out
     assert "cost: 18 IndexFaces x $0.001 + 51 SearchFaces x $0.001 = $0.069" in done.out
-    assert done.out.rstrip().endswith("28 faces await assignment: seedtool faces review")
+    assert done.out.rstrip().endswith("28 faces wait for a person: seedtool faces review")
     assert "\r" not in done.err
     assert "Finished: every asset succeeded." in page.read_text(encoding="utf-8")
     assert ELENA in page.read_text(encoding="utf-8")
@@ -66,9 +66,9 @@ def test_a_backfill_and_its_review_from_beginning_to_end(library, tmp_path):
     assert named["waiting"] == 28 - len(named["search"]["linked"])
     again = library.run(f"faces review --assign {first['face_id']} Nueva")
     assert (again.code, again.out) == (2, "")
-    assert "was decided about already" in again.err
+    assert "has been decided already" in again.err
     skipped = library.ok(f"faces review --skip {listed['waiting'][5]['face_id']}")
-    assert "left alone from now on" in skipped.out
+    assert "stays without a person" in skipped.out
     assert "SearchFaces" not in skipped.out
     assert "searched again, 0 linked" in library.ok(f"faces review --search --user-id {ELENA}").out
 
@@ -85,7 +85,7 @@ def test_a_dry_run_calls_nothing_and_writes_nothing(library):
     before = library.outside()
     told = library.ok("backfill --dry-run --limit 2")
     assert "6 assets of 3 users to process" in told.out
-    assert "a dry run: nothing was called and nothing was written" in told.out
+    assert "dry run: nothing was called and nothing was written" in told.out
     listed = library.ok(f"backfill --dry-run --json --user-id {ELENA}").json
     assert listed["assets"] == len(listed["listed"]) == 8
     assert {each["user_id"] for each in listed["listed"]} == {ELENA}
@@ -112,21 +112,21 @@ def test_a_budget_ends_it_cleanly(library):
     done = library.ok("backfill --yes --batch-size 1 --max-cost 0.01 --json").json
     assert done["cost"] <= 0.01
     assert done["left"] > 0
-    assert "more than 0.01 dollars would be spent" in done["stopped"]
+    assert "0.01 dollars" in done["stopped"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--html /nowhere/x.html --yes", "there is no folder /nowhere"),
-        ("--html report.html --dry-run", "a dry run does nothing that a page could tell"),
-        ("--user-id me", "'me' is no user's id"),
-        ("--user-id ffffffff-0000-4000-8000-000000000000", "is unknown"),
-        ("--interactive", "there is none"),
+        ("--html /nowhere/x.html --yes", "/nowhere does not exist"),
+        ("--html report.html --dry-run", "a dry run does nothing that --html could report"),
+        ("--user-id me", "'me' is not the id of a user"),
+        ("--user-id ffffffff-0000-4000-8000-000000000000", "ffffffff-0000-4000-8000-000000000000 does not exist"),
+        ("--interactive", "needs a terminal"),
         ("--interactive --limit 3", "--interactive asks for"),
         ("--endpoint http://app.example/x", "plain http"),
-        ("--endpoint https://app.example/x", "there is no token"),
-        ("--endpoint https://app.example/x --max-cost 1", "--max-cost counts AWS's calls"),
+        ("--endpoint https://app.example/x", "token for the endpoint is missing"),
+        ("--endpoint https://app.example/x --max-cost 1", "--max-cost counts AWS calls"),
         ("--batch-size 0", "not in the range"),
     ],
 )
@@ -141,10 +141,10 @@ def test_what_cannot_be_meant_is_refused_before_anything_begins(photos, argument
 @pytest.mark.parametrize(
     ("keys", "code", "said"),
     [
-        (("2\n", "n\n"), 3, "nobody agreed, and nothing was done"),
+        (("2\n", "n\n"), 3, "nobody confirmed the run"),
         (("4\n", CTRL_D), 3, "4 assets of 2 users"),
         (("3\n", f"{ELENA}\n", "n\n"), 3, "8 assets of 1 user to process"),
-        (("1\n",), 0, "a dry run: nothing was called"),
+        (("1\n",), 0, "dry run: nothing was called"),
         (("5\n",), 0, "cancelled; nothing was done"),
         (("9\n", "\n"), 0, "cancelled; nothing was done"),
         ((CTRL_D,), 0, "cancelled; nothing was done"),
@@ -178,8 +178,8 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on(library,
         terminal.type(CTRL_C)
         ended, screen = terminal.end()
     assert ended == 130
-    assert "finishing what is in flight" in screen.replace("\r\n", " ")
-    assert "interrupted; the same command goes on" in screen
+    assert "finishing what is in progress" in screen.replace("\r\n", " ")
+    assert "interrupted; the same command continues" in screen
     assert "Interrupted." in page.read_text(encoding="utf-8")
     shown = [part for part in screen.replace("^C", "").split("\r") if "0/18" in part]
     assert shown

@@ -22,12 +22,11 @@ import pytest
 import sqlalchemy
 from PIL import Image
 
-from seedtool.backfill import Options, run, run_by
-from seedtool.backfill.indexing import Library
-from seedtool.backfill.ways import Rekognition
+from seedtool.backfill import FaceProcessor, Options, Run
 from seedtool.emulator import process
 from seedtool.faces import photos
 from seedtool.faces.rekognition import Aws, limiter
+from seedtool.listener import Listener
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings
@@ -129,6 +128,16 @@ def create_library() -> Callable[[Target], None]:
     return create
 
 
+class OnProgress(Listener):
+    """Calls a function with what it hears of progress: what, done, total."""
+
+    def __init__(self, call: Callable[..., object]) -> None:
+        self._call = call
+
+    def progress(self, *heard: object) -> None:
+        self._call(*heard)
+
+
 class Album:
     """A library under test: put users and photos in, run, look."""
 
@@ -137,12 +146,10 @@ class Album:
         self.aws = Aws(settings, endpoint)
         self.store = photos.store(settings, self.aws)
         self._count = 0
-        self.way_call: tuple[Callable | None, bool] = (None, False)
+        self.record_call: tuple[Callable | None, bool] = (None, False)
 
-    def _eventful_way(self, call: Callable, *, before: bool) -> Rekognition:
-        library = Library(photos.Addresses(self.settings, self.aws, self.store), photos.FolderStore(ROOT))
-        way = Rekognition(self.aws, library, self.settings.backfill)
-        record, count = way.record, itertools.count(1)
+    def _eventful(self, processor: FaceProcessor, call: Callable, *, before: bool) -> FaceProcessor:
+        record, count = processor.record, itertools.count(1)
 
         def eventful(*arguments: object):
             if before:
@@ -152,8 +159,8 @@ class Album:
                 call(SimpleNamespace(succeeded=next(count)))
             return outcome
 
-        way.record = eventful
-        return way
+        processor.record = eventful
+        return processor
 
     def user(self, name: str = "") -> str:
         """Make a user, younger than those before."""
@@ -187,7 +194,7 @@ class Album:
 
     def during_each_record(self, call: Callable | None, *, before: bool = False) -> None:
         """Have something done after (or before) each asset is recorded in runs to come."""
-        self.way_call = (call, before)
+        self.record_call = (call, before)
 
     def photo_and_run(self, user: str, *names: str) -> str:
         """Put a photo in and process it."""
@@ -227,14 +234,22 @@ class Album:
         return str(group)
 
     def run(self, aws: Aws | None = None, **options: object):
-        """Run a backfill."""
+        """Run a backfill to its end."""
+        return self.new_run(aws, **options).execute()
+
+    def new_run(self, aws: Aws | None = None, **options: object) -> Run:
+        """Return a run that is not executed yet."""
         self.db.commit()
-        extra = {key: options.pop(key) for key in ("progress", "stop") if key in options}
-        call, before = self.way_call
+        processor = FaceProcessor(self.settings, aws or self.aws, self.store)
+        call, before = self.record_call
         if call is not None:
-            way = self._eventful_way(call, before=before)
-            return run_by(way, self.settings, self.target, Options(**options), **extra)
-        return run(self.settings, self.target, aws or self.aws, self.store, Options(**options), **extra)
+            processor = self._eventful(processor, call, before=before)
+        return Run(self.settings, self.target, processor, Options(**options))
+
+    def run_and_stop_after_one(self, **options: object):
+        """Run a backfill and stop it once one asset has succeeded."""
+        run = self.new_run(**options)
+        return run.execute(OnProgress(lambda _what, done, _total: done and run.stop()))
 
     def faces(self, asset: str | None = None) -> list[tuple]:
         """(file, left, person, needs, auto, confidence of the link) of each live face, in order."""

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from .conftest import OnProgress
+
 
 def test_each_of_the_three_outcomes(album):
     ana = album.user("ana")
@@ -237,11 +239,15 @@ def test_a_collection_of_another_name_is_used_and_remembered_ones_are_not_asked_
 def test_the_report_can_be_written_down(album):
     ana = album.user()
     album.photo(ana, "Ana")
-    told = []
-    report = album.run(progress=told.append)
+    heard = []
+    run = album.new_run()
+    report = run.execute(OnProgress(lambda *each: heard.append(each)))
     assert msgspec.json.decode(msgspec.json.encode(report))["by_user"] == [
         {"user_id": ana, "succeeded": 1, "failed": 0, "faces": 1, "auto_assigned": 0, "needs_person": 1, "cost": 0.002}
     ]
-    assert (told[-1].done, told[-1].total, told[-1].seconds_left) == (1, 1, 0)
+    assert heard[-1] == ("assets", 1, 1)
+    assert (run.progress.done, run.progress.total, run.progress.seconds_left) == (1, 1, 0)
+    assert run.report.succeeded == 1
+    assert msgspec.json.decode(msgspec.json.encode(report))["adopted"] == 0
     assert report.points[-1].succeeded == 1
     assert report.cost == 0.002

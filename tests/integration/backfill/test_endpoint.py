@@ -14,11 +14,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from seedtool.backfill import Options, run_by
+from seedtool.backfill import Options, Run
 from seedtool.backfill import endpoint as endpoints
 from seedtool.backfill.endpoint import Endpoint
 from seedtool.errors import AccessDenied, CredentialsError, SettingsError
 from seedtool.settings import load
+
+from .conftest import OnProgress
 
 TOKEN = "tell-nobody-7f3a"
 COUNTS = {"facesDetected": 3, "autoAssigned": 1, "needsUserInput": 2}
@@ -101,10 +103,14 @@ def shared(album, monkeypatch):
     return album
 
 
-def go(album, application, stop=None, partial=None, **options):
+def new_run(album, application, **options):
     album.db.commit()
-    way = Endpoint(application.url, TOKEN, options.get("batch_size", 10))
-    return run_by(way, album.settings, album.target, Options(**options), stop=stop, partial=partial)
+    processor = Endpoint(application.url, TOKEN, options.get("batch_size", 10))
+    return Run(album.settings, album.target, processor, Options(**options))
+
+
+def go(album, application, **options):
+    return new_run(album, application, **options).execute()
 
 
 def test_the_application_is_told_what_it_needs_and_its_counts_are_summed(shared, application):
@@ -219,11 +225,11 @@ def test_what_concerns_every_photo_stops_the_run_and_the_same_command_goes_on(sh
     ana = shared.user()
     assets = [shared.photo(ana) for _ in range(20)]
     application.answers["*"] = [(200, {}, COUNTS), (200, {}, COUNTS), *[answer] * 20]
-    told = []
+    run = new_run(shared, application, batch_size=2)
     with pytest.raises(error) as raised:
-        go(shared, application, batch_size=2, partial=told.append)
-    assert (told[0].failed, told[0].stopped) == (0, raised.value.message)
-    assert told[0].succeeded <= 2
+        run.execute()
+    assert (run.report.failed, run.report.stopped) == (0, raised.value.message)
+    assert run.report.succeeded <= 2
     assert TOKEN not in raised.value.message + raised.value.remedy
     assert raised.value.remedy
     assert len(application.asked) <= 4
@@ -260,7 +266,7 @@ def test_a_certificate_of_nobody_known_stops_the_run_before_the_token_is_sent(sh
     application.server.socket = context.wrap_socket(plain, server_side=True)
     application.url = application.url.replace("http://127.0.0.1", "https://localhost")
     shared.photo(shared.user())
-    with pytest.raises(SettingsError, match="cannot be trusted: self-signed certificate"):
+    with pytest.raises(SettingsError, match="self-signed certificate"):
         go(shared, application)
     assert application.asked == []
 
@@ -269,7 +275,8 @@ def test_who_is_interrupted_does_not_wait_as_long_as_it_says(shared, application
     ana = shared.user()
     assets = [shared.photo(ana) for _ in range(4)]
     application.answers["*"] = [(429, {"Retry-After": "250"}, b"")] * 9
-    report = go(shared, application, stop=lambda: bool(application.asked), batch_size=2)
+    run = new_run(shared, application, batch_size=2)
+    report = run.execute(OnProgress(lambda *_: application.asked and run.stop()))
     assert report.interrupted
     assert (report.failed, report.left) == (0, 4)
     application.answers.clear()
@@ -288,13 +295,13 @@ def test_so_many_are_asked_for_at_once_by_connections_that_are_kept(shared, appl
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("ftp://app.example/x", "is no http"),
-        ("app.example", "is no http"),
-        ("https://", "is no http"),
-        ("https://app.example:notaport/", "is no http"),
-        ("https://user:secret@app.example/x", "holds credentials"),
-        ("http://app.example/x", "plain http, which shows the token"),
-        ("http://127.0.0.1.app.example/x", "plain http, which shows the token"),
+        ("ftp://app.example/x", "not an http or https address"),
+        ("app.example", "not an http or https address"),
+        ("https://", "not an http or https address"),
+        ("https://app.example:notaport/", "not an http or https address"),
+        ("https://user:secret@app.example/x", "app.example contains credentials"),
+        ("http://app.example/x", "app.example is plain http"),
+        ("http://127.0.0.1.app.example/x", "127.0.0.1.app.example is plain http"),
     ],
 )
 def test_an_address_that_would_not_do_is_refused(url, said):
@@ -305,7 +312,7 @@ def test_an_address_that_would_not_do_is_refused(url, said):
 
 
 def test_without_a_token_nothing_begins():
-    with pytest.raises(SettingsError, match="there is no token"):
+    with pytest.raises(SettingsError, match="token for the endpoint is missing"):
         Endpoint("https://app.example/x", None, 1)
 
 

@@ -111,7 +111,8 @@ def test_a_failing_statement_fails_its_asset_alone(album):
         CREATE TRIGGER refuse BEFORE INSERT ON faces FOR EACH ROW EXECUTE FUNCTION refuse()""")
     report = album.run()
     assert (report.succeeded, report.failed, report.suggested) == (2, 1, 1)
-    assert report.errors[0].cause == "the database refused it: not this one"
+    assert report.errors[0].asset_id == photos[1]
+    assert report.errors[0].cause.endswith(": not this one")
     assert album.faces(photos[1]) == []
     album.db.execute("DROP TRIGGER refuse ON faces")
     report = album.run(retry_failed=True)
@@ -219,16 +220,16 @@ def test_an_asset_deleted_meanwhile_leaves_no_face_behind(album):
 
 
 def test_wrong_users_and_missing_tables_are_told(album, connection):
-    with pytest.raises(UsageError, match="is unknown"):
+    with pytest.raises(UsageError, match="4000-8000-000000000000 does not exist"):
         album.run(user_id="00000000-0000-4000-8000-000000000000")
-    with pytest.raises(UsageError, match="no user's id"):
+    with pytest.raises(UsageError, match="'ana' is not"):
         album.run(user_id="ana")
     ana = album.user()
     album.db.execute("UPDATE users SET deleted = true")
     with pytest.raises(UsageError, match="is deleted"):
         album.run(user_id=ana)
     album.db.execute("DROP TABLE face_person_links")
-    with pytest.raises(SchemaError, match="no table face_person_links"):
+    with pytest.raises(SchemaError, match="face_person_links"):
         album.run()
 
 

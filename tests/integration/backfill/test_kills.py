@@ -14,8 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 _RUNS = """
 import json, os, random, signal, sys, time
 import msgspec
-from seedtool.backfill import Options, run
-from seedtool.backfill.working.recording import Recorder
+from seedtool.backfill import FaceProcessor, Options, Run
 from seedtool.postgres.server import Target
 from seedtool.faces import photos
 from seedtool.faces.rekognition import Aws
@@ -34,35 +33,36 @@ target = Target(conninfo=given["conninfo"], name=given["name"], maintenance="pos
 aws = Aws(settings, given["endpoint"])
 aws.rekognition()
 rng = random.Random(given["seed"])
-advance = Recorder.advance
+record = FaceProcessor.record
 killed = 0
 while True:
-    heard, told = os.pipe()
+    reader, writer = os.pipe()
 
-    def tell(*arguments):
-        left = advance(*arguments)
-        os.write(told, b"." * left)
-        return left
+    def record_and_signal(*arguments):
+        outcome = record(*arguments)
+        os.write(writer, b".")
+        return outcome
 
     child = os.fork()
     if child == 0:
-        Recorder.advance = tell
+        FaceProcessor.record = record_and_signal
         try:
-            report = run(settings, target, aws, photos.store(settings, aws), Options(**given["options"]))
+            processor = FaceProcessor(settings, aws, photos.store(settings, aws))
+            report = Run(settings, target, processor, Options(**given["options"])).execute()
             print(json.dumps({"killed": killed, "ok": report.ok, "left": report.left, "done": report.succeeded,
                 "errors": [each.cause for each in report.errors]}), flush=True)
         except BaseException as error:
             print(json.dumps({"error": repr(error)}), flush=True)
         os._exit(0)
     if killed < given["kills"]:
-        os.close(told)
+        os.close(writer)
         assets = rng.randint(0, 4)  # so many recorded, and then at any moment; with none, on the way there
         for _ in range(assets):
-            os.read(heard, 1)
+            os.read(reader, 1)
         time.sleep(rng.uniform(0, 0.02 if assets else 0.2))
         os.kill(child, signal.SIGKILL)
         killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-        os.close(heard)
+        os.close(reader)
     else:
         os.waitpid(child, 0)
         break

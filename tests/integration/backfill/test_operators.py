@@ -20,7 +20,7 @@ _RUN = """
 import json, sys
 import msgspec
 from pathlib import Path
-from seedtool.backfill import Options, run
+from seedtool.backfill import FaceProcessor, Options, Run
 from seedtool.postgres.server import Target
 from seedtool.faces import photos
 from seedtool.faces.rekognition import Aws
@@ -37,7 +37,8 @@ aws.rekognition()
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    report = run(settings, target, aws, photos.store(settings, aws), Options(**given["options"]))
+    processor = FaceProcessor(settings, aws, photos.store(settings, aws))
+    report = Run(settings, target, processor, Options(**given["options"])).execute()
 except KeyboardInterrupt:
     sys.exit(7)
 print(msgspec.json.encode(report).decode(), flush=True)
@@ -169,8 +170,7 @@ def test_stop_is_like_a_signal(album, faults):
     faults(latency={"IndexFaces": 0.1})
     for _ in range(10):
         album.photo(ana, "Ana")
-    done = []
-    report = album.run(batch_size=1, progress=done.append, stop=lambda: bool(done and done[-1].succeeded))
+    report = album.run_and_stop_after_one(batch_size=1)
     assert report.interrupted
     assert 0 < report.succeeded < 10
     assert album.run().ok
@@ -257,14 +257,33 @@ def test_looking_beforehand_tells_all_and_writes_nothing(album):
         assert plan(connection, album.settings, Options(user_id=one, reindex=True, limit=1)).assets == 1
 
 
+def test_the_estimate_is_by_the_photos_that_were_done_last(album):
+    ana = album.user()
+    album.photo(ana, "Ana")
+    album.run()
+    # the photo is too little to tell; 10,000 old photos with one face, which come first in the table, do not count
+    album.photo(ana, "Ana")
+    with server.connect(album.target) as connection:
+        assert plan(connection, album.settings, Options()).faces_a_photo == 2
+    for faces, done in ((1, "2026-01-01"), (3, "2026-02-01")):
+        album.db.execute(
+            "INSERT INTO seedtool.backfill_assets (asset_id, user_id, state, run, faces, started_at, finished_at)"
+            " SELECT gen_random_uuid(), %s, 'done', gen_random_uuid(), %s, %s, %s FROM generate_series(1, 10000)",
+            [ana, faces, done, done],
+        )
+    album.db.execute("UPDATE seedtool.backfill_assets SET finished_at = '2025-12-31' WHERE finished_at > '2026-03-01'")
+    album.db.commit()
+    with server.connect(album.target) as connection:
+        assert plan(connection, album.settings, Options()).faces_a_photo == 3
+
+
 def test_an_interrupted_round_of_indexing_anew_goes_on_where_it_was(album, faults):
     ana = album.user()
     photos = [album.photo(ana, name) for name in ("Ana", "Ben", "Caro", "Ana")]
     album.run()
     album.name(ana, photos[0], "Ana")
     faults(latency={"IndexFaces": 0.05})
-    done = []
-    first = album.run(reindex=True, batch_size=1, progress=done.append, stop=lambda: bool(done and done[-1].succeeded))
+    first = album.run_and_stop_after_one(reindex=True, batch_size=1)
     assert first.interrupted
     second = album.run(reindex=True)
     assert first.succeeded + second.succeeded == 4
@@ -309,7 +328,7 @@ def test_a_run_that_lost_its_locks_without_noticing_writes_nothing_more(album):
         album.db.commit()
 
     album.during_each_record(take_over, before=True)
-    with pytest.raises(DatabaseError, match="another run has taken up asset"):
+    with pytest.raises(DatabaseError, match=f"another run has started asset {photos[1]}"):
         album.run()
     assert album.faces(photos[1]) == []
     album.during_each_record(None)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedtool.backfill.page import PageFile, render
-from seedtool.backfill.reporting.report import BINS, Failure, Point, Report, UserSum
+from seedtool.backfill.page import check_place, render, write
+from seedtool.backfill.report import BINS, Failure, Point, Report, UserSum
 from seedtool.errors import UsageError
 from seedtool.settings import Backfill
 
@@ -100,10 +100,10 @@ def test_it_says_what_the_report_says():
     text = page().text
     for said in (
         "Finished: every asset succeeded.",
-        "assets succeeded 3 of 3, 1 user 2 done before or left alone",
+        "assets succeeded 3 of 3, 1 user 2 skipped",
         "faces detected 6 1 more were too small",
         "linked to a person 3 50 %",
-        "faces await a person 3 1 with suggestions",
+        "faces without a person 3 1 with suggestions",
         "cost $0.009",
         "library at db.example, AWS account 123456789012, us-east-1",
         "ended 2026-11-20 03:04 UTC after 1.2 s",
@@ -119,11 +119,11 @@ def test_it_says_what_the_report_says():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"interrupted": True, "left": 1234}, "Interrupted. 1,234 assets are left; the same command goes on."),
+        ({"interrupted": True, "left": 1234}, "Interrupted. 1,234 assets are left. The same command continues."),
         ({"stopped": "more than 2 dollars would be spent", "left": 1}, "Stopped: more than 2 dollars would be spent. 1 asset is left"),
         ({"failed": 1, "errors": (failure(),)}, "Finished. 1 asset failed: see below."),
-        ({"users_elsewhere": 2, "left": 7}, "Another run is at work on 2 users. 7 assets are left"),
-        ({"notes": ("user x: no collection",)}, "Some things went wrong: see below."),
+        ({"users_elsewhere": 2, "left": 7}, "Another run is processing 2 users. 7 assets are left"),
+        ({"notes": ("user x: no collection",)}, "There were other errors: see below."),
         ({"succeeded": 0, "assets": 0, "by_user": (), "points": (), "similarities": {}}, "There was nothing to do."),
     ],
 )  # fmt: skip
@@ -135,15 +135,15 @@ def test_an_all_failed_run_shows_its_errors_and_draws_no_matches():
     errors = tuple(failure(i) for i in range(40))
     none = {"succeeded": 0, "faces": 0, "auto_assigned": 0, "needs_person": 0, "suggested": 0, "similarities": {}}
     found = page(msgspec.structs.replace(TINY, **none, assets=40, failed=40, errors=errors))
-    assert "No face was like an earlier one at 80 or more." in found.text
-    assert "40 failed assets, by what to do about them." in found.text
+    assert "No face matched an earlier face at 80 or more." in found.text
+    assert "40 failed assets, grouped by what to do about them." in found.text
     assert "IMG_0001.jpg there is no photo at x.jpg asset asset-39" in found.text
 
 
 def test_an_endpoint_tells_only_counts():
     text = page(msgspec.structs.replace(TINY, similarities={}, suggested=0), decides=False).text
-    assert "An application compared the faces: its answers hold only counts." in text
-    assert "3 await a person (50 %)" in text
+    assert "An application compared the faces. Its answers hold counts only." in text
+    assert "3 without a person (50 %)" in text
 
 
 def test_a_big_run_makes_a_page_of_bounded_size_and_the_rest_is_counted():
@@ -155,7 +155,7 @@ def test_a_big_run_makes_a_page_of_bounded_size_and_the_rest_is_counted():
     assert "SELECT * FROM seedtool.backfill_assets WHERE state = 'failed';" in text
     assert "The 40 of 500 users that cost most." in text
     assert "and 460 more users" in text
-    assert "400 answers of 296,400 said that we were over the quota (0.1 %)" in text
+    assert "400 of 296,400 calls were throttled (0.1 %)" in text
     assert "ended 2026-11-20 03:04 UTC after 1 h 45 min" in text
     assert "log scale" in text
 
@@ -242,12 +242,9 @@ def test_any_course_can_be_drawn(steps, assets):
 def test_the_page_is_written_in_one_step(tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old")
-    file = PageFile(path)
+    check_place(path)
     assert path.read_text() == "old"
-    with pytest.raises(TypeError):
-        file.write(None)
-    assert path.read_text() == "old"
-    file.write("new \udcff")
+    write(path, "new \udcff")
     assert path.read_text() == "new ?"
     assert list(tmp_path.iterdir()) == [path]
     assert path.stat().st_mode & 0o444
@@ -256,12 +253,12 @@ def test_the_page_is_written_in_one_step(tmp_path):
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("nowhere/report.html", "there is no folder"),
+        ("nowhere/report.html", "does not exist"),
         (".", "is a folder"),
-        ("/proc/report.html", "nothing can be written"),
+        ("/proc/report.html", "cannot be written to"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_refused_beforehand(tmp_path, place, said):
     with pytest.raises(UsageError, match=said) as refused:
-        PageFile(tmp_path / Path(place))
+        check_place(tmp_path / Path(place))
     assert refused.value.remedy

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedtool.backfill import Progress
-from seedtool.cli.backfill.line import line
+from seedtool.cli.backfill import progress_line as line
 
 
 def progress(done=450, total=1000, failed=2, faces=912, left=200.0, **more):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedtool.backfill.library import Known
-from seedtool.backfill.matching import MOST_SUGGESTIONS, Candidate, decide, is_small, settle
+from seedtool.backfill.decisions import MOST_SUGGESTIONS, Candidate, decide, decide_asset, is_small
+from seedtool.backfill.library import KnownFace
 from seedtool.faces.rekognition.answers import Box, Face
 from seedtool.settings import Backfill
 
@@ -63,24 +63,24 @@ def face(name, left):
 
 def known(row, face_id, left, person=None, *, own=False, skipped=False):
     box = Box(left, 0.1, 0.2, 0.2)
-    return Known(id=row, face_id=face_id, box=box, person_id=person, own=own, skipped=skipped)
+    return KnownFace(id=row, face_id=face_id, box=box, person_id=person, own=own, skipped=skipped)
 
 
 def test_matches_that_are_no_faces_of_earlier_assets_do_not_count():
     matches = {"new": [("later", 100.0), ("early", 96.0), ("unknown", 99.0)]}
-    decided, similarities = settle(
+    decided, outcome = decide_asset(
         [face("new", 0.1)], [], [known("row", "early", 0.5, "ana")], matches, RULES, reindex=False
     )
     assert decided.faces[0].person_id == "ana"
     assert decided.faces[0].similarity == 0.96
     assert decided.faces[0].confidence == 0.9999
-    assert similarities == (96.0,)
+    assert (outcome.faces, outcome.auto_assigned, outcome.similarities) == (1, 1, (96.0,))
 
 
 def test_of_equally_alike_faces_the_earlier_one_decides_whatever_the_order_of_the_answer():
     earlier = [known("one", "b", 0.1, "ana"), known("two", "a", 0.5, "ben")]
     for answer in ([("a", 97.0), ("b", 97.0)], [("b", 97.0), ("a", 97.0)]):
-        decided, _ = settle([face("new", 0.1)], [], earlier, {"new": answer}, RULES, reindex=False)
+        decided, _ = decide_asset([face("new", 0.1)], [], earlier, {"new": answer}, RULES, reindex=False)
         assert decided.faces[0].person_id == "ana"
 
 
@@ -95,8 +95,8 @@ def test_rows_that_are_there_are_kept_by_their_boxes():
     matches = {name: [("early", 99.0)] for name in ("new-1", "new-2", "new-3")}
     early = known("early", "early", 0.5, "ben")
     for reindex in (True, False):
-        decided, _ = settle(faces, [], [early, *own], matches, RULES, reindex=reindex)
-        told = {row.id: (row.known, row.keep, row.person_id, row.face_id) for row in decided.faces}
+        decided, _ = decide_asset(faces, [], [early, *own], matches, RULES, reindex=reindex)
+        told = {row.id: (row.stored, row.keep, row.person_id, row.face_id) for row in decided.faces}
         assert told == {
             "named": (True, True, None, "new-1"),
             "left-alone": (True, True, None, "new-2"),

@@ -1,14 +1,18 @@
-"""How values are shown. What comes from the database is written by strangers: `escaped` is its only way in."""
+"""Values as text, for the page and the terminal. What comes from the database was written by strangers."""
 
 import html
 import unicodedata
 
-#: Characters of a value that are shown; what is longer is cut in its middle.
+#: Characters of a value that are shown. A longer value is cut in the middle.
 LONGEST = 200
+
+#: Unicode's categories control, format (some turn the direction of writing), surrogate, private use, line separator
+#: and paragraph separator.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
 def escaped(value: object, longest: int = LONGEST) -> str:
-    """Return a value as text that can stand in an element or in a quoted attribute.
+    """Return a value as text that is safe in an element and in a quoted attribute.
 
     Args:
         value: anything.
@@ -21,9 +25,9 @@ def escaped(value: object, longest: int = LONGEST) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a text without what steers a terminal or turns the direction of writing: U+FFFD stands there.
+    """Return a text with U+FFFD in place of characters that steer a terminal or turn the direction of writing.
 
-    A file name must neither write on the screen nor look like another one.
+    A file name must neither write on the screen nor look like another name.
     """
     return "".join("\ufffd" if unicodedata.category(each) in _HIDDEN else each for each in text)
 
@@ -34,12 +38,12 @@ def count(number: int, thing: str = "") -> str:
 
 
 def dollars(amount: float) -> str:
-    """Return `$1,234.57`; below 10 dollars with the tenths of cents that a call costs."""
+    """Return `$1,234.57`; below 10 dollars `$1.234`, for one call costs a tenth of a cent."""
     return f"${amount:,.3f}" if amount < 10 else f"${amount:,.2f}"
 
 
 def percent(part: float, whole: float) -> str:
-    """Return `12.3 %`; never 0 or 100 for what is not quite that."""
+    """Return `12.3 %`. It says 0 or 100 only when that is exact."""
     if not whole:
         return "0 %"
     share = 100 * part / whole
@@ -51,7 +55,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return `12.3 s`, `3 min 20 s`, `1 h 2 min`."""
+    """Return `12.3 s`, `3 min 20 s` or `1 h 2 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     if round(seconds) < 3600:
@@ -66,7 +70,3 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g}{letter}"
     return f"{number:.3g}"
-
-
-#: Unicode's control, format (of which some turn the direction), surrogate, private, line and paragraph characters.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})

@@ -1,0 +1,162 @@
+"""What a run would do, shown before it begins. Nothing is written, and AWS is not called."""
+
+import uuid
+from collections.abc import Iterator
+
+import msgspec
+import psycopg
+
+from seedtool.backfill import journal, library
+from seedtool.backfill.library import Listed, Wanted
+from seedtool.errors import UsageError
+from seedtool.settings import Settings
+
+#: Faces on a photo, assumed until the journal has enough photos to tell (source: the product's cost estimate).
+FACES_PER_PHOTO = 2.0
+
+#: The largest `batch_size`: each asset in progress needs a thread and a connection to AWS.
+MAX_BATCH_SIZE = 1000
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator may choose.
+
+    Args:
+        user_id: process this user only.
+        limit: process at most so many assets of each user.
+        batch_size: assets that may be with AWS at the same time. As many again may wait until their faces are visible.
+        max_cost: a budget in dollars. The run ends before it would cost more.
+        retry_failed: also process assets that failed in earlier runs.
+        reindex: also process assets that earlier runs have done: delete their faces and index them again.
+
+    Raises:
+        UsageError: a number is outside its range, or the user's id is not a uuid.
+    """
+
+    user_id: str | None = None
+    limit: int | None = None
+    batch_size: int = 10
+    max_cost: float | None = None
+    retry_failed: bool = False
+    reindex: bool = False
+
+    def __post_init__(self) -> None:
+        if self.user_id is not None:
+            try:
+                uuid.UUID(self.user_id)
+            except ValueError:
+                raise UsageError(
+                    f"{self.user_id!r} is not the id of a user", remedy="Give the uuid that stands in users.id."
+                ) from None
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"a limit of {self.limit} assets leaves nothing to do", remedy="Give 1 or more.")
+        if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
+            raise UsageError(
+                f"a batch size of {self.batch_size} is not possible",
+                remedy=f"Give 1 to {MAX_BATCH_SIZE}. 150 is enough to use AWS's default quota.",
+            )
+        if self.max_cost is not None and not self.max_cost >= 0:
+            raise UsageError(f"a budget of {self.max_cost} dollars is not possible", remedy="Give 0 or more.")
+
+    @property
+    def scope(self) -> str:
+        """Return what a round of `reindex` is remembered by: the user's id, or `all`."""
+        return self.user_id or "all"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run would do.
+
+    Args:
+        users: users with assets to process.
+        assets: assets to process, at most `limit` of each user.
+        skipped: assets that qualify but are not to process: an earlier run or the application has done them, or they
+            failed in an earlier run.
+        failed_before: the assets among `skipped` that failed; `retry_failed` takes them up.
+        collections: how many of these users have a collection that is remembered.
+        new_collections: how many have none; their collections are created unless they exist.
+        collection_prefix: what a collection's id begins with, before the user's id.
+        faces_a_photo: faces expected on a photo.
+        calls: calls expected, by operation.
+        cost: dollars for these calls.
+        prices_of: the day of the prices.
+    """
+
+    users: int
+    assets: int
+    skipped: int
+    failed_before: int
+    collections: int
+    new_collections: int
+    collection_prefix: str
+    faces_a_photo: float
+    calls: dict[str, int]
+    cost: float
+    prices_of: str
+
+
+def plan(connection: psycopg.Connection, settings: Settings, options: Options) -> Plan:
+    """Return what a run would do.
+
+    Args:
+        connection: to the target.
+        settings: thresholds and prices.
+        options: what to process.
+
+    Raises:
+        SchemaError: a table of the photo library is missing.
+        UsageError: the user does not exist or is deleted.
+    """
+    wanted, has_journal = check_options(connection, options)
+    census = library.census(connection, wanted, has_journal=has_journal)
+    faces_per_photo = (journal.faces_per_photo(connection) if has_journal else None) or FACES_PER_PHOTO
+    calls = {"IndexFaces": census.assets, "SearchFaces": round(census.assets * faces_per_photo)}
+    prices = settings.backfill.prices
+    return Plan(
+        users=census.users,
+        assets=census.assets,
+        skipped=census.skipped,
+        failed_before=census.failed_before,
+        collections=census.collections,
+        new_collections=census.users - census.collections,
+        collection_prefix=settings.backfill.collection_prefix,
+        faces_a_photo=round(faces_per_photo, 2),
+        calls=calls,
+        cost=round(sum(count * prices.get(name, 0.0) for name, count in calls.items()), 6),
+        prices_of=settings.backfill.prices_of,
+    )
+
+
+def listing(connection: psycopg.Connection, options: Options) -> Iterator[Listed]:
+    """Yield every asset to process, in the order of a run. Memory does not grow with their number."""
+    wanted, has_journal = check_options(connection, options)
+    yield from library.listing(connection, wanted, has_journal=has_journal)
+
+
+def counts(connection: psycopg.Connection, options: Options) -> Iterator[tuple[str, int]]:
+    """Yield every user with assets to process, the oldest first, and the number of these assets."""
+    wanted, has_journal = check_options(connection, options)
+    yield from library.counts(connection, wanted, has_journal=has_journal)
+
+
+def check_options(connection: psycopg.Connection, options: Options) -> tuple[Wanted, bool]:
+    """Check that the tables and the user exist.
+
+    Returns:
+        which assets are to process, and whether the database has a journal.
+
+    Raises:
+        SchemaError: a table of the photo library is missing.
+        UsageError: the user does not exist or is deleted.
+    """
+    library.check_tables(connection)
+    if options.user_id is not None:
+        library.check_user(connection, options.user_id)
+    has_journal = journal.exists(connection)
+    since = None
+    if options.reindex:
+        since = (journal.reindex_since(connection, options.scope) if has_journal else None) or "infinity"
+    wanted = Wanted(
+        user_id=options.user_id, limit=options.limit, retry_failed=options.retry_failed, reindex_since=since
+    )
+    return wanted, has_journal

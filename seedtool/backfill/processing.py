@@ -1,0 +1,299 @@
+"""How the photos of a run are processed: `Processor` says what a run asks for.
+
+`FaceProcessor` indexes photos into the users' collections and decides about their faces. `endpoint.Endpoint` posts them
+to an application instead. `open`, `index`, `match` and `delete` are called in threads and touch no database; `record`
+is called in the run's own thread.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+import msgspec
+import psycopg
+
+from seedtool.backfill import decisions, library
+from seedtool.backfill.calls import Meter, metered
+from seedtool.backfill.decisions import Matches
+from seedtool.backfill.journal import Asset
+from seedtool.backfill.report import Outcome
+from seedtool.errors import AccessDenied, InvalidRequest, PhotoError, ResourceNotFound, SeedtoolError
+from seedtool.faces.photos import Addresses, FolderStore, PhotoStore, offer
+from seedtool.faces.photos.addresses import is_address, shown
+from seedtool.faces.pictures import prepare_image
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.answers import Face, Indexed
+from seedtool.faces.rekognition.collection import Collection, Image
+from seedtool.settings import Settings
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """A user whose collection is ready.
+
+    Args:
+        arn: the collection's ARN, to be remembered; None when there is nothing to remember.
+        faces: faces that interrupted runs left in the collection, by asset.
+    """
+
+    arn: str | None = None
+    faces: dict[str, list[Face]] = {}
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The faces of a photo.
+
+    Args:
+        faces: faces to keep.
+        small: faces that are too small.
+        adopted: the faces were in the collection already; the photo was not indexed.
+        outcome: what became of the faces, where an application has decided.
+    """
+
+    faces: tuple[Face, ...] = ()
+    small: tuple[Face, ...] = ()
+    adopted: bool = False
+    outcome: Outcome | None = None
+
+
+class Paused(Exception):
+    """The run ends before this could be done. The next run does it."""
+
+
+class Processor(Protocol):
+    """Processes the photos of a run.
+
+    Attributes:
+        mode: its name in reports.
+        region: the AWS region; empty where there is none.
+        visibility: seconds after `index` until `match` can see the faces.
+        index_calls: calls that `index` usually makes, by operation.
+        match_calls: calls that `match` usually makes for one face, by operation.
+    """
+
+    mode: str
+    region: str
+    visibility: float
+    index_calls: dict[str, int]
+    match_calls: dict[str, int]
+
+    def metered(self, prices: Mapping[str, float], max_cost: float | None) -> AbstractContextManager[Meter]:
+        """Count the calls that are sent inside the block, and keep them within the budget."""
+
+    def open(
+        self, collection_id: str, unfinished: Sequence[str], pause: Callable[[float], None], *, remembered: bool
+    ) -> Opened:
+        """Prepare a user, before the first asset.
+
+        Args:
+            collection_id: the user's collection.
+            unfinished: assets that may have faces in the collection that no row knows.
+            pause: waits so many seconds, or less when the run ends.
+            remembered: an earlier run or the application has created the collection.
+        """
+
+    def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
+        """Find the faces of a photo; `left_behind` are faces that an interrupted run has indexed."""
+
+    def match(self, collection_id: str, asset: Asset, found: Found) -> Matches:
+        """Compare the faces with the others in the collection."""
+
+    def record(
+        self,
+        connection: psycopg.Connection,
+        run_id: str,
+        asset: Asset,
+        found: Found,
+        matches: Matches,
+        calls: dict[str, int],
+    ) -> Outcome | None:
+        """Decide about the faces, and write rows and the journal in one statement.
+
+        Returns:
+            None when nothing was written: the journal's line belongs to another run, or the asset was deleted.
+        """
+
+    def delete(self, collection_id: str, face_ids: list[str]) -> None:
+        """Delete faces that are not to be kept."""
+
+
+class FaceProcessor:
+    """A `Processor` that indexes and searches faces with Rekognition.
+
+    Args:
+        settings: thresholds, and where photos are.
+        aws: the AWS side.
+        photos: where paths are looked up, before the project's folder.
+    """
+
+    def __init__(self, settings: Settings, aws: Aws, photos: PhotoStore) -> None:
+        self._aws = aws
+        self._photos = LibraryPhotos(Addresses(settings, aws, photos), FolderStore(settings.root))
+        self._rules = settings.backfill
+        self.mode = aws.mode
+        self.region = aws.region
+        self.visibility = settings.backfill.visibility
+        self.index_calls = {"IndexFaces": 1}
+        self.match_calls = {"SearchFaces": 1}
+
+    def metered(self, prices: Mapping[str, float], max_cost: float | None) -> AbstractContextManager[Meter]:
+        """Count the calls to Rekognition, retries included."""
+        return metered(self._aws.rekognition(), prices, max_cost)
+
+    def open(
+        self, collection_id: str, unfinished: Sequence[str], pause: Callable[[float], None], *, remembered: bool
+    ) -> Opened:
+        """Create the collection unless it is remembered, and look for faces that interrupted runs left in it."""
+        collection = self._aws.collection(collection_id)
+        # One call where the collection does not exist: Rekognition allows 5 CreateCollection per second.
+        arn = None if remembered else collection.create() or collection.describe().arn
+        if not unfinished:
+            return Opened(arn=arn)
+        # A call that was on its way at the kill is carried out within the first window, and visible after the second.
+        pause(2 * self.visibility)
+        faces: dict[str, list[Face]] = {}
+        try:
+            for face in collection.under(*unfinished):
+                faces.setdefault(face.external_image_id or "", []).append(face)
+        except ResourceNotFound:
+            faces = {}  # the collection does not exist, so it holds no faces
+        return Opened(arn=arn, faces=faces)
+
+    def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
+        """Index the photo, or adopt the faces that an interrupted run has indexed.
+
+        Raises:
+            PhotoError: the photo cannot be read.
+            ImageRefused: Rekognition does not take the photo.
+            AwsError: IndexFaces failed after all attempts.
+        """
+        old = set(asset.face_ids) if asset.reindex else set()
+        # Old faces are deleted before new ones are indexed, so new faces are complete wherever there are some.
+        adopted = [face for face in left_behind if face.face_id not in old]
+        faces = adopted or self._index(self._aws.collection(collection_id), asset, sorted(old))
+        small = tuple(face for face in faces if decisions.is_small(face.box, self._rules))
+        return Found(faces=tuple(face for face in faces if face not in small), small=small, adopted=bool(adopted))
+
+    def _index(self, collection: Collection, asset: Asset, old: list[str]) -> list[Face]:
+        def use(image: Image) -> Indexed:
+            if old:
+                collection.delete_faces(old)
+            try:
+                return collection.index_faces(image, asset.id)
+            except ResourceNotFound:
+                collection.create()  # it was remembered, and was deleted since
+                return collection.index_faces(image, asset.id)
+
+        # A photo whose old faces will be deleted is read first: a photo that is missing keeps its faces.
+        indexed = self._photos.offer(asset.storage_url, use, read=bool(old))
+        return [each.face for each in indexed.faces]
+
+    def match(self, collection_id: str, asset: Asset, found: Found) -> Matches:  # noqa: ARG002 - the protocol's
+        """Search each face in its collection.
+
+        Raises:
+            AwsError: a search failed after all attempts.
+        """
+        collection = self._aws.collection(collection_id)
+        return {
+            face.face_id: tuple(
+                (match.face.face_id, match.similarity)
+                for match in collection.search_faces(face.face_id, threshold=self._rules.review, just_indexed=True)
+            )
+            for face in found.faces
+        }
+
+    def record(
+        self,
+        connection: psycopg.Connection,
+        run_id: str,
+        asset: Asset,
+        found: Found,
+        matches: Matches,
+        calls: dict[str, int],
+    ) -> Outcome | None:
+        """Decide about each face by its matches on earlier assets, and write it down."""
+        matched = {face_id for each in matches.values() for face_id, _ in each}
+        known = library.known_faces(connection, asset.id, sorted(matched))
+        decision, outcome = decisions.decide_asset(
+            found.faces, found.small, known, matches, self._rules, reindex=asset.reindex
+        )
+        if not library.record(connection, run_id, asset.id, decision, calls):
+            return None
+        return msgspec.structs.replace(outcome, adopted=found.adopted)
+
+    def delete(self, collection_id: str, face_ids: list[str]) -> None:
+        """Delete faces from the collection. Faces that are gone already are no error.
+
+        Raises:
+            SeedtoolError: some could not be deleted.
+        """
+        failed = self._aws.collection(collection_id).delete_faces(face_ids).failed
+        reasons = [reason for reason in failed.values() if "FACE_NOT_FOUND" not in reason]
+        if reasons:
+            raise SeedtoolError(
+                f"collection {collection_id}: {len(reasons)} faces could not be deleted: "
+                f"{', '.join(sorted(set(reasons)))}",
+                remedy="The next run tries again.",
+            )
+
+
+class LibraryPhotos:
+    """Reads the photos of the library. Safe for threads.
+
+    Args:
+        addresses: reads web addresses, buckets, and paths in the photo store.
+        project: the project's folder, for paths that the photo store does not have.
+    """
+
+    def __init__(self, addresses: Addresses, project: FolderStore) -> None:
+        self._addresses = addresses
+        self._project = project
+        # Decoding a photo of 24 million pixels takes 70 MB. More at once than there are cores is not faster.
+        self._decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+    def offer(self, address: str, use: Callable[[Image], Indexed], *, read: bool = False) -> Indexed:
+        """Give Rekognition a photo: its place in S3 if Rekognition can read there, otherwise its bytes.
+
+        Args:
+            address: the value of assets.storage_url.
+            use: calls Rekognition.
+            read: read the photo in any case.
+
+        Raises:
+            PhotoError: the photo does not exist or cannot be read.
+            ImageRefused: Rekognition does not take the photo.
+            CredentialsError: the credentials for the bucket are wrong or expired.
+        """
+        if read:
+            return use(self.picture(address))
+        with _errors_of_this_photo(address):
+            location = self._addresses.location(address)
+        return offer(use, location, lambda: self.picture(address))
+
+    def picture(self, address: str) -> bytes:
+        """Return a photo's bytes in the form that IndexFaces takes; raises as `offer` does."""
+        with _errors_of_this_photo(address):
+            data = self._addresses.get(address)
+            if data is None and not is_address(address):
+                data = self._project.get(address)
+        if data is None:
+            raise PhotoError(
+                f"there is no photo at {shown(address)}",
+                remedy="Correct the row's storage_url or put the photo back, then run with --retry-failed.",
+            )
+        with self._decoding:
+            return prepare_image(data).data
+
+
+@contextmanager
+def _errors_of_this_photo(address: str) -> Iterator[None]:
+    """Raise an error of the photo's bucket as an error of this photo.
+
+    An AccessDenied of Rekognition concerns every photo and stops the run. One of a bucket concerns its photos only.
+    """
+    try:
+        yield
+    except (AccessDenied, ResourceNotFound, InvalidRequest) as error:
+        raise PhotoError(f"{shown(address)}: {error.message}", remedy=error.remedy) from error

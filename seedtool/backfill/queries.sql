@@ -1,0 +1,433 @@
+-- The SQL statements of the backfill. Only this file names tables and columns of the photo library (revision 0004)
+-- and of the journal (schema seedtool). `queries.py` reads it: a line `-- name --` begins a statement.
+--
+-- {eligible}, {to_process} and {waits} stand for the conditions below; {journal} and {matches} for the journal's tables,
+-- or for an empty table where the database has no journal and none may be created.
+
+
+-- Conditions and tables that several statements share.
+
+-- eligible --
+-- An asset `a` that a backfill is for.
+(a.approved AND NOT a.deleted AND starts_with(lower(a.mime_type), 'image/') AND coalesce(a.storage_url, '') <> '')
+
+-- to_process --
+-- An asset `a` with the journal's line `j` (or without one) that this run processes. An asset that the application has
+-- processed has no line: the run leaves it to the application.
+{eligible} AND CASE j.state
+    WHEN 'started' THEN true
+    WHEN 'skipped' THEN true
+    WHEN 'failed' THEN %(retry)s OR coalesce(j.finished_at < %(since)s::timestamptz, false)
+    WHEN 'done' THEN coalesce(j.finished_at < %(since)s::timestamptz, false)
+    ELSE a.face_detection_processed_at IS NULL
+END
+
+-- waits --
+-- A face `f` that waits for a person.
+(f.needs_assignment AND NOT f.skipped AND NOT f.deleted)
+
+-- no_journal --
+(SELECT NULL::uuid AS asset_id, NULL::uuid AS user_id, NULL::text AS state, NULL::timestamptz AS finished_at,
+    NULL::text[] AS dropping, NULL::int AS faces WHERE false)
+
+-- no_matches --
+(SELECT NULL::uuid AS face_id, NULL::uuid AS matched_face_id, NULL::numeric AS similarity WHERE false)
+
+
+-- The journal's tables.
+
+-- create_schema --
+CREATE SCHEMA seedtool
+
+-- create_backfill_users --
+CREATE TABLE seedtool.backfill_users (user_id uuid PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now());
+COMMENT ON TABLE seedtool.backfill_users IS
+'Users of seedtool backfill. A run locks the row of a user while it processes the user';
+
+-- create_backfill_assets --
+CREATE TABLE seedtool.backfill_assets (
+    asset_id uuid PRIMARY KEY,
+    user_id uuid NOT NULL,
+    state text NOT NULL CHECK (state IN ('started', 'done', 'failed', 'skipped')),
+    run uuid NOT NULL,
+    attempts integer NOT NULL DEFAULT 1,
+    reindex boolean NOT NULL DEFAULT false,
+    faces integer,
+    cause text,
+    remedy text,
+    index_calls integer NOT NULL DEFAULT 0,
+    search_calls integer NOT NULL DEFAULT 0,
+    dropping text[],
+    started_at timestamptz NOT NULL,
+    finished_at timestamptz
+);
+CREATE INDEX backfill_assets_open ON seedtool.backfill_assets (user_id)
+WHERE state IN ('started', 'failed') OR dropping IS NOT NULL;
+COMMENT ON TABLE seedtool.backfill_assets IS
+'The state of each asset in seedtool backfill, and the AWS calls that it took';
+COMMENT ON COLUMN seedtool.backfill_assets.dropping IS
+'FaceIds to delete from the collection: too small, or of an asset that was deleted during the run';
+
+-- create_backfill_reindex --
+CREATE TABLE seedtool.backfill_reindex (scope text PRIMARY KEY, began_at timestamptz NOT NULL);
+COMMENT ON TABLE seedtool.backfill_reindex IS
+'Rounds of seedtool backfill --reindex that are not complete. Assets done since began_at are not indexed again';
+
+-- create_face_matches --
+CREATE TABLE seedtool.face_matches (
+    face_id uuid NOT NULL,
+    matched_face_id uuid NOT NULL,
+    similarity numeric(7, 4) NOT NULL,
+    PRIMARY KEY (face_id, matched_face_id)
+);
+CREATE INDEX face_matches_matched ON seedtool.face_matches (matched_face_id);
+COMMENT ON TABLE seedtool.face_matches IS
+'Suggestions for faces that wait for a person: two rows of faces, and their similarity (0 to 100)';
+
+
+-- What there is to process.
+
+-- missing_tables --
+SELECT array_agg(name) FROM unnest(
+    ARRAY['users', 'assets', 'face_collections', 'person_groups', 'faces', 'face_person_links']) name
+WHERE to_regclass(name) IS NULL
+
+-- user_is_deleted --
+SELECT deleted FROM users WHERE id = %s
+
+-- census --
+SELECT count(*) FILTER (WHERE to_process > 0), coalesce(sum(least(to_process, %(limit)s::bigint)), 0)::bigint,
+    coalesce(sum(eligible - to_process), 0)::bigint, coalesce(sum(failed), 0)::bigint,
+    count(c.user_id) FILTER (WHERE to_process > 0)
+FROM (
+    SELECT a.user_id, count(*) AS eligible, count(*) FILTER (WHERE {to_process}) AS to_process,
+        count(*) FILTER (WHERE j.state = 'failed' AND NOT ({to_process})) AS failed
+    FROM assets a LEFT JOIN {journal} j ON j.asset_id = a.id
+    WHERE {eligible} AND (%(user)s::uuid IS NULL OR a.user_id = %(user)s::uuid)
+    GROUP BY a.user_id
+) s JOIN users u ON u.id = s.user_id AND NOT u.deleted
+LEFT JOIN face_collections c ON c.user_id = s.user_id AND NOT c.deleted
+
+-- counts --
+SELECT u.id::text, least(s.to_process, %(limit)s::bigint)::bigint
+FROM users u JOIN (
+    SELECT a.user_id, count(*) AS to_process FROM assets a LEFT JOIN {journal} j ON j.asset_id = a.id
+    WHERE {to_process} AND (%(user)s::uuid IS NULL OR a.user_id = %(user)s::uuid) GROUP BY a.user_id
+) s ON s.user_id = u.id
+WHERE NOT u.deleted
+ORDER BY u.created_at, u.id
+
+-- listing --
+SELECT listed.user_id::text, listed.id::text, file_name FROM (
+    SELECT a.user_id, a.id, a.file_name, u.created_at AS user_since, a.created_at,
+        CASE WHEN %(limit)s::bigint IS NOT NULL
+            THEN row_number() OVER (PARTITION BY a.user_id ORDER BY a.created_at, a.id) END AS number
+    FROM assets a JOIN users u ON u.id = a.user_id LEFT JOIN {journal} j ON j.asset_id = a.id
+    WHERE NOT u.deleted AND {to_process} AND (%(user)s::uuid IS NULL OR a.user_id = %(user)s::uuid)
+) listed
+WHERE number IS NULL OR number <= %(limit)s::bigint
+ORDER BY user_since, listed.user_id, created_at, listed.id
+
+-- users --
+-- Also users without assets to process for whom an interrupted run left faces in the collection.
+SELECT u.id::text, coalesce(least(s.to_process, %(limit)s::bigint), 0)::bigint
+FROM users u LEFT JOIN (
+    SELECT a.user_id, count(*) AS to_process FROM assets a LEFT JOIN {journal} j ON j.asset_id = a.id
+    WHERE {to_process} AND (%(user)s::uuid IS NULL OR a.user_id = %(user)s::uuid) GROUP BY a.user_id
+) s ON s.user_id = u.id
+WHERE NOT u.deleted AND (%(user)s::uuid IS NULL OR u.id = %(user)s::uuid) AND (s.to_process > 0 OR u.id IN (
+    SELECT user_id FROM {journal} j WHERE state = 'started' OR dropping IS NOT NULL))
+ORDER BY u.created_at, u.id
+
+-- assets --
+SELECT a.id::text FROM assets a LEFT JOIN {journal} j ON j.asset_id = a.id
+WHERE a.user_id = %(user)s::uuid AND {to_process}
+ORDER BY a.created_at, a.id LIMIT %(limit)s
+
+
+-- A user's collection.
+
+-- collection_of --
+SELECT aws_collection_id, rekognition_arn FROM face_collections WHERE user_id = %s AND NOT deleted
+
+-- remember_collection --
+INSERT INTO face_collections AS c (user_id, aws_collection_id, rekognition_arn)
+VALUES (%(user)s, %(collection)s, %(arn)s)
+ON CONFLICT (user_id) DO UPDATE SET
+    aws_collection_id = excluded.aws_collection_id, rekognition_arn = excluded.rekognition_arn, deleted = false
+WHERE c.deleted OR c.rekognition_arn IS NULL
+
+
+-- The journal of an asset.
+
+-- insert_user --
+INSERT INTO seedtool.backfill_users (user_id) VALUES (%s) ON CONFLICT DO NOTHING
+
+-- lock_user --
+SELECT FROM seedtool.backfill_users WHERE user_id = %s FOR UPDATE SKIP LOCKED
+
+-- unfinished --
+SELECT j.asset_id::text, coalesce({eligible}, false)
+FROM seedtool.backfill_assets j LEFT JOIN assets a ON a.id = j.asset_id
+WHERE j.user_id = %s AND j.state IN ('started', 'failed') AND j.state = ANY(%s)
+
+-- faces_to_delete --
+SELECT asset_id::text, dropping FROM seedtool.backfill_assets WHERE user_id = %s AND dropping IS NOT NULL
+
+-- start --
+WITH begun AS (
+    INSERT INTO seedtool.backfill_assets AS j (asset_id, user_id, state, run, reindex, started_at)
+    SELECT a.id, a.user_id, 'started', %(run)s, false, clock_timestamp()
+    FROM assets a WHERE a.id = ANY(%(ids)s::uuid[]) AND {eligible}
+    ON CONFLICT (asset_id) DO UPDATE SET
+        state = 'started', run = excluded.run, started_at = excluded.started_at, finished_at = NULL,
+        attempts = j.attempts + 1, cause = NULL, remedy = NULL,
+        reindex = j.reindex OR %(reindex)s AND j.state <> 'started'
+    RETURNING j.asset_id, j.attempts, j.reindex
+)
+SELECT a.id::text, a.user_id::text, a.storage_url, a.file_name, b.attempts, b.reindex,
+    ARRAY(SELECT f.rekognition_face_id FROM faces f WHERE f.asset_id = a.id AND NOT f.deleted AND b.reindex)
+FROM begun b JOIN assets a ON a.id = b.asset_id
+ORDER BY array_position(%(ids)s::uuid[], a.id)
+
+-- finish --
+UPDATE seedtool.backfill_assets SET state = 'done', faces = %(faces)s, reindex = false, cause = NULL, remedy = NULL,
+    finished_at = clock_timestamp(),
+    index_calls = index_calls + %(index_calls)s, search_calls = search_calls + %(search_calls)s
+WHERE asset_id = %(asset)s AND run = %(run)s AND state = 'started' RETURNING asset_id
+
+-- fail --
+UPDATE seedtool.backfill_assets SET state = 'failed', cause = %(cause)s, remedy = %(remedy)s,
+    finished_at = clock_timestamp(),
+    index_calls = index_calls + %(index_calls)s, search_calls = search_calls + %(search_calls)s
+WHERE asset_id = %(asset)s AND run = %(run)s AND state = 'started'
+
+-- skip --
+UPDATE seedtool.backfill_assets SET state = 'skipped', cause = 'the asset was deleted or disapproved during the run',
+    finished_at = clock_timestamp(), dropping = %(faces)s
+WHERE asset_id = %(asset)s AND state <> 'done'
+
+-- faces_are_deleted --
+UPDATE seedtool.backfill_assets SET dropping = NULL WHERE asset_id = ANY(%s::uuid[])
+
+-- state_and_run --
+SELECT state, run::text FROM seedtool.backfill_assets WHERE asset_id = %s
+
+-- begin_reindex --
+INSERT INTO seedtool.backfill_reindex AS r (scope, began_at) VALUES (%s, clock_timestamp())
+ON CONFLICT (scope) DO UPDATE SET began_at = r.began_at RETURNING began_at
+
+-- reindex_since --
+SELECT began_at FROM seedtool.backfill_reindex WHERE scope = %s
+
+-- end_reindex --
+DELETE FROM seedtool.backfill_reindex WHERE scope = %s
+
+-- faces_per_photo --
+-- The 10,000 photos that were done last are enough. Fewer than 20 photos say nothing.
+SELECT CASE WHEN count(*) >= 20 THEN avg(faces) END FROM (
+    SELECT faces FROM seedtool.backfill_assets WHERE state = 'done' AND faces IS NOT NULL
+    ORDER BY finished_at DESC NULLS LAST LIMIT 10000
+) latest
+
+
+-- The decision about an asset.
+
+-- known_faces --
+-- The asset's own faces, and those of the given FaceIds that are on earlier assets of the same user.
+WITH this AS (SELECT id, user_id, created_at FROM assets WHERE id = %(asset)s),
+found AS (
+    SELECT f.* FROM faces f JOIN this ON f.asset_id = this.id WHERE NOT f.deleted
+    UNION
+    SELECT f.* FROM faces f JOIN this ON f.user_id = this.user_id
+    WHERE NOT f.deleted AND f.rekognition_face_id = ANY(%(faces)s)
+)
+SELECT f.id::text, f.rekognition_face_id,
+    (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8,
+    (f.bounding_box ->> 'Width')::float8, (f.bounding_box ->> 'Height')::float8,
+    p.id::text, f.asset_id = this.id, f.skipped
+FROM found f CROSS JOIN this JOIN assets a ON a.id = f.asset_id
+LEFT JOIN face_person_links l ON l.face_id = f.id AND NOT l.deleted
+LEFT JOIN person_groups p ON p.id = l.person_group_id AND NOT p.deleted
+WHERE f.asset_id = this.id OR (a.created_at, a.id) < (this.created_at, this.id)
+ORDER BY a.created_at, a.id, 3, 4, f.id
+
+-- record --
+-- One statement, so that a crash leaves all of it or nothing. It writes nothing unless the journal's line belongs to
+-- this run and says `started`, and the asset is neither deleted nor disapproved.
+WITH line AS (
+    UPDATE seedtool.backfill_assets j SET state = 'done', faces = %(count)s, dropping = %(faces_to_delete)s,
+        reindex = false, cause = NULL, remedy = NULL, finished_at = clock_timestamp(),
+        index_calls = index_calls + %(index_calls)s, search_calls = search_calls + %(search_calls)s
+    FROM assets a
+    WHERE j.asset_id = %(asset)s AND j.run = %(run)s AND j.state = 'started'
+        AND a.id = j.asset_id AND a.approved AND NOT a.deleted
+    RETURNING a.id AS asset_id, a.user_id
+),
+given AS MATERIALIZED (
+    SELECT line.user_id, line.asset_id, t.* FROM line CROSS JOIN jsonb_to_recordset(%(faces)s) AS t (
+        id uuid, stored boolean, keep boolean, face_id text, box jsonb, confidence numeric, needs_person boolean,
+        person_id uuid, similarity numeric)
+),
+gone AS (
+    UPDATE faces f SET deleted = true, updated_at = now() FROM line
+    WHERE f.asset_id = line.asset_id AND f.id = ANY(%(gone)s::uuid[]) AND NOT f.deleted RETURNING f.id
+),
+unlinked AS (
+    UPDATE face_person_links l SET deleted = true, updated_at = now() FROM gone
+    WHERE l.face_id = gone.id AND NOT l.deleted
+),
+updated AS (
+    UPDATE faces f SET rekognition_face_id = t.face_id, rekognition_image_id = t.asset_id::text,
+        bounding_box = t.box, confidence = t.confidence,
+        needs_assignment = CASE WHEN t.keep THEN f.needs_assignment ELSE t.needs_person END,
+        auto_assigned = CASE WHEN t.keep THEN f.auto_assigned ELSE t.person_id IS NOT NULL END,
+        updated_at = now()
+    FROM given t WHERE f.id = t.id AND t.stored AND NOT f.deleted RETURNING f.id
+),
+inserted AS (
+    INSERT INTO faces (id, user_id, asset_id, rekognition_face_id, rekognition_image_id, bounding_box, confidence,
+        needs_assignment, auto_assigned)
+    SELECT id, user_id, asset_id, face_id, asset_id::text, box, confidence, needs_person, person_id IS NOT NULL
+    FROM given t WHERE NOT t.stored
+    ON CONFLICT (user_id, rekognition_face_id) WHERE NOT deleted DO NOTHING
+    RETURNING id
+),
+written AS (SELECT id FROM inserted UNION ALL SELECT id FROM updated),
+links AS (
+    INSERT INTO face_person_links (face_id, person_group_id, confidence, assigned_by)
+    SELECT t.id, t.person_id, t.similarity, 'system' FROM given t JOIN written USING (id)
+    WHERE t.person_id IS NOT NULL AND NOT t.keep
+    ON CONFLICT (face_id) WHERE NOT deleted DO NOTHING
+),
+suggested AS MATERIALIZED (
+    SELECT s.* FROM jsonb_to_recordset(%(suggestions)s) AS s (face_id uuid, matched_face_id uuid, similarity numeric)
+    JOIN written ON written.id = s.face_id
+),
+outdated AS (
+    DELETE FROM seedtool.face_matches m USING given t
+    WHERE m.face_id = t.id AND NOT EXISTS (SELECT FROM suggested s
+        WHERE s.face_id = m.face_id AND s.matched_face_id = m.matched_face_id)
+),
+matches AS (
+    INSERT INTO seedtool.face_matches (face_id, matched_face_id, similarity)
+    SELECT face_id, matched_face_id, similarity FROM suggested
+    ON CONFLICT (face_id, matched_face_id) DO UPDATE SET similarity = excluded.similarity
+),
+asset AS (
+    UPDATE assets a SET face_detection_data = %(summary)s, face_detection_provider = %(provider)s,
+        face_detection_processed_at = now() FROM line WHERE a.id = line.asset_id
+),
+collection AS (
+    UPDATE face_collections c SET last_indexed_at = now(),
+        face_count = greatest(0, c.face_count + (SELECT count(*) FROM inserted) - (SELECT count(*) FROM gone))
+    FROM line WHERE c.user_id = line.user_id
+)
+SELECT count(*)::int FROM line
+
+
+-- The review: faces that wait for a person.
+
+-- waiting --
+SELECT f.id::text, f.user_id::text, f.asset_id::text, a.file_name, f.bounding_box, f.confidence::float8,
+    coalesce(s.suggestions, '[]')
+FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('face_id', g.id, 'similarity', m.similarity, 'person_id', p.id,
+        'name', coalesce(nullif(p.display_name, ''), p.name)) ORDER BY m.similarity DESC, g.id) AS suggestions
+    FROM {matches} m JOIN faces g ON g.id = m.matched_face_id AND NOT g.deleted
+    LEFT JOIN face_person_links l ON l.face_id = g.id AND NOT l.deleted
+    LEFT JOIN person_groups p ON p.id = l.person_group_id AND NOT p.deleted
+    WHERE m.face_id = f.id
+) s ON true
+WHERE {waits} AND NOT a.deleted AND NOT u.deleted AND (%(user)s::uuid IS NULL OR f.user_id = %(user)s::uuid)
+ORDER BY u.created_at, u.id, a.created_at, a.id,
+    (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id
+LIMIT %(limit)s
+
+-- count_waiting --
+SELECT count(*) FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
+WHERE {waits} AND NOT a.deleted AND NOT u.deleted AND (%(user)s::uuid IS NULL OR f.user_id = %(user)s::uuid)
+
+-- users_waiting --
+SELECT u.id::text FROM users u
+WHERE NOT u.deleted AND (%(user)s::uuid IS NULL OR u.id = %(user)s::uuid) AND EXISTS (
+    SELECT FROM faces f JOIN assets a ON a.id = f.asset_id WHERE f.user_id = u.id AND {waits} AND NOT a.deleted)
+ORDER BY u.created_at, u.id
+
+-- faces_by_id --
+SELECT f.id::text, f.needs_assignment AND NOT EXISTS (
+    SELECT FROM face_person_links l WHERE l.face_id = f.id AND NOT l.deleted)
+FROM faces f WHERE f.id BETWEEN %s AND %s AND NOT f.deleted ORDER BY f.id LIMIT 100
+
+-- lock_faces --
+WITH locked AS MATERIALIZED (
+    SELECT id, user_id, needs_assignment FROM faces WHERE id = ANY(%s::uuid[]) AND NOT deleted ORDER BY id FOR UPDATE
+)
+SELECT f.id::text, f.user_id::text, l.person_group_id::text, f.needs_assignment
+FROM locked f LEFT JOIN face_person_links l ON l.face_id = f.id AND NOT l.deleted
+
+-- lock_owner --
+SELECT FROM users WHERE id = %s FOR NO KEY UPDATE
+
+-- persons --
+SELECT id::text, name, display_name FROM person_groups WHERE user_id = %s AND NOT deleted ORDER BY id
+
+-- person_exists --
+SELECT FROM person_groups WHERE id = %s
+
+-- insert_person --
+INSERT INTO person_groups (user_id, name, avatar_face_id) VALUES (%s, %s, %s) RETURNING id::text
+
+-- link_by_user --
+INSERT INTO face_person_links (face_id, person_group_id, confidence, assigned_by) VALUES (%s, %s, 1, 'user')
+
+-- face_is_linked --
+UPDATE faces SET needs_assignment = false, auto_assigned = false, skipped = false, updated_at = now() WHERE id = %s
+
+-- skip_face --
+UPDATE faces SET skipped = true, updated_at = now() WHERE id = %s
+
+-- delete_suggestions --
+DELETE FROM seedtool.face_matches WHERE face_id = ANY(%s::uuid[])
+
+-- waiting_of_user --
+SELECT f.id::text, f.asset_id::text, f.rekognition_face_id FROM faces f JOIN assets a ON a.id = f.asset_id
+WHERE f.user_id = %s AND {waits} AND NOT a.deleted
+ORDER BY a.created_at, a.id, (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id
+
+-- faces_of_user --
+SELECT f.rekognition_face_id, f.id::text, f.asset_id::text, p.id::text
+FROM faces f JOIN assets a ON a.id = f.asset_id
+LEFT JOIN face_person_links l ON l.face_id = f.id AND NOT l.deleted
+LEFT JOIN person_groups p ON p.id = l.person_group_id AND NOT p.deleted
+WHERE f.user_id = %(user)s AND NOT f.deleted AND f.rekognition_face_id = ANY(%(faces)s)
+ORDER BY a.created_at, a.id, (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id
+
+-- link_by_system --
+-- One statement: it writes the link and the face's own columns, or neither.
+WITH face AS (
+    SELECT f.id FROM faces f WHERE f.id = %(face)s AND {waits} FOR UPDATE
+),
+link AS (
+    INSERT INTO face_person_links (face_id, person_group_id, confidence, assigned_by)
+    SELECT face.id, p.id, %(confidence)s, 'system' FROM face, person_groups p WHERE p.id = %(person)s AND NOT p.deleted
+    ON CONFLICT (face_id) WHERE NOT deleted DO NOTHING RETURNING face_id
+),
+outdated AS (
+    DELETE FROM seedtool.face_matches m USING link WHERE m.face_id = link.face_id
+)
+UPDATE faces f SET needs_assignment = false, auto_assigned = true, updated_at = now()
+FROM link WHERE f.id = link.face_id RETURNING f.id
+
+-- suggest --
+WITH suggested AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(suggestions)s) AS s (matched_face_id uuid, similarity numeric)
+),
+outdated AS (
+    DELETE FROM seedtool.face_matches m WHERE m.face_id = %(face)s
+        AND NOT EXISTS (SELECT FROM suggested s WHERE s.matched_face_id = m.matched_face_id)
+)
+INSERT INTO seedtool.face_matches (face_id, matched_face_id, similarity)
+SELECT %(face)s, matched_face_id, similarity FROM suggested
+ON CONFLICT (face_id, matched_face_id) DO UPDATE SET similarity = excluded.similarity

@@ -1,0 +1,511 @@
+"""Faces that wait for a person: listed with suggestions, decided by somebody, and searched again afterwards.
+
+A backfill decides each face by earlier photos only, so that its outcome does not depend on the order of its calls. Once
+somebody has named a face, faces on all other photos count: `search_again` calls SearchFaces for the faces that still
+wait, and indexes nothing. It can be repeated: a face that is linked is not searched again.
+"""
+
+import re
+import unicodedata
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Literal
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from seedtool.backfill import journal, library
+from seedtool.backfill.calls import metered
+from seedtool.backfill.decisions import Candidate, Decision, decide
+from seedtool.backfill.queries import query
+from seedtool.errors import ResourceNotFound, UsageError
+from seedtool.faces.interrupts import held
+from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.answers import Box
+from seedtool.faces.rekognition.collection import Collection
+from seedtool.listener import SILENT, Listener
+from seedtool.settings import Backfill
+
+# Rows that a server-side cursor fetches at once.
+_FETCH = 500
+
+# The fewest digits of an id that may be given for it. Fewer would match by chance too often.
+_FEWEST_DIGITS = 4
+
+# Searches at the same time. At 0.2 to 0.3 s each they use the quota of 50 per second.
+_SEARCHES = 16
+
+# Faces that are searched, decided and committed together.
+_BATCH = 200
+
+
+# The list
+
+
+class Suggested(msgspec.Struct, frozen=True, kw_only=True):
+    """A face that a waiting face is like, and the person that it has now.
+
+    Args:
+        face_id: its row in `faces`.
+        similarity: 0 to 100.
+        person_id: its person; None when it has none.
+        name: the person's name, for whoever decides. Logs must not contain it.
+    """
+
+    face_id: str
+    similarity: float
+    person_id: str | None = None
+    name: str | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A face that waits for a person.
+
+    Args:
+        face_id: its row in `faces`.
+        user_id: the user of its photo.
+        asset_id: its photo.
+        file_name: the photo's name.
+        box: where the face is on the photo.
+        confidence: that it is a face, 0 to 1.
+        suggestions: faces that it is like, each person once, the most similar first.
+    """
+
+    face_id: str
+    user_id: str
+    asset_id: str
+    file_name: str
+    box: Box
+    confidence: float
+    suggestions: tuple[Suggested, ...]
+
+
+def waiting(
+    connection: psycopg.Connection, *, user_id: str | None = None, limit: int | None = None
+) -> Iterator[Waiting]:
+    """Yield the faces that wait for a person, user by user, in the order of their photos.
+
+    Memory does not grow with their number.
+
+    Args:
+        connection: to the target.
+        user_id: faces of this user only.
+        limit: at most so many.
+
+    Raises:
+        SchemaError: a table of the photo library is missing.
+        UsageError: the user does not exist or is deleted.
+    """
+    _check(connection, user_id)
+    statement = query("waiting", has_journal=journal.exists(connection))
+    with connection.transaction(), connection.cursor(name="seedtool_waiting") as cursor:
+        cursor.itersize = _FETCH
+        cursor.execute(statement, {"user": user_id, "limit": limit})
+        for face, user, asset, file_name, box, confidence, suggestions in cursor:
+            yield Waiting(
+                face_id=face,
+                user_id=user,
+                asset_id=asset,
+                file_name=file_name,
+                box=msgspec.convert(box, Box),
+                confidence=confidence,
+                suggestions=_each_person_once(Suggested(**each) for each in suggestions),
+            )
+
+
+def count(connection: psycopg.Connection, user_id: str | None = None) -> int:
+    """Return how many faces wait for a person; raises as `waiting` does."""
+    _check(connection, user_id)
+    row = connection.execute(query("count_waiting"), {"user": user_id}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def users_waiting(connection: psycopg.Connection, user_id: str | None = None) -> tuple[str, ...]:
+    """Return the users with faces that wait for a person; raises as `waiting` does."""
+    _check(connection, user_id)
+    return tuple(id_ for (id_,) in connection.execute(query("users_waiting"), {"user": user_id}))
+
+
+def _check(connection: psycopg.Connection, user_id: str | None) -> None:
+    library.check_tables(connection)
+    if user_id is not None:
+        library.check_user(connection, user_id)
+
+
+def _each_person_once(suggestions: Iterator[Suggested]) -> tuple[Suggested, ...]:
+    kept: dict[str, Suggested] = {}
+    for each in suggestions:
+        kept.setdefault(each.person_id or each.face_id, each)
+    return tuple(kept.values())
+
+
+# The decision
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody decided about one face.
+
+    Args:
+        what: `assign`: link it to a person that exists. `new`: link it to a new person. `skip`: it needs no person.
+        face: its id, or the beginning of its id if no other face's id begins like that.
+        person: `assign`: the person's id, the beginning of it, or the name. `new`: the name.
+    """
+
+    what: Literal["assign", "new", "skip"]
+    face: str
+    person: str = ""
+
+
+class Assigned(msgspec.Struct, frozen=True, kw_only=True):
+    """A choice that was written down; `person_id` is None for a face that needs no person."""
+
+    face_id: str
+    user_id: str
+    person_id: str | None
+    new_person: bool = False
+
+
+class _LockedFace(msgspec.Struct, frozen=True):
+    id: str
+    user_id: str
+    person_id: str | None
+    waits: bool
+
+
+def choose(
+    connection: psycopg.Connection, choices: Sequence[Choice], *, user_id: str | None = None
+) -> tuple[Assigned, ...]:
+    """Write choices down, all of them or none, and commit.
+
+    Args:
+        connection: to the target.
+        choices: each about another face. A new name that is given twice for faces of one user makes one person.
+        user_id: check that the faces belong to this user.
+
+    Returns:
+        what was written, in the order of the choices.
+
+    Raises:
+        UsageError: a face or person does not exist, is ambiguous, belongs to another user, or has been decided already.
+        SchemaError: a table of the photo library is missing.
+    """
+    _check(connection, user_id)
+    connection.commit()
+    with connection.transaction():
+        faces = _lock(connection, [_find_face(connection, each.face) for each in choices])
+        foreign = next((each for each in faces if user_id not in {None, each.user_id}), None)
+        if foreign is not None:
+            raise UsageError(
+                f"the face {foreign.id} belongs to the user {foreign.user_id}",
+                remedy="Leave --user-id out, or give that user.",
+            )
+        twice = {each.id for each in faces if [other.id for other in faces].count(each.id) > 1}
+        if twice:
+            raise UsageError(f"the face {min(twice)} is given twice", remedy="Give each face once.")
+        new_persons: dict[tuple[str, str], str] = {}
+        written = [_write(connection, choice, face, new_persons) for choice, face in zip(choices, faces, strict=True)]
+        if journal.exists(connection):
+            linked = [each.face_id for each in written if each.person_id is not None]
+            connection.execute(query("delete_suggestions"), [linked])
+    return tuple(written)
+
+
+def users_of(assigned: Iterable[Assigned]) -> tuple[str, ...]:
+    """Return the users whose faces were linked to a person, each once."""
+    return tuple(dict.fromkeys(each.user_id for each in assigned if each.person_id is not None))
+
+
+def _write(
+    connection: psycopg.Connection, choice: Choice, face: _LockedFace, new_persons: dict[tuple[str, str], str]
+) -> Assigned:
+    if face.person_id is not None or not face.waits:
+        whose = f" (person {face.person_id})" if face.person_id else ""
+        raise UsageError(
+            f"the face {face.id} does not wait for a person: it has been decided already{whose}",
+            remedy="List the faces that wait with seedtool faces review. Change others in the application.",
+        )
+    if choice.what == "skip":
+        connection.execute(query("skip_face"), [face.id])
+        return Assigned(face_id=face.id, user_id=face.user_id, person_id=None)
+    is_new = False
+    if choice.what == "assign":
+        person_id = _find_person(connection, face, choice.person)
+    else:
+        name = " ".join(choice.person.split())
+        key = (face.user_id, _folded(name))
+        is_new = key not in new_persons
+        if is_new:
+            new_persons[key] = _insert_person(connection, face, name)
+        person_id = new_persons[key]
+    connection.execute(query("link_by_user"), [face.id, person_id])
+    connection.execute(query("face_is_linked"), [face.id])
+    return Assigned(face_id=face.id, user_id=face.user_id, person_id=person_id, new_person=is_new)
+
+
+def _find_face(connection: psycopg.Connection, given: str) -> str:
+    """Return the id of the face that is meant. If several ids begin like this, it is the only one that waits."""
+    found = connection.execute(query("faces_by_id"), _range_of_ids(given)).fetchall()
+    if not found:
+        raise UsageError(
+            f"there is no face {given}", remedy="List the faces that wait for a person with seedtool faces review."
+        )
+    meant = [id_ for id_, waits in found if waits] or [id_ for id_, _ in found]
+    if len(meant) > 1:
+        raise UsageError(
+            f"the ids of several faces begin with {given}: {', '.join(meant[:3])}{', ...' * (len(meant) > 3)}",
+            remedy="Give more digits of the id.",
+        )
+    return str(meant[0])
+
+
+def _lock(connection: psycopg.Connection, face_ids: Sequence[str]) -> list[_LockedFace]:
+    """Lock the faces in the order of their ids, so that nobody else decides about them meanwhile."""
+    rows = connection.execute(query("lock_faces"), [list(face_ids)]).fetchall()
+    found = {id_: _LockedFace(id_, *row) for id_, *row in rows}
+    return [found[id_] for id_ in face_ids]
+
+
+def _find_person(connection: psycopg.Connection, face: _LockedFace, given: str) -> str:
+    """Return the person that is meant, by id, by name, or by the beginning of the id.
+
+    An error does not quote `given`: it may be a person's name.
+    """
+    persons: list[tuple[str, str, str | None]] = connection.execute(query("persons"), [face.user_id]).fetchall()
+    digits = given.lower().replace("-", "")
+    exact = [id_ for id_, *_ in persons if id_.replace("-", "") == digits]
+    wanted = _folded(given)
+    by_name = [id_ for id_, *names in persons if wanted and wanted in map(_folded, names)]
+    by_beginning = [
+        id_ for id_, *_ in persons if len(digits) >= _FEWEST_DIGITS and id_.replace("-", "").startswith(digits)
+    ]
+    meant = exact or by_name or by_beginning
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise UsageError(
+            f"the face {face.id}: several persons match: {', '.join(meant[:3])}{', ...' * (len(meant) > 3)}",
+            remedy="Give the person's id.",
+        )
+    other = _as_uuid(given)
+    if other is not None and connection.execute(query("person_exists"), [other]).fetchone() is not None:
+        raise UsageError(
+            f"the face {face.id}: the person {other} belongs to another user, or is deleted",
+            remedy="Give a person of the face's own user.",
+        )
+    raise UsageError(
+        f"the face {face.id}: its user {face.user_id} has no such person",
+        remedy="Create the person with --new-person FACE NAME. The table person_groups has those that exist.",
+    )
+
+
+def _insert_person(connection: psycopg.Connection, face: _LockedFace, name: str) -> str:
+    if not name:
+        raise UsageError(f"the face {face.id}: the new person's name is empty", remedy="Give --new-person FACE NAME.")
+    connection.execute(query("lock_owner"), [face.user_id])  # so that nobody else adds the same name meanwhile
+    persons = connection.execute(query("persons"), [face.user_id])
+    same = next((id_ for id_, *names in persons if _folded(name) in map(_folded, names)), None)
+    if same is not None:
+        raise UsageError(
+            f"the face {face.id}: its user already has a person of this name: {same}",
+            remedy=f"Give --assign {face.id} {same} if it is the same person, otherwise another name.",
+        )
+    row = connection.execute(query("insert_person"), [face.user_id, name, face.id]).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _range_of_ids(given: str) -> tuple[str, str]:
+    """Return the first and the last uuid that begin like this, for a search by index."""
+    digits = given.replace("-", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{1,32}", digits) or len(digits) < _FEWEST_DIGITS:
+        raise UsageError(
+            f"{given!r} is not the id of a face",
+            remedy=f"Give a uuid, or at least the first {_FEWEST_DIGITS} digits of it.",
+        )
+    return str(uuid.UUID(digits.ljust(32, "0"))), str(uuid.UUID(digits.ljust(32, "f")))
+
+
+def _folded(name: str | None) -> str:
+    """Return a name for comparison: without differences in case, blanks and Unicode composition."""
+    return unicodedata.normalize("NFC", " ".join((name or "").split())).casefold()
+
+
+def _as_uuid(given: str) -> str | None:
+    try:
+        return str(uuid.UUID(given))
+    except ValueError:
+        return None
+
+
+# The search afterwards
+
+
+class Linked(msgspec.Struct, frozen=True, kw_only=True):
+    """A face that was linked because it is like a face that has a person; similarity is 0 to 100."""
+
+    face_id: str
+    person_id: str
+    similarity: float
+
+
+class Searched(msgspec.Struct, frozen=True, kw_only=True):
+    """What searching again did.
+
+    Args:
+        searched: faces that were searched.
+        linked: the faces among them that were linked to a person.
+        missing: faces that are not in their collection.
+        left: faces that were not searched, because of an interruption.
+        calls: calls sent, by operation; retries count.
+        cost: dollars for `calls` at the prices of the settings.
+        interrupted: a signal ended the search early. Searching again continues it.
+    """
+
+    searched: int
+    linked: tuple[Linked, ...]
+    missing: tuple[str, ...]
+    left: int
+    calls: dict[str, int]
+    cost: float
+    interrupted: bool
+
+
+class _WaitingFace(msgspec.Struct, frozen=True):
+    row: str
+    asset_id: str
+    face_id: str
+
+
+class _FaceOfUser(msgspec.Struct, frozen=True):
+    face_id: str
+    row: str
+    asset_id: str
+    person_id: str | None
+
+
+def search_again(
+    connection: psycopg.Connection,
+    aws: Aws,
+    rules: Backfill,
+    user_ids: Sequence[str],
+    *,
+    listener: Listener = SILENT,
+) -> Searched:
+    """Search the waiting faces of these users in their collections, and link those with a sure match.
+
+    Args:
+        connection: to the target, without an open transaction.
+        aws: the AWS side.
+        rules: the thresholds.
+        user_ids: the users.
+        listener: hears the progress in `faces`.
+
+    Raises:
+        AwsError: a search failed after all attempts. What was linked until then is committed.
+    """
+    journal.ensure(connection)
+    connection.commit()
+    with held() as hold, metered(aws.rekognition(), rules.prices, None) as meter:
+        searches = [_Search(connection, aws, rules, user_id) for user_id in user_ids]
+        total = sum(len(each.faces) for each in searches)
+        done = 0
+        for search in searches:
+            while hold.pending is None and (searched := search.next_batch()):
+                done += searched
+                listener.progress("faces", done, total)
+            search.link_indirectly()
+        return Searched(
+            searched=done,
+            linked=tuple(each for search in searches for each in search.linked),
+            missing=tuple(each for search in searches for each in search.missing),
+            left=total - done,
+            calls=dict(meter.calls),
+            cost=meter.cost(),
+            interrupted=hold.take(),
+        )
+
+
+class _Search:
+    """The search of one user's waiting faces, in the order of their photos."""
+
+    def __init__(self, connection: psycopg.Connection, aws: Aws, rules: Backfill, user_id: str) -> None:
+        self._connection = connection
+        self._rules = rules
+        self._user_id = user_id
+        collection = library.collection_of(connection, user_id)
+        self._collection = aws.collection(collection[0] if collection else rules.collection_prefix + user_id)
+        self.faces = [_WaitingFace(*row) for row in connection.execute(query("waiting_of_user"), [user_id])]
+        connection.commit()
+        self._next: Iterator[_WaitingFace] = iter(self.faces)
+        self._sure: dict[str, list[Candidate]] = {}  # faces that still wait, and the sure matches of each
+        self.linked: list[Linked] = []
+        self.missing: list[str] = []
+
+    def next_batch(self) -> int:
+        """Search the next faces, decide about them and commit; return how many they were."""
+        faces = list(islice(self._next, _BATCH))
+        with ThreadPoolExecutor(_SEARCHES, thread_name_prefix="review") as pool:
+            answers = list(pool.map(lambda face: _search(self._collection, face, self._rules), faces))
+        self.missing += [face.row for face, answer in zip(faces, answers, strict=True) if answer is None]
+        with self._connection.transaction():
+            matched = sorted({face_id for answer in answers for face_id, _ in answer or ()})
+            rows = self._connection.execute(query("faces_of_user"), {"user": self._user_id, "faces": matched})
+            others = [_FaceOfUser(*row) for row in rows]
+            for face, answer in zip(faces, answers, strict=True):
+                if answer is not None:
+                    self._decide(face, dict(answer), others)
+        return len(faces)
+
+    def link_indirectly(self) -> None:
+        """Link faces whose sure match was linked after them, until no more follow. It calls nothing."""
+        persons = {each.face_id: each.person_id for each in self.linked}
+        found = bool(persons)
+        with self._connection.transaction():
+            while found:
+                found = False
+                for row, sure in list(self._sure.items()):
+                    candidates = [msgspec.structs.replace(each, person_id=persons.get(each.row)) for each in sure]
+                    decision = decide(candidates, self._rules)
+                    if decision.outcome == "assigned":
+                        del self._sure[row]
+                        if self._link(row, decision):
+                            persons[row] = str(decision.person_id)
+                            found = True
+
+    def _decide(self, face: _WaitingFace, similarities: dict[str, float], others: Sequence[_FaceOfUser]) -> None:
+        """Decide by the same rule as a backfill, but by the faces on all other photos."""
+        persons = {each.face_id: each.person_id for each in self.linked[-_BATCH:]}
+        candidates = [
+            Candidate(each.row, each.person_id or persons.get(each.row), similarities[each.face_id])
+            for each in others
+            if each.face_id in similarities and each.asset_id != face.asset_id
+        ]
+        decision = decide(candidates, self._rules)
+        if decision.outcome == "assigned":
+            self._link(face.row, decision)
+            return
+        self._sure[face.row] = [each for each in candidates if each.similarity >= self._rules.assign]
+        suggestions = [
+            {"matched_face_id": each.row, "similarity": round(each.similarity, 4)} for each in decision.suggestions
+        ]
+        self._connection.execute(query("suggest"), {"face": face.row, "suggestions": Jsonb(suggestions)})
+
+    def _link(self, row: str, decision: Decision) -> bool:
+        """Link a face to a person; False when somebody has decided about it meanwhile."""
+        similarity = decision.similarity or 0.0
+        parameters = {"face": row, "person": decision.person_id, "confidence": round(similarity / 100, 4)}
+        if self._connection.execute(query("link_by_system"), parameters).fetchone() is None:
+            return False
+        self.linked.append(Linked(face_id=row, person_id=str(decision.person_id), similarity=similarity))
+        return True
+
+
+def _search(collection: Collection, face: _WaitingFace, rules: Backfill) -> list[tuple[str, float]] | None:
+    """Return the faces that one is like, with the similarities; None when it is not in the collection."""
+    try:
+        found = collection.search_faces(face.face_id, threshold=rules.review)
+    except ResourceNotFound:
+        return None
+    return [(match.face.face_id, match.similarity) for match in found]

@@ -1,0 +1,406 @@
+"""The users that a run processes: taken one after the other, the oldest first, each locked while it is processed.
+
+The lock is the user's row in the journal. PostgreSQL releases a row lock only when its transaction ends. So users are
+locked in batches: a `Lease` is a transaction on a connection of its own, takes users for half a minute, and ends with
+the last of its users. It holds back vacuum no longer than its longest user takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import psycopg
+
+from seedtool.backfill import journal, library
+from seedtool.backfill.processing import Found
+from seedtool.backfill.queries import query
+from seedtool.postgres import server
+from seedtool.postgres.errors import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from seedtool.backfill.decisions import Matches
+    from seedtool.backfill.journal import Asset
+    from seedtool.backfill.library import Wanted
+    from seedtool.backfill.processing import Opened
+    from seedtool.faces.rekognition.answers import Face
+    from seedtool.postgres.server import Target
+
+#: How far an asset is. `paused`: this run does nothing more about it, and the next run continues it.
+Stage = Literal["started", "indexed", "matching", "matched", "failed", "paused"]
+
+# Users, and ids of a user's assets, that are read ahead.
+_USERS_AHEAD = 1000
+_ASSETS_AHEAD = 200
+
+# The most faces of one asset (source: IndexFaces returns at most 100).
+_MOST_FACES = 100
+
+# Seconds and users after which a lease takes no more users.
+_LEASE_SECONDS = 30.0
+_LEASE_USERS = 500
+
+# Seconds between two checks that the connections of the leases still exist.
+_CHECK_SECONDS = 2.0
+
+
+class Users:
+    """The users in progress, and those to come.
+
+    Args:
+        target: the database.
+        writer: the run's own connection, autocommitting.
+        wanted: which assets are to process.
+        collection_prefix: what the id of a new collection begins with.
+
+    Attributes:
+        elsewhere: users that another run processes, with the number of their assets to process.
+    """
+
+    def __init__(self, target: Target, writer: psycopg.Connection, wanted: Wanted, collection_prefix: str) -> None:
+        self._writer = writer
+        self._wanted = wanted
+        self._prefix = collection_prefix
+        self._leases = Leases(target, writer)
+        self._cursor = library.users(writer, wanted)
+        self._ahead: deque[tuple[str, int]] = deque()
+        self._exhausted = self._asked_again = False
+        self._in_progress: dict[str, User] = {}
+        self.elsewhere: list[tuple[str, int]] = []
+
+    def __iter__(self) -> Iterator[User]:
+        """Yield the users in progress, in the order in which they were taken."""
+        return iter(tuple(self._in_progress.values()))
+
+    def __getitem__(self, user_id: str) -> User:
+        """Return a user in progress."""
+        return self._in_progress[user_id]
+
+    @property
+    def to_come(self) -> bool:
+        """Tell whether there may be users that were not taken yet."""
+        return bool(self._ahead) or not self._exhausted or bool(self.elsewhere and not self._asked_again)
+
+    @property
+    def assets_elsewhere(self) -> int:
+        """Return how many assets another run processes."""
+        return sum(expected for _, expected in self.elsewhere)
+
+    def take(self) -> User | None:
+        """Lock and return the next user that no other run processes; None when there is none left.
+
+        Raises:
+            DatabaseError: a connection was lost.
+        """
+        while (found := self._next()) is not None:
+            user_id, expected = found
+            lease = self._leases.lock(user_id)
+            if lease is None:
+                self.elsewhere.append(found)
+                continue
+            collection = library.collection_of(self._writer, user_id)
+            failed_too = self._wanted.retry_failed or self._wanted.reindex_since is not None
+            user = self._in_progress[user_id] = User(
+                user_id,
+                lease,
+                collection_id=collection[0] if collection else self._prefix + user_id,
+                remembered=collection is not None and bool(collection[1]),
+                cursor=library.assets(lease.connection, user_id, self._wanted),
+                expected=max(1, expected),
+                unfinished=journal.unfinished(self._writer, user_id, failed=failed_too),
+                to_delete=journal.faces_to_delete(self._writer, user_id),
+            )
+            return user
+        return None
+
+    def opened(self, user: User, opened: Opened) -> None:
+        """Continue with a user whose collection is ready."""
+        if opened.arn is not None:
+            library.remember_collection(self._writer, user.id, user.collection_id, opened.arn)
+        user.left_behind = opened.faces
+        gone = [each.asset_id for each in user.unfinished if not each.eligible]
+        if gone:
+            faces = {asset_id: [face.face_id for face in user.left_behind.pop(asset_id, ())] for asset_id in gone}
+            journal.skip(self._writer, faces)
+            user.to_delete |= {asset_id: face_ids for asset_id, face_ids in faces.items() if face_ids}
+        user.ready = True
+
+    def release(self, user: User) -> None:
+        """Unlock a user."""
+        user.close()
+        self._leases.release(user.lease, user.id)
+        del self._in_progress[user.id]
+
+    def check_locks(self) -> None:
+        """Check that the locks are still held.
+
+        Raises:
+            DatabaseError: a connection was lost.
+        """
+        self._leases.check()
+
+    def close(self) -> None:
+        """Unlock all users."""
+        for user in self:
+            user.close()
+        library.close(self._cursor)
+        self._leases.close()
+
+    def _next(self) -> tuple[str, int] | None:
+        if not self._ahead and not self._exhausted:
+            self._ahead.extend(self._cursor.fetchmany(_USERS_AHEAD))
+            self._exhausted = not self._ahead
+        if not self._ahead and not self._in_progress and not self._asked_again:
+            # the other run may have been killed meanwhile
+            self._asked_again = True
+            self._ahead.extend(self.elsewhere)
+            self.elsewhere.clear()
+        return self._ahead.popleft() if self._ahead else None
+
+
+class AssetInProgress(msgspec.Struct, eq=False):
+    """An asset that was started and is not recorded yet.
+
+    Args:
+        user: its user.
+        asset: the asset.
+        stage: how far it is.
+        found: its faces, once it is indexed.
+        indexed_at: when it was indexed, by the monotonic clock; 0 for faces that were in the collection already.
+        matches: of its faces, once they are matched.
+        calls: the AWS calls that it took, by operation.
+        attempts: how often it was throttled after all attempts.
+    """
+
+    user: User
+    asset: Asset
+    stage: Stage = "started"
+    found: Found = Found()
+    indexed_at: float = 0.0
+    matches: Matches = {}
+    calls: dict[str, int] = {}
+    attempts: int = 0
+
+    def add_calls(self, calls: dict[str, int]) -> None:
+        """Count AWS calls."""
+        self.calls = {name: self.calls.get(name, 0) + calls.get(name, 0) for name in {*self.calls, *calls}}
+
+
+class User:
+    """A user in progress, with a queue of assets.
+
+    An asset is matched once it and all assets before it are indexed and visible. It is recorded once all assets before
+    it are recorded. So the outcome does not depend on how many assets are in progress, or on which is the fastest.
+
+    Args:
+        id_: the user's id.
+        lease: holds the lock.
+        collection_id: the user's collection.
+        remembered: the collection was created before.
+        cursor: over the ids of the assets to process, in their order.
+        expected: how many assets there were when they were counted.
+        unfinished: assets that may have faces in the collection that no row knows.
+        to_delete: FaceIds to delete from the collection, by asset.
+
+    Attributes:
+        queue: the assets in progress, in their order.
+        ready: the collection exists, and it is known what is in it.
+        left_behind: faces that interrupted runs left in the collection, by asset.
+        deleting: a call that deletes faces is in progress.
+        attempts: how often preparing the user was throttled after all attempts.
+        counted: an asset of the user was counted in the report.
+    """
+
+    def __init__(
+        self,
+        id_: str,
+        lease: Lease,
+        *,
+        collection_id: str,
+        remembered: bool,
+        cursor: psycopg.ServerCursor[tuple[str]],
+        expected: int,
+        unfinished: list[journal.Unfinished],
+        to_delete: dict[str, list[str]],
+    ) -> None:
+        self.id = id_
+        self.lease = lease
+        self.collection_id = collection_id
+        self.remembered = remembered
+        self.expected = expected
+        self.unfinished = unfinished
+        self.to_delete = to_delete
+        self.queue: deque[AssetInProgress] = deque()
+        self.ready = False
+        self.left_behind: dict[str, list[Face]] = {}
+        self.deleting = False
+        self.attempts = 0
+        self.counted = False
+        self._cursor = cursor
+        self._ahead: deque[str] = deque()
+        self._exhausted = False
+
+    def next_ids(self, most: int) -> list[str]:
+        """Return the ids of the next assets to start, at most so many."""
+        self._read_ahead(most)
+        ids = [self._ahead.popleft() for _ in range(min(most, len(self._ahead)))]
+        self.expected = max(self.expected - len(ids), len(self._ahead), 0 if self._exhausted else 1)
+        return ids
+
+    @property
+    def to_start(self) -> bool:
+        """Tell whether there is an asset to start."""
+        self._read_ahead(1)
+        return self.ready and bool(self._ahead)
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether nothing is left to do."""
+        all_started = self._exhausted and not self._ahead
+        return self.ready and all_started and not (self.queue or self.to_delete or self.deleting)
+
+    def to_match(self, visibility: float) -> Iterator[tuple[AssetInProgress, float]]:
+        """Yield the assets that may be matched, in their order, each with the earliest time for it.
+
+        Args:
+            visibility: seconds after indexing until a face can be found.
+        """
+        newest = 0.0
+        for asset in self.queue:
+            if asset.stage in {"started", "paused"}:
+                return
+            newest = max(newest, asset.indexed_at)
+            if asset.stage == "indexed":
+                yield asset, newest + visibility if newest else 0.0
+
+    def take_to_delete(self, most: int) -> dict[str, list[str]]:
+        """Return FaceIds to delete, by asset, at most so many, and forget them."""
+        taken: dict[str, list[str]] = {}
+        while self.to_delete and sum(map(len, taken.values())) + _MOST_FACES <= most:
+            asset_id = next(iter(self.to_delete))
+            taken[asset_id] = self.to_delete.pop(asset_id)
+        return taken
+
+    def close(self) -> None:
+        """Close the cursor."""
+        library.close(self._cursor)
+
+    def _read_ahead(self, least: int) -> None:
+        while len(self._ahead) < least and not self._exhausted:
+            rows = self._cursor.fetchmany(max(_ASSETS_AHEAD, least))
+            self._ahead.extend(id_ for (id_,) in rows)
+            self._exhausted = not rows
+
+
+class Lease:
+    """A transaction that holds the locks of a batch of users. Its connection also has the cursors over their assets.
+
+    Args:
+        connection: for this lease only, outside a transaction.
+    """
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self.connection = connection
+        self.users: set[str] = set()
+        self._since = time.monotonic()
+        self._taken = 0
+
+    @property
+    def takes_more(self) -> bool:
+        """Tell whether it takes more users."""
+        return time.monotonic() - self._since < _LEASE_SECONDS and self._taken < _LEASE_USERS
+
+    def lock(self, user_id: str) -> bool:
+        """Lock a user's row; False when another run has locked it."""
+        if self.connection.execute(query("lock_user"), [user_id]).fetchone() is None:
+            return False
+        self.users.add(user_id)
+        self._taken += 1
+        return True
+
+    def renew(self) -> None:
+        """End the transaction, which releases all locks, and begin with no users."""
+        self.connection.rollback()
+        self._since = time.monotonic()
+        self._taken = 0
+
+
+class Leases:
+    """The leases of a run.
+
+    Args:
+        target: the database.
+        writer: an autocommitting connection, which inserts the rows of users.
+    """
+
+    def __init__(self, target: Target, writer: psycopg.Connection) -> None:
+        self._target = target
+        self._writer = writer
+        self._leases: list[Lease] = []
+        self._checked = time.monotonic()
+
+    def lock(self, user_id: str) -> Lease | None:
+        """Lock a user and return the lease that holds the lock; None when another run processes the user.
+
+        Raises:
+            DatabaseError: a connection was lost.
+        """
+        self._writer.execute(query("insert_user"), [user_id])
+        lease = next((lease for lease in self._leases if lease.takes_more), None)
+        if lease is None:
+            lease = next((lease for lease in self._leases if not lease.users), None)
+            if lease is not None:
+                lease.renew()
+            else:
+                lease = Lease(self._connect())
+                self._leases.append(lease)
+        try:
+            if lease.lock(user_id):
+                return lease
+            if not lease.users:
+                lease.renew()
+        except psycopg.OperationalError as error:
+            raise translate(error, _LOST, remedy=_RUN_AGAIN) from error
+        return None
+
+    def release(self, lease: Lease, user_id: str) -> None:
+        """Forget a user. The lock is released together with those of the lease's other users."""
+        lease.users.discard(user_id)
+        if not lease.users:
+            lease.renew()
+
+    def check(self) -> None:
+        """Check every other second that the connections still exist: they are idle, so nobody else would notice.
+
+        Raises:
+            DatabaseError: one was lost, and the locks of its users with it.
+        """
+        if time.monotonic() - self._checked < _CHECK_SECONDS:
+            return
+        self._checked = time.monotonic()
+        for lease in self._leases:
+            try:
+                lease.connection.execute("SELECT")
+            except psycopg.OperationalError as error:
+                raise translate(error, _LOST, remedy=_RUN_AGAIN) from error
+
+    def close(self) -> None:
+        """Release all locks."""
+        for lease in self._leases:
+            lease.connection.close()
+        self._leases.clear()
+
+    def _connect(self) -> psycopg.Connection:
+        connection = server.connect(self._target, application="seedtool backfill: users")
+        connection.execute("SET idle_in_transaction_session_timeout = 0")
+        connection.commit()
+        return connection
+
+
+_LOST = "the connection that holds the locks of the users was lost"
+
+_RUN_AGAIN = "Run the same command again. It continues where it stopped."

@@ -1,0 +1,435 @@
+"""backfill: what it would do and cost, the run with its progress line, and what it did."""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seedtool.cli.console import CONTEXT, Console, asked, common_options, number, stream, table
+from seedtool.errors import NotConfirmed, UsageError
+from seedtool.listener import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import psycopg
+
+    from seedtool.backfill import Options, Plan, Processor, Progress, Report, Run
+    from seedtool.settings import Settings
+
+# Users and assets that the text of a dry run lists before it says how many more there are.
+_LISTED = 20
+
+# The menu: assets of each user in a test, and the numbers of two entries.
+_TEST_ASSETS = 10
+_ONE_USER, _CANCEL = 3, 5
+
+# Columns of the progress bar: the most, and the fewest in the long and in the short form of the line.
+_LONGEST_BAR, _LEAST_LONG, _LEAST_SHORT = 60, 10, 4
+
+
+@click.command(short_help="Index every photo of the library once.", context_settings=CONTEXT)
+@click.option("--user-id", metavar="UUID", help="Process this user only.")
+@click.option("--dry-run", is_flag=True, help="List the assets to process; call nothing and write nothing.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Process at most N assets of each user.")
+@click.option("--skip-prompt", "--yes", "yes", is_flag=True, help="Begin without asking.")
+@click.option("--batch-size", metavar="N", type=click.IntRange(1, 1000), default=10, help="Assets at a time [10].")
+@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="End before it would cost more.")
+@click.option("--retry-failed", is_flag=True, help="Also process assets that failed before.")
+@click.option("--reindex", is_flag=True, help="Also process assets that are done: delete their faces, index again.")
+@click.option("--interactive", is_flag=True, help="Choose from a menu.")
+@click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="Also write the report as a web page.")
+@click.option("--endpoint", metavar="URL", help="Let an application process the photos.")
+@common_options
+def backfill(
+    *,
+    yes: bool,
+    dry_run: bool,
+    interactive: bool,
+    html: Path | None,
+    endpoint: str | None,
+    console: Console,
+    settings: Settings,
+    **chosen: Any,  # noqa: ANN401 - the fields of seedtool.backfill.Options
+) -> int:
+    """Index the photos of all users, the oldest user first, and decide who is on them.
+
+    It first shows what it will do and what that will cost, and asks. If it is interrupted or killed, the same command
+    continues.
+    """
+    from seedtool.backfill import Options, Run, page, plan
+    from seedtool.postgres import server
+
+    _refuse_contradictions(dry_run=dry_run, html=html, endpoint=endpoint, interactive=interactive, **chosen)
+    if html is not None:
+        page.check_place(html)
+    if interactive:
+        answer = _ask_what_to_do(console)
+        if answer is None:
+            return 0
+        dry_run = bool(answer.pop("dry_run", False))
+        chosen |= answer
+    options = Options(**chosen)
+    target = server.find(settings)
+    if dry_run:
+        with server.connect(target) as connection:
+            _dry_run(connection, settings, options, console)
+        return 0
+    where, processor = _processor(settings, options, endpoint)
+    with server.connect(target) as connection:
+        planned = plan(connection, settings, options)
+    console.note(f"{where}; {target}")
+    for line in _plan_lines(planned, priced=endpoint is None):
+        console.note(line)
+    _agree(planned, yes=yes)
+    report = _execute(Run(settings, target, processor, options), console, where, html)
+    return 130 if report.interrupted else 0 if report.ok else 1
+
+
+def _refuse_contradictions(
+    *,
+    dry_run: bool,
+    html: Path | None,
+    endpoint: str | None,
+    interactive: bool,
+    user_id: str | None,
+    limit: int | None,
+    max_cost: float | None,
+    **_: object,
+) -> None:
+    if interactive and (dry_run or user_id is not None or limit is not None):
+        raise UsageError("--interactive asks for --dry-run, --user-id and --limit", remedy="Leave these flags out.")
+    if dry_run and html is not None:
+        raise UsageError("a dry run does nothing that --html could report", remedy="Leave --html out.")
+    if endpoint is not None and max_cost is not None:
+        raise UsageError(
+            "--max-cost counts AWS calls, but with --endpoint the application makes them",
+            remedy="Limit the run with --limit or --user-id.",
+        )
+
+
+def _processor(settings: Settings, options: Options, endpoint: str | None) -> tuple[str, Processor]:
+    """Return what processes the photos, and its name for the user: account and region, or the endpoint."""
+    if endpoint is not None:
+        from seedtool.backfill.endpoint import Endpoint
+
+        application = Endpoint(endpoint, settings.backfill_token, options.batch_size)
+        return f"the application at {application.where}", application
+    from seedtool.backfill import FaceProcessor
+    from seedtool.faces import photos
+    from seedtool.workflows.aws import open_aws
+
+    aws = open_aws(settings)
+    return str(aws.who()), FaceProcessor(settings, aws, photos.store(settings, aws))
+
+
+def _execute(run: Run, console: Console, where: str, html: Path | None) -> Report:
+    """Execute a run under a progress line, and report what it did, also when it ends with an error."""
+    line = ProgressLine(console, run)
+    try:
+        report = run.execute(line)
+    except BaseException:
+        line.clear()
+        if run.report is not None:
+            # with --json, stdout gets one object: the error
+            _report(run, run.report, console, where, html, on_stdout=not console.as_json)
+        raise
+    line.clear()
+    _report(run, report, console, where, html, on_stdout=True)
+    return report
+
+
+def _report(run: Run, report: Report, console: Console, where: str, html: Path | None, *, on_stdout: bool) -> None:
+    from datetime import UTC, datetime
+
+    from seedtool.backfill import page
+
+    rules = run.settings.backfill
+    if on_stdout:
+        console.report(report, lambda: _report_lines(report, rules.prices, where))
+    if html is not None:
+        decides = report.mode != "endpoint"
+        ended = datetime.now(UTC)
+        page.write(
+            html, page.render(report, rules, where=where, database=str(run.target), ended=ended, decides=decides)
+        )
+        console.note(f"the report is in {html}")
+
+
+# Before the run
+
+
+def _ask_what_to_do(console: Console) -> dict[str, object] | None:
+    """Show the menu and return the options of the entry that was chosen; None when nothing is to be done.
+
+    Raises:
+        UsageError: there is no terminal to ask at.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError("--interactive needs a terminal to ask at, and there is none", remedy="Give flags instead.")
+    for line in (
+        "What do you want to do?",
+        "  1  a dry run: list the assets to process",
+        "  2  process everything",
+        "  3  process one user",
+        f"  4  a test: process {_TEST_ASSETS} assets of each user",
+        "  5  cancel",
+    ):
+        click.echo(line, err=True)
+    entry = _prompt(lambda: click.prompt("Number", type=click.IntRange(1, 5), default=5, err=True))
+    user = _prompt(lambda: click.prompt("The user's id", type=click.UUID, err=True)) if entry == _ONE_USER else None
+    if entry is None or entry == _CANCEL or (entry == _ONE_USER and user is None):
+        console.note("cancelled; nothing was done")
+        return None
+    options: dict[int, dict[str, object]] = {
+        1: {"dry_run": True},
+        _ONE_USER: {"user_id": str(user)},
+        4: {"limit": _TEST_ASSETS},
+    }
+    return options.get(entry, {})
+
+
+def _prompt(ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked for
+    """Ask. The end of the input (Ctrl+D) is None; Ctrl+C is raised."""
+    try:
+        return ask()
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            click.echo(err=True)
+            return None
+        raise
+
+
+def _agree(plan: Plan, *, yes: bool) -> None:
+    """Ask whether to begin, unless there is nothing to do or `--yes` was given.
+
+    Raises:
+        NotConfirmed: the user said no, or there is no terminal to ask at.
+    """
+    if not plan.assets or yes:
+        return
+    if not sys.stdin.isatty():
+        raise NotConfirmed(
+            "nobody confirmed the run, so nothing was done",
+            remedy="Give --yes (or --skip-prompt) to begin without a question, or --dry-run to see what it would do.",
+        )
+    if not asked(lambda: click.confirm("Begin?", err=True)):
+        raise NotConfirmed("nobody confirmed the run, so nothing was done")
+
+
+def _dry_run(connection: psycopg.Connection, settings: Settings, options: Options, console: Console) -> None:
+    """List the assets to process."""
+    import msgspec
+
+    from seedtool.backfill import counts, listing, plan
+    from seedtool.backfill.formatting import visible
+
+    planned = plan(connection, settings, options)
+    if console.as_json:
+        stream(msgspec.structs.asdict(planned), "listed", listing(connection, options))
+        return
+    if console.quiet:
+        return
+    for line in _plan_lines(planned, priced=True):
+        click.echo(line)
+    users = list(islice(counts(connection, options), _LISTED))
+    if users:
+        for line in table(("user", "assets"), users):
+            click.echo(f"  {line}")
+        if planned.users > len(users):
+            click.echo(f"  ... and {number(planned.users - len(users), 'more user')}")
+        # one user at a time: a listing of all users would sort all assets for the first few
+        of_one = (msgspec.structs.replace(options, user_id=user) for user, _ in users)
+        first = islice((asset for each in of_one for asset in listing(connection, each)), _LISTED)
+        for line in table(("asset", "file"), ((each.asset_id, visible(each.file_name)) for each in first)):
+            click.echo(f"  {line}")
+        if planned.assets > _LISTED:
+            click.echo(f"  ... and {number(planned.assets - _LISTED, 'more asset')}; --json lists all")
+    click.echo("dry run: nothing was called and nothing was written")
+
+
+def _plan_lines(plan: Plan, *, priced: bool) -> Iterator[str]:
+    """Yield how much there is to process, and the estimated cost.
+
+    Args:
+        plan: what a run would do.
+        priced: the run itself calls AWS; otherwise an application does.
+    """
+    failed = f" ({plan.failed_before:,} of them failed before: --retry-failed)" * bool(plan.failed_before)
+    yield f"{_many(plan.assets, 'asset')} of {_many(plan.users, 'user')} to process, {plan.skipped:,} skipped{failed}"
+    if not plan.assets:
+        return
+    if not priced:
+        yield "the application processes the photos, and pays AWS for it"
+        return
+    new = f", {plan.new_collections:,} to create" * bool(plan.new_collections)
+    yield f"collections {plan.collection_prefix}...: {plan.collections:,} known{new}"
+    calls = " + ".join(f"{count:,} {name}" for name, count in plan.calls.items())
+    yield (
+        f"estimate: ${plan.cost:,.2f} for {calls}, at {plan.faces_a_photo:g} faces per photo "
+        f"(prices of {plan.prices_of})"
+    )
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
+# During the run
+
+
+class ProgressLine(Listener):
+    """Shows how far a run is, in one line of stderr. Without a terminal it only says that the run is ending.
+
+    Args:
+        console: with --quiet nothing is shown.
+        run: the run, which has more numbers than a listener hears.
+    """
+
+    def __init__(self, console: Console, run: Run) -> None:
+        self._console = console
+        self._run = run
+        self._shows = not console.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        blocks = "utf" in (sys.stderr.encoding or "").lower()
+        self._full, self._empty = ("█", "░") if blocks else ("#", "-")
+        self._written = 0
+        self._said_ending = False
+
+    def progress(self, what: str, done: int, total: int | None = None) -> None:  # noqa: ARG002 - the run knows more
+        """Show how far the run is."""
+        progress = self._run.progress
+        if progress.ending and not self._said_ending:
+            self._said_ending = True
+            self.clear()
+            self._console.note("finishing what is in progress; Ctrl+C again ends at once, and loses nothing either")
+        if self._shows:
+            try:
+                columns = os.get_terminal_size(sys.stderr.fileno()).columns
+            except (OSError, ValueError):
+                columns = 80
+            text = progress_line(progress, (columns or 80) - 1, self._full, self._empty)
+            sys.stderr.write("\r" + text.ljust(min(self._written, (columns or 80) - 1)))
+            sys.stderr.flush()
+            self._written = len(text)
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._written:
+            sys.stderr.write("\r" + " " * self._written + "\r")
+            sys.stderr.flush()
+            self._written = 0
+
+
+def progress_line(progress: Progress, width: int, full: str = "#", empty: str = "-") -> str:
+    """Return the progress in one line: bar, percent, done of total, succeeded, failed, faces, and the time left.
+
+    Where that is too wide, words are shortened first; then the bar is left out, then numbers that follow from others.
+
+    Args:
+        progress: how far the run is.
+        width: the most columns.
+        full: a column of the bar that is done.
+        empty: a column of the bar that is not done.
+    """
+    share = progress.done / progress.total if progress.total else 1.0
+    percent = f"{int(100 * share)}%"
+    left = "ending" if progress.ending else _time_left(progress.seconds_left)
+    long = (
+        f"{percent:>4}  {progress.done:,}/{progress.total:,}  {progress.succeeded:,} succeeded  "
+        f"{progress.failed:,} failed  {progress.faces:,} faces  {left}{'' if progress.ending else ' left'}"
+    )
+    done = f"{percent} {progress.done}/{progress.total}"
+    short = f"{done} {progress.succeeded} ok {progress.failed} bad {progress.faces} faces {left}"
+    terse = f"{done} +{progress.succeeded} -{progress.failed} {progress.faces}f {left}"
+    tiny = f"{done} -{progress.failed} {left}"
+    for text, least in ((long, _LEAST_LONG), (short, _LEAST_SHORT), (terse, _LEAST_SHORT)):
+        room = width - len(text) - 3
+        if room >= least:
+            columns = min(_LONGEST_BAR, room)
+            filled = int(columns * share)
+            return f"[{full * filled}{empty * (columns - filled)}] {text}"
+    return next((text for text in (terse, tiny) if len(text) <= width), tiny[: max(0, width)])
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+# After the run
+
+
+def _report_lines(report: Report, prices: Mapping[str, float], where: str) -> Iterator[str]:
+    """Yield the errors, the sums, the cost, and what to do next.
+
+    Args:
+        report: what the run did.
+        prices: dollars for one call, by operation.
+        where: account and region, or the endpoint.
+    """
+    yield from _error_lines(report)
+    left = f", {report.left:,} left" * bool(report.left)
+    suggested = f" ({report.suggested:,} with suggestions)" * bool(report.suggested)
+    sums = (
+        ("users", report.users, ""),
+        ("assets", report.assets, f"{report.succeeded:,} succeeded, {report.failed:,} failed{left}"),
+        ("skipped", report.skipped, "done or failed before, or processed by the application"),
+        (
+            "faces",
+            report.faces,
+            f"{report.auto_assigned:,} linked to a person, {report.needs_person:,} without a person{suggested}",
+        ),
+        ("too small", report.dropped, "faces detected and not kept"),
+    )
+    width = max(len(f"{count:,}") for _, count, _ in sums)
+    for name, count, text in sums:
+        yield f"{name:9}  {count:{width},}  {text}".rstrip()
+    yield _cost_line(report, prices)
+    throttled = sum(report.throttled.values())
+    share = f", {throttled:,} of {sum(report.calls.values()):,} calls throttled" * bool(throttled)
+    yield f"{where}, in {report.seconds:.1f} s{share}"
+    if report.adopted:
+        yield f"the faces of {_many(report.adopted, 'asset')} were in the collection already and not indexed again"
+    if report.users_elsewhere:
+        yield f"another run is processing {_many(report.users_elsewhere, 'user')}"
+    if report.stopped:
+        yield f"ended early: {report.stopped}; the same command continues"
+    if report.interrupted:
+        yield "interrupted; the same command continues"
+    if report.failed:
+        yield "fix the errors, then run seedtool backfill --retry-failed"
+    if report.needs_person:
+        waits = "waits" if report.needs_person == 1 else "wait"
+        yield f"{_many(report.needs_person, 'face')} {waits} for a person: seedtool faces review"
+
+
+def _error_lines(report: Report) -> Iterator[str]:
+    from seedtool.backfill.formatting import visible
+
+    for failure in report.errors:
+        yield f"{visible(failure.file_name)}: {visible(failure.cause)}"
+        yield f"  asset {failure.asset_id}, user {failure.user_id}"
+        if failure.remedy:
+            yield f"  {failure.remedy}"
+    if report.failed > len(report.errors):
+        more = report.failed - len(report.errors)
+        yield f"... and {more:,} more; the table seedtool.backfill_assets has all of them, with state = 'failed'"
+    yield from report.notes
+
+
+def _cost_line(report: Report, prices: Mapping[str, float]) -> str:
+    paid = [f"{count:,} {name} x ${prices[name]:g}" for name, count in report.calls.items() if prices.get(name)]
+    free = [f"{count:,} {name}" for name, count in report.calls.items() if not prices.get(name)]
+    cost = f"cost: {' + '.join(paid)} = ${report.cost:,.3f}" if paid else f"cost: ${report.cost:,.3f}"
+    return cost + (f" (and free of charge: {', '.join(free)})" if free else "")
