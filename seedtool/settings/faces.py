@@ -11,8 +11,21 @@ from seedtool.settings.setting import Fault, Setting, no_control
 
 COLLECTION_ID = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")  # source: Rekognition's service model
 
+#: What Rekognition takes for an ExternalImageId, 1 to 255 characters (source: the service model).
+EXTERNAL_ID = re.compile(r"[a-zA-Z0-9_.\-:]{1,255}")
+
 #: Fields of a binding that hold SQL or a value, not a name.
 _NO_NAMES = frozenset({"where", "collection_query", "collection_default"})
+
+#: Fields of a binding that say how a new photo is named after its person and its number, and their defaults.
+_TEMPLATES = {
+    "id_template": "{person}-photo-{n}",
+    "photo_template": "students/{person}/photo-{n}.jpg",
+    "key_template": "face-{person}-{n}",
+}
+
+#: The columns that name a person, where a binding says nothing: the first of these of which the table has any.
+_USUAL_LABELS = (("first_name", "middle_name", "last_name", "second_last_name"), ("full_name",), ("name",))
 
 
 def check_collection(text: str) -> Fault | None:
@@ -77,6 +90,44 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = None
 
+    person: Annotated[
+        str, msgspec.Meta(description="the column that says whose face it is; often a foreign key to a table of people")
+    ] = "student_id"
+    photo: Annotated[
+        str,
+        msgspec.Meta(
+            description="the column that says where the photo is: a key of the photo store, or an address "
+            "(`s3://bucket/key`, `https://...`)"
+        ),
+    ] = "photo_url"
+    label: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description="the columns of the table of people that make up a person's name, which `recognize` shows; "
+            "without it, the usual names of such columns are tried"
+        ),
+    ] = ()
+    indexed_at: Annotated[
+        str, msgspec.Meta(description="the column (timestamptz) that says when the photo was indexed; it may be absent")
+    ] = "indexed_at"
+    quality: Annotated[
+        str,
+        msgspec.Meta(description="the column that holds the quality of the face, 0 to 100; it may be absent"),
+    ] = "quality_score"
+    id_template: Annotated[
+        str, msgspec.Meta(description="the ExternalImageId of a person's n-th photo, where `enroll` chooses it")
+    ] = _TEMPLATES["id_template"]
+    photo_template: Annotated[
+        str, msgspec.Meta(description="the key in the photo store under which `enroll` keeps a person's n-th photo")
+    ] = _TEMPLATES["photo_template"]
+    key_template: Annotated[
+        str,
+        msgspec.Meta(
+            description="the key of the row that `enroll` writes for a person's n-th photo, where `key` is one column "
+            "of type text"
+        ),
+    ] = _TEMPLATES["key_template"]
+
     def __post_init__(self) -> None:
         named = ("collection", "collection_column", "collection_query")
         given = [name for name in named if getattr(self, name) is not None]
@@ -100,12 +151,41 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise SettingsError(
                 f"setting faces: {self.table}: key names no column", remedy='Write key = ["id"]: rows are found by it.'
             )
+        for name in _TEMPLATES:
+            self._check_template(name, getattr(self, name))
+        self._check_names()
+
+    def _check_names(self) -> None:
         for name in self.__struct_fields__:
             value = () if name in _NO_NAMES else getattr(self, name) or ()
             for text in (value,) if isinstance(value, str) else value:
                 fault = no_control(text)
                 if fault:
                     raise SettingsError(f"setting faces: {name} {fault.message}", remedy=fault.remedy)
+
+    def _check_template(self, name: str, template: str) -> None:
+        bare = template.replace("{person}", "p", 1).replace("{n}", "1", 1)
+        if "{person}" not in template or "{n}" not in template or "{" in bare or "}" in bare:
+            raise SettingsError(
+                f"setting faces: {self.table}: {name} {template!r} does not hold {{person}} and {{n}} once each",
+                remedy="{person} stands for the key of the person, and {n} for the number of the photo: "
+                f'{name} = "{_TEMPLATES[name]}".',
+            )
+        if name == "id_template" and not EXTERNAL_ID.fullmatch(bare):
+            raise SettingsError(
+                f"setting faces: {self.table}: {name} {template!r} cannot make an ExternalImageId",
+                remedy="Use letters, digits and _.-: beside {person} and {n}.",
+            )
+        if name == "id_template" and re.search(r"\{person\}\{n\}|\{n\}\{person\}|\d\{n\}|\{n\}\d", template):
+            raise SettingsError(
+                f"setting faces: {self.table}: in {name} {template!r} the number cannot be told from what is beside it",
+                remedy="Put another character than a digit between {person} and {n}, as in {person}-photo-{n}.",
+            )
+
+    @property
+    def labels(self) -> tuple[tuple[str, ...], ...]:
+        """The sets of columns that may name a person: the first of which the table of people has any counts."""
+        return (self.label,) if self.label else _USUAL_LABELS
 
     @property
     def by_row(self) -> bool:

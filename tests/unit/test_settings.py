@@ -298,3 +298,31 @@ def test_a_wrong_rule_of_the_backfill_is_told(project, text, fault):
     with pytest.raises(SettingsError, match=fault) as caught:
         read(project(f"[tool.seedtool.backfill]\n{text}"))
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("id_template", "{person}"),
+        ("id_template", "photo-{n}"),
+        ("id_template", "{person}-{person}-{n}"),
+        ("id_template", "{person}-{n}-{kind}"),
+        ("id_template", "{person} {n}"),
+        ("id_template", "{person}{n}"),
+        ("id_template", "{person}-1{n}"),
+        ("photo_template", "photos/{n}.jpg"),
+        ("key_template", "{person}"),
+    ],
+)
+def test_a_template_of_a_binding_holds_the_person_and_the_number(name, template) -> None:
+    with pytest.raises(SettingsError) as caught:
+        FaceBinding(table="photos", **{name: template})
+    assert name in caught.value.message
+    assert template in caught.value.message
+    assert "{person}" in caught.value.remedy
+
+
+def test_a_binding_names_the_columns_of_another_schema() -> None:
+    table = FaceBinding(table="photos", person="pupil_id", label=("called",), id_template="{n}:{person}")
+    assert table.labels == (("called",),)
+    assert FaceBinding(table="photos").labels[0][0] == "first_name"
