@@ -28,9 +28,19 @@ if TYPE_CHECKING:
     from seedtool.postgres.server import find as find_target
     from seedtool.settings import Settings
     from seedtool.settings import load as load_settings
+    from seedtool.workflows.database import guard_status, list_cache, protect, prune_cache, unprotect
     from seedtool.workflows.prepare import prepare
     from seedtool.workflows.reset import fingerprint, migrate, plan_reset, reset
-    from seedtool.workflows.seed import seed
+    from seedtool.workflows.seed import dump_seeds, seed
+    from seedtool.workflows.snapshots import (
+        delete_snapshots,
+        export_snapshot,
+        import_snapshot,
+        list_snapshots,
+        rename_snapshot,
+        restore_snapshot,
+        save_snapshot,
+    )
 
 __version__ = VERSION
 
@@ -40,14 +50,27 @@ _PLACES = {
     "Settings": "settings:Settings",
     "Target": "postgres.server:Target",
     "connect": "postgres.server:connect",
+    "delete_snapshots": "workflows.snapshots:delete_snapshots",
+    "dump_seeds": "workflows.seed:dump_seeds",
+    "export_snapshot": "workflows.snapshots:export_snapshot",
     "find_target": "postgres.server:find",
     "fingerprint": "workflows.reset:fingerprint",
+    "guard_status": "workflows.database:guard_status",
+    "import_snapshot": "workflows.snapshots:import_snapshot",
+    "list_cache": "workflows.database:list_cache",
+    "list_snapshots": "workflows.snapshots:list_snapshots",
     "load_settings": "settings:load",
     "migrate": "workflows.reset:migrate",
     "plan_reset": "workflows.reset:plan_reset",
     "prepare": "workflows.prepare:prepare",
+    "protect": "workflows.database:protect",
+    "prune_cache": "workflows.database:prune_cache",
+    "rename_snapshot": "workflows.snapshots:rename_snapshot",
     "reset": "workflows.reset:reset",
+    "restore_snapshot": "workflows.snapshots:restore_snapshot",
+    "save_snapshot": "workflows.snapshots:save_snapshot",
     "seed": "workflows.seed:seed",
+    "unprotect": "workflows.database:unprotect",
 }
 
 __all__ = [
@@ -57,14 +80,27 @@ __all__ = [
     "Target",
     "__version__",
     "connect",
+    "delete_snapshots",
+    "dump_seeds",
+    "export_snapshot",
     "find_target",
     "fingerprint",
+    "guard_status",
+    "import_snapshot",
+    "list_cache",
+    "list_snapshots",
     "load_settings",
     "migrate",
     "plan_reset",
     "prepare",
+    "protect",
+    "prune_cache",
+    "rename_snapshot",
     "reset",
+    "restore_snapshot",
+    "save_snapshot",
     "seed",
+    "unprotect",
 ]
 
 

@@ -1,4 +1,4 @@
-"""db-reset, migrate, guard."""
+"""db-reset, migrate, guard, cache, fingerprint."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, agreed, common_options, number, type_name
-from seedtool.errors import DatabaseError, NotConfirmed
+from seedtool.cli.console import CONTEXT, Console, agreed, common_options, number, table, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from seedtool.postgres.cluster import Cluster
-    from seedtool.postgres.server import Target
+    from seedtool.resetting.cache import Entry
     from seedtool.resetting.guard import Consent
     from seedtool.resetting.reset import ResetPlan, ResetReport
     from seedtool.settings import Settings
@@ -161,43 +157,25 @@ def guard() -> None:
 @common_options
 def guard_status(*, console: Console, settings: Settings) -> None:
     """Tell whether the target is protected, and what a reset of it would need."""
-    from seedtool.errors import Protected
-    from seedtool.postgres import server
-    from seedtool.postgres.cluster import open_cluster
-    from seedtool.resetting import guard as guards
+    from seedtool.workflows import database as workflow
 
-    target = server.find(settings)
-    with open_cluster(target) as cluster:
-        facts = cluster.database(target.name)
-        try:
-            needs = guards.consent_to_replace(target, facts).name.lower()
-        except Protected:
-            needs = "refused"
-    report = {
-        "database": str(target),
-        "exists": facts is not None,
-        "protected": facts is not None and facts.protected,
-        "managed": facts is not None and facts.managed,
-        "consent": needs,
-    }
+    report = workflow.guard_status(settings=settings)
     words = {
         "none": "may be replaced: there is nothing to lose",
         "yes": "was made by seedtool and may be replaced with --yes",
         "name": "holds data and was not made by seedtool: a reset needs its name",
         "refused": "is protected: it is never replaced or seeded",
     }
-    console.report(report, lambda: [f"{target} {words[needs]}"])
+    console.report(report, lambda: [f"{report.database} {words[report.consent]}"])
 
 
 @guard.command("protect", short_help="Forbid that the target is replaced or seeded.")
 @common_options
 def guard_protect(*, console: Console, settings: Settings) -> None:
     """Forbid that the target is replaced or seeded, whatever flag is given."""
-    from seedtool.postgres import server
-    from seedtool.resetting import guard as guards
+    from seedtool.workflows import database as workflow
 
-    target = server.find(settings)
-    _change_mark(target, guards.protect)
+    target = workflow.protect(settings=settings)
     console.report(
         {"database": str(target), "protected": True},
         lambda: [f"{target} is protected: it is never replaced or seeded until seedtool guard unprotect"],
@@ -210,23 +188,103 @@ def guard_protect(*, console: Console, settings: Settings) -> None:
 def guard_unprotect(*, confirm: str | None, console: Console, settings: Settings) -> None:
     """Take the protection mark away; asks for the database's name."""
     from seedtool.postgres import server
-    from seedtool.resetting import guard as guards
-    from seedtool.workflows.reset import given_consent
+    from seedtool.workflows import database as workflow
 
     target = server.find(settings)
-    given_consent(target, yes=False, confirm=confirm)
-    if confirm is None and not (sys.stdin.isatty() and type_name(target)):
-        raise NotConfirmed(f"{target} stays protected: its name was not given", remedy=f"Type --confirm {target.name}.")
-    _change_mark(target, guards.unprotect)
+    if confirm is None and sys.stdin.isatty() and type_name(target):
+        confirm = target.name
+    workflow.unprotect(confirm or "", target=target)
     console.report({"database": str(target), "protected": False}, lambda: [f"{target} is no longer protected"])
 
 
-def _change_mark(target: Target, change: Callable[[Cluster, str], None]) -> None:
-    from seedtool.postgres.cluster import open_cluster
+@click.group(short_help="Templates and spares: list, prune.", context_settings=CONTEXT)
+def cache() -> None:
+    """Templates and spares, of which databases are made in milliseconds."""
 
-    with open_cluster(target) as cluster:
-        if cluster.database(target.name) is None:
-            raise DatabaseError(
-                f"the database {target.name} does not exist", remedy="Run seedtool db-reset to make it."
-            )
-        change(cluster, target.name)
+
+@cache.command("list", short_help="List templates and spares.", context_settings=CONTEXT)
+@common_options
+def cache_list(*, console: Console, settings: Settings) -> None:
+    """List what seedtool keeps on the server: templates, spares, and what is being made or dropped."""
+    from seedtool.workflows import database as workflow
+
+    found = workflow.list_cache(settings=settings)
+    size = sum(each.size or 0 for each in found)
+
+    def lines() -> Iterable[str]:
+        yield from _entry_lines(found)
+        templates = sum(each.kind == "template" for each in found)
+        yield (
+            f"{number(templates, 'template')} of at most {settings.cache_templates};"
+            f" {_size(size)} in all, templates at most {settings.cache_gb:g} GB"
+        )
+
+    console.report({"cache": found, "bytes": size}, lines)
+
+
+@cache.command("prune", short_help="Drop templates that are too many.", context_settings=CONTEXT)
+@click.option("--all", "everything", is_flag=True, help="Drop every template and spare.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be dropped.")
+@common_options
+def cache_prune(*, everything: bool, dry_run: bool, console: Console, settings: Settings) -> None:
+    """Drop the templates that are too many or too large together, those unused for longest first, and outdated spares.
+
+    What has sessions, is being cloned or belongs to a role that is not yours stays. Nothing is lost but time.
+    """
+    from seedtool.workflows import database as workflow
+
+    pruned = workflow.prune_cache(everything=everything, dry_run=dry_run, settings=settings)
+
+    def lines() -> Iterable[str]:
+        yield from _entry_lines(pruned.dropped) if pruned.dropped else ()
+        for name, why in pruned.kept.items():
+            yield f"{name} stays: {why}"
+        freed = _size(sum(each.size or 0 for each in pruned.dropped))
+        verb = "would drop" if dry_run else "dropped"
+        yield f"{verb} {number(len(pruned.dropped), 'database')}, {freed}" if pruned.dropped else "nothing to prune"
+
+    console.report({"dry_run": dry_run, "dropped": pruned.dropped, "kept": pruned.kept}, lines)
+
+
+def _entry_lines(found: Sequence[Entry]) -> Iterable[str]:
+    kinds = {"other": "in work"}
+    rows = [
+        (each.name, kinds.get(each.kind, each.kind), _size(each.size), _ago(each.made), _ago(each.used), each.purpose)
+        for each in found
+    ]
+    if rows:
+        yield from table(("database", "what", "size", "made", "used", "for"), rows)
+
+
+def _size(size: int | None) -> str:
+    from seedtool.files.shown import shown_size
+
+    return "?" if size is None else shown_size(size)
+
+
+def _ago(time: str | None) -> str:
+    """Return how long ago a time was, in one unit."""
+    if time is None:
+        return "-"
+    from datetime import UTC, datetime
+
+    seconds = max((datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds(), 0)
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return f"{number(int(seconds // length), unit)} ago"
+    return "just now"
+
+
+@click.command(short_help="Print the key by which CI keeps a template.", context_settings=CONTEXT)
+@click.option("--seed", "profile", metavar="PROFILE", help="The template with this profile's rows.")
+@common_options
+def fingerprint(*, profile: str | None, console: Console, settings: Settings) -> None:
+    """Print a hash of all that shapes a template, for the key of a cache.
+
+    That is the project's files and PostgreSQL's major version; no server is needed. Where a fixture reads the day,
+    the key is that day's.
+    """
+    from seedtool.workflows import reset as workflow
+
+    digest = workflow.fingerprint(profile, settings=settings)
+    console.report({"fingerprint": digest, "profile": profile}, lambda: [digest])

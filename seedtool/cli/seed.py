@@ -156,11 +156,9 @@ def _change_lines(report: TableReport) -> Iterable[str]:
 @common_options
 def seed_dump(*, tables: tuple[str, ...], set_name: str, console: Console, settings: Settings) -> None:
     """Write rows of the database back as seed files, so that they survive the next reset."""
-    from seedtool.postgres import server
-    from seedtool.seeding.dump import dump
+    from seedtool.workflows.seed import dump_seeds
 
-    with server.connect(server.find(settings)) as connection:
-        written = dump(connection, tables, settings.seeds, set_name, root=settings.root, bindings=settings.faces)
+    written = dump_seeds(tables, set_name, settings=settings)
 
     def lines() -> Iterable[str]:
         for each in written.files:

@@ -58,10 +58,10 @@ def save(*, name: str | None, note: str | None, replace: bool, console: Console,
     wait until the copy is made.
     """
     from seedtool.postgres import server
-    from seedtool.snapshots import snapshots
+    from seedtool.workflows import snapshots as workflow
 
     target = server.find(settings)
-    report = snapshots.save(settings, target, name, note=note, replace=replace)
+    report = workflow.save_snapshot(name, note=note, replace=replace, settings=settings, target=target)
     console.report({"save": report}, lambda: _save_lines(report, str(target)))
 
 
@@ -84,7 +84,7 @@ def restore(*, name: str, yes: bool, confirm: str | None, console: Console, sett
     The database is replaced in one step; until then it stays as it is.
     """
     from seedtool.postgres import server
-    from seedtool.snapshots import snapshots
+    from seedtool.workflows import snapshots as workflow
 
     target = server.find(settings)
 
@@ -93,15 +93,17 @@ def restore(*, name: str, yes: bool, confirm: str | None, console: Console, sett
             _warn_of_revisions(plan, yes=yes or confirm is not None)
         return ask_to_replace(plan.consent, target, yes=yes, confirm=confirm)
 
-    report = snapshots.restore(settings, target, name, agree)
+    report = workflow.restore_snapshot(name, agree=agree, settings=settings, target=target)
     console.report({"restore": report}, lambda: _restore_lines(report))
 
 
 def _warn_of_revisions(plan: RestorePlan, *, yes: bool) -> None:
     """Tell that the code is of another age than the snapshot, and ask, unless agreement was given."""
-    saved = plan.snapshot
-    came_from = f", saved on branch {saved.branch}" if saved.branch else ""
-    fault = f"{saved.name} is at revision {', '.join(plan.unknown_revisions)}, which the migrations here do not know"
+    from seedtool.workflows.snapshots import unknown_fault
+
+    branch = plan.snapshot.branch
+    came_from = f", saved on branch {branch}" if branch else ""
+    fault = unknown_fault(plan)
     click.echo(click.style("warning: ", fg="yellow", bold=True) + fault + came_from, err=True)
     if yes:
         return
@@ -123,10 +125,10 @@ def _restore_lines(report: RestoreReport) -> list[str]:
 def list_(*, console: Console, settings: Settings) -> None:
     """List the database's snapshots, the newest first."""
     from seedtool.postgres import server
-    from seedtool.snapshots import store
+    from seedtool.workflows import snapshots as workflow
 
     target = server.find(settings)
-    found = store.snapshots(target)
+    found = workflow.list_snapshots(target=target)
     if not found:
         console.note(f"there are no snapshots of {target} yet: seedtool snapshot save")
     console.report({"database": str(target), "snapshots": found}, lambda: _table(found) if found else [])
@@ -154,10 +156,9 @@ def _table(found: list[Snapshot]) -> list[str]:
 @common_options
 def rename(*, old: str, new: str, console: Console, settings: Settings) -> None:
     """Give a snapshot another name."""
-    from seedtool.postgres import server
-    from seedtool.snapshots import store
+    from seedtool.workflows import snapshots as workflow
 
-    renamed = store.rename(server.find(settings), old, new)
+    renamed = workflow.rename_snapshot(old, new, settings=settings)
     console.report({"rename": renamed}, lambda: [f"{old} is now {renamed.name}"])
 
 
@@ -169,6 +170,7 @@ def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Set
     """Delete snapshots: all that are named, or none where one of them does not exist."""
     from seedtool.postgres import server
     from seedtool.snapshots import store
+    from seedtool.workflows import snapshots as workflow
 
     target = server.find(settings)
     if not yes:
@@ -178,7 +180,7 @@ def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Set
             raise NotConfirmed(f"{what} of {target} would be lost", remedy="Agree with --yes.")
         if not asked(lambda: click.confirm(f"Delete {what} of {target}?", err=True)):
             raise NotConfirmed("not confirmed; nothing was changed")
-    deleted = store.delete(target, list(names))
+    deleted = workflow.delete_snapshots(names, target=target)
     console.report({"deleted": deleted}, lambda: [f"deleted {each.name}" for each in deleted])
 
 
@@ -189,10 +191,9 @@ def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Set
 @common_options
 def export(*, name: str, file: Path, force: bool, console: Console, settings: Settings) -> None:
     """Write a snapshot to a file of pg_dump's custom format, which pg_restore reads too."""
-    from seedtool.postgres import server
-    from seedtool.snapshots import archive
+    from seedtool.workflows import snapshots as workflow
 
-    report = archive.export(server.find(settings), name, file, force=force)
+    report = workflow.export_snapshot(name, file, force=force, settings=settings)
     console.report(
         {"export": report}, lambda: [f"wrote {report.snapshot.name} to {report.file} ({_size(report.bytes)})"]
     )
@@ -208,10 +209,9 @@ def import_(*, file: Path, name: str | None, replace: bool, console: Console, se
 
     The database itself stays as it is: restore the snapshot to put it there.
     """
-    from seedtool.postgres import server
-    from seedtool.snapshots import archive
+    from seedtool.workflows import snapshots as workflow
 
-    report = archive.import_file(server.find(settings), file, name, replace=replace)
+    report = workflow.import_snapshot(file, name, replace=replace, settings=settings)
     console.report(
         {"import": report},
         lambda: [f"read {report.snapshot.name} from {report.file}: seedtool snapshot restore puts it in place"],

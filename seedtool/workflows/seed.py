@@ -16,11 +16,14 @@ from seedtool.seeding.profiles import Profile, find_profile, load_profiles
 from seedtool.workflows.project import project_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import psycopg
 
     from seedtool.faces.rekognition import Aws
     from seedtool.faces.sync import SyncReport
     from seedtool.postgres.server import Target
+    from seedtool.seeding.dump import DumpReport
     from seedtool.seeding.indexed import IndexedPhoto
     from seedtool.seeding.report import SeedReport
     from seedtool.settings import Settings
@@ -201,3 +204,28 @@ def _index_missing(aws: Aws, indexed: tuple[IndexedPhoto, ...], listener: Listen
     if count:
         photos = f"{count} photo{'' if count == 1 else 's'}"
         listener.note(f"{photos} indexed in {aws.where}, which AWS would hold already")
+
+
+def dump_seeds(
+    tables: Iterable[str] = (),
+    seed_set: str = "local",
+    *,
+    settings: Settings | None = None,
+    target: Target | None = None,
+) -> DumpReport:
+    """Write rows of the database back as seed files, so that they survive the next reset.
+
+    Args:
+        tables: names of tables; those that have a file in the set already when empty.
+        seed_set: the set to write into.
+        settings: the project's; those of the working folder's project when None.
+        target: the database; the one that the settings name when None.
+
+    Raises:
+        UsageError, SchemaError, SeedError: a table cannot be written; no file was changed.
+    """
+    from seedtool.seeding.dump import dump
+
+    settings = project_settings(settings)
+    with server.connect(target or server.find(settings)) as connection:
+        return dump(connection, tables, settings.seeds, seed_set, root=settings.root, bindings=settings.faces)
