@@ -10,6 +10,8 @@ import click
 from seedtool.cli.console import CONTEXT, Console, agreed, common_options, number, table, type_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from seedtool.resetting.cache import Entry
     from seedtool.resetting.guard import Consent
     from seedtool.resetting.reset import ResetPlan, ResetReport
