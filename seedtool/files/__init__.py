@@ -1,10 +1,12 @@
-"""The forms in which rows are written in files, and the text in which PostgreSQL reads a value."""
+"""The forms in which files hold rows, and what is common to reading them."""
 
 import msgspec
 
+from seedtool.errors import FixtureError
+
 
 class Malformed(ValueError):
-    """A file is not what its suffix promises; the reader knows the place, its caller knows the file.
+    """A file is not what its suffix promises. The reader knows the place in the file; its caller knows the file.
 
     Args:
         fault: what is wrong.
@@ -20,9 +22,34 @@ class Malformed(ValueError):
         self.line = line
         self.column = column
 
+    def of(self, file: str) -> FixtureError:
+        """Return the error that users meet.
+
+        Args:
+            file: the file's path as messages show it.
+        """
+        return FixtureError(self.fault, file=file, line=self.line, column=self.column, remedy=self.remedy)
+
 
 class Tree(msgspec.Struct, frozen=True):
     """A list or mapping: as data for a JSON column, and with every scalar as its text for an array column."""
 
     data: object
     texts: object
+
+
+def not_utf8(line: int, column: str | None = None) -> Malformed:
+    """Return the error for bytes that are not UTF-8. Most such files come from Windows, in its code page 1252."""
+    return Malformed(
+        "the text is not UTF-8",
+        remedy="Save the file as UTF-8: iconv -f cp1252 -t utf-8 OLD > NEW.",
+        line=line,
+        column=column,
+    )
+
+
+def utf16() -> Malformed:
+    """Return the error for a file in the encoding that spreadsheets call Unicode text."""
+    return Malformed(
+        "the text is UTF-16, not UTF-8", remedy="Save the file as UTF-8: iconv -f utf-16 -t utf-8 OLD > NEW.", line=1
+    )

@@ -1,87 +1,248 @@
-"""Comma-separated text (RFC 4180) in which an empty cell is NULL and `""` is the empty text.
+"""Tables in text (RFC 4180) in which an empty cell is NULL and `""` is the empty text.
 
-Python's csv module cannot tell the two apart before 3.12, and does not say on which line a record began.
+Cells are separated by commas, or by the semicolons or tabs that the header shows: spreadsheets write semicolons where
+the comma is the decimal sign. Python's csv module cannot tell NULL from the empty text before 3.12, and does not say on
+which line a record began.
 """
 
-import codecs
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, NamedTuple
 
-from seedtool.files import Malformed
+from seedtool.files import Malformed, not_utf8, utf16
 
 Record = list[str | None]
 
-#: one cell and what ends it; a quoted cell may hold commas, line ends and doubled quotes
-_CELL = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\r\n|\n|\r|\Z)')
+#: What may separate cells. The first of these that stands in the header, outside of quotes, does.
+_DELIMITERS = ",;\t"
+_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 _QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"')
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_NEEDS_QUOTES = re.compile(r'[",\r\n]|^\s|\s$|^$')
-_QUOTING = 'Write a cell that holds a quote as "say ""hello""": quotes around it, and each quote in it twice.'
+#: A byte that is not UTF-8, carried through decoding as a lone surrogate (PEP 383).
+_RAW_BYTE = re.compile("[\udc80-\udcff]")
+_UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
+
+
+class Form(NamedTuple):
+    """How a file is written, apart from what is in it.
+
+    Args:
+        delimiter: what separates cells.
+        line_end: what ends the header.
+        mark: a byte order mark begins the file, by which spreadsheets know UTF-8.
+    """
+
+    delimiter: str = ","
+    line_end: str = "\n"
+    mark: bool = False
+
+
+class Reader:
+    """Reads a table row by row. Iterating yields each row with the line on which it begins, from 1.
+
+    Blank lines are passed over. A file of any size is read with little memory, except that records between carriage
+    returns alone, and a cell of many lines, are held whole.
+
+    Args:
+        file: the bytes, in UTF-8 with or without a byte order mark. The first line that is not blank names the columns.
+
+    Attributes:
+        columns: the columns' names; empty when the file is.
+        line: the header's line.
+        form: how the file is written.
+
+    Raises:
+        Malformed: at once when the header is wrong. While iterating, when the bytes are not UTF-8, a quote is wrong, or
+            a row has too many cells or too few.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._lines = iter(io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="\n"))
+        self._next_line = 1
+        self._header: Record = []
+        self._width = 0
+        self.form = Form()
+        self._cell = _cell_pattern(",")
+        self._records = self._read()
+        self.line, self._header = next(self._records, (1, []))
+        self.columns = _header(self.line, self._header)
+        self._width = len(self.columns)
+
+    def __iter__(self) -> Iterator[tuple[int, Record]]:
+        return self._records
+
+    def _read(self) -> Iterator[tuple[int, Record]]:
+        """Yield the records, the header's first, each with the line on which it begins."""
+        for text in self._lines:
+            if not self._header:
+                yield from self._read_first(text)
+                continue
+            plain = text.rstrip("\r\n")
+            if '"' in plain or "\r" in plain or not (plain.isascii() or _is_utf8(plain)):
+                yield from self._read_slowly(self._whole(text))
+                continue
+            # nearly every line is of this kind, and splitting is ten times as fast as matching
+            line = self._next_line
+            self._next_line = line + 1
+            if plain:
+                record: Record = [cell or None for cell in plain.split(self.form.delimiter)]
+                if len(record) != self._width:
+                    raise self._uneven(line, record)
+                yield line, record
+
+    def _read_first(self, text: str) -> Iterator[tuple[int, Record]]:
+        """Yield the header, and what else is in its text; nothing of a blank line before it."""
+        if self._next_line == 1:
+            text = self._without_mark(text)
+        text = self._whole(text)
+        if text.strip("\r\n"):
+            self._note_form(text)
+        yield from self._read_slowly(text)
+
+    def _read_slowly(self, text: str) -> Iterator[tuple[int, Record]]:
+        """Yield the records of a text that holds only whole ones."""
+        position, first_line = 0, self._next_line
+        while position < len(text):
+            line = self._next_line
+            try:
+                record, position = self._record(text, position)
+            except Malformed:
+                raw = _RAW_BYTE.search(text)
+                if raw is None:
+                    raise
+                raise not_utf8(first_line + len(_LINE_END.findall(text[: raw.start()]))) from None
+            for place, cell in enumerate(record):
+                if cell and not cell.isascii() and _RAW_BYTE.search(cell):
+                    raise not_utf8(line, self._column(place))
+            if record == [None]:
+                continue
+            if self._width and len(record) != self._width:
+                raise self._uneven(line, record)
+            yield line, record
+
+    def _without_mark(self, line: str) -> str:
+        if (
+            line.startswith(_UTF16_MARKS) or "\0" in line
+        ):  # a zero byte is in no text, and in each ASCII letter of UTF-16
+            raise utf16()
+        self.form = self.form._replace(mark=line.startswith("\ufeff"))
+        return line.removeprefix("\ufeff")
+
+    def _note_form(self, text: str) -> None:
+        """Take the delimiter and the line end from the text that begins with the header."""
+        unquoted = _QUOTED.sub("", text.lstrip("\r\n"))
+        line_end = _LINE_END.search(unquoted)
+        header = unquoted[: line_end.start()] if line_end else unquoted
+        delimiter = next((each for each in _DELIMITERS if each in header), ",")
+        self.form = self.form._replace(delimiter=delimiter, line_end=line_end[0] if line_end else "\n")
+        self._cell = _cell_pattern(delimiter)
+
+    def _whole(self, line: str) -> str:
+        """Return a line together with those that its last cell goes on in: quotes come in pairs."""
+        if line.count('"') % 2 == 0:
+            return line
+        lines = [line]
+        for more in self._lines:
+            lines.append(more)
+            if more.count('"') % 2:
+                break
+        return "".join(lines)
+
+    def _record(self, text: str, position: int) -> tuple[Record, int]:
+        """Read the record that begins at a position; return it with the position after it."""
+        record: Record = []
+        while True:
+            match = self._cell.match(text, position)
+            if match is None:
+                raise Malformed(
+                    _fault(text, position),
+                    remedy='Write a cell that holds a quote as "say ""hello""": quotes around it,'
+                    " and each quote in it twice.",
+                    line=self._next_line,
+                    column=self._column(len(record)),
+                )
+            quoted, bare, end = match.groups()
+            if quoted is None:
+                record.append(bare or None)
+            else:
+                record.append(quoted.replace('""', '"') if '"' in quoted else quoted)
+                self._next_line += len(_LINE_END.findall(quoted))
+            position = match.end()
+            if end != self.form.delimiter:
+                self._next_line += 1
+                return record, position
+
+    def _column(self, place: int) -> str | None:
+        """Return the name of a column; None in the header itself, and beyond its end."""
+        return self._header[place] if place < len(self._header) else None
+
+    def _uneven(self, line: int, record: Record) -> Malformed:
+        given, wanted = len(record), len(self.columns)
+        return Malformed(
+            f"the row has {given} cells and the header {wanted}",
+            remedy="Give every column a cell, empty for NULL. Put a cell that holds"
+            f" {_NAMES[self.form.delimiter]} into double quotes.",
+            line=line,
+            column=self.columns[given] if given < wanted else self.columns[-1],
+        )
 
 
 def read(content: bytes) -> tuple[tuple[str, ...], list[int], list[Record]]:
-    """Return the columns of a table, and its rows with the line on which each begins.
+    """Return the columns of a table that is in memory, and its rows with the line on which each begins.
+
+    Raises:
+        Malformed: as `Reader` does.
+    """
+    reader = Reader(io.BytesIO(content))
+    lines: list[int] = []
+    records: list[Record] = []
+    for line, record in reader:
+        lines.append(line)
+        records.append(record)
+    return reader.columns, lines, records
+
+
+def write(columns: Sequence[str], records: Iterable[Sequence[str | None]], form: Form | None = None) -> Iterator[str]:
+    """Yield the text of a table piece by piece, so that `Reader` gives the same records back.
 
     Args:
-        content: UTF-8, with or without a byte order mark; the first line names the columns.
-
-    Raises:
-        Malformed: the bytes are not UTF-8, the header or a quote is wrong, or a row has too many cells or too few.
+        columns: the columns' names.
+        records: the rows.
+        form: how the file is to be written; commas and line feeds without one.
     """
-    text = _text(content)
-    columns: tuple[str, ...] = ()
-    lines: list[int] = []
-    rows: list[Record] = []
-    for line, record in _records(text):
-        if not columns:
-            columns = _header(line, record)
-        elif len(record) == len(columns):
-            lines.append(line)
-            rows.append(record)
-        else:
-            raise Malformed(
-                f"the row has {len(record)} cells and the header {len(columns)}",
-                remedy="Give every column a cell, empty for NULL; a cell that holds a comma needs quotes around it.",
-                line=line,
-                column=columns[len(record)] if len(record) < len(columns) else columns[-1],
-            )
-    return columns, lines, rows
-
-
-def read_header(content: bytes) -> tuple[str, ...]:
-    """Return the columns of a table; empty when there is no header.
-
-    Raises:
-        Malformed: as `read` does, of the header alone.
-    """
-    text = _text(content)
-    line, record = next(_records(text), (1, []))
-    return _header(line, record)
-
-
-def write(records: Iterable[Sequence[str | None]]) -> Iterator[str]:
-    """Yield the line or lines of each record, so that `read` gives the same records back."""
+    form = form or Form()
+    # a name that holds any delimiter is quoted, as the header tells which one is meant
+    names = _quoting(_DELIMITERS)
+    yield "\ufeff" * form.mark + form.delimiter.join(_cell(name, names) for name in columns) + form.line_end
+    needs_quotes = _quoting(form.delimiter)
     for record in records:
-        yield ",".join(map(_cell, record)) + "\n"
+        yield form.delimiter.join(_cell(value, needs_quotes) for value in record) + form.line_end
 
 
-def _text(content: bytes) -> str:
-    refuse_utf16(content)
+def _is_utf8(text: str) -> bool:
+    """Tell whether a text holds no byte that was carried through decoding; quicker than to search for one."""
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _undecodable(content, error) from error
-    header = _LINE_END.split(text.lstrip("\r\n"), maxsplit=1)[0]
-    if ";" in header and "," not in header:
-        line = len(_LINE_END.findall(text[: text.index(header)])) + 1
-        raise Malformed("the cells are separated by semicolons", remedy="Save the file with commas.", line=line)
-    return text
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _cell(value: str | None) -> str:
+def _cell_pattern(delimiter: str) -> re.Pattern[str]:
+    """Match one cell and what ends it; a quoted cell may hold delimiters, line ends and doubled quotes."""
+    return re.compile(rf'(?:"([^"]*(?:""[^"]*)*)"|([^"{delimiter}\r\n]*))({delimiter}|\r\n|\n|\r|\Z)')
+
+
+def _quoting(delimiters: str) -> re.Pattern[str]:
+    """Match a cell that needs quotes."""
+    return re.compile(rf'["{delimiters}\r\n]|^\s|\s$|^$')
+
+
+def _cell(value: str | None, needs_quotes: re.Pattern[str]) -> str:
     if value is None:
         return ""
-    if _NEEDS_QUOTES.search(value):
+    if needs_quotes.search(value):
         return '"' + value.replace('"', '""') + '"'
     return value
 
@@ -103,92 +264,9 @@ def _header(line: int, record: Record) -> tuple[str, ...]:
     return tuple(columns)
 
 
-def _records(text: str) -> Iterator[tuple[int, Record]]:
-    """Yield the records, each with the line (from 1) on which it begins; blank lines are passed over."""
-    header: Record = []
-    position, line = 0, 1
-    while position < len(text):
-        end = text.find("\n", position)
-        end = len(text) if end < 0 else end
-        plain = text[position:end].removesuffix("\r")
-        if '"' not in plain and "\r" not in plain:
-            # nearly every line is of this kind, and splitting is ten times as fast as matching
-            record: Record = [cell or None for cell in plain.split(",")]
-            start, position, line = line, end + 1, line + 1
-        else:
-            start = line
-            record, position, line = _record(text, position, line, header)
-        if record != [None]:
-            header = header or record
-            yield start, record
-
-
-def _record(text: str, position: int, line: int, header: Record) -> tuple[Record, int, int]:
-    """Read the record that begins at a position; return it with the position and the line after it."""
-    record: Record = []
-    while True:
-        match = _CELL.match(text, position)
-        if match is None:
-            column = header[len(record)] if len(record) < len(header) else None
-            raise Malformed(_fault(text, position), remedy=_QUOTING, line=line, column=column)
-        quoted, bare, end = match.groups()
-        if quoted is None:
-            record.append(bare or None)
-        else:
-            record.append(quoted.replace('""', '"') if '"' in quoted else quoted)
-            line += len(_LINE_END.findall(quoted))
-        position = match.end()
-        if end != ",":
-            return record, position, line + 1
-
-
 def _fault(text: str, position: int) -> str:
     if text[position] != '"':
         return "a quote stands in a cell that does not begin with one"
     if _QUOTED.match(text, position) is None:
         return "a quote is opened and never closed"
     return "text follows the closing quote of a cell"
-
-
-def _undecodable(content: bytes, error: UnicodeDecodeError) -> Malformed:
-    """Name the cell that holds the first byte that is not UTF-8."""
-    line, column = content.count(b"\n", 0, error.start) + 1, None
-    header: Record = []
-    try:
-        for start, record in _records(content.decode("utf-8-sig", errors="surrogateescape")):
-            header = header or record
-            bad = [place for place, cell in enumerate(record) if cell and not cell.isascii() and _has_raw_byte(cell)]
-            if bad:
-                line = start
-                column = header[bad[0]] if record is not header and bad[0] < len(header) else None
-                break
-    except Malformed:
-        pass  # a second fault; the first one is told
-    return not_utf8(line, column)
-
-
-def _has_raw_byte(cell: str) -> bool:
-    """Tell whether a byte was carried through decoding as a lone surrogate (PEP 383)."""
-    return any("\udc80" <= character <= "\udcff" for character in cell)
-
-
-def refuse_utf16(content: bytes) -> None:
-    """Name the encoding that spreadsheets call Unicode text, by its byte order mark.
-
-    Raises:
-        Malformed: the file is UTF-16.
-    """
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise Malformed(
-            "the text is UTF-16, not UTF-8", remedy="Save the file as UTF-8 (iconv -f utf-16 -t utf-8).", line=1
-        )
-
-
-def not_utf8(line: int, column: str | None = None) -> Malformed:
-    """Return the error for bytes that are not UTF-8."""
-    return Malformed(
-        "the text is not UTF-8",
-        remedy="Save the file as UTF-8 (iconv -f latin1 -t utf-8).",
-        line=line,
-        column=column,
-    )

@@ -1,5 +1,6 @@
 import csv
 import io
+import time
 
 import pytest
 from hypothesis import given
@@ -14,15 +15,74 @@ cells = st.none() | st.text(st.characters(exclude_categories=("Cs",))) | st.samp
 
 @given(st.lists(st.lists(cells, min_size=3, max_size=3)))
 def test_what_is_written_is_read_again(rows):
-    text = "".join(csv_text.write([["a", "b", "c"], *rows]))
+    text = "".join(csv_text.write(["a", "b", "c"], rows))
     columns, _, found = csv_text.read(text.encode())
     assert columns == ("a", "b", "c")
     assert found == rows
 
 
+forms = st.builds(
+    csv_text.Form,
+    delimiter=st.sampled_from([",", ";", "\t"]),
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
+    mark=st.booleans(),
+)
+names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(str.strip) | st.sampled_from(
+    ["a;b", "a,b", "a\tb"]
+)
+
+
+@given(st.lists(names, min_size=2, max_size=3, unique=True), st.data(), forms)
+def test_what_is_written_in_any_form_is_read_again_in_that_form(columns, data, form):
+    rows = data.draw(st.lists(st.lists(cells, min_size=len(columns), max_size=len(columns))))
+    reader = csv_text.Reader(io.BytesIO("".join(csv_text.write(columns, rows, form)).encode()))
+    assert reader.columns == tuple(columns)
+    assert [record for _, record in reader] == rows
+    assert reader.form == form
+
+
+@pytest.mark.parametrize(
+    ("header", "delimiter", "columns"),
+    [
+        ("id", ",", ("id",)), ("id;name", ";", ("id", "name")), ("id\tname", "\t", ("id", "name")),
+        ("id;x,name", ",", ("id;x", "name")), ('id;"a,b"', ";", ("id", "a,b")), ('"a;b",id', ",", ("a;b", "id")),
+        ('"a\nb";id', ";", ("a\nb", "id")), ("\n\nid;name", ";", ("id", "name")),
+    ],
+)  # fmt: skip
+def test_the_header_tells_what_separates_cells(header, delimiter, columns):
+    reader = csv_text.Reader(io.BytesIO(f"{header}\n".encode()))
+    assert reader.form.delimiter == delimiter
+    assert reader.columns == columns
+    assert list(reader) == []
+
+
+def test_the_headers_line_is_known():
+    assert csv_text.Reader(io.BytesIO(b"\r\n\nid,name\n")).line == 3
+
+
+def test_rows_are_read_as_they_are_asked_for():
+    class Endless(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            buffer[:4] = b"1;2\n"
+            return 4
+
+    reader = csv_text.Reader(io.BufferedReader(Endless()))
+    assert next(iter(reader)) == (2, ["1", "2"])
+
+
+def test_a_cell_of_many_lines_is_read_in_the_time_of_its_length():
+    cell = "line\n" * 100_000
+    started = time.monotonic()
+    assert csv_text.read(f'id,text\n1,"{cell}"\n'.encode())[2] == [["1", cell]]
+    assert time.monotonic() - started < 2
+
+
 @given(st.lists(st.lists(cells, min_size=2, max_size=2)))
 def test_pythons_own_reader_agrees(rows):
-    text = "".join(csv_text.write([["a", "b"], *rows]))
+    text = "".join(csv_text.write(["a", "b"], rows))
     expected = [[cell or "" for cell in row] for row in rows]
     assert list(csv.reader(io.StringIO(text, newline=""), strict=True))[1:] == expected
 
@@ -60,6 +120,14 @@ def test_a_header_alone_is_a_table_without_rows():
         (b'id,name\n1,"x\ny"\n2,\xff\n', 4, "name", "not UTF-8"),
         (b'id,name\n1,"\n2,\xff\n', 3, None, "not UTF-8"),
         (b'id,name\n1,a"b\n2,\xff\n', 3, None, "not UTF-8"),
+        (b'id;name\n1;"a', 2, "name", "never closed"),
+        (b"id;name\n1;2;3\n", 2, "name", "3 cells"),
+        (b"id\tname\n1,2\n", 2, "name", "1 cells"),
+        ("id,name\n1,ña\n".encode("cp1252"), 2, "name", "not UTF-8"),
+        ("id,name\n1,ña\n".encode("utf-16"), 1, None, "UTF-16"),
+        ("id,name\n1,ña\n".encode("utf-16-be"), 1, None, "UTF-16"),
+        (b"id,id\n", 1, "id", "twice"),
+        (b"\nid,,name\n", 2, None, "empty"),
     ],
 )
 def test_what_is_malformed_is_told_with_its_place(content, line, column, fault):
