@@ -1,15 +1,17 @@
-"""Hashes of files. Those of large ones are remembered, since reading a gigabyte takes longer than a reset.
+"""Hashes of what files hold, and the walk through folders that finds the files.
 
-A hash is remembered with the file's size, inode and times. The time of the inode's change cannot be set by anybody,
-so a file that was changed and given its old time again is seen. A file that was changed a moment ago is not trusted:
-the next change may fall into the same tick of the file system's clock (as in git's index).
+The hashes of large files are remembered, since reading a gigabyte takes longer than a reset. A hash is remembered with
+the file's size, inode and times. Nobody can set the time of the inode's change, so a file that was changed and given
+its old time again is seen. A file that was changed a moment ago is read again: its next change may fall into the same
+tick of the file system's clock (git's index does the same).
 """
 
 import contextlib
 import hashlib
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,46 @@ from seedtool.files.writing import write_whole
 LARGE = 2**20
 #: How long ago the last change has to be (nanoseconds): the coarsest clocks tick every two seconds (FAT).
 SETTLED = 3 * 10**9
+
+
+class Digest:
+    """A hash of entries, each a list of parts. No byte can move from one part to its neighbour unseen."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, *parts: bytes) -> None:
+        """Add an entry: the number of its parts, then each part after its length in bytes."""
+        self._hash.update(b"%d:" % len(parts))
+        for part in parts:
+            self._hash.update(b"%d:" % len(part))
+            self._hash.update(part)
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 of all entries so far, in hex."""
+        return self._hash.hexdigest()
+
+
+def files_below(folder: Path, ignored: re.Pattern[str], but_not: Collection[Path] = ()) -> Iterator[Path]:
+    """Yield the files in a folder and in those below it, in no order; links are followed.
+
+    Args:
+        folder: where to begin.
+        ignored: names of files and folders that do not count.
+        but_not: files and folders that do not count.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if ignored.fullmatch(entry.name) or path in but_not:
+                continue
+            if entry.is_dir():
+                yield from files_below(path, ignored, but_not)
+            elif entry.is_file():
+                yield path
 
 
 class Found(NamedTuple):

@@ -4,7 +4,6 @@ It is taken on every reset, so it reads alembic.ini itself and imports neither A
 """
 
 import configparser
-import hashlib
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from seedtool.errors import MigrationError, SettingsError
+from seedtool.files.hashing import Digest, files_below
 from seedtool.settings import Settings
 
 #: Installed packages that decide what a revision does. psycopg and PostgreSQL speak for themselves.
@@ -38,13 +38,9 @@ def schema_fingerprint(settings: Settings, server_facts: Mapping[str, str]) -> s
         SettingsError: a glob of `fingerprint_paths` matches no file.
         MigrationError: there is no alembic.ini (or [tool.alembic]), it cannot be read, or a folder it names is missing.
     """
-    digest = hashlib.sha256()
+    digest = Digest()
     for parts in _parts(settings, server_facts):
-        # lengths before texts, so that no byte can move from one part to its neighbour unseen
-        digest.update(b"%d:" % len(parts))
-        for part in parts:
-            digest.update(b"%d:" % len(part))
-            digest.update(part)
+        digest.add(*parts)
     return digest.hexdigest()
 
 
@@ -101,7 +97,7 @@ def _files(settings: Settings, table: Mapping[str, object]) -> Iterator[Path]:
                 f"the folder {settings.shown(found)} does not exist",
                 remedy=f"Correct script_location or version_locations in {settings.shown(ini)}.",
             )
-        yield from _files_below(found)
+        yield from files_below(found, _LEFTOVER)
     for pattern in settings.fingerprint_paths:
         matches = list(_matches(settings.root, pattern))
         if not matches:
@@ -172,23 +168,12 @@ def _resolve(name: str, paths: list[Path]) -> Path:
     return place.joinpath(*below, *inner)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if _LEFTOVER.fullmatch(entry.name):
-                continue
-            if entry.is_dir():
-                yield from _files_below(Path(entry.path))
-            elif entry.is_file():
-                yield Path(entry.path)
-
-
 def _matches(root: Path, pattern: str) -> Iterable[Path]:
     """Yield the files that a glob matches, and those below the folders that it matches."""
     for path in root.glob(pattern):
         if any(_LEFTOVER.fullmatch(part) for part in path.relative_to(root).parts):
             continue
         if path.is_dir():
-            yield from _files_below(path)
+            yield from files_below(path, _LEFTOVER)
         else:
             yield path

@@ -4,7 +4,6 @@ Python fixtures may do anything. Their code counts with all that it imports from
 the seeds folder and with the environment's variables that it names; anything else `fingerprint_paths` has to name.
 """
 
-import hashlib
 import os
 import re
 import sys
@@ -14,14 +13,19 @@ from pathlib import Path
 
 import msgspec
 
-from seedtool.files.hashing import Hashes
+from seedtool.files.hashing import Digest, Hashes, files_below
 from seedtool.seeding.fixtures import fixture_files
 from seedtool.seeding.profiles import FILE, Profile, load_profiles
-from seedtool.settings import Settings
+from seedtool.settings import FaceBinding, Settings
 from seedtool.version import VERSION
 
 #: Raised when the same files make other rows than before.
 _FORMAT = "seeds 1"
+
+_BINDING_KEYS = (
+    "table", "face_id", "external_image_id", "key", "collection", "collection_column", "collection_default",
+    "collection_query", "where", "box",
+)  # fmt: skip
 
 #: PostgreSQL takes these words for a day counted from the present one (datetktbl in datetime.c); in a text of another
 #: column they cost a build a day. With each word what makes a longer one of it.
@@ -53,39 +57,37 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
     Raises:
         ProfileError: a set's folder is missing or holds a file that is no fixture.
     """
-    digest = hashlib.sha256()
+    digest = Digest()
     reads_day = False
-
-    def add(*parts: bytes) -> None:
-        digest.update(b"%d:" % len(parts))
-        for part in parts:
-            digest.update(b"%d:" % len(part))
-            digest.update(part)
-
-    add(_FORMAT.encode(), VERSION.encode(), *(name.encode() for name in profile.sets))
-    add(b"faces", msgspec.json.encode(settings.faces))
+    digest.add(_FORMAT.encode(), VERSION.encode(), *(name.encode() for name in profile.sets))
+    digest.add(b"faces", msgspec.json.encode([_of_rows(binding) for binding in settings.faces]))
     fixtures = [path for name in profile.sets for path in fixture_files(settings.seeds / name)]
     code = [path for path in fixtures if path.suffix.lower() == ".py"]
     files = set(fixtures)
     if code:
-        add(b"python", str(sys.version_info[:2]).encode())
+        digest.add(b"python", str(sys.version_info[:2]).encode())
         files |= set(_sources(settings, profile))
         files |= _imported(settings.root, [path for path in files if path.suffix == ".py"])
     hashes = Hashes(settings.state_dir, _reads_day)
     for path in sorted(files):
         found = hashes.of(path)
         reads_day = reads_day or found.names_day
-        add(b"file", os.fsencode(os.path.relpath(path, settings.root)), found.digest.encode())
+        digest.add(b"file", os.fsencode(os.path.relpath(path, settings.root)), found.digest.encode())
         if path.suffix == ".py":
             code_text = path.read_text(encoding="utf-8", errors="replace")
             for name in sorted(set(_VARIABLE.findall(code_text))):
-                add(b"variable", name.encode(), os.environ.get(name, "").encode())
+                digest.add(b"variable", name.encode(), os.environ.get(name, "").encode())
     hashes.save()
     if reads_day:
         now = now or datetime.now(UTC)
         # Python asks for the local day, and PostgreSQL for that of UTC while a seed is written
-        add(b"day", str(now.astimezone().date()).encode(), str(now.astimezone(UTC).date()).encode())
+        digest.add(b"day", str(now.astimezone().date()).encode(), str(now.astimezone(UTC).date()).encode())
     return digest.hexdigest()
+
+
+def _of_rows(binding: FaceBinding) -> dict[str, object]:
+    """Return the keys of a face binding that version 0.1.0 had; a key that came later shapes no row."""
+    return {name: getattr(binding, name) for name in _BINDING_KEYS}
 
 
 def _reads_day(path: Path, content: bytes) -> bool:
@@ -106,19 +108,8 @@ def _mentions(content: bytes, words: Mapping[bytes, bytes]) -> bool:
 def _sources(settings: Settings, profile: Profile) -> Iterator[Path]:
     """Yield what Python fixtures may read below the seeds folder: no pictures, and not the sets of other profiles."""
     others = {name for each in load_profiles(settings.seeds).values() for name in each.sets} - set(profile.sets)
-    yield from _below(settings.seeds, {settings.seeds / FILE, *(settings.seeds / name for name in others)})
-
-
-def _below(folder: Path, passed_over: set[Path]) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = Path(entry.path)
-            if _NO_SOURCE.fullmatch(entry.name) or path in passed_over:
-                continue
-            if entry.is_dir():
-                yield from _below(path, passed_over)
-            elif entry.is_file():
-                yield path
+    passed_over = {settings.seeds / FILE, *(settings.seeds / name for name in others)}
+    yield from files_below(settings.seeds, _NO_SOURCE, passed_over)
 
 
 def _imported(root: Path, code: Iterable[Path]) -> set[Path]:
@@ -149,4 +140,4 @@ def _modules(root: Path, top: str) -> Iterator[Path]:
     if (root / f"{top}.py").is_file():
         yield root / f"{top}.py"
     if (root / top).is_dir():
-        yield from (path for path in _below(root / top, set()) if path.suffix == ".py")
+        yield from (path for path in files_below(root / top, _NO_SOURCE) if path.suffix == ".py")

@@ -224,3 +224,10 @@ def test_it_takes_a_few_milliseconds():
         return time.perf_counter() - begin
 
     assert min(once() for _ in range(20)) < 0.005
+
+
+def test_the_hash_that_version_0_1_0_gave_is_still_given(project, monkeypatch):
+    """Templates that it made are found by it."""
+    monkeypatch.setattr("seedtool.schema.fingerprint._version", lambda _: "1.0")
+    found = of(project, {"version": "18.6", "locale": "C.UTF-8"}, alembic_x=("a=b",))
+    assert found == "d5bfa8a947f79c04aa053b85f07402fbb7e2b6d2922ca2b86ae873d6a98a11c2"

@@ -1,13 +1,16 @@
 """The fingerprint of a profile's rows: what changes it, and what does not."""
 
 import os
+import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from seedtool.errors import ProfileError
 from seedtool.files import hashing
+from seedtool.seeding import fingerprint
 from seedtool.seeding.fingerprint import seed_fingerprint
 from seedtool.seeding.profiles import load_profiles
 from seedtool.settings import FaceBinding, load
@@ -248,3 +251,37 @@ def test_a_missing_set_is_told(seeds):
     profile = msgspec.structs.replace(load_profiles(seeds.settings.seeds)["local"], sets=("gone",))
     with pytest.raises(ProfileError, match="gone"):
         seed_fingerprint(seeds.settings, profile)
+
+
+class TestPinned:
+    """Hashes that version 0.1.0 gave. Templates that it made are found by them, so they must not change."""
+
+    @pytest.fixture
+    def pinned(self, seeds, monkeypatch):
+        monkeypatch.setattr(fingerprint, "VERSION", "0.1.0")
+        monkeypatch.setattr(fingerprint, "sys", SimpleNamespace(version_info=(3, 12)))
+        monkeypatch.setenv("TZ", "UTC")
+        time.tzset()
+        seeds.write("seeds/local/students.csv", "id,born\n1,today\n")
+        seeds.write("seeds/profiles.toml", '[local]\nsets = ["local"]\n')
+        yield seeds
+        monkeypatch.undo()
+        time.tzset()
+
+    BINDINGS = (FaceBinding(table="student_faces"),)
+
+    def test_of_texts(self, pinned):
+        found = pinned.fingerprint(faces=self.BINDINGS)
+        assert found == "aa7f0406ee1f9a138a7a70d28d1d80fee414f792d3e88e568c46f2623c26c81b"
+
+    def test_of_python(self, pinned, monkeypatch):
+        (pinned.root / "seeds/other/grades.yaml").unlink()
+        monkeypatch.setenv("SEED_TEST", "x")
+        pinned.write(
+            "seeds/local/attendance.py",
+            "import os\nX = os.environ['SEED_TEST']\nfrom names import A\ndef rows():\n    yield {}\n",
+        )
+        pinned.write("names.py", "A = 1\n")
+        pinned.write("seeds/data/a.json", "{}")
+        found = pinned.fingerprint(faces=self.BINDINGS)
+        assert found == "942bbbb3301b5b2a5e6686c09b1939c30ceb6f926886318f72accfa630cf1345"
