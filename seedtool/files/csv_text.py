@@ -5,7 +5,6 @@ the comma is the decimal sign. Python's csv module cannot tell NULL from the emp
 which line a record began.
 """
 
-import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
@@ -58,7 +57,7 @@ class Reader:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._lines = iter(io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="\n"))
+        self._file = file
         self._next_line = 1
         self._header: Record = []
         self._width = 0
@@ -74,12 +73,17 @@ class Reader:
 
     def _read(self) -> Iterator[tuple[int, Record]]:
         """Yield the records, the header's first, each with the line on which it begins."""
-        for text in self._lines:
+        for line_of_bytes in self._file:
+            try:
+                text = line_of_bytes.decode()
+                plain = text.rstrip("\r\n")
+                is_plain = '"' not in plain and "\r" not in plain
+            except UnicodeDecodeError:
+                text, is_plain = _decoded(line_of_bytes), False
             if not self._header:
                 yield from self._read_first(text)
                 continue
-            plain = text.rstrip("\r\n")
-            if '"' in plain or "\r" in plain or not (plain.isascii() or _is_utf8(plain)):
+            if not is_plain:
                 yield from self._read_slowly(self._whole(text))
                 continue
             # nearly every line is of this kind, and splitting is ten times as fast as matching
@@ -96,9 +100,11 @@ class Reader:
         if self._next_line == 1:
             text = self._without_mark(text)
         text = self._whole(text)
-        if text.strip("\r\n"):
+        if text.strip():
             self._note_form(text)
-        yield from self._read_slowly(text)
+            yield from self._read_slowly(text)
+        else:
+            self._next_line += len(_LINE_END.findall(text))
 
     def _read_slowly(self, text: str) -> Iterator[tuple[int, Record]]:
         """Yield the records of a text that holds only whole ones."""
@@ -122,16 +128,15 @@ class Reader:
             yield line, record
 
     def _without_mark(self, line: str) -> str:
-        if (
-            line.startswith(_UTF16_MARKS) or "\0" in line
-        ):  # a zero byte is in no text, and in each ASCII letter of UTF-16
+        # in UTF-16 without a mark, one of the first two bytes is a zero where the first character is ASCII
+        if line.startswith(_UTF16_MARKS) or "\0" in line[:2]:
             raise utf16()
         self.form = self.form._replace(mark=line.startswith("\ufeff"))
         return line.removeprefix("\ufeff")
 
     def _note_form(self, text: str) -> None:
         """Take the delimiter and the line end from the text that begins with the header."""
-        unquoted = _QUOTED.sub("", text.lstrip("\r\n"))
+        unquoted = _QUOTED.sub("", text.lstrip())
         line_end = _LINE_END.search(unquoted)
         header = unquoted[: line_end.start()] if line_end else unquoted
         delimiter = next((each for each in _DELIMITERS if each in header), ",")
@@ -143,9 +148,9 @@ class Reader:
         if line.count('"') % 2 == 0:
             return line
         lines = [line]
-        for more in self._lines:
-            lines.append(more)
-            if more.count('"') % 2:
+        for line_of_bytes in self._file:
+            lines.append(_decoded(line_of_bytes))
+            if lines[-1].count('"') % 2:
                 break
         return "".join(lines)
 
@@ -181,26 +186,11 @@ class Reader:
         given, wanted = len(record), len(self.columns)
         return Malformed(
             f"the row has {given} cells and the header {wanted}",
-            remedy="Give every column a cell, empty for NULL. Put a cell that holds"
-            f" {_NAMES[self.form.delimiter]} into double quotes.",
+            remedy="Give every column a cell, empty for NULL; a cell that holds"
+            f" {_NAMES[self.form.delimiter]} needs quotes around it.",
             line=line,
             column=self.columns[given] if given < wanted else self.columns[-1],
         )
-
-
-def read(content: bytes) -> tuple[tuple[str, ...], list[int], list[Record]]:
-    """Return the columns of a table that is in memory, and its rows with the line on which each begins.
-
-    Raises:
-        Malformed: as `Reader` does.
-    """
-    reader = Reader(io.BytesIO(content))
-    lines: list[int] = []
-    records: list[Record] = []
-    for line, record in reader:
-        lines.append(line)
-        records.append(record)
-    return reader.columns, lines, records
 
 
 def write(columns: Sequence[str], records: Iterable[Sequence[str | None]], form: Form | None = None) -> Iterator[str]:
@@ -220,13 +210,9 @@ def write(columns: Sequence[str], records: Iterable[Sequence[str | None]], form:
         yield form.delimiter.join(_cell(value, needs_quotes) for value in record) + form.line_end
 
 
-def _is_utf8(text: str) -> bool:
-    """Tell whether a text holds no byte that was carried through decoding; quicker than to search for one."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _decoded(line: bytes) -> str:
+    """Decode a line, and let bytes that are not UTF-8 through, so that their cell can be named."""
+    return line.decode("utf-8", "surrogateescape")
 
 
 def _cell_pattern(delimiter: str) -> re.Pattern[str]:

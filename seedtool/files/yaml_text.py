@@ -1,17 +1,17 @@
 """Rows in YAML: a list of mappings. Every scalar keeps the text that stands in the file, so that `no` stays `no`.
 
-YAML 1.1 would make of it false, of 12:30 the number 750 and of 2026-03-31 a date; which of these is meant, the
-column's type says, and PostgreSQL reads it.
+YAML 1.1 reads `no` as false, 12:30 as the number 750, and 2026-03-31 as a date. Which of these is meant, the column's
+type tells, and PostgreSQL reads the text as that type.
 """
 
+import codecs
 import re
 from collections.abc import Iterator
 
 import msgspec
 import yaml
 
-from seedtool.files import Malformed, Tree
-from seedtool.files.csv_text import not_utf8, refuse_utf16
+from seedtool.files import Malformed, Tree, not_utf8, utf16
 
 _NULL, _BOOL, _BINARY, _MAPPING = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "binary", "map"))
 _NUMBERS = {f"tag:yaml.org,2002:{name}" for name in ("int", "float")}
@@ -37,7 +37,8 @@ def read(content: bytes) -> Iterator[tuple[int, dict[str, object], dict[str, int
 
 
 def _compose(content: bytes) -> yaml.Node | None:
-    refuse_utf16(content)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise utf16()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -48,7 +49,7 @@ def _compose(content: bytes) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise Malformed(
-            f"this is not YAML: {error.problem}", remedy="Mend the line.", line=mark.line + 1 if mark else None
+            f"this is not YAML: {error.problem}", remedy="Correct the line.", line=mark.line + 1 if mark else None
         ) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise Malformed("this is not YAML", remedy="Remove control characters and the deepest nesting.") from error
@@ -105,7 +106,7 @@ def _texts(node: yaml.Node) -> object:
 
 
 def _data(node: yaml.Node, constructor: yaml.constructor.SafeConstructor) -> object:
-    """Return what JSON would say: names are texts, only true and false are truth values, numbers keep their digits."""
+    """Return a node as JSON has it: keys are texts, only true and false are booleans, numbers keep their digits."""
     if isinstance(node, yaml.SequenceNode):
         return [_data(each, constructor) for each in node.value]
     if isinstance(node, yaml.MappingNode):

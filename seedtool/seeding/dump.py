@@ -1,6 +1,7 @@
 """Rows of the database written back as seed files, so that what was enrolled or edited survives the next reset."""
 
 import contextlib
+import filecmp
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from seedtool.errors import FixtureError, SchemaError, SeedError, UsageError
+from seedtool.errors import SchemaError, SeedError, UsageError
 from seedtool.files import Malformed, csv_text
+from seedtool.files.csv_text import Form
 from seedtool.files.shown import shown_path
 from seedtool.files.writing import NewFile
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
@@ -31,7 +33,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DumpReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dump wrote: a file a table, those that others refer to first."""
+    """What a dump wrote: one file for each table, parents first."""
 
     seed_set: str
     rows: int
@@ -44,6 +46,7 @@ class _Job(msgspec.Struct, frozen=True, kw_only=True):
     table: Table
     path: Path
     columns: tuple[str, ...]
+    form: Form
     binding: FaceBinding | None
 
 
@@ -56,24 +59,27 @@ def dump(
     root: Path,
     bindings: Iterable[FaceBinding] = (),
 ) -> DumpReport:
-    """Write tables as csv files of a seed set, every one from the same moment; seeding them brings the rows back.
+    """Write tables as csv files of a seed set. Seeding these files brings the rows back.
 
-    A file that is there keeps its columns and their order; a new one gets all columns but the generated ones.
-    Face ids are left out: the next sync finds them by the external image id. Only rows without one keep theirs.
+    A file that exists keeps its columns, their order, its delimiter and its line ends. A new one gets all columns but
+    the generated ones. Face ids are left out, since the next sync finds them by the external image id; a row without
+    an external image id keeps its face id.
 
     Args:
-        connection: without an open transaction all tables are read at one moment.
-        tables: names of tables; none means those that have a file in the set already.
+        connection: a connection without an open transaction, so that all tables are read at one moment; within a
+            transaction of the caller each table is read as that transaction sees it.
+        tables: names of tables; none means those that have a csv file in the set already.
         seeds: the folder that holds the sets.
         seed_set: the set; its folder is made when it is missing.
-        root: the project's root, for messages.
+        root: the project's root; messages show paths relative to it.
         bindings: the face bindings of the project.
 
     Raises:
-        UsageError: there is nothing to write, the set lies outside the seeds folder, or a table is no seed's to fill.
+        UsageError: there is nothing to write, the set lies outside the seeds folder, or a table is seedtool's or
+            Alembic's own.
         SchemaError: a table does not exist or has no primary key.
-        SeedError: a table's fixture is a .yaml or .py, which is not overwritten; or no tables were named, and one is
-            empty whose file has rows. Nothing was written.
+        SeedError: a table's fixture is a .yaml or .py, which is not overwritten; or no tables were named, and a table
+            is empty whose file has rows. Nothing was written.
     """
     if not is_below(seed_set):
         raise UsageError(
@@ -98,7 +104,7 @@ def dump(
                 _refuse_to_empty(cursor, job, root)
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            new = [stack.enter_context(NewFile(job.path)) for job in jobs]
+            new = [stack.enter_context(NewFile(job.path.resolve())) for job in jobs]
             rows = [_write(cursor, job, each.path) for job, each in zip(jobs, new, strict=True)]
             files = tuple(_put_in_place(*each, root) for each in zip(jobs, new, rows, strict=True))
     return DumpReport(seed_set=seed_set, rows=sum(file.rows for file in files), files=files)
@@ -113,7 +119,7 @@ def _jobs(
     root: Path,
     bindings: Sequence[FaceBinding],
 ) -> list[_Job]:
-    """Return what to write, parents first; whatever speaks against it is raised before anything is written."""
+    """Return what to write, parents first. Every reason against it is raised here, before anything is written."""
     files = {_found(catalog, name): path for name, path in there.items() if _found(catalog, name) is not None}
     bound = {_found(catalog, binding.table): binding for binding in bindings}
     jobs: dict[int, _Job] = {}
@@ -132,36 +138,32 @@ def _jobs(
         path = files.get(table.oid, folder / f"{table}.csv")
         if path.suffix != ".csv":
             raise SeedError(
-                f"the rows of {table} are told by {shown_path(path, root)}, which a dump would not replace",
+                f"the rows of {table} come from {shown_path(path, root)}, and a dump writes csv files only",
                 remedy="Edit that file, or delete it first and dump again.",
             )
         binding = bound.get(table.oid)
-        columns = _columns(table, path, binding.face_id if binding else None, root)
+        written, form = _header(path, root) if path.is_file() else ((), Form())
+        columns = _columns(table, written, binding.face_id if binding else None)
         if binding is not None and _has_unknown_image(cursor, table, binding):
             columns = (*columns, binding.face_id)
-        jobs[table.oid] = _Job(table=table, path=path, columns=columns, binding=binding)
+        jobs[table.oid] = _Job(table=table, path=path, columns=columns, form=form, binding=binding)
     return [jobs[table.oid] for table in catalog.parents_first(job.table for job in jobs.values())]
 
 
 def _refuse_to_empty(cursor: psycopg.Cursor[Any], job: _Job, root: Path) -> None:
-    """Keep the rows of a file whose table has none: most likely the database was reset and not seeded yet."""
+    """Refuse to take all rows from a file whose table is empty: most likely the database was reset and not seeded."""
     if cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(job.table.identifier)).fetchone() == (True,):
         return
     try:
-        rows = len(csv_text.read(job.path.read_bytes())[2])
+        with job.path.open("rb") as file:
+            rows = sum(1 for _ in csv_text.Reader(file))
     except Malformed as fault:
-        raise _fixture_error(fault, job.path, root) from fault
+        raise fault.of(shown_path(job.path, root)) from fault
     if rows:
         raise SeedError(
-            f"{job.table} is empty, its file has {rows} row{'s' if rows > 1 else ''}",
-            remedy="Seed first, or name it with --table.",
+            f"{job.table} is empty, and its file has {rows} row{'s' if rows > 1 else ''}",
+            remedy="Seed first, or name the table with --table.",
         )
-
-
-def _fixture_error(fault: Malformed, path: Path, root: Path) -> FixtureError:
-    return FixtureError(
-        fault.fault, file=shown_path(path, root), line=fault.line, column=fault.column, remedy=fault.remedy
-    )
 
 
 def _found(catalog: Catalog, name: str) -> int | None:
@@ -172,26 +174,31 @@ def _found(catalog: Catalog, name: str) -> int | None:
 
 
 def _has_unknown_image(cursor: psycopg.Cursor[Any], table: Table, binding: FaceBinding) -> bool:
-    """Tell whether a row has a face but no external image id by which a sync could find it again."""
+    """Tell whether a row has a face id and no external image id by which a sync could find it."""
     query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} IS NULL AND {} IS NOT NULL)").format(
         table.identifier, sql.Identifier(binding.external_image_id), sql.Identifier(binding.face_id)
     )
     return cursor.execute(query).fetchone() == (True,)
 
 
-def _columns(table: Table, path: Path, face_id: str | None, root: Path) -> tuple[str, ...]:
-    """Return the columns of the file that is there as far as the table has them, or those of the table."""
+def _header(path: Path, root: Path) -> tuple[tuple[str, ...], Form]:
+    """Return the columns of a csv file, and how it is written."""
+    try:
+        with path.open("rb") as file:
+            reader = csv_text.Reader(file)
+            return reader.columns, reader.form
+    except Malformed as fault:
+        raise fault.of(shown_path(path, root)) from fault
+
+
+def _columns(table: Table, written: Sequence[str], face_id: str | None) -> tuple[str, ...]:
+    """Return the columns that the file has already, as far as the table has them; those of the table without any."""
     writable = [
         column.name
         for column in table.columns.values()
         if not column.generated and (column.identity != "always" or column.name in table.primary_key)
     ]
-    chosen = writable
-    if path.is_file():
-        try:
-            chosen = [name for name in csv_text.read_header(path.read_bytes()) if name in writable]
-        except Malformed as fault:
-            raise _fixture_error(fault, path, root) from fault
+    chosen = [name for name in written if name in writable] if written else writable
     missing = [name for name in table.primary_key if name not in chosen]
     return tuple(name for name in [*missing, *chosen] if name != face_id)
 
@@ -205,13 +212,12 @@ def _write(cursor: psycopg.Cursor[Any], job: _Job, path: Path) -> int:
 
     def counted() -> Iterator[Sequence[str | None]]:
         nonlocal rows
-        yield job.columns
         for row in copy_out(cursor, query):
             rows += 1
             yield row
 
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(csv_text.write(counted()))
+        file.writelines(csv_text.write(job.columns, counted(), job.form))
     return rows
 
 
@@ -232,7 +238,7 @@ def _key_order(table: Table) -> sql.Composed:
 
 
 def _put_in_place(job: _Job, new: NewFile, rows: int, root: Path) -> FileReport:
-    changed = not job.path.is_file() or job.path.read_bytes() != new.path.read_bytes()
+    changed = not job.path.is_file() or not filecmp.cmp(job.path, new.path, shallow=False)
     if changed:
         new.put_in_place()
     return FileReport(table=str(job.table), file=shown_path(job.path, root), rows=rows, changed=changed)

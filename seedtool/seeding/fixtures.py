@@ -1,5 +1,7 @@
 """Fixtures: files of rows, one a table, in csv, yaml or Python. They are read here; the database judges the values."""
 
+import sys
+import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,8 +13,8 @@ from seedtool.files.shown import shown_path
 
 SUFFIXES = (".csv", ".yaml", ".yml", ".py")
 
-#: companions of fixtures that nobody takes for one
-_PASSED_OVER = (".md", ".txt", ".rst")
+#: files that may lie beside fixtures and are not read
+_IGNORED = (".md", ".txt", ".rst")
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -21,7 +23,7 @@ class Batch(msgspec.Struct, frozen=True):
     Args:
         columns: the columns' names.
         lines: each row's line in the file (in a .py, the row's number), from 1.
-        rows: each row's values, None for NULL. Texts are read by PostgreSQL as the column's type.
+        rows: each row's values, None for NULL. PostgreSQL reads a text as the column's type.
     """
 
     columns: tuple[str, ...]
@@ -34,11 +36,12 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         seed_set: the set (folder) it belongs to.
-        table: the file's stem: a table, optionally with its schema.
+        table: the file's name without its suffix: a table, optionally with its schema.
         file: its path as messages show it, relative to the project's root.
         header: the line that names the columns; None where every row names its own.
         numbered: rows have a number and no line of their own (a .py).
-        cells: the lines of cells, by their row's line and their column, that stand below their row's line (a .yaml).
+        cells: the lines of cells that stand below their row's line (in a .yaml), by the row's line and the column.
+        batches: the rows.
     """
 
     seed_set: str
@@ -72,7 +75,7 @@ class Fixtures(msgspec.Struct, frozen=True):
 
 
 def read_fixtures(seeds: Path, sets: Iterable[str], root: Path) -> Fixtures:
-    """Read every fixture of the given sets; no database is needed.
+    """Read every fixture of the given sets. This needs no database.
 
     Args:
         seeds: the folder that holds the sets.
@@ -89,22 +92,22 @@ def read_fixtures(seeds: Path, sets: Iterable[str], root: Path) -> Fixtures:
 
 
 def fixture_files(folder: Path) -> Iterator[Path]:
-    """Yield the fixtures of a set by name; folders and hidden files are passed over.
+    """Yield the fixtures of a set by name, without folders and hidden files.
 
     Raises:
         ProfileError: the folder is missing or holds a file that is no fixture.
     """
     if not folder.is_dir():
         raise ProfileError(
-            f"the seed set {folder.name} has no folder {folder}", remedy="Make it, or mend profiles.toml."
+            f"the seed set {folder.name} has no folder {folder}", remedy="Make the folder, or correct profiles.toml."
         )
     for path in sorted(folder.iterdir()):
-        if path.is_dir() or path.name.startswith((".", "_")) or path.suffix.lower() in _PASSED_OVER:
+        if path.is_dir() or path.name.startswith((".", "_")) or path.suffix.lower() in _IGNORED:
             continue
         if path.suffix.lower() not in SUFFIXES:
             raise ProfileError(
                 f"{path} is not a fixture",
-                remedy=f"Fixtures end in {', '.join(SUFFIXES)}; rename the file or move it into a folder of its own.",
+                remedy=f"Fixtures end in {', '.join(SUFFIXES)}. Rename the file, or move it into a folder of its own.",
             )
         yield path
 
@@ -115,55 +118,122 @@ def table_of(path: Path) -> str:
 
 
 def _read(path: Path, seed_set: str, root: Path) -> Fixture:
-    suffix = path.suffix.lower()
-    fixture = Fixture(
-        seed_set=seed_set,
-        table=table_of(path),
-        file=shown_path(path, root),
-        header=1 if suffix == ".csv" else None,
-        numbered=suffix == ".py",
-    )
+    fixture = Fixture(seed_set=seed_set, table=table_of(path), file=shown_path(path, root))
+    read = {".csv": _read_csv, ".py": _read_python}.get(path.suffix.lower(), _read_yaml)
     try:
-        content = path.read_bytes()
-        if not content.removeprefix(b"\xef\xbb\xbf").strip():
-            raise fixture.error(
-                "the file is empty",
-                remedy="Write a header; a header alone means a table without rows. Or delete the file.",
-            )
-        batches, cells = _batches(path, suffix, content, root)
-        return msgspec.structs.replace(fixture, batches=batches, cells=cells)
+        return read(fixture, path, root)
     except OSError as error:
-        raise fixture.error(f"the file cannot be read: {error.strerror}", remedy="Mend its permissions.") from error
+        raise fixture.error(
+            f"the file cannot be read: {error.strerror}", remedy="Give this user the right to read it."
+        ) from error
     except Malformed as fault:
-        raise FixtureError(
-            fault.fault, file=fixture.file, line=fault.line, column=fault.column, remedy=fault.remedy
-        ) from fault
+        raise fault.of(fixture.file) from fault
 
 
-def _batches(
-    path: Path, suffix: str, content: bytes, root: Path
-) -> tuple[tuple[Batch, ...], dict[tuple[int, str], int]]:
-    """Return the rows, and the lines of the cells that stand below their row's line."""
-    if suffix == ".csv":
-        from seedtool.files import csv_text
+def _read_csv(fixture: Fixture, path: Path, _: Path) -> Fixture:
+    from seedtool.files import csv_text
 
-        return (Batch(*csv_text.read(content)),), {}
-    if suffix == ".py":
-        from seedtool.seeding import python_rows
+    with path.open("rb") as file:
+        reader = csv_text.Reader(file)
+        if not reader.columns:
+            raise _empty(fixture)
+        batch = Batch(reader.columns, [], rows := [])
+        for line, record in reader:
+            batch.lines.append(line)
+            rows.append(record)
+    return msgspec.structs.replace(fixture, header=reader.line, batches=(batch,))
 
-        return _gathered(python_rows.read(path, content, root)), {}
-    from seedtool.files import yaml_text as yaml_rows  # yaml takes its time to import
 
-    rows = list(yaml_rows.read(content))
+def _read_yaml(fixture: Fixture, path: Path, _: Path) -> Fixture:
+    from seedtool.files import yaml_text  # yaml takes its time to import
+
+    rows = list(yaml_text.read(_content(fixture, path)))
     cells = {(line, column): its_line for line, _, lines in rows for column, its_line in lines.items()}
-    return _gathered((line, row) for line, row, _ in rows), cells
+    return msgspec.structs.replace(fixture, cells=cells, batches=_by_columns((line, row) for line, row, _ in rows))
 
 
-def _gathered(rows: Iterable[tuple[int, Mapping[str, object]]]) -> tuple[Batch, ...]:
-    """Gather rows by the columns they name: what a row does not name is left to its default or as it is."""
+def _read_python(fixture: Fixture, path: Path, root: Path) -> Fixture:
+    rows = _run(path, _content(fixture, path), root)
+    return msgspec.structs.replace(fixture, numbered=True, batches=_by_columns(rows))
+
+
+def _content(fixture: Fixture, path: Path) -> bytes:
+    content = path.read_bytes()
+    if not content.removeprefix(b"\xef\xbb\xbf").strip():
+        raise _empty(fixture)
+    return content
+
+
+def _empty(fixture: Fixture) -> FixtureError:
+    return fixture.error(
+        "the file is empty",
+        remedy="Write a header; a header alone means a table without rows. Or delete the file.",
+    )
+
+
+def _by_columns(rows: Iterable[tuple[int, Mapping[str, object]]]) -> tuple[Batch, ...]:
+    """Gather rows by the columns they name. A column that a row does not name keeps its value, or gets its default."""
     found: dict[frozenset[str], tuple[tuple[str, ...], list[int], list[list[object]]]] = {}
     for line, row in rows:
         columns, lines, values = found.setdefault(frozenset(row), (tuple(row), [], []))
         lines.append(line)
         values.append([row[name] for name in columns])
     return tuple(Batch(*each) for each in found.values())
+
+
+def _run(path: Path, content: bytes, root: Path) -> list[tuple[int, dict[str, object]]]:
+    """Run a module and return what its `rows()` yields, each row with its number.
+
+    Nothing is written beside the module, no bytecode either.
+
+    Raises:
+        Malformed: the module fails, has no `rows()`, or yields something else. The line is the one that failed.
+    """
+    module = types.ModuleType(f"seedtool_fixture_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # a dataclass looks its module up
+    sys.path.insert(0, str(root))
+    try:
+        exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102 - a fixture is the project's own code
+        return [(number, _row(number, row)) for number, row in enumerate(_rows(module), 1)]
+    except Malformed:
+        raise
+    except SyntaxError as error:
+        line = error.lineno if error.filename == str(path) else _failing_line(error, path)
+        raise Malformed(f"this is not Python: {error.msg}", remedy="Correct the line.", line=line) from error
+    except (Exception, SystemExit) as error:  # whatever a project's code may raise; its text may hold names of people
+        raise Malformed(
+            f"the code failed with {type(error).__name__}",
+            remedy="Correct the code; --debug shows the whole traceback.",
+            line=_failing_line(error, path),
+        ) from error
+    finally:
+        sys.path.remove(str(root))
+        del sys.modules[module.__name__]
+
+
+def _rows(module: types.ModuleType) -> Iterable[object]:
+    rows = getattr(module, "rows", None)
+    if not callable(rows):
+        raise Malformed("the module has no function rows()", remedy="Write def rows(): and yield a dict for each row.")
+    found: Iterable[object] = rows()
+    return found
+
+
+def _row(number: int, row: object) -> dict[str, object]:
+    if not isinstance(row, Mapping) or not all(isinstance(name, str) for name in row):
+        raise Malformed(
+            f"row {number} of rows() is a {type(row).__name__} and not a dict of columns",
+            remedy="Yield a dict with the columns' names.",
+        )
+    return dict(row)
+
+
+def _failing_line(error: BaseException, path: Path) -> int | None:
+    """Return the line of the module that raised, or that called what raised."""
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

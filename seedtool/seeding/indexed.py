@@ -1,7 +1,7 @@
-"""What a Rekognition holds already when a database begins: photos that an application indexed long ago.
+"""Photos that an application indexed before its database was made, so that Rekognition knows their faces already.
 
-AWS keeps its faces over every reset. The embedded emulator begins empty, so a profile may list the photos whose faces
-it is to find there: a csv of `collection`, `external_image_id` and `photo`, a path beside it.
+AWS keeps its faces over every reset. The embedded emulator begins empty, so a profile may list the photos whose faces a
+sync shall find there. The list is a csv of `collection`, `external_image_id` and `photo`, a path relative to the list.
 """
 
 from collections.abc import Callable, Iterable
@@ -45,21 +45,28 @@ def read_indexed(path: Path, root: Path) -> tuple[IndexedPhoto, ...]:
     """
     file, folder = shown_path(path, root), path.parent
     try:
-        columns, lines, rows = csv_text.read(path.read_bytes())
+        with path.open("rb") as opened:
+            reader = csv_text.Reader(opened)
+            rows = list(reader)
     except OSError as error:
         raise FixtureError(
-            f"the file cannot be read: {error.strerror}", file=file, remedy="Mend `indexed` in profiles.toml."
+            f"the file cannot be read: {error.strerror}", file=file, remedy="Correct `indexed` in profiles.toml."
         ) from error
     except Malformed as fault:
-        raise FixtureError(fault.fault, file=file, line=fault.line, column=fault.column, remedy=fault.remedy) from fault
-    if sorted(columns) != sorted(COLUMNS):
-        raise FixtureError("the header is another one", file=file, line=1, remedy=f"Write {','.join(COLUMNS)} there.")
+        raise fault.of(file) from fault
+    if sorted(reader.columns) != sorted(COLUMNS):
+        raise FixtureError(
+            "the header does not name the columns of a list of photos",
+            file=file,
+            line=reader.line,
+            remedy=f"Write {','.join(COLUMNS)} there.",
+        )
     found = []
-    for line, row in zip(lines, rows, strict=True):
-        cells = dict(zip(columns, row, strict=True))
+    for line, row in rows:
+        cells = dict(zip(reader.columns, row, strict=True))
         for column in COLUMNS:
             if not cells[column]:
-                raise FixtureError("the cell is empty", file=file, line=line, column=column, remedy="Fill it.")
+                raise FixtureError("the cell is empty", file=file, line=line, column=column, remedy="Fill the cell.")
         collection, external_image_id, photo = (str(cells[column]) for column in COLUMNS)
         if not COLLECTION_ID.fullmatch(collection):
             raise FixtureError(
@@ -76,7 +83,7 @@ def read_indexed(path: Path, root: Path) -> tuple[IndexedPhoto, ...]:
                 file=file,
                 line=line,
                 column="photo",
-                remedy="Put it there, or mend the line.",
+                remedy="Put the photo there, or correct the line.",
             )
         found.append(IndexedPhoto(collection, external_image_id, picture))
     return tuple(found)

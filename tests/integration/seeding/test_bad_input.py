@@ -51,19 +51,22 @@ FAULTS = {
         "pupils.yaml", "- &a\n  id: p8\n  name: A\n- <<: *a\n  id: p9\n  best_friend: p0\n", 6, "best_friend", "p0", "Add that"
     ),
     "yaml unknown column": ("pupils.yaml", "- id: p9\n  nmae: A\n", 2, "nmae", "no such column", "Did you mean name"),
-    "semicolons": ("pupils.csv", "\ufeffid;name\np9;A\n", 1, None, "separated by semicolons", "with commas"),
-    "quoted semicolons": ("pupils.csv", '\n"id";"name"\n"p9";"A"\n', 2, None, "separated by semicolons", "with commas"),
+    "semicolon in a cell": ("pupils.csv", "\ufeffid;name\np9;A;B\n", 2, "name", "3 cells", "semicolon needs quotes"),
+    "tab in a cell": ("pupils.csv", "id\tname\np9\tA\tB\n", 2, "name", "3 cells", "tab needs quotes"),
+    "commas under semicolons": ("pupils.csv", "id;name\np9,A\n", 2, "name", "1 cells", "semicolon"),
+    "utf-16 without a mark": ("pupils.csv", "id,name\np9,A\n".encode("utf-16-le"), 1, None, "UTF-16", "iconv -f utf-16"),
+    "windows": ("pupils.csv", "id,name\np9,€ Muñoz\n".encode("cp1252"), 2, "name", "not UTF-8", "iconv -f cp1252"),
     "utf-16": ("pupils.csv", "id,name\np9,A\n".encode("utf-16"), 1, None, "UTF-16", "iconv -f utf-16"),
     "utf-16 yaml": ("pupils.yaml", "- id: p9\n".encode("utf-16"), 1, None, "UTF-16", "iconv -f utf-16"),
     "yaml key twice": ("pupils.yaml", "- id: p9\n  name: A\n  name: B\n", 3, "name", "twice", "Remove one"),
     "yaml mapping": ("pupils.yaml", "id: p9\n", 1, None, "not a list", "- "),
     "yaml no row": ("pupils.yaml", "- id: p9\n  name: A\n- p10\n", 3, None, "not a mapping", "- column"),
-    "yaml syntax": ("pupils.yaml", "- id: p9\n  name: [A\n- id: x\n", 3, None, "not YAML", "Mend"),
+    "yaml syntax": ("pupils.yaml", "- id: p9\n  name: [A\n- id: x\n", 3, None, "not YAML", "Correct"),
     "yaml odd column": ("pupils.yaml", "- {[a]: 1}\n", 1, None, "not a text", "column"),
     "yaml tag": ("pupils.yaml", "- id: p9\n  name: A\n  extra: !!python/object {}\n", 3, "extra", "plain YAML", "Use"),
-    "py raises": ("pupils.py", "def rows():\n    yield {'id': 'p9'}\n    1 / 0\n", 3, None, "ZeroDiv", "Mend"),
-    "py exits": ("pupils.py", "import sys\nsys.exit(1)\n", 2, None, "SystemExit", "Mend"),
-    "py syntax": ("pupils.py", "def rows(:\n", 1, None, "not Python", "Mend"),
+    "py raises": ("pupils.py", "def rows():\n    yield {'id': 'p9'}\n    1 / 0\n", 3, None, "ZeroDiv", "Correct"),
+    "py exits": ("pupils.py", "import sys\nsys.exit(1)\n", 2, None, "SystemExit", "Correct"),
+    "py syntax": ("pupils.py", "def rows(:\n", 1, None, "not Python", "Correct"),
     "py no rows": ("pupils.py", "ROWS = []\n", None, None, "no function rows()", "def rows()"),
     "py no dict": ("pupils.py", "def rows():\n    yield 'p9'\n", None, None, "row 1 of rows() is a str", "dict"),
     "py wrong type": (
@@ -99,6 +102,21 @@ def test_a_fault_is_told_with_its_place_and_cure(small_school, fault):
     assert remedy in error.remedy
     assert error.remedy
     assert small_school.everything() == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffid;name;tags\r\np9;A, B;{x,y}\r\n",
+        '\n"id";"name";"tags"\n"p9";"A, B";"{x,y}"\n',
+        "id\tname\ttags\np9\tA, B\t{x,y}\n",
+    ],
+    ids=["semicolons", "quoted semicolons", "tabs"],
+)
+def test_what_separates_cells_is_read_from_the_header(small_school, text):
+    small_school.write("pupils.csv", text, "more")
+    small_school.seed("more")
+    assert small_school.rows("SELECT name, tags FROM pupils WHERE id = 'p9'") == [("A, B", ["x", "y"])]
 
 
 @pytest.mark.parametrize("kind", ["time", "time(3)"])

@@ -123,7 +123,7 @@ def test_an_empty_table_empties_its_file_only_when_it_is_named(small_school):
     small_school.write("notes.csv", "id,body\n")
     small_school.run("UPDATE guardians SET phone = '+56 2'")
     small_school.run("DELETE FROM pupils")
-    with pytest.raises(SeedError, match=r"^pupils is empty, its file has 3 rows") as caught:
+    with pytest.raises(SeedError, match=r"^pupils is empty, and its file has 3 rows") as caught:
         dump(small_school.connection, [], folder, "local", root=small_school.root)
     assert "--table" in caught.value.remedy
     assert (folder / "local/guardians.csv").read_bytes() == before
@@ -218,3 +218,28 @@ def test_uuid_keys_are_ordered(small_school):
     dump(small_school.connection, ["things"], small_school.root / "seeds", "new", root=small_school.root)
     lines = (small_school.root / "seeds/new/things.csv").read_text().split()
     assert [line[-1] for line in lines[1:]] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "delimiter", "end"), [("\ufeff", ";", "\r\n"), ("", "\t", "\n"), ("", ",", "\r\n"), ("\ufeff", ",", "\n")]
+)
+def test_a_file_keeps_the_form_in_which_it_was_written(small_school, mark, delimiter, end):
+    small_school.write("pupils.csv", f"{mark}id{delimiter}name{end}p1{delimiter}old{end}")
+    small_school.run("""UPDATE pupils SET name = E'A, B; C\tD' WHERE id = 'p1'""")
+    dump(small_school.connection, ["pupils"], small_school.root / "seeds", "local", root=small_school.root)
+    lines = (small_school.root / "seeds/local/pupils.csv").read_bytes().decode().split(end)
+    assert lines[:2] == [f"{mark}id{delimiter}name", f'p1{delimiter}"A, B; C\tD"']
+    assert len(lines) == 5
+    report = small_school.seed()
+    assert small_school.counts(report)["pupils"] == (0, 0, 3, 0)
+
+
+def test_a_file_that_is_a_link_stays_one(small_school):
+    path = small_school.root / "seeds/local/pupils.csv"
+    shared = small_school.root / "shared.csv"
+    path.rename(shared)
+    path.symlink_to(shared)
+    small_school.run("UPDATE pupils SET name = 'Eva' WHERE id = 'p1'")
+    dump(small_school.connection, ["pupils"], small_school.root / "seeds", "local", root=small_school.root)
+    assert path.is_symlink()
+    assert "Eva" in shared.read_text()

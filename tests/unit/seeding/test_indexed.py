@@ -33,7 +33,7 @@ def test_columns_may_stand_in_any_order(read, tmp_path):
 @pytest.mark.parametrize(
     ("text", "place", "message"),
     [
-        ("collection,photo\n", ":1", "the header is another one"),
+        ("collection,photo\n", ":1", "the header"),
         (HEADER + "mine,id-1,elena/b.jpg\n", ":2, column photo", "there is no photo elena/b.jpg in seeds/photos"),
         (HEADER + "mine,id-1,elena\n", ":2, column photo", "there is no photo elena in seeds/photos"),
         (HEADER + "mine,id-1,../secret.jpg\n", ":2, column photo", "there is no photo ../secret.jpg"),
