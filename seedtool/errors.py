@@ -5,32 +5,32 @@
     SeedtoolError
     ├── SettingsError            a setting is wrong: names the key, the fault and where it came from
     ├── UsageError               an argument is wrong
-    ├── Refused                  the guard says no
-    │   ├── Protected            the target carries the protection mark
-    │   └── NotConfirmed         the target would be lost and nobody agreed
-    ├── DatabaseError            the server could not be reached or did not do as asked
-    │   ├── ServerError          the embedded server could not be made, started or stopped
+    ├── Refused                  the guard does not allow it
+    │   ├── Protected            the target has the protection mark
+    │   └── NotConfirmed         data would be lost, and the user did not confirm
+    ├── DatabaseError            the server cannot be reached, or a statement failed
+    │   ├── ServerError          the embedded server cannot be made, started or stopped
     │   ├── PoolerError          the connection goes through a pooler
     │   ├── MigrationError       a revision failed: names revision and file
-    │   ├── BlockedError         a session that may not be ended stands in the way
+    │   ├── BlockedError         a session is in the way and may not be ended
     │   ├── SnapshotError        a snapshot cannot be written to a file or read from one
-    │   └── SchemaError          a table or column that is needed is not there
+    │   └── SchemaError          a table or a column is missing
     ├── SeedError                a profile, a fixture or a row cannot be loaded
     │   ├── ProfileError         profiles.toml or a seed set is wrong
     │   └── FixtureError         names file, line and column
-    ├── SyncFailed               the rows are written, but their faces could not be linked
-    ├── PhotoError               a photo could not be read, fetched or stored
+    ├── SyncFailed               the rows are written, but their faces cannot be linked
+    ├── PhotoError               a photo cannot be read, fetched or stored
     ├── ImageRefused             a picture cannot be enrolled or searched, and why
-    └── AwsError                 an AWS service did not do as asked
-        ├── CredentialsError     none, wrong or expired
+    └── AwsError                 a call of an AWS service failed
+        ├── CredentialsError     there are no credentials, or wrong or expired ones
         ├── AccessDenied         the credentials lack a permission
         ├── ResourceNotFound     the collection (or face, bucket, object) does not exist
         ├── InvalidRequest       the service refused the request as malformed
-        ├── Throttled            over the quota, after all attempts
+        ├── Throttled            too many calls for the quota, after all attempts
         └── ServiceUnavailable   no answer or an internal fault, after all attempts
 
-The exit code belongs to the class. An error carries what went wrong and, apart from it, the remedy;
-neither holds a credential or a person's name.
+Each class has its exit code. An error has a message (what went wrong) and a remedy (what to do). Neither holds a
+credential or a person's name.
 """
 
 from typing import ClassVar
@@ -41,7 +41,7 @@ class SeedtoolError(Exception):
 
     Args:
         message: what went wrong, in one sentence, naming the file, key, table or id.
-        remedy: what to do about it; empty when there is nothing to say.
+        remedy: what to do; empty when nothing can be done.
     """
 
     exit_code: ClassVar[int] = 1
@@ -59,7 +59,7 @@ class SettingsError(SeedtoolError):
 
 
 class UsageError(SeedtoolError):
-    """An argument is wrong in a way the command line parser could not see."""
+    """An argument is wrong in a way that the parser of the command line cannot see."""
 
     exit_code = 2
 
@@ -71,19 +71,19 @@ class Refused(SeedtoolError):
 
 
 class Protected(Refused):
-    """The target carries the protection mark; no flag overrides it."""
+    """The target has the protection mark. No flag overrides it."""
 
 
 class NotConfirmed(Refused):
-    """The target would be replaced or rows deleted, and the user did not agree."""
+    """Data would be replaced or deleted, and the user did not confirm it."""
 
 
 class DatabaseError(SeedtoolError):
-    """The database could not be reached or a statement failed."""
+    """The server cannot be reached, or a statement failed."""
 
 
 class ServerError(DatabaseError):
-    """The embedded server could not be made, started or stopped."""
+    """The embedded server cannot be made, started or stopped."""
 
 
 class PoolerError(DatabaseError):
@@ -95,7 +95,7 @@ class MigrationError(DatabaseError):
 
 
 class BlockedError(DatabaseError):
-    """A session or setting that this role may not touch stands in the way."""
+    """A session or a setting is in the way, and this role may not change it."""
 
 
 class SnapshotError(DatabaseError):
@@ -103,7 +103,7 @@ class SnapshotError(DatabaseError):
 
 
 class SchemaError(DatabaseError):
-    """A table or a column that the work needs does not exist."""
+    """A table or a column that is needed does not exist."""
 
 
 class SeedError(SeedtoolError):
@@ -154,7 +154,7 @@ class SyncFailed(SeedtoolError):
 
 
 class PhotoError(SeedtoolError):
-    """A photo could not be read, fetched or stored."""
+    """A photo cannot be read, fetched or stored."""
 
 
 class ImageRefused(SeedtoolError):
@@ -162,7 +162,7 @@ class ImageRefused(SeedtoolError):
 
 
 class AwsError(SeedtoolError):
-    """An AWS service did not do as asked."""
+    """A call of an AWS service failed."""
 
 
 class CredentialsError(AwsError):
@@ -182,8 +182,8 @@ class InvalidRequest(AwsError):
 
 
 class Throttled(AwsError):
-    """The service answered that we are over the quota, after all attempts."""
+    """The service answered that there are too many calls for the quota, after all attempts."""
 
 
 class ServiceUnavailable(AwsError):
-    """The service did not answer or had an internal fault, after all attempts."""
+    """The service did not answer, or had an internal fault, after all attempts."""

@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
     """A group that imports a command's module when the command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the names in the order of a day's work, not of the alphabet."""
+        """Return the names in the order in which people use them, not of the alphabet."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -76,7 +76,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="seedtool")
 def seedtool() -> None:
-    """Reset a PostgreSQL database in milliseconds, seed it, and link its faces to AWS Rekognition again."""
+    """Reset a PostgreSQL database in milliseconds, seed it, and link its rows to the faces in AWS Rekognition again."""
 
 
 def main() -> NoReturn:
@@ -100,7 +100,7 @@ def sync_faces_main() -> NoReturn:
 
 
 def _program(command: click.Command, name: str) -> NoReturn:
-    """Run a command as a program of its own, which begins and ends quicker than Python would by itself."""
+    """Run a command as a program. It starts and ends faster than Python does without this."""
     gc.set_threshold(100_000)  # imports make many objects and hardly any garbage
     try:
         run(command, name)

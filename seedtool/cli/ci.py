@@ -1,4 +1,4 @@
-"""ci: one step before parallel jobs."""
+"""ci: what runs once before parallel tests."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from seedtool.workflows.prepare import PrepareReport
 
 
-@click.group(short_help="Prepare what tests need, once.", context_settings=CONTEXT)
+@click.group(short_help="Prepare what tests need.", context_settings=CONTEXT)
 def ci() -> None:
-    """Prepare what tests need, once, before they run side by side."""
+    """Prepare what tests need before they run in parallel."""
 
 
 @ci.command(short_help="Build the templates that tests clone.", context_settings=CONTEXT)
@@ -29,20 +29,20 @@ def ci() -> None:
     metavar="PROFILE",
     multiple=True,
     shell_complete=complete_profile,
-    help="Also this profile's; may be given again.",
+    help="Build the template of this profile too. Repeat it for several profiles.",
 )
 @click.option(
     "--cache",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Load templates from dumps in this folder, and write there what it lacks.",
+    help="Load templates from dumps in this folder. Write a dump of each template that it lacks.",
 )
 @common_options
 def prepare(*, profiles: tuple[str, ...], cache: Path | None, console: Console, settings: Settings) -> None:
-    """Start the embedded server and build the templates that tests clone. What is there already is left alone.
+    """Start the embedded server and build the templates that tests clone. Templates that exist are not built again.
 
-    The database itself is not touched. With the embedded emulator, the faces of profiles that end in a sync are
-    enrolled there.
+    The database of the settings is not touched. With the embedded emulator, the faces of profiles that end in a sync
+    are enrolled there.
     """
     from seedtool.workflows import prepare as workflow
 

@@ -1,4 +1,4 @@
-"""What all commands share: their common options, where results and notes go, and how agreement is asked for.
+"""What all commands share: common options, where results and notes are printed, and how a user is asked to confirm.
 
 Every command's module is imported for `seedtool --help`, so at the top these import click and nothing else.
 """
@@ -38,7 +38,7 @@ class Console:
         self.quiet = quiet
 
     def note(self, text: str) -> None:
-        """Tell what is going on, on stderr."""
+        """Print what is happening, on stderr."""
         if not self.quiet:
             click.echo(text, err=True)
 
@@ -54,10 +54,10 @@ class Console:
                 click.echo(line)
 
     def listener(self, steps: Mapping[str, str]) -> Listener:
-        """Return what hears of a workflow's steps and notes, and tells them on stderr.
+        """Return a listener that prints a workflow's steps and notes on stderr.
 
         Args:
-            steps: what is told when a step begins, by the step's name; other steps pass in silence.
+            steps: the text that is printed when a step begins, by the step's name. Other steps print nothing.
         """
         from seedtool.listener import Listener
 
@@ -75,9 +75,9 @@ class Console:
 
     @contextlib.contextmanager
     def progress(self, what: str) -> Iterator[Callable[[int, int | None], None] | None]:
-        """Draw a bar on stderr while the body runs; yields what to call with the number done and the total.
+        """Draw a bar on stderr while the body runs. Yield a function that takes the number done and the total.
 
-        Without a terminal, or with --quiet, there is no bar and it yields None.
+        Without a terminal, or with --quiet, there is no bar and None is yielded.
         """
         if self.quiet or not sys.stderr.isatty():
             yield None
@@ -92,7 +92,7 @@ class Console:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[str]:
-    """Yield the lines of a plain table: numbers to the right, nothing wider than it has to be."""
+    """Yield the lines of a plain table. Numbers are aligned to the right."""
     body = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(header), *body]) for i in range(len(header))]
     right = [bool(body) and all(line[i].replace(".", "").isdigit() for line in body) for i in range(len(header))]
@@ -102,7 +102,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[s
 
 
 def stream(head: Mapping[str, object], name: str, rows: Iterable[object]) -> None:
-    """Print one JSON object whose last member is a list, without holding all of it: a million rows are 150 MB.
+    """Print one JSON object whose last member is a list, piece by piece: a million rows would take 150 MB.
 
     Args:
         head: the members before it.
@@ -125,16 +125,16 @@ def number(count: int, thing: str) -> str:
 
 
 def common_options(function: F, *, anywhere: bool = False) -> F:
-    """Give a command --json, --quiet, --debug; it is called with a `console` and the project's `settings`.
+    """Give a command --json, --quiet and --debug. It is called with a `console` and the project's `settings`.
 
     Args:
         function: the command's body.
-        anywhere: it also makes sense outside a project.
+        anywhere: the command also works outside a project.
     """
 
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
     @click.option("-q", "--quiet", is_flag=True, help="Print only errors and warnings.")
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @click.option("--debug", is_flag=True, help="Show the traceback when there is an error.")
     @functools.wraps(function)
     def wrapper(*args: Any, as_json: bool, quiet: bool, debug: bool, **kwargs: Any) -> Any:  # noqa: ANN401, ARG001
         from seedtool.settings import load
@@ -159,7 +159,7 @@ def agreed(
     yes: bool,
     confirm: str | None,
 ) -> Result:
-    """Replace a database with the consent that the flags give; where that is not enough, ask for more at the terminal.
+    """Replace a database with the consent that the flags give. When that is not enough, ask at the terminal.
 
     Args:
         run: replaces the database with the consent that it is given.
@@ -212,12 +212,12 @@ def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str |
 
 
 def type_name(target: Target) -> bool:
-    """Ask for the database's name at the terminal; tell whether it was typed rightly."""
+    """Ask for the database's name at the terminal. Return whether it was right."""
     return asked(lambda: click.prompt("Type the database's name to go on", err=True) == target.name)
 
 
 def asked(ask: Callable[[], bool]) -> bool:
-    """Ask; the end of the input (Ctrl+D) is a no, while Ctrl+C goes on its way."""
+    """Ask a question. The end of the input (Ctrl+D) means no. Ctrl+C interrupts the command."""
     try:
         return ask()
     except click.Abort as abort:
@@ -228,7 +228,7 @@ def asked(ask: Callable[[], bool]) -> bool:
 
 
 def check_collection(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
-    """Refuse what cannot be a collection's id before anything is asked of AWS."""
+    """Refuse a text that cannot be a collection's id, before AWS is called."""
     if value is None:
         return None
     from seedtool.settings import COLLECTION_ID

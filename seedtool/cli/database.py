@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from seedtool.workflows.reset import Done
 
 
-@click.command("db-reset", short_help="Rebuild the schema from the migrations.", context_settings=CONTEXT)
+@click.command("db-reset", short_help="Replace the database by a fresh one.", context_settings=CONTEXT)
 @click.option("-y", "--yes", is_flag=True, help="Replace a database that seedtool made, without asking.")
-@click.option("--confirm", metavar="NAME", help="Replace any database, by its name.")
-@click.option("--seed", "profile", metavar="PROFILE", help="Seed this profile afterwards.")
-@click.option("--fresh", is_flag=True, help="Ignore the cached template and run the migrations.")
-@click.option("--dry-run", is_flag=True, help="Tell what would happen, and to which database.")
+@click.option("--confirm", metavar="NAME", help="Replace a database that seedtool did not make. NAME is its name.")
+@click.option("--seed", "profile", metavar="PROFILE", help="Load this profile too.")
+@click.option("--fresh", is_flag=True, help="Run the migrations even when there is a template.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen to which database.")
 @common_options
 def db_reset(
     *,
@@ -36,9 +36,10 @@ def db_reset(
     console: Console,
     settings: Settings,
 ) -> None:
-    """Rebuild the schema from the Alembic migrations, through a cached template.
+    """Replace the database by one that holds the schema of the migrations, and with --seed the rows of a profile.
 
-    The target is replaced in one step; until then it stays as it is.
+    The new database is a clone of a template, which is kept for the next reset. The database is replaced in one step;
+    until then it stays as it is.
     """
     from seedtool.cli import seed as seeding
     from seedtool.postgres import server
@@ -134,10 +135,10 @@ def _reset_lines(report: ResetReport) -> list[str]:
     return lines
 
 
-@click.command(short_help="Bring the database to the newest revision.", context_settings=CONTEXT)
+@click.command(short_help="Run the migrations on the database as it is.", context_settings=CONTEXT)
 @common_options
 def migrate(*, console: Console, settings: Settings) -> None:
-    """Bring the database to the newest revision, and create it when it does not exist."""
+    """Run the migrations up to the newest revision. The database is created when it does not exist."""
     from seedtool.workflows import reset as workflow
 
     report = workflow.migrate(settings=settings)
@@ -150,15 +151,15 @@ def migrate(*, console: Console, settings: Settings) -> None:
     console.report(report, lines)
 
 
-@click.group(short_help="Protect a database from being replaced or seeded.", context_settings=CONTEXT)
+@click.group(short_help="Protect a database from resets and seeds.", context_settings=CONTEXT)
 def guard() -> None:
     """Protect a database from being replaced or seeded."""
 
 
-@guard.command("status", short_help="Tell what a reset of the target would need.")
+@guard.command("status", short_help="Say what a reset of the database would need.")
 @common_options
 def guard_status(*, console: Console, settings: Settings) -> None:
-    """Tell whether the target is protected, and what a reset of it would need."""
+    """Say whether the database is protected, and what a reset of it would need."""
     from seedtool.workflows import database as workflow
 
     report = workflow.guard_status(settings=settings)
@@ -171,10 +172,10 @@ def guard_status(*, console: Console, settings: Settings) -> None:
     console.report(report, lambda: [f"{report.database} {words[report.consent]}"])
 
 
-@guard.command("protect", short_help="Forbid that the target is replaced or seeded.")
+@guard.command("protect", short_help="Forbid to replace or seed the database.")
 @common_options
 def guard_protect(*, console: Console, settings: Settings) -> None:
-    """Forbid that the target is replaced or seeded, whatever flag is given."""
+    """Forbid to replace or seed the database. No flag of another command overrides it."""
     from seedtool.workflows import database as workflow
 
     target = workflow.protect(settings=settings)
@@ -184,11 +185,11 @@ def guard_protect(*, console: Console, settings: Settings) -> None:
     )
 
 
-@guard.command("unprotect", short_help="Take the protection mark away.")
-@click.option("--confirm", metavar="NAME", help="The database's name, instead of typing it.")
+@guard.command("unprotect", short_help="Allow to replace and seed the database again.")
+@click.option("--confirm", metavar="NAME", help="The name of the database; without it you are asked.")
 @common_options
 def guard_unprotect(*, confirm: str | None, console: Console, settings: Settings) -> None:
-    """Take the protection mark away; asks for the database's name."""
+    """Allow to replace and seed the database again. It asks for the name of the database."""
     from seedtool.postgres import server
     from seedtool.workflows import database as workflow
 
@@ -199,15 +200,15 @@ def guard_unprotect(*, confirm: str | None, console: Console, settings: Settings
     console.report({"database": str(target), "protected": False}, lambda: [f"{target} is no longer protected"])
 
 
-@click.group(short_help="Templates and spares: list, prune.", context_settings=CONTEXT)
+@click.group(short_help="Show and drop what resets keep on the server.", context_settings=CONTEXT)
 def cache() -> None:
-    """Templates and spares, of which databases are made in milliseconds."""
+    """Show and drop what resets keep on the server: templates and spares."""
 
 
 @cache.command("list", short_help="List templates and spares.", context_settings=CONTEXT)
 @common_options
 def cache_list(*, console: Console, settings: Settings) -> None:
-    """List what seedtool keeps on the server: templates, spares, and what is being made or dropped."""
+    """List what seedtool keeps on the server: templates, spares, and databases that are being made or dropped."""
     from seedtool.workflows import database as workflow
 
     found = workflow.list_cache(settings=settings)
@@ -224,14 +225,15 @@ def cache_list(*, console: Console, settings: Settings) -> None:
     console.report({"cache": found, "bytes": size}, lines)
 
 
-@cache.command("prune", short_help="Drop templates that are too many.", context_settings=CONTEXT)
+@cache.command("prune", short_help="Drop templates that are not needed.", context_settings=CONTEXT)
 @click.option("--all", "everything", is_flag=True, help="Drop every template and spare.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be dropped.")
+@click.option("--dry-run", is_flag=True, help="Say what would be dropped; drop nothing.")
 @common_options
 def cache_prune(*, everything: bool, dry_run: bool, console: Console, settings: Settings) -> None:
-    """Drop the templates that are too many or too large together, those unused for longest first, and outdated spares.
+    """Drop outdated spares, and templates until no more are left than the settings allow.
 
-    What has sessions, is being cloned or belongs to a role that is not yours stays. Nothing is lost but time.
+    Templates that were not used for longest go first. A template stays when it has sessions, when somebody clones it,
+    or when it belongs to a role that is not yours. A later reset builds again what it needs.
     """
     from seedtool.workflows import database as workflow
 
@@ -277,14 +279,14 @@ def _ago(time: str | None) -> str:
     return "just now"
 
 
-@click.command(short_help="Print the key by which CI keeps a template.", context_settings=CONTEXT)
-@click.option("--seed", "profile", metavar="PROFILE", help="The template with this profile's rows.")
+@click.command(short_help="Print the key of a CI cache.", context_settings=CONTEXT)
+@click.option("--seed", "profile", metavar="PROFILE", help="Include the rows of this profile.")
 @common_options
 def fingerprint(*, profile: str | None, console: Console, settings: Settings) -> None:
-    """Print a hash of all that shapes a template, for the key of a cache.
+    """Print a hash of everything that shapes a template, as the key of a CI cache.
 
-    That is the project's files and PostgreSQL's major version; no server is needed. Where a fixture reads the day,
-    the key is that day's.
+    The hash covers the project's files and PostgreSQL's major version. It needs no server. When a fixture reads the
+    day, the hash changes each day.
     """
     from seedtool.workflows import reset as workflow
 

@@ -1,4 +1,4 @@
-"""How an error is told: a message and its remedy on stderr, an object on stdout with --json, an exit code."""
+"""How an error is shown: its message and remedy on stderr, an object on stdout with --json, and an exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTERRUPTED = 130
 
 
 class Failure(NamedTuple):
-    """What there is to tell about an error."""
+    """What is shown of an error."""
 
     kind: str
     message: str
@@ -23,7 +23,7 @@ class Failure(NamedTuple):
 
 
 def show(error: BaseException) -> int:
-    """Tell an error; with --debug its traceback first.
+    """Show an error, with --debug its traceback first.
 
     Returns:
         The exit code.
@@ -54,7 +54,7 @@ def _describe(error: BaseException) -> Failure:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return Failure("Interrupted", "interrupted", "", INTERRUPTED)
     if isinstance(error, click.ClickException):
-        return Failure(kind, error.format_message(), "--help tells the usage.", error.exit_code)
+        return Failure(kind, error.format_message(), "--help shows the usage.", error.exit_code)
     if hasattr(error, "remedy"):  # the emulator's own errors: it imports nothing of ours
         return Failure(kind, str(error), str(error.remedy), 1)
     text = str(error).strip()

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from seedtool.settings import Settings
 
 
-@click.command(short_help="Adopt seedtool in an Alembic project.", context_settings=CONTEXT)
+@click.command(short_help="Begin to use seedtool in an Alembic project.", context_settings=CONTEXT)
 @common_options
 def init(*, console: Console, settings: Settings) -> None:
-    """Write settings and a first seed file for an existing Alembic project. Nothing is overwritten."""
+    """Write settings and a first seed file for a project that uses Alembic. It overwrites nothing."""
     from seedtool.workflows.adopt import adopt
 
     report = adopt(settings)
@@ -41,10 +41,10 @@ def init(*, console: Console, settings: Settings) -> None:
     console.report(report, lines)
 
 
-@click.command(short_help="Tell what is wrong here, and the cure.", context_settings=CONTEXT)
+@click.command(short_help="Find what is wrong, and say what to do.", context_settings=CONTEXT)
 @common_options
 def doctor(*, console: Console, settings: Settings) -> int:
-    """Look at everything a day's work needs; exit 1 and name the cure when something is wrong."""
+    """Check everything that the commands need, and say what to do. The exit code is 1 when something is wrong."""
     from seedtool.workflows.aws import open_aws
     from seedtool.workflows.doctor import examine
 
@@ -63,10 +63,10 @@ def doctor(*, console: Console, settings: Settings) -> int:
     return 1 if wrong else 0
 
 
-@click.command(short_help="Show the settings and their origins.", context_settings=CONTEXT)
+@click.command(short_help="Show the settings and where each was found.", context_settings=CONTEXT)
 @functools.partial(common_options, anywhere=True)
 def config(*, console: Console, settings: Settings) -> None:
-    """Show the settings in force and where each came from; secrets are redacted."""
+    """Show the settings in force and where each was found. Secrets are hidden."""
     import msgspec
 
     from seedtool.settings import SETTINGS, redacted

@@ -38,19 +38,23 @@ def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str
     ]
 
 
-@click.command(short_help="Load a profile from seeds/.", context_settings=CONTEXT)
+@click.command(short_help="Load the rows of a profile.", context_settings=CONTEXT)
 @click.argument("profile", required=False, shell_complete=complete_profile)
 @click.option("--list", "list_profiles", is_flag=True, help="List the profiles.")
-@click.option("--dry-run", is_flag=True, help="List what would be inserted, updated and deleted.")
-@click.option("--prune/--no-prune", default=True, help="Delete rows whose line has left the files [default: prune].")
+@click.option("--dry-run", is_flag=True, help="Say what would be inserted, updated and deleted; change nothing.")
+@click.option(
+    "--prune/--no-prune",
+    default=True,
+    help="Delete rows that seedtool inserted and that are no longer in the files [default: prune].",
+)
 @common_options
 def seed(
     *, profile: str | None, list_profiles: bool, dry_run: bool, prune: bool, console: Console, settings: Settings
 ) -> None:
-    """Load a profile from seeds/, all or nothing.
+    """Load the rows of a profile in seeds/profiles.toml: all of them or none.
 
-    Rows that differ are updated, equal ones left alone; rows that people made are never touched. `local` is
-    the base data, `full` is local and then the face sync.
+    New rows are inserted, and rows that differ are updated. Rows that people made are not deleted. A profile may end
+    in a sync of the faces, as `full` does.
     """
     if list_profiles:
         _list(settings, console)
@@ -150,12 +154,16 @@ def _change_lines(report: TableReport) -> Iterable[str]:
             yield f"  {report.table} {change.key}: would change {', '.join(change.columns)}{edited}"
 
 
-@click.command("seed-dump", short_help="Write rows back as seed files.", context_settings=CONTEXT)
-@click.option("--table", "tables", metavar="NAME", multiple=True, help="Only this table; may be given again.")
-@click.option("--set", "set_name", metavar="NAME", default="local", show_default=True, help="The set to write into.")
+@click.command("seed-dump", short_help="Write rows of the database into seed files.", context_settings=CONTEXT)
+@click.option(
+    "--table", "tables", metavar="NAME", multiple=True, help="Write this table only. Repeat it for several tables."
+)
+@click.option(
+    "--set", "set_name", metavar="NAME", default="local", show_default=True, help="The seed set to write into."
+)
 @common_options
 def seed_dump(*, tables: tuple[str, ...], set_name: str, console: Console, settings: Settings) -> None:
-    """Write rows of the database back as seed files, so that they survive the next reset."""
+    """Write rows of the database into seed files. The next reset then has them."""
     from seedtool.workflows.seed import dump_seeds
 
     written = dump_seeds(tables, set_name, settings=settings)

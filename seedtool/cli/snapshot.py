@@ -38,24 +38,24 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
 _NAME = click.argument("name", shell_complete=_complete_name)
 
 
-@click.group(short_help="Named copies of the database.", context_settings=CONTEXT)
+@click.group(short_help="Keep and restore named copies of the database.", context_settings=CONTEXT)
 def snapshot() -> None:
-    """Save the database under a name, and put it back.
+    """Keep and restore named copies of the database.
 
-    Snapshots stay on the target's server; each belongs to the target that it was saved from.
+    A snapshot is on the server of its database, and belongs to that database.
     """
 
 
 @snapshot.command(short_help="Save the database as it is now.")
 @click.argument("name", required=False)
-@click.option("--note", metavar="TEXT", help="What is in it.")
-@click.option("--replace", is_flag=True, help="Take the place of a snapshot of the same name.")
+@click.option("--note", metavar="TEXT", help="A note, shown by snapshot list.")
+@click.option("--replace", is_flag=True, help="Replace a snapshot of the same name.")
 @common_options
 def save(*, name: str | None, note: str | None, replace: bool, console: Console, settings: Settings) -> None:
-    """Save the database as it is now; without NAME under the git branch's name and the time.
+    """Save the database as it is now. Without NAME, the name is the git branch and the time.
 
-    PostgreSQL copies no database that is in use, so sessions on it are ended. Clients may connect again at once, and
-    wait until the copy is made.
+    PostgreSQL cannot copy a database that is in use, so sessions on it are ended. Clients may connect again at once;
+    they wait until the copy is made.
     """
     from seedtool.postgres import server
     from seedtool.workflows import snapshots as workflow
@@ -73,13 +73,13 @@ def _save_lines(report: SaveReport, target: str) -> list[str]:
     return lines
 
 
-@snapshot.command(short_help="Put a snapshot in the database's place.")
+@snapshot.command(short_help="Replace the database by a snapshot.")
 @_NAME
 @click.option("-y", "--yes", is_flag=True, help="Replace a database that seedtool made, without asking.")
-@click.option("--confirm", metavar="NAME", help="Replace any database, by its name.")
+@click.option("--confirm", metavar="NAME", help="Replace a database that seedtool did not make. NAME is its name.")
 @common_options
 def restore(*, name: str, yes: bool, confirm: str | None, console: Console, settings: Settings) -> None:
-    """Put a snapshot in the database's place; the snapshot itself stays.
+    """Replace the database by a copy of a snapshot. The snapshot stays.
 
     The database is replaced in one step; until then it stays as it is.
     """
@@ -167,7 +167,7 @@ def rename(*, old: str, new: str, console: Console, settings: Settings) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 @common_options
 def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Settings) -> None:
-    """Delete snapshots: all that are named, or none where one of them does not exist."""
+    """Delete snapshots. When one of them does not exist, none is deleted."""
     from seedtool.postgres import server
     from seedtool.snapshots import store
     from seedtool.workflows import snapshots as workflow
@@ -187,10 +187,10 @@ def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Set
 @snapshot.command("export", short_help="Write a snapshot to a file.")
 @_NAME
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Overwrite the file where there is one.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 @common_options
 def export(*, name: str, file: Path, force: bool, console: Console, settings: Settings) -> None:
-    """Write a snapshot to a file of pg_dump's custom format, which pg_restore reads too."""
+    """Write a snapshot to a file in pg_dump's custom format. pg_restore can read it too."""
     from seedtool.workflows import snapshots as workflow
 
     report = workflow.export_snapshot(name, file, force=force, settings=settings)
@@ -201,13 +201,13 @@ def export(*, name: str, file: Path, force: bool, console: Console, settings: Se
 
 @snapshot.command("import", short_help="Read a snapshot from a file.")
 @click.argument("file", type=click.Path(exists=True, readable=True, path_type=Path))
-@click.option("--name", help="The snapshot's name, instead of the one in the file or the file's own.")
-@click.option("--replace", is_flag=True, help="Take the place of a snapshot of the same name.")
+@click.option("--name", help="The name of the snapshot, instead of the name in the file.")
+@click.option("--replace", is_flag=True, help="Replace a snapshot of the same name.")
 @common_options
 def import_(*, file: Path, name: str | None, replace: bool, console: Console, settings: Settings) -> None:
     """Read a snapshot from a file: an exported one, or any dump in pg_dump's custom, directory or tar format.
 
-    The database itself stays as it is: restore the snapshot to put it there.
+    The database stays as it is. `seedtool snapshot restore` replaces it by the snapshot.
     """
     from seedtool.workflows import snapshots as workflow
 
