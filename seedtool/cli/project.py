@@ -22,7 +22,7 @@ def init(*, console: Console, settings: Settings) -> None:
     """Write settings and a first seed file for a project that uses Alembic. It overwrites nothing."""
     from seedtool.workflows.adopt import adopt
 
-    report = adopt(settings)
+    report = adopt(settings=settings)
 
     def lines() -> Iterator[str]:
         for name in report.written:
@@ -45,11 +45,10 @@ def init(*, console: Console, settings: Settings) -> None:
 @common_options
 def doctor(*, console: Console, settings: Settings) -> int:
     """Check everything that the commands need, and say what to do. The exit code is 1 when something is wrong."""
-    from seedtool.workflows.aws import open_aws
     from seedtool.workflows.doctor import examine
 
     checks = []
-    for check in examine(settings, open_aws):
+    for check in examine(settings=settings):
         checks.append(check)
         if not console.as_json and (check.state == "wrong" or not console.quiet):
             click.echo(f"{check.state:7}  {check.name:10}  {check.detail}")

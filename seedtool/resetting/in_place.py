@@ -6,16 +6,20 @@ failure leaves it so: that needs the stronger consent.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
+import psycopg
+from psycopg import sql
 
 from seedtool.errors import BlockedError, MigrationError, NotConfirmed
 from seedtool.postgres import server, sessions
 from seedtool.postgres.background import no_limits
 from seedtool.postgres.cluster import Cluster, DatabaseFacts
 from seedtool.postgres.server import Target
-from seedtool.resetting import emptying, guard
+from seedtool.resetting import guard
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.layers import Layer, refuse_in_place
 from seedtool.resetting.transaction import LeavesTransaction, OneTransaction, one_transaction
@@ -53,7 +57,7 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
 def plan_rebuild(target: Target, layers: Sequence[Layer]) -> RebuildPlan:
     """Look at what a rebuild of the target would do, and change nothing."""
     with server.connect(target) as connection:
-        drops = emptying.summary(emptying.owned(connection))
+        drops = _summary(_owned(connection))
     mentions = [file for layer in layers for file in layer.leaves_transaction()]
     return RebuildPlan(drops=drops, may_leave_transaction=sorted(mentions))
 
@@ -163,7 +167,7 @@ def _emptied(cluster: Cluster, ended: set[int], *, keep: bool) -> Iterator[OneTr
         # the statement keeps its place in the queue meanwhile, so clients that come again at once wait behind it
         obstacles = sessions.before(connection, cluster.target.name)
         with sessions.ended(cluster.target, connection, obstacles) as now_ended:
-            emptying.drop(connection, emptying.owned(connection, keep=keep))
+            _drop(connection, _owned(connection, keep=keep))
         ended |= now_ended
         connection.execute("SET LOCAL client_min_messages = DEFAULT")
         yield connection
@@ -200,3 +204,75 @@ def _sqlstate(error: BaseException | None) -> str | None:
         original: BaseException | None = getattr(error, "orig", None)
         error = original or error.__cause__ or error.__context__
     return None
+
+
+# What goes is all that this role may drop and a revision may have made: nothing that a clone of template0 would have.
+# What stays: `public` itself, schemas and extensions of other roles, whatever other roles own outside of schemas that
+# go, and default privileges, which say how others may use what the role will make.
+_OWNED = """
+SELECT found.type AS kind, found.identity, found.schema
+FROM pg_shdepend o CROSS JOIN pg_identify_object(o.classid, o.objid, 0) AS found
+WHERE o.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND o.deptype = 'o' AND pg_has_role(o.refobjid, 'USAGE')
+  AND coalesce(found.schema, found.name, '') !~ '^pg_' AND (found.type, found.identity) <> ('schema', 'public')
+  AND found.type NOT IN ('default acl', 'user mapping')
+  -- what belongs to an extension, or to another object that goes
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE (d.classid, d.objid) = (o.classid, o.objid) AND d.deptype IN ('i', 'e')
+                  AND (d.refclassid, d.refobjid) <> (o.classid, o.objid))
+  -- an extension of somebody else would go with the schema it is in
+  AND NOT EXISTS (SELECT FROM pg_extension x WHERE o.classid = 'pg_namespace'::regclass AND x.extnamespace = o.objid
+                  AND NOT pg_has_role(x.extowner, 'USAGE'))
+  AND (found.type NOT IN ('schema', 'extension')
+       OR NOT %(keep)s AND has_database_privilege(current_database(), 'CREATE'))
+ORDER BY array_position(ARRAY['event trigger', 'publication', 'schema', 'extension', 'table'], found.type),
+         found.type, found.identity
+"""
+
+
+class _Owned(NamedTuple):
+    """An object that goes: PostgreSQL's word for its kind, its quoted name, and the schema it is in, if any."""
+
+    kind: str
+    identity: str
+    schema: str | None
+
+
+def _owned(connection: psycopg.Connection, *, keep: bool = False) -> list[_Owned]:
+    """Return what would go, in an order in which it can.
+
+    Args:
+        connection: to the database.
+        keep: leave schemas and extensions, and empty the schemas only.
+    """
+    return [_Owned(*row) for row in connection.execute(_OWNED, {"keep": keep})]
+
+
+def _drop(connection: psycopg.Connection, objects: list[_Owned]) -> None:
+    """Drop objects, each with what depends on it, in one round trip."""
+    statements = [_drop_statement(found) for found in objects]
+    if statements:
+        connection.execute(sql.SQL("; ").join(statements))
+
+
+def _summary(objects: list[_Owned]) -> list[str]:
+    """Return what goes in a few words: schemas and extensions by name, the rest by number."""
+    gone = {found.identity for found in objects if found.kind == "schema"}
+    named = [f"{found.kind} {found.identity}" for found in objects if found.kind in {"schema", "extension"}]
+    rest = Counter(found.schema for found in objects if found.kind not in {"schema", "extension"})
+    counted = [
+        f"{count} object{'' if count == 1 else 's'}{f' in {schema}' if schema else ''}"
+        for schema, count in rest.items()
+        if schema not in gone
+    ]
+    return named + counted
+
+
+def _drop_statement(found: _Owned) -> sql.Composable:
+    # identities come quoted from PostgreSQL itself (pg_identify_object)
+    identity = sql.SQL(found.identity)
+    if found.kind == "large object":
+        return sql.SQL("SELECT lo_unlink({})").format(identity)
+    # an aggregate over * has an identity without arguments, which DROP AGGREGATE cannot read
+    kind = sql.SQL({"statistics object": "STATISTICS", "aggregate": "ROUTINE"}.get(found.kind, found.kind.upper()))
+    # of those that went with an earlier one nothing is left
+    return sql.SQL("DROP {} IF EXISTS {} CASCADE").format(kind, identity)

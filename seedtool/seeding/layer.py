@@ -75,6 +75,7 @@ class Seeds(Layer):
         Raises:
             FixtureError, SeedError: a row cannot be loaded.
         """
+        connection.lower_fence()
         return self._load(connection)
 
     def _load(self, connection: psycopg.Connection) -> Mapping[str, object]:

@@ -14,6 +14,7 @@ from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Column, Table, read_catalog
 from seedtool.schema.migrations import heads
 from seedtool.settings import Settings
+from seedtool.workflows.project import project_settings
 from seedtool.workflows.reset import migrate
 
 _SETTINGS = """
@@ -52,18 +53,19 @@ class AdoptReport(msgspec.Struct, frozen=True, kw_only=True):
     face_tables: list[str]
 
 
-def adopt(settings: Settings) -> AdoptReport:
+def adopt(*, settings: Settings | None = None) -> AdoptReport:
     """Write settings, profiles and a first seed file.
 
     The project's schema is looked at in its target; on the embedded server that is made and migrated first.
 
     Args:
-        settings: the settings in force; they name alembic.ini and the target.
+        settings: the project's, which name alembic.ini and the target; those of the working folder's when None.
 
     Raises:
         MigrationError: there is no alembic.ini, or the migrations do not run.
         DatabaseError: the database cannot be reached.
     """
+    settings = project_settings(settings)
     heads(settings)
     target = server.find(settings)
     if target.embedded is not None:

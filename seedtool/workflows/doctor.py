@@ -10,10 +10,12 @@ from psycopg import sql
 from seedtool.errors import DatabaseError, ResourceNotFound, SeedtoolError
 from seedtool.faces import bindings
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
-from seedtool.faces.rekognition import Aws
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
+from seedtool.postgres.errors import reason
 from seedtool.settings import Settings
+from seedtool.workflows.aws import open_aws
+from seedtool.workflows.project import project_settings
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,13 +34,20 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     cure: str = ""
 
 
-def examine(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Iterator[Check]:
-    """Yield what was found, one check at a time; nothing is changed.
+def examine(*, settings: Settings | None = None) -> Iterator[Check]:
+    """Look at everything that a day's work needs; yield one check at a time. Nothing is changed.
 
     Args:
-        settings: the project's settings.
-        open_aws: makes the AWS side; only entry points know how to start the emulator.
+        settings: the project's; those of the working folder's project when None.
+
+    Raises:
+        UsageError: the working folder is in no project.
     """
+    settings = project_settings(settings)
+    return _examine(settings)
+
+
+def _examine(settings: Settings) -> Iterator[Check]:
     yield _look("settings", lambda: _settings(settings))
     yield _look("migrations", lambda: _migrations(settings))
     yield _look("seeds", lambda: _seeds(settings))
@@ -48,8 +57,8 @@ def examine(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Iterator
         yield _skipped("database", "the server cannot be reached")
     else:
         yield _look("database", lambda: _database(settings))
-    yield _look("photos", lambda: _photos(settings, open_aws))
-    yield _look("aws", lambda: _collections(settings, open_aws))
+    yield _look("photos", lambda: _photos(settings))
+    yield _look("aws", lambda: _collections(settings))
     if found.state == "wrong":
         yield _skipped("faces", "the server cannot be reached")
     else:
@@ -62,8 +71,7 @@ def _look(name: str, look: Callable[[], Check]) -> Check:
     except SeedtoolError as error:
         return Check(name=name, state="wrong", detail=error.message, cure=error.remedy)
     except psycopg.Error as error:
-        reason = error.diag.message_primary or str(error).partition("\n")[0]
-        return Check(name=name, state="wrong", detail=reason, cure="Look at the server's log.")
+        return Check(name=name, state="wrong", detail=reason(error), cure="Look at the server's log.")
 
 
 def _skipped(name: str, why: str) -> Check:
@@ -123,7 +131,7 @@ def _database(settings: Settings) -> Check:
     return Check(name="database", state="ok", detail=f"{target}, {mark}, at the newest revision")
 
 
-def _photos(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Check:
+def _photos(settings: Settings) -> Check:
     from seedtool.faces.photos import store
 
     if not settings.faces:
@@ -136,21 +144,21 @@ def _photos(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Check:
     return Check(name="photos", state="ok", detail=f"{where} can be read")
 
 
-def _collections(settings: Settings, open_aws: Callable[[Settings], Aws]) -> Check:
+def _collections(settings: Settings) -> Check:
     if not settings.faces:
         return Check(name="aws", state="note", detail="no table is bound to faces", cure="")
     aws = open_aws(settings)
     who = aws.who()
-    told, waiting = [], False
+    found, waiting = [], False
     for id_, rows in _collections_in_use(settings).items():
         try:
-            told.append(f"{id_} holds {aws.collection(id_).describe().faces} faces")
+            found.append(f"{id_} holds {aws.collection(id_).describe().faces} faces")
         except ResourceNotFound:
             if rows:
                 raise
-            told.append(f"{id_} does not exist yet, and no row needs it")
+            found.append(f"{id_} does not exist yet, and no row needs it")
             waiting = True
-    detail = f"{who}; {', '.join(told) or 'no collection is in use'}"
+    detail = f"{who}; {', '.join(found) or 'no collection is in use'}"
     return Check(name="aws", state="note" if waiting else "ok", detail=detail)
 
 
@@ -179,6 +187,6 @@ def _faces(settings: Settings) -> Check:
             if row and row[0]:
                 waiting[binding.table] = row[0]
     if waiting:
-        told = ", ".join(f"{count} rows of {table}" for table, count in waiting.items())
-        return Check(name="faces", state="wrong", detail=f"{told} hold placeholders", cure="Run seedtool sync-faces.")
+        rows = ", ".join(f"{count} rows of {table}" for table, count in waiting.items())
+        return Check(name="faces", state="wrong", detail=f"{rows} hold placeholders", cure="Run seedtool sync-faces.")
     return Check(name="faces", state="ok", detail="no row holds a placeholder")

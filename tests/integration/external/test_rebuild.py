@@ -1,6 +1,7 @@
 """A role that may not create databases: the schemas are dropped and built again in place."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from seedtool.errors import BlockedError, MigrationError, NotConfirmed, Protected
+from seedtool.errors import BlockedError, DatabaseError, MigrationError, NotConfirmed, Protected
 from seedtool.postgres import server, sessions
 from seedtool.postgres.cluster import open_cluster
 from seedtool.resetting import guard
@@ -336,6 +337,40 @@ def test_a_version_table_of_somebody_else_is_told(project):
     with pytest.raises(BlockedError, match="version table belongs to another role"):
         project.reset()
     assert project.query("SELECT count(*) FROM app.books") == [(0,)]
+
+
+@ON_THE_NEWEST
+def test_seeds_are_loaded_within_the_same_transaction(project):
+    project.write("seeds/profiles.toml", '[local]\nsets = ["local"]\n')
+    project.write("seeds/local/app.books.csv", "id,at\n7,2026-03-31\n")
+    project.reset(Consent.NONE)
+    done = project.command("db-reset", "--yes", "--seed", "local", "--json")
+    report = json.loads(done.stdout)
+    assert report["reset"]["in_place"]["atomic"] is True
+    assert report["seed"]["tables"][0]["inserted"] == 1
+    assert project.query("SELECT id FROM app.books") == [(7,)]
+
+    project.execute("INSERT INTO loans (book) VALUES (7)")
+    project.write("seeds/local/app.books.csv", "id,at\n8,2026-03-31\n9,yesterday morning\n")
+    with project.popen("db-reset", "--yes", "--seed", "local") as running:
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "app.books.csv:3, column at" in told
+    assert project.query("SELECT book FROM loans") == [(7,)]  # nothing was changed
+
+
+@ON_THE_NEWEST
+def test_a_layer_that_cannot_be_built_in_place_is_refused_before_anything_is_lost(project):
+    class Elsewhere(Schema):
+        in_place = False
+        purpose = "a masked copy"
+
+    project.execute(LEFTOVERS)
+    with pytest.raises(DatabaseError) as refusal:
+        reset(project.settings, project.target, [Elsewhere(project.settings)], consent=Consent.NAME)
+    assert "a masked copy cannot be built in place" in str(refusal.value)
+    assert "CREATEDB" in refusal.value.remedy
+    assert project.query("SELECT * FROM loans") == [(7, 1)]
 
 
 @ON_THE_NEWEST
