@@ -14,7 +14,7 @@ from seedtool.cli.console import CONTEXT, Console, common_options
 from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
-    from seedtool.emulator.front import Key
+    from seedtool.emulator.signature import Key
     from seedtool.postgres.embedded import EmbeddedServer
     from seedtool.settings import Settings
 
@@ -184,7 +184,7 @@ def emulator(
 
 
 def _key_of_environment() -> Key:
-    from seedtool.emulator.front import Key
+    from seedtool.emulator.signature import Key
 
     try:
         return Key(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])

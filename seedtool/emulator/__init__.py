@@ -1,8 +1,8 @@
-"""A local Amazon Rekognition: the ten face-collection operations over the AWS wire protocol.
+"""A local Amazon Rekognition: the ten operations on face collections, over AWS's own protocol.
 
-It proves plumbing, not recognition: people are told apart by the names written into pictures (MWG face
-regions), or, without them, by recognising the same picture again. See `seedtool.emulator.vision`.
+It lets programs be tested without an account and a network. It knows people by the names in the metadata of pictures
+(MWG face regions), and otherwise recognises only the same picture again. It does not recognise real faces.
 
-`process` starts, finds and stops it as a background process and imports nothing heavy; `server.run` is the
-program itself. The package imports nothing from the rest of seedtool.
+`process` starts, finds and stops it in the background and imports nothing heavy. `server.run` runs it in this process.
+The package imports nothing from the rest of seedtool.
 """

@@ -1,4 +1,4 @@
-"""`python -m seedtool.emulator`: the stand-in in the foreground, until a signal ends it."""
+"""A local Amazon Rekognition, in the foreground, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from typing import TYPE_CHECKING
 from seedtool.emulator.process import EmulatorError
 
 if TYPE_CHECKING:
-    from seedtool.emulator.front import Key
+    from seedtool.emulator.signature import Key
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and serve.
+    """Run the emulator as the command line says.
 
     Args:
-        arguments: the command line without the program's name; the process's own when left out.
+        arguments: the command line without the program's name; None for this process's own.
 
     Returns:
-        The exit code: 0 after a signal ended the server, 1 when it could not start.
+        The exit code: 0 when a signal ended it, 1 when it could not start.
     """
     parser = argparse.ArgumentParser(prog="python -m seedtool.emulator", description=__doc__)
     parser.add_argument("--state-dir", type=Path, help="where faces are kept; without it they end with the process")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback unless told)")
-    parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
-    parser.add_argument("--photos", type=Path, help="folder of S3Objects: BUCKET/KEY below it")
-    parser.add_argument("--s3-endpoint", help="URL of the S3 endpoint that S3Objects are read from")
-    parser.add_argument("--faults", default="", help='bad days as JSON, such as {"tps": "published"}')
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on [default: 127.0.0.1]")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on [default: a free one]")
+    parser.add_argument("--photos", type=Path, help="folder that S3Objects are read from, as BUCKET/KEY")
+    parser.add_argument("--s3-endpoint", help="URL of an S3 endpoint that S3Objects are read from")
+    parser.add_argument("--faults", default="", help='faults as JSON, such as {"tps": "published"}')
     parser.add_argument(
         "--require-signature",
         action="store_true",
-        help="verify signatures against AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment",
+        help="accept only requests that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment signed",
     )
     options = parser.parse_args(arguments)
 
     from seedtool.emulator import server
 
     try:
-        with tempfile.TemporaryDirectory(prefix="seedtool-emulator-") as forgotten:
+        with tempfile.TemporaryDirectory(prefix="seedtool-emulator-") as temporary:
             server.run(
-                options.state_dir or Path(forgotten),
+                options.state_dir or Path(temporary),
                 host=options.host,
                 port=options.port,
                 photos=options.photos,
@@ -58,14 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _required_key() -> Key:
-    from seedtool.emulator.front import Key
+    from seedtool.emulator.signature import Key
 
     try:
         return Key(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
     except KeyError as error:
         raise EmulatorError(
-            f"{error.args[0]} is not set, so there is no key to verify signatures against.",
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or leave --require-signature out.",
+            f"{error.args[0]} is not set, so signatures cannot be verified.",
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or omit --require-signature.",
         ) from None
 
 

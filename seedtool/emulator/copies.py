@@ -1,7 +1,7 @@
-"""Collections kept aside and put back, for tests that each begin with the same faces.
+"""Copies and removes whole accounts' collections, for tests that each begin with the same faces.
 
-They work on the state's file, past HTTP; an emulator may be running over it. An account's collections are what a
-client with that access key sees.
+These functions change the state's file directly. An emulator may be running on it. A client sees the collections of
+the account that its access key names.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from seedtool.emulator.state.connections import Connections
+from seedtool.emulator.store import FILE, Connections
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-#: The account of clients whose access key names none (see `front.application`).
+#: The account of clients whose access key is no account number (see `application.ACCOUNT`).
 ACCOUNT = "123456789012"
 
 
 def copy(state_dir: Path, source: str, account: str = ACCOUNT) -> None:
-    """Copy the collections of one account to another one; faces keep their FaceIds.
+    """Copy the collections of one account to another account. Faces keep their FaceIds.
 
-    What the other account has already stays, in collections of the same name as well.
+    The faces that the other account has already stay, also in collections of the same name.
 
     Args:
         state_dir: the emulator's state directory.
@@ -46,20 +46,20 @@ def copy(state_dir: Path, source: str, account: str = ACCOUNT) -> None:
 
 
 def forget(state_dir: Path, account: str = ACCOUNT) -> None:
-    """Remove every collection of an account, with its faces."""
+    """Delete every collection of an account with its faces."""
     with _writing(state_dir) as connection:
         connection.execute("DELETE FROM collections WHERE account = ?", (account,))
 
 
 def forget_all_but(state_dir: Path, accounts: Sequence[str]) -> None:
-    """Remove every collection, with its faces, except those of some accounts."""
+    """Delete every collection with its faces, except those of these accounts."""
     with _writing(state_dir) as connection:
         marks = ", ".join("?" * len(accounts))
         connection.execute(f"DELETE FROM collections WHERE account NOT IN ({marks})", tuple(accounts))  # noqa: S608
 
 
 def face_ids(state_dir: Path, account: str = ACCOUNT) -> dict[str, list[str]]:
-    """Return the FaceIds of an account's faces by their ExternalImageId: several where a picture shows several."""
+    """Return the FaceIds of an account by ExternalImageId. A picture with several faces has several FaceIds."""
     found: dict[str, list[str]] = {}
     with _writing(state_dir) as connection:
         for external_image_id, face_id in connection.execute(
@@ -73,7 +73,7 @@ def face_ids(state_dir: Path, account: str = ACCOUNT) -> dict[str, list[str]]:
 
 @contextlib.contextmanager
 def _writing(state_dir: Path) -> Iterator[sqlite3.Connection]:
-    connections = Connections(state_dir / "faces.sqlite3")
+    connections = Connections(state_dir / FILE)
     try:
         with connections.writing() as connection:
             yield connection

@@ -1,4 +1,4 @@
-"""Pictures that a request names by S3Object instead of bringing them: from a folder or an S3 endpoint."""
+"""Reads S3Objects: pictures that a request names instead of sending them. From a folder or from an S3 endpoint."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-MOST_BYTES = 15 * 1024 * 1024  # "Guidelines and quotas": the largest picture that is read from S3
-
+MOST_BYTES = 15 * 1024 * 1024  # "Guidelines and quotas": the largest picture in S3
 
 Reader: TypeAlias = "Callable[[dict[str, str], str], bytes]"
 
 
 def reader(folder: Path | None, endpoint: str | None) -> Reader:
-    """How S3Objects are read.
+    """Choose where S3Objects are read from.
 
     Args:
-        folder: holds one folder a bucket; object keys are paths below it.
-        endpoint: the URL of an S3 endpoint, asked with the environment's credentials. `folder` wins.
+        folder: has one folder for each bucket. Object keys are paths in that folder. Such a bucket is in every region.
+        endpoint: the URL of an S3 endpoint. It is asked with the environment's credentials, and only without `folder`.
 
     Returns:
-        A function from an S3Object structure and the request's region to the object's bytes. It raises
-        `ServiceError`: InvalidS3ObjectException when there is no such object (or neither folder nor endpoint) or its
-        bucket is in another region, ImageTooLargeException beyond 15 MB. Buckets that are folders are in every region.
+        A function from an S3Object structure and the request's region to the object's bytes. It raises `ServiceError`:
+        InvalidS3ObjectException when there is no such object, when its bucket is in another region, and when there is
+        neither folder nor endpoint; ImageTooLargeException when the object has more than 15 MB.
     """
     if folder is not None:
         return functools.partial(_from_folder, folder)
@@ -73,15 +72,15 @@ def _from_endpoint(client: Callable[[], Any], s3_object: dict[str, str], region:
 
 
 def _region_of(client: Any, bucket: str) -> str | None:  # noqa: ANN401 - botocore makes its clients' classes at run time
-    """The bucket's region, as S3 tells it in every answer about a bucket; None where the endpoint does not."""
+    """Return the bucket's region, which S3 names in every answer about a bucket; None when the endpoint does not."""
     from botocore.exceptions import ClientError
 
     try:
         answer = client.head_bucket(Bucket=bucket)
     except ClientError as error:
         answer = error.response
-    told: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-    return told
+    region: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    return region
 
 
 def _client(endpoint: str) -> Callable[[], Any]:

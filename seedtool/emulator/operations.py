@@ -1,17 +1,19 @@
-"""The ten operations, written down as AWS's reference and users' reports describe them."""
+"""The ten operations, as AWS's reference and users' reports describe them."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from seedtool.emulator import vision
+from seedtool.emulator import faces
+from seedtool.emulator.gallery import Gallery
 from seedtool.emulator.protocol import ServiceError
-from seedtool.emulator.state import Collection, CollectionFullError, CollectionGoneError, Gallery, NewFace, Store
-from seedtool.emulator.tokens import Tokens
+from seedtool.emulator.store import Collection, CollectionFullError, CollectionGoneError, NewFace, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,32 +23,34 @@ if TYPE_CHECKING:
 Request = dict[str, Any]
 Response = dict[str, Any]
 
-MODEL_VERSION = "7.0"  # of new collections in 2025, as users report; fixed when a collection is created
-MAX_PAGE = 4096  # the model's maximum, and here the page size when none is asked
-MOST_FACES = 10_000_000  # "Amazon Rekognition endpoints and quotas": faces a collection, by default
-MAX_FACES_IN_PICTURE = 100  # IndexFaces and DetectFaces describe the 100 largest
+MODEL_VERSION = "7.0"  # of collections that users made in 2025; a collection keeps its version
+MAX_PAGE = 4096  # the model's maximum; also our page size when a request gives none
+MOST_FACES = 10_000_000  # "Amazon Rekognition endpoints and quotas": faces in a collection, by default
+MAX_FACES_IN_PICTURE = 100  # IndexFaces and DetectFaces answer the 100 largest
+
+_SEAL = 12  # bytes of a token that prove that we made it
 _DEFAULT_THRESHOLD = 80.0
 
 
 class Scope(NamedTuple):
-    """Whose collections a request means; both come from its SigV4 credential scope."""
+    """The account and the region of a request, from the credential scope of its signature."""
 
     account: str
     region: str
 
     def arn(self, collection_id: str) -> str:
-        """The collection's ARN without its `arn:` prefix, which CreateCollection's answer lacks."""
+        """Return a collection's ARN without the prefix `arn:`, as CreateCollection answers it."""
         return f"aws:rekognition:{self.region}:{self.account}:collection/{collection_id}"
 
 
 class Operations:
-    """Carries out checked requests.
+    """Carries out requests.
 
     Args:
         store: where collections and faces are kept.
-        read_object: fetches an S3Object's bytes for a region; raises `ServiceError` when it cannot.
-        visibility_lag: how many seconds after IndexFaces a face becomes searchable, asked at each search.
-        most_faces: how many faces a collection may have, asked at each IndexFaces.
+        read_object: returns the bytes of an S3Object for a region, or raises `ServiceError`.
+        visibility_lag: returns how many seconds after IndexFaces a face can be found. Called at each search.
+        most_faces: returns how many faces a collection may have. Called at each IndexFaces.
     """
 
     def __init__(
@@ -80,14 +84,14 @@ class Operations:
 
         Args:
             operation: one of the ten.
-            scope: account and region.
-            request: the members, checked against the service model.
+            scope: the request's account and region.
+            request: the request's members, as `ServiceModel.request` returns them.
 
         Returns:
             The response body.
 
         Raises:
-            ServiceError: the modelled errors.
+            ServiceError: an error for the client.
         """
         return msgspec.json.encode(self._handlers[operation](scope, request))
 
@@ -112,7 +116,7 @@ class Operations:
 
     def _list_collections(self, scope: Scope, request: Request) -> Response:
         binding = ("ListCollections", scope.account, scope.region)
-        after = int(self._tokens.open(request.get("NextToken"), binding) or "0")
+        after = int(self._tokens.read(request.get("NextToken"), binding) or "0")
         limit = request.get("MaxResults") or MAX_PAGE
         found = self._store.collections(scope.account, scope.region, after, limit + 1)
         page = found[:limit]
@@ -134,8 +138,8 @@ class Operations:
     def _index_faces(self, scope: Scope, request: Request) -> Response:
         collection = self._collection(scope, request)
         content = self._picture(scope, request)
-        seen = vision.look(content)
-        kept, refused = vision.select(
+        seen = faces.find(content)
+        kept, refused = faces.select(
             seen,
             quality_filter=request.get("QualityFilter", "AUTO"),
             max_faces=min(request.get("MaxFaces", MAX_FACES_IN_PICTURE), MAX_FACES_IN_PICTURE),
@@ -152,7 +156,7 @@ class Operations:
         except CollectionGoneError:
             raise _no_collection(collection.name) from None
         except CollectionFullError:
-            # The model's own description of the error; AWS's words are not known.
+            # The model's description of the error; AWS's own message is not known.
             text = "The size of the collection exceeds the allowed limit."
             raise ServiceError("ServiceQuotaExceededException", text) from None
         attributes = request.get("DetectionAttributes", ())
@@ -172,14 +176,14 @@ class Operations:
         among: Sequence[str] | None = request.get("FaceIds")
         user_id = request.get("UserId")
         binding = ("ListFaces", str(collection.uid), str(user_id), ",".join(sorted(set(among or ()))))
-        after = self._tokens.open(request.get("NextToken"), binding)
+        after = self._tokens.read(request.get("NextToken"), binding)
         limit = request.get("MaxResults") or MAX_PAGE
         if user_id is not None:
-            among = []  # no face belongs to a user: AssociateFaces is not among the ten
+            among = []  # no face belongs to a user, for there is no AssociateFaces here
         found = self._store.list_faces(collection.uid, after, limit + 1, among)
         page = found[:limit]
         response: Response = {
-            # Stored as ListFaces answers them: a page of 4,096 need not be taken apart and built again.
+            # Faces are stored as ListFaces answers them, so a page needs no decoding and encoding.
             "Faces": [msgspec.Raw(document.encode()) for _, document in page],
             "FaceModelVersion": collection.model_version,
         }
@@ -203,8 +207,8 @@ class Operations:
 
     def _search_faces_by_image(self, scope: Scope, request: Request) -> Response:
         collection = self._collection(scope, request)
-        kept, _ = vision.select(
-            vision.look(self._picture(scope, request)),
+        kept, _ = faces.select(
+            faces.find(self._picture(scope, request)),
             quality_filter=request.get("QualityFilter", "NONE"),
             max_faces=None,
         )
@@ -234,7 +238,7 @@ class Operations:
         }
 
     def _detect_faces(self, scope: Scope, request: Request) -> Response:
-        kept, _ = vision.select(vision.look(self._picture(scope, request)), quality_filter="NONE", max_faces=None)
+        kept, _ = faces.select(faces.find(self._picture(scope, request)), quality_filter="NONE", max_faces=None)
         attributes = request.get("Attributes", ())
         return {"FaceDetails": [face.detail(attributes) for face in kept[:MAX_FACES_IN_PICTURE]]}
 
@@ -257,7 +261,9 @@ class Operations:
 
     def _visible_until(self) -> float:
         lag = self._visibility_lag()
-        return time.time() - lag if lag else math.inf  # without a lag, a clock that is set back hides nothing
+        return (
+            time.time() - lag if lag else math.inf
+        )  # without a lag nothing is hidden, not even when the clock is set back
 
 
 def _no_collection(name: str) -> ServiceError:
@@ -272,7 +278,7 @@ def _matches(matches: list[tuple[float, str]]) -> list[Response]:
     return [{"Similarity": similarity, "Face": msgspec.Raw(document.encode())} for similarity, document in matches]
 
 
-def _new_face(face: vision.SeenFace, external_id: str | None, collection: Collection) -> NewFace:
+def _new_face(face: faces.SeenFace, external_id: str | None, collection: Collection) -> NewFace:
     document: dict[str, object] = {
         "BoundingBox": face.bounding_box(),
         "Confidence": face.confidence,
@@ -286,5 +292,46 @@ def _new_face(face: vision.SeenFace, external_id: str | None, collection: Collec
         name=face.name,
         likeness=face.likeness,
         digest=face.digest,
-        looks=face.looks,
+        descriptions=face.descriptions,
     )
+
+
+class Tokens:
+    """Makes and reads pagination tokens. A token holds where a page ended, and is valid for one list and filter.
+
+    Args:
+        keyed: hashes byte strings with a secret that is as old as the lists.
+    """
+
+    def __init__(self, keyed: Callable[..., bytes]) -> None:
+        self._keyed = keyed
+
+    def make(self, last: str, binding: tuple[str, ...]) -> str:
+        """Make a token.
+
+        Args:
+            last: where the page ended. With at most 170 characters the token has at most 255, the model's maximum.
+            binding: the operation, the list and the filter that the token is valid for.
+        """
+        position = last.encode()
+        return base64.urlsafe_b64encode(self._seal(position, binding) + position).decode()
+
+    def read(self, token: str | None, binding: tuple[str, ...]) -> str:
+        """Read where the page before ended. Empty without a token.
+
+        Raises:
+            ServiceError: InvalidPaginationTokenException for a damaged token, or one of another list or filter.
+        """
+        if token is None:
+            return ""
+        try:
+            raw = base64.b64decode(token, altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raw = b""
+        seal, position = raw[:_SEAL], raw[_SEAL:]
+        if seal != self._seal(position, binding):
+            raise ServiceError("InvalidPaginationTokenException", "Invalid Pagination Token")
+        return position.decode()
+
+    def _seal(self, position: bytes, binding: tuple[str, ...]) -> bytes:
+        return self._keyed(b"token", position, *(part.encode() for part in binding))[:_SEAL]

@@ -1,4 +1,4 @@
-"""Faces without pictures: a large collection in seconds, for benchmarks and tests of other programs."""
+"""Adds faces that come from no picture: a large collection in seconds, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import msgspec
 
 from seedtool.emulator.operations import MODEL_VERSION
 from seedtool.emulator.process import EmulatorError, make_state_dir
-from seedtool.emulator.state import Store
+from seedtool.emulator.store import FILE, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_BATCH = 20_000  # faces a transaction
+_BATCH = 20_000  # faces that one transaction adds
 
 
 class Planted(NamedTuple):
-    """A face to plant; `name` makes faces of one person findable by SearchFaces."""
+    """A face to add. SearchFaces finds the faces that have the same `name`."""
 
     external_image_id: str | None = None
     name: str | None = None
@@ -35,34 +35,36 @@ def plant(
     account: str = "123456789012",
     region: str = "us-east-1",
 ) -> int:
-    """Put faces into a collection, past pictures and HTTP. An emulator may be running over the directory.
+    """Add faces to a collection, without pictures and HTTP. An emulator may be running on the directory.
 
-    A planted face is listed, described, deleted and (with a name) searched like any other; it has no looks, so
-    SearchFacesByImage finds it only under its name. Planting an ExternalImageId twice makes two faces.
+    A planted face is listed, counted and deleted like any other face. SearchFaces and SearchFacesByImage find it by
+    its name only, because it has no pixels. Planting an ExternalImageId twice makes two faces.
 
     Args:
-        state_dir: the emulator's state directory; created when missing.
-        collection_id: the collection; created when missing.
-        faces: read once and not kept, so a million of them take no memory.
-        account: whose collection; the emulator's default account.
-        region: where.
+        state_dir: the emulator's state directory. It is created when it is missing.
+        collection_id: the collection. It is created when it is missing.
+        faces: the faces. They are read once and not kept, so a million of them need no memory.
+        account: the account that owns the collection; the emulator's default account.
+        region: the collection's region.
 
     Returns:
-        How many faces were planted.
+        How many faces were added.
 
     Raises:
-        EmulatorError: the state cannot be read or written, or the collection was deleted at the same time.
+        EmulatorError: the state cannot be read or written, or somebody deleted the collection meanwhile.
     """
     make_state_dir(state_dir)
-    store = Store(state_dir / "faces.sqlite3")
+    store = Store(state_dir / FILE)
     try:
         store.create_collection(account, region, collection_id, MODEL_VERSION)
         collection = store.collection(account, region, collection_id)
         if collection is None:
-            raise EmulatorError(f"Collection {collection_id} was deleted while faces were planted.", "Try again.")
+            raise EmulatorError(
+                f"Somebody deleted collection {collection_id} while faces were added to it.", "Try again."
+            )
         count, remaining = 0, iter(faces)
         while batch := list(itertools.islice(remaining, _BATCH)):
-            # FaceIds of a batch begin alike, so that its rows lie together: five times as fast.
+            # The FaceIds of a batch begin alike, so its rows lie together in the file: that is five times as fast.
             prefix = os.urandom(2)
             store.plant_faces(collection.uid, [_row(face, prefix, collection.model_version) for face in batch])
             count += len(batch)

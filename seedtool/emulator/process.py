@@ -1,10 +1,10 @@
-"""The stand-in as a background process: started on demand, found again, stopped.
+"""The emulator as a background process: start it when it is needed, find it, stop it.
 
-An emulator holds an exclusive lock on `emulator.lock` in its state directory for its whole life; the kernel
-drops it however the process ends. So "is one running?" is a question to the kernel and never a guess about
-a pid. Port and pid stand in `emulator.json`, written once the emulator listens.
+A running emulator holds an exclusive lock on `emulator.lock` in its state directory. The kernel releases the lock
+however the process ends, so the lock says whether an emulator runs; a process id could belong to another program by
+now. Once the emulator listens, it writes its address and process id into `emulator.json`.
 
-This module is on the warm path of every command: it imports the standard library's light parts only.
+Every command imports this module, so it imports only light parts of the standard library.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_POLL = 0.01  # seconds between looks at a lock or a file that another process is about to change
+_POLL = 0.01  # seconds between two checks of a lock or file that another process changes
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -45,7 +45,7 @@ class EmulatorError(Exception):
 
 
 class Running(NamedTuple):
-    """What a live emulator says about itself in `emulator.json`."""
+    """What a running emulator writes into `emulator.json`. `code` identifies its source code."""
 
     endpoint: str
     pid: int
@@ -53,21 +53,21 @@ class Running(NamedTuple):
 
 
 def ensure(state_dir: Path, *, timeout: float = 30.0, arguments: Sequence[str] = ()) -> str:
-    """The endpoint of the emulator over `state_dir`, started first if none runs there.
+    """Return the endpoint of the emulator of a state directory. Start the emulator when it does not run.
 
-    A running emulator of other code than this is replaced; its faces stay. Several processes may call this
-    at once: one of them starts the emulator and the others attach to it.
+    An emulator that runs other code than this is replaced; its faces stay. When several processes call this at the
+    same time, one starts the emulator and the others use it.
 
     Args:
-        state_dir: where the emulator keeps its faces; created when missing.
-        timeout: seconds to wait for it to listen.
-        arguments: more of `python -m seedtool.emulator`'s flags, for the case that it has to be started.
+        state_dir: where the emulator keeps its faces. It is created when it is missing.
+        timeout: seconds to wait until the emulator listens.
+        arguments: more flags of `python -m seedtool.emulator`, used only when the emulator has to be started.
 
     Returns:
-        An URL such as `http://127.0.0.1:41234`.
+        A URL such as `http://127.0.0.1:41234`.
 
     Raises:
-        EmulatorError: it did not come up in time, or ended at once; the remedy names its log.
+        EmulatorError: the emulator ended, or did not listen in time. The remedy names its log.
     """
     running = _running(state_dir)
     if running is not None and running.code == code_version():
@@ -85,27 +85,27 @@ def ensure(state_dir: Path, *, timeout: float = 30.0, arguments: Sequence[str] =
 
 
 def find(state_dir: Path) -> str | None:
-    """The endpoint of the emulator that runs over `state_dir`, or None. Starts nothing.
+    """Return the endpoint of the emulator of a state directory, or None when it does not run.
 
     Raises:
-        EmulatorError: the directory belongs to another user.
+        EmulatorError: another user owns the directory.
     """
     running = _running(state_dir)
     return running.endpoint if running else None
 
 
 def stop(state_dir: Path, *, timeout: float = 10.0) -> bool:
-    """End the emulator over `state_dir` and wait until it is gone. Its faces stay.
+    """Stop the emulator of a state directory and wait until it has ended. Its faces stay.
 
     Args:
         state_dir: the emulator's state directory.
-        timeout: seconds to wait for a graceful end.
+        timeout: seconds to wait until it has ended.
 
     Returns:
-        True if one was running, False if there was nothing to stop.
+        True if it was running, else False.
 
     Raises:
-        EmulatorError: it was still there after `timeout`, or belongs to another user.
+        EmulatorError: it had not ended in time, or another user owns it.
     """
     deadline = time.monotonic() + timeout
     if not _lock_is_held(state_dir):
@@ -116,51 +116,51 @@ def stop(state_dir: Path, *, timeout: float = 10.0) -> bool:
     try:
         os.kill(running.pid, signal.SIGTERM)
     except ProcessLookupError:
-        pass  # it ended by itself just now
+        pass  # it has just ended by itself
     except PermissionError:
         raise _foreign(state_dir) from None
     while _lock_is_held(state_dir):
         if time.monotonic() > deadline:
             raise EmulatorError(
                 f"The emulator (process {running.pid}) has not ended within {timeout:g} s.",
-                f"End it yourself: kill -9 {running.pid}; its faces are safe in {state_dir}.",
+                f"End it with `kill -9 {running.pid}`. Its faces stay in {state_dir}.",
             )
         time.sleep(_POLL)
     return True
 
 
 def make_state_dir(state_dir: Path) -> None:
-    """Create a state directory that only its owner can enter.
+    """Create a state directory that only its owner can read.
 
     Args:
-        state_dir: the directory; an existing one is left as it is.
+        state_dir: the directory. One that exists is not changed.
 
     Raises:
-        EmulatorError: it cannot be created or written.
+        EmulatorError: the directory cannot be created or written.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise EmulatorError(
-            f"The emulator's state directory {state_dir} cannot be made: {error.strerror}.",
-            "Choose a directory that you may write.",
+            f"The emulator's state directory {state_dir} cannot be created: {error.strerror}.",
+            "Choose a directory that you can write to.",
         ) from error
     if not os.access(state_dir, os.W_OK | os.X_OK):
         raise _foreign(state_dir)
 
 
 def lock_path(state_dir: Path) -> Path:
-    """The file that a live emulator keeps locked."""
+    """Return the file that a running emulator keeps locked."""
     return state_dir / "emulator.lock"
 
 
 def record_path(state_dir: Path) -> Path:
-    """The file in which a live emulator says where it listens."""
+    """Return the file into which a running emulator writes its address."""
     return state_dir / "emulator.json"
 
 
 def code_version() -> str:
-    """A hash of the emulator's source, so that an upgrade (or an edit) replaces a running one."""
+    """Hash the emulator's source code. A running emulator of other code is replaced."""
     digest = hashlib.sha256()
     for source in sorted(_PACKAGE.rglob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
@@ -175,9 +175,9 @@ def _running(state_dir: Path) -> Running | None:
         running = Running(record["endpoint"], int(record["pid"]), record["code"])
         host, port = record["host"], int(record["port"])
     except (OSError, ValueError, KeyError):
-        return None  # it holds the lock but does not listen yet
+        return None  # it holds the lock and does not listen yet
     try:
-        # For an instant a new emulator holds the lock while the record of a killed one still lies there.
+        # A new emulator holds the lock for a moment before it removes the record of one that was killed.
         socket.create_connection((host, port), timeout=1.0).close()
     except OSError:
         return None
@@ -203,28 +203,28 @@ def _lock_is_held(state_dir: Path) -> bool:
 
 def _foreign(state_dir: Path) -> EmulatorError:
     return EmulatorError(
-        f"The emulator's state directory {state_dir} belongs to another user.",
+        f"Another user owns the emulator's state directory {state_dir}.",
         "Run as that user, or choose another state directory.",
     )
 
 
 def _settled(state_dir: Path, deadline: float) -> Running | None:
-    """The emulator once it listens, None when there is none; waits for one that is just coming or going."""
+    """Wait for an emulator that is starting or stopping. Return it once it listens, or None when there is none."""
     while True:
         running = _running(state_dir)
         if running is not None or not _lock_is_held(state_dir):
             return running
         if time.monotonic() > deadline:
             raise EmulatorError(
-                f"An emulator holds {lock_path(state_dir)} but does not answer.",
-                f"See {state_dir / 'emulator.log'}; end the process that holds the lock, then try again.",
+                f"A process holds {lock_path(state_dir)}, and no emulator answers.",
+                f"Read {state_dir / 'emulator.log'}. End the process that holds the lock, then try again.",
             )
         time.sleep(_POLL)
 
 
 @contextlib.contextmanager
 def _only_starter(state_dir: Path, deadline: float) -> Iterator[None]:
-    """Hold the right to start an emulator here, so that two callers at once start one."""
+    """Let one caller at a time start an emulator on this directory."""
     with (state_dir / "emulator.starting").open("ab") as handle:
         while True:
             try:
@@ -233,8 +233,8 @@ def _only_starter(state_dir: Path, deadline: float) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise EmulatorError(
-                        "Another process has been starting the emulator for too long.",
-                        f"See {state_dir / 'emulator.log'}, then try again.",
+                        "Another process is starting the emulator and has not finished in time.",
+                        f"Read {state_dir / 'emulator.log'}, then try again.",
                     ) from None
                 time.sleep(_POLL)
         yield
@@ -253,7 +253,7 @@ def _start(state_dir: Path, deadline: float, arguments: Sequence[str]) -> Runnin
         *arguments,
     ]
     with log_path.open("ab") as log:
-        # Nothing of the caller's may be inherited: a held pipe would keep `make demo | tee` from ending.
+        # The child inherits none of our files: with our pipe open in it, `make demo | tee` would not end.
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -267,22 +267,22 @@ def _start(state_dir: Path, deadline: float, arguments: Sequence[str]) -> Runnin
     while time.monotonic() < deadline:
         running = _running(state_dir)
         if running is not None:
-            # The child may outlive us; while we live, somebody has to take note when it ends.
+            # The child may outlive us. While we live, a thread waits for it, so that it leaves no zombie.
             threading.Thread(target=child.wait, name="emulator-reaper", daemon=True).start()
             return running
         if child.poll() is not None:
             raise EmulatorError(
-                f"The emulator ended at once with exit code {child.returncode}: {_last_line(log_path)}",
-                f"Its log is {log_path}.",
+                f"The emulator ended with exit code {child.returncode} while it started: {_last_line(log_path)}",
+                f"Read its log: {log_path}.",
             )
         time.sleep(_POLL)
     child.terminate()
     child.wait()
-    raise EmulatorError("The emulator did not come up in time.", f"Its log is {log_path}.")
+    raise EmulatorError("The emulator did not start in time.", f"Read its log: {log_path}.")
 
 
 def _environment() -> dict[str, str]:
-    """The child's environment: ours, and a way to this package when it runs from a source tree."""
+    """Return our environment, with a path to this package when it runs from a source tree."""
     root = _PACKAGE.parent.parent
     environment = dict(os.environ)
     if root.name not in {"site-packages", "dist-packages"}:
@@ -293,4 +293,4 @@ def _environment() -> dict[str, str]:
 
 def _last_line(log_path: Path) -> str:
     lines = log_path.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "its log is empty"

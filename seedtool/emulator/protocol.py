@@ -1,7 +1,7 @@
-"""AWS JSON 1.1 as Rekognition speaks it, with every constraint of botocore's own service model enforced.
+"""Rekognition's protocol, AWS JSON 1.1, with every constraint of the service model that botocore ships.
 
-botocore checks only minimums before it sends, so patterns, lengths, ranges and enums are the server's work.
-A breach is answered in the words of AWS's request validator; several breaches are counted in one message.
+A client checks only minimums before it sends. So we check patterns, lengths, ranges and enums, and answer a breach with
+the message of AWS's request validator. One message names all breaches of a request.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ TARGET_PREFIX = "RekognitionService."
 
 
 class ServiceError(Exception):
-    """An error that the client is told of, in Rekognition's form.
+    """An error that the client gets as Rekognition's answer.
 
     Args:
         code: the exception's name, such as `ResourceNotFoundException`.
-        message: Rekognition's words.
-        status: the HTTP status; 400 for all but the service's own faults.
+        message: the message, in Rekognition's words.
+        status: the HTTP status; 400, or 500 for a fault of the service.
     """
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
@@ -53,14 +53,14 @@ class ServiceError(Exception):
         self.status = status
 
     def body(self) -> bytes:
-        """The response body, in the form that AWS's error reference shows for Rekognition."""
+        """Return the response body in the form that AWS's error reference shows for Rekognition."""
         return msgspec.json.encode(
             {"__type": self.code, "Code": self.code, "Message": self.message, "Logref": str(uuid.uuid4())}
         )
 
 
 class ServiceModel:
-    """Reads requests by the service model that botocore ships."""
+    """Reads and checks requests with the service model that botocore ships."""
 
     def __init__(self) -> None:
         description = Loader().load_service_model("rekognition", "service-2")
@@ -68,20 +68,20 @@ class ServiceModel:
         self._known: Mapping[str, Json] = description["operations"]
 
     def operation(self, target: str) -> str:
-        """The operation that an `X-Amz-Target` header names.
+        """Return the operation that an `X-Amz-Target` header names.
 
         Raises:
-            ServiceError: UnknownOperationException, for all but the ten; no AWS client retries it.
+            ServiceError: UnknownOperationException for any but the ten. No AWS client retries it.
         """
         name = target.removeprefix(TARGET_PREFIX)
         if target.startswith(TARGET_PREFIX) and name in OPERATIONS:
             return name
-        kind = "an operation of Rekognition that seedtool's emulator does not imitate"
+        kind = "an operation of Rekognition that seedtool's emulator does not have"
         if name not in self._known or not target.startswith(TARGET_PREFIX):
             kind = "not an operation of Rekognition"
         raise ServiceError(
             "UnknownOperationException",
-            f"{target or 'A request without X-Amz-Target'} is {kind}. It imitates {', '.join(OPERATIONS)}.",
+            f"{target or 'A request without X-Amz-Target'} is {kind}. The emulator has {', '.join(OPERATIONS)}.",
         )
 
     def request(self, operation: str, body: bytes) -> dict[str, Json]:
@@ -89,18 +89,18 @@ class ServiceModel:
 
         Args:
             operation: one of `OPERATIONS`.
-            body: JSON; an empty body stands for `{}`.
+            body: JSON; an empty body means `{}`.
 
         Returns:
-            The members that were given, blobs as bytes; unknown members and nulls are left out.
+            The members of the request, blobs as bytes, without unknown members and nulls.
 
         Raises:
-            ServiceError: SerializationException for a wrong type, ValidationException for a breach.
+            ServiceError: SerializationException for a wrong type, ValidationException for a broken constraint.
         """
         try:
             document = msgspec.json.decode(body or b"{}")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise ServiceError("SerializationException", "The request body is not JSON, or nested too deep.") from None
+            raise ServiceError("SerializationException", "The request body is no JSON, or nested too deeply.") from None
         breaches: list[str] = []
         members = self._structure(self._known[operation]["input"]["shape"], document, "", breaches)
         if breaches:
@@ -138,7 +138,7 @@ class ServiceModel:
             self._elements(shape["value"]["shape"], list(value.values()), value, path, "Map value", breaches)
         return value
 
-    def _elements(  # the whole list is quoted for a bad element, with all that elements must satisfy
+    def _elements(  # for one bad element AWS quotes the whole list and every constraint of its elements
         self, name: str, elements: list[Json], whole: Json, path: str, what: str, breaches: list[str]
     ) -> None:
         shape = self._shapes[name]
@@ -151,7 +151,7 @@ class ServiceModel:
 
 
 def _constraints(shape: Mapping[str, Json]) -> list[tuple[str, Callable[[Json], bool]]]:
-    """What a shape asks of a value, as AWS words it, in the order in which AWS names several breaches."""
+    """Return a shape's constraints in AWS's words, in the order in which AWS names several breaches."""
     found: list[tuple[str, Callable[[Json], bool]]] = []
     if "enum" in shape:
         allowed = shape["enum"]
@@ -177,13 +177,13 @@ def _constraints(shape: Mapping[str, Json]) -> list[tuple[str, Callable[[Json], 
 
 @functools.lru_cache(maxsize=64)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    r"""A pattern of the model, which is Java's: Python knows no `\p{L}`."""
+    r"""Compile a pattern of the model. It is in Java's syntax, and Python has no `\p{L}`."""
     return re.compile(re.sub(r"\\p\{(\w)\}", lambda match: _category(match[1]), pattern))
 
 
 @functools.lru_cache(maxsize=8)
 def _category(letter: str) -> str:
-    """The inside of a character class that holds one general category of Unicode, as ranges."""
+    """Return one general category of Unicode as the ranges of a character class."""
     ranges: list[list[int]] = []
     for code in range(sys.maxunicode + 1):
         if unicodedata.category(chr(code))[0] == letter:
@@ -200,7 +200,7 @@ def _breach(value: Json, path: str, text: str) -> str:
 
 
 def _java(value: Json) -> str:
-    """A value as AWS's validator, which is Java, prints it."""
+    """Print a value as AWS's validator does, which is written in Java."""
     if isinstance(value, bytes):
         return f"java.nio.HeapByteBuffer[pos=0 lim={len(value)} cap={len(value)}]"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The emulator as a program: HTTP on loopback, one state directory, until a signal ends it."""
+"""Runs the emulator in this process: HTTP for one state directory, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from seedtool.emulator import objects, process
-from seedtool.emulator.front import Faults, Key, Transportable, application
+from seedtool.emulator.application import TransportProtocol, application
+from seedtool.emulator.faults import Faults
 from seedtool.emulator.operations import Operations
-from seedtool.emulator.state import Store
+from seedtool.emulator.store import FILE, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from starlette.applications import Starlette
+
+    from seedtool.emulator.signature import Key
 
 
 def run(
@@ -37,31 +40,33 @@ def run(
     required_key: Key | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the state directory until SIGTERM or SIGINT.
+    """Serve a state directory until SIGTERM or SIGINT.
 
     Args:
-        state_dir: where faces are kept; created when missing.
+        state_dir: where faces are kept. It is created when it is missing.
         host: the address to listen on.
-        port: the port; 0 picks a free one.
-        photos: a folder in which S3Objects are found, one folder a bucket.
-        s3_endpoint: the URL of an S3 endpoint from which S3Objects are read otherwise.
-        faults: settings of `seedtool.emulator.front.faults` as JSON.
-        required_key: the access key that requests have to be signed with; None accepts all.
-        announce: told the endpoint once it listens; None prints how to point clients at it.
+        port: the port; 0 takes a free one.
+        photos: the folder that S3Objects are read from. It has one folder for each bucket.
+        s3_endpoint: the URL of the S3 endpoint that S3Objects are read from when there is no `photos`.
+        faults: settings of `seedtool.emulator.faults` as JSON.
+        required_key: the access key that requests have to be signed with; None accepts every request.
+        announce: called with the endpoint once the emulator listens; None prints how to use it.
 
     Raises:
-        EmulatorError: another emulator serves this directory, the port is taken or none, the state is unreadable, the
-            faults cannot be set or there is no folder of photos.
+        EmulatorError: another emulator serves this directory, the port cannot be used, the state cannot be read, the
+            faults are not valid, or the folder of photos does not exist.
     """
     if photos is not None and not photos.is_dir():
-        raise process.EmulatorError(f"There is no folder {photos}.", "Let --photos name the folder of the buckets.")
+        raise process.EmulatorError(
+            f"The folder {photos} does not exist.", "Let --photos name the folder that has the buckets."
+        )
     process.make_state_dir(state_dir)
-    misfortunes = Faults(faults)
+    in_force = Faults(faults)
     with _sole_server(state_dir), _listen(host, port) as listener:
-        store = Store(state_dir / "faces.sqlite3")
-        operations = Operations(store, objects.reader(photos, s3_endpoint), misfortunes.lag, misfortunes.most_faces)
+        store = Store(state_dir / FILE)
+        operations = Operations(store, objects.reader(photos, s3_endpoint), in_force.lag, in_force.most_faces)
         try:
-            app = application(operations, misfortunes, state_dir, required_key)
+            app = application(operations, in_force, state_dir, required_key)
             _serve(state_dir, app, listener, announce or _print_announcement)
         finally:
             process.record_path(state_dir).unlink(missing_ok=True)
@@ -70,9 +75,9 @@ def run(
 
 @contextlib.contextmanager
 def _sole_server(state_dir: Path) -> Iterator[None]:
-    """Hold the state directory's lock for the life of the server."""
+    """Hold the state directory's lock while the server runs."""
     with process.lock_path(state_dir).open("ab") as handle:
-        # Whoever asks whether a server runs takes the lock for an instant, so one failure proves nothing.
+        # A process that asks whether an emulator runs holds the lock for a moment. So we try several times.
         for _ in range(50):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +87,7 @@ def _sole_server(state_dir: Path) -> Iterator[None]:
         else:
             raise process.EmulatorError(
                 f"Another emulator serves {state_dir}.",
-                f"Use its address, which {process.record_path(state_dir)} tells, or another state directory.",
+                f"Use that emulator (its address is in {process.record_path(state_dir)}), or another state directory.",
             )
         process.record_path(state_dir).unlink(missing_ok=True)
         yield
@@ -90,17 +95,17 @@ def _sole_server(state_dir: Path) -> Iterator[None]:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named; with it each answer takes 40 ms.
+    # asyncio turns Nagle's algorithm off only when the socket names its protocol. With it each answer takes 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(128)
-    except (OSError, OverflowError) as error:  # the latter for a port beyond 65,535
+    except (OSError, OverflowError) as error:  # OverflowError for a port above 65,535
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else error
         raise process.EmulatorError(
-            f"Cannot listen on {host}:{port}: {reason}.", "Choose another --port, or 0 for any free one."
+            f"Cannot listen on {host}:{port}: {reason}.", "Choose another --port, or 0 for a free one."
         ) from error
     return listener
 
@@ -117,13 +122,13 @@ def _serve(state_dir: Path, app: Starlette, listener: socket.socket, announce: C
     }
     config = uvicorn.Config(
         app,
-        http=Transportable,
+        http=TransportProtocol,
         access_log=False,
         log_level="warning",
         lifespan="off",
         server_header=False,
-        headers=[("Server", "seedtool-emulator")],  # whoever takes it for AWS can tell
-        timeout_keep_alive=75,  # clients keep connections for longer than uvicorn's 5 s
+        headers=[("Server", "seedtool-emulator")],  # so that a client can see that this is not AWS
+        timeout_keep_alive=75,  # clients keep connections open for longer than uvicorn's 5 s
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
@@ -131,10 +136,10 @@ def _serve(state_dir: Path, app: Starlette, listener: socket.socket, announce: C
     def end(*_: object) -> None:
         server.should_exit = True
 
-    # uvicorn repeats the signal that ended it, and what follows (the record, the store) has to be done still.
+    # uvicorn's own handler would raise the signal again and end us before the record and the store are cleaned up.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    # The socket listens already: whoever connects from now on is answered as soon as the loop runs.
+    # The socket listens already. A client that connects now is answered as soon as the loop runs.
     fresh = process.record_path(state_dir).with_suffix(f".{os.getpid()}")
     fresh.write_text(json.dumps(record))
     fresh.replace(process.record_path(state_dir))
@@ -148,9 +153,9 @@ def _print_announcement(endpoint: str) -> None:
 
 
 def announcement(endpoint: str) -> list[str]:
-    """Return the lines that tell a person how to point clients at the emulator."""
+    """Return the lines that explain how to use the emulator."""
     return [
         f"Rekognition stand-in on {endpoint}.",
         f"Point clients at it with AWS_ENDPOINT_URL_REKOGNITION={endpoint}, or --endpoint-url {endpoint}.",
-        "It knows people by the names written into pictures; it does not recognise faces.",
+        "It knows people by the names in the metadata of pictures. It does not recognise faces.",
     ]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from seedtool.emulator import process
 from seedtool.emulator.planting import Planted, plant
-from seedtool.emulator.state import NewFace, Store
+from seedtool.emulator.store import NewFace, Store
 
 
 def every_face(client, collection, page_size=1000):
@@ -119,7 +119,8 @@ class _Faces:
 
     def add(self, count):
         faces = [
-            NewFace(n, {"BoundingBox": {}, "Confidence": 99.0}, None, None, b"digest", looks=()) for n in range(count)
+            NewFace(n, {"BoundingBox": {}, "Confidence": 99.0}, None, None, b"digest", descriptions=())
+            for n in range(count)
         ]
         return {face["FaceId"] for face in self.store.add_faces(self.uid, None, faces)}
 

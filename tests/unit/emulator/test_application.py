@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from seedtool.emulator import objects
-from seedtool.emulator.front import Faults, application
+from seedtool.emulator.application import application
+from seedtool.emulator.faults import Faults
 from seedtool.emulator.operations import Operations
-from seedtool.emulator.state import Store
+from seedtool.emulator.store import Store
 
 
 def ask(app, method, path, client):

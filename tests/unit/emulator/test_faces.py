@@ -6,7 +6,7 @@ import io
 import pytest
 from PIL import Image
 
-from seedtool.emulator import vision
+from seedtool.emulator.faces import find, select
 from seedtool.emulator.process import EmulatorError, make_state_dir
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -25,7 +25,7 @@ def picture(*faces, size=(400, 400)):
     xmp = XMP.format(faces="".join(FACE.format(name=n, x=x, w=w, hint=hint) for n, x, w, hint in faces))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=95, xmp=xmp.encode())
-    return vision.look(out.getvalue())
+    return find(out.getvalue())
 
 
 def names(faces):
@@ -33,7 +33,7 @@ def names(faces):
 
 
 def reasons(faces, quality_filter="AUTO", max_faces=None):
-    _, refused = vision.select(faces, quality_filter=quality_filter, max_faces=max_faces)
+    _, refused = select(faces, quality_filter=quality_filter, max_faces=max_faces)
     return {face.name: why for face, why in refused}
 
 
@@ -53,7 +53,7 @@ def test_the_smallest_face_grows_with_the_picture():
 
 
 def test_a_small_face_is_not_detected_without_a_filter():
-    kept, refused = vision.select(picture(("a", 0.5, 0.08, "")), quality_filter="NONE", max_faces=None)
+    kept, refused = select(picture(("a", 0.5, 0.08, "")), quality_filter="NONE", max_faces=None)
     assert (kept, refused) == ([], [])
 
 
@@ -89,7 +89,7 @@ def test_too_many_faces_drop_the_lowest_quality_before_the_smallest():
     (large,) = picture(("large", 0.5, 0.4, ""))
     (small,) = picture(("small", 0.5, 0.2, ""))
     blurred = dataclasses.replace(large, ordinal=1, sharpness=20.0)
-    kept, refused = vision.select([blurred, small], quality_filter="NONE", max_faces=1)
+    kept, refused = select([blurred, small], quality_filter="NONE", max_faces=1)
     assert names(kept) == ["small"]
     assert refused == [(blurred, ["EXCEEDS_MAX_FACES"])]
 
@@ -121,6 +121,6 @@ def test_the_same_picture_is_described_the_same():
 
 def test_a_state_directory_that_cannot_be_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(EmulatorError, match="cannot be made") as caught:
+    with pytest.raises(EmulatorError, match="cannot be created") as caught:
         make_state_dir(tmp_path / "file" / "state")
-    assert "may write" in caught.value.remedy
+    assert "can write" in caught.value.remedy

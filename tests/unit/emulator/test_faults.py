@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
-from seedtool.emulator.front import faults as module
-from seedtool.emulator.front.faults import Faults
+from seedtool.emulator import faults as module
+from seedtool.emulator.faults import Faults
 from seedtool.emulator.protocol import OPERATIONS, ServiceError
 
 ACCOUNT = "123456789012"
@@ -31,7 +31,7 @@ def passed(faults, operation, region, attempts=200):
     count = 0
     for _ in range(attempts):
         with contextlib.suppress(ServiceError):
-            faults.meet(operation, ACCOUNT, region)
+            faults.count(operation, ACCOUNT, region)
             count += 1
     return count
 
@@ -57,12 +57,12 @@ def test_quotas_of_ones_own(clock):
     assert passed(faults, "ListFaces", "us-east-1") == 2
     assert passed(faults, "IndexFaces", "us-east-1") == 200
     with pytest.raises(ServiceError) as caught:
-        faults.meet("ListFaces", ACCOUNT, "us-east-1")
+        faults.count("ListFaces", ACCOUNT, "us-east-1")
     assert (caught.value.code, caught.value.status) == ("ProvisionedThroughputExceededException", 400)
 
 
 def test_some_calls_of_an_operation():
     faults = Faults('{"rules": [{"fault": "dropped", "operation": "ListFaces", "first": 3, "times": 2, "every": 2}]}')
-    met = [faults.meet("ListFaces", ACCOUNT, "us-east-1") for _ in range(8)]
+    met = [faults.count("ListFaces", ACCOUNT, "us-east-1") for _ in range(8)]
     assert met == [None, None, "dropped", None, "dropped", None, None, None]
-    assert faults.meet("IndexFaces", ACCOUNT, "us-east-1") is None
+    assert faults.count("IndexFaces", ACCOUNT, "us-east-1") is None

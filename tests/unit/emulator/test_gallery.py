@@ -5,14 +5,13 @@ import time
 import numpy as np
 import pytest
 
+from seedtool.emulator import gallery as gallery_module
+from seedtool.emulator.descriptor import VECTOR_BYTES
+from seedtool.emulator.faces import CROP, WHOLE, SeenFace
+from seedtool.emulator.gallery import Gallery
 from seedtool.emulator.process import EmulatorError
-from seedtool.emulator.state import Gallery, NewFace, Store
-from seedtool.emulator.state import gallery as gallery_module
-from seedtool.emulator.state.connections import Connections
-from seedtool.emulator.vision import SeenFace
-from seedtool.emulator.vision.descriptor import VECTOR_BYTES
-from seedtool.emulator.vision.faces import CROP, WHOLE
-from seedtool.emulator.vision.regions import Box
+from seedtool.emulator.regions import Box
+from seedtool.emulator.store import Connections, NewFace, Store
 
 
 @pytest.fixture
@@ -94,8 +93,8 @@ def _with_ids(matches):
 
 
 def test_many_faces_are_searched_quickly_and_exactly(store, uid, monkeypatch):
-    monkeypatch.setattr(gallery_module, "_CHUNK", 1000)
-    monkeypatch.setattr(gallery_module, "_CLOSELY", 50)
+    monkeypatch.setattr(gallery_module, "_BLOCK", 1000)
+    monkeypatch.setattr(gallery_module, "_MOST_CANDIDATES", 50)
     faces = add(store, uid, range(5500))
     gallery = Gallery(store)
     now = time.time() + 60

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from seedtool.emulator import vision
-from seedtool.emulator.vision.regions import face_regions
+from seedtool.emulator.faces import find
+from seedtool.emulator.regions import face_regions
 
 HEAD = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -136,7 +136,7 @@ def test_the_box_answered_lies_on_the_face_as_shown(orientation):
     ):
         out = io.BytesIO()
         stored.save(out, exif=exif, **options)
-        (face,) = vision.look(out.getvalue())
+        (face,) = find(out.getvalue())
         assert numbers(face.box) == pytest.approx((0.1, 0.2, 0.2, 0.4), abs=0.01)
 
 

@@ -9,10 +9,10 @@ import msgspec
 from PIL import Image
 
 from seedtool.emulator import objects, planting
+from seedtool.emulator import store as store_module
 from seedtool.emulator.operations import Operations, Scope
 from seedtool.emulator.planting import Planted, plant
-from seedtool.emulator.state import Store
-from seedtool.emulator.state import store as store_module
+from seedtool.emulator.store import Store
 
 OWNER = ("123456789012", "us-east-1")
 
@@ -66,7 +66,7 @@ def test_a_collection_keeps_the_model_it_was_made_with(tmp_path):
 
 
 def test_a_large_collection_is_gone_at_once_and_swept_later(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "_SLICE", 50)
+    monkeypatch.setattr(store_module, "_DELETE_BATCH", 50)
     plant(tmp_path, "c", (Planted(f"s-{number}") for number in range(500)))
     store = Store(tmp_path / "faces.sqlite3")
     uid = store.collection(*OWNER, "c").uid

@@ -6,7 +6,7 @@ import itertools
 import pytest
 from PIL import Image
 
-from seedtool.emulator.vision.regions import face_regions
+from seedtool.emulator.regions import face_regions
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.pictures.regions import turned
 

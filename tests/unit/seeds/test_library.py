@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from seedtool.emulator import vision
+from seedtool.emulator.faces import find, select
 
 TABLES = {"users", "assets", "face_collections", "person_groups", "faces", "face_person_links"}
 ASSIGN, REVIEW, SMALLEST = 95, 80, 0.03  # what the backfill's settings begin with
@@ -43,7 +43,7 @@ def seen(seeds, photos):
     """The faces of every photo by its key."""
     out = {}
     for path in photos:
-        found, refused = vision.select(vision.look(path.read_bytes()), quality_filter="AUTO", max_faces=None)
+        found, refused = select(find(path.read_bytes()), quality_filter="AUTO", max_faces=None)
         assert all(reasons == ["SMALL_BOUNDING_BOX"] for _, reasons in refused)
         out[path.relative_to(seeds.parent).as_posix()] = Seen(found, [face for face, _ in refused])
     return out

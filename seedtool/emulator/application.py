@@ -1,4 +1,4 @@
-"""The ASGI application: Rekognition at `/`, the administrator's endpoints below `/_seedtool`."""
+"""The ASGI application: Rekognition at `/`, the emulator's own endpoints below `/_seedtool`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from seedtool.emulator.front.signature import Key, credential, verify
 from seedtool.emulator.operations import Operations, Scope
 from seedtool.emulator.process import EmulatorError, code_version
 from seedtool.emulator.protocol import OPERATIONS, ServiceError, ServiceModel
+from seedtool.emulator.signature import Key, credential, verify
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,44 +32,44 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Send
     from starlette.types import Scope as Connection
 
-    from seedtool.emulator.front.faults import Faults
+    from seedtool.emulator.faults import Faults
 
-ACCOUNT = "123456789012"  # AWS's own account number for examples
-REGION = "us-east-1"  # for requests that carry no credential scope
-_MOST_BODY = 16 * 1024 * 1024  # bytes; 5 MiB of picture are 7 MiB of base64
+ACCOUNT = "123456789012"  # the account number in AWS's examples
+REGION = "us-east-1"  # of requests that are not signed
+_MOST_BODY = 16 * 1024 * 1024  # bytes of a request; a picture of 5 MiB has 7 MiB in base64
 _MEDIA_TYPE = "application/x-amz-json-1.1"
 
 
 def application(operations: Operations, faults: Faults, state_dir: Path, required_key: Key | None = None) -> Starlette:
-    """The application.
+    """Make the application.
 
     Args:
-        operations: what carries requests out.
-        faults: what befalls them.
-        state_dir: told by the status endpoint.
-        required_key: requests have to be signed with it; None accepts all, signed or not.
+        operations: carries out requests.
+        faults: decides which requests fail.
+        state_dir: the state directory, which the status endpoint reports.
+        required_key: the key that requests have to be signed with; None accepts every request.
 
     Returns:
-        An ASGI application. Broken connections need uvicorn with `Transportable` as its protocol.
+        An ASGI application. To break connections it needs uvicorn with the protocol `TransportProtocol`.
     """
     front = _Front(operations, faults, state_dir, required_key)
     return Starlette(
         routes=[
             Route("/", front.operation, methods=["POST"]),
-            Route("/_seedtool/status", _from_here(front.status), methods=["GET"]),
-            Route("/_seedtool/reset-counters", _from_here(front.reset_counters), methods=["POST"]),
-            Route("/_seedtool/faults", _from_here(front.show_faults), methods=["GET"]),
-            Route("/_seedtool/faults", _from_here(front.set_faults), methods=["POST"]),
+            Route("/_seedtool/status", _only_this_machine(front.status), methods=["GET"]),
+            Route("/_seedtool/reset-counters", _only_this_machine(front.reset_counters), methods=["POST"]),
+            Route("/_seedtool/faults", _only_this_machine(front.show_faults), methods=["GET"]),
+            Route("/_seedtool/faults", _only_this_machine(front.set_faults), methods=["POST"]),
         ],
-        exception_handlers={HTTPException: _elsewhere},
+        exception_handlers={HTTPException: _unknown_address},
     )
 
 
-class Transportable(H11Protocol):
-    """uvicorn's HTTP protocol, which lets the application break its own connection."""
+class TransportProtocol(H11Protocol):
+    """uvicorn's HTTP protocol. It gives requests their transport, so that the application can close a connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Put the transport where requests find it: `request.state.transport`."""
+        """Store the transport as `request.state.transport`."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
 
@@ -98,7 +98,7 @@ class _Front:
                 self._counters[operation] += 1
             scope = _scope(request)
             await asyncio.sleep(self._faults.latency(operation))
-            broken = self._faults.meet(operation, *scope)
+            broken = self._faults.count(operation, *scope)
             if broken == "dropped":
                 return _Broken(request, b"")
             content = await run_in_threadpool(self._answer, operation, scope, body)
@@ -136,14 +136,14 @@ class _Front:
         except ServiceError:
             raise
         except Exception:  # noqa: BLE001 - the client gets a 500, as from AWS, and the server lives on
-            # The log tells where, never what: values may be pictures or names.
+            # The log has the place of the error and no values: they may be pictures or names.
             frames = "".join(traceback.format_tb(sys.exc_info()[2]))
             sys.stderr.write(f"{operation} failed: {sys.exc_info()[0]}\n{frames}")
-            raise ServiceError("InternalServerError", "The emulator failed; see its log.", 500) from None
+            raise ServiceError("InternalServerError", "The emulator failed. Read its log.", 500) from None
 
 
 class _Broken(Response):
-    """An answer whose connection ends half-way through it; without content, before it begins."""
+    """An answer whose connection closes in the middle of it, or before it when it has no content."""
 
     def __init__(
         self,
@@ -161,40 +161,40 @@ class _Broken(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             half = bytes(self.body)[: len(self.body) // 2]
             await send({"type": "http.response.body", "body": half, "more_body": True})
-        self._transport.close()  # what was sent is still flushed
-        # uvicorn would answer 500 to a request without an answer; once it knows the client gone it does not.
+        self._transport.close()  # what was sent before still reaches the client
+        # uvicorn answers a request without an answer with 500, unless it knows that the client is gone.
         while (await receive())["type"] != "http.disconnect":
             pass
 
 
-async def _elsewhere(request: Request, error: Exception) -> Response:
-    """Refuse another path or method in the form of Rekognition's errors, so that a client can show it."""
+async def _unknown_address(request: Request, error: Exception) -> Response:
+    """Answer another path or method with an error in Rekognition's form, so that a client can show it."""
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
-    told = ServiceError(
+    answer = ServiceError(
         "UnknownOperationException",
-        f"{request.method} {request.url.path} is nothing that the emulator knows: Rekognition is asked by POST /.",
+        f"The emulator has no {request.method} {request.url.path}. Rekognition's operations are POST /.",
         status,
     )
-    named = {"x-amzn-ErrorType": told.code, "x-amzn-RequestId": str(uuid.uuid4())}
-    return Response(told.body(), told.status, {**(headers or {}), **named}, _MEDIA_TYPE)
+    named = {"x-amzn-ErrorType": answer.code, "x-amzn-RequestId": str(uuid.uuid4())}
+    return Response(answer.body(), answer.status, {**(headers or {}), **named}, _MEDIA_TYPE)
 
 
-def _from_here(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """An administrator's endpoint: for this machine only, whatever address the emulator listens on."""
+def _only_this_machine(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Answer an endpoint only to clients on this machine, whatever address the emulator listens on."""
 
     async def guarded(request: Request) -> Response:
         if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
-            return JSONResponse({"error": "Only this machine may ask that."}, 403)
+            return JSONResponse({"error": "Only clients on the emulator's own machine may ask this."}, 403)
         return await handler(request)
 
     return guarded
 
 
 def _scope(request: Request) -> Scope:
-    """Account and region from the request's SigV4 credential scope.
+    """Return the account and the region of a request, from the credential scope of its signature.
 
-    All access keys share one account, so that faces do not vanish with a change of made-up credentials; an
-    access key of twelve digits names another account.
+    All access keys share one account, so that faces do not vanish when somebody uses other made-up credentials. Only
+    an access key of twelve digits is an account number itself.
     """
     found = credential(request)
     if found is None:

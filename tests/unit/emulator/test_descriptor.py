@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
-from seedtool.emulator import vision
-from seedtool.emulator.vision import descriptor
-from seedtool.emulator.vision.faces import WHOLE
+from seedtool.emulator import descriptor
+from seedtool.emulator.faces import WHOLE, find, select
 
 SKINS, HAIRS, SHIRTS = (
     ("#f1c9a5", "#8d5a3a", "#c98e63"),
@@ -41,8 +40,8 @@ def saved(image, file_format="JPEG", **options):
 
 
 def vector(content):
-    (face,) = vision.look(content)
-    return dict(face.looks)[WHOLE]
+    (face,) = find(content)
+    return dict(face.descriptions)[WHOLE]
 
 
 def alike(one, other):
@@ -115,12 +114,12 @@ def test_noise_is_told_apart():
 
 @pytest.mark.parametrize("colour", ["white", "black", "#4080c0"])
 def test_a_uniform_picture_has_no_face(colour):
-    assert vision.look(saved(Image.new("RGB", (200, 150), colour), quality=60)) == []
+    assert find(saved(Image.new("RGB", (200, 150), colour), quality=60)) == []
 
 
 def test_sixteen_bit_samples_are_not_clipped():
     shades = Image.linear_gradient("L").convert("I").point(lambda level: level * 257)
-    assert len(vision.look(saved(shades.convert("I;16"), "PNG"))) == 1
+    assert len(find(saved(shades.convert("I;16"), "PNG"))) == 1
 
 
 def test_the_coarse_search_never_loses_a_match():
@@ -134,13 +133,13 @@ def test_the_coarse_search_never_loses_a_match():
 
 def test_quality_is_measured_from_the_pixels():
     image = portrait(SKINS[0], HAIRS[0], SHIRTS[0])
-    (sharp,) = vision.look(saved(image))
-    (blurred,) = vision.look(saved(image.filter(ImageFilter.GaussianBlur(6))))
-    (dark,) = vision.look(saved(image.point(lambda level: level // 30), "PNG"))
+    (sharp,) = find(saved(image))
+    (blurred,) = find(saved(image.filter(ImageFilter.GaussianBlur(6))))
+    (dark,) = find(saved(image.point(lambda level: level // 30), "PNG"))
     assert sharp.sharpness > 60 > 30 > blurred.sharpness
     assert sharp.brightness > 40 > 4 > dark.brightness
-    kept, refused = vision.select([sharp, blurred, dark], quality_filter="HIGH", max_faces=None)
+    kept, refused = select([sharp, blurred, dark], quality_filter="HIGH", max_faces=None)
     assert kept == [sharp]
     assert ["LOW_SHARPNESS" in reasons for _, reasons in refused] == [True, False]
     assert ["LOW_BRIGHTNESS" in reasons for _, reasons in refused] == [False, True]
-    assert vision.select([dark], quality_filter="NONE", max_faces=None) == ([dark], [])
+    assert select([dark], quality_filter="NONE", max_faces=None) == ([dark], [])

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4: what a request's signature says, and whether it is right.
+"""AWS Signature Version 4: reads and verifies the signature of a request.
 
 Source: "Create a signed AWS API request" in the AWS IAM user guide.
 """
@@ -21,7 +21,7 @@ _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,\s]+)/(?P<date>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)"
     r"/aws4_request,\s*SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]{64})\s*"
 )
-_SKEW = dt.timedelta(minutes=5)  # how far Rekognition lets a client's clock stray, by users' reports of its messages
+_SKEW = dt.timedelta(minutes=5)  # how wrong a client's clock may be, by Rekognition's messages in users' reports
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -33,28 +33,28 @@ class Key(NamedTuple):
 
 
 class Credential(NamedTuple):
-    """Who a request says it is from, and for which region."""
+    """The access key and the region that a request names."""
 
     access_key_id: str
     region: str
 
 
 def credential(request: Request) -> Credential | None:
-    """The credential scope of a signed request, unverified; None for an unsigned one."""
+    """Read who signed a request, without verifying the signature. None for an unsigned request."""
     match = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
     return Credential(match["key"], match["region"]) if match else None
 
 
 def verify(request: Request, body: bytes, key: Key) -> None:
-    """Check a request's signature.
+    """Verify a request's signature.
 
     Args:
         request: the request.
-        body: its body.
-        key: the key that it has to be signed with.
+        body: the request's body.
+        key: the key that the request has to be signed with.
 
     Raises:
-        ServiceError: with the codes and messages of AWS for a missing, foreign, wrong or expired signature.
+        ServiceError: AWS's error for a missing, wrong or expired signature, or one by another key.
     """
     header = request.headers.get("authorization")
     if header is None:
@@ -72,7 +72,7 @@ def verify(request: Request, body: bytes, key: Key) -> None:
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
             "Access Key and signing method. Consult the service documentation for details.",
         )
-    # Only now: a stamp that the signature covers is known to be well-formed.
+    # The date is read last: the signature covers it, so now it is known to be well-formed.
     signed_at = dt.datetime.strptime(stamp, _STAMP).replace(tzinfo=dt.UTC)
     now = dt.datetime.now(dt.UTC)
     oldest, newest = now - _SKEW, now + _SKEW

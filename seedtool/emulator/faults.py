@@ -1,6 +1,6 @@
-"""Bad days on demand: quotas, throttling, slowness, lag, broken connections.
+"""Faults on request: quotas, throttling, slow answers, faces that can be found late, broken connections.
 
-Set by `--faults JSON` or by POSTing the same JSON to `/_seedtool/faults`; each setting replaces the one before.
+They are set by `--faults JSON`, or by POSTing the same JSON to `/_seedtool/faults`. New settings replace all old ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from seedtool.emulator.protocol import OPERATIONS, ServiceError
 
 Kind = Literal["denied", "throttled", "throughput", "unavailable", "internal", "dropped", "truncated"]
 
-# "Amazon Rekognition endpoints and quotas", transactions a second, per account and region.
+# "Amazon Rekognition endpoints and quotas": calls a second of an account in a large and in another region.
 _LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
 _QUOTAS = {
     "IndexFaces": (50, 5),
@@ -28,9 +28,9 @@ _QUOTAS = {
     "DetectFaces": (100, 25),
 }
 _OTHER_QUOTA = (5, 5)
-_MOST_LAG = 60.0  # seconds; AWS's own has been seen up to 2
+_MOST_WAIT = 60.0  # seconds; users report that AWS needs up to 2 until a face can be found
 
-# Messages: "Error handling" in the developer guide, without the full stops that its own example lacks.
+# Source of the messages: "Error handling" in the developer guide. The full stops are left out, as in its example.
 _ERRORS = {
     "throttled": ("ThrottlingException", "Slow down; sudden increase in rate of requests", 400),
     "throughput": ("ProvisionedThroughputExceededException", "Provisioned rate exceeded", 400),
@@ -40,17 +40,18 @@ _ERRORS = {
 
 
 class Rule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A fault for some calls of an operation, counted from 1 since the faults were set.
+    """A fault of some calls of an operation. Calls are counted from 1, since the faults were set.
 
     Attributes:
         fault: `denied` (AccessDeniedException, 400), `throttled` (ThrottlingException, 400), `throughput`
             (ProvisionedThroughputExceededException, 400), `unavailable` (ThrottlingException, 500), `internal`
-            (InternalServerError, 500), `dropped` (the connection closes instead of an answer), `truncated` (it
-            closes in the middle of the body; the operation has been carried out).
+            (InternalServerError, 500), `dropped` (the connection closes without an answer, and the operation is not
+            carried out), `truncated` (the operation is carried out, and the connection closes in the middle of the
+            answer).
         operation: one of the ten, or `*` for each of them.
-        first: the first call that meets the fault.
-        times: how many calls from there on; None for all.
-        every: of those calls only each so-manieth.
+        first: the first call that fails.
+        times: how many calls fail; None for all.
+        every: 1 if consecutive calls fail, 2 for every second call, and so on.
     """
 
     fault: Kind
@@ -64,11 +65,11 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """All faults in force.
 
     Attributes:
-        tps: `published` for AWS's default quotas, transactions a second by operation, or None for no quota.
-        latency: seconds added to each operation; a number for all or by operation.
-        lag: seconds from IndexFaces until a face can be searched.
-        faces_per_collection: beyond it IndexFaces answers ServiceQuotaExceededException.
-        rules: faults for some calls.
+        tps: `published` for AWS's default quotas, calls a second by operation, or None for no quota.
+        latency: seconds that each call waits: one number for all operations, or a number by operation.
+        lag: seconds after IndexFaces until a face can be found.
+        faces_per_collection: with more faces IndexFaces answers ServiceQuotaExceededException.
+        rules: faults of some calls.
     """
 
     tps: Literal["published"] | dict[str, float] | None = None
@@ -79,7 +80,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Faults:
-    """Decides what befalls a call. Safe for concurrent threads.
+    """Decides whether and how a call fails. Safe for concurrent threads.
 
     Args:
         text: the settings as JSON; empty for none.
@@ -93,20 +94,20 @@ class Faults:
         self.set(text)
 
     def set(self, text: str | bytes) -> None:
-        """Replace the settings and count calls anew.
+        """Replace the settings, and count calls from 1 again.
 
         Args:
             text: the settings as JSON; empty for none.
 
         Raises:
-            EmulatorError: the JSON does not fit `Settings`; the settings before stay in force.
+            EmulatorError: the JSON does not fit `Settings`. The settings stay as they were.
         """
         try:
             settings = msgspec.json.decode(text or b"{}", type=Settings)
             _check(settings)
         except (msgspec.DecodeError, ValueError) as error:
             raise EmulatorError(
-                f"These faults cannot be set: {error}.",
+                f"These faults are not valid: {error}.",
                 'Give a JSON object such as {"tps": "published", "latency": 0.1, "lag": 2, '
                 '"rules": [{"fault": "internal", "operation": "ListFaces", "first": 3}]}.',
             ) from None
@@ -116,35 +117,35 @@ class Faults:
             self._buckets: dict[tuple[str, ...], tuple[float, float]] = {}
 
     def get(self) -> Settings:
-        """The settings in force."""
+        """Return the settings."""
         return self._settings
 
     def lag(self) -> float:
-        """Seconds until an indexed face can be searched."""
+        """Return the seconds after IndexFaces until a face can be found."""
         return self._settings.lag
 
     def most_faces(self) -> int:
-        """How many faces a collection may have."""
+        """Return how many faces a collection may have."""
         return self._settings.faces_per_collection
 
     def latency(self, operation: str) -> float:
-        """Seconds to wait before an operation is carried out."""
+        """Return the seconds that a call of an operation waits."""
         latency = self._settings.latency
         return latency.get(operation, 0.0) if isinstance(latency, dict) else latency
 
-    def meet(self, operation: str, account: str, region: str) -> Literal["dropped", "truncated"] | None:
-        """Count a call and say what befalls it.
+    def count(self, operation: str, account: str, region: str) -> Literal["dropped", "truncated"] | None:
+        """Count a call, and decide whether it fails.
 
         Args:
             operation: one of the ten.
-            account: whose quota.
-            region: where.
+            account: the account whose quota the call uses.
+            region: the region whose quota it is.
 
         Returns:
-            How its connection breaks, or None.
+            How the call's connection breaks, or None.
 
         Raises:
-            ServiceError: the call is throttled or fails.
+            ServiceError: the call is throttled, or fails.
         """
         with self._lock:
             self._calls[operation] += 1
@@ -163,7 +164,7 @@ class Faults:
         return None
 
     def _take(self, operation: str, account: str, region: str) -> bool:
-        """Take one token from the bucket of this operation, account and region; False when it is empty."""
+        """Take a token from the bucket of this operation, account and region. False when the bucket is empty."""
         tps = self._settings.tps
         if tps is None:
             return True
@@ -200,11 +201,11 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"{', '.join(unknown)} is not one of {', '.join(OPERATIONS)}")
     latencies = settings.latency.values() if isinstance(settings.latency, dict) else [settings.latency]
     rates = settings.tps.values() if isinstance(settings.tps, dict) else []
-    if not 0 <= settings.lag <= _MOST_LAG or any(not 0 <= each <= _MOST_LAG for each in latencies):
-        raise ValueError(f"lag and latency are 0 to {_MOST_LAG:g} seconds")
+    if not 0 <= settings.lag <= _MOST_WAIT or any(not 0 <= each <= _MOST_WAIT for each in latencies):
+        raise ValueError(f"lag and latency have to be 0 to {_MOST_WAIT:g} seconds")
     if settings.faces_per_collection < 0:
-        raise ValueError("faces_per_collection is 0 or more")
+        raise ValueError("faces_per_collection has to be 0 or more")
     if any(rate <= 0 for rate in rates):
         raise ValueError("a rate has to be above 0")
     if any(rule.first < 1 or rule.every < 1 or (rule.times is not None and rule.times < 1) for rule in settings.rules):
-        raise ValueError("first, every and times count from 1")
+        raise ValueError("first, every and times have to be 1 or more")

@@ -1,7 +1,7 @@
-"""MWG face regions: who is where in a picture, as Lightroom, digiKam and exiftool write it into XMP.
+"""Face regions in a picture's metadata (MWG): who is where, as Lightroom, digiKam and exiftool write it into XMP.
 
-Source: Metadata Working Group, "Guidelines for Handling Image Metadata", version 2.0, section 5.9. An area's
-x and y are its centre. Any RDF property may stand as an attribute or as an element, and writers use both.
+Source: Metadata Working Group, "Guidelines for Handling Image Metadata", version 2.0, section 5.9. The x and y of an
+area are its centre. RDF allows a property as an attribute or as an element, and programs write both.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 
 _LIKENESS = re.compile(r"^(?P<name>.*\S)\s*~\s*(?P<likeness>\d{1,3}(?:\.\d+)?)$")
 _HINT = re.compile(r"\b(yaw|pitch|roll|confidence)\s*=\s*(-?\d+(?:\.\d+)?)")
-_ASPECT_TOLERANCE = 0.02  # sizes of resized copies are rounded to whole pixels
+_ASPECT_TOLERANCE = 0.02  # of the logarithm of width by height: a resized copy has whole pixels
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in fractions of the picture's width and height."""
+    """A rectangle, in fractions of the picture's width and height."""
 
     left: float
     top: float
@@ -38,15 +38,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Region:
-    """A face that the picture's metadata tells of.
+    """A face that the picture's metadata names or marks.
 
     Attributes:
-        box: where, in the picture as it is to be shown.
-        name: the person, normalised; None for a face without a name.
-        likeness: the similarity (0 to 100) that this face wants to have with other faces of its person: the
-            region's name was written `Ana Soto~88`. None for an ordinary face.
+        box: where it is in the upright picture.
+        name: the person's name in Unicode's normal form C; None for a face without a name.
+        likeness: the similarity (0 to 100) to other faces of the person that the region asks for: 88 when its name
+            is written `Ana Soto~88`. None for an ordinary face.
         hints: `yaw`, `pitch`, `roll` (degrees) and `confidence` (0 to 100) from a region's description such as
-            `yaw=80 confidence=40`, for tests of quality filters.
+            `yaw=80 confidence=40`. They let tests try quality filters.
     """
 
     box: Box
@@ -56,18 +56,19 @@ class Region:
 
 
 def face_regions(xmp: bytes, size: tuple[int, int], orientation: int) -> list[Region]:
-    """The face regions of an XMP packet, in the coordinates of the oriented picture.
+    """Read the face regions of an XMP packet.
 
-    MWG regions refer to the picture as stored. Some writers refer to the picture as shown; when the EXIF
-    orientation swaps the sides and only the swapped ones fit AppliedToDimensions, they are believed to.
+    MWG says that regions refer to the picture as it is stored. Some programs refer to the upright picture instead. A
+    packet is read their way when the EXIF orientation swaps the sides and its AppliedToDimensions fit only the
+    swapped sides.
 
     Args:
-        xmp: the packet. One that is not well-formed XML, or declares entities, has no regions.
-        size: width and height as stored, in pixels.
+        xmp: the packet. A packet that is no well-formed XML, or declares entities, has no regions.
+        size: width and height of the stored picture in pixels.
         orientation: the EXIF orientation, 1 to 8.
 
     Returns:
-        The regions in the packet's order, clipped to the picture.
+        The regions of the upright picture in the packet's order, cut off at its edges.
     """
     root = _parse(xmp)
     if root is None:
@@ -75,17 +76,17 @@ def face_regions(xmp: bytes, size: tuple[int, int], orientation: int) -> list[Re
     found = []
     for regions in root.iter(f"{_MWG}Regions"):
         width, height = _applied_to(regions) or size
-        as_shown = orientation >= 5 and not _fits((width, height), size) and _fits((height, width), size)
+        upright = orientation >= 5 and not _fits((width, height), size) and _fits((height, width), size)
         for entry in _entries(regions):
-            region = _region(entry, (width, height), 1 if as_shown else orientation)
+            region = _region(entry, (width, height), 1 if upright else orientation)
             if region is not None:
                 found.append(region)
     return found
 
 
 def _parse(xmp: bytes) -> ET.Element | None:
-    # No XMP has a document type; refusing one means that no entity can be declared, let alone expanded.
-    # A packet in UTF-16 would hide the words, and XMP in a JPEG or PNG has to be UTF-8.
+    # Without a document type no entity can be declared, and none expanded. No XMP has one. A packet in UTF-16 would
+    # hide these words from us; XMP in a JPEG or PNG has to be UTF-8.
     if b"<!DOCTYPE" in xmp or b"<!ENTITY" in xmp or b"\0" in xmp.strip(b"\0"):
         return None
     try:
@@ -100,7 +101,7 @@ def _entries(regions: ET.Element) -> Iterator[ET.Element]:
 
 
 def _holders(node: ET.Element) -> Iterator[ET.Element]:
-    """The elements that may carry a structure's properties: itself, or an rdf:Description inside."""
+    """Yield the elements that may hold a structure's properties: the node, and an rdf:Description in it."""
     yield node
     yield from node.findall(f"{_RDF}Description")
 
@@ -111,7 +112,7 @@ def _text(node: ET.Element, tag: str) -> str | None:
         if value is None:
             child = holder.find(tag)
             if child is not None:
-                # Text may sit inside an rdf:Alt, as language alternatives do.
+                # The text may be in an rdf:Alt, as one of several languages.
                 value = "".join(child.itertext())
         if value is not None and value.strip():
             return value.strip()
@@ -158,7 +159,7 @@ def _region(entry: ET.Element, applied_to: tuple[int, int], orientation: int) ->
     if _text(area, f"{_AREA}unit") == "pixel":
         x, width = x / applied_to[0], width / applied_to[0]
         y, height = y / applied_to[1], height / applied_to[1]
-    box = _shown(x - width / 2, y - height / 2, x + width / 2, y + height / 2, orientation)
+    box = _upright_box(x - width / 2, y - height / 2, x + width / 2, y + height / 2, orientation)
     if box is None:
         return None
     name, likeness = _name(_text(entry, f"{_MWG}Name"))
@@ -176,17 +177,17 @@ def _name(written: str | None) -> tuple[str | None, float | None]:
     return name, None
 
 
-def _shown(left: float, top: float, right: float, bottom: float, orientation: int) -> Box | None:
-    """The box in the picture as shown, clipped to it; None when nothing of it is inside."""
-    corners = [_shown_point(x, y, orientation) for x, y in ((left, top), (right, bottom))]
+def _upright_box(left: float, top: float, right: float, bottom: float, orientation: int) -> Box | None:
+    """Return a stored box in the upright picture, cut off at the edges; None when nothing of it is inside."""
+    corners = [_upright_point(x, y, orientation) for x, y in ((left, top), (right, bottom))]
     xs = sorted(min(max(x, 0.0), 1.0) for x, _ in corners)
     ys = sorted(min(max(y, 0.0), 1.0) for _, y in corners)
     box = Box(xs[0], ys[0], xs[1] - xs[0], ys[1] - ys[0])
     return box if box.width > 0 and box.height > 0 else None
 
 
-def _shown_point(x: float, y: float, orientation: int) -> tuple[float, float]:
-    """Where a point of the stored picture lies once the EXIF orientation (1 to 8) is applied."""
+def _upright_point(x: float, y: float, orientation: int) -> tuple[float, float]:
+    """Return where a point of the stored picture lies once the EXIF orientation (1 to 8) is applied."""
     return {
         2: (1 - x, y),
         3: (1 - x, 1 - y),

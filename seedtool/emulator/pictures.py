@@ -1,4 +1,4 @@
-"""From bytes to an upright picture and the face regions that its metadata tells of, within AWS's limits."""
+"""Opens a picture: decodes it within AWS's limits, turns it upright and reads the face regions of its metadata."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 from seedtool.emulator.protocol import ServiceError
-from seedtool.emulator.vision.regions import Region, face_regions
+from seedtool.emulator.regions import Region, face_regions
 
-# "Guidelines and quotas in Amazon Rekognition": smallest side in pixels.
+# "Guidelines and quotas in Amazon Rekognition": pixels of the shorter side.
 MINIMUM_SIDE = 80
-# Pixels beyond which a small file is taken for an attack on memory rather than a photograph.
+# A small file with more pixels than this is taken for an attack on our memory.
 _MOST_PIXELS = 100_000_000
-# A JPEG decodes several times faster at a fraction of its size, and nothing here looks closer than this.
+# Pixels a side that are enough for us. A JPEG decodes several times faster at a fraction of its size.
 _WORKING_SIDE = 1024
 _ORIENTATION = 0x0112
 
@@ -25,10 +25,10 @@ class Picture:
     """A decoded picture.
 
     Attributes:
-        width: pixels, once upright, before any reduction.
-        height: the same.
-        image: upright, RGB, perhaps reduced.
-        regions: face regions in the upright picture's coordinates.
+        width: of the upright picture, in pixels.
+        height: of the upright picture, in pixels.
+        image: the upright picture in RGB, with fewer pixels when it is large.
+        regions: the face regions of the upright picture.
     """
 
     width: int
@@ -38,26 +38,26 @@ class Picture:
 
 
 def open_picture(content: bytes) -> Picture:
-    """Decode a JPEG or PNG.
+    """Open a JPEG or PNG file.
 
     Args:
-        content: the file.
+        content: the file's bytes.
 
     Returns:
         The upright picture.
 
     Raises:
-        ServiceError: InvalidImageFormatException for other formats and damaged files, ImageTooLargeException
-            for too many pixels, InvalidParameterException for less than 80 pixels a side.
+        ServiceError: InvalidImageFormatException for another format or a damaged file, ImageTooLargeException for
+            too many pixels, InvalidParameterException for a side below 80 pixels.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of big pictures and odd metadata
+            warnings.simplefilter("ignore")  # Pillow warns about large pictures and odd metadata
             return _decode(content)
     except Image.DecompressionBombError:
         raise _too_large() from None
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError):
-        # Pillow's decoders raise all of these on damaged files.
+        # Pillow's decoders raise any of these on damaged files.
         raise ServiceError("InvalidImageFormatException", "Request has invalid image format") from None
 
 
@@ -67,10 +67,10 @@ def _decode(content: bytes) -> Picture:
         if size[0] * size[1] > _MOST_PIXELS:
             raise _too_large()
         if min(size) < MINIMUM_SIDE:
-            # Rekognition's words; it does not say which parameter, or that the picture is too small.
+            # Rekognition's words. They name neither the parameter nor the reason.
             raise ServiceError("InvalidParameterException", "Request has invalid parameters")
         source.draft("RGB", (_WORKING_SIDE, _WORKING_SIDE))
-        source.load()  # text chunks behind the pixels of a PNG are only known now
+        source.load()  # a PNG may have text chunks behind its pixels
         orientation = source.getexif().get(_ORIENTATION, 1)
         orientation = orientation if orientation in range(1, 9) else 1
         xmp = source.info.get("xmp") or source.info.get("XML:com.adobe.xmp") or b""
@@ -81,10 +81,10 @@ def _decode(content: bytes) -> Picture:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """The picture in RGB, transparent parts over white, still carrying its EXIF data."""
+    """Convert a picture to RGB, transparent parts over white. The EXIF data stays."""
     exif = image.getexif()
     if image.mode.startswith("I"):
-        image = image.point(lambda level: level / 257).convert("L")  # 16 bits a sample, which convert() clips
+        image = image.point(lambda level: level / 257).convert("L")  # 16 bits a sample; convert() alone would clip them
     if "A" in image.getbands() or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Image.new("RGB", layer.size, "white")

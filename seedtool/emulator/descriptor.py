@@ -1,8 +1,8 @@
-"""What a picture looks like, in a few hundred numbers, and how alike two such descriptions are.
+"""Describes what a picture looks like in a few hundred numbers, and compares such descriptions.
 
-The picture is squeezed into a grid of 16x16 luminance cells and 8x8 cells of each chrominance, averages of what
-is there. Encoding and resizing hardly move averages; another picture does. Portraits drawn to one layout
-differ in a few patches only (hair, skin, shirt), so the worst of sixteen tiles counts beside the whole.
+A description has the averages of 16x16 cells of luminance and 8x8 cells of each chrominance. Compressing or resizing a
+picture hardly changes averages; another picture has others. Portraits that were drawn to one layout differ in a few
+places only (hair, skin, shirt), so the worst of sixteen tiles counts as well as the whole.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 _GRID = 16  # luminance cells a side
 _CHROMA = 8  # chrominance cells a side
-_SAMPLES = 64  # pixels a side that cells are averaged from
+_SAMPLES = 64  # pixels a side of the copy that the cells are averages of
 _LUMA_CELLS, _CHROMA_CELLS = _GRID * _GRID, _CHROMA * _CHROMA
 _CELLS = _LUMA_CELLS + 2 * _CHROMA_CELLS
 VECTOR_BYTES = 2 * (_CELLS + 1)  # the cells and the picture's proportions, as 16-bit floats
-COARSE = 48  # numbers of the coarse form: 4x4 averages of each of the three planes
+COARSE = 48  # numbers of the short form: 4x4 averages of each of the three planes
 
-# A picture whose levels (0 to 255) spread less than this everywhere shows nothing.
+# A picture of one colour: the standard deviation of its levels (0 to 255) is below this in each plane.
 _UNIFORM = 1.5
-# Distances (root mean square of level differences) at which the similarity is 1/e of 100; how steeply it falls.
-# Measured on the portraits of seeds/photos: copies down to JPEG quality 10, 80 pixels or 32 colours keep whole
-# distances below 5.4 and tile distances below 10.3; two portraits have at least 25 and 30. Similarity 95 is at 5.8
-# and 12.2, 80 at 9.5 and 20.
+# The distances (root mean square of level differences) of wholes and of tiles at which the similarity is 100/e, and
+# how steeply it falls. Measured on the portraits of seeds/photos: copies down to JPEG quality 10, 80 pixels or 32
+# colours have whole distances below 5.4 and tile distances below 10.3; two portraits have at least 25 and 30. The
+# similarity is 95 at distances of 5.8 and 12.2, and 80 at 9.5 and 20.
 _WHOLE_SCALE, _TILE_SCALE, _STEEPNESS = 15.6, 33.0, 3.0
-# The same for the difference's contrast as a share of the pictures' own, which tells apart pictures that are almost
-# grey; and for the logarithm of the proportions.
+# The same for two more measures: the contrast of the difference as a share of the pictures' own contrast, which tells
+# apart pictures that are almost grey, and the difference of the logarithms of width by height.
 _SHARE_SCALE, _ASPECT_SCALE = 0.85, 0.15
-_GREY = 128.0  # levels are kept as differences from it, where 16-bit floats are finest
+_GREY = 128.0  # levels are stored as differences from it: 16-bit floats are finest around 0
 
 
 def describe(image: Image.Image) -> bytes | None:
     """Describe an RGB picture.
 
     Args:
-        image: at least a few pixels a side; anything larger is averaged down.
+        image: any number of pixels.
 
     Returns:
-        `VECTOR_BYTES` bytes, or None when the picture is uniform and shows no face.
+        `VECTOR_BYTES` bytes, or None when the picture has one colour.
     """
     squeezed = image.resize((_SAMPLES, _SAMPLES), Image.Resampling.BOX).convert("YCbCr")
     planes = np.asarray(squeezed, dtype=np.float32) - _GREY
@@ -60,10 +60,10 @@ def describe(image: Image.Image) -> bytes | None:
 
 
 def coarse(vectors: list[bytes]) -> NDArray[np.float32]:
-    """Descriptions in short: rows of `COARSE` numbers.
+    """Return the short forms of descriptions: a row of `COARSE` numbers each.
 
-    The squared distance of two rows never exceeds the mean squared difference of their descriptions, because
-    averaging cannot increase a difference; so a search over the rows loses no match.
+    The squared distance of two rows is never larger than the mean squared difference of their descriptions, because
+    averaging cannot increase a difference. So a search over short forms loses no match.
     """
     cells = _cells(vectors)
     luma = cells[:, :_LUMA_CELLS].reshape(-1, _GRID, _GRID)
@@ -79,14 +79,14 @@ def coarse(vectors: list[bytes]) -> NDArray[np.float32]:
 
 
 def most_alike(similarity: float) -> float:
-    """The squared distance of coarse rows above which no two pictures reach `similarity` (0 to 100)."""
+    """Return the squared distance of short forms above which no two pictures reach `similarity` (0 to 100)."""
     if similarity <= 0:
         return math.inf
     return float(_WHOLE_SCALE**2 * (-math.log(similarity / 100)) ** (2 / _STEEPNESS)) + 1e-3
 
 
 def similarities(vector: bytes, others: list[bytes]) -> NDArray[np.float32]:
-    """How alike a picture is to others: 0 to 100 each, above 95 for a copy, below 80 for another picture."""
+    """Return the similarity of a picture to others, 0 to 100 each: above 95 to a copy, below 80 to another picture."""
     one, many = _cells([vector]), _cells(others)
     difference = (many - one) ** 2
     whole = np.sqrt(difference[:, :_CELLS].mean(axis=1))
@@ -106,7 +106,7 @@ def _cells(vectors: list[bytes]) -> NDArray[np.float32]:
 
 
 def _contrast(cells: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far luminance and chrominance spread within each picture; never 0."""
+    """Return the contrast of luminance and chrominance within each picture; never 0."""
     luma, chroma = cells[:, :_LUMA_CELLS], cells[:, _LUMA_CELLS:_CELLS].reshape(len(cells), 2, -1)
     variance = (luma.var(axis=1) * _LUMA_CELLS + chroma.var(axis=2).sum(axis=1) * _CHROMA_CELLS) / _CELLS
     spread: NDArray[np.float32] = np.sqrt(variance) + 1e-3
@@ -120,6 +120,6 @@ def _averages(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 
 def _blocks(planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Square planes cut into 4x4 tiles: axes 2 and 4 run inside a tile."""
+    """Cut square planes into 4x4 tiles. Axes 2 and 4 run inside a tile."""
     count, side, _ = planes.shape
     return planes.reshape(count, 4, side // 4, 4, side // 4)
