@@ -25,7 +25,7 @@ _TABLES = ("backfill_users", "backfill_assets", "backfill_reindex", "face_matche
 
 
 class Unfinished(msgspec.Struct, frozen=True):
-    """An asset that may have faces in the collection that no row knows; `eligible`: it still qualifies."""
+    """An asset that may have faces in the collection that no row knows; `eligible`: it and its user still qualify."""
 
     asset_id: str
     eligible: bool

@@ -194,14 +194,17 @@ def listing(connection: psycopg.Connection, wanted: Wanted, *, has_journal: bool
             yield Listed(user_id=user_id, asset_id=asset_id, file_name=file_name)
 
 
-def users(connection: psycopg.Connection, wanted: Wanted) -> psycopg.ServerCursor[tuple[str, int]]:
-    """Return a cursor over the users to process, the oldest first, each with the number of assets to process.
+def users(connection: psycopg.Connection, wanted: Wanted) -> psycopg.ServerCursor[tuple[str, int, bool]]:
+    """Return a cursor over the users to process, the oldest first.
+
+    Each comes with the number of assets to process and whether the user is deleted. A deleted user has none, but an
+    interrupted run may have left faces in the collection.
 
     Args:
         connection: outside a transaction; the cursor lives as long as the session.
         wanted: which assets are to process.
     """
-    cursor: psycopg.ServerCursor[tuple[str, int]] = connection.cursor(name="seedtool_users", withhold=True)
+    cursor: psycopg.ServerCursor[tuple[str, int, bool]] = connection.cursor(name="seedtool_users", withhold=True)
     cursor.itersize = _FETCH
     cursor.execute(query("users"), wanted.parameters())
     return cursor
@@ -234,8 +237,13 @@ def collection_of(connection: psycopg.Connection, user_id: str) -> tuple[str, st
 
 
 def remember_collection(connection: psycopg.Connection, user_id: str, collection_id: str, arn: str) -> None:
-    """Write down the user's collection."""
+    """Write down the user's collection, unless the user is deleted."""
     connection.execute(query("remember_collection"), {"user": user_id, "collection": collection_id, "arn": arn})
+
+
+def still_eligible(connection: psycopg.Connection, asset_id: str) -> bool:
+    """Tell whether an asset still qualifies: neither it nor its user was deleted, for example."""
+    return connection.execute(query("still_eligible"), [asset_id]).fetchone() == (True,)
 
 
 def known_faces(connection: psycopg.Connection, asset_id: str, face_ids: Sequence[str]) -> list[KnownFace]:
@@ -271,7 +279,7 @@ def record(
         calls: the AWS calls that the asset took, by operation.
 
     Returns:
-        False when nothing was written: the line belongs to another run, or the asset was deleted or disapproved.
+        False when nothing was written: the line belongs to another run, or the asset no longer qualifies.
     """
     found = connection.execute(
         query("record"),

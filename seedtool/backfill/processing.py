@@ -90,7 +90,7 @@ class Processor(Protocol):
             collection_id: the user's collection.
             unfinished: assets that may have faces in the collection that no row knows.
             pause: waits so many seconds, or less when the run ends.
-            remembered: an earlier run or the application has created the collection.
+            remembered: the collection was created before, or need not be created.
         """
 
     def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
@@ -111,7 +111,8 @@ class Processor(Protocol):
         """Decide about the faces, and write rows and the journal in one statement.
 
         Returns:
-            None when nothing was written: the journal's line belongs to another run, or the asset was deleted.
+            None when nothing was written: the journal's line belongs to another run, or the asset no longer
+            qualifies.
         """
 
     def delete(self, collection_id: str, face_ids: list[str]) -> None:
@@ -229,7 +230,10 @@ class FaceProcessor:
         Raises:
             SeedtoolError: some could not be deleted.
         """
-        failed = self._aws.collection(collection_id).delete_faces(face_ids).failed
+        try:
+            failed = self._aws.collection(collection_id).delete_faces(face_ids).failed
+        except ResourceNotFound:
+            return  # the collection is gone, and its faces with it
         reasons = [reason for reason in failed.values() if "FACE_NOT_FOUND" not in reason]
         if reasons:
             raise SeedtoolError(

@@ -129,19 +129,24 @@ WHERE number IS NULL OR number <= %(limit)s::bigint
 ORDER BY user_since, listed.user_id, created_at, listed.id
 
 -- users --
--- Also users without assets to process for whom an interrupted run left faces in the collection.
-SELECT u.id::text, coalesce(least(s.to_process, %(limit)s::bigint), 0)::bigint
-FROM users u LEFT JOIN (
-    SELECT a.user_id, count(*) AS to_process FROM assets a LEFT JOIN {journal} j ON j.asset_id = a.id
-    WHERE {to_process} AND (%(user)s::uuid IS NULL OR a.user_id = %(user)s::uuid) GROUP BY a.user_id
-) s ON s.user_id = u.id
-WHERE NOT u.deleted AND (%(user)s::uuid IS NULL OR u.id = %(user)s::uuid) AND (s.to_process > 0 OR u.id IN (
-    SELECT user_id FROM {journal} j WHERE state = 'started' OR dropping IS NOT NULL))
-ORDER BY u.created_at, u.id
+-- Also users for whom an interrupted run may have left faces in the collection. They need not have assets to process,
+-- and may have been deleted since.
+SELECT s.user_id::text, least(sum(s.to_process), %(limit)s::bigint)::bigint, coalesce(u.deleted, true)
+FROM (
+    SELECT a.user_id, count(*) AS to_process
+    FROM assets a JOIN users u ON u.id = a.user_id LEFT JOIN {journal} j ON j.asset_id = a.id
+    WHERE NOT u.deleted AND {to_process} AND (%(user)s::uuid IS NULL OR a.user_id = %(user)s::uuid)
+    GROUP BY a.user_id
+    UNION ALL
+    SELECT j.user_id, 0 FROM {journal} j WHERE j.state = 'started' OR j.dropping IS NOT NULL
+) s LEFT JOIN users u ON u.id = s.user_id
+WHERE %(user)s::uuid IS NULL OR s.user_id = %(user)s::uuid
+GROUP BY s.user_id, u.created_at, u.deleted
+ORDER BY u.created_at, s.user_id
 
 -- assets --
-SELECT a.id::text FROM assets a LEFT JOIN {journal} j ON j.asset_id = a.id
-WHERE a.user_id = %(user)s::uuid AND {to_process}
+SELECT a.id::text FROM assets a JOIN users u ON u.id = a.user_id LEFT JOIN {journal} j ON j.asset_id = a.id
+WHERE a.user_id = %(user)s::uuid AND NOT u.deleted AND {to_process}
 ORDER BY a.created_at, a.id LIMIT %(limit)s
 
 
@@ -152,7 +157,7 @@ SELECT aws_collection_id, rekognition_arn FROM face_collections WHERE user_id = 
 
 -- remember_collection --
 INSERT INTO face_collections AS c (user_id, aws_collection_id, rekognition_arn)
-VALUES (%(user)s, %(collection)s, %(arn)s)
+SELECT u.id, %(collection)s, %(arn)s FROM users u WHERE u.id = %(user)s AND NOT u.deleted
 ON CONFLICT (user_id) DO UPDATE SET
     aws_collection_id = excluded.aws_collection_id, rekognition_arn = excluded.rekognition_arn, deleted = false
 WHERE c.deleted OR c.rekognition_arn IS NULL
@@ -167,8 +172,8 @@ INSERT INTO seedtool.backfill_users (user_id) VALUES (%s) ON CONFLICT DO NOTHING
 SELECT FROM seedtool.backfill_users WHERE user_id = %s FOR UPDATE SKIP LOCKED
 
 -- unfinished --
-SELECT j.asset_id::text, coalesce({eligible}, false)
-FROM seedtool.backfill_assets j LEFT JOIN assets a ON a.id = j.asset_id
+SELECT j.asset_id::text, coalesce({eligible} AND NOT u.deleted, false)
+FROM seedtool.backfill_assets j LEFT JOIN assets a ON a.id = j.asset_id LEFT JOIN users u ON u.id = a.user_id
 WHERE j.user_id = %s AND j.state IN ('started', 'failed') AND j.state = ANY(%s)
 
 -- faces_to_delete --
@@ -178,7 +183,8 @@ SELECT asset_id::text, dropping FROM seedtool.backfill_assets WHERE user_id = %s
 WITH begun AS (
     INSERT INTO seedtool.backfill_assets AS j (asset_id, user_id, state, run, reindex, started_at)
     SELECT a.id, a.user_id, 'started', %(run)s, false, clock_timestamp()
-    FROM assets a WHERE a.id = ANY(%(ids)s::uuid[]) AND {eligible}
+    FROM assets a JOIN users u ON u.id = a.user_id
+    WHERE a.id = ANY(%(ids)s::uuid[]) AND {eligible} AND NOT u.deleted
     ON CONFLICT (asset_id) DO UPDATE SET
         state = 'started', run = excluded.run, started_at = excluded.started_at, finished_at = NULL,
         attempts = j.attempts + 1, cause = NULL, remedy = NULL,
@@ -189,6 +195,9 @@ SELECT a.id::text, a.user_id::text, a.storage_url, a.file_name, b.attempts, b.re
     ARRAY(SELECT f.rekognition_face_id FROM faces f WHERE f.asset_id = a.id AND NOT f.deleted AND b.reindex)
 FROM begun b JOIN assets a ON a.id = b.asset_id
 ORDER BY array_position(%(ids)s::uuid[], a.id)
+
+-- still_eligible --
+SELECT {eligible} AND NOT u.deleted FROM assets a JOIN users u ON u.id = a.user_id WHERE a.id = %s
 
 -- finish --
 UPDATE seedtool.backfill_assets SET state = 'done', faces = %(faces)s, reindex = false, cause = NULL, remedy = NULL,
@@ -203,8 +212,8 @@ UPDATE seedtool.backfill_assets SET state = 'failed', cause = %(cause)s, remedy 
 WHERE asset_id = %(asset)s AND run = %(run)s AND state = 'started'
 
 -- skip --
-UPDATE seedtool.backfill_assets SET state = 'skipped', cause = 'the asset was deleted or disapproved during the run',
-    finished_at = clock_timestamp(), dropping = %(faces)s
+UPDATE seedtool.backfill_assets SET state = 'skipped', dropping = %(faces)s, finished_at = clock_timestamp(),
+    cause = 'the asset was deleted or disapproved during the run, or its user was deleted'
 WHERE asset_id = %(asset)s AND state <> 'done'
 
 -- faces_are_deleted --
@@ -254,14 +263,14 @@ ORDER BY a.created_at, a.id, 3, 4, f.id
 
 -- record --
 -- One statement, so that a crash leaves all of it or nothing. It writes nothing unless the journal's line belongs to
--- this run and says `started`, and the asset is neither deleted nor disapproved.
+-- this run and says `started`, the asset is neither deleted nor disapproved, and its user is not deleted.
 WITH line AS (
     UPDATE seedtool.backfill_assets j SET state = 'done', faces = %(count)s, dropping = %(faces_to_delete)s,
         reindex = false, cause = NULL, remedy = NULL, finished_at = clock_timestamp(),
         index_calls = index_calls + %(index_calls)s, search_calls = search_calls + %(search_calls)s
-    FROM assets a
+    FROM assets a JOIN users u ON u.id = a.user_id
     WHERE j.asset_id = %(asset)s AND j.run = %(run)s AND j.state = 'started'
-        AND a.id = j.asset_id AND a.approved AND NOT a.deleted
+        AND a.id = j.asset_id AND a.approved AND NOT a.deleted AND NOT u.deleted
     RETURNING a.id AS asset_id, a.user_id
 ),
 given AS MATERIALIZED (
@@ -392,8 +401,9 @@ UPDATE faces SET skipped = true, updated_at = now() WHERE id = %s
 DELETE FROM seedtool.face_matches WHERE face_id = ANY(%s::uuid[])
 
 -- waiting_of_user --
-SELECT f.id::text, f.asset_id::text, f.rekognition_face_id FROM faces f JOIN assets a ON a.id = f.asset_id
-WHERE f.user_id = %s AND {waits} AND NOT a.deleted
+SELECT f.id::text, f.asset_id::text, f.rekognition_face_id
+FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
+WHERE f.user_id = %s AND {waits} AND NOT a.deleted AND NOT u.deleted
 ORDER BY a.created_at, a.id, (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id
 
 -- faces_of_user --

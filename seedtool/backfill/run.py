@@ -25,7 +25,7 @@ from psycopg import errors as pg
 from seedtool.backfill import journal, library
 from seedtool.backfill.calls import Calls, Finished, Meter, OverBudget
 from seedtool.backfill.plan import FACES_PER_PHOTO, Options, check_options
-from seedtool.backfill.processing import Paused, Processor
+from seedtool.backfill.processing import Found, Paused, Processor
 from seedtool.backfill.report import Failure, Progress, Report, Tally
 from seedtool.backfill.users import AssetInProgress, User, Users
 from seedtool.errors import AccessDenied, CredentialsError, DatabaseError, SeedtoolError, SettingsError, Throttled
@@ -264,7 +264,9 @@ class _Work:
                 ids += user.next_ids(room - len(ids))
         if not ids:
             return
-        for asset in journal.start(self._writer, self._id, ids, reindex=self._options.reindex):
+        assets = journal.start(self._writer, self._id, ids, reindex=self._options.reindex)
+        self._tally.total -= len(ids) - len(assets)  # the others no longer qualify
+        for asset in assets:
             started = AssetInProgress(user=self._users[asset.user_id], asset=asset)
             started.user.queue.append(started)
             self._to_index.append(started)
@@ -332,6 +334,11 @@ class _Work:
 
     def _index(self, asset: AssetInProgress) -> None:
         collection_id, left_behind = asset.user.collection_id, asset.user.left_behind.pop(asset.asset.id, [])
+        if not library.still_eligible(self._writer, asset.asset.id):
+            asset.found = Found(faces=tuple(left_behind))
+            self._skip(asset)
+            self._record_in_order(asset.user)
+            return
         self._calls.send("index", asset, lambda: self._processor.index(collection_id, asset.asset, left_behind))
 
     def _match(self, asset: AssetInProgress) -> None:
@@ -415,7 +422,7 @@ class _Work:
 
     def _record_in_order(self, user: User) -> None:
         """Record the user's assets that are matched, as far as all assets before them are recorded."""
-        while user.queue and user.queue[0].stage in {"matched", "failed"}:
+        while user.queue and user.queue[0].stage in {"matched", "failed", "skipped"}:
             if user.queue[0].stage == "matched":
                 self._record(user.queue[0])
             user.queue.popleft()
@@ -436,7 +443,7 @@ class _Work:
                     self._fail(asset, translate(error, "the asset's faces cannot be written", remedy=remedy))
                     return
         if outcome is None:
-            self._give_up(asset)
+            self._skip(asset)
             return
         if asset.found.small:
             asset.user.to_delete[asset.asset.id] = [face.face_id for face in asset.found.small]
@@ -445,6 +452,12 @@ class _Work:
 
     def _fail(self, asset: AssetInProgress, error: Exception) -> None:
         """Write down that an asset failed."""
+        if not library.still_eligible(self._writer, asset.asset.id):
+            # Its photo may be deleted, too. The journal still says `started`: so the next run looks into the collection
+            # for faces of a call whose answer was lost.
+            asset.stage = "skipped"
+            self._tally.total -= 1
+            return
         if isinstance(error, SeedtoolError):
             cause, remedy = error.message, error.remedy
         else:
@@ -462,11 +475,11 @@ class _Work:
         self._tally.add_failure(failure, self._meter.cost(asset.calls))
         self._count_user(asset.user)
 
-    def _give_up(self, asset: AssetInProgress) -> None:
-        """Handle an asset whose line could not be written: another run has it, or the asset was deleted meanwhile.
+    def _skip(self, asset: AssetInProgress) -> None:
+        """Write down that an asset no longer qualifies, and delete its faces from the collection.
 
         Raises:
-            DatabaseError: another run has it.
+            DatabaseError: the asset's line belongs to another run.
         """
         asset_id = asset.asset.id
         if journal.state_and_run(self._writer, asset_id) != ("started", self._id):
@@ -478,6 +491,7 @@ class _Work:
         journal.skip(self._writer, {asset_id: faces})
         if faces:
             asset.user.to_delete[asset_id] = faces
+        asset.stage = "skipped"
         self._tally.total -= 1
 
     def _count_user(self, user: User) -> None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from seedtool.faces.rekognition.answers import Face
     from seedtool.postgres.server import Target
 
-#: How far an asset is. `paused`: this run does nothing more about it, and the next run continues it.
-Stage = Literal["started", "indexed", "matching", "matched", "failed", "paused"]
+#: How far an asset is. `skipped`: it no longer qualifies. `paused`: the next run continues it.
+Stage = Literal["started", "indexed", "matching", "matched", "failed", "skipped", "paused"]
 
 # Users, and ids of a user's assets, that are read ahead.
 _USERS_AHEAD = 1000
@@ -58,7 +58,7 @@ class Users:
         collection_prefix: what the id of a new collection begins with.
 
     Attributes:
-        elsewhere: users that another run processes, with the number of their assets to process.
+        elsewhere: users that another run processes: id, number of assets to process, whether the user is deleted.
     """
 
     def __init__(self, target: Target, writer: psycopg.Connection, wanted: Wanted, collection_prefix: str) -> None:
@@ -67,10 +67,10 @@ class Users:
         self._prefix = collection_prefix
         self._leases = Leases(target, writer)
         self._cursor = library.users(writer, wanted)
-        self._ahead: deque[tuple[str, int]] = deque()
+        self._ahead: deque[tuple[str, int, bool]] = deque()
         self._exhausted = self._asked_again = False
         self._in_progress: dict[str, User] = {}
-        self.elsewhere: list[tuple[str, int]] = []
+        self.elsewhere: list[tuple[str, int, bool]] = []
 
     def __iter__(self) -> Iterator[User]:
         """Yield the users in progress, in the order in which they were taken."""
@@ -88,7 +88,7 @@ class Users:
     @property
     def assets_elsewhere(self) -> int:
         """Return how many assets another run processes."""
-        return sum(expected for _, expected in self.elsewhere)
+        return sum(expected for _, expected, _ in self.elsewhere)
 
     def take(self) -> User | None:
         """Lock and return the next user that no other run processes; None when there is none left.
@@ -97,7 +97,7 @@ class Users:
             DatabaseError: a connection was lost.
         """
         while (found := self._next()) is not None:
-            user_id, expected = found
+            user_id, expected, deleted = found
             lease = self._leases.lock(user_id)
             if lease is None:
                 self.elsewhere.append(found)
@@ -108,7 +108,8 @@ class Users:
                 user_id,
                 lease,
                 collection_id=collection[0] if collection else self._prefix + user_id,
-                remembered=collection is not None and bool(collection[1]),
+                # no collection is created for a user who is deleted
+                remembered=deleted or (collection is not None and bool(collection[1])),
                 cursor=library.assets(lease.connection, user_id, self._wanted),
                 expected=max(1, expected),
                 unfinished=journal.unfinished(self._writer, user_id, failed=failed_too),
@@ -150,7 +151,7 @@ class Users:
         library.close(self._cursor)
         self._leases.close()
 
-    def _next(self) -> tuple[str, int] | None:
+    def _next(self) -> tuple[str, int, bool] | None:
         if not self._ahead and not self._exhausted:
             self._ahead.extend(self._cursor.fetchmany(_USERS_AHEAD))
             self._exhausted = not self._ahead
@@ -200,7 +201,7 @@ class User:
         id_: the user's id.
         lease: holds the lock.
         collection_id: the user's collection.
-        remembered: the collection was created before.
+        remembered: the collection was created before, or need not be created.
         cursor: over the ids of the assets to process, in their order.
         expected: how many assets there were when they were counted.
         unfinished: assets that may have faces in the collection that no row knows.

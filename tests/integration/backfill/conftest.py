@@ -267,6 +267,16 @@ class Album:
         self.db.commit()
         return rows
 
+    def faces_of(self, user: str) -> list[str]:
+        """The asset of each live face of a user, in order."""
+        rows = self.db.execute(
+            "SELECT a.id::text FROM faces f JOIN assets a ON a.id = f.asset_id WHERE f.user_id = %s AND NOT f.deleted"
+            " ORDER BY a.created_at, a.id",
+            [user],
+        ).fetchall()
+        self.db.commit()
+        return [asset for (asset,) in rows]
+
     def indexed(self, user: str) -> list[tuple[str, float]]:
         """(asset, left) of each face in the user's collection."""
         pages = self.aws.collection(f"savta-user-{user}").list_pages()

@@ -6,9 +6,10 @@ import threading
 import msgspec
 import pytest
 
-from seedtool.backfill import journal
+from seedtool.backfill import FaceProcessor, journal, library
 from seedtool.errors import AccessDenied, CredentialsError, DatabaseError, SchemaError, UsageError
 from seedtool.faces.rekognition import Aws
+from seedtool.postgres import server
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -217,6 +218,94 @@ def test_an_asset_deleted_meanwhile_leaves_no_face_behind(album):
     album.consistent()
     assert {asset for asset, _ in album.indexed(ana)} == {photos[0], photos[2]}
     assert sorted(state for state, _ in album.journal().values()) == ["done", "done", "skipped"]
+
+
+def delete_user(album, user):
+    album.db.execute("UPDATE users SET deleted = true WHERE id = %s", [user])
+    album.db.commit()
+
+
+def test_a_user_deleted_before_a_decision_leaves_no_face_behind(album):
+    ana, ben = album.user(), album.user()
+    for user in (ana, ben):
+        for _ in range(3):
+            album.photo(user, "Ana", "small Eva")
+    album.during_each_record(lambda progress: progress.succeeded == 2 and delete_user(album, ana), before=True)
+    report = album.run(batch_size=2)
+    assert (report.succeeded, report.failed, report.left) == (4, 0, 0)
+    assert [asset for asset, _ in album.indexed(ana)] == [album.faces_of(ana)[0]]
+    assert len(album.indexed(ben)) == 3
+    assert {state for state, _ in album.journal().values()} <= {"done", "skipped"}
+    assert album.run().assets == 0
+
+
+def test_a_user_deleted_before_the_photo_is_indexed_costs_no_call(album, counters, monkeypatch):
+    ana, ben = album.user(), album.user()
+    album.photo(ana, "Ana")
+    album.photo(ben, "Ben")
+    still_eligible = library.still_eligible
+
+    def delete_and_look(*arguments):
+        delete_user(album, ana)
+        return still_eligible(*arguments)
+
+    monkeypatch.setattr(library, "still_eligible", delete_and_look)
+    before = counters().get("IndexFaces", 0)
+    report = album.run()
+    assert (report.succeeded, report.failed, report.assets) == (1, 0, 1)
+    assert counters()["IndexFaces"] - before == 1
+    assert album.indexed(ana) == []
+
+
+@pytest.mark.parametrize("rows_too", [False, True])
+@pytest.mark.parametrize("collection", ["kept", "forgotten", "gone"])
+def test_faces_that_a_killed_run_left_of_a_user_who_was_deleted_since_leave_the_collection(
+    album, counters, rows_too, collection
+):
+    ana = album.user()
+    album.photo(ana, "Ana", "Ben")
+    album.run()
+    # what a kill between IndexFaces and the decision leaves
+    album.db.execute("UPDATE seedtool.backfill_assets SET state = 'started', finished_at = NULL")
+    for table in ("seedtool.face_matches", "faces"):
+        album.db.execute(f"DELETE FROM {table}")
+    if collection != "kept" or rows_too:
+        album.db.execute("DELETE FROM face_collections")
+    if collection == "gone":
+        album.aws.rekognition().delete_collection(CollectionId=f"savta-user-{ana}")
+    delete_user(album, ana)
+    if rows_too:
+        album.db.execute("DELETE FROM assets")
+        album.db.execute("DELETE FROM users")
+    before = counters().get("CreateCollection", 0)
+    report = album.run()
+    assert (report.assets, report.succeeded, report.failed, report.notes) == (0, 0, 0, ())
+    assert counters().get("CreateCollection", 0) == before
+    if collection != "gone":
+        assert album.indexed(ana) == []
+    rows = album.db.execute("SELECT state, dropping FROM seedtool.backfill_assets").fetchall()
+    assert rows == [("skipped", None)]
+
+
+def test_a_photo_that_goes_together_with_its_row_is_no_failure(album, monkeypatch):
+    ana = album.user()
+    album.photo(ana, "Ana")
+    gone = album.photo(ana, "Ben")
+    url = album.url(gone)
+    index = FaceProcessor.index
+
+    def delete_and_index(processor, collection_id, asset, left_behind):
+        if asset.id == gone:
+            album.store.delete(url)
+            with server.connect(album.target, autocommit=True) as connection:
+                connection.execute("UPDATE assets SET deleted = true WHERE id = %s", [gone])
+        return index(processor, collection_id, asset, left_behind)
+
+    monkeypatch.setattr(FaceProcessor, "index", delete_and_index)
+    report = album.run()
+    assert (report.succeeded, report.failed, report.left, report.ok) == (1, 0, 0, True)
+    assert album.run().assets == 0
+    assert sorted(state for state, _ in album.journal().values()) == ["done", "skipped"]
 
 
 def test_wrong_users_and_missing_tables_are_told(album, connection):
