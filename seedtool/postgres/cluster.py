@@ -199,11 +199,15 @@ class Cluster:
         migrated = _migrated_settings(marks)
         return DatabaseFacts(
             **row,
-            identity=hashlib.md5(f"{self._system} {row['oid']} {name}".encode(), usedforsecurity=False).hexdigest(),
+            identity=self.identity(row["oid"], name),
             settings=sorted({option for option in settings if not _SHAPELESS.match(option)} - set(migrated)),
             migrated_settings=migrated,
             marks=marks,
         )
+
+    def identity(self, oid: int, name: str) -> str:
+        """Return what tells a database of this server, with this oid and name, from every other one."""
+        return hashlib.md5(f"{self._system} {oid} {name}".encode(), usedforsecurity=False).hexdigest()
 
     def private_databases(self, kind: str = "", digest: str = "") -> list[PrivateDatabase]:
         """Return the databases that carry one of seedtool's private names.

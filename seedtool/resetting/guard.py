@@ -41,7 +41,7 @@ def consent_to_replace(target: Target, facts: DatabaseFacts | None) -> Consent:
     refuse_protected(target, facts, "replaced")
     if facts.managed:
         return Consent.YES
-    return Consent.NONE if _is_empty(target, facts) else Consent.NAME
+    return Consent.NONE if is_empty(target, facts) else Consent.NAME
 
 
 def require(needed: Consent, given: Consent, target: Target) -> None:
@@ -149,15 +149,25 @@ def _comment(cluster: Cluster, name: str) -> str | None:
     return row[0] if row else None
 
 
-def _is_empty(target: Target, facts: DatabaseFacts) -> bool:
-    """Tell whether nobody has put anything into the database: no relation, type, function or large object."""
+def is_empty(target: Target, facts: DatabaseFacts) -> bool:
+    """Tell whether nobody has put anything into a database.
+
+    Args:
+        target: its server is meant.
+        facts: the database's, whatever its name is now.
+    """
     if not facts.connectable:
         return False
-    with server.connect(target) as connection:
-        row = connection.execute(
-            "SELECT NOT EXISTS (SELECT FROM pg_class WHERE oid >= 16384)"
-            " AND NOT EXISTS (SELECT FROM pg_type WHERE oid >= 16384)"
-            " AND NOT EXISTS (SELECT FROM pg_proc WHERE oid >= 16384)"
-            " AND NOT EXISTS (SELECT FROM pg_largeobject_metadata)"
-        ).fetchone()
+    with server.connect(target, facts.name) as connection:
+        return holds_nothing(connection)
+
+
+def holds_nothing(connection: psycopg.Connection) -> bool:
+    """Tell whether the connection's database holds no relation, type, function or large object of anybody."""
+    row = connection.execute(
+        "SELECT NOT EXISTS (SELECT FROM pg_class WHERE oid >= 16384)"
+        " AND NOT EXISTS (SELECT FROM pg_type WHERE oid >= 16384)"
+        " AND NOT EXISTS (SELECT FROM pg_proc WHERE oid >= 16384)"
+        " AND NOT EXISTS (SELECT FROM pg_largeobject_metadata)"
+    ).fetchone()
     return bool(row and row[0])

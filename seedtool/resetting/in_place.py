@@ -104,7 +104,7 @@ def rebuild(
         for keep in (False, True):
             cluster.step("rebuild")
             try:
-                results = _at_once(cluster, layers, ended, keep=keep)
+                results = _at_once(cluster, layers, ended, consent, keep=keep)
             except MigrationError as error:
                 # the administrator may have made a schema or an extension that the revisions rely on
                 if keep or isinstance(error, LeavesTransaction) or _sqlstate(error) not in _MISSING:
@@ -114,14 +114,14 @@ def rebuild(
     except LeavesTransaction as leaves:
         _require_name(cluster, facts, consent, leaves)
     cluster.step("empty")
-    results = _in_steps(cluster, facts, layers, ended, keep=keep)
+    results = _in_steps(cluster, facts, layers, ended, consent, keep=keep)
     return Rebuilt(atomic=False, sessions_ended=len(ended)), results
 
 
 def _at_once(
-    cluster: Cluster, layers: Sequence[Layer], ended: set[int], *, keep: bool
+    cluster: Cluster, layers: Sequence[Layer], ended: set[int], consent: Consent, *, keep: bool
 ) -> dict[str, Mapping[str, object]]:
-    with _emptied(cluster, ended, keep=keep) as connection:
+    with _emptied(cluster, ended, consent, keep=keep) as connection:
         connection.fence()
         results: dict[str, Mapping[str, object]] = {}
         try:
@@ -138,9 +138,15 @@ def _at_once(
 
 
 def _in_steps(
-    cluster: Cluster, facts: DatabaseFacts, layers: Sequence[Layer], ended: set[int], *, keep: bool
+    cluster: Cluster,
+    facts: DatabaseFacts,
+    layers: Sequence[Layer],
+    ended: set[int],
+    consent: Consent,
+    *,
+    keep: bool,
 ) -> dict[str, Mapping[str, object]]:
-    with _emptied(cluster, ended, keep=keep) as connection:
+    with _emptied(cluster, ended, consent, keep=keep) as connection:
         connection.commit_emptied()
     results: dict[str, Mapping[str, object]] = {}
     for layer in layers:
@@ -157,7 +163,7 @@ def _in_steps(
 
 
 @contextlib.contextmanager
-def _emptied(cluster: Cluster, ended: set[int], *, keep: bool) -> Iterator[OneTransaction]:
+def _emptied(cluster: Cluster, ended: set[int], consent: Consent, *, keep: bool) -> Iterator[OneTransaction]:
     """Yield a connection within whose transaction everything was dropped."""
     with one_transaction(cluster.target) as connection:
         limits = [name for name in no_limits(cluster.version) if name.endswith("_timeout")]
@@ -167,10 +173,26 @@ def _emptied(cluster: Cluster, ended: set[int], *, keep: bool) -> Iterator[OneTr
         # the statement keeps its place in the queue meanwhile, so clients that come again at once wait behind it
         obstacles = sessions.before(connection, cluster.target.name)
         with sessions.ended(cluster.target, connection, obstacles) as now_ended:
+            _refuse_unless_agreed(cluster, connection, consent)
             _drop(connection, _owned(connection, keep=keep))
         ended |= now_ended
         connection.execute("SET LOCAL client_min_messages = DEFAULT")
         yield connection
+
+
+def _refuse_unless_agreed(cluster: Cluster, connection: OneTransaction, consent: Consent) -> None:
+    """Refuse where the target needs more consent by now than was given: somebody may have filled it meanwhile.
+
+    Raises:
+        NotConfirmed: it does; nothing has changed.
+        Protected: it carries the protection mark by now.
+    """
+    facts = cluster.database(cluster.target.name)
+    assert facts is not None  # noqa: S101 - we are connected to it
+    guard.refuse_protected(cluster.target, facts, "rebuilt")
+    needed = Consent.YES if facts.managed else Consent.NAME
+    if consent < needed and (facts.managed or not guard.holds_nothing(connection)):
+        guard.require(needed, consent, cluster.target)
 
 
 def _conclude(cluster: Cluster) -> None:

@@ -19,7 +19,7 @@ from seedtool.resetting import clones, guard, in_place, spares, templates
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.in_place import RebuildPlan, Rebuilt
 from seedtool.resetting.layers import Layer, fingerprints
-from seedtool.resetting.swap import swap, take_free_name
+from seedtool.resetting.swap import swap, swap_back, take_free_name
 from seedtool.settings import Settings
 
 
@@ -139,7 +139,7 @@ def reset(
             like = facts or templates.of_new_database(cluster)
             template = templates.ensure(cluster, layers, like, fresh=fresh)
             result = templates.result_of(cluster, template.name) if len(layers) > 1 else {}
-            ended = replace(cluster, template.name, like, facts, settings=settings)
+            ended = replace(cluster, template.name, like, facts, settings=settings, consent=consent)
             pruned = _prune(cluster, settings) if template.built else []
         cluster.end_step()
     return ResetReport(
@@ -157,9 +157,18 @@ def reset(
 
 
 def replace(
-    cluster: Cluster, source: str, like: DatabaseFacts, facts: DatabaseFacts | None, *, settings: Settings
+    cluster: Cluster,
+    source: str,
+    like: DatabaseFacts,
+    facts: DatabaseFacts | None,
+    *,
+    settings: Settings,
+    consent: Consent,
 ) -> int:
     """Put a clone of a finished database in the target's place; until the last moment the target stays as it is.
+
+    The guard has agreed before, but somebody may have filled the target or taken its mark since then. So the old
+    database is looked at again where nobody connects to it any more: under its private name, before it is dropped.
 
     The server drops the database that was there, and makes the spare for the next time, in the background.
 
@@ -169,12 +178,14 @@ def replace(
         like: owner and tablespace of the clone.
         facts: the present target's; None when there is none.
         settings: whether a spare may be used, and is made for the next time.
+        consent: what the user agreed to.
 
     Returns:
         how many sessions were ended.
 
     Raises:
         BlockedError: the target cannot be freed; nothing was changed.
+        NotConfirmed: what is in the target by now needs more consent; the target is as it was.
     """
     digest = cluster.target.digest
     clone, old = fresh_name("clone", digest), fresh_name("old", digest)
@@ -186,7 +197,9 @@ def replace(
         cluster.step("clone")
         clones.clone(cluster, origin, clone, like, connectable=False)
     try:
-        ended = swap(cluster, clone, source, old, facts)
+        swapped = swap(cluster, clone, source, old, facts)
+        if swapped.old is not None:
+            _keep_unless_agreed(cluster, clone, old, swapped.old, consent)
     except BaseException:
         with contextlib.suppress(psycopg.Error, BlockedError):  # then the next reset sweeps it
             cluster.drop_soon(clone)
@@ -197,7 +210,33 @@ def replace(
             cluster.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(old)))
         cluster.afterwards.append(drop_statement(old))
     cluster.afterwards += spares.upkeep(cluster, digest, origin, like, settings)
-    return ended
+    return swapped.sessions_ended
+
+
+def _keep_unless_agreed(cluster: Cluster, clone: str, old: str, facts: DatabaseFacts, consent: Consent) -> None:
+    """Put the old database back where it needs more consent than was given.
+
+    Args:
+        cluster: the server.
+        clone: the name that the new database gets then.
+        old: the old database's present name.
+        facts: the old database's, as they were under the rename's lock.
+        consent: what the user agreed to.
+
+    Raises:
+        NotConfirmed: it was put back.
+    """
+    if consent is Consent.NAME or (consent is Consent.YES and facts.managed):
+        return  # a yes for a database that seedtool made covers rows that came meanwhile
+    cluster.step("look again")
+    try:
+        empty = guard.is_empty(cluster.target, msgspec.structs.replace(facts, name=old))
+    except BaseException:
+        swap_back(cluster, clone, old)
+        raise
+    if not empty:
+        swap_back(cluster, clone, old)
+        guard.require(Consent.YES if facts.managed else Consent.NAME, consent, cluster.target)
 
 
 def migrate(

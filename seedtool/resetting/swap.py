@@ -7,7 +7,9 @@ database. PostgreSQL tells it that the database "seems to have just been dropped
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
+import msgspec
 import psycopg
 from psycopg import sql
 
@@ -30,7 +32,20 @@ _LIST_SETTINGS = frozenset(
 )
 
 
-def swap(cluster: Cluster, clone: str, template: str, old: str, facts: DatabaseFacts | None) -> int:
+class Swapped(NamedTuple):
+    """What a swap did.
+
+    Args:
+        sessions_ended: how many sessions were on the old database.
+        old: the old database's facts as they were under the rename's lock, under the target's name; None when there
+            was none.
+    """
+
+    sessions_ended: int
+    old: DatabaseFacts | None
+
+
+def swap(cluster: Cluster, clone: str, template: str, old: str, facts: DatabaseFacts | None) -> Swapped:
     """Give the clone the target's name; the database that had it is called `old` afterwards.
 
     Args:
@@ -41,11 +56,9 @@ def swap(cluster: Cluster, clone: str, template: str, old: str, facts: DatabaseF
         old: the name that the present target gets.
         facts: the present target's; None when there is none.
 
-    Returns:
-        how many sessions were ended.
-
     Raises:
-        BlockedError: a session may not be ended, or a setting not carried over; nothing has changed.
+        BlockedError: a session may not be ended, a setting not carried over, or somebody else has replaced the target
+            or given it away meanwhile; nothing has changed.
         Protected: the target got the protection mark meanwhile; nothing has changed.
     """
     target = cluster.target.name
@@ -55,7 +68,7 @@ def swap(cluster: Cluster, clone: str, template: str, old: str, facts: DatabaseF
             carry_over(cluster, template, clone)
             take_free_name(cluster, clone)
             guard.mark_migrated_settings(cluster, target, _migrated_settings(cluster, template, None))
-        return 0
+        return Swapped(0, None)
     if (bound := sessions.bound(cluster.connection, facts.oid)) != []:  # the rename or the drop would wait in vain
         raise BlockedError(
             f"{cluster.target} is in use and cannot be freed: {', '.join(bound)}; nothing was changed",
@@ -67,8 +80,11 @@ def swap(cluster: Cluster, clone: str, template: str, old: str, facts: DatabaseF
             cluster.step("rename")
             cluster.rename(target, old)
         present = cluster.database(old)
-        if present is None or present.oid != facts.oid:
-            raise BlockedError(f"{target} was replaced by somebody else meanwhile", remedy="Look at it, and run again.")
+        if present is None or (present.oid, present.owner) != (facts.oid, facts.owner):
+            raise BlockedError(
+                f"{target} was replaced or given away by somebody else meanwhile", remedy="Look at it, and run again."
+            )
+        present = msgspec.structs.replace(present, name=target, identity=cluster.identity(present.oid, target))
         guard.refuse_protected(cluster.target, present, "replaced")  # it may have got the mark during the build
         cluster.step("carry over")
         carry_over(cluster, template, clone)
@@ -78,7 +94,24 @@ def swap(cluster: Cluster, clone: str, template: str, old: str, facts: DatabaseF
         guard.mark_managed(cluster, target)
         guard.mark_migrated_settings(cluster, target, _migrated_settings(cluster, template, present))
         cluster.step("commit")
-    return len(ended)
+    return Swapped(len(ended), present)
+
+
+def swap_back(cluster: Cluster, clone: str, old: str) -> None:
+    """Undo a swap: the old database gets the target's name again, and the new one is called `clone`.
+
+    Args:
+        cluster: the server; the lock of the target is held.
+        clone: the name that the new database gets.
+        old: the present name of the old one.
+    """
+    new = cluster.database(cluster.target.name)
+    assert new is not None  # noqa: S101 - it was swapped in just now, and the target's lock is held
+    obstacles = sessions.on_database(new.oid, seen=new.sessions > 0)
+    with cluster.connection.transaction():
+        with sessions.ended(cluster.target, cluster.connection, obstacles):
+            cluster.rename(cluster.target.name, clone)
+        cluster.rename(old, cluster.target.name)
 
 
 def _migrated_settings(cluster: Cluster, source: str, old: DatabaseFacts | None) -> list[str]:

@@ -223,7 +223,7 @@ def restore(
             templates.sweep(cluster, target.digest)
             like = facts or cluster.database(snapshot.database)
             assert like is not None  # noqa: S101 - it was found just now, and the target's lock is held
-            ended = put_in_place(cluster, snapshot.database, like, facts, settings=settings)
+            ended = put_in_place(cluster, snapshot.database, like, facts, settings=settings, consent=consent)
     return RestoreReport(
         database=str(target),
         snapshot=snapshot,

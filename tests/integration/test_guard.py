@@ -145,3 +145,88 @@ def test_a_target_that_somebody_makes_meanwhile_is_not_replaced(project, databas
     with pytest.raises(BlockedError, match="already exists"):
         reset(project, database, [Schema(project, build_slowly)], consent=Consent.NAME)
     assert not facts_of(database, database.name).managed
+
+
+class TestTheWorldMovesOn:
+    """Consent is asked for at the beginning; what is in the target at the end decides."""
+
+    def fill(self, database):
+        with server.connect(database) as connection:
+            connection.execute("CREATE TABLE rows_of_people (id int); INSERT INTO rows_of_people VALUES (7)")
+
+    def rows(self, database):
+        with server.connect(database) as connection:
+            return connection.execute("SELECT id FROM rows_of_people").fetchall()
+
+    def filling(self, database):
+        def build_slowly(made):
+            self.fill(database)
+            build(made)
+
+        return build_slowly
+
+    def test_an_empty_database_that_is_filled_meanwhile_is_put_back(self, project, database, private):
+        before = facts_of(database, database.name).oid
+        with pytest.raises(NotConfirmed) as refusal:
+            reset(project, database, [Schema(project, self.filling(database))], consent=Consent.NONE)
+        assert "--confirm" in refusal.value.remedy
+        assert refusal.value.exit_code == 3
+        assert self.rows(database) == [(7,)]
+        assert facts_of(database, database.name).oid == before
+        assert private("clone", "old") == []
+
+    @pytest.mark.parametrize("seen", [True, False])
+    def test_clients_do_not_keep_it_from_being_put_back(self, project, database, seen):
+        def build_slowly(made):
+            self.fill(database)
+            if seen:
+                clients.append(server.connect(database))
+            build(made)
+
+        clients = []
+        with pytest.raises(NotConfirmed):
+            reset(project, database, [Schema(project, build_slowly)], consent=Consent.NONE)
+        assert self.rows(database) == [(7,)]
+        for client in clients:
+            client.close()
+
+    def test_a_yes_covers_rows_that_came_into_a_database_of_ours(self, project, database):
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
+        report = reset(project, database, [Schema(project, self.filling(database))], consent=Consent.YES, fresh=True)
+        assert report.replaced
+        with server.connect(database) as connection:
+            assert connection.execute("SELECT to_regclass('rows_of_people')").fetchone() == (None,)
+
+    def test_a_yes_does_not_cover_a_database_that_lost_its_mark_meanwhile(self, project, database):
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
+
+        def take_the_mark_away(made):
+            with server.connect(database, database.maintenance, autocommit=True) as connection:
+                connection.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(sql.Identifier(database.name)))
+            self.fill(database)
+            build(made)
+
+        with pytest.raises(NotConfirmed):
+            reset(project, database, [Schema(project, take_the_mark_away)], consent=Consent.YES, fresh=True)
+        assert self.rows(database) == [(7,)]
+
+    def test_a_database_that_was_given_away_meanwhile_is_left_alone(self, project, database):
+        def give_away(made):
+            with server.connect(database, database.maintenance, autocommit=True) as connection:
+                connection.execute("DROP ROLE IF EXISTS new_owner; CREATE ROLE new_owner")
+                connection.execute(
+                    sql.SQL("ALTER DATABASE {} OWNER TO new_owner").format(sql.Identifier(database.name))
+                )
+            build(made)
+
+        before = facts_of(database, database.name).oid
+        with pytest.raises(BlockedError):
+            reset(project, database, [Schema(project, give_away)], consent=Consent.NAME)
+        assert facts_of(database, database.name).oid == before
+        with server.connect(database, database.maintenance, autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO postgres").format(sql.Identifier(database.name)))
+            connection.execute("DROP ROLE new_owner")
+
+    def test_the_name_covers_whatever_came(self, project, database):
+        report = reset(project, database, [Schema(project, self.filling(database))], consent=Consent.NAME)
+        assert report.replaced

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from seedtool.errors import BlockedError, DatabaseError, MigrationError, NotConfirmed, Protected
+from seedtool.listener import Listener
 from seedtool.postgres import server, sessions
 from seedtool.postgres.cluster import open_cluster
 from seedtool.resetting import guard
@@ -357,6 +358,20 @@ def test_seeds_are_loaded_within_the_same_transaction(project):
     assert running.returncode == 1
     assert "app.books.csv:3, column at" in told
     assert project.query("SELECT book FROM loans") == [(7,)]  # nothing was changed
+
+
+@ON_THE_NEWEST
+def test_an_empty_database_that_is_filled_meanwhile_is_left_alone(project):
+    def fill_meanwhile(step):
+        if step == "rebuild":
+            project.execute("CREATE TABLE rows_of_people (id int)")
+
+    listener = Listener()
+    listener.step = fill_meanwhile
+    with pytest.raises(NotConfirmed) as refusal:
+        reset(project.settings, project.target, [Schema(project.settings)], consent=Consent.NONE, listener=listener)
+    assert "--confirm app" in refusal.value.remedy
+    assert project.query("SELECT count(*) FROM rows_of_people") == [(0,)]
 
 
 @ON_THE_NEWEST

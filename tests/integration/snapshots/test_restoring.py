@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from seedtool.errors import BlockedError, NotConfirmed, Protected, UsageError
+from seedtool.listener import Listener
 from seedtool.postgres import server
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import reset
@@ -240,3 +241,22 @@ class TestShelf:
         assert shop.names() == ["first"]
         shop.restore()
         assert shop.value() == "old"
+
+
+def test_rows_that_came_while_the_user_was_asked_are_not_lost(shop):
+    shop.save()
+    shop.execute("DROP DATABASE {name}", "CREATE DATABASE {name} TEMPLATE template0")
+
+    def agree_slowly(plan):
+        assert plan.consent is Consent.NONE
+        return Consent.NONE
+
+    def fill_meanwhile(step):
+        if step == "spare":
+            shop.fill("people's")
+
+    listener = Listener()
+    listener.step = fill_meanwhile
+    with pytest.raises(NotConfirmed):
+        restore(shop.settings, shop.target, "first", agree_slowly, listener=listener)
+    assert shop.value() == "people's"
