@@ -32,7 +32,7 @@ from seeds.drawing.regions import Region, packet  # noqa: E402 -- needs the proj
 from seedtool.backfill import FaceProcessor, Options, Run  # noqa: E402
 from seedtool.emulator import process  # noqa: E402
 from seedtool.faces.photos import store  # noqa: E402
-from seedtool.faces.rekognition import Aws  # noqa: E402
+from seedtool.faces.rekognition.service import Aws  # noqa: E402
 from seedtool.postgres import server  # noqa: E402
 from seedtool.settings import Settings, load  # noqa: E402
 

@@ -34,7 +34,7 @@ from seeds.drawing.regions import Region, packet  # noqa: E402 -- needs the proj
 from seedtool.emulator import process  # noqa: E402
 from seedtool.faces.enroll import enroll_all, enroll_manifest  # noqa: E402
 from seedtool.faces.photos import store  # noqa: E402
-from seedtool.faces.rekognition import Aws  # noqa: E402
+from seedtool.faces.rekognition.service import Aws  # noqa: E402
 from seedtool.postgres import server  # noqa: E402
 from seedtool.settings import FaceBinding, Settings, load  # noqa: E402
 

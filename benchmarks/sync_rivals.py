@@ -23,8 +23,8 @@ def update(url: str, conninfo: str, table: str) -> None:
     import psycopg
     from botocore.session import Session
 
+    from seedtool.faces.rekognition.answers import PageParserFactory
     from seedtool.faces.rekognition.collection import Collection
-    from seedtool.faces.rekognition.parsing import PageParserFactory
 
     session = Session()
     session.register_component("response_parser_factory", PageParserFactory())

@@ -5,14 +5,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 import msgspec
-
-from seedtool.faces.rekognition.limiter import THROTTLED
-from seedtool.faces.rekognition.translation import Vendor
 
 #: What a call does: prepare a user, delete small faces, index a photo, search the faces of a photo.
 Kind = Literal["open", "delete", "index", "match"]
@@ -183,36 +179,3 @@ class Meter:
         """Count an answer that said "too many requests"."""
         with self._lock:
             self.throttled[operation] += 1
-
-
-@contextmanager
-def metered(client: Vendor, prices: Mapping[str, float], max_cost: float | None) -> Iterator[Meter]:
-    """Count the calls that a Rekognition client sends inside the block.
-
-    Args:
-        client: botocore's client.
-        prices: as `Meter` takes them.
-        max_cost: as `Meter` takes it.
-    """
-    meter = Meter(prices, max_cost)
-
-    def before_send(event_name: str, **_: object) -> None:
-        meter.count(_operation(event_name))
-
-    def response_received(event_name: str, parsed_response: Vendor = None, **_: object) -> None:
-        if ((parsed_response or {}).get("Error") or {}).get("Code") in THROTTLED:
-            meter.count_throttled(_operation(event_name))
-
-    hooks = {"before-send.rekognition.*": before_send, "response-received.rekognition.*": response_received}
-    for event, hook in hooks.items():
-        client.meta.events.register(event, hook)
-    try:
-        yield meter
-    finally:
-        for event, hook in hooks.items():
-            client.meta.events.unregister(event, hook)
-
-
-def _operation(event_name: str) -> str:
-    """Return `IndexFaces` of `before-send.rekognition.IndexFaces`."""
-    return event_name.rsplit(".", 1)[-1]

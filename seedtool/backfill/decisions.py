@@ -18,7 +18,7 @@ import msgspec
 from seedtool.backfill.library import AssetDecision, FaceRow, KnownFace, Suggestion
 from seedtool.backfill.report import Outcome
 from seedtool.faces import boxes
-from seedtool.faces.rekognition.answers import Box, Face
+from seedtool.faces.port import Box, Face
 from seedtool.settings import Backfill
 
 #: The most suggestions that are kept for a face.

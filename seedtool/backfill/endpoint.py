@@ -43,7 +43,7 @@ from seedtool.errors import (
     Throttled,
 )
 from seedtool.faces.photos.addresses import is_address
-from seedtool.faces.rekognition.answers import Face
+from seedtool.faces.port import Face
 from seedtool.version import VERSION
 
 #: Attempts at one photo. After them the photo fails; after a 429 the run tries it again later.

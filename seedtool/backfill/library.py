@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from seedtool.backfill import journal
 from seedtool.backfill.queries import query
 from seedtool.errors import SchemaError, UsageError
-from seedtool.faces.rekognition.answers import Box
+from seedtool.faces.port import Box
 
 #: What is written into assets.face_detection_provider.
 PROVIDER = "aws_rekognition"

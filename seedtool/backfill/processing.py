@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 
 from seedtool.backfill import decisions, library
-from seedtool.backfill.calls import Meter, metered
+from seedtool.backfill.calls import Meter
 from seedtool.backfill.decisions import Matches
 from seedtool.backfill.journal import Asset
 from seedtool.backfill.report import Outcome
@@ -23,9 +23,7 @@ from seedtool.errors import AccessDenied, InvalidRequest, PhotoError, ResourceNo
 from seedtool.faces.photos import Addresses, FolderStore, PhotoStore, offer
 from seedtool.faces.photos.addresses import is_address, shown
 from seedtool.faces.pictures import prepare_image
-from seedtool.faces.rekognition import Aws
-from seedtool.faces.rekognition.answers import Face, Indexed
-from seedtool.faces.rekognition.collection import Collection, Image
+from seedtool.faces.port import Face, FaceCollection, FaceService, Image, Indexed
 from seedtool.settings import Settings
 
 
@@ -128,7 +126,7 @@ class FaceProcessor:
         photos: where paths are looked up, before the project's folder.
     """
 
-    def __init__(self, settings: Settings, aws: Aws, photos: PhotoStore) -> None:
+    def __init__(self, settings: Settings, aws: FaceService, photos: PhotoStore) -> None:
         self._aws = aws
         self._photos = LibraryPhotos(Addresses(settings, aws, photos), FolderStore(settings.root))
         self._rules = settings.backfill
@@ -138,9 +136,12 @@ class FaceProcessor:
         self.index_calls = {"IndexFaces": 1}
         self.match_calls = {"SearchFaces": 1}
 
-    def metered(self, prices: Mapping[str, float], max_cost: float | None) -> AbstractContextManager[Meter]:
+    @contextmanager
+    def metered(self, prices: Mapping[str, float], max_cost: float | None) -> Iterator[Meter]:
         """Count the calls to Rekognition, retries included."""
-        return metered(self._aws.rekognition(), prices, max_cost)
+        meter = Meter(prices, max_cost)
+        with self._aws.metered(meter):
+            yield meter
 
     def open(
         self, collection_id: str, unfinished: Sequence[str], pause: Callable[[float], None], *, remembered: bool
@@ -176,7 +177,7 @@ class FaceProcessor:
         small = tuple(face for face in faces if decisions.is_small(face.box, self._rules))
         return Found(faces=tuple(face for face in faces if face not in small), small=small, adopted=bool(adopted))
 
-    def _index(self, collection: Collection, asset: Asset, old: list[str]) -> list[Face]:
+    def _index(self, collection: FaceCollection, asset: Asset, old: list[str]) -> list[Face]:
         def use(image: Image) -> Indexed:
             if old:
                 collection.delete_faces(old)
@@ -231,10 +232,9 @@ class FaceProcessor:
             SeedtoolError: some could not be deleted.
         """
         try:
-            failed = self._aws.collection(collection_id).delete_faces(face_ids).failed
+            reasons = self._aws.collection(collection_id).delete_faces(face_ids).failed.values()
         except ResourceNotFound:
             return  # the collection is gone, and its faces with it
-        reasons = [reason for reason in failed.values() if "FACE_NOT_FOUND" not in reason]
         if reasons:
             raise SeedtoolError(
                 f"collection {collection_id}: {len(reasons)} faces could not be deleted: "

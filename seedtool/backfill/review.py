@@ -18,14 +18,12 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from seedtool.backfill import journal, library
-from seedtool.backfill.calls import metered
+from seedtool.backfill.calls import Meter
 from seedtool.backfill.decisions import Candidate, Decision, decide
 from seedtool.backfill.queries import query
 from seedtool.errors import ResourceNotFound, UsageError
 from seedtool.faces.interrupts import held
-from seedtool.faces.rekognition import Aws
-from seedtool.faces.rekognition.answers import Box
-from seedtool.faces.rekognition.collection import Collection
+from seedtool.faces.port import Box, FaceCollection, FaceService
 from seedtool.listener import SILENT, Listener
 from seedtool.settings import Backfill
 
@@ -387,7 +385,7 @@ class _FaceOfUser(msgspec.Struct, frozen=True):
 
 def search_again(
     connection: psycopg.Connection,
-    aws: Aws,
+    aws: FaceService,
     rules: Backfill,
     user_ids: Sequence[str],
     *,
@@ -407,7 +405,8 @@ def search_again(
     """
     journal.ensure(connection)
     connection.commit()
-    with held() as hold, metered(aws.rekognition(), rules.prices, None) as meter:
+    meter = Meter(rules.prices, None)
+    with held() as hold, aws.metered(meter):
         searches = [_Search(connection, aws, rules, user_id) for user_id in user_ids]
         total = sum(len(each.faces) for each in searches)
         done = 0
@@ -430,7 +429,7 @@ def search_again(
 class _Search:
     """The search of one user's waiting faces, in the order of their photos."""
 
-    def __init__(self, connection: psycopg.Connection, aws: Aws, rules: Backfill, user_id: str) -> None:
+    def __init__(self, connection: psycopg.Connection, aws: FaceService, rules: Backfill, user_id: str) -> None:
         self._connection = connection
         self._rules = rules
         self._user_id = user_id
@@ -502,7 +501,7 @@ class _Search:
         return True
 
 
-def _search(collection: Collection, face: _WaitingFace, rules: Backfill) -> list[tuple[str, float]] | None:
+def _search(collection: FaceCollection, face: _WaitingFace, rules: Backfill) -> list[tuple[str, float]] | None:
     """Return the faces that one is like, with the similarities; None when it is not in the collection."""
     try:
         found = collection.search_faces(face.face_id, threshold=rules.review)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from seedtool.backfill.journal import Asset
     from seedtool.backfill.library import Wanted
     from seedtool.backfill.processing import Opened
-    from seedtool.faces.rekognition.answers import Face
+    from seedtool.faces.port import Face
     from seedtool.postgres.server import Target
 
 #: How far an asset is. `skipped`: it no longer qualifies. `paused`: the next run continues it.

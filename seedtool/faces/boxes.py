@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import args_row
 
-from seedtool.faces.rekognition.answers import Box
+from seedtool.faces.port import Box
 
 #: The least intersection over union of two boxes of the same face.
 SAME = 0.5

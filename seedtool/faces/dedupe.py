@@ -10,8 +10,6 @@ for they may be another database's; so are the faces of photos with several peop
 Nothing is written to the database: a run that is killed has deleted some of the faces, and the next deletes the rest.
 """
 
-import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -22,12 +20,11 @@ from psycopg import sql
 from seedtool.errors import SettingsError
 from seedtool.faces import bindings
 from seedtool.faces.bindings import Bound, Reference
-from seedtool.faces.enroll.locks import alone
+from seedtool.faces.enroll.running import alone
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.interrupts import held
 from seedtool.faces.linking import EXAMPLES, Tally, link_all
-from seedtool.faces.rekognition import Aws
-from seedtool.faces.rekognition.collection import Collection
+from seedtool.faces.port import FaceCollection, FaceReport, FaceService
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings
 
@@ -59,30 +56,20 @@ class Deduped(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, str] = {}
 
 
-class DedupeReport(msgspec.Struct, frozen=True, kw_only=True):
+class DedupeReport(FaceReport, frozen=True, kw_only=True):
     """What was deleted, or would be.
 
     Args:
-        mode: `embedded` or `live`.
-        region: the region.
-        endpoint: where Rekognition is; None when it is AWS's own address.
         dry_run: nothing was deleted.
         ok: nothing failed, and nobody interrupted.
         interrupted: Ctrl+C; the rest is left to the next run.
         collections: one each.
-        calls: AWS calls by operation.
-        seconds: by the wall clock.
     """
 
-    mode: str
-    region: str
-    endpoint: str | None
     dry_run: bool
     ok: bool
     interrupted: bool
     collections: tuple[Deduped, ...]
-    calls: dict[str, int]
-    seconds: float
 
     @property
     def found(self) -> int:
@@ -105,7 +92,7 @@ class _Victims(msgspec.Struct):
 def dedupe(
     connection: psycopg.Connection,
     settings: Settings,
-    aws: Aws,
+    aws: FaceService,
     *,
     collection: str | None = None,
     dry_run: bool = True,
@@ -130,7 +117,7 @@ def dedupe(
         AwsError: a collection could not be listed.
         DatabaseError: something holds a lock on the table.
     """
-    started, before = time.monotonic(), Counter(aws.calls)
+    watch = aws.watched()
     connection.commit()
     done: list[Deduped] = []
     interrupted = False
@@ -160,15 +147,11 @@ def dedupe(
                 report, interrupted = _delete(connection, every, gateway, victims.face_ids, report, progress)
             done.append(report)
     return DedupeReport(
-        mode=aws.mode,
-        region=aws.region,
-        endpoint=aws.endpoint,
+        **watch.facts,
         dry_run=dry_run,
         ok=not interrupted and not any(each.failed for each in done),
         interrupted=interrupted,
         collections=tuple(done),
-        calls=dict(Counter(aws.calls) - before),
-        seconds=round(time.monotonic() - started, 3),
     )
 
 
@@ -184,7 +167,12 @@ def _refuse_foreign(settings: Settings, collections: Sequence[str]) -> None:
 
 
 def _look(
-    connection: psycopg.Connection, bounds: Sequence[Bound], every: Sequence[Reference], aws: Aws, *, temporary: bool
+    connection: psycopg.Connection,
+    bounds: Sequence[Bound],
+    every: Sequence[Reference],
+    aws: FaceService,
+    *,
+    temporary: bool,
 ) -> dict[str, _Victims]:
     """Return the faces that are to go, by collection; what a sync changes for it is rolled back."""
     found: dict[str, _Victims] = {}
@@ -218,7 +206,7 @@ def _pointed(every: Sequence[Reference]) -> sql.Composed:
 def _delete(
     connection: psycopg.Connection,
     every: Sequence[Reference],
-    gateway: Collection,
+    gateway: FaceCollection,
     face_ids: list[str],
     report: Deduped,
     progress: Progress | None,
@@ -239,7 +227,7 @@ def _delete(
             interrupted = hold.take()
         deleted += len(answer.deleted)
         spared += len(pointed)
-        failed.update({face_id: why for face_id, why in answer.failed.items() if "FACE_NOT_FOUND" not in why})
+        failed.update(answer.failed)
         if progress is not None:
             progress(min(start + BATCH, len(face_ids)), len(face_ids))
         if interrupted:

@@ -4,32 +4,25 @@ All rows or none, in one transaction. Where a row's collection is told stands in
 chosen in `linking`.
 """
 
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-import msgspec
 import psycopg
 
 from seedtool.errors import ResourceNotFound
 from seedtool.faces import bindings
 from seedtool.faces.bindings import Bound
 from seedtool.faces.linking import BindingReport, link_all
-from seedtool.faces.rekognition import Aws
-from seedtool.faces.rekognition.collection import PAGE
+from seedtool.faces.port import FaceReport, FaceService
 from seedtool.settings import Settings
 
 #: Told how much is done, and of how much when that is known.
 Progress: TypeAlias = Callable[[int, int | None], None]
 
 
-class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
+class SyncReport(FaceReport, frozen=True, kw_only=True):
     """What a sync did. `ok` is False when it was strict and a row is not linked. `seconds` is the wall clock's."""
 
-    mode: str
-    region: str
-    endpoint: str | None
     dry_run: bool
     strict: bool
     ok: bool
@@ -37,19 +30,17 @@ class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: int
     placeholders: int
     bindings: tuple[BindingReport, ...]
-    calls: dict[str, int]
-    seconds: float
 
 
 def sync(
     connection: psycopg.Connection,
     settings: Settings,
-    aws: Aws,
+    aws: FaceService,
     *,
     collection: str | None = None,
     dry_run: bool = False,
     strict: bool = False,
-    page_size: int = PAGE,
+    page_size: int | None = None,
     announce: Callable[[Iterable[str]], None] = lambda _: None,
     progress: Progress | None = None,
 ) -> SyncReport:
@@ -77,7 +68,7 @@ def sync(
         AwsError: the listing failed; no row was changed.
         DatabaseError: a statement failed; no row was changed.
     """
-    started, before = time.monotonic(), Counter(aws.calls)
+    watch = aws.watched()
     with connection.transaction() as transaction:
         bound = bindings.bind(connection, settings, collection)
 
@@ -90,9 +81,7 @@ def sync(
         if dry_run:
             raise psycopg.Rollback(transaction)
     return SyncReport(
-        mode=aws.mode,
-        region=aws.region,
-        endpoint=aws.endpoint,
+        **watch.facts,
         dry_run=dry_run,
         strict=strict,
         ok=not strict or all(report.complete for report in reports),
@@ -100,8 +89,6 @@ def sync(
         unchanged=sum(report.unchanged for report in reports),
         placeholders=sum(sum(report.placeholders.values()) for report in reports),
         bindings=reports,
-        calls=dict(Counter(aws.calls) - before),
-        seconds=round(time.monotonic() - started, 3),
     )
 
 

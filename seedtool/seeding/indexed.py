@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from seedtool.errors import FixtureError
-from seedtool.faces.rekognition.collection import Collection
+from seedtool.faces.port import FaceCollection
 from seedtool.files import Malformed, csv_text
 from seedtool.files.shown import shown_path
 from seedtool.settings import COLLECTION_ID
@@ -89,7 +89,7 @@ def read_indexed(path: Path, root: Path) -> tuple[IndexedPhoto, ...]:
     return tuple(found)
 
 
-def index_missing(photos: Iterable[IndexedPhoto], open_collection: Callable[[str], Collection]) -> int:
+def index_missing(photos: Iterable[IndexedPhoto], open_collection: Callable[[str], FaceCollection]) -> int:
     """Index those photos whose ids are not in their collections yet; for the embedded emulator.
 
     Args:

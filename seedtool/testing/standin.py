@@ -197,12 +197,12 @@ class StandIn:
         Raises:
             SeedtoolError: as the command.
         """
-        from seedtool.faces.rekognition import Aws
         from seedtool.faces.sync import sync
+        from seedtool.faces.vendors import open_service
         from seedtool.postgres import server
 
         with self._uncounted(), server.connect(server.named_by(conninfo)) as connection:
-            sync(connection, self._settings, Aws(self._settings, self.endpoint_url))
+            sync(connection, self._settings, open_service(self._settings, self.endpoint_url))
 
     @contextlib.contextmanager
     def _uncounted(self) -> Iterator[None]:
@@ -229,10 +229,10 @@ class StandIn:
             copies.forget(folder, _ASIDE)
 
     def _enroll(self, profile: "Profile") -> None:
-        from seedtool.faces.rekognition import Aws
+        from seedtool.faces.vendors import open_service
         from seedtool.workflows.prepare import enroll_rows, index_listed
 
-        aws = Aws(self._settings, self.endpoint_url)
+        aws = open_service(self._settings, self.endpoint_url)
         if index_listed(self._settings, aws, profile) is not None:
             return
         databases = self._databases()

@@ -4,11 +4,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from seedtool.errors import ServiceUnavailable, SettingsError
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.port import FaceService
+from seedtool.faces.vendors import open_service
 from seedtool.settings import Settings
 
 
-def open_aws(settings: Settings) -> Aws:
+def open_aws(settings: Settings) -> FaceService:
     """Return the AWS side that the settings name.
 
     Raises:
@@ -16,10 +17,10 @@ def open_aws(settings: Settings) -> Aws:
         ServiceUnavailable: the emulator does not start.
     """
     if settings.aws == "live":
-        aws = Aws(settings)
+        aws = open_service(settings)
         _refuse_emulator(settings, aws)
         return aws
-    return Aws(settings, ensure_emulator(settings))
+    return open_service(settings, ensure_emulator(settings))
 
 
 def emulator_dir(settings: Settings) -> Path:
@@ -41,7 +42,7 @@ def ensure_emulator(settings: Settings) -> str:
         raise ServiceUnavailable(error.message, remedy=error.remedy) from error
 
 
-def _refuse_emulator(settings: Settings, aws: Aws) -> None:
+def _refuse_emulator(settings: Settings, aws: FaceService) -> None:
     """Refuse to take the emulator, which `seedtool env` names to other programs, for AWS."""
     from seedtool.emulator import process
 

@@ -10,7 +10,8 @@ from typing import Literal
 import msgspec
 
 from seedtool.errors import ImageRefused, SnapshotError
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.port import FaceService
+from seedtool.faces.vendors import open_service
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.cluster import Cluster, open_cluster, private_name
@@ -156,7 +157,7 @@ def _load(cluster: Cluster, layers: Sequence[Layer], file: Path, listener: Liste
 def _enroll(settings: Settings, target: Target, profile: Profile) -> Enrolled:
     """Put the faces of a profile into the project's emulator, by a clone of the profile's template."""
     endpoint = ensure_emulator(settings)
-    aws = Aws(settings, endpoint)
+    aws = open_service(settings, endpoint)
     indexed = index_listed(settings, aws, profile)
     if indexed is None:
         with open_cluster(target, project=settings.root.name) as cluster:
@@ -174,7 +175,7 @@ def _enroll(settings: Settings, target: Target, profile: Profile) -> Enrolled:
     return Enrolled(profile=profile.name, endpoint=endpoint, indexed=indexed)
 
 
-def index_listed(settings: Settings, aws: Aws, profile: Profile) -> int | None:
+def index_listed(settings: Settings, aws: FaceService, profile: Profile) -> int | None:
     """Index the photos that a profile lists as `indexed`; returns how many were missing, None without a list."""
     if profile.indexed is None:
         return None
@@ -183,7 +184,7 @@ def index_listed(settings: Settings, aws: Aws, profile: Profile) -> int | None:
     return index_missing(read_indexed(settings.seeds / profile.indexed, settings.root), aws.collection)
 
 
-def enroll_rows(settings: Settings, aws: Aws, database: Target) -> int:
+def enroll_rows(settings: Settings, aws: FaceService, database: Target) -> int:
     """Index the photos that the rows of a database name and the collections lack.
 
     Args:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from seedtool.faces.rekognition import Aws
+    from seedtool.faces.port import FaceService
     from seedtool.faces.sync import SyncReport
     from seedtool.postgres.server import Target
     from seedtool.seeding.dump import DumpReport
@@ -56,7 +56,7 @@ class Prepared(NamedTuple):
 
     profile: Profile
     indexed: tuple[IndexedPhoto, ...] = ()
-    aws: Aws | None = None
+    aws: FaceService | None = None
 
 
 def named_profile(settings: Settings, name: str) -> Profile:
@@ -196,7 +196,7 @@ def link_faces(
         raise SyncFailed(error, report, milliseconds) from error
 
 
-def _index_missing(aws: Aws, indexed: tuple[IndexedPhoto, ...], listener: Listener) -> None:
+def _index_missing(aws: FaceService, indexed: tuple[IndexedPhoto, ...], listener: Listener) -> None:
     """Let the embedded emulator hold the photos that AWS would hold already."""
     from seedtool.seeding.indexed import index_missing
 

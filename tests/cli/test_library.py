@@ -6,7 +6,7 @@ import pytest
 
 from seedtool.emulator import process
 from seedtool.errors import ResourceNotFound
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.settings import load
 from seedtool.workflows.aws import open_aws
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from seedtool.faces.rekognition import Aws
+    from seedtool.faces.port import FaceService
     from seedtool.settings import Settings
 
 collection_option = click.option(
@@ -22,7 +22,7 @@ collection_option = click.option(
 )
 
 
-def identity(connection: psycopg.Connection, settings: Settings, aws: Aws, collection: str | None) -> str:
+def identity(connection: psycopg.Connection, settings: Settings, aws: FaceService, collection: str | None) -> str:
     """Return what is shown before rows or faces are written: account, region and the collections that rows are in.
 
     Args:
@@ -49,7 +49,7 @@ def identity(connection: psycopg.Connection, settings: Settings, aws: Aws, colle
 
 def told(ids: Iterable[str | None]) -> str:
     """Return the collections as the end of a line that tells where something goes."""
-    from seedtool.faces.enroll.table import named
+    from seedtool.faces.enroll.running import named
 
     known = {id_ for id_ in ids if id_ is not None}
     return f", collection{'s' * (len(known) > 1)} {named(known)}" if known else ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from seedtool.faces.enroll.photo import EnrollReport
-    from seedtool.faces.rekognition import Aws
+    from seedtool.faces.port import FaceService
     from seedtool.settings import Settings
 
 
@@ -75,7 +75,7 @@ def enroll(
                     connection, settings, aws, store, student_id, photos, collection=collection, progress=progress
                 )
             elif manifest is not None:
-                from seedtool.faces.enroll.students import enroll_manifest
+                from seedtool.faces.enroll.manifest import enroll_manifest
 
                 report = enroll_manifest(
                     connection, settings, aws, store, manifest, collection=collection, progress=progress
@@ -130,22 +130,22 @@ def _begins_with(path: Path, header: str) -> bool:
 def _destination(
     connection: psycopg.Connection,
     settings: Settings,
-    aws: Aws,
+    aws: FaceService,
     collection: str | None,
     student_id: str | None,
     manifest: Path | None,
 ) -> str:
     """Return what is shown before photos are enrolled: account, region and the collections their faces go to."""
     from seedtool.faces import bindings
-    from seedtool.faces.enroll import manifest as manifests
-    from seedtool.faces.enroll.table import table_of
+    from seedtool.faces.enroll.manifest import read_manifest
+    from seedtool.faces.enroll.running import table_of
 
     who = str(aws.who())
     try:
         bound = table_of(connection, settings, collection)
         students = [student_id] if student_id is not None else []
         if manifest is not None:
-            students = list(dict.fromkeys(line.student_id for line in manifests.read(manifest, settings.root)))
+            students = list(dict.fromkeys(line.student_id for line in read_manifest(manifest, settings.root)))
         with connection.transaction():
             if not students:
                 return who + told(bindings.used(connection, bound))

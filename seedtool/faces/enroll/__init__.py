@@ -4,9 +4,9 @@
 names; `photo` is what all do with one, `flight` with many at once.
 """
 
+from seedtool.faces.enroll.manifest import enroll_manifest
 from seedtool.faces.enroll.photo import EnrollReport, PhotoResult
 from seedtool.faces.enroll.rows import enroll_all
 from seedtool.faces.enroll.student import enroll
-from seedtool.faces.enroll.students import enroll_manifest
 
 __all__ = ["EnrollReport", "PhotoResult", "enroll", "enroll_all", "enroll_manifest"]

@@ -5,8 +5,6 @@ soon as its face is there. Before the first photo is indexed, what the collectio
 does; so a run after a crash takes up the faces of the run before.
 """
 
-import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -18,17 +16,13 @@ from psycopg import sql
 from seedtool.errors import PhotoError, SchemaError, SeedtoolError
 from seedtool.faces import bindings
 from seedtool.faces.bindings import Bound
-from seedtool.faces.enroll.flight import WORKERS, fatal, fly, settle
-from seedtool.faces.enroll.locks import alone
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures, quality_of
 from seedtool.faces.enroll.replaced import replaced_photos
-from seedtool.faces.enroll.table import linked_rows, named, table_of
+from seedtool.faces.enroll.running import WORKERS, alone, fatal, fly, linked_rows, named, settle, table_of
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.photos import Addresses, PhotoStore
 from seedtool.faces.photos.addresses import is_address, shown
-from seedtool.faces.rekognition import Aws
-from seedtool.faces.rekognition.answers import IndexedFace
-from seedtool.faces.rekognition.collection import Collection
+from seedtool.faces.port import FaceCollection, FaceService, IndexedFace
 from seedtool.faces.sync import Progress
 from seedtool.settings import COLLECTION_ID, Settings
 
@@ -58,7 +52,7 @@ class _Indexed(msgspec.Struct, frozen=True):
 def enroll_all(
     connection: psycopg.Connection,
     settings: Settings,
-    aws: Aws,
+    aws: FaceService,
     store: PhotoStore,
     *,
     collection: str | None = None,
@@ -90,7 +84,7 @@ def enroll_all(
         AccessDenied: a permission is missing: the rest is not tried.
         AwsError: the collection could not be created or listed.
     """
-    started, before, uploads = time.monotonic(), Counter(aws.calls), store.uploads
+    watch, uploads = aws.watched(), store.uploads
     connection.commit()
     bound = table_of(connection, settings, collection)
     if "photo_url" not in bound.columns:
@@ -109,9 +103,7 @@ def enroll_all(
         interrupted = run.all(todo, workers, progress)
     results = tuple(sorted(run.results, key=lambda result: result.external_image_id or ""))
     return EnrollReport(
-        mode=aws.mode,
-        region=aws.region,
-        endpoint=aws.endpoint,
+        **watch.facts,
         collection=named(each.collection for each in linked if each.collection),
         created=created,
         ok=not interrupted and all(result.outcome == "enrolled" for result in results),
@@ -121,8 +113,6 @@ def enroll_all(
         adopted=sum(each.synced + each.relinked for each in linked),
         unchanged=sum(each.unchanged for each in linked),
         uploads=store.uploads - uploads,
-        calls=dict(Counter(aws.calls) - before),
-        seconds=round(time.monotonic() - started, 3),
     )
 
 
@@ -145,7 +135,7 @@ class _Run:
         self,
         connection: psycopg.Connection,
         bound: Bound,
-        open_collection: Callable[[str], Collection],
+        open_collection: Callable[[str], FaceCollection],
         store: PhotoStore,
         addresses: Addresses,
         seeded: Path,

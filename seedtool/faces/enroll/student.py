@@ -7,8 +7,6 @@ collection before it indexes the rest; and the same picture under the same id ma
 """
 
 import difflib
-import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +16,26 @@ from psycopg import sql
 from seedtool.errors import PhotoError, SeedtoolError, UsageError
 from seedtool.faces import bindings, external_id
 from seedtool.faces.bindings import Bound
-from seedtool.faces.enroll import locks, numbers
-from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures
-from seedtool.faces.enroll.table import table_of
+from seedtool.faces.enroll.photo import (
+    Attempt,
+    EnrollReport,
+    PhotoResult,
+    already,
+    check,
+    check_table,
+    enrolled,
+    failure,
+    failures,
+    insert,
+    next_number,
+    photos_of,
+    seed_lines,
+    twin,
+)
+from seedtool.faces.enroll.running import table_of, wait_for_student
 from seedtool.faces.interrupts import held
 from seedtool.faces.photos import PhotoStore
-from seedtool.faces.rekognition import Aws
-from seedtool.faces.rekognition.collection import Collection
+from seedtool.faces.port import FaceCollection, FaceService
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings
 
@@ -32,7 +43,7 @@ from seedtool.settings import Settings
 def enroll(
     connection: psycopg.Connection,
     settings: Settings,
-    aws: Aws,
+    aws: FaceService,
     store: PhotoStore,
     student_id: str,
     photos: Sequence[Path],
@@ -58,7 +69,7 @@ def enroll(
         SchemaError: the bound table lacks a column that a new row needs.
         AwsError: Rekognition could not be reached before the first photo.
     """
-    started, before, uploads = time.monotonic(), Counter(aws.calls), store.uploads
+    watch, uploads = aws.watched(), store.uploads
     connection.commit()
     bound = table_of(connection, settings, collection)
     enrollment = _Student(connection, bound, store, student_id)
@@ -77,26 +88,22 @@ def enroll(
         if interrupted:
             break
     return EnrollReport(
-        mode=aws.mode,
-        region=aws.region,
-        endpoint=aws.endpoint,
+        **watch.facts,
         collection=collection_id,
         created=created,
         ok=not interrupted and all(result.face_id is not None for result in results),
         interrupted=interrupted,
         photos=tuple(results),
         failures=failures(results),
-        seed_lines=numbers.seed_lines(results),
+        seed_lines=seed_lines(results),
         uploads=store.uploads - uploads,
-        calls=dict(Counter(aws.calls) - before),
-        seconds=round(time.monotonic() - started, 3),
     )
 
 
 class _Student:
     """The enrollment of photos for one student."""
 
-    _collection: Collection  # known once `choose` has looked
+    _collection: FaceCollection  # known once `choose` has looked
 
     def __init__(self, connection: psycopg.Connection, bound: Bound, store: PhotoStore, student_id: str) -> None:
         self._connection = connection
@@ -107,7 +114,7 @@ class _Student:
 
     def check(self) -> None:
         """Check that the table fits and the student exists."""
-        numbers.check_table(self._bound)
+        check_table(self._bound)
         try:
             external_id.for_photo(self._id, 1)
         except ValueError as error:
@@ -115,7 +122,7 @@ class _Student:
         with bindings.database_errors(self._bound.binding.table), self._connection.transaction():
             self._lock_student()
 
-    def choose(self, aws: Aws) -> str:
+    def choose(self, aws: FaceService) -> str:
         """Take the collection that is the student's, and return its id."""
         with self._connection.transaction():
             id_ = bindings.collections_of(self._connection, self._bound, [self._id])[self._id]
@@ -139,18 +146,16 @@ class _Student:
             photo = check(_read(path))
             with bindings.database_errors(self._bound.binding.table), self._connection.transaction():
                 self._lock_student()
-                photos = numbers.photos_of(self._connection, self._bound, [self._id])[self._id]
-                twin = numbers.twin(photos, self._store, photo.kept)
-                if twin is not None:
-                    return numbers.already(path.name, self._id, twin)
-                place = numbers.next_number(
-                    self._id, photos, self._store, photo, self._in_collection, self._collection.id
-                )
+                photos = photos_of(self._connection, self._bound, [self._id])[self._id]
+                same = twin(photos, self._store, photo.kept)
+                if same is not None:
+                    return already(path.name, self._id, same)
+                place = next_number(self._id, photos, self._store, photo, self._in_collection, self._collection.id)
                 known = frozenset(self._in_collection.get(place.external_image_id, ()))
                 attempt = Attempt(self._collection, self._store, place.key, place.external_image_id, known)
                 attempt.upload(photo.kept)
                 face = attempt.index(self._store.location(place.key), lambda: photo.sent)
-                numbers.insert(self._connection, self._bound, [(place, face)])
+                insert(self._connection, self._bound, [(place, face)])
                 sealed = True
         except BaseException as error:
             # when the connection is lost at the commit the row may be there: a second run finds out
@@ -159,11 +164,11 @@ class _Student:
             if isinstance(error, SeedtoolError):
                 return failure(path.name, error, student_id=self._id)
             raise
-        return numbers.enrolled(path.name, place, face)
+        return enrolled(path.name, place, face)
 
     def _lock_student(self) -> None:
         """Take the student, so that two enrollments never choose the same number, and hold on to the row."""
-        locks.wait_for_student(self._connection, self._id)
+        wait_for_student(self._connection, self._id)
         if self._bound.owner is None:
             return
         table, key = self._bound.owner

@@ -8,17 +8,18 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from seedtool.errors import SettingsError
+from seedtool.faces.aws import AwsSession
 from seedtool.faces.photos.addresses import Addresses, offer
 from seedtool.faces.photos.folder import FolderStore
 from seedtool.faces.photos.keys import PhotoStore, Stamp
 from seedtool.faces.photos.s3 import S3Store
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.port import FaceService
 from seedtool.settings import Settings
 
 __all__ = ["Addresses", "FolderStore", "PhotoStore", "S3Store", "Stamp", "offer", "store"]
 
 
-def store(settings: Settings, aws: Aws) -> PhotoStore:
+def store(settings: Settings, aws: FaceService) -> PhotoStore:
     """Return the store that the settings name.
 
     Args:
@@ -38,8 +39,9 @@ def store(settings: Settings, aws: Aws) -> PhotoStore:
             )
         return FolderStore(settings.state_dir / "photos")
     if url.startswith("s3://"):
+        session = aws if isinstance(aws, AwsSession) else AwsSession(settings)
         parts = urlsplit(url)
-        return S3Store(aws, parts.netloc, parts.path.strip("/"))
+        return S3Store(session, aws, parts.netloc, parts.path.strip("/"))
     if url.startswith("file://"):
         url = unquote(urlsplit(url).path)
     return FolderStore(settings.root / Path(url).expanduser())

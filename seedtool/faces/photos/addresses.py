@@ -6,11 +6,11 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from seedtool.errors import InvalidRequest, PhotoError
+from seedtool.faces.aws import AwsSession
 from seedtool.faces.photos import web
 from seedtool.faces.photos.keys import PhotoStore
 from seedtool.faces.photos.s3 import S3Store
-from seedtool.faces.rekognition import Aws
-from seedtool.faces.rekognition.collection import Image, S3Location
+from seedtool.faces.port import FaceService, Image, S3Location
 from seedtool.settings import Settings
 
 Answer = TypeVar("Answer")
@@ -25,9 +25,10 @@ class Addresses:
         store: where plain keys are looked up.
     """
 
-    def __init__(self, settings: Settings, aws: Aws, store: PhotoStore) -> None:
+    def __init__(self, settings: Settings, aws: FaceService, store: PhotoStore) -> None:
         self._private_hosts = settings.private_photo_hosts
-        self._aws = aws
+        self._service = aws
+        self._session = aws if isinstance(aws, AwsSession) else AwsSession(settings)
         self._store = store
         self._buckets: dict[str, S3Store] = {}
         self._lock = threading.Lock()
@@ -69,7 +70,7 @@ class Addresses:
         parts = urlsplit(address)
         with self._lock:
             if parts.netloc not in self._buckets:
-                self._buckets[parts.netloc] = S3Store(self._aws, parts.netloc, "")
+                self._buckets[parts.netloc] = S3Store(self._session, self._service, parts.netloc, "")
             return self._buckets[parts.netloc], unquote(parts.path).lstrip("/")
 
 

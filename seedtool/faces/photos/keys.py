@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from seedtool.errors import PhotoError
-from seedtool.faces.rekognition.collection import S3Location
+from seedtool.faces.port import S3Location
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):

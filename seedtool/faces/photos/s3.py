@@ -5,10 +5,10 @@ import threading
 from collections.abc import Iterator
 
 from seedtool.errors import AccessDenied, ResourceNotFound
+from seedtool.faces.aws import AwsSession, Vendor
+from seedtool.faces.aws_errors import translated
 from seedtool.faces.photos.keys import Stamp, checked
-from seedtool.faces.rekognition import Aws
-from seedtool.faces.rekognition.collection import S3Location
-from seedtool.faces.rekognition.translation import Vendor, translated
+from seedtool.faces.port import FaceService, S3Location
 
 
 class S3Store:
@@ -16,12 +16,13 @@ class S3Store:
 
     Args:
         aws: makes the client.
+        service: the face service, which may read the photos by itself.
         bucket: the bucket's name.
         prefix: what all keys begin with, without slashes around it.
     """
 
-    def __init__(self, aws: Aws, bucket: str, prefix: str) -> None:
-        self._aws = aws
+    def __init__(self, aws: AwsSession, service: FaceService, bucket: str, prefix: str) -> None:
+        self._service = service
         self._client: Vendor = aws.s3()
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
@@ -58,7 +59,7 @@ class S3Store:
         """
         with self._lock:
             if self._in_reach is None:
-                self._in_reach = self._aws.reads_s3 and self._region() == self._aws.region
+                self._in_reach = self._service.reads_s3 and self._region() == self._service.region
         return S3Location(self._bucket, self._prefix + checked(key)) if self._in_reach else None
 
     def holds(self, key: str, data: bytes) -> bool:

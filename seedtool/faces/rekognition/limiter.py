@@ -4,7 +4,8 @@ import threading
 import time
 from collections import deque
 
-from seedtool.faces.rekognition.translation import Vendor
+from seedtool.faces.aws import Vendor
+from seedtool.faces.aws_errors import THROTTLED
 
 #: Regions with the high quotas (source: Amazon Rekognition endpoints and quotas, read 2026).
 LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
@@ -14,8 +15,6 @@ QUOTAS: dict[str, tuple[float, float]] = {
     "IndexFaces": (50, 5),
     "ListFaces": (50, 5),
     "SearchFaces": (50, 5),
-    "SearchFacesByImage": (50, 5),
-    "DetectFaces": (100, 25),
 }
 
 #: Collection operations, DeleteFaces and all else, in every region.
@@ -37,11 +36,6 @@ _REMEMBERED = 512
 
 #: Throttling answers within so many seconds are one.
 _ONCE = 0.25
-
-#: Error codes of an answer that we are over the quota.
-THROTTLED = frozenset(
-    {"ThrottlingException", "ProvisionedThroughputExceededException", "Throttling", "TooManyRequestsException"}
-)
 
 
 class Bucket:

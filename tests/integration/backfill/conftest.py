@@ -25,7 +25,8 @@ from PIL import Image
 from seedtool.backfill import FaceProcessor, Options, Run
 from seedtool.emulator import process
 from seedtool.faces import photos
-from seedtool.faces.rekognition import Aws, limiter
+from seedtool.faces.rekognition import limiter
+from seedtool.faces.rekognition.service import Aws
 from seedtool.listener import Listener
 from seedtool.postgres import server
 from seedtool.postgres.server import Target

@@ -8,7 +8,7 @@ import pytest
 
 from seedtool.backfill import FaceProcessor, journal, library
 from seedtool.errors import AccessDenied, CredentialsError, DatabaseError, SchemaError, UsageError
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.postgres import server
 
 pytestmark = pytest.mark.usefixtures("impatient")

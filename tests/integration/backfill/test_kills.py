@@ -17,7 +17,7 @@ import msgspec
 from seedtool.backfill import FaceProcessor, Options, Run
 from seedtool.postgres.server import Target
 from seedtool.faces import photos
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.rekognition import limiter
 from seedtool.settings import load
 from pathlib import Path

@@ -23,7 +23,7 @@ from pathlib import Path
 from seedtool.backfill import FaceProcessor, Options, Run
 from seedtool.postgres.server import Target
 from seedtool.faces import photos
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.settings import load
 
 given = json.loads(sys.argv[1])

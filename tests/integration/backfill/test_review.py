@@ -7,7 +7,7 @@ import pytest
 from seedtool.backfill import review
 from seedtool.backfill.review import Choice
 from seedtool.errors import CredentialsError, SchemaError, UsageError
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_who_is_sure_by_somebody_who_follows_follows_too(album):
             self.id = collection.id
 
         def search_faces(self, face_id, **_):
-            from seedtool.faces.rekognition.answers import Face, Match
+            from seedtool.faces.port import Face, Match
 
             return [
                 Match(face=Face(face_id=other), similarity=similarity)
@@ -239,8 +239,8 @@ def test_who_is_sure_by_somebody_who_follows_follows_too(album):
             ]
 
     class ChainedAws:
-        def rekognition(self):
-            return album.aws.rekognition()
+        def metered(self, meter):
+            return album.aws.metered(meter)
 
         def collection(self, collection_id):
             return Chain(album.aws.collection(collection_id))

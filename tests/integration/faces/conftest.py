@@ -17,8 +17,8 @@ import pytest
 
 from seedtool.emulator import process
 from seedtool.faces.photos import PhotoStore, store
-from seedtool.faces.rekognition import Aws
 from seedtool.faces.rekognition.collection import Collection
+from seedtool.faces.rekognition.service import Aws
 from seedtool.postgres.server import Target
 from seedtool.settings import FaceBinding, Settings
 

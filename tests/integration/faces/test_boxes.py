@@ -6,7 +6,7 @@ import uuid
 import msgspec
 import pytest
 
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.sync import sync
 from seedtool.settings import load
 

@@ -236,7 +236,7 @@ import os, signal, sys
 import msgspec, psycopg
 from pathlib import Path
 from seedtool.faces import dedupe
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.rekognition import collection
 from seedtool.settings import FaceBinding, load
 

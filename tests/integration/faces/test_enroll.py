@@ -16,8 +16,8 @@ from seedtool.errors import CredentialsError, ResourceNotFound, ServiceUnavailab
 from seedtool.faces.enroll.rows import enroll_all
 from seedtool.faces.enroll.student import enroll
 from seedtool.faces.photos import FolderStore
-from seedtool.faces.rekognition import Aws
 from seedtool.faces.rekognition import collection as gateway
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.sync import sync
 from seedtool.postgres import server
 
@@ -393,7 +393,7 @@ from pathlib import Path
 from seedtool.faces import photos
 from seedtool.faces.enroll import photo as enrollment, rows as enroll_all, student as enroll
 from seedtool.faces.rekognition import collection
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.settings import FaceBinding, load
 
 conninfo, endpoint, name, folder, step, command = sys.argv[1:]
@@ -413,9 +413,9 @@ steps = {
     "after the upload": lambda: then_die(photos.FolderStore, "put"),
     "before indexing": lambda: setattr(collection.Collection, "index_faces", die),
     "after indexing": lambda: then_die(collection.Collection, "index_faces"),
-    "before the commit": lambda: then_die(enroll.numbers, "insert"),
+    "before the commit": lambda: then_die(enroll, "insert"),
     "before the update": lambda: setattr(enroll_all._Run, "_write", die),
-    "after the commit": lambda: setattr(enroll.numbers, "seed_lines", die),
+    "after the commit": lambda: setattr(enroll, "seed_lines", die),
 }
 faces = (FaceBinding(table="student_faces"),)
 settings = msgspec.structs.replace(load(Path.cwd()), collection=name, photos_url=folder, faces=faces)

@@ -6,6 +6,7 @@ import time
 import msgspec
 import pytest
 
+from seedtool.backfill.calls import Meter
 from seedtool.errors import (
     AccessDenied,
     CredentialsError,
@@ -15,8 +16,7 @@ from seedtool.errors import (
     Throttled,
 )
 from seedtool.faces.photos import store
-from seedtool.faces.rekognition import Aws
-from seedtool.faces.rekognition.collection import list_collections
+from seedtool.faces.rekognition.service import Aws
 
 A, B, C, D = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abcd")
 
@@ -43,7 +43,6 @@ def test_a_collection_from_its_creation_to_the_deletion_of_its_faces(aws, mine, 
         collection.describe()
     assert collection.ensure()
     assert not collection.ensure()
-    assert mine.collection in list_collections(aws.rekognition())
     faces = {
         external: collection.index_faces(portrait(student, photo), external).faces[0].face
         for external, student, photo in (("a", 1, 1), ("b", 1, 2), ("c", 2, 1))
@@ -58,7 +57,7 @@ def test_a_collection_from_its_creation_to_the_deletion_of_its_faces(aws, mine, 
     assert there == [faces["b"].face_id]
     deleted = collection.delete_faces([faces["c"].face_id, D])
     assert deleted.deleted == (faces["c"].face_id,)
-    assert deleted.failed == {D: "FACE_NOT_FOUND"}
+    assert (deleted.gone, deleted.failed) == ((D,), {})
     with pytest.raises(ResourceNotFound, match=faces["c"].face_id):
         collection.search_faces(faces["c"].face_id)
 
@@ -90,12 +89,6 @@ def test_a_collection_that_somebody_creates_at_the_same_moment(live, stub):
         else (400, {"__type": "ResourceAlreadyExistsException", "message": "x"})
     )
     assert not Aws(live).collection("school").ensure()
-
-
-def test_collections_over_several_pages(live, stub):
-    pages = {None: {"CollectionIds": ["a"], "NextToken": "1"}, "1": {"CollectionIds": ["b"]}}
-    stub.answer = lambda _, request, __: (200, pages[request.get("NextToken")])
-    assert list_collections(Aws(live).rekognition()) == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +129,6 @@ def test_an_answer_that_was_cut_is_asked_for_again(live, stub, impatient):
         "SearchFaces": {"SearchedFaceId": A, "FaceMatches": []},
         "DeleteFaces": {"DeletedFaces": [A]},
         "DescribeCollection": {"FaceCount": 1},
-        "ListCollections": {"CollectionIds": ["school"]},
     }
     stub.answer = lambda operation, _, n: (
         200,
@@ -149,9 +141,8 @@ def test_an_answer_that_was_cut_is_asked_for_again(live, stub, impatient):
     assert collection.search_faces(A) == ()
     assert collection.delete_faces([A]).deleted == (A,)
     assert collection.describe().faces == 1
-    assert list_collections(aws.rekognition()) == ("school",)
-    assert len(stub.requests) == 12
-    assert sum(aws.calls.values()) == 6
+    assert len(stub.requests) == 10
+    assert sum(aws.calls.values()) == 5
 
 
 def test_a_throttled_call_slows_the_next_ones_down(live, stub, impatient):
@@ -167,15 +158,29 @@ def test_a_throttled_call_slows_the_next_ones_down(live, stub, impatient):
     assert time.monotonic() - started > 0.8
 
 
+def test_each_attempt_is_metered_and_throttled_answers_are_counted(live, stub, impatient):
+    stub.answer = lambda _, __, n: (
+        (400, {"__type": "ThrottlingException", "message": "x"}) if n == 1 else (200, {"Faces": []})
+    )
+    meter = Meter({}, None)
+    aws = Aws(live)
+    collection = aws.collection("school")
+    with aws.metered(meter):
+        list(collection.list_pages())
+    list(collection.list_pages())
+    assert (meter.calls, meter.throttled) == ({"ListFaces": 2}, {"ListFaces": 1})
+    assert aws.calls == {"ListFaces": 2}
+
+
 def test_who_is_told_by_sts_and_a_network_without_sts_is_no_obstacle(live, stub, impatient):
     body = (
         b"<GetCallerIdentityResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><GetCallerIdentityResult>"
         b"<Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
     )
     stub.answer = lambda *_: (200, body)
-    assert str(Aws(live).who()) == f"AWS account 123456789012 in us-east-1 at {stub.url}"
+    assert Aws(live).who() == f"AWS account 123456789012 in us-east-1 at {stub.url}"
     stub.answer = lambda *_: (500, b"")
-    assert Aws(live).who().account is None
+    assert Aws(live).who() == f"AWS account unknown in us-east-1 at {stub.url}"
     stub.answer = lambda *_: (403, b"<ErrorResponse><Error><Code>ExpiredToken</Code></Error></ErrorResponse>")
     with pytest.raises(CredentialsError):
         Aws(live).who()

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from seedtool.errors import CredentialsError, FixtureError, PhotoError, ServiceUnavailable
-from seedtool.faces.enroll import enroll, enroll_manifest, locks
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.enroll import enroll, enroll_manifest, running
 from seedtool.faces.rekognition import collection as gateway
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.sync import sync
 from seedtool.postgres import server
 
@@ -182,7 +182,7 @@ def test_students_in_collections_of_their_own(school, mine, aws, photos, two_eac
 
 def test_a_student_whom_somebody_else_is_enrolling_waits(school, database, mine, aws, photos, two_each):
     with server.connect(database) as other:
-        locks.wait_for_student(other, "student-003")
+        running.wait_for_student(other, "student-003")
         timer = threading.Timer(0.5, other.rollback)
         timer.start()
         report = enroll_manifest(school, mine, aws, photos, two_each)
@@ -260,9 +260,9 @@ _VICTIM = """
 import os, signal, sys, threading
 import msgspec, psycopg
 from pathlib import Path
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.rekognition import collection
-from seedtool.faces.enroll import enroll_manifest, numbers
+from seedtool.faces.enroll import enroll_manifest, manifest as manifests
 from seedtool.faces.photos import FolderStore, store
 from seedtool.settings import FaceBinding, load
 
@@ -285,7 +285,7 @@ steps = {
     "before an upload": lambda: dies(FolderStore, "put", after=False),
     "after an upload": lambda: dies(FolderStore, "put", after=True),
     "after indexing": lambda: dies(collection.Collection, "index_faces", after=True),
-    "before a commit": lambda: dies(numbers, "insert", after=True),
+    "before a commit": lambda: dies(manifests, "insert", after=True),
 }
 faces = (FaceBinding(table="student_faces"),)
 settings = msgspec.structs.replace(load(Path.cwd()), collection=name, photos_url=folder, faces=faces)

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from seedtool.errors import PhotoError
 from seedtool.faces.enroll import enroll_all, enroll_manifest
 from seedtool.faces.photos import Addresses, store, web
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 
 ROOT = Path(__file__).resolve().parents[3]
 PHOTO = (ROOT / "seeds" / "photos" / "students" / "student-001" / "photo-1.jpg").read_bytes()

@@ -14,8 +14,8 @@ from seedtool.errors import ImageRefused, ResourceNotFound, SchemaError, Service
 from seedtool.faces.enroll.rows import enroll_all
 from seedtool.faces.photos import store
 from seedtool.faces.recognize import recognize
-from seedtool.faces.rekognition import Aws
 from seedtool.faces.rekognition import collection as gateway
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.sync import sync
 from seedtool.settings import FaceBinding
 

@@ -9,7 +9,7 @@ import pytest
 from seedtool.errors import AwsError, PhotoError, ResourceNotFound
 from seedtool.faces.enroll import enroll, enroll_all, enroll_manifest
 from seedtool.faces.photos import Addresses, FolderStore, store
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.status import status
 
 

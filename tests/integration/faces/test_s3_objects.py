@@ -9,8 +9,8 @@ from seedtool.emulator import process
 from seedtool.errors import InvalidRequest
 from seedtool.faces.enroll import enroll, enroll_all, enroll_manifest
 from seedtool.faces.photos import Addresses, store
-from seedtool.faces.rekognition import Aws
-from seedtool.faces.rekognition.collection import S3Location
+from seedtool.faces.port import S3Location
+from seedtool.faces.rekognition.service import Aws
 
 
 @pytest.fixture(scope="module")

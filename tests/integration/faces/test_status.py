@@ -10,7 +10,7 @@ import pytest
 from seedtool.faces.dedupe import dedupe
 from seedtool.faces.enroll import enroll, enroll_all
 from seedtool.faces.recognize import recognize
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.status import status
 from seedtool.faces.sync import sync
 

@@ -11,7 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from seedtool.errors import DatabaseError, ResourceNotFound, SchemaError, ServiceUnavailable, SettingsError, Throttled
-from seedtool.faces.rekognition import Aws, limiter
+from seedtool.faces.rekognition import limiter
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.sync import sync
 from seedtool.postgres import server
 from seedtool.settings import FaceBinding

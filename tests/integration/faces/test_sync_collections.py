@@ -7,11 +7,11 @@ import psycopg
 import pytest
 
 from seedtool.errors import ResourceNotFound, ServiceUnavailable, SettingsError
+from seedtool.faces import listing as concurrent
 from seedtool.faces.enroll.student import enroll
-from seedtool.faces.linking import listing as concurrent
 from seedtool.faces.photos import store
 from seedtool.faces.recognize import recognize
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.sync import sync
 from seedtool.settings import FaceBinding
 

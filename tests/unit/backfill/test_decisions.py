@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from seedtool.backfill.decisions import MOST_SUGGESTIONS, Candidate, decide, decide_asset, is_small
 from seedtool.backfill.library import KnownFace
-from seedtool.faces.rekognition.answers import Box, Face
+from seedtool.faces.port import Box, Face
 from seedtool.settings import Backfill
 
 RULES = Backfill()

@@ -1,13 +1,11 @@
 """Counting without end in bounded memory, and money."""
 
 import time
-from types import SimpleNamespace
 
 import msgspec
 import pytest
-from botocore.hooks import HierarchicalEmitter
 
-from seedtool.backfill.calls import Meter, OverBudget, metered
+from seedtool.backfill.calls import Meter, OverBudget
 from seedtool.backfill.report import MOST_ERRORS, MOST_POINTS, MOST_USERS, Failure, Outcome, Tally
 
 
@@ -34,17 +32,6 @@ def test_a_thread_is_told_its_own_calls():
     leave(meter, "IndexFaces", 2)
     assert meter.take_calls_of_thread() == {"IndexFaces": 2}
     assert meter.take_calls_of_thread() == {}
-
-
-def test_throttled_answers_are_counted_and_other_errors_are_not():
-    events = HierarchicalEmitter()
-    client = SimpleNamespace(meta=SimpleNamespace(events=events))
-    with metered(client, {}, None) as meter:
-        events.emit("before-send.rekognition.IndexFaces")
-        for code in ("ThrottlingException", "InternalServerError"):
-            events.emit("response-received.rekognition.IndexFaces", parsed_response={"Error": {"Code": code}})
-    events.emit("before-send.rekognition.IndexFaces")
-    assert (meter.calls, meter.throttled) == ({"IndexFaces": 1}, {"IndexFaces": 1})
 
 
 def test_assets_of_which_none_was_adopted_are_counted_as_a_number():

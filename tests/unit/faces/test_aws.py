@@ -8,7 +8,7 @@ import pytest
 
 from seedtool.errors import CredentialsError, SettingsError
 from seedtool.faces.photos import FolderStore, S3Store, store
-from seedtool.faces.rekognition import Aws
+from seedtool.faces.rekognition.service import Aws
 from seedtool.settings import load
 
 
@@ -219,7 +219,7 @@ def test_the_embedded_emulator_reads_no_s3(project):
 def test_importing_the_gateways_imports_nothing_heavy():
     code = (
         "import sys\n"
-        "from seedtool.faces import sync, enroll, recognize, photos, pictures, rekognition\n"
+        "from seedtool.faces import sync, enroll, recognize, photos, pictures, vendors\nimport seedtool.faces.rekognition.service\n"
         "print([m for m in ('boto3', 'botocore', 'PIL', 'numpy', 'rich', 'sqlalchemy') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedtool.faces.boxes import Candidate, Row, match, overlap
-from seedtool.faces.rekognition.answers import Box
+from seedtool.faces.port import Box
 
 
 def test_overlap_is_intersection_over_union():

@@ -85,8 +85,6 @@ def test_throttling_goes_on_being_heeded_while_others_reserve():
         ("us-west-2", "ListFaces", 50),
         ("eu-west-1", "SearchFaces", 50),
         ("eu-central-1", "IndexFaces", 5),
-        ("us-east-1", "DetectFaces", 100),
-        ("sa-east-1", "DetectFaces", 25),
         ("us-east-1", "DeleteFaces", 5),
         ("us-east-1", "CreateCollection", 5),
     ],

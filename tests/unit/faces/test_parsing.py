@@ -9,8 +9,8 @@ from botocore.parsers import create_parser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedtool.faces.rekognition.answers import Face
-from seedtool.faces.rekognition.parsing import PageParserFactory
+from seedtool.faces.port import Face
+from seedtool.faces.rekognition.answers import PageParserFactory
 
 MODEL = botocore.session.Session().get_service_model("rekognition")
 SHAPE = MODEL.operation_model("ListFaces").output_shape

@@ -8,7 +8,7 @@ from PIL import Image
 
 from seedtool.emulator.regions import face_regions
 from seedtool.faces.pictures import prepare_image
-from seedtool.faces.pictures.regions import turned
+from seedtool.faces.regions import turned
 
 SIZE = (2000, 1200)
 AREAS = [("Ana Soto", 0.2, 0.3, 0.1, 0.2), ("Bruno Díaz", 0.7, 0.6, 0.3, 0.25)]

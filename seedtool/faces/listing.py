@@ -13,8 +13,7 @@ import msgspec
 import psycopg
 
 from seedtool.errors import ResourceNotFound
-from seedtool.faces.rekognition.answers import Face
-from seedtool.faces.rekognition.collection import Collection
+from seedtool.faces.port import Face, FaceCollection
 from seedtool.settings import COLLECTION_ID
 
 #: Collections listed at once. Each has one request under way, at 0.1 to 0.2 s each: just under 50 a second.
@@ -41,9 +40,9 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 def copy_faces(
     connection: psycopg.Connection,
     ids: Sequence[str],
-    open_collection: Callable[[str], Collection],
+    open_collection: Callable[[str], FaceCollection],
     *,
-    page_size: int,
+    page_size: int | None,
     tell: Callable[[int], None],
 ) -> Listed:
     """COPY the faces of all collections into `pg_temp.seedtool_listed`, and their ids into `seedtool_collections`.
@@ -106,7 +105,7 @@ _Page: TypeAlias = list[Face] | ResourceNotFound
 
 
 def _pages(
-    ids: Sequence[str], open_collection: Callable[[str], Collection], page_size: int
+    ids: Sequence[str], open_collection: Callable[[str], FaceCollection], page_size: int | None
 ) -> Generator[tuple[str, _Page], None, None]:
     """Yield each collection's pages, or why it is missing, as they come; threads list when there are several."""
     if len(ids) < 2:
@@ -172,7 +171,7 @@ class _Threads:
         return False
 
 
-def _pages_of(id_: str, open_collection: Callable[[str], Collection], page_size: int) -> Iterator[_Page]:
+def _pages_of(id_: str, open_collection: Callable[[str], FaceCollection], page_size: int | None) -> Iterator[_Page]:
     if not COLLECTION_ID.fullmatch(id_):
         yield ResourceNotFound(f"{id_!r} cannot be a collection's id", remedy="Use 1 to 255 letters, digits and _.-")
         return

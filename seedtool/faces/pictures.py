@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seedtool.errors import ImageRefused
-from seedtool.faces.pictures import regions
+from seedtool.faces import regions
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,7 +1,16 @@
-"""One table's rows, the statements about them, and what they tell."""
+"""Linking tables' rows to the faces of collections, in SQL, and what there is to tell about it.
+
+Pages of ListFaces are COPYed into a temporary table; memory does not grow with the collections. Which FaceId a row
+gets: the one it has, as long as its collection still holds that under *this row's* external image id; else, of the
+faces under its id, the one with the highest confidence, ties by FaceId, or where the binding has a box, the one that
+lies where the row says (see `boxes`). A row that holds a real FaceId which the collection no longer has, with no other
+face under its id, is reported as missing and left: it may be the wrong collection or account that was asked. A row that
+holds a face which the collection has under the id of *another* row points at somebody else, and goes back to its
+placeholder.
+"""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, LiteralString
 
 import msgspec
@@ -10,11 +19,162 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from seedtool.faces import bindings, boxes
+from seedtool.faces import linking_statements as statements
 from seedtool.faces.bindings import Bound, key_name
 from seedtool.faces.external_id import TEMPORARY_PREFIX
-from seedtool.faces.linking import statements
-from seedtool.faces.linking.listing import Listed
-from seedtool.faces.linking.report import EXAMPLES, BindingReport, Tally, Unlinked, cures
+from seedtool.faces.listing import Listed, copy_faces
+from seedtool.faces.port import FaceCollection
+
+#: How many ids a report names at most.
+EXAMPLES = 20
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How many, and the first few ids."""
+
+    count: int = 0
+    examples: tuple[str, ...] = ()
+
+
+class Unlinked(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that still holds a placeholder.
+
+    Args:
+        row: its key.
+        external_image_id: the id its photo should be indexed under.
+        why: `not indexed`, `indexed otherwise`, `shared`, `no overlap`, `no id` or `no collection`.
+        instead: the id that the photo seems to be indexed under instead.
+    """
+
+    row: str
+    external_image_id: str | None
+    why: str
+    instead: str | None = None
+
+
+class BindingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sync found and did for one table's rows in one collection.
+
+    Args:
+        table: the table.
+        collection: the collection; None for the rows that name none.
+        exists: the collection is there.
+        rows: rows of the table that are in it.
+        faces: faces of the collection.
+        synced: placeholders that became real FaceIds.
+        relinked: rows whose FaceId was replaced by the one now under their external image id.
+        unchanged: rows that were right already.
+        placeholders: rows without a face afterwards, by reason (see `Unlinked.why`).
+        unlinked: the first of these rows.
+        cures: what to do about the placeholders.
+        duplicates: further faces under an id that a row is linked by; where boxes tell faces apart, further faces in
+            the place of a linked one.
+        orphans: faces that this database does not know; another database may, so they are never deleted.
+        unnamed: faces that were indexed without an external image id and that no row points at.
+        temporary: faces that an attendance run left behind; never linked.
+        elsewhere: rows that point at a face which the collection has under another id or none; left as they are, and
+            lost at the next reset.
+        missing: rows that point at a face which is not in the collection; left as they are.
+        misassigned: rows that pointed at the face of another row; they hold a placeholder again.
+    """
+
+    table: str
+    collection: str | None
+    exists: bool
+    rows: int
+    faces: int
+    synced: int = 0
+    relinked: int = 0
+    unchanged: int = 0
+    placeholders: dict[str, int] = {}
+    unlinked: tuple[Unlinked, ...] = ()
+    cures: tuple[str, ...] = ()
+    duplicates: Tally = Tally()
+    orphans: Tally = Tally()
+    unnamed: Tally = Tally()
+    temporary: Tally = Tally()
+    elsewhere: Tally = Tally()
+    missing: Tally = Tally()
+    misassigned: Tally = Tally()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is linked to a face of the collection."""
+        return not self.placeholders and not self.missing.count
+
+
+def cures(reasons: Iterable[str], collection: str | None, *, exists: bool, unnamed: int) -> tuple[str, ...]:
+    """Return what to do about rows without a face, by why they have none."""
+    told = {
+        "no collection": f"The collection {collection} does not exist: index its photos (seedtool enroll --all creates "
+        "it), or check that account and region are the ones that hold the faces."
+        if collection
+        else "These rows name no collection: fill the column, or mend the query, that the face binding takes it from.",
+        "not indexed": f"No photo is indexed under these ids in {collection}: run seedtool enroll --all, or check that "
+        "account, region and collection are the ones that hold the faces.",
+        "indexed otherwise": "These photos are indexed under another id: write that id into the seed file, or run "
+        "seedtool enroll --all to index them under this one as well.",
+        "shared": "Several rows share one external image id, so it cannot tell which face is whose.",
+        "no overlap": "These photos are indexed, but no free face lies where the rows' boxes are: index them again, or "
+        "delete the rows of faces that are no longer on it.",
+        "no id": "These rows have no external image id: fill it ({student_id}-photo-{n}) and index the photo under it.",
+    }
+    if unnamed:
+        told["not indexed"] += (
+            f" {unnamed} faces there carry no id: whose they are cannot be told, so index these photos again."
+        )
+    reasons = [*reasons]
+    if not exists and "no collection" not in reasons:
+        reasons.append("no collection")  # its rows hold real FaceIds, which cannot be looked up
+    return tuple(told[why] for why in reasons)
+
+
+def link_all(
+    connection: psycopg.Connection,
+    bound: Sequence[Bound],
+    open_collection: Callable[[str], FaceCollection],
+    *,
+    page_size: int | None = None,
+    announce: Callable[[Iterable[str]], None] = lambda _: None,
+    tell: Callable[[int], None] = lambda _: None,
+    write: bool = True,
+) -> tuple[BindingReport, ...]:
+    """Link the rows of all tables inside the caller's transaction; each collection is listed once.
+
+    Args:
+        connection: inside a transaction.
+        bound: the tables.
+        open_collection: gives the gateway to a collection.
+        page_size: faces a page.
+        announce: told the collections before any of them is listed.
+        tell: told the number of faces listed.
+        write: False only tells: no row is touched, and so none is locked. Rows that point at another row's face are
+            told, and not counted among the placeholders that they would become.
+
+    Returns:
+        A report for each table and each collection that its rows are in, or that it is in altogether.
+
+    Raises:
+        ResourceNotFound: none of the collections exists.
+        AwsError: a listing failed.
+        DatabaseError: a statement failed.
+    """
+    wanted: dict[str, None] = {}
+    located = []
+    for each in bound:
+        found = each.in_use(connection)
+        wanted.update(dict.fromkeys(id_ for id_ in found if id_ is not None))
+        if each.collection is not None and not each.binding.by_row:
+            wanted[each.collection] = None
+        located.append(each.located(found))
+    announce(wanted)
+    with bindings.database_errors(", ".join(each.binding.table for each in bound)):
+        listed = copy_faces(connection, tuple(wanted), open_collection, page_size=page_size, tell=tell)
+    if listed.missing and not listed.numbers:
+        raise next(iter(listed.missing.values()))
+    tables = [Table(connection, each, listed) for each in located]
+    return tuple(report for table in tables for report in table.link(tables, write=write))
+
 
 #: What the update's hash table may take (kB); a million rows take 70 MB of the twice that PostgreSQL allows those. Its
 #: default of 4 MB cuts them into 16 lots, and the update then goes over the table and its indexes 16 times: 10.0 s of
