@@ -90,6 +90,7 @@ class PrivateDatabase(msgspec.Struct, frozen=True, kw_only=True):
 
     oid: int
     name: str
+    owner: str
     dropping: bool
 
     @property
@@ -123,6 +124,21 @@ WHERE d.datname = %s
 """)
 
 
+# A superuser counts as a member of every role (pg_has_role), so membership is read from the catalog. Since PostgreSQL
+# 16 a role that makes another one is a member of it for its administration alone: that does not count.
+_ROLE = """
+WITH RECURSIVE ours AS (
+    SELECT oid, rolname FROM pg_roles WHERE rolname = current_user
+  UNION
+    SELECT r.oid, r.rolname FROM ours JOIN pg_auth_members m ON m.member = ours.oid JOIN pg_roles r ON r.oid = m.roleid
+    WHERE coalesce((to_jsonb(m) ->> 'inherit_option')::bool OR (to_jsonb(m) ->> 'set_option')::bool, true)
+)
+SELECT r.rolname, r.rolcreatedb OR r.rolsuper, c.system_identifier, current_setting('fsync') = 'on',
+       ARRAY(SELECT rolname::text FROM ours)
+FROM pg_roles r, pg_control_system() c WHERE r.rolname = current_user
+"""
+
+
 class Strategy(NamedTuple):
     """How `CREATE DATABASE` copies: PostgreSQL's name for it, and settings of the session that belong to it."""
 
@@ -146,6 +162,8 @@ class Cluster:
         afterwards: statements that are sent to the server when the cluster is left, and that nobody waits for.
         held: digests of the templates that this connection holds.
         milliseconds: how long each step took that has ended, by its name.
+        roles: this role, and the roles that it is a member of. What one of them owns is trusted.
+        left_alone: databases that a sweep left alone, with the reason.
     """
 
     def __init__(
@@ -158,6 +176,7 @@ class Cluster:
         self.afterwards: list[sql.Composed | Statement] = []
         self.held: set[str] = set()
         self.milliseconds: dict[str, float] = {}
+        self.left_alone: dict[str, str] = {}
         self._step = ""
         self._since = time.perf_counter()
         server.refuse_pooler(target, connection)
@@ -166,12 +185,10 @@ class Cluster:
             raise DatabaseError(
                 f"{target} is PostgreSQL {self.version // 10000}", remedy="seedtool works with PostgreSQL 15 and later."
             )
-        row = connection.execute(
-            "SELECT rolname, rolcreatedb OR rolsuper, system_identifier, current_setting('fsync') = 'on'"
-            " FROM pg_roles, pg_control_system() WHERE rolname = current_user"
-        ).fetchone()
+        row = connection.execute(_ROLE).fetchone()
         assert row is not None  # noqa: S101 - we are connected as it
-        self.user, self.may_create, self._system, self.fsync = row
+        self.user, self.may_create, self._system, self.fsync, roles = row
+        self.roles: frozenset[str] = frozenset(roles)
 
     def step(self, name: str) -> None:
         """Begin a step: the listener hears its name, and the time of the step before it is kept."""
@@ -205,6 +222,14 @@ class Cluster:
             marks=marks,
         )
 
+    def trusts(self, facts: DatabaseFacts) -> bool:
+        """Tell whether a database is ours: on a shared server others may make one under any name."""
+        return facts.owner in self.roles
+
+    def kept(self, like: DatabaseFacts) -> DatabaseFacts:
+        """Return the facts for a database that we keep for ourselves: it has to belong to a role that we trust."""
+        return like if self.trusts(like) else msgspec.structs.replace(like, owner=self.user)
+
     def identity(self, oid: int, name: str) -> str:
         """Return what tells a database of this server, with this oid and name, from every other one."""
         return hashlib.md5(f"{self._system} {oid} {name}".encode(), usedforsecurity=False).hexdigest()
@@ -219,8 +244,8 @@ class Cluster:
         begin = f"seedtool_{kind}_{digest}" if kind else "seedtool_"
         with self.connection.cursor(row_factory=class_row(PrivateDatabase)) as cursor:
             found = cursor.execute(
-                "SELECT oid, datname AS name, datconnlimit = -2 AS dropping FROM pg_database"
-                " WHERE starts_with(datname, %s)",
+                "SELECT oid, datname AS name, pg_get_userbyid(datdba) AS owner, datconnlimit = -2 AS dropping"
+                " FROM pg_database WHERE starts_with(datname, %s)",
                 [begin],
             ).fetchall()
         return [each for each in found if PRIVATE_NAME.fullmatch(each.name)]

@@ -18,6 +18,7 @@ from seedtool.errors import BlockedError
 from seedtool.postgres.cluster import Cluster, digest_of, fresh_name
 from seedtool.postgres.server import PRIVATE_NAME
 from seedtool.resetting import notes, spares
+from seedtool.resetting.templates import why_not_dropped
 from seedtool.settings import Settings
 
 
@@ -31,7 +32,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         made: when it was made: ISO 8601, UTC; None where this role may not know.
         used: when it was cloned last, to within ten minutes; None for what is not a template.
         owner: the role that owns it.
-        ours: this role may drop it.
+        ours: it belongs to this role, or to one that this role is a member of.
         sessions: how many sessions it has.
     """
 
@@ -56,7 +57,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
 # when a database was made only its files tell, and those who may look at them
 _MADE = "CASE WHEN dattablespace = 1663 THEN (pg_stat_file('base/' || d.oid || '/PG_VERSION', true)).modification END"
 _ENTRIES = """
-SELECT d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_has_role(d.datdba, 'USAGE') AS ours,
+SELECT d.datname AS name, pg_get_userbyid(d.datdba) AS owner,
        pg_stat_get_db_numbackends(d.oid) AS sessions, {} AS made,
        CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'MEMBER')
             THEN pg_database_size(d.oid) END AS size
@@ -82,6 +83,7 @@ def entries(cluster: Cluster) -> list[Entry]:
         found.append(
             Entry(
                 **row,
+                ours=row["owner"] in cluster.roles,
                 kind=kind if kind in {"template", "spare"} else "other",
                 purpose=note.purpose if note else spare_of.get(row["name"], "") or _OTHERS.get(kind, ""),
                 made=note.made if note else made.astimezone(UTC).isoformat(timespec="seconds") if made else None,
@@ -112,7 +114,7 @@ def prune(
     chosen = templates if everything else _surplus([each for each in templates if each.ours], settings)
     dropped, kept = [], {}
     for each in chosen:
-        why = _why_it_stays(each)
+        why = why_not_dropped(cluster, each.name) or ("it has sessions" if each.sessions else "")
         if not why and not dry_run and not _drop_template(cluster, each):
             why = "in use"
         if why:
@@ -122,6 +124,9 @@ def prune(
     gone = {each.name for each in dropped}
     for each in (each for each in found if each.kind == "spare"):
         if (everything or each.purpose == _OUTDATED or any(name in each.purpose for name in gone)) and each.ours:
+            if why := why_not_dropped(cluster, each.name):
+                kept[each.name] = why
+                continue
             with cluster.try_lock(each.name.rpartition("_")[2]) as free:
                 if free and not dry_run:
                     cluster.drop_soon(each.name)
@@ -150,12 +155,6 @@ def _surplus(templates: Sequence[Entry], settings: Settings) -> list[Entry]:
     ):
         surplus.append(rest.pop(0))
     return surplus
-
-
-def _why_it_stays(entry: Entry) -> str:
-    if not entry.ours:
-        return f"it belongs to {entry.owner}"
-    return "it has sessions" if entry.sessions else ""
 
 
 def _drop_template(cluster: Cluster, entry: Entry) -> bool:

@@ -54,6 +54,7 @@ class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
         results: what each layer's builder returned when it was built, by the layer's step.
         sessions_ended: how many sessions were on the old database.
         swept: what crashes had left; the server drops it.
+        left_alone: databases with private names that are protected, used, or somebody else's, with the reason.
         pruned: templates and spares that were dropped because there were too many.
         milliseconds: the time of each step.
         in_place: how the schemas were rebuilt where the role may not create databases, without any template; or None.
@@ -67,6 +68,7 @@ class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
     results: dict[str, Mapping[str, object]]
     sessions_ended: int
     swept: list[str]
+    left_alone: dict[str, str] = {}
     pruned: list[str] = []
     milliseconds: dict[str, float]
     in_place: Rebuilt | None = None
@@ -151,6 +153,7 @@ def reset(
         results={layers[-1].step: result},
         sessions_ended=ended,
         swept=swept,
+        left_alone=cluster.left_alone,
         pruned=pruned,
         milliseconds=cluster.milliseconds,
     )
@@ -193,7 +196,7 @@ def replace(
     if origin is None:
         raise BlockedError(f"{source} was dropped by somebody else meanwhile", remedy="Run again.")
     cluster.step("spare")
-    if not spares.take(cluster, spares.spare_name(digest, origin, like), clone):
+    if not spares.take(cluster, spares.spare_name(digest, origin, like), clone, like):
         cluster.step("clone")
         clones.clone(cluster, origin, clone, like, connectable=False)
     try:

@@ -35,19 +35,35 @@ def is_ready(cluster: Cluster, digest: str, source: str, like: DatabaseFacts) ->
     """Tell whether a target has a spare of `source`."""
     origin = cluster.database(source)
     spare = cluster.database(spare_name(digest, origin, like)) if origin is not None else None
-    return spare is not None and not spare.dropping
+    return spare is not None and _is_ours(cluster, spare)
 
 
-def take(cluster: Cluster, name: str, clone: str) -> bool:
-    """Give a spare the name of a clone that is about to be swapped in; False when there is none."""
+def take(cluster: Cluster, name: str, clone: str, like: DatabaseFacts) -> bool:
+    """Give a spare the name of a clone that is about to be swapped in; False when there is none of ours.
+
+    Args:
+        cluster: the server; the lock of the target is held.
+        name: the spare's name.
+        clone: the name it gets.
+        like: the owner it gets.
+    """
     spare = cluster.database(name)
-    if spare is None or spare.dropping:
+    if spare is None or not _is_ours(cluster, spare):
         return False
     try:
         cluster.rename(name, clone)
     except BlockedError:  # dropped between the look and the renaming
         return False
+    if spare.owner != like.owner:
+        cluster.execute(
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(clone), sql.Identifier(like.owner))
+        )
     return True
+
+
+def _is_ours(cluster: Cluster, spare: DatabaseFacts) -> bool:
+    """Tell a spare from what somebody else has put under its name: ours lets nobody in and belongs to us."""
+    return cluster.trusts(spare) and not spare.connectable and not spare.dropping and not spare.protected
 
 
 def upkeep(
@@ -63,11 +79,12 @@ def upkeep(
         settings: how many spares a target keeps, and of what size at most.
     """
     name = spare_name(digest, source, like)
-    present = {each.name: each for each in cluster.private_databases("spare", digest[:10]) if not each.dropping}
+    private = cluster.private_databases("spare", digest[:10])
+    present = {each.name: each for each in private if not each.dropping and each.owner in cluster.roles}
     number = settings.spares
     if number and name not in present and clones.known_size(cluster, source) <= settings.spare_max_gb * 2**30:
         how = clones.choose(cluster, source)
-        yield create_statement(cluster, name, source.name, like, connectable=False, strategy=how)
+        yield create_statement(cluster, name, source.name, cluster.kept(like), connectable=False, strategy=how)
     others = sorted((each for each in present.values() if each.name != name), key=lambda each: each.oid)
     for each in others[: len(others) - max(number - 1, 0)]:
         yield drop_statement(each.name)

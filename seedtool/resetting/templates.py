@@ -41,6 +41,8 @@ def of_server(cluster: Cluster, like: DatabaseFacts) -> dict[str, str]:
     """Return the facts of server and target that shape a template, by name (see `Layer.fingerprint`)."""
     names = ("owner", "encoding", "provider", "collate", "ctype", "locale", "icu_rules", "tablespace", "settings")
     facts = {name: str(getattr(like, name)) for name in names}
+    if not cluster.trusts(like):  # such templates belonged to the target's owner in the first release
+        facts["template owner"] = cluster.user
     return {**facts, "version": str(cluster.version), "role": cluster.user}
 
 
@@ -57,9 +59,11 @@ def of_new_database(cluster: Cluster) -> DatabaseFacts:
 
 
 def find(cluster: Cluster, fingerprint: str) -> DatabaseFacts | None:
-    """Return the facts of the template with this fingerprint, or None when there is none."""
+    """Return the facts of the template with this fingerprint, or None when there is none that is ours."""
     facts = cluster.database(private_name("template", fingerprint))
-    return facts if facts is not None and facts.is_template and not facts.connectable else None
+    if facts is None or not facts.is_template or facts.connectable or not cluster.trusts(facts):
+        return None
+    return facts
 
 
 def ensure(cluster: Cluster, layers: Sequence[Layer], like: DatabaseFacts, *, fresh: bool = False) -> Template:
@@ -136,7 +140,8 @@ def build(
         purpose: what the template is for, in words.
         source: the template that it is cloned from; None for an empty database.
     """
-    aside = fresh_name("building", fingerprint)
+    _refuse_stranger(cluster, private_name("template", fingerprint))
+    aside, like = fresh_name("building", fingerprint), cluster.kept(like)
     origin = cluster.database(source) if source is not None else None
     if origin is not None:
         clones.clone(cluster, origin, aside, like)
@@ -165,6 +170,17 @@ def build(
         with contextlib.suppress(psycopg.Error, BlockedError):  # then the next reset sweeps it
             cluster.drop_soon(aside)
         raise
+
+
+def _refuse_stranger(cluster: Cluster, name: str) -> None:
+    """Refuse where somebody else's database has the name of a template of ours: what is in it would be cloned."""
+    facts = cluster.database(name)
+    if facts is not None and not cluster.trusts(facts):
+        raise BlockedError(
+            f"the database {name} has the name of a template and belongs to the role {facts.owner}, which is not"
+            f" {cluster.user} nor a role that {cluster.user} is a member of",
+            remedy=f"Find out who made it. Then let {facts.owner} or an administrator run: DROP DATABASE {name}.",
+        )
 
 
 def result_of(cluster: Cluster, template: str) -> dict[str, object]:
@@ -207,8 +223,10 @@ def _note_use(cluster: Cluster, facts: DatabaseFacts) -> None:
 def sweep(cluster: Cluster, own: str) -> list[str]:
     """Have dropped what crashes left: half-built templates, unused clones, replaced databases, spares of no target.
 
+    A database that is protected, that somebody else owns or that a client uses is left alone, whatever its name is.
+
     Args:
-        cluster: the server.
+        cluster: the server; its `left_alone` gets the databases that were left alone.
         own: digest of the target whose lock is held.
 
     Returns:
@@ -225,10 +243,39 @@ def sweep(cluster: Cluster, own: str) -> list[str]:
             continue
         # where the lock is free nobody works on it, and nobody will finish it
         with cluster.try_lock(each.digest) as free, contextlib.suppress(BlockedError):  # it may be another role's
-            if free or own.startswith(each.digest[:10]):
-                cluster.drop_soon(each.name)
-                swept.append(each.name)
+            if not (free or own.startswith(each.digest[:10])):
+                continue
+            if why := why_not_dropped(cluster, each.name, replaced=each.kind == "old"):
+                cluster.left_alone[each.name] = why
+                cluster.listener.note(f"{each.name} is left alone: {why}")
+                continue
+            cluster.drop_soon(each.name)
+            swept.append(each.name)
     return swept
+
+
+def why_not_dropped(cluster: Cluster, name: str, *, replaced: bool = False) -> str:
+    """Return why a database with a private name is not ours to drop, in words; empty where it is.
+
+    Args:
+        cluster: the server.
+        name: the database.
+        replaced: it may be the target that a reset has replaced, and belong to the target's owner.
+    """
+    facts = cluster.database(name)
+    if facts is None:
+        return ""
+    if facts.protected:
+        return "it is protected"
+    target = cluster.database(cluster.target.name) if replaced and not cluster.trusts(facts) else None
+    if not cluster.trusts(facts) and (target is None or target.owner != facts.owner):
+        return f"it belongs to {facts.owner}"
+    rows = cluster.connection.execute(
+        "SELECT format('%%s (%%s)', usename, application_name) FROM pg_stat_activity"
+        " WHERE datname = %s AND usesysid IS NOT NULL AND application_name !~ '^(seedtool|pg_dump|pg_restore)'",
+        [name],
+    ).fetchall()
+    return f"it is used by {rows[0][0]}" if rows else ""
 
 
 def _being_dropped(cluster: Cluster) -> set[int]:

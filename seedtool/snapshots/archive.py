@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 import psycopg
+from psycopg import sql
 
 from seedtool.errors import BlockedError, SnapshotError, UsageError
 from seedtool.files.writing import PRIVATE, NewFile
@@ -118,6 +119,10 @@ def import_file(
             with server.connect(target, aside, autocommit=True) as connection:
                 connection.execute("ANALYZE")  # a dump has no statistics
             revisions, size = look(cluster, aside)
+            owner = cluster.kept(like).owner
+            if owner != like.owner:
+                change = sql.SQL("ALTER DATABASE {} OWNER TO {}")
+                cluster.execute(change.format(sql.Identifier(aside), sql.Identifier(owner)))
             snapshot = Snapshot(
                 name=name,
                 target=target.name,
@@ -128,7 +133,7 @@ def import_file(
                 note=described.note if described else None,
                 size=size,
                 database=store.database_name(target, name),
-                owner=like.owner,
+                owner=owner,
             )
             cluster.step("lock")
             with cluster.lock(target.digest):

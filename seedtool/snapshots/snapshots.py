@@ -101,7 +101,7 @@ def save(
                 snapshot = Snapshot(
                     name=name, target=target.name, created=now.isoformat(timespec="milliseconds"), revisions=found,
                     branch=branch, commit=commit, note=note, size=size,
-                    database=store.database_name(target, name), owner=facts.owner,
+                    database=store.database_name(target, name), owner=cluster.kept(facts).owner,
                 )  # fmt: skip
                 store.place(cluster, aside, snapshot, replace=replace)
             except BaseException:
@@ -147,14 +147,15 @@ def _saveable(cluster: Cluster) -> DatabaseFacts:
 
 def _clone(cluster: Cluster, facts: DatabaseFacts, aside: str) -> int:
     """Clone the target and return how many of its sessions were ended; those of a protected one are left alone."""
-    create_statement(cluster, aside, facts.name, facts)  # a role that may not create is told before a session ends
+    like = cluster.kept(facts)
+    create_statement(cluster, aside, facts.name, like)  # a role that may not create is told before a session ends
     cluster.step("clone")
     if facts.protected:
-        clones.clone(cluster, facts, aside, facts)
+        clones.clone(cluster, facts, aside, like)
         return 0
     obstacles = sessions.on_database(facts.oid, seen=facts.sessions > 0)
     with sessions.ended(cluster.target, cluster.connection, obstacles) as ended:
-        clones.clone(cluster, facts, aside, facts)
+        clones.clone(cluster, facts, aside, like)
     return len(ended)
 
 

@@ -246,6 +246,7 @@ def require(cluster: Cluster, name: str) -> Snapshot:
     snapshot = find(cluster, name)
     if snapshot is not None:
         return snapshot
+    _refuse_others(cluster, name)
     names = [each.name for each in of_target(cluster)]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     remedy = "There is none yet: seedtool snapshot save."
@@ -254,18 +255,31 @@ def require(cluster: Cluster, name: str) -> Snapshot:
     raise UsageError(f"there is no snapshot {name} of {cluster.target}", remedy=remedy)
 
 
+def _refuse_others(cluster: Cluster, name: str) -> None:
+    """Refuse a snapshot of another role: anybody who may create databases can make one, and put a trigger in it."""
+    where = sql.SQL("= {}").format(sql.Literal(database_name(cluster.target, checked_name(name))))
+    for snapshot in _snapshots(cluster, where, of_others=True):
+        raise UsageError(
+            f"the snapshot {name} of {cluster.target} belongs to {snapshot.owner},"
+            f" which is not {cluster.user} nor a role that {cluster.user} is a member of",
+            remedy="If you trust what is in it, let an administrator run:"
+            f" ALTER DATABASE {snapshot.database} OWNER TO {cluster.user}.",
+        )
+
+
 def of_target(cluster: Cluster) -> list[Snapshot]:
-    """Return the target's snapshots, the newest first."""
+    """Return the target's snapshots that belong to a role we trust, the newest first."""
     found = _snapshots(cluster, sql.SQL(r"LIKE 'seedtool\_snapshot\_%'"))
     return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name), reverse=True)
 
 
 def refuse_taken(cluster: Cluster, name: str, remedy: str) -> None:
-    """Refuse when there is a snapshot of this name.
+    """Refuse when there is a snapshot of this name, whoever owns it.
 
     Raises:
         UsageError: there is.
     """
+    _refuse_others(cluster, name)
     if find(cluster, name) is not None:
         raise UsageError(f"there is a snapshot {name} of {cluster.target} already", remedy=remedy)
 
@@ -299,6 +313,7 @@ def place(cluster: Cluster, aside: str, snapshot: Snapshot, *, replace: bool) ->
     cluster.step("seal")
     cluster.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(aside)))
     sessions.end_all(cluster.connection, aside)
+    _refuse_others(cluster, snapshot.name)
     if not replace:
         refuse_taken(cluster, snapshot.name, "Replace it with --replace, or choose another name.")
     replaced, old = find(cluster, snapshot.name), fresh_name("old", cluster.target.digest)
@@ -324,7 +339,8 @@ def _spare(cluster: Cluster, snapshot: Snapshot) -> str:
     return spare_name(cluster.target.digest, source, like)
 
 
-def _snapshots(cluster: Cluster, condition: sql.Composable) -> list[Snapshot]:
+def _snapshots(cluster: Cluster, condition: sql.Composable, *, of_others: bool = False) -> list[Snapshot]:
+    """Return the target's snapshots that belong to a role we trust, or those of other roles."""
     rows = cluster.connection.execute(_SNAPSHOTS.format(condition=condition)).fetchall()
     found = []
     for database, oid, owner, comment in rows:
@@ -334,6 +350,7 @@ def _snapshots(cluster: Cluster, condition: sql.Composable) -> list[Snapshot]:
             description is not None
             and description.target == cluster.target.name
             and database == database_name(cluster.target, description.name)
+            and (owner in cluster.roles) is not of_others
         ):
             found.append(_with(description, database=database, owner=owner))
     return found

@@ -166,8 +166,8 @@ def test_tables_that_may_not_be_read_are_named(shop, weak, tmp_path):
 def test_what_is_imported_belongs_to_the_targets_owner(shop, weak, tmp_path, tools):
     dump(shop, tools, tmp_path / "a.dump", "-Fc")
     for user in (shop, weak):
-        archive.import_file(user.target, tmp_path / "a.dump", "by somebody", replace=True)
-        weak.restore("by somebody")
+        archive.import_file(user.target, tmp_path / "a.dump", f"by {user is weak}")
+        user.restore(f"by {user is weak}")
         with server.connect(weak.target) as connection:
             assert connection.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'takings'").fetchone() == (
                 "weak",
