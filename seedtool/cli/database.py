@@ -169,7 +169,10 @@ def guard_status(*, console: Console, settings: Settings) -> None:
         "name": "holds data and was not made by seedtool: a reset needs its name",
         "refused": "is protected: it is never replaced or seeded",
     }
-    console.report(report, lambda: [f"{report.database} {words[report.consent]}"])
+    lines = [f"{report.database} {words[report.consent]}"]
+    if report.copy_of_protected:
+        lines.append("it was restored from a protected database, and is not protected itself: seedtool guard protect")
+    console.report(report, lambda: lines)
 
 
 @guard.command("protect", short_help="Forbid to replace or seed the database.")

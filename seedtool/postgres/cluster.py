@@ -133,7 +133,7 @@ WITH RECURSIVE ours AS (
     SELECT r.oid, r.rolname FROM ours JOIN pg_auth_members m ON m.member = ours.oid JOIN pg_roles r ON r.oid = m.roleid
     WHERE coalesce((to_jsonb(m) ->> 'inherit_option')::bool OR (to_jsonb(m) ->> 'set_option')::bool, true)
 )
-SELECT r.rolname, r.rolcreatedb OR r.rolsuper, c.system_identifier, current_setting('fsync') = 'on',
+SELECT r.rolname, r.rolcreatedb OR r.rolsuper, c.system_identifier::text, current_setting('fsync') = 'on',
        ARRAY(SELECT rolname::text FROM ours)
 FROM pg_roles r, pg_control_system() c WHERE r.rolname = current_user
 """
@@ -162,6 +162,7 @@ class Cluster:
         afterwards: statements that are sent to the server when the cluster is left, and that nobody waits for.
         held: digests of the templates that this connection holds.
         milliseconds: how long each step took that has ended, by its name.
+        system: the server's system identifier.
         roles: this role, and the roles that it is a member of. What one of them owns is trusted.
         left_alone: databases that a sweep left alone, with the reason.
     """
@@ -187,7 +188,7 @@ class Cluster:
             )
         row = connection.execute(_ROLE).fetchone()
         assert row is not None  # noqa: S101 - we are connected as it
-        self.user, self.may_create, self._system, self.fsync, roles = row
+        self.user, self.may_create, self.system, self.fsync, roles = row
         self.roles: frozenset[str] = frozenset(roles)
 
     def step(self, name: str) -> None:
@@ -232,7 +233,7 @@ class Cluster:
 
     def identity(self, oid: int, name: str) -> str:
         """Return what tells a database of this server, with this oid and name, from every other one."""
-        return hashlib.md5(f"{self._system} {oid} {name}".encode(), usedforsecurity=False).hexdigest()
+        return hashlib.md5(f"{self.system} {oid} {name}".encode(), usedforsecurity=False).hexdigest()
 
     def private_databases(self, kind: str = "", digest: str = "") -> list[PrivateDatabase]:
         """Return the databases that carry one of seedtool's private names.

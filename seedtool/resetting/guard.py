@@ -4,17 +4,21 @@ The protection mark is a setting on the database itself (`ALTER DATABASE ... SET
 the catalog and never from the session, where a role or a connection option could hide it.
 """
 
+import contextlib
 import enum
 import json
 import re
 import shlex
+from collections.abc import Iterator
+from typing import Literal
 
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import NotConfirmed, Protected
+from seedtool.errors import BlockedError, DatabaseError, NotConfirmed, Protected
 from seedtool.postgres import server
 from seedtool.postgres.cluster import COMMENTED_MARK, MANAGED, MIGRATED_SETTINGS, PROTECTED, Cluster, DatabaseFacts
+from seedtool.postgres.errors import translated
 from seedtool.postgres.server import Target
 
 
@@ -26,22 +30,35 @@ class Consent(enum.IntEnum):
     NAME = 2  # somebody else's database: its name has to be typed
 
 
-def consent_to_replace(target: Target, facts: DatabaseFacts | None) -> Consent:
+def consent_to_replace(cluster: Cluster, facts: DatabaseFacts | None) -> Consent:
     """Return what has to be agreed to before the target may be replaced.
 
     Args:
-        target: the target.
-        facts: what the server knows of it; None when it does not exist.
+        cluster: the server.
+        facts: what it knows of the target; None when the target does not exist.
 
     Raises:
         Protected: the target carries the protection mark.
     """
     if facts is None:
         return Consent.NONE
+    target = cluster.target
     refuse_protected(target, facts, "replaced")
     if facts.managed:
         return Consent.YES
-    return Consent.NONE if is_empty(target, facts) else Consent.NAME
+    if not facts.connectable:
+        return Consent.NAME
+    # neither mark can be read: COMMENT ON DATABASE, or ALTER DATABASE ... RESET ALL, may have taken both
+    with server.connect(target, facts.name) as connection:
+        kept = _kept_mark(connection, cluster, facts.oid)
+        empty = holds_nothing(connection)
+    if kept == "here":
+        with contextlib.suppress(BlockedError):
+            _mark(cluster, facts.name, PROTECTED, "on")
+        raise _protected(target, "replaced")
+    if kept == "elsewhere":
+        cluster.listener.note(f"{target} was restored from a protected database and is not protected itself")
+    return Consent.NONE if empty else Consent.NAME
 
 
 def require(needed: Consent, given: Consent, target: Target) -> None:
@@ -68,10 +85,14 @@ def refuse_protected(target: Target, facts: DatabaseFacts, verb: str) -> None:
         Protected: it does.
     """
     if facts.protected:
-        raise Protected(
-            f"{target} is protected and may not be {verb}",
-            remedy="Check that you mean this database. If so: seedtool guard unprotect.",
-        )
+        raise _protected(target, verb)
+
+
+def _protected(target: Target, verb: str) -> Protected:
+    return Protected(
+        f"{target} is protected and may not be {verb}",
+        remedy="Check that you mean this database. If so: seedtool guard unprotect.",
+    )
 
 
 def refuse_protected_connection(target: Target, connection: psycopg.Connection, verb: str) -> None:
@@ -80,13 +101,44 @@ def refuse_protected_connection(target: Target, connection: psycopg.Connection, 
     Raises:
         Protected: the target carries the protection mark.
     """
-    facts = Cluster(connection, target).database(connection.info.dbname)
-    if facts is not None:
-        refuse_protected(target, facts, verb)
+    cluster = Cluster(connection, target)
+    facts = cluster.database(connection.info.dbname)
+    if facts is None:
+        return
+    refuse_protected(target, facts, verb)
+    if not facts.managed and _kept_mark(connection, cluster, facts.oid) == "here":
+        raise _protected(target, verb)
+
+
+#: The protection mark within the database itself, where neither COMMENT nor RESET ALL reaches it. It names system and
+#: oid, so that a dump which is restored elsewhere protects nothing there.
+_KEEP_MARK = """
+CREATE SCHEMA IF NOT EXISTS seedtool;
+CREATE TABLE IF NOT EXISTS seedtool.guard (system text NOT NULL, database oid NOT NULL, protected boolean NOT NULL);
+COMMENT ON TABLE seedtool.guard IS 'The protection mark of this database (seedtool guard protect)';
+DELETE FROM seedtool.guard"""
+
+
+def _kept_mark(connection: psycopg.Connection, cluster: Cluster, oid: int) -> Literal["here", "elsewhere", "none"]:
+    """Return whether the database says of itself that it is protected: it, or the one that it is a copy of."""
+    if connection.execute("SELECT to_regclass('seedtool.guard')").fetchone() == (None,):
+        return "none"
+    rows = connection.execute("SELECT system, database FROM seedtool.guard WHERE protected").fetchall()
+    if (cluster.system, oid) in rows:
+        return "here"
+    return "elsewhere" if rows else "none"
+
+
+def is_copy_of_protected(cluster: Cluster, facts: DatabaseFacts) -> bool:
+    """Tell whether a database was restored from a protected one, and is not protected itself."""
+    if facts.protected or not facts.connectable:
+        return False
+    with server.connect(cluster.target, facts.name) as connection:
+        return _kept_mark(connection, cluster, facts.oid) == "elsewhere"
 
 
 def protect(cluster: Cluster, name: str) -> None:
-    """Set the protection mark.
+    """Set the protection mark: on the database, where every command reads it, and within it, where it outlives others.
 
     Raises:
         BlockedError: the role may neither set it nor comment on the database.
@@ -95,7 +147,19 @@ def protect(cluster: Cluster, name: str) -> None:
         _mark(cluster, name, PROTECTED, "on")
         facts = cluster.database(name)
         if facts is not None and facts.protected:
+            _keep_mark(cluster, facts)
             return
+
+
+def _keep_mark(cluster: Cluster, facts: DatabaseFacts) -> None:
+    """Write the mark within the database, where this role may."""
+    insert = "INSERT INTO seedtool.guard VALUES (%s, %s, true)"
+    with (
+        contextlib.suppress(psycopg.Error, DatabaseError),  # the mark on the database stands
+        server.connect(cluster.target, facts.name) as connection,
+    ):
+        connection.execute(_KEEP_MARK)
+        connection.execute(insert, [cluster.system, facts.oid])
 
 
 def unprotect(cluster: Cluster, name: str) -> None:
@@ -103,7 +167,11 @@ def unprotect(cluster: Cluster, name: str) -> None:
 
     Raises:
         BlockedError: somebody else set it, and this role may not take it away.
+        DatabaseError: the mark within the database cannot be taken away; the database stays protected.
     """
+    with server.connect(cluster.target, name) as connection, translated(f"the mark within {name}"):
+        if connection.execute("SELECT to_regclass('seedtool.guard')").fetchone() != (None,):
+            connection.execute("DROP TABLE seedtool.guard")
     database = sql.Identifier(name)
     comment = _comment(cluster, name) or ""
     rest = re.sub(COMMENTED_MARK.replace(r"seedtool\.\w+", re.escape(PROTECTED)), "", comment)
@@ -112,6 +180,22 @@ def unprotect(cluster: Cluster, name: str) -> None:
     facts = cluster.database(name)
     if facts is not None and facts.protected:
         cluster.execute(sql.SQL("ALTER DATABASE {} RESET {}").format(database, sql.SQL(PROTECTED)))
+
+
+@contextlib.contextmanager
+def marks_kept(cluster: Cluster) -> Iterator[None]:
+    """Give the target its marks back after work in the body that may take them: a revision may comment on it."""
+    name = cluster.target.name
+    before = cluster.database(name)
+    try:
+        yield
+    finally:
+        after = cluster.database(name)
+        if before is not None and after is not None and before.oid == after.oid:
+            if before.protected and not after.protected:
+                protect(cluster, name)
+            if before.managed and not after.managed:
+                mark_managed(cluster, name)
 
 
 def mark_managed(cluster: Cluster, name: str) -> None:
@@ -147,19 +231,6 @@ def _comment(cluster: Cluster, name: str) -> str | None:
         "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [name]
     ).fetchone()
     return row[0] if row else None
-
-
-def is_empty(target: Target, facts: DatabaseFacts) -> bool:
-    """Tell whether nobody has put anything into a database.
-
-    Args:
-        target: its server is meant.
-        facts: the database's, whatever its name is now.
-    """
-    if not facts.connectable:
-        return False
-    with server.connect(target, facts.name) as connection:
-        return holds_nothing(connection)
 
 
 def holds_nothing(connection: psycopg.Connection) -> bool:

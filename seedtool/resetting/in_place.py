@@ -208,7 +208,7 @@ def _conclude(cluster: Cluster) -> None:
 
 
 def _require_name(cluster: Cluster, facts: DatabaseFacts, consent: Consent, leaves: LeavesTransaction) -> None:
-    if guard.consent_to_replace(cluster.target, facts) is Consent.NONE or consent is Consent.NAME:
+    if guard.consent_to_replace(cluster, facts) is Consent.NONE or consent is Consent.NAME:
         return
     raise NotConfirmed(
         f"{leaves.message}, so {cluster.target} cannot be rebuilt in one transaction: if a later revision failed,"

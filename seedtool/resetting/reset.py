@@ -13,6 +13,7 @@ from psycopg import sql
 
 from seedtool.errors import BlockedError
 from seedtool.listener import SILENT, Listener
+from seedtool.postgres import server
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, drop_statement, fresh_name, open_cluster
 from seedtool.postgres.server import Target
 from seedtool.resetting import clones, guard, in_place, spares, templates
@@ -93,7 +94,7 @@ def plan(target: Target, layers: Sequence[Layer]) -> ResetPlan:
         return ResetPlan(
             database=str(target),
             exists=facts is not None,
-            consent=guard.consent_to_replace(target, facts),
+            consent=guard.consent_to_replace(cluster, facts),
             fingerprint=stack[-1],
             template=template.name if template is not None else None,
             schema=template is not None or templates.find(cluster, stack[0]) is not None,
@@ -131,7 +132,7 @@ def reset(
         cluster.step("lock")
         with cluster.lock(target.digest):
             facts = cluster.database(target.name)
-            guard.require(guard.consent_to_replace(target, facts), consent, target)
+            guard.require(guard.consent_to_replace(cluster, facts), consent, target)
             if facts is not None and not cluster.may_create:
                 rebuilt, results = in_place.rebuild(cluster, facts, layers, consent=consent)
                 return _in_place_report(cluster, rebuilt, results)
@@ -233,7 +234,8 @@ def _keep_unless_agreed(cluster: Cluster, clone: str, old: str, facts: DatabaseF
         return  # a yes for a database that seedtool made covers rows that came meanwhile
     cluster.step("look again")
     try:
-        empty = guard.is_empty(cluster.target, msgspec.structs.replace(facts, name=old))
+        with server.connect(cluster.target, old) as connection:
+            empty = guard.holds_nothing(connection)
     except BaseException:
         swap_back(cluster, clone, old)
         raise
@@ -264,7 +266,8 @@ def migrate(
             aside = fresh_name("clone", target.digest)
             cluster.create(aside, "template0", templates.of_new_database(cluster), connectable=False)
             take_free_name(cluster, aside)
-        return created, upgrade(target)
+        with guard.marks_kept(cluster):
+            return created, upgrade(target)
 
 
 def _in_place_report(cluster: Cluster, rebuilt: Rebuilt, results: Mapping[str, Mapping[str, object]]) -> ResetReport:

@@ -209,7 +209,7 @@ def restore(
     """
     with open_cluster(target, listener) as cluster:
         snapshot = store.require(cluster, name)
-        needed = guard.consent_to_replace(target, cluster.database(target.name))
+        needed = guard.consent_to_replace(cluster, cluster.database(target.name))
         plan = RestorePlan(
             snapshot=snapshot, consent=needed, unknown_revisions=unknown_revisions(settings, snapshot.revisions)
         )
@@ -219,7 +219,7 @@ def restore(
         with cluster.lock(target.digest):
             snapshot = store.require(cluster, name)
             facts = cluster.database(target.name)
-            guard.require(guard.consent_to_replace(target, facts), consent, target)
+            guard.require(guard.consent_to_replace(cluster, facts), consent, target)
             cluster.step("sweep")
             templates.sweep(cluster, target.digest)
             like = facts or cluster.database(snapshot.database)

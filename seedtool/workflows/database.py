@@ -24,6 +24,7 @@ class GuardStatus(msgspec.Struct, frozen=True, kw_only=True):
         protected: it carries the protection mark.
         managed: seedtool made it.
         consent: what a reset would need; `refused` where the mark forbids it.
+        copy_of_protected: it was restored from a protected database, and is not protected itself.
     """
 
     database: str
@@ -31,6 +32,7 @@ class GuardStatus(msgspec.Struct, frozen=True, kw_only=True):
     protected: bool
     managed: bool
     consent: Literal["none", "yes", "name", "refused"]
+    copy_of_protected: bool = False
 
 
 def guard_status(*, settings: Settings | None = None, target: Target | None = None) -> GuardStatus:
@@ -44,9 +46,11 @@ def guard_status(*, settings: Settings | None = None, target: Target | None = No
     with open_cluster(target) as cluster:
         facts = cluster.database(target.name)
         try:
-            needed = guard.consent_to_replace(target, facts).name.lower()
+            needed = guard.consent_to_replace(cluster, facts).name.lower()
         except Protected:
             needed = "refused"
+        facts = cluster.database(target.name)  # the look may have put a lost mark back
+        copied = facts is not None and guard.is_copy_of_protected(cluster, facts)
     return msgspec.convert(
         {
             "database": str(target),
@@ -54,6 +58,7 @@ def guard_status(*, settings: Settings | None = None, target: Target | None = No
             "protected": facts is not None and facts.protected,
             "managed": facts is not None and facts.managed,
             "consent": needed,
+            "copy_of_protected": copied,
         },
         GuardStatus,
     )

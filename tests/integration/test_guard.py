@@ -4,16 +4,22 @@ import subprocess
 import threading
 import time
 
+import msgspec
+import psycopg
 import pytest
 from psycopg import sql
 
 from seedtool.errors import BlockedError, NotConfirmed, Protected
+from seedtool.listener import Listener
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
 from seedtool.resetting import guard
 from seedtool.resetting.guard import Consent
-from seedtool.resetting.reset import plan, reset
+from seedtool.resetting.reset import migrate, plan, reset
 from seedtool.schema.layer import Schema
+from seedtool.snapshots import store
+from seedtool.snapshots.snapshots import restore, save
+from seedtool.workflows.database import guard_status
 
 
 def build(made):
@@ -230,3 +236,103 @@ class TestTheWorldMovesOn:
     def test_the_name_covers_whatever_came(self, project, database):
         report = reset(project, database, [Schema(project, self.filling(database))], consent=Consent.NAME)
         assert report.replaced
+
+
+class TestTheMarkWithin:
+    """COMMENT ON DATABASE and RESET ALL take the mark on the database; the one within it stays."""
+
+    TAKES = ("COMMENT ON DATABASE {} IS 'the shop'", "ALTER DATABASE {} RESET ALL")
+
+    def take(self, database, *statements):
+        with server.connect(database, database.maintenance, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(sql.SQL(statement).format(sql.Identifier(database.name)))
+
+    @pytest.mark.parametrize("made_by_us", [True, False])
+    @pytest.mark.parametrize("consent", [Consent.YES, Consent.NAME])
+    def test_a_reset_is_refused_and_the_mark_put_back(self, project, database, made_by_us, consent):
+        if made_by_us:
+            reset(project, database, [Schema(project, build)], consent=Consent.NONE)
+        with open_cluster(database) as cluster:
+            guard.protect(cluster, database.name)
+        self.take(database, *self.TAKES)
+        assert not facts_of(database, database.name).protected
+        with pytest.raises(Protected):
+            reset(project, database, [Schema(project, build)], consent=consent)
+        assert facts_of(database, database.name).protected
+
+    def test_a_role_without_superuser_keeps_its_mark_too(self, project, database):
+        with server.connect(database, database.maintenance, autocommit=True) as connection:
+            connection.execute("DROP ROLE IF EXISTS weak_owner; CREATE ROLE weak_owner LOGIN CREATEDB")
+            connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO weak_owner").format(sql.Identifier(database.name)))
+        weak = msgspec.structs.replace(
+            database, conninfo=psycopg.conninfo.make_conninfo(database.conninfo, user="weak_owner"), embedded=None
+        )
+        try:
+            with open_cluster(weak) as cluster:
+                guard.protect(cluster, weak.name)
+            self.take(weak, self.TAKES[0])
+            with pytest.raises(Protected):
+                reset(project, weak, [Schema(project, build)], consent=Consent.NAME)
+            assert facts_of(database, database.name).protected
+        finally:
+            with server.connect(database) as connection:
+                connection.execute("REASSIGN OWNED BY weak_owner TO postgres; DROP OWNED BY weak_owner")
+            self.take(database, "ALTER DATABASE {} OWNER TO postgres")
+            with server.connect(database, database.maintenance, autocommit=True) as connection:
+                connection.execute("DROP ROLE weak_owner")
+
+    def test_seeding_is_refused(self, database):
+        with open_cluster(database) as cluster:
+            guard.protect(cluster, database.name)
+        self.take(database, *self.TAKES)
+        with server.connect(database) as connection, pytest.raises(Protected):
+            guard.refuse_protected_connection(database, connection, "seeded")
+
+    def test_restoring_a_snapshot_is_refused(self, project, database):
+        save(project, database, "first")
+        with open_cluster(database) as cluster:
+            guard.protect(cluster, database.name)
+        self.take(database, *self.TAKES)
+        with pytest.raises(Protected):
+            restore(project, database, "first", lambda _: Consent.NAME)
+        with open_cluster(database) as cluster:
+            (snapshot,) = store.of_target(cluster)
+            cluster.drop(snapshot.database)
+
+    def test_a_migration_that_comments_on_the_database_does_not_take_the_marks(self, project, database):
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
+        with open_cluster(database) as cluster:
+            guard.protect(cluster, database.name)
+
+        def revision(made):
+            self.take(made, *self.TAKES)
+            return ["0001"]
+
+        assert migrate(database, revision) == (False, ["0001"])
+        facts = facts_of(database, database.name)
+        assert (facts.protected, facts.managed) == (True, True)
+
+    def test_a_copy_elsewhere_is_not_protected_and_it_is_said(self, project, database, target):
+        with open_cluster(database) as cluster:
+            guard.protect(cluster, database.name)
+        heard = []
+        listener = Listener()
+        listener.note = heard.append
+        copy = database.at("copy_of_protected")
+        with server.connect(target, target.maintenance, autocommit=True) as connection:
+            names = sql.Identifier(copy.name), sql.Identifier(database.name)
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+        assert guard_status(target=copy).copy_of_protected
+        assert guard_status(target=database).copy_of_protected is False
+        reset(project, copy, [Schema(project, build)], consent=Consent.NAME, listener=listener)
+        assert any("restored from a protected database" in note for note in heard)
+        with open_cluster(target) as cluster:
+            cluster.drop(copy.name)
+
+    def test_unprotecting_takes_both(self, project, database):
+        with open_cluster(database) as cluster:
+            guard.protect(cluster, database.name)
+            guard.unprotect(cluster, database.name)
+        self.take(database, *self.TAKES)
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE)
