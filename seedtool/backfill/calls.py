@@ -1,4 +1,9 @@
-"""The calls of a run: sent in threads, counted, and kept within a budget."""
+"""The calls of a run: sent in threads, counted, and kept within a budget.
+
+Two numbers are counted for each operation: calls that were sent, and calls that AWS bills. We take it that AWS bills a
+call that it answers with success, and not one that it answers with an error (docs/decisions.md). A call whose answer
+was lost counts as billed, because it may have been processed; so does a call that has no answer yet.
+"""
 
 import threading
 import time
@@ -28,7 +33,7 @@ class Finished(msgspec.Struct, frozen=True):
         subject: the user or asset.
         result: what it returned; None after an error.
         error: what it raised; None otherwise.
-        calls: the AWS calls that it took, by operation.
+        calls: the billed AWS calls that it took, by operation.
         at: when it ended, by the monotonic clock.
     """
 
@@ -45,12 +50,12 @@ class Calls:
 
     Args:
         size: assets in progress at the same time.
-        take_calls_of_thread: returns the AWS calls that the thread has sent since it last asked.
+        take_billed_of_thread: returns the billed calls that the thread has sent since it last asked.
     """
 
-    def __init__(self, size: int, take_calls_of_thread: Callable[[], dict[str, int]]) -> None:
+    def __init__(self, size: int, take_billed_of_thread: Callable[[], dict[str, int]]) -> None:
         self._size = size
-        self._take_calls_of_thread = take_calls_of_thread
+        self._take_billed_of_thread = take_billed_of_thread
         self._assets = ThreadPoolExecutor(size, thread_name_prefix="backfill")
         self._others = ThreadPoolExecutor(_OTHER_THREADS, thread_name_prefix="backfill-other")
         self._finished: SimpleQueue[Finished] = SimpleQueue()
@@ -81,13 +86,13 @@ class Calls:
         """
 
         def job() -> None:
-            self._take_calls_of_thread()
+            self._take_billed_of_thread()
             result, error = None, None
             try:
                 result = call()
             except Exception as caught:  # noqa: BLE001 - the run decides what the error concerns
                 error = caught
-            calls = self._take_calls_of_thread()
+            calls = self._take_billed_of_thread()
             self._finished.put(Finished(kind, subject, result, error, calls, time.monotonic()))
 
         self._in_progress[kind] += 1
@@ -126,7 +131,7 @@ class Meter:
         max_cost: the budget in dollars. None for no limit.
 
     Attributes:
-        calls: calls sent so far, by operation. Retries count, and so do calls without an answer yet.
+        calls: calls sent so far, by operation. Retries count.
         throttled: answers that said "too many requests", by operation.
     """
 
@@ -135,29 +140,34 @@ class Meter:
         self._max_cost = max_cost
         self._lock = threading.Lock()
         self._thread = threading.local()
+        self._not_billed: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()
+
+    @property
+    def billed(self) -> dict[str, int]:
+        """Return the calls that AWS bills, by operation. Operations without a price are left out."""
+        with self._lock:
+            return {name: self.calls[name] - self._not_billed[name] for name in self.calls if self.price(name)}
 
     def price(self, operation: str) -> float:
         """Return the dollars for one call."""
         return self._prices.get(operation, 0.0)
 
     def cost(self, calls: Mapping[str, int] | None = None) -> float:
-        """Return the dollars for these calls, or for all calls so far."""
-        if calls is None:
-            with self._lock:
-                calls = dict(self.calls)
+        """Return the dollars for these calls, or for all that are billed so far."""
+        calls = self.billed if calls is None else calls
         return round(sum(count * self.price(operation) for operation, count in calls.items()), 6)
 
     def affords(self, dollars: float) -> bool:
         """Tell whether the budget allows so many more dollars."""
         return self._max_cost is None or self.cost() + dollars <= self._max_cost + _TOLERANCE
 
-    def take_calls_of_thread(self) -> dict[str, int]:
-        """Return the calls that this thread has sent since it last asked."""
-        calls: dict[str, int] = getattr(self._thread, "calls", {})
-        self._thread.calls = {}
-        return calls
+    def take_billed_of_thread(self) -> dict[str, int]:
+        """Return the calls that this thread has sent since it last asked, without those that are not billed."""
+        calls: Counter[str] = self._of_thread()
+        self._thread.calls = Counter()
+        return dict(+calls)
 
     def count(self, operation: str) -> None:
         """Count a call that is about to be sent.
@@ -168,14 +178,25 @@ class Meter:
         with self._lock:
             price = self.price(operation)
             if self._max_cost is not None and price:
-                spent = sum(count * self.price(each) for each, count in self.calls.items())
+                spent = sum((count - self._not_billed[each]) * self.price(each) for each, count in self.calls.items())
                 if spent + price > self._max_cost + _TOLERANCE:
                     raise OverBudget
             self.calls[operation] += 1
-        calls: dict[str, int] = getattr(self._thread, "calls", {})
-        self._thread.calls = {**calls, operation: calls.get(operation, 0) + 1}
+        self._of_thread()[operation] += 1
+
+    def count_not_billed(self, operation: str) -> None:
+        """Count that a call which this thread has sent is not billed."""
+        with self._lock:
+            self._not_billed[operation] += 1
+        self._of_thread()[operation] -= 1
 
     def count_throttled(self, operation: str) -> None:
         """Count an answer that said "too many requests"."""
         with self._lock:
             self.throttled[operation] += 1
+
+    def _of_thread(self) -> Counter[str]:
+        if not hasattr(self._thread, "calls"):
+            self._thread.calls = Counter()
+        calls: Counter[str] = self._thread.calls
+        return calls

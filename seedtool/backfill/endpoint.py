@@ -180,7 +180,7 @@ class Endpoint:
         """Write the journal's line. The application has written the rows."""
         del matches
         outcome = found.outcome
-        if outcome is None or not journal.finish(connection, run_id, asset.id, outcome.faces, calls):
+        if outcome is None or not journal.finish(connection, run_id, asset, outcome.faces, calls):
             return None
         return outcome
 

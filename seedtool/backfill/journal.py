@@ -42,6 +42,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
         attempts: how often it was started, including this time.
         reindex: its faces are to be deleted and indexed again.
         face_ids: Rekognition's ids in its rows; only with `reindex`.
+        index_calls: calls of IndexFaces that `start` has counted in advance.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     reindex: bool
     face_ids: tuple[str, ...]
+    index_calls: int = 0
 
 
 def exists(connection: psycopg.Connection) -> bool:
@@ -98,7 +100,9 @@ def faces_to_delete(connection: psycopg.Connection, user_id: str) -> dict[str, l
     return dict(connection.execute(query("faces_to_delete"), [user_id]).fetchall())
 
 
-def start(connection: psycopg.Connection, run_id: str, asset_ids: Sequence[str], *, reindex: bool) -> list[Asset]:
+def start(
+    connection: psycopg.Connection, run_id: str, asset_ids: Sequence[str], *, reindex: bool, index_calls: int
+) -> list[Asset]:
     """Write down that assets are started, and commit.
 
     Args:
@@ -106,11 +110,13 @@ def start(connection: psycopg.Connection, run_id: str, asset_ids: Sequence[str],
         run_id: the run.
         asset_ids: the assets, in their order.
         reindex: assets that are done are to be indexed again.
+        index_calls: calls of IndexFaces that each asset will need, counted in advance.
 
     Returns:
         the assets, without those that no longer qualify.
     """
-    rows = connection.execute(query("start"), {"run": run_id, "ids": list(asset_ids), "reindex": reindex})
+    parameters = {"run": run_id, "ids": list(asset_ids), "reindex": reindex, "index_calls": index_calls}
+    rows = connection.execute(query("start"), parameters)
     return [
         Asset(
             id=id_,
@@ -120,28 +126,33 @@ def start(connection: psycopg.Connection, run_id: str, asset_ids: Sequence[str],
             attempts=attempts,
             reindex=reindex_this,
             face_ids=tuple(face_ids),
+            index_calls=index_calls,
         )
         for id_, user, url, name, attempts, reindex_this, face_ids in rows
     ]
 
 
-def finish(connection: psycopg.Connection, run_id: str, asset_id: str, faces: int, calls: dict[str, int]) -> bool:
+def finish(connection: psycopg.Connection, run_id: str, asset: Asset, faces: int, calls: dict[str, int]) -> bool:
     """Write down that an asset is done whose rows an application wrote.
 
     Returns:
         False when nothing was written: the line belongs to another run.
     """
-    parameters = {"run": run_id, "asset": asset_id, "faces": faces, **call_counts(calls)}
+    parameters = {"run": run_id, "asset": asset.id, "faces": faces, **call_counts(asset, calls)}
     return connection.execute(query("finish"), parameters).fetchone() is not None
 
 
 def fail(
-    connection: psycopg.Connection, run_id: str, asset_id: str, cause: str, remedy: str, calls: dict[str, int]
+    connection: psycopg.Connection, run_id: str, asset: Asset, cause: str, remedy: str, calls: dict[str, int]
 ) -> None:
     """Write down that an asset failed, and why."""
-    connection.execute(
-        query("fail"), {"run": run_id, "asset": asset_id, "cause": cause, "remedy": remedy, **call_counts(calls)}
-    )
+    parameters = {"run": run_id, "asset": asset.id, "cause": cause, "remedy": remedy, **call_counts(asset, calls)}
+    connection.execute(query("fail"), parameters)
+
+
+def add_calls(connection: psycopg.Connection, run_id: str, asset: Asset, calls: dict[str, int]) -> None:
+    """Write down the calls of an asset that neither succeeded nor failed."""
+    connection.execute(query("add_calls"), {"run": run_id, "asset": asset.id, **call_counts(asset, calls)})
 
 
 def skip(connection: psycopg.Connection, faces: dict[str, list[str]]) -> None:
@@ -166,9 +177,17 @@ def state_and_run(connection: psycopg.Connection, asset_id: str) -> tuple[str, s
     return connection.execute(query("state_and_run"), [asset_id]).fetchone() or ("", "")
 
 
-def call_counts(calls: dict[str, int]) -> dict[str, int]:
-    """Return an asset's calls as the parameters that the statements take."""
-    return {"index_calls": calls.get("IndexFaces", 0), "search_calls": calls.get("SearchFaces", 0)}
+def call_counts(asset: Asset, calls: dict[str, int]) -> dict[str, int]:
+    """Return how much the statements add to an asset's numbers of calls.
+
+    Args:
+        asset: the asset, as `start` returned it.
+        calls: the billed calls that it took since, by operation.
+    """
+    return {
+        "index_calls": calls.get("IndexFaces", 0) - asset.index_calls,
+        "search_calls": calls.get("SearchFaces", 0),
+    }
 
 
 def begin_reindex(connection: psycopg.Connection, scope: str) -> datetime:

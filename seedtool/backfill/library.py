@@ -11,6 +11,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from seedtool.backfill import journal
+from seedtool.backfill.journal import Asset
 from seedtool.backfill.queries import query
 from seedtool.errors import SchemaError, UsageError
 from seedtool.faces.port import Box
@@ -177,6 +178,12 @@ def census(connection: psycopg.Connection, wanted: Wanted, *, has_journal: bool)
     return Census(users=users, assets=assets, skipped=skipped, failed_before=failed_before, collections=collections)
 
 
+def count_to_process(connection: psycopg.Connection, wanted: Wanted, user_ids: Sequence[str]) -> int:
+    """Return how many assets of these users are to process now."""
+    row = connection.execute(query("count_to_process"), {**wanted.parameters(), "users": list(user_ids)}).fetchone()
+    return int(row[0]) if row else 0
+
+
 def counts(connection: psycopg.Connection, wanted: Wanted, *, has_journal: bool) -> Iterator[tuple[str, int]]:
     """Yield each user with assets to process, the oldest first, and the number of these assets."""
     with connection.transaction(), connection.cursor(name="seedtool_counts") as cursor:
@@ -267,16 +274,16 @@ def known_faces(connection: psycopg.Connection, asset_id: str, face_ids: Sequenc
 
 
 def record(
-    connection: psycopg.Connection, run_id: str, asset_id: str, decision: AssetDecision, calls: dict[str, int]
+    connection: psycopg.Connection, run_id: str, asset: Asset, decision: AssetDecision, calls: dict[str, int]
 ) -> bool:
     """Write everything about an asset, and its line in the journal, in one statement.
 
     Args:
         connection: autocommitting.
         run_id: the run.
-        asset_id: the asset.
+        asset: the asset.
         decision: what to write.
-        calls: the AWS calls that the asset took, by operation.
+        calls: the billed AWS calls that the asset took, by operation.
 
     Returns:
         False when nothing was written: the line belongs to another run, or the asset no longer qualifies.
@@ -285,7 +292,7 @@ def record(
         query("record"),
         {
             "run": run_id,
-            "asset": asset_id,
+            "asset": asset.id,
             "faces": Jsonb(msgspec.to_builtins(decision.faces)),
             "suggestions": Jsonb(msgspec.to_builtins(decision.suggestions)),
             "gone": list(decision.gone),
@@ -293,7 +300,7 @@ def record(
             "summary": Jsonb(decision.summary),
             "count": len(decision.faces),
             "provider": PROVIDER,
-            **journal.call_counts(calls),
+            **journal.call_counts(asset, calls),
         },
     ).fetchone()
     return found == (1,)

@@ -181,7 +181,7 @@ def _course(report: Report) -> Iterator[str]:
 
 def _cost(report: Report, rules: Backfill) -> Iterator[str]:
     yield "<section><h2>Cost</h2>"
-    yield f"<p class=quiet>Calls at the prices of {escaped(rules.prices_of)}. The prices are settings; "
+    yield f"<p class=quiet>Billed calls at the prices of {escaped(rules.prices_of)}. The prices are settings; "
     yield "AWS’s bill may differ.</p>"
     yield _table_of_calls(report, rules.prices)
     yield "</section>"
@@ -254,19 +254,30 @@ def _table_of_users(report: Report) -> str:
 
 
 def _table_of_calls(report: Report, prices: Mapping[str, float]) -> str:
-    """Return the calls by operation: how many, how many of them throttled, and the cost."""
-    head = _head(("operation", ""), ("calls", "number"), ("throttled", "number"), ("cost", "number"))
+    """Return the calls by operation: how many, how many of them throttled and billed, and the cost."""
+    head = _head(
+        ("operation", ""), ("calls", "number"), ("throttled", "number spare"), ("billed", "number"), ("cost", "number")
+    )
 
     def rows() -> Iterator[str]:
         for name, number in report.calls.items():
             throttled = report.throttled.get(name, 0)
             share = f"{throttled:,} ({percent(throttled, number)})" if throttled else "0"
-            cost = dollars(number * prices[name]) if prices.get(name) else "free"
-            yield f'<tr><th scope="row">{escaped(name)}</th>{_numbers(count(number), share, cost)}</tr>'
-        sums = (count(sum(report.calls.values())), count(sum(report.throttled.values())), dollars(report.cost))
-        yield f'<tr class="total"><th scope="row">all</th>{_numbers(*sums)}</tr>'
+            billed = report.billed.get(name, 0)
+            cost = dollars(billed * prices[name]) if prices.get(name) else "free"
+            yield row(escaped(name), count(number), share, count(billed) if prices.get(name) else "", cost)
+        calls, throttled, billed = (sum(each.values()) for each in (report.calls, report.throttled, report.billed))
+        yield row("all", count(calls), count(throttled), count(billed), dollars(report.cost), "total")
 
-    return _table("Calls, including retries.", head, rows())
+    def row(name: str, calls: str, throttled: str, billed: str, cost: str, kind: str = "") -> str:
+        cells = _numbers(calls) + _numbers(throttled, spare=True) + _numbers(billed, cost)
+        return f'<tr class="{kind}"><th scope="row">{name}</th>{cells}</tr>'
+
+    caption = (
+        "Calls include retries. AWS does not bill a call that it answers with an error. "
+        "A call whose answer was lost counts as billed."
+    )
+    return _table(caption, head, rows())
 
 
 def _table_of_errors(report: Report) -> str:

@@ -221,7 +221,7 @@ class FaceProcessor:
         decision, outcome = decisions.decide_asset(
             found.faces, found.small, known, matches, self._rules, reindex=asset.reindex
         )
-        if not library.record(connection, run_id, asset.id, decision, calls):
+        if not library.record(connection, run_id, asset, decision, calls):
             return None
         return msgspec.structs.replace(outcome, adopted=found.adopted)
 

@@ -64,7 +64,7 @@ CREATE TABLE seedtool.backfill_assets (
 CREATE INDEX backfill_assets_open ON seedtool.backfill_assets (user_id)
 WHERE state IN ('started', 'failed') OR dropping IS NOT NULL;
 COMMENT ON TABLE seedtool.backfill_assets IS
-'The state of each asset in seedtool backfill, and the AWS calls that it took';
+'The state of each asset in seedtool backfill, and the AWS calls that it took and that AWS bills';
 COMMENT ON COLUMN seedtool.backfill_assets.dropping IS
 'FaceIds to delete from the collection: too small, or of an asset that was deleted during the run';
 
@@ -180,15 +180,17 @@ WHERE j.user_id = %s AND j.state IN ('started', 'failed') AND j.state = ANY(%s)
 SELECT asset_id::text, dropping FROM seedtool.backfill_assets WHERE user_id = %s AND dropping IS NOT NULL
 
 -- start --
+-- The call of IndexFaces that comes next is counted here already. The statement that ends the attempt corrects the
+-- number. So the call is counted even if the run is killed and the next run adopts its faces.
 WITH begun AS (
-    INSERT INTO seedtool.backfill_assets AS j (asset_id, user_id, state, run, reindex, started_at)
-    SELECT a.id, a.user_id, 'started', %(run)s, false, clock_timestamp()
+    INSERT INTO seedtool.backfill_assets AS j (asset_id, user_id, state, run, reindex, started_at, index_calls)
+    SELECT a.id, a.user_id, 'started', %(run)s, false, clock_timestamp(), %(index_calls)s
     FROM assets a JOIN users u ON u.id = a.user_id
     WHERE a.id = ANY(%(ids)s::uuid[]) AND {eligible} AND NOT u.deleted
     ON CONFLICT (asset_id) DO UPDATE SET
         state = 'started', run = excluded.run, started_at = excluded.started_at, finished_at = NULL,
         attempts = j.attempts + 1, cause = NULL, remedy = NULL,
-        reindex = j.reindex OR %(reindex)s AND j.state <> 'started'
+        reindex = j.reindex OR %(reindex)s AND j.state <> 'started', index_calls = j.index_calls + %(index_calls)s
     RETURNING j.asset_id, j.attempts, j.reindex
 )
 SELECT a.id::text, a.user_id::text, a.storage_url, a.file_name, b.attempts, b.reindex,
@@ -216,6 +218,11 @@ UPDATE seedtool.backfill_assets SET state = 'skipped', dropping = %(faces)s, fin
     cause = 'the asset was deleted or disapproved during the run, or its user was deleted'
 WHERE asset_id = %(asset)s AND state <> 'done'
 
+-- add_calls --
+UPDATE seedtool.backfill_assets SET index_calls = index_calls + %(index_calls)s,
+    search_calls = search_calls + %(search_calls)s
+WHERE asset_id = %(asset)s AND run = %(run)s AND state = 'started'
+
 -- faces_are_deleted --
 UPDATE seedtool.backfill_assets SET dropping = NULL WHERE asset_id = ANY(%s::uuid[])
 
@@ -225,6 +232,13 @@ SELECT state, run::text FROM seedtool.backfill_assets WHERE asset_id = %s
 -- begin_reindex --
 INSERT INTO seedtool.backfill_reindex AS r (scope, began_at) VALUES (%s, clock_timestamp())
 ON CONFLICT (scope) DO UPDATE SET began_at = r.began_at RETURNING began_at
+
+-- count_to_process --
+SELECT coalesce(sum(least(to_process, %(limit)s::bigint)), 0)::bigint FROM (
+    SELECT count(*) AS to_process
+    FROM assets a JOIN users u ON u.id = a.user_id LEFT JOIN {journal} j ON j.asset_id = a.id
+    WHERE a.user_id = ANY(%(users)s::uuid[]) AND NOT u.deleted AND {to_process} GROUP BY a.user_id
+) s
 
 -- reindex_since --
 SELECT began_at FROM seedtool.backfill_reindex WHERE scope = %s

@@ -77,12 +77,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         region: the AWS region; empty for an endpoint.
         users: users with at least one asset that succeeded or failed.
         users_elsewhere: users that another run processes.
-        assets: assets to process, counted at the start.
+        assets: assets to process. They are counted at the start; those that another run has done, or that no longer
+            qualify, are subtracted.
         succeeded: assets that succeeded.
         failed: assets that failed; `errors` lists them.
         skipped: assets that qualify but were not to process: an earlier run or the application has done them, or they
             failed in an earlier run.
-        left: assets that were to process and were not: the run ended early, or another run processes them.
+        left: assets that are still to process: the run ended early, or another run processes them now.
         faces: faces that were detected and kept.
         dropped: faces that were detected and are too small to keep.
         auto_assigned: faces that were linked to a person.
@@ -90,8 +91,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         suggested: the faces among them that have suggestions.
         adopted: assets whose faces were in the collection already, so that they were not indexed again.
         calls: calls sent, by operation; retries count.
+        billed: calls that AWS bills, by operation, without operations that are free. AWS does not bill a call that it
+            answers with an error. A call whose answer was lost counts as billed.
         throttled: answers that said "too many requests", by operation.
-        cost: dollars for `calls` at the prices of the settings.
+        cost: dollars for `billed` at the prices of the settings.
         errors: the first 1,000 failed assets.
         notes: the first 1,000 errors that belong to a user and not to one asset.
         similarities: matches that counted, as a histogram: index of the bin (a tenth of a percent) to number.
@@ -119,6 +122,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     suggested: int
     adopted: int
     calls: dict[str, int]
+    billed: dict[str, int]
     throttled: dict[str, int]
     cost: float
     errors: tuple[Failure, ...]
@@ -166,7 +170,7 @@ class Tally:
         skipped: assets that qualify but are not to process.
 
     Attributes:
-        total: assets to process. The run subtracts an asset that is deleted meanwhile.
+        total: assets to process. The run subtracts assets that are deleted, or processed by another run, meanwhile.
         users: users with at least one asset that succeeded or failed. The run counts them.
     """
 
@@ -255,6 +259,7 @@ class Tally:
         region: str,
         users_elsewhere: int,
         calls: Mapping[str, int],
+        billed: Mapping[str, int],
         throttled: Mapping[str, int],
         cost: float,
         interrupted: bool,
@@ -273,6 +278,7 @@ class Tally:
             left=max(0, self.total - self.succeeded - self.failed),
             **{name: self.sums[name] for name in _SUMMED},
             calls=dict(sorted(calls.items())),
+            billed=dict(sorted(billed.items())),
             throttled=dict(sorted(throttled.items())),
             cost=cost,
             errors=tuple(self.errors),

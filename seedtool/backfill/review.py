@@ -357,7 +357,8 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True):
         missing: faces that are not in their collection.
         left: faces that were not searched, because of an interruption.
         calls: calls sent, by operation; retries count.
-        cost: dollars for `calls` at the prices of the settings.
+        billed: calls that AWS bills, by operation; as in the report of a backfill.
+        cost: dollars for `billed` at the prices of the settings.
         interrupted: a signal ended the search early. Searching again continues it.
     """
 
@@ -366,6 +367,7 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...]
     left: int
     calls: dict[str, int]
+    billed: dict[str, int]
     cost: float
     interrupted: bool
 
@@ -421,6 +423,7 @@ def search_again(
             missing=tuple(each for search in searches for each in search.missing),
             left=total - done,
             calls=dict(meter.calls),
+            billed=meter.billed,
             cost=meter.cost(),
             interrupted=hold.take(),
         )

@@ -51,6 +51,8 @@ _TICK = 0.1
 # The most face ids that DeleteFaces takes (source: API reference, FaceIds: at most 4096).
 _MOST_DELETED = 4096
 
+_JOURNAL = "the journal of the backfill cannot be written"
+
 _RUN_AGAIN = "Run the same command again. It continues where it stopped."
 
 
@@ -151,11 +153,12 @@ class _Work:
         self._meter = meter
         self._tally = tally
         self._id = str(uuid.uuid4())  # of this run, in the journal
-        self._calls = Calls(run.options.batch_size, meter.take_calls_of_thread)
+        self._calls = Calls(run.options.batch_size, meter.take_billed_of_thread)
         self._to_index: deque[AssetInProgress] = deque()
         self._to_match: deque[AssetInProgress] = deque()
         self._to_repeat: list[tuple[float, Callable[[], None]]] = []
         self._started = 0  # assets that are started and not recorded
+        self._reserved: dict[str, float] = {}  # the most dollars that each asset with AWS may cost there
         self._faces_per_photo = journal.faces_per_photo(writer) or FACES_PER_PHOTO
         self._progress_at = 0.0
         self._ending = False
@@ -181,6 +184,7 @@ class _Work:
             region=self._processor.region,
             users_elsewhere=len(self._users.elsewhere),
             calls=self._meter.calls,
+            billed=self._meter.billed,
             throttled=self._meter.throttled,
             cost=self._meter.cost(),
             interrupted=self.interrupted,
@@ -194,6 +198,7 @@ class _Work:
                 while self._step(hold, listener):
                     pass
                 self.interrupted = hold.take() or self.interrupted
+            self._count_what_is_left()
         finally:
             self._ending = True  # a thread that waits sees this and ends
             self._calls.close()
@@ -219,7 +224,7 @@ class _Work:
             for user in changed.values() if self._fatal is None else ():
                 self._record_in_order(user)
         except psycopg.Error as error:
-            self._end(translate(error, "the journal of the backfill cannot be written", remedy=_RUN_AGAIN))
+            self._end(translate(error, _JOURNAL, remedy=_RUN_AGAIN))
         except DatabaseError as error:
             self._end(error)
         self._report_progress(listener)
@@ -264,7 +269,8 @@ class _Work:
                 ids += user.next_ids(room - len(ids))
         if not ids:
             return
-        assets = journal.start(self._writer, self._id, ids, reindex=self._options.reindex)
+        index_calls = self._processor.index_calls.get("IndexFaces", 0)
+        assets = journal.start(self._writer, self._id, ids, reindex=self._options.reindex, index_calls=index_calls)
         self._tally.total -= len(ids) - len(assets)  # the others no longer qualify
         for asset in assets:
             started = AssetInProgress(user=self._users[asset.user_id], asset=asset)
@@ -321,16 +327,20 @@ class _Work:
             if user.to_delete and user.ready and not user.deleting:
                 self._delete(user)
             if user.finished:
+                self._tally.total += user.started - user.counted_assets
                 self._users.release(user)
-        while self._calls.free and (self._to_match or self._to_index):
-            if self._to_match:
-                self._match(self._to_match.popleft())
-            else:
-                self._index(self._to_index.popleft())
+        self._send_assets()
         to_come = not self._ending and (self._users.to_come or any(user.expected for user in self._users))
         if self._to_match or self._to_index or to_come:
             due.append(now + _TICK)
         return min(due, default=None)
+
+    def _send_assets(self) -> None:
+        while self._calls.free and (self._to_match or self._to_index):
+            if not self._to_match:
+                self._index(self._to_index.popleft())
+            elif not self._match(self._to_match.popleft()):
+                return
 
     def _index(self, asset: AssetInProgress) -> None:
         collection_id, left_behind = asset.user.collection_id, asset.user.left_behind.pop(asset.asset.id, [])
@@ -339,14 +349,29 @@ class _Work:
             self._skip(asset)
             self._record_in_order(asset.user)
             return
+        self._reserved[asset.asset.id] = self._price(self._processor.index_calls)
         self._calls.send("index", asset, lambda: self._processor.index(collection_id, asset.asset, left_behind))
 
-    def _match(self, asset: AssetInProgress) -> None:
-        if not self._meter.affords(len(asset.found.faces) * self._price(self._processor.match_calls)):
+    def _match(self, asset: AssetInProgress) -> bool:
+        """Search the faces of an asset if the budget is enough for all of them: then no search is paid for in vain.
+
+        Returns:
+            False when that depends on the cost of calls in progress: the asset waits for them.
+        """
+        if any(each.stage == "paused" for each in asset.user.queue):
+            asset.stage = "paused"  # it could not be recorded before that one
+            return True
+        cost = len(asset.found.faces) * self._price(self._processor.match_calls)
+        if not self._meter.affords(cost + sum(self._reserved.values())):
+            if self._reserved and self._meter.affords(cost):
+                self._to_match.appendleft(asset)
+                return False
             self._end_over_budget(asset)
-            return
+            return True
+        self._reserved[asset.asset.id] = cost
         collection_id = asset.user.collection_id
         self._calls.send("match", asset, lambda: self._processor.match(collection_id, asset.asset, asset.found))
+        return True
 
     def _delete(self, user: User) -> None:
         """Delete small faces: all that have come together during the last such call."""
@@ -364,6 +389,9 @@ class _Work:
 
     def _take_result(self, finished: Finished) -> User | None:
         """Continue with what a call returned or raised; return the user whose assets may be recorded now."""
+        if isinstance(finished.subject, AssetInProgress):
+            finished.subject.add_calls(finished.calls)
+            self._reserved.pop(finished.subject.asset.id, None)
         if isinstance(finished.error, _FATAL):
             self._end(finished.error)
             return None
@@ -389,7 +417,6 @@ class _Work:
         return None
 
     def _take_result_of_asset(self, asset: AssetInProgress, finished: Finished) -> None:
-        asset.add_calls(finished.calls)
         error = finished.error
         if error is None and finished.kind == "index":
             asset.found = finished.result
@@ -455,6 +482,7 @@ class _Work:
         if not library.still_eligible(self._writer, asset.asset.id):
             # Its photo may be deleted, too. The journal still says `started`: so the next run looks into the collection
             # for faces of a call whose answer was lost.
+            journal.add_calls(self._writer, self._id, asset.asset, asset.calls)
             asset.stage = "skipped"
             self._tally.total -= 1
             return
@@ -463,7 +491,7 @@ class _Work:
         else:
             cause = f"unexpected {type(error).__name__}"
             remedy = "Please report this error, and what kind of photo it is."
-        journal.fail(self._writer, self._id, asset.asset.id, cause, remedy, asset.calls)
+        journal.fail(self._writer, self._id, asset.asset, cause, remedy, asset.calls)
         asset.stage = "failed"
         failure = Failure(
             asset_id=asset.asset.id,
@@ -487,12 +515,24 @@ class _Work:
                 f"another run has started asset {asset_id}, so this run has lost its locks",
                 remedy="Let the other run finish, or run the same command again.",
             )
+        journal.add_calls(self._writer, self._id, asset.asset, asset.calls)
         faces = [face.face_id for face in (*asset.found.faces, *asset.found.small)]
         journal.skip(self._writer, {asset_id: faces})
         if faces:
             asset.user.to_delete[asset_id] = faces
         asset.stage = "skipped"
         self._tally.total -= 1
+
+    def _count_what_is_left(self) -> None:
+        """Write down the calls of assets that were not recorded, and subtract what another run has done meanwhile."""
+        if self._writer.closed:
+            return
+        try:
+            for asset in (asset for user in self._users for asset in user.queue):
+                journal.add_calls(self._writer, self._id, asset.asset, asset.calls)
+            self._tally.total += self._users.change_of_rest()
+        except psycopg.Error as error:
+            self._end(translate(error, _JOURNAL, remedy=_RUN_AGAIN))
 
     def _count_user(self, user: User) -> None:
         self._tally.users += not user.counted

@@ -88,7 +88,7 @@ class Users:
     @property
     def assets_elsewhere(self) -> int:
         """Return how many assets another run processes."""
-        return sum(expected for _, expected, _ in self.elsewhere)
+        return sum(counted for _, counted, _ in self.elsewhere)
 
     def take(self) -> User | None:
         """Lock and return the next user that no other run processes; None when there is none left.
@@ -97,7 +97,7 @@ class Users:
             DatabaseError: a connection was lost.
         """
         while (found := self._next()) is not None:
-            user_id, expected, deleted = found
+            user_id, counted, deleted = found
             lease = self._leases.lock(user_id)
             if lease is None:
                 self.elsewhere.append(found)
@@ -111,12 +111,23 @@ class Users:
                 # no collection is created for a user who is deleted
                 remembered=deleted or (collection is not None and bool(collection[1])),
                 cursor=library.assets(lease.connection, user_id, self._wanted),
-                expected=max(1, expected),
+                counted_assets=counted,
                 unfinished=journal.unfinished(self._writer, user_id, failed=failed_too),
                 to_delete=journal.faces_to_delete(self._writer, user_id),
             )
             return user
         return None
+
+    def change_of_rest(self) -> int:
+        """Return how many assets more, or fewer, there are to process now of all users that were not taken.
+
+        Another run may have processed them.
+        """
+        rest = [*self.elsewhere, *self._ahead, *([] if self._exhausted else self._cursor.fetchall())]
+        if not rest:
+            return 0
+        now = library.count_to_process(self._writer, self._wanted, [user_id for user_id, *_ in rest])
+        return now - sum(counted for _, counted, _ in rest)
 
     def opened(self, user: User, opened: Opened) -> None:
         """Continue with a user whose collection is ready."""
@@ -173,7 +184,7 @@ class AssetInProgress(msgspec.Struct, eq=False):
         found: its faces, once it is indexed.
         indexed_at: when it was indexed, by the monotonic clock; 0 for faces that were in the collection already.
         matches: of its faces, once they are matched.
-        calls: the AWS calls that it took, by operation.
+        calls: the billed AWS calls that it took, by operation.
         attempts: how often it was throttled after all attempts.
     """
 
@@ -203,7 +214,7 @@ class User:
         collection_id: the user's collection.
         remembered: the collection was created before, or need not be created.
         cursor: over the ids of the assets to process, in their order.
-        expected: how many assets there were when they were counted.
+        counted_assets: how many assets to process there were when the users were read.
         unfinished: assets that may have faces in the collection that no row knows.
         to_delete: FaceIds to delete from the collection, by asset.
 
@@ -214,6 +225,8 @@ class User:
         deleting: a call that deletes faces is in progress.
         attempts: how often preparing the user was throttled after all attempts.
         counted: an asset of the user was counted in the report.
+        started: how many assets were started, or no longer qualified when they were to start.
+        expected: how many more assets are expected.
     """
 
     def __init__(
@@ -224,7 +237,7 @@ class User:
         collection_id: str,
         remembered: bool,
         cursor: psycopg.ServerCursor[tuple[str]],
-        expected: int,
+        counted_assets: int,
         unfinished: list[journal.Unfinished],
         to_delete: dict[str, list[str]],
     ) -> None:
@@ -232,7 +245,9 @@ class User:
         self.lease = lease
         self.collection_id = collection_id
         self.remembered = remembered
-        self.expected = expected
+        self.counted_assets = counted_assets
+        self.started = 0
+        self.expected = max(1, counted_assets)
         self.unfinished = unfinished
         self.to_delete = to_delete
         self.queue: deque[AssetInProgress] = deque()
@@ -249,6 +264,7 @@ class User:
         """Return the ids of the next assets to start, at most so many."""
         self._read_ahead(most)
         ids = [self._ahead.popleft() for _ in range(min(most, len(self._ahead)))]
+        self.started += len(ids)
         self.expected = max(self.expected - len(ids), len(self._ahead), 0 if self._exhausted else 1)
         return ids
 

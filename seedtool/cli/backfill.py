@@ -130,15 +130,18 @@ def _processor(settings: Settings, options: Options, endpoint: str | None) -> tu
 
 def _execute(run: Run, console: Console, where: str, html: Path | None) -> Report:
     """Execute a run under a progress line, and report what it did, also when it ends with an error."""
+    from seedtool.cli.failures import ErrorWithReport
+
     line = ProgressLine(console, run)
     try:
         report = run.execute(line)
-    except BaseException:
+    except (Exception, KeyboardInterrupt) as error:
         line.clear()
-        if run.report is not None:
-            # with --json, stdout gets one object: the error
-            _report(run, run.report, console, where, html, on_stdout=not console.as_json)
-        raise
+        if run.report is None:
+            raise
+        _report(run, run.report, console, where, html, on_stdout=not console.as_json)
+        # with --json, stdout gets one object, which holds the error and the report
+        raise ErrorWithReport(error, run.report) from error
     line.clear()
     _report(run, report, console, where, html, on_stdout=True)
     return report
@@ -429,7 +432,9 @@ def _error_lines(report: Report) -> Iterator[str]:
 
 
 def _cost_line(report: Report, prices: Mapping[str, float]) -> str:
-    paid = [f"{count:,} {name} x ${prices[name]:g}" for name, count in report.calls.items() if prices.get(name)]
-    free = [f"{count:,} {name}" for name, count in report.calls.items() if not prices.get(name)]
+    paid = [f"{count:,} {name} x ${prices[name]:g}" for name, count in report.billed.items()]
+    free = [f"{count:,} {name}" for name, count in report.calls.items() if name not in report.billed]
+    not_billed = sum(report.calls[name] - count for name, count in report.billed.items())
     cost = f"cost: {' + '.join(paid)} = ${report.cost:,.3f}" if paid else f"cost: ${report.cost:,.3f}"
-    return cost + (f" (and free of charge: {', '.join(free)})" if free else "")
+    cost += f" (and free of charge: {', '.join(free)})" if free else ""
+    return cost + (f"; {_many(not_billed, 'more call')} ended with an error and will not be billed" * bool(not_billed))

@@ -22,12 +22,30 @@ class Failure(NamedTuple):
     exit_code: int
 
 
+class ErrorWithReport(Exception):
+    """An error that ended a command after a part of its work.
+
+    Args:
+        error: the error.
+        report: what was done until then; --json prints it beside the error.
+    """
+
+    def __init__(self, error: BaseException, report: object) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.report = report
+
+
 def show(error: BaseException) -> int:
     """Show an error, with --debug its traceback first.
 
     Returns:
         The exit code.
     """
+    report: object = None
+    if isinstance(error, ErrorWithReport):
+        report = error.report
+        error = error.error
     failure = _describe(error)
     if _given("--debug") and not isinstance(error, click.ClickException | click.Abort):
         traceback.print_exception(error)
@@ -42,8 +60,14 @@ def show(error: BaseException) -> int:
     if _given("--json"):
         import json
 
-        told = {"kind": failure.kind, "message": failure.message, "remedy": failure.remedy}
-        click.echo(json.dumps({"error": told}))
+        shown: dict[str, object] = {
+            "error": {"kind": failure.kind, "message": failure.message, "remedy": failure.remedy}
+        }
+        if report is not None:
+            import msgspec
+
+            shown["report"] = msgspec.to_builtins(report, str_keys=True)
+        click.echo(json.dumps(shown))
     return failure.exit_code
 
 

@@ -192,6 +192,9 @@ class CallMeter(Protocol):
     def count(self, operation: str) -> None:
         """Count an attempt that is about to be sent. What this raises goes to the caller, and nothing is sent."""
 
+    def count_not_billed(self, operation: str) -> None:
+        """Count that an attempt will not be billed: it was answered with an error, or could not be sent."""
+
     def count_throttled(self, operation: str) -> None:
         """Count an answer that said "too many requests"."""
 

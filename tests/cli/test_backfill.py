@@ -115,6 +115,26 @@ def test_a_budget_ends_it_cleanly(library):
     assert "0.01 dollars" in done["stopped"]
 
 
+def test_a_run_that_ends_with_an_error_says_what_it_has_spent(library):
+    rules = [{"fault": "denied", "operation": "IndexFaces", "first": 5, "times": None}]
+    faults(library, rules=rules)
+    ended = library.run("backfill --yes --batch-size 1 --json")
+    assert ended.code == 1
+    assert ended.json["error"]["kind"] == "AccessDenied"
+    report = ended.json["report"]
+    assert report["succeeded"] in {3, 4}  # the fourth may be indexed and not decided
+    assert (report["failed"], report["left"]) == (0, 18 - report["succeeded"])
+    assert report["stopped"] == ended.json["error"]["message"]
+    assert (report["calls"]["IndexFaces"], report["billed"]["IndexFaces"]) == (5, 4)
+    assert report["cost"] == pytest.approx(sum(report["billed"].values()) / 1000)
+
+    ended = library.run("backfill --yes --batch-size 1")
+    assert ended.code == 1
+    assert " left" in ended.out
+    assert "cost: " in ended.out
+    assert "1 more call ended with an error and will not be billed" in ended.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

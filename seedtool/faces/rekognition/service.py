@@ -122,13 +122,22 @@ class Aws(AwsSession, FaceService):
     @contextmanager
     def metered(self, meter: CallMeter) -> Iterator[None]:
         """Tell the meter of every attempt at a call of Rekognition inside the block."""
+        from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError
+
+        never_sent = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)
 
         def before_send(event_name: str, **_: object) -> None:
             meter.count(event_name.rsplit(".", 1)[-1])
 
-        def response_received(event_name: str, parsed_response: Vendor = None, **_: object) -> None:
-            if ((parsed_response or {}).get("Error") or {}).get("Code") in THROTTLED:
-                meter.count_throttled(event_name.rsplit(".", 1)[-1])
+        def response_received(
+            event_name: str, parsed_response: Vendor = None, exception: Exception | None = None, **_: object
+        ) -> None:
+            operation = event_name.rsplit(".", 1)[-1]
+            error = (parsed_response or {}).get("Error")
+            if error or isinstance(exception, never_sent):
+                meter.count_not_billed(operation)
+            if (error or {}).get("Code") in THROTTLED:
+                meter.count_throttled(operation)
 
         events = self.rekognition().meta.events
         hooks = {"before-send.rekognition.*": before_send, "response-received.rekognition.*": response_received}

@@ -22,6 +22,14 @@ def impatient(monkeypatch):
     monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.01)
 
 
+def journalled_calls(album):
+    index, search = album.db.execute(
+        "SELECT sum(index_calls), sum(search_calls) FROM seedtool.backfill_assets"
+    ).fetchone()
+    album.db.commit()
+    return {"IndexFaces": index, "SearchFaces": search}
+
+
 @pytest.mark.parametrize("fault", ["throttled", "throughput", "unavailable", "internal", "dropped", "truncated"])
 def test_faults_in_between_are_overcome(album, faults, counters, fault):
     ana = album.user()
@@ -31,6 +39,11 @@ def test_faults_in_between_are_overcome(album, faults, counters, fault):
     report = album.run(batch_size=4)
     assert (report.succeeded, report.failed, report.faces) == (6, 0, 6)
     assert report.calls == counters()  # every attempt, as the stand-in counts them
+    lost = {"dropped", "truncated"}  # a call whose answer was lost counts as billed
+    paid = {"IndexFaces": report.calls["IndexFaces"], "SearchFaces": report.calls["SearchFaces"]}
+    assert report.billed == (paid if fault in lost else {"IndexFaces": 6, "SearchFaces": 6})
+    assert report.cost == pytest.approx(sum(report.billed.values()) / 1000)
+    assert journalled_calls(album) == report.billed
     album.consistent()
 
 

@@ -133,7 +133,7 @@ def killed(album, *, options: dict, seed: int, kills: int) -> dict:
 
 
 @pytest.mark.timeout(240)
-def test_fifty_kills_leave_what_an_uninterrupted_run_leaves(album, another_album, faults):
+def test_fifty_kills_leave_what_an_uninterrupted_run_leaves(album, another_album, faults, counters):
     for each in (album, another_album):
         fill(each, users=4, photos=300)
     expected = another_album.run(batch_size=16)
@@ -142,12 +142,22 @@ def test_fifty_kills_leave_what_an_uninterrupted_run_leaves(album, another_album
     another_album.consistent()
 
     faults(lag=0.02, latency={"IndexFaces": 0.03})
+    before = journalled_index_calls(album), counters()["IndexFaces"]
     last = killed(album, options={"batch_size": 8}, seed=11, kills=50)
     assert (last["killed"], last["ok"], last["left"]) == (50, True, 0), last
     assert last["done"] > 0, "all was done before the last kill"
     album.consistent()
     assert outcome(album) == outcome(another_album)
     assert {state for state, _ in album.journal().values()} == {"done"}
+    # every call is in the journal, and beside them only those of which nobody can know whether they were sent
+    written, called = journalled_index_calls(album) - before[0], counters()["IndexFaces"] - before[1]
+    assert called <= written <= called + 50 * 8
+
+
+def journalled_index_calls(album) -> int:
+    found = album.db.execute("SELECT sum(index_calls) FROM seedtool.backfill_assets").fetchone()[0]
+    album.db.commit()
+    return found
 
 
 @pytest.mark.timeout(120)

@@ -97,6 +97,7 @@ def test_two_operators_share_the_work_by_user(album, operator, faults, counters)
     reports = [json.loads(child.stdout.readline()) for child in children]
     assert [child.wait() for child in children] == [0, 0]
     assert sum(report["succeeded"] for report in reports) == 24
+    assert [report["left"] for report in reports] == [0, 0]
     assert all(report["succeeded"] for report in reports)
     assert counters()["IndexFaces"] - before == 24
     shared = [{each["user_id"] for each in report["by_user"]} for report in reports]
@@ -105,6 +106,30 @@ def test_two_operators_share_the_work_by_user(album, operator, faults, counters)
     assert len(album.faces()) == 48
     attempts = album.db.execute("SELECT DISTINCT attempts FROM seedtool.backfill_assets").fetchall()
     assert attempts == [(1,)]
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_what_another_operator_has_done_meanwhile_is_not_left(album, stops):
+    one, two, three = album.user(), album.user(), album.user()
+    for user in (one, two, three):
+        for _ in range(3):
+            album.photo(user, "Ana")
+    run = album.new_run(batch_size=1)
+    record, nested = run.processor.record, []
+
+    def record_while_another_run_works(*arguments):
+        if not nested:
+            nested.append(album.run(user_id=two))
+            if stops:
+                run.stop()
+        return record(*arguments)
+
+    run.processor.record = record_while_another_run_works
+    report = run.execute()
+    assert (nested[0].succeeded, nested[0].left) == (3, 0)
+    assert (report.succeeded, report.interrupted) == ((2, True) if stops else (6, False))
+    assert (report.assets, report.left) == (6, 4 if stops else 0)
+    assert run.progress.total == 6
 
 
 def test_a_user_whom_somebody_is_at_work_on_is_left_and_taken_once_that_one_is_gone(album, another_connection):
@@ -197,6 +222,13 @@ def test_a_budget_is_kept_to_the_cent_and_the_rest_goes_on_from_there(album, cou
     album.consistent()
     total = counters()
     assert (total["IndexFaces"], total["SearchFaces"]) == (10, 20)
+    assert journalled_calls(album) == (10, 20)
+
+
+def journalled_calls(album):
+    found = album.db.execute("SELECT sum(index_calls), sum(search_calls) FROM seedtool.backfill_assets").fetchone()
+    album.db.commit()
+    return found
 
 
 def test_a_budget_that_is_just_enough_is_enough(album):
@@ -207,7 +239,7 @@ def test_a_budget_that_is_just_enough_is_enough(album):
     assert (report.succeeded, report.stopped, report.cost) == (10, "", 0.03)
 
 
-def test_photos_with_more_faces_than_expected_do_not_break_the_budget(album):
+def test_photos_with_more_faces_than_expected_do_not_break_the_budget(album, counters):
     ana = album.user()
     for _ in range(4):
         album.photo(ana, *(f"P{i}" for i in range(7)))
@@ -218,6 +250,18 @@ def test_photos_with_more_faces_than_expected_do_not_break_the_budget(album):
     assert album.run().ok
     assert len(album.faces()) == 28
     album.consistent()
+    # no search was begun that the budget could have cut off, and so none was paid for twice
+    assert (counters()["IndexFaces"], counters()["SearchFaces"]) == journalled_calls(album) == (4, 28)
+
+
+def test_calls_that_are_not_billed_leave_the_budget_as_it_is(album, faults):
+    ana = album.user()
+    for _ in range(10):
+        album.photo(ana, "Ana", "Ben")
+    faults(rules=[{"fault": "internal", "operation": "*", "first": 2, "every": 4, "times": None}])
+    report = album.run(max_cost=0.03, batch_size=4)
+    assert (report.succeeded, report.stopped, report.cost) == (10, "", 0.03)
+    assert sum(report.calls.values()) > 32
 
 
 def test_a_limit_is_of_each_user_and_one_user_is_one(album):

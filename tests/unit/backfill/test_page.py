@@ -22,7 +22,7 @@ USER = "00000000-0000-4000-8000-000100010000"
 TINY = Report(
     mode="live", region="us-east-1", users=1, users_elsewhere=0, assets=3, succeeded=3, failed=0, skipped=2, left=0,
     faces=6, dropped=1, auto_assigned=3, needs_person=3, suggested=1, adopted=0,
-    calls={"CreateCollection": 1, "IndexFaces": 3, "SearchFaces": 6}, throttled={}, cost=0.009, errors=(), notes=(),
+    calls={"CreateCollection": 1, "IndexFaces": 3, "SearchFaces": 6}, billed={"IndexFaces": 3, "SearchFaces": 6}, throttled={}, cost=0.009, errors=(), notes=(),
     similarities={880: 1, 950: 2, 991: 4, 999: 1}, points=(Point(0.3, 1, 0, 3, 0), Point(1.2, 3, 0, 10, 0)),
     by_user=(UserSum(user_id=USER, succeeded=3, faces=6, auto_assigned=3, needs_person=3, cost=0.009),),
     seconds=1.2, interrupted=False, stopped="", ok=True,
@@ -44,8 +44,9 @@ BIG = msgspec.structs.replace(
     needs_person=46_000,
     suggested=20_000,
     calls={"IndexFaces": 100_400, "SearchFaces": 196_000},
+    billed={"IndexFaces": 100_000, "SearchFaces": 196_000},
     throttled={"IndexFaces": 400},
-    cost=296.4,
+    cost=296.0,
     errors=tuple(failure(i, f"IMG_{i:05}.jpg", f"no photo at uploads/{i}.jpg") for i in range(1000)),
     similarities={tenth: tenth for tenth in range(800, BINS)},
     points=tuple(Point(i * 6.3, i * 98, i * 2, i * 296, i // 3) for i in range(1, 1001)),
@@ -109,7 +110,8 @@ def test_it_says_what_the_report_says():
         "ended 2026-11-20 03:04 UTC after 1.2 s",
         "prices of 2026-11-20",
         "7 at 95 or more, 1 from 80 up to 95",
-        "IndexFaces 3 0 $0.003",
+        "IndexFaces 3 0 3 $0.003",
+        "CreateCollection 1 0 free",
         USER,
         "seedtool faces review",
     ):
@@ -158,6 +160,8 @@ def test_a_big_run_makes_a_page_of_bounded_size_and_the_rest_is_counted():
     assert "400 of 296,400 calls were throttled (0.1 %)" in text
     assert "ended 2026-11-20 03:04 UTC after 1 h 45 min" in text
     assert "log scale" in text
+    assert "IndexFaces 100,400 400 (0.4 %) 100,000 $100.00" in text
+    assert "all 296,400 400 296,000 $296.00" in text
 
 
 def test_nothing_is_fetched_and_nothing_runs():

@@ -1,12 +1,17 @@
 """Counting without end in bounded memory, and money."""
 
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
+from botocore.hooks import HierarchicalEmitter
 
 from seedtool.backfill.calls import Meter, OverBudget
 from seedtool.backfill.report import MOST_ERRORS, MOST_POINTS, MOST_USERS, Failure, Outcome, Tally
+from seedtool.faces.rekognition.service import Aws
+from seedtool.settings import load
 
 
 def leave(meter, operation, times=1):
@@ -30,15 +35,58 @@ def test_the_call_that_would_cost_too_much_does_not_leave():
 def test_a_thread_is_told_its_own_calls():
     meter = Meter({}, None)
     leave(meter, "IndexFaces", 2)
-    assert meter.take_calls_of_thread() == {"IndexFaces": 2}
-    assert meter.take_calls_of_thread() == {}
+    assert meter.take_billed_of_thread() == {"IndexFaces": 2}
+    assert meter.take_billed_of_thread() == {}
+
+
+ANSWERS = [
+    ({"parsed_response": {"FaceRecords": []}}, True, False),
+    ({"parsed_response": {"Error": {"Code": "ThrottlingException"}}}, False, True),
+    ({"parsed_response": {"Error": {"Code": "InternalServerError"}}}, False, False),
+    ({"parsed_response": {"Error": {"Code": "InvalidImageFormatException"}}}, False, False),
+    ({"parsed_response": None, "exception": EndpointConnectionError(endpoint_url="x")}, False, False),
+    ({"parsed_response": None, "exception": ReadTimeoutError(endpoint_url="x")}, True, False),
+    ({"parsed_response": None, "exception": ConnectionClosedError(endpoint_url="x")}, True, False),
+]
+
+
+@pytest.mark.parametrize(("answer", "billed", "throttled"), ANSWERS)
+def test_a_call_is_billed_unless_it_is_answered_with_an_error_or_was_never_sent(
+    monkeypatch, tmp_path, answer, billed, throttled
+):
+    events = HierarchicalEmitter()
+    aws = Aws(load(tmp_path, environ={"HOME": str(tmp_path), "SEEDTOOL_AWS": "live", "AWS_REGION": "us-east-1"}))
+    monkeypatch.setattr(aws, "rekognition", lambda: SimpleNamespace(meta=SimpleNamespace(events=events)))
+    meter = Meter({"IndexFaces": 0.001}, 0.001)
+    with aws.metered(meter):
+        events.emit("before-send.rekognition.ListFaces")
+        events.emit("before-send.rekognition.IndexFaces")
+        assert meter.billed == {"IndexFaces": 1}  # until there is an answer
+        with pytest.raises(OverBudget):
+            events.emit("before-send.rekognition.IndexFaces")
+        events.emit("response-received.rekognition.IndexFaces", **answer)
+        assert meter.affords(0.001) is not billed
+        calls = {"ListFaces": 1, "IndexFaces": 1}
+        assert (meter.calls, meter.billed, meter.cost()) == (calls, {"IndexFaces": int(billed)}, 0.001 * billed)
+        assert meter.throttled == ({"IndexFaces": 1} if throttled else {})
+        assert meter.take_billed_of_thread() == ({"ListFaces": 1, "IndexFaces": 1} if billed else {"ListFaces": 1})
+    events.emit("before-send.rekognition.IndexFaces")
+    assert meter.calls == calls
 
 
 def test_assets_of_which_none_was_adopted_are_counted_as_a_number():
     tally = Tally(total=1)
     tally.add_success("user", Outcome(faces=1), cost=0.0)
     report = tally.report(
-        mode="live", region="", users_elsewhere=0, calls={}, throttled={}, cost=0.0, interrupted=False, stopped=""
+        mode="live",
+        region="",
+        users_elsewhere=0,
+        calls={},
+        billed={},
+        throttled={},
+        cost=0.0,
+        interrupted=False,
+        stopped="",
     )
     assert b'"adopted":0' in msgspec.json.encode(report)
 
