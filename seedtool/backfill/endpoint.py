@@ -42,7 +42,7 @@ from seedtool.errors import (
     SettingsError,
     Throttled,
 )
-from seedtool.faces.photos.addresses import is_address
+from seedtool.faces.photos import is_address
 from seedtool.faces.port import Face
 from seedtool.version import VERSION
 

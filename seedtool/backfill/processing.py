@@ -20,8 +20,7 @@ from seedtool.backfill.decisions import Matches
 from seedtool.backfill.journal import Asset
 from seedtool.backfill.report import Outcome
 from seedtool.errors import AccessDenied, InvalidRequest, PhotoError, ResourceNotFound, SeedtoolError
-from seedtool.faces.photos import Addresses, FolderStore, PhotoStore, offer
-from seedtool.faces.photos.addresses import is_address, shown
+from seedtool.faces.photos import Addresses, FolderStore, PhotoStore, is_address, offer, shown
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.port import Face, FaceCollection, FaceService, Image, Indexed
 from seedtool.settings import Settings

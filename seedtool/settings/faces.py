@@ -193,19 +193,6 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.collection_column is not None or self.collection_query is not None
 
 
-def _check_photos_url(text: str) -> Fault | None:
-    if text.startswith("s3://"):
-        if not re.match(r"s3://[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9](/|$)", text):
-            return Fault(f"{text!r} does not name a bucket", "Write s3://bucket/prefix.")
-        return None
-    if "://" in text and not text.startswith("file://"):
-        return Fault(
-            f"{text.split('://', maxsplit=1)[0]}:// is not a photo store",
-            "Use s3://bucket/prefix or a folder's path.",
-        )
-    return None
-
-
 def _check_endpoint(text: str) -> Fault | None:
     if not re.match(r"https?://[^/\s]+", text):
         return Fault(
@@ -245,7 +232,7 @@ class FaceSettings(CacheSettings, frozen=True, kw_only=True):
             "where photos are kept: `s3://bucket/prefix` or a folder",
             variables=("PHOTOS_URL",),
             default='a folder of `home`, with `aws = "embedded"`',
-            check=_check_photos_url,
+            check=no_control,
         ),
     ] = None
     s3_endpoint_url: Annotated[

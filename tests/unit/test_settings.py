@@ -169,8 +169,6 @@ def test_the_root_is_the_nearest_folder_with_a_project_file(project):
         ('database_url = "mysql://h/x"', "setting database_url: names a mysql database"),
         ('database_url = "localhost"', "setting database_url: is not a database URL"),
         ('collection = "has space"', "setting collection: 'has space' cannot be a collection id"),
-        ('photos_url = "ftp://x"', "setting photos_url: ftp:// is not a photo store"),
-        ('photos_url = "s3://"', "setting photos_url: 's3://' does not name a bucket"),
         ('s3_endpoint_url = "r2.example.com"', "is not an http(s) address"),
         ("aws = 7", "setting aws: is int, not text"),
         ("spares = -1", "setting spares: is -1"),
@@ -203,10 +201,10 @@ def test_the_nearest_key_is_named(project):
 
 
 def test_the_origin_of_a_wrong_variable_is_its_name(project):
-    with pytest.raises(SettingsError, match="from environment variable PHOTOS_URL"):
-        read(project(), {"PHOTOS_URL": "http://x"})
-    with pytest.raises(SettingsError, match=r"from PHOTOS_URL in \.env"):
-        read(project(dotenv="PHOTOS_URL=http://x\n"))
+    with pytest.raises(SettingsError, match="from environment variable S3_ENDPOINT_URL"):
+        read(project(), {"S3_ENDPOINT_URL": "x"})
+    with pytest.raises(SettingsError, match=r"from S3_ENDPOINT_URL in \.env"):
+        read(project(dotenv="S3_ENDPOINT_URL=x\n"))
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,7 @@ from seedtool.faces.enroll.running import (
     try_students,
 )
 from seedtool.faces.listing import copy_faces
-from seedtool.faces.photos import Addresses, PhotoStore
-from seedtool.faces.photos.addresses import is_address
+from seedtool.faces.photos import Addresses, PhotoStore, is_address, readable
 from seedtool.faces.port import FaceCollection, FaceService, IndexedFace
 from seedtool.faces.sync import Progress
 from seedtool.settings import Settings
@@ -206,8 +205,8 @@ def _fault_of(photo: Path | str, named: str) -> tuple[str, str] | None:
     if not named:
         return "the cell is empty", "Name the photo's file."
     if isinstance(photo, str):
-        known = photo.startswith(("https://", "http://", "s3://"))
-        return None if known else ("this kind of address is not read", "Name a file, https:// or s3://bucket/key.")
+        fault = ("this kind of address is not read", "Name a file, https:// or s3://bucket/key.")
+        return None if readable(photo) else fault
     try:
         if not photo.exists():
             return "there is no such file", "Paths are relative to the manifest's own folder."

@@ -20,8 +20,7 @@ from psycopg import sql
 
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll.photo import is_jpeg
-from seedtool.faces.photos import PhotoStore, Stamp
-from seedtool.faces.photos.addresses import is_address
+from seedtool.faces.photos import PhotoStore, Stamp, is_address
 
 #: The database's clock and the store's may differ by as much, and S3 tells whole seconds.
 SLACK = timedelta(minutes=1)

@@ -20,8 +20,7 @@ from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, chec
 from seedtool.faces.enroll.replaced import replaced_photos
 from seedtool.faces.enroll.running import WORKERS, alone, fatal, fly, linked_rows, named, settle, table_of
 from seedtool.faces.external_id import TEMPORARY_PREFIX
-from seedtool.faces.photos import Addresses, PhotoStore
-from seedtool.faces.photos.addresses import is_address, shown
+from seedtool.faces.photos import Addresses, PhotoStore, is_address, shown
 from seedtool.faces.port import FaceCollection, FaceService, IndexedFace
 from seedtool.faces.sync import Progress
 from seedtool.settings import COLLECTION_ID, Settings

@@ -2,17 +2,14 @@
 
 import os
 import threading
-import time
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 from seedtool.errors import PhotoError
-from seedtool.faces.photos.keys import Stamp, checked
-
-#: A file that a killed process left half-written is swept once it is this old, in seconds.
-_STALE = 3600.0
+from seedtool.faces.photos.store import Context, Scheme, Stamp, checked
+from seedtool.files.writing import write_whole
 
 
 class FolderStore:
@@ -27,28 +24,19 @@ class FolderStore:
         self._lock = threading.Lock()
         self.uploads = 0
 
-    def put(self, key: str, data: bytes, content_type: str = "image/jpeg") -> None:  # noqa: ARG002 -- S3's need
+    def put(self, key: str, data: bytes, content_type: str = "image/jpeg") -> None:  # noqa: ARG002 -- for S3
         """Write a photo, whole or not at all, replacing what is under the key.
 
         Raises:
             PhotoError: the key leads out of the folder, or the disk refuses.
         """
         path = self._path(key)
-        half = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             if not self._folder.is_dir():
                 # pictures of children: whoever wants to share the folder opens it on purpose
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._sweep(path)
-            try:
-                with half.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                half.replace(path)
-            finally:
-                half.unlink(missing_ok=True)
+            write_whole(path, data)
         except OSError as error:
             raise _disk_error(key, error) from error
         with self._lock:
@@ -64,7 +52,7 @@ class FolderStore:
             raise _disk_error(key, error) from error
 
     def location(self, key: str) -> None:
-        """Return None: Rekognition reads no folder."""
+        """Return None: no face service reads our folders."""
 
     def holds(self, key: str, data: bytes) -> bool:
         """Tell whether exactly these bytes are under the key."""
@@ -91,10 +79,10 @@ class FolderStore:
         """Yield the photos whose keys begin with the prefix, and when each was written."""
         for key in self.keys(prefix):
             try:
-                told = (self._folder / key).stat()
+                found = (self._folder / key).stat()
             except FileNotFoundError:
                 continue  # removed since it was listed
-            yield Stamp(key=key, written_at=datetime.fromtimestamp(told.st_mtime, UTC), size=told.st_size)
+            yield Stamp(key=key, written_at=datetime.fromtimestamp(found.st_mtime, UTC), size=found.st_size)
 
     def delete(self, key: str) -> None:
         """Remove a photo; nothing happens when there is none."""
@@ -110,16 +98,10 @@ class FolderStore:
         path = self._folder / checked(key)
         root = self._folder.resolve()
         if not path.resolve().is_relative_to(root):
-            raise PhotoError(f"the photo key {key!r} leads out of the photo folder", remedy="Mend the row's photo_url.")
+            raise PhotoError(
+                f"the photo key {key!r} leads out of the photo folder", remedy="Correct the row that names it."
+            )
         return path
-
-    def _sweep(self, path: Path) -> None:
-        for left in path.parent.glob(".*.part"):
-            try:
-                if time.time() - left.stat().st_mtime > _STALE:
-                    left.unlink()
-            except FileNotFoundError:
-                continue  # its writer was faster
 
 
 def _disk_error(key: str, error: OSError) -> PhotoError:
@@ -127,3 +109,16 @@ def _disk_error(key: str, error: OSError) -> PhotoError:
         f"photo {key}: {os.strerror(error.errno) if error.errno else 'the disk refused'}",
         remedy="Is the photo folder (PHOTOS_URL) there, writable and not full?",
     )
+
+
+def _open_path(path: str, context: Context) -> FolderStore:
+    return FolderStore(context.settings.root / Path(path).expanduser())
+
+
+def _open_url(rest: str, context: Context) -> FolderStore:
+    """Open `file:///folder` or `file://localhost/folder`; a URL's path is percent-encoded (RFC 8089)."""
+    return _open_path(unquote("/" + rest.partition("/")[2]), context)
+
+
+SCHEME = Scheme(open_store=_open_path)
+FILE_SCHEME = Scheme(open_store=_open_url)

@@ -1,38 +1,45 @@
 """Photos in a bucket of S3, or of what speaks its language: Cloudflare R2, MinIO."""
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 
-from seedtool.errors import AccessDenied, ResourceNotFound
+from seedtool.errors import AccessDenied, PhotoError, ResourceNotFound, SettingsError
 from seedtool.faces.aws import AwsSession, Vendor
 from seedtool.faces.aws_errors import translated
-from seedtool.faces.photos.keys import Stamp, checked
+from seedtool.faces.photos.store import Context, Photos, Scheme, Stamp, checked
 from seedtool.faces.port import FaceService, S3Location
+
+# Source: the user guide, general purpose bucket naming rules.
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
+
+#: Bytes of a key in UTF-8 at most (source: the user guide, naming objects).
+KEY_BYTES = 1024
 
 
 class S3Store:
-    """Photos in a bucket.
+    """Photos in a bucket. A key is taken as it is: no character of it has a meaning.
 
     Args:
         aws: makes the client.
-        service: the face service, which may read the photos by itself.
+        service: the face service, which may be able to read the photos by itself.
         bucket: the bucket's name.
-        prefix: what all keys begin with, without slashes around it.
+        prefix: what all keys begin with.
     """
 
-    def __init__(self, aws: AwsSession, service: FaceService, bucket: str, prefix: str) -> None:
+    def __init__(self, aws: AwsSession, service: FaceService, bucket: str, prefix: str = "") -> None:
         self._service = service
         self._client: Vendor = aws.s3()
         self._bucket = bucket
-        self._prefix = f"{prefix}/" if prefix else ""
+        self._prefix = prefix
         self._lock = threading.Lock()
         self._in_reach: bool | None = None  # not asked yet
         self.uploads = 0
 
     def put(self, key: str, data: bytes, content_type: str = "image/jpeg") -> None:
         """Write a photo; S3 shows it whole or not at all."""
-        self._call("put_object", key, Body=data, ContentType=content_type)
+        self._call("put_object", checked(key), Body=data, ContentType=content_type)
         with self._lock:
             self.uploads += 1
 
@@ -53,14 +60,15 @@ class S3Store:
         return data
 
     def location(self, key: str) -> S3Location | None:
-        """Return where Rekognition can read a photo by itself; None where its bytes have to be sent.
+        """Return where the face service can read a photo by itself; None where its bytes have to be sent.
 
-        It reads AWS's own S3 and there only buckets of its region. Where the region is not told, bytes will do.
+        Rekognition reads AWS's own S3, and there only buckets of its region. Where S3 does not tell the region of a
+        bucket, the bytes are sent.
         """
         with self._lock:
             if self._in_reach is None:
                 self._in_reach = self._service.reads_s3 and self._region() == self._service.region
-        return S3Location(self._bucket, self._prefix + checked(key)) if self._in_reach else None
+        return S3Location(self._bucket, self._whole(key)) if self._in_reach else None
 
     def holds(self, key: str, data: bytes) -> bool:
         """Tell whether exactly these bytes are under the key.
@@ -127,4 +135,47 @@ class S3Store:
 
     def _call(self, method: str, key: str, **arguments: object) -> Vendor:
         with translated("s3", f"photo {key}"):
-            return getattr(self._client, method)(Bucket=self._bucket, Key=self._prefix + checked(key), **arguments)
+            return getattr(self._client, method)(Bucket=self._bucket, Key=self._whole(key), **arguments)
+
+    def _whole(self, key: str) -> str:
+        whole = self._prefix + key
+        if not key or len(whole.encode()) > KEY_BYTES:
+            raise PhotoError(
+                f"{key[:80]!r} cannot be the key of an object in S3",
+                remedy=f"A key has 1 to {KEY_BYTES} bytes: correct the row.",
+            )
+        return whole
+
+
+def parse(address: str) -> tuple[str, str]:
+    """Return the bucket and the key of `s3://bucket/key`. All that follows the bucket's slash is the key, as it is."""
+    bucket, _, key = address[len("s3://") :].partition("/")
+    return bucket, key
+
+
+def _session(context: Context) -> AwsSession:
+    """Return the session that the face service has with AWS, or one for S3 where it is another vendor's."""
+    return context.service if isinstance(context.service, AwsSession) else AwsSession(context.settings)
+
+
+def _open_store(rest: str, context: Context) -> S3Store:
+    bucket, prefix = parse(f"s3://{rest}")
+    if not _BUCKET.fullmatch(bucket):
+        raise SettingsError(
+            f"setting photos_url: 's3://{bucket}' does not name a bucket", remedy="Write s3://bucket/prefix."
+        )
+    prefix += "/" * (prefix != "" and not prefix.endswith("/"))
+    return S3Store(_session(context), context.service, bucket, prefix)
+
+
+def _open_photo(address: str, context: Context) -> tuple[Photos, str]:
+    bucket, key = parse(address)
+    if not bucket or not key:
+        raise PhotoError(f"{address[:200]}: this names no object", remedy="Write s3://bucket/key.")
+    name = f"s3://{bucket}"
+    if name not in context.opened:
+        context.opened[name] = S3Store(_session(context), context.service, bucket)
+    return context.opened[name], key
+
+
+SCHEME = Scheme(open_store=_open_store, open_photo=_open_photo)

@@ -1,9 +1,9 @@
-"""Photos from the web, by addresses that stand in rows: somebody else wrote them, so they are not to be trusted.
+"""Photos at web addresses. The addresses come from rows, which anybody may have filled in, so they are not trusted.
 
-Whoever may fill in an address could otherwise have this machine read its own network for them. A name is resolved
-once, its addresses are checked, and the connection goes to the address that was checked: a second look-up, which could
-answer otherwise (DNS rebinding), never happens. Each redirect is a new address and checked as one. Proxies are not
-used, for they would look the name up themselves.
+Otherwise somebody who fills in an address could make this machine read from its own network. A host's name is resolved
+once, its addresses are checked, and the connection goes to the address that was checked: there is no second look-up,
+which could answer otherwise (DNS rebinding). Each redirect is a new address and is checked as one. Proxies are not
+used, because they would look the name up by themselves.
 """
 
 import http.client
@@ -19,6 +19,7 @@ from typing import TypeAlias
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from seedtool.errors import PhotoError
+from seedtool.faces.photos.store import Scheme
 
 #: Bytes of a photo at most, the most that Rekognition reads from S3 (source: developer guide, guidelines and quotas).
 MOST_BYTES = 15 * 1024 * 1024
@@ -35,7 +36,7 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: Hosts that hand out credentials to whoever is on the machine, at addresses that look like any other.
 _METADATA = frozenset(map(ipaddress.ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
 
-#: For the protocols' own use; Python 3.11 takes some of them for public ones.
+#: Reserved for protocols (RFC 6890); Python 3.11 takes some of them for public ones.
 _PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -57,8 +58,8 @@ def fetch(
         seconds: for all of it.
 
     Raises:
-        PhotoError: the address is none, leads where it may not, the photo is too large, or nothing came in time. The
-            message names host and path, never the query, which may hold a signature.
+        PhotoError: this is no address, it leads where it may not, the photo is too large, or nothing came in time.
+            The message names host and path, never the query, which may hold a signature.
     """
     deadline = time.monotonic() + seconds
     waits = iter(_WAITS)
@@ -80,7 +81,7 @@ def shown(url: str) -> str:
         parts = urlsplit(url)
         host = parts.hostname or ""
     except ValueError:
-        return "an address that is none"
+        return "an address that cannot be read"
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{parts.path}"
 
 
@@ -96,7 +97,7 @@ def _follow(url: str, private_hosts: frozenset[str], most: int, deadline: float)
 
 
 def _ask(url: str, private_hosts: frozenset[str], most: int, deadline: float) -> bytes | str | None:
-    """Return the photo, None when there is none, or where the answer sends us."""
+    """Return the photo, None when there is none, or the address that the answer redirects to."""
     parts, host, port = _parts(url)
     trusted = host in private_hosts
     if parts.scheme != "https" and not (parts.scheme == "http" and trusted):
@@ -111,7 +112,7 @@ def _ask(url: str, private_hosts: frozenset[str], most: int, deadline: float) ->
             with closing(connection.getresponse()) as response:
                 answer = _answer(url, response, most)
         if time.monotonic() >= deadline:
-            raise TimeoutError  # the line was cut, and what came so far looks like all of it
+            raise TimeoutError  # the connection was cut, and what came so far looks complete
     except ssl.SSLCertVerificationError as error:
         raise PhotoError(
             f"{shown(url)}: its certificate is not trusted ({error.verify_message})",
@@ -160,7 +161,9 @@ def _parts(url: str) -> tuple[SplitResult, str, int]:
         host = (parts.hostname or "").rstrip(".")
         host = host if host.isascii() else host.encode("idna").decode()
     except ValueError as error:  # UnicodeError is one
-        raise PhotoError("a photo's address is none", remedy="Mend the row's photo_url.") from error
+        raise PhotoError(
+            "this cannot be the address of a photo", remedy="Write https://host/path into the row."
+        ) from error
     if not host or parts.username is not None or any(ord(letter) < 33 or ord(letter) == 127 for letter in url):
         raise PhotoError(
             f"{shown(url)}: not an address of a photo", remedy="Write https://host/path, without user and password."
@@ -187,7 +190,7 @@ def _resolved(url: str, host: str, port: int, *, trusted: bool) -> list[str]:
 def is_public(address: Address) -> bool:
     """Tell whether an address is on the public internet, and not private, loopback, link-local or the like.
 
-    An IPv4 address in the clothes of an IPv6 one (mapped, 6to4, NAT64) is judged as what it is.
+    An IPv4 address that is written as an IPv6 address (mapped, 6to4, NAT64) is judged as an IPv4 address.
     """
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
@@ -206,9 +209,9 @@ def is_public(address: Address) -> bool:
 def _connected(
     scheme: str, host: str, port: int, addresses: list[str], deadline: float
 ) -> Iterator[http.client.HTTPConnection]:
-    """Connect to the first address that answers; at the deadline the line is cut, whatever is under way."""
+    """Connect to the first address that answers; at the deadline the connection is cut, whatever is under way."""
     raw = _dialled(addresses, port, deadline)
-    cut = raw.dup()  # TLS takes the socket over; a second handle still reaches the line
+    cut = raw.dup()  # TLS takes the socket over; a second handle still reaches the connection
     timer = threading.Timer(max(0.0, deadline - time.monotonic()), _hang_up, [cut])
     timer.daemon = True
     timer.start()
@@ -242,9 +245,9 @@ def _dialled(addresses: list[str], port: int, deadline: float) -> socket.socket:
     raise failed
 
 
-def _hang_up(line: socket.socket) -> None:
+def _hang_up(connection: socket.socket) -> None:
     try:
-        line.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         return  # it is down already
 
@@ -257,3 +260,26 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return type(error).__name__
+
+
+class WebPhotos:
+    """Photos at web addresses, which are their keys. They are only read.
+
+    Args:
+        private_hosts: as `fetch` takes them.
+    """
+
+    def __init__(self, private_hosts: Collection[str]) -> None:
+        self._private_hosts = private_hosts
+
+    def get(self, key: str) -> bytes | None:
+        """Return the photo at an address; None when there is none."""
+        return fetch(key, private_hosts=self._private_hosts)
+
+    def location(self, key: str) -> None:
+        """Return None: no face service reads web addresses."""
+
+
+SCHEME = Scheme(
+    open_photo=lambda address, context: (WebPhotos(context.settings.private_photo_hosts), address), shown=shown
+)

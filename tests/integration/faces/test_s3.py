@@ -134,7 +134,39 @@ def test_a_row_may_name_an_object_of_another_bucket(bucketed, here, bucket, s3_c
     s3_client.create_bucket(Bucket=name)
     s3_client.put_object(Bucket=name, Key="a b/photo.jpg", Body=b"photo")
     addresses = Addresses(bucketed, here, bucket)
-    assert addresses.get(f"s3://{name}/a%20b/photo.jpg") == b"photo"
+    assert addresses.get(f"s3://{name}/a b/photo.jpg") == b"photo"
+    assert addresses.get(f"s3://{name}/a%20b/photo.jpg") is None
     assert addresses.get(f"s3://{name}/nobody.jpg") is None
     bucket.put("own.jpg", b"own")
     assert addresses.get("own.jpg") == b"own"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "IMG#7.jpg",
+        "a?b=c.jpg",
+        "a%20b.jpg",
+        "a//b.jpg",
+        "/a.jpg",
+        "a/",
+        "a+b &=.jpg",
+        "Ñandú.jpg",
+        "s3://a",
+        "k" * 1024,
+    ],
+)
+def test_a_key_is_taken_as_it_is(bucketed, here, bucket, s3_client, key):
+    name = bucketed.photos_url.split("/")[2]
+    s3_client.put_object(Bucket=name, Key=key, Body=key.encode())
+    for other in {key.split("#")[0], key.split("?")[0], key.replace("%20", " "), key.lstrip("/")} - {key, ""}:
+        s3_client.put_object(Bucket=name, Key=other, Body=b"another photo")
+    assert Addresses(bucketed, here, bucket).get(f"s3://{name}/{key}") == key.encode()
+
+
+def test_a_prefix_is_taken_as_it_is(bucketed, here, s3_client):
+    name = bucketed.photos_url.split("/")[2]
+    photos = store(msgspec.structs.replace(bucketed, photos_url=f"s3://{name}/2026 #1/a%20b"), here)
+    photos.put("photo.jpg", b"x")
+    assert [each["Key"] for each in s3_client.list_objects_v2(Bucket=name)["Contents"]] == ["2026 #1/a%20b/photo.jpg"]
+    assert list(photos.keys()) == ["photo.jpg"]

@@ -1,12 +1,17 @@
 """The folder of photos: whole files or none, and nothing outside the folder."""
 
 import os
-import time
+from types import SimpleNamespace
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from seedtool.errors import PhotoError
-from seedtool.faces.photos import FolderStore
+from seedtool.errors import PhotoError, SettingsError
+from seedtool.faces.photos import SCHEMES, Addresses, FolderStore, is_address, readable, s3, shown, store
+from seedtool.faces.photos.store import Scheme
+from seedtool.settings import load
 
 
 @pytest.fixture
@@ -69,16 +74,12 @@ def test_a_failed_write_leaves_the_old_photo_and_no_half_file(photos, tmp_path, 
     assert [path.name for path in (tmp_path / "photos" / "a").iterdir()] == ["photo.jpg"]
 
 
-def test_what_a_killed_process_left_is_not_listed_and_swept_in_time(photos, tmp_path):
+def test_what_a_killed_process_left_is_not_listed_and_goes_with_the_next_write(photos, tmp_path):
     photos.put("a/photo.jpg", b"x")
-    for name, age in ((".photo.jpg.old.part", 7200), (".photo.jpg.new.part", 0)):
-        (tmp_path / "photos" / "a" / name).write_bytes(b"half")
-        then = time.time() - age
-        os.utime(tmp_path / "photos" / "a" / name, (then, then))
+    (tmp_path / "photos" / "a" / ".photo.jpg.0123abcd.part").write_bytes(b"half")
     assert list(photos.keys()) == ["a/photo.jpg"]
-    photos.put("a/other.jpg", b"y")
-    names = sorted(path.name for path in (tmp_path / "photos" / "a").iterdir())
-    assert names == [".photo.jpg.new.part", "other.jpg", "photo.jpg"]
+    photos.put("a/photo.jpg", b"y")
+    assert [path.name for path in (tmp_path / "photos" / "a").iterdir()] == ["photo.jpg"]
 
 
 def test_a_directory_in_the_way_is_told(photos, tmp_path):
@@ -87,3 +88,53 @@ def test_a_directory_in_the_way_is_told(photos, tmp_path):
         photos.get("a/photo.jpg")
     with pytest.raises(PhotoError):
         photos.put("a/photo.jpg", b"x")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda key: len(key.encode()) <= 1024))
+def test_a_key_of_s3_comes_back_as_it_went_in(key):
+    address = f"s3://a-bucket/{key}"
+    assert is_address(address)
+    assert s3.parse(address) == ("a-bucket", key)
+    assert s3.S3Store(SimpleNamespace(s3=lambda: None), None, "a-bucket")._whole(key) == key
+    assert shown(address) == address
+
+
+@pytest.mark.parametrize("key", ["", "k" * 1025, "ñ" * 513])
+def test_a_key_that_s3_does_not_take_is_refused(key):
+    with pytest.raises(PhotoError):
+        s3.S3Store(SimpleNamespace(s3=lambda: None), None, "a-bucket")._whole(key)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ftp://x", "setting photos_url: ftp:// is not a photo store"),
+        ("https://x/photos", "setting photos_url: https:// is not a photo store"),
+        ("s3://", "setting photos_url: 's3://' does not name a bucket"),
+        ("s3://A_B/c", "setting photos_url: 's3://A_B' does not name a bucket"),
+    ],
+)
+def test_an_address_in_which_no_photo_can_be_kept_is_refused(tmp_path, url, message):
+    with pytest.raises(SettingsError) as caught:
+        store(msgspec.structs.replace(load(tmp_path), photos_url=url), None)
+    assert caught.value.message == message
+    assert "s3://bucket/prefix" in caught.value.remedy
+
+
+def test_a_store_is_added_by_one_entry(tmp_path, monkeypatch):
+    class Cloud(FolderStore):
+        """Keeps the photos of gs://bucket in a folder."""
+
+    scheme = Scheme(
+        open_store=lambda rest, _: Cloud(tmp_path / rest),
+        open_photo=lambda address, _: (Cloud(tmp_path / "school"), address.removeprefix("gs://school/")),
+    )
+    monkeypatch.setitem(SCHEMES, "gs", scheme)
+    settings = msgspec.structs.replace(load(tmp_path), photos_url="gs://school")
+    photos = store(settings, None)
+    photos.put("a.jpg", b"x")
+    addresses = Addresses(settings, None, photos)
+    assert readable("gs://school/a.jpg")
+    assert addresses.get("gs://school/a.jpg") == addresses.get("a.jpg") == b"x"
+    with pytest.raises(PhotoError):
+        addresses.get("az://school/a.jpg")
