@@ -3,6 +3,7 @@
 The statements stand in `queries.sql`.
 """
 
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -156,12 +157,27 @@ def check_tables(connection: psycopg.Connection) -> None:
         )
 
 
+def check_user_id(user_id: str) -> None:
+    """Check that a text can be the id of a user.
+
+    Raises:
+        UsageError: it is not a uuid.
+    """
+    try:
+        uuid.UUID(user_id)
+    except ValueError:
+        raise UsageError(
+            f"{user_id!r} is not the id of a user", remedy="Give the uuid that stands in users.id."
+        ) from None
+
+
 def check_user(connection: psycopg.Connection, user_id: str) -> None:
     """Check that a user exists and is not deleted.
 
     Raises:
-        UsageError: otherwise.
+        UsageError: otherwise, or the id is not a uuid.
     """
+    check_user_id(user_id)
     found = connection.execute(query("user_is_deleted"), [user_id]).fetchone()
     if found is None or found[0]:
         fault = "does not exist" if found is None else "is deleted"

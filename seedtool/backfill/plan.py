@@ -1,6 +1,5 @@
 """What a run would do, shown before it begins. Nothing is written, and AWS is not called."""
 
-import uuid
 from collections.abc import Iterator
 
 import msgspec
@@ -42,12 +41,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.user_id is not None:
-            try:
-                uuid.UUID(self.user_id)
-            except ValueError:
-                raise UsageError(
-                    f"{self.user_id!r} is not the id of a user", remedy="Give the uuid that stands in users.id."
-                ) from None
+            library.check_user_id(self.user_id)
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"a limit of {self.limit} assets leaves nothing to do", remedy="Give 1 or more.")
         if not 1 <= self.batch_size <= MAX_BATCH_SIZE:

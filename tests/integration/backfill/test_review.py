@@ -312,6 +312,15 @@ def test_where_no_backfill_has_been_faces_wait_without_suggestions(album, waitin
     assert choose(album, ("new", face.face_id, "Ana"))[0].new_person
 
 
+@pytest.mark.parametrize("call", [review.count, review.users_waiting])
+def test_a_user_id_that_is_no_uuid_is_refused(album, call):
+    with pytest.raises(UsageError, match="'ana'") as refused:
+        call(album.db, "ana")
+    assert "users.id" in refused.value.remedy
+    with pytest.raises(UsageError, match="'ana'"):
+        list(review.waiting(album.db, user_id="ana"))
+
+
 def test_a_database_without_the_library_is_refused(connection: psycopg.Connection):
     with pytest.raises(SchemaError, match="users, assets"):
         list(review.waiting(connection))
