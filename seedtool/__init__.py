@@ -22,13 +22,28 @@ from typing import TYPE_CHECKING, Any
 from seedtool.version import VERSION
 
 if TYPE_CHECKING:
+    from seedtool.backfill import Options as BackfillOptions
+    from seedtool.backfill.review import Choice as FaceChoice
     from seedtool.errors import SeedtoolError
     from seedtool.listener import Listener
     from seedtool.postgres.server import Target, connect
     from seedtool.postgres.server import find as find_target
     from seedtool.settings import Settings
     from seedtool.settings import load as load_settings
+    from seedtool.workflows.adopt import adopt
+    from seedtool.workflows.aws import open_aws
     from seedtool.workflows.database import guard_status, list_cache, protect, prune_cache, unprotect
+    from seedtool.workflows.doctor import examine
+    from seedtool.workflows.faces import (
+        dedupe_faces,
+        enroll,
+        enroll_all,
+        enroll_manifest,
+        faces_status,
+        recognize,
+        sync,
+    )
+    from seedtool.workflows.library import decide_faces, plan_backfill, run_backfill, waiting_faces
     from seedtool.workflows.prepare import prepare
     from seedtool.workflows.reset import fingerprint, migrate, plan_reset, reset
     from seedtool.workflows.seed import dump_seeds, seed
@@ -45,14 +60,24 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _PLACES = {
+    "BackfillOptions": "backfill:Options",
+    "FaceChoice": "backfill.review:Choice",
     "Listener": "listener:Listener",
     "SeedtoolError": "errors:SeedtoolError",
     "Settings": "settings:Settings",
     "Target": "postgres.server:Target",
+    "adopt": "workflows.adopt:adopt",
     "connect": "postgres.server:connect",
+    "decide_faces": "workflows.library:decide_faces",
+    "dedupe_faces": "workflows.faces:dedupe_faces",
     "delete_snapshots": "workflows.snapshots:delete_snapshots",
     "dump_seeds": "workflows.seed:dump_seeds",
+    "enroll": "workflows.faces:enroll",
+    "enroll_all": "workflows.faces:enroll_all",
+    "enroll_manifest": "workflows.faces:enroll_manifest",
+    "examine": "workflows.doctor:examine",
     "export_snapshot": "workflows.snapshots:export_snapshot",
+    "faces_status": "workflows.faces:faces_status",
     "find_target": "postgres.server:find",
     "fingerprint": "workflows.reset:fingerprint",
     "guard_status": "workflows.database:guard_status",
@@ -61,28 +86,44 @@ _PLACES = {
     "list_snapshots": "workflows.snapshots:list_snapshots",
     "load_settings": "settings:load",
     "migrate": "workflows.reset:migrate",
+    "open_aws": "workflows.aws:open_aws",
+    "plan_backfill": "workflows.library:plan_backfill",
     "plan_reset": "workflows.reset:plan_reset",
     "prepare": "workflows.prepare:prepare",
     "protect": "workflows.database:protect",
     "prune_cache": "workflows.database:prune_cache",
+    "recognize": "workflows.faces:recognize",
     "rename_snapshot": "workflows.snapshots:rename_snapshot",
     "reset": "workflows.reset:reset",
     "restore_snapshot": "workflows.snapshots:restore_snapshot",
+    "run_backfill": "workflows.library:run_backfill",
     "save_snapshot": "workflows.snapshots:save_snapshot",
     "seed": "workflows.seed:seed",
+    "sync": "workflows.faces:sync",
     "unprotect": "workflows.database:unprotect",
+    "waiting_faces": "workflows.library:waiting_faces",
 }
 
 __all__ = [
+    "BackfillOptions",
+    "FaceChoice",
     "Listener",
     "SeedtoolError",
     "Settings",
     "Target",
     "__version__",
+    "adopt",
     "connect",
+    "decide_faces",
+    "dedupe_faces",
     "delete_snapshots",
     "dump_seeds",
+    "enroll",
+    "enroll_all",
+    "enroll_manifest",
+    "examine",
     "export_snapshot",
+    "faces_status",
     "find_target",
     "fingerprint",
     "guard_status",
@@ -91,16 +132,22 @@ __all__ = [
     "list_snapshots",
     "load_settings",
     "migrate",
+    "open_aws",
+    "plan_backfill",
     "plan_reset",
     "prepare",
     "protect",
     "prune_cache",
+    "recognize",
     "rename_snapshot",
     "reset",
     "restore_snapshot",
+    "run_backfill",
     "save_snapshot",
     "seed",
+    "sync",
     "unprotect",
+    "waiting_faces",
 ]
 
 

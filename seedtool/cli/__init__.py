@@ -26,7 +26,7 @@ COMMANDS = {
     "sync-faces": "faces:sync_faces",
     "enroll": "faces:enroll",
     "recognize": "faces:recognize",
-    "faces": "collections:faces",
+    "faces": "faces:faces",
     "backfill": "backfill:backfill",
     "snapshot": "snapshot:snapshot",
     "guard": "database:guard",

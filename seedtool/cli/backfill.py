@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from seedtool.backfill import Options, Plan, Processor, Progress, Report, Run
+    from seedtool.backfill import Options, Plan, Progress, Report, Run
     from seedtool.settings import Settings
 
 # Users and assets that the text of a dry run lists before it says how many more there are.
@@ -62,8 +62,9 @@ def backfill(
     It first shows what it will do and what that will cost, and asks. If it is interrupted or killed, the same command
     continues.
     """
-    from seedtool.backfill import Options, Run, page, plan
+    from seedtool.backfill import Options, page
     from seedtool.postgres import server
+    from seedtool.workflows import library as workflow
 
     _refuse_contradictions(dry_run=dry_run, html=html, endpoint=endpoint, interactive=interactive, **chosen)
     if html is not None:
@@ -80,14 +81,13 @@ def backfill(
         with server.connect(target) as connection:
             _dry_run(connection, settings, options, console)
         return 0
-    where, processor = _processor(settings, options, endpoint)
-    with server.connect(target) as connection:
-        planned = plan(connection, settings, options)
+    where, run = workflow.open_backfill(options, endpoint=endpoint, settings=settings, target=target)
+    planned = workflow.plan_backfill(options, settings=settings, target=target)
     console.note(f"{where}; {target}")
     for line in _plan_lines(planned, priced=endpoint is None):
         console.note(line)
     _agree(planned, yes=yes)
-    report = _execute(Run(settings, target, processor, options), console, where, html)
+    report = _execute(run, console, where, html)
     return 130 if report.interrupted else 0 if report.ok else 1
 
 
@@ -111,21 +111,6 @@ def _refuse_contradictions(
             "--max-cost counts AWS calls, but with --endpoint the application makes them",
             remedy="Limit the run with --limit or --user-id.",
         )
-
-
-def _processor(settings: Settings, options: Options, endpoint: str | None) -> tuple[str, Processor]:
-    """Return what processes the photos, and its name for the user: account and region, or the endpoint."""
-    if endpoint is not None:
-        from seedtool.backfill.endpoint import Endpoint
-
-        application = Endpoint(endpoint, settings.backfill_token, options.batch_size)
-        return f"the application at {application.where}", application
-    from seedtool.backfill import FaceProcessor
-    from seedtool.faces import photos
-    from seedtool.workflows.aws import open_aws
-
-    aws = open_aws(settings)
-    return str(aws.who()), FaceProcessor(settings, aws, photos.store(settings, aws))
 
 
 def _execute(run: Run, console: Console, where: str, html: Path | None) -> Report:

@@ -1,6 +1,6 @@
 """What all commands share: common options, where results and notes are printed, and how a user is asked to confirm.
 
-Every command's module is imported for `seedtool --help`, so at the top these import click and nothing else.
+Every command's module is imported for `seedtool --help`, so at the top these import click and nothing that is heavy.
 """
 
 from __future__ import annotations
@@ -17,12 +17,42 @@ from seedtool.errors import NotConfirmed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from seedtool.listener import Listener
     from seedtool.postgres.server import Target
     from seedtool.resetting.guard import Consent
 
 F = TypeVar("F", bound="Callable[..., Any]")
 Result = TypeVar("Result")
+
+
+class Notes(Listener):
+    """Tells a workflow's notes on stderr.
+
+    Args:
+        console: where they are told.
+        steps: what is told when a step begins, by the step's name; other steps pass in silence.
+
+    Attributes:
+        on_progress: draws how much is done, and of how much.
+    """
+
+    def __init__(self, console: Console, steps: Mapping[str, str]) -> None:
+        self.on_progress: Callable[[int, int | None], None] | None = None
+        self._console = console
+        self._steps = steps
+
+    def step(self, name: str) -> None:
+        """Tell what the step is."""
+        if name in self._steps:
+            self._console.note(self._steps[name])
+
+    def note(self, text: str) -> None:
+        """Tell it."""
+        self._console.note(text)
+
+    def progress(self, what: str, done: int, total: int | None = None) -> None:  # noqa: ARG002 - the bar has its name
+        """Draw it."""
+        if self.on_progress is not None:
+            self.on_progress(done, total)
 
 
 class Console:
@@ -53,34 +83,27 @@ class Console:
             for line in text():
                 click.echo(line)
 
-    def listener(self, steps: Mapping[str, str]) -> Listener:
+    def listener(self, steps: Mapping[str, str]) -> Notes:
         """Return a listener that prints a workflow's steps and notes on stderr.
 
         Args:
             steps: the text that is printed when a step begins, by the step's name. Other steps print nothing.
         """
-        from seedtool.listener import Listener
-
-        console = self
-
-        class Notes(Listener):
-            def step(self, name: str) -> None:
-                if name in steps:
-                    console.note(steps[name])
-
-            def note(self, text: str) -> None:
-                console.note(text)
-
-        return Notes()
+        return Notes(self, steps)
 
     @contextlib.contextmanager
-    def progress(self, what: str) -> Iterator[Callable[[int, int | None], None] | None]:
-        """Draw a bar on stderr while the body runs. Yield a function that takes the number done and the total.
+    def working(self, what: str, steps: Mapping[str, str] | None = None) -> Iterator[Notes]:
+        """Yield what hears of a workflow; it draws a bar on stderr while the body runs.
 
-        Without a terminal, or with --quiet, there is no bar and None is yielded.
+        Without a terminal, or with --quiet, there is no bar.
+
+        Args:
+            what: what the bar counts.
+            steps: as `listener` takes them.
         """
+        listener = self.listener(steps or {})
         if self.quiet or not sys.stderr.isatty():
-            yield None
+            yield listener
             return
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -88,7 +111,8 @@ class Console:
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            listener.on_progress = lambda done, total: bar.update(task, completed=done, total=total)
+            yield listener
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[str]:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import CONTEXT, Console, common_options, number, stream
-from seedtool.errors import SeedtoolError, UsageError
-from seedtool.listener import Listener
+from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from seedtool.backfill.review import Assigned, Choice, Searched, Waiting
     from seedtool.settings import Settings
@@ -63,22 +62,21 @@ def review(
 
 
 def _list(user_id: str | None, limit: int | None, console: Console, settings: Settings) -> None:
-    from seedtool.backfill import review
-    from seedtool.postgres import server
+    from seedtool.workflows import library as workflow
 
-    with server.connect(server.find(settings)) as connection:
-        total = review.count(connection, user_id)
-        if console.as_json:
-            stream({"total": total}, "waiting", review.waiting(connection, user_id=user_id, limit=limit))
-        elif not console.quiet:
-            shown = min(total, limit or _LISTED)
-            for line in _waiting_lines(review.waiting(connection, user_id=user_id, limit=shown)):
-                click.echo(line)
-            if total > shown:
-                click.echo(f"... and {number(total - shown, 'more face')}: --limit N, or --json")
-            click.echo(_faces_wait(total))
-            if total:
-                click.echo("seedtool faces review --assign FACE PERSON | --new-person FACE NAME | --skip FACE")
+    total = workflow.count_waiting(user_id=user_id, settings=settings)
+    if console.as_json:
+        faces = workflow.waiting_faces(user_id=user_id, limit=limit, settings=settings)
+        stream({"total": total}, "waiting", faces)
+    elif not console.quiet:
+        shown = min(total, limit or _LISTED)
+        for line in _waiting_lines(workflow.waiting_faces(user_id=user_id, limit=shown, settings=settings)):
+            click.echo(line)
+        if total > shown:
+            click.echo(f"... and {number(total - shown, 'more face')}: --limit N, or --json")
+        click.echo(_faces_wait(total))
+        if total:
+            click.echo("seedtool faces review --assign FACE PERSON | --new-person FACE NAME | --skip FACE")
 
 
 def _waiting_lines(faces: Iterable[Waiting]) -> Iterator[str]:
@@ -104,36 +102,12 @@ def _waiting_lines(faces: Iterable[Waiting]) -> Iterator[str]:
 def _decide(
     choices: list[Choice], user_id: str | None, console: Console, settings: Settings, *, search: bool | None
 ) -> int:
-    from seedtool.backfill import review
-    from seedtool.postgres import server
-    from seedtool.workflows.aws import open_aws
+    from seedtool.workflows import library as workflow
 
-    target = server.find(settings)
-    with server.connect(target) as connection:
-        assigned = review.choose(connection, choices, user_id=user_id)
-        users = review.users_of(assigned)
-        if search and not choices:
-            users = review.users_waiting(connection, user_id)
-        found = None
-        if users and search is not False:
-            try:
-                aws = open_aws(settings)
-                about = sum(review.count(connection, each) for each in users)
-                cost = about * settings.backfill.prices.get("SearchFaces", 0.0)
-                searches = f"{about} search{'es' * (about != 1)}"
-                console.note(f"{aws.who()}; {target}: {searches}, {cost:.3f} dollars")
-                with console.progress("faces") as bar:
-                    found = review.search_again(connection, aws, settings.backfill, users, listener=_Bar(bar))
-            except SeedtoolError as error:
-                if not assigned:
-                    raise
-                message = f"{number(len(assigned), 'decision')} written; the search failed: {error.message}"
-                remedy = f"{error.remedy}\nThen run seedtool faces review --search.".lstrip()
-                raise type(error)(message, remedy=remedy) from error
-        left = review.count(connection, user_id)
-    report = {"assigned": assigned, "search": found, "waiting": left}
-    console.report(report, lambda: _decided_lines(assigned, found, left))
-    return 130 if found is not None and found.interrupted else 0
+    with console.working("faces") as listener:
+        decided = workflow.decide_faces(choices, user_id=user_id, search=search, settings=settings, listener=listener)
+    console.report(decided, lambda: _decided_lines(decided.assigned, decided.search, decided.waiting))
+    return 130 if decided.search is not None and decided.search.interrupted else 0
 
 
 def _decided_lines(assigned: Iterable[Assigned], found: Searched | None, left: int) -> Iterator[str]:
@@ -160,19 +134,3 @@ def _decided_lines(assigned: Iterable[Assigned], found: Searched | None, left: i
 
 def _faces_wait(count: int) -> str:
     return f"{number(count, 'face')} wait{'s' * (count == 1)} for a person"
-
-
-class _Bar(Listener):
-    """Passes progress on to a bar.
-
-    Args:
-        update: moves the bar; None where there is none.
-    """
-
-    def __init__(self, update: Callable[[int, int | None], None] | None) -> None:
-        self._update = update
-
-    def progress(self, what: str, done: int, total: int | None = None) -> None:  # noqa: ARG002 - the bar has its name
-        """Move the bar."""
-        if self._update is not None:
-            self._update(done, total)
