@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+import seedtool
 from seedtool.cli.console import Console
-from seedtool.cli.seed import prepare, run_seed, seed_dump
+from seedtool.cli.seed import seed_dump
 from seedtool.emulator import process
 from seedtool.settings import FaceBinding, Settings
 from seedtool.workflows.aws import emulator_dir, open_aws
@@ -32,7 +33,7 @@ def own(project, settings: Settings, database) -> Iterator[Settings]:
     process.stop(emulator_dir(made))
 
 
-def test_a_dry_run_tells_what_the_sync_would_link_and_leaves_nothing(project, own, settings, capsys):
+def test_a_dry_run_tells_what_the_sync_would_link_and_leaves_nothing(project, own, settings):
     collection = open_aws(own).collection("faces")
     collection.ensure()
     collection.index_faces((settings.root / PORTRAIT).read_bytes(), "p1-photo-1")
@@ -40,18 +41,17 @@ def test_a_dry_run_tells_what_the_sync_would_link_and_leaves_nothing(project, ow
     project.write("pupil_faces.csv", "id,pupil_id,external_image_id\nf1,p1,p1-photo-1\n")
     project.write("notes.csv", "id,body\n7,x\n")
     before = project.everything()
-    console = Console(as_json=False, quiet=False)
 
-    run_seed(own, console, prepare(own, console, "full"), dry_run=True)
-    told = capsys.readouterr().out
-    assert "would seed full" in told
-    assert "3 inserted" in told
-    assert "pupil_faces: would link 1 of 1 row" in told
+    done = seedtool.seed("full", settings=own, dry_run=True)
+    assert (done.seed.dry_run, done.seed.rows, [table.inserted for table in done.seed.tables]) == (True, 3, [1, 1, 1])
+    assert done.sync is not None
+    assert (done.sync.dry_run, done.sync.synced) == (True, 1)
     assert project.everything() == before
     assert project.rows("INSERT INTO notes (body) VALUES ('y') RETURNING id") == [(1,)]
 
-    run_seed(own, console, prepare(own, console, "full"))
-    assert "pupil_faces: linked 1 of 1 row" in capsys.readouterr().out
+    done = seedtool.seed("full", settings=own)
+    assert done.sync is not None
+    assert (done.sync.synced, done.sync.placeholders) == (1, 0)
     assert project.rows("SELECT face_id FROM pupil_faces") == [(collection.under("p1-photo-1")[0].face_id,)]
 
 
