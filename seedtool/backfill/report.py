@@ -238,10 +238,10 @@ class Tally:
             self._points = self._points[::2]
             self._seconds_between_points *= 2
 
-    def progress(self, elsewhere: int, *, ending: bool = False) -> Progress:
-        """Return how far the run is; `elsewhere` is the number of assets that another run processes."""
+    def progress(self, of_other_runs: int, *, ending: bool = False) -> Progress:
+        """Return how far the run is; `of_other_runs` is the number of assets that other runs process."""
         done = self.succeeded + self.failed
-        total = max(done, self.total - elsewhere)
+        total = max(done, self.total - of_other_runs)
         return Progress(
             done=done,
             total=total,

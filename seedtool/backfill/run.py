@@ -169,12 +169,12 @@ class _Work:
     @property
     def complete(self) -> bool:
         """Tell whether everything was processed that was to process."""
-        return not (self.interrupted or self.stopped or self._users.elsewhere)
+        return not (self.interrupted or self.stopped or self._users.of_other_runs)
 
     @property
     def progress(self) -> Progress:
         """Return how far the run is."""
-        return self._tally.progress(self._users.assets_elsewhere, ending=self.interrupted)
+        return self._tally.progress(self._users.assets_of_other_runs, ending=self.interrupted)
 
     @property
     def report(self) -> Report:
@@ -182,7 +182,7 @@ class _Work:
         return self._tally.report(
             mode=self._processor.mode,
             region=self._processor.region,
-            users_elsewhere=len(self._users.elsewhere),
+            users_elsewhere=len(self._users.of_other_runs),
             calls=self._meter.calls,
             billed=self._meter.billed,
             throttled=self._meter.throttled,

@@ -48,6 +48,14 @@ _LEASE_USERS = 500
 _CHECK_SECONDS = 2.0
 
 
+class UserToProcess(msgspec.Struct, frozen=True):
+    """A user that was read ahead; `assets` is how many there are to process."""
+
+    id: str
+    assets: int
+    deleted: bool
+
+
 class Users:
     """The users in progress, and those to come.
 
@@ -58,7 +66,7 @@ class Users:
         collection_prefix: what the id of a new collection begins with.
 
     Attributes:
-        elsewhere: users that another run processes: id, number of assets to process, whether the user is deleted.
+        of_other_runs: users that another run processes.
     """
 
     def __init__(self, target: Target, writer: psycopg.Connection, wanted: Wanted, collection_prefix: str) -> None:
@@ -67,10 +75,10 @@ class Users:
         self._prefix = collection_prefix
         self._leases = Leases(target, writer)
         self._cursor = library.users(writer, wanted)
-        self._ahead: deque[tuple[str, int, bool]] = deque()
+        self._ahead: deque[UserToProcess] = deque()
         self._exhausted = self._asked_again = False
         self._in_progress: dict[str, User] = {}
-        self.elsewhere: list[tuple[str, int, bool]] = []
+        self.of_other_runs: list[UserToProcess] = []
 
     def __iter__(self) -> Iterator[User]:
         """Yield the users in progress, in the order in which they were taken."""
@@ -83,12 +91,12 @@ class Users:
     @property
     def to_come(self) -> bool:
         """Tell whether there may be users that were not taken yet."""
-        return bool(self._ahead) or not self._exhausted or bool(self.elsewhere and not self._asked_again)
+        return bool(self._ahead) or not self._exhausted or bool(self.of_other_runs and not self._asked_again)
 
     @property
-    def assets_elsewhere(self) -> int:
+    def assets_of_other_runs(self) -> int:
         """Return how many assets another run processes."""
-        return sum(counted for _, counted, _ in self.elsewhere)
+        return sum(user.assets for user in self.of_other_runs)
 
     def take(self) -> User | None:
         """Lock and return the next user that no other run processes; None when there is none left.
@@ -97,23 +105,22 @@ class Users:
             DatabaseError: a connection was lost.
         """
         while (found := self._next()) is not None:
-            user_id, counted, deleted = found
-            lease = self._leases.lock(user_id)
+            lease = self._leases.lock(found.id)
             if lease is None:
-                self.elsewhere.append(found)
+                self.of_other_runs.append(found)
                 continue
-            collection = library.collection_of(self._writer, user_id)
+            collection = library.collection_of(self._writer, found.id)
             failed_too = self._wanted.retry_failed or self._wanted.reindex_since is not None
-            user = self._in_progress[user_id] = User(
-                user_id,
+            user = self._in_progress[found.id] = User(
+                found.id,
                 lease,
-                collection_id=collection[0] if collection else self._prefix + user_id,
+                collection_id=collection[0] if collection else self._prefix + found.id,
                 # no collection is created for a user who is deleted
-                remembered=deleted or (collection is not None and bool(collection[1])),
-                cursor=library.assets(lease.connection, user_id, self._wanted),
-                counted_assets=counted,
-                unfinished=journal.unfinished(self._writer, user_id, failed=failed_too),
-                to_delete=journal.faces_to_delete(self._writer, user_id),
+                remembered=found.deleted or (collection is not None and bool(collection[1])),
+                cursor=library.assets(lease.connection, found.id, self._wanted),
+                counted_assets=found.assets,
+                unfinished=journal.unfinished(self._writer, found.id, failed=failed_too),
+                to_delete=journal.faces_to_delete(self._writer, found.id),
             )
             return user
         return None
@@ -123,11 +130,12 @@ class Users:
 
         Another run may have processed them.
         """
-        rest = [*self.elsewhere, *self._ahead, *([] if self._exhausted else self._cursor.fetchall())]
+        self._ahead.extend(UserToProcess(*row) for row in ([] if self._exhausted else self._cursor.fetchall()))
+        rest = [*self.of_other_runs, *self._ahead]
         if not rest:
             return 0
-        now = library.count_to_process(self._writer, self._wanted, [user_id for user_id, *_ in rest])
-        return now - sum(counted for _, counted, _ in rest)
+        now = library.count_to_process(self._writer, self._wanted, [user.id for user in rest])
+        return now - sum(user.assets for user in rest)
 
     def opened(self, user: User, opened: Opened) -> None:
         """Continue with a user whose collection is ready."""
@@ -162,15 +170,15 @@ class Users:
         library.close(self._cursor)
         self._leases.close()
 
-    def _next(self) -> tuple[str, int, bool] | None:
+    def _next(self) -> UserToProcess | None:
         if not self._ahead and not self._exhausted:
-            self._ahead.extend(self._cursor.fetchmany(_USERS_AHEAD))
+            self._ahead.extend(UserToProcess(*row) for row in self._cursor.fetchmany(_USERS_AHEAD))
             self._exhausted = not self._ahead
         if not self._ahead and not self._in_progress and not self._asked_again:
             # the other run may have been killed meanwhile
             self._asked_again = True
-            self._ahead.extend(self.elsewhere)
-            self.elsewhere.clear()
+            self._ahead.extend(self.of_other_runs)
+            self.of_other_runs.clear()
         return self._ahead.popleft() if self._ahead else None
 
 

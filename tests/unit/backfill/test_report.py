@@ -109,7 +109,7 @@ def test_a_report_does_not_grow_with_the_library(monkeypatch):
     assert tally.by_user[0].cost == 19.999
     assert (tally.succeeded, tally.failed) == (20_000, 20_000)
     assert tally.similarities == {999: 20_000, 950: 20_000, 800: 20_000}
-    progress = tally.progress(elsewhere=20_000)
+    progress = tally.progress(of_other_runs=20_000)
     assert (progress.done, progress.total) == (40_000, 80_000)
     assert progress.seconds_left == pytest.approx(4000)
     assert msgspec.json.encode(tally.points)
