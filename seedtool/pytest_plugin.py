@@ -56,7 +56,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     try:
         dropped = drop_kept(_load_settings(config))
     except SeedtoolError as error:
-        raise pytest.UsageError(_told(error)) from None
+        raise pytest.UsageError(_message(error)) from None
     for name in dropped or ["nothing was kept"]:
         print(name)  # noqa: T201 - what the option is for
     return 0
@@ -85,7 +85,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def seedtool_settings(pytestconfig: pytest.Config) -> Settings:
     """The project's settings. Override this fixture to change some of them for your tests."""
-    with _errors_told():
+    with _errors_reported():
         return _load_settings(pytestconfig)
 
 
@@ -93,7 +93,7 @@ def seedtool_settings(pytestconfig: pytest.Config) -> Settings:
 def _seedtool_databases(pytestconfig: pytest.Config, seedtool_settings: Settings) -> Databases:
     from seedtool.testing.databases import Databases
 
-    with _errors_told():
+    with _errors_reported():
         databases = Databases(seedtool_settings)
     pytestconfig.stash[_DATABASES] = databases
     return databases
@@ -110,12 +110,12 @@ def seeded_database(request: pytest.FixtureRequest, _seedtool_databases: Databas
     name = _profile_name(item)
     expected = request.config.stash.get(_EXPECTED, {})
     expected[name] = max(0, expected.get(name, 0) - 1)
-    with _errors_told():
+    with _errors_reported():
         lease = _seedtool_databases.lease(name, expected[name])
     item.stash[_LEASE] = _Held(_seedtool_databases, lease, item)
     if lease.profile is not None and lease.profile.sync_faces and "rekognition" in request.fixturenames:
         rekognition: StandIn = request.getfixturevalue("rekognition")
-        with _errors_told():
+        with _errors_reported():
             rekognition.enroll_seeds()
             rekognition.sync(lease.target.conninfo)
     return lease.url
@@ -127,7 +127,7 @@ def seeded_database_session(request: pytest.FixtureRequest, _seedtool_databases:
 
     It is seeded with the profile of the ini option seedtool_seed; what one test writes, the next one sees.
     """
-    with _errors_told():
+    with _errors_reported():
         lease = _seedtool_databases.lease(_default_profile(request.config))
     yield lease.url
     _seedtool_databases.release(lease)
@@ -137,7 +137,7 @@ def seeded_database_session(request: pytest.FixtureRequest, _seedtool_databases:
 def _seedtool_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     from seedtool.testing.standin import Process
 
-    with _errors_told():
+    with _errors_reported():
         process = Process(tmp_path_factory.mktemp("seedtool-rekognition"))
     yield process
     process.stop()
@@ -202,7 +202,7 @@ class _Held:
         self._kept: str | None = None
 
     def keep(self) -> str:
-        """Note that it is to be kept; returns what is told of that."""
+        """Note that the database is to be kept; return what the report says of that."""
         from seedtool.testing.databases import shown_url
 
         if self._kept is None:
@@ -246,16 +246,16 @@ def _load_settings(config: pytest.Config) -> Settings:
 
 
 @contextlib.contextmanager
-def _errors_told() -> Iterator[None]:
+def _errors_reported() -> Iterator[None]:
     """Fail with an error's message and remedy, and without a traceback of ours."""
     from seedtool.errors import SeedtoolError
 
     try:
         yield
     except SeedtoolError as error:
-        raise pytest.fail.Exception(_told(error), pytrace=False) from None
+        raise pytest.fail.Exception(_message(error), pytrace=False) from None
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     remedy = getattr(error, "remedy", "")
     return f"seedtool: {error}" + (f"\n  {remedy}" if remedy else "")

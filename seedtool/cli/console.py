@@ -26,11 +26,11 @@ Result = TypeVar("Result")
 
 
 class Notes(Listener):
-    """Tells a workflow's notes on stderr.
+    """Prints a workflow's notes on stderr.
 
     Args:
-        console: where they are told.
-        steps: what is told when a step begins, by the step's name; other steps pass in silence.
+        console: where they are printed.
+        steps: what is printed when a step begins, by the step's name; other steps print nothing.
 
     Attributes:
         on_progress: draws how much is done, and of how much.
@@ -42,12 +42,12 @@ class Notes(Listener):
         self._steps = steps
 
     def step(self, name: str) -> None:
-        """Tell what the step is."""
+        """Print what the step does."""
         if name in self._steps:
             self._console.note(self._steps[name])
 
     def note(self, text: str) -> None:
-        """Tell it."""
+        """Print it."""
         self._console.note(text)
 
     def progress(self, what: str, done: int, total: int | None = None) -> None:  # noqa: ARG002 - the bar has its name
@@ -94,7 +94,7 @@ class Console:
 
     @contextlib.contextmanager
     def working(self, what: str, steps: Mapping[str, str] | None = None) -> Iterator[Notes]:
-        """Yield what hears of a workflow; it draws a bar on stderr while the body runs.
+        """Yield a listener that draws a bar on stderr while the body runs.
 
         Without a terminal, or with --quiet, there is no bar.
 

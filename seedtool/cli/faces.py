@@ -267,7 +267,7 @@ def _status_lines(report: StatusReport, where: str) -> Iterable[str]:
                 yield f"  {what}: {run}"
     if report.photos != "checked":
         yield f"photos were not looked at: {report.photos}"
-    yield f"{'nothing to mend' if report.ok else 'see above for what to run'}; {calls_line(report.calls)}"
+    yield f"{'nothing to repair' if report.ok else 'see above for what to run'}; {calls_line(report.calls)}"
 
 
 @faces.command("dedupe", short_help="Delete double enrollments.", context_settings=CONTEXT)
@@ -308,7 +308,7 @@ def dedupe_command(
             return 0
         for line in _dedupe_lines(found):
             click.echo(line, err=True)
-        question = f"Delete {number(found.found, 'face')}? They cannot be brought back."
+        question = f"Delete {number(found.found, 'face')}? They cannot be restored."
         if not sys.stdin.isatty() or not asked(lambda: click.confirm(question, err=True)):
             raise NotConfirmed(
                 f"{number(found.found, 'face')} would be deleted and nobody agreed; nothing was deleted",

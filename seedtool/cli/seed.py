@@ -140,12 +140,12 @@ def _seed_lines(report: SeedReport, profile: str, target: str, took: str) -> Ite
         for each in changed:
             yield from _change_lines(each)
     verb = "would seed" if report.dry_run else "seeded"
-    told = ", ".join(f"{number} {count}" for count, number in totals.items() if number) or "nothing to do"
-    yield f"{verb} {profile} into {target}: {number(report.rows, 'row')} {took}; {told}"
+    counted = ", ".join(f"{number} {count}" for count, number in totals.items() if number) or "nothing to do"
+    yield f"{verb} {profile} into {target}: {number(report.rows, 'row')} {took}; {counted}"
 
 
 def _change_lines(report: TableReport) -> Iterable[str]:
-    """List updates and deletes row by row; what is only inserted is told by its count."""
+    """List updates and deletes row by row; inserted rows are only counted."""
     for change in report.changes:
         if change.action == "delete":
             yield f"  {report.table} {change.key}: would be deleted, its line has left the files"

@@ -25,7 +25,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
         generated: computed from other columns, so never written.
         identity: `always`, `by default` or empty.
         is_text: holds text of any kind.
-        comparison: how two values are told apart: by the type's own equality, as jsonb, or by their text
+        comparison: how two values are compared: by the type's own equality, as jsonb, or by their text
             (types without equality, and texts whose collation calls different texts equal).
         sequence: the sequence that its default draws from, quoted where needed.
         labels: an enum's labels.

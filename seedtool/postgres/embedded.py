@@ -89,16 +89,18 @@ class EmbeddedServer:
         options = f"-k {shlex.quote(str(self.socket_dir))} -p {tcp_port or PORT}"
         if tcp_port is not None:
             options += " -c listen_addresses=127.0.0.1"
-        told = self.log.stat().st_size if self.log.exists() else 0
+        logged = self.log.stat().st_size if self.log.exists() else 0
         deadline = time.monotonic() + PATIENCE
         while True:
             arguments = ("-w", "-t", str(PATIENCE), "-s", "-D", self.data_dir, "-l", self.log, "-o", options)
             if self._run("pg_ctl", "start", *arguments, check=False).returncode == 0 or self.is_running():
                 return  # ours, or one that a killed process had begun to start
             # after a SIGKILL of the server its sessions finish their queries before they notice
-            if "shared memory block" not in self._log_since(told) or time.monotonic() > deadline:
+            if "shared memory block" not in self._log_since(logged) or time.monotonic() > deadline:
                 remedy = f"See {self.log}." if tcp_port is None else f"Is port {tcp_port} free? See {self.log}."
-                raise ServerError(f"the embedded PostgreSQL does not start: {self._last_words(told)}", remedy=remedy)
+                raise ServerError(
+                    f"the embedded PostgreSQL does not start: {self._last_complaint(logged)}", remedy=remedy
+                )
             time.sleep(0.1)
 
     def stop(self) -> bool:
@@ -182,7 +184,7 @@ class EmbeddedServer:
         except OSError as error:
             raise ServerError(
                 f"the state folder {self.state_dir} cannot be used: {error}",
-                remedy="Make room or mend its permissions, or set SEEDTOOL_HOME to a folder that you may write.",
+                remedy="Make room or correct its permissions, or set SEEDTOOL_HOME to a folder that you may write.",
             ) from error
 
     def _initialise(self, lock: int) -> None:
@@ -290,17 +292,17 @@ class EmbeddedServer:
             **identity,
         )
         if check and done.returncode != 0:
-            raise ServerError(f"{program} failed: {(done.stderr or '').strip() or self._last_words()}")
+            raise ServerError(f"{program} failed: {(done.stderr or '').strip() or self._last_complaint()}")
         return done
 
-    def _last_words(self, told: int = 0) -> str:
-        """Return the last complaint in the log, of what was written after its first `told` bytes."""
-        lines = self._log_since(told).splitlines()
+    def _last_complaint(self, start: int = 0) -> str:
+        """Return the last error in the log, of what was written after its first `start` bytes."""
+        lines = self._log_since(start).splitlines()
         return next((line for line in reversed(lines) if "FATAL" in line or "ERROR" in line), "no message")
 
-    def _log_since(self, told: int) -> str:
+    def _log_since(self, start: int) -> str:
         with contextlib.suppress(OSError), self.log.open(encoding="utf-8", errors="replace") as file:
-            file.seek(told)
+            file.seek(start)
             return file.read()
         return ""
 

@@ -104,7 +104,9 @@ def _installed() -> set[Programs]:
     if ours is not None:
         folders.append(ours)
     found: dict[int, Programs] = {}
-    for folder in folders[::-1]:  # of one version the wheel's first: on PATH there may be a wrapper that chooses itself
+    for folder in folders[
+        ::-1
+    ]:  # of one version the wheel's comes first: on PATH there may be a wrapper that chooses a version by itself
         major = _major(folder)
         if major is not None:
             found.setdefault(major, Programs(major, folder))

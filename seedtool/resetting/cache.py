@@ -26,10 +26,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One database that seedtool made for itself.
 
     Args:
-        kind: a template, a spare, or anything else: work in progress, or what a killed run left.
+        kind: `template`, `spare`, or `other`: work in progress, or what a crash left.
         purpose: what it is for, in words.
         size: bytes on the server's disk; None where this role may not ask.
-        made: when it was made: ISO 8601, UTC; None where this role may not know.
+        made: when it was made (ISO 8601, UTC); None where this role may not know.
         used: when it was cloned last, to within ten minutes; None for what is not a template.
         owner: the role that owns it.
         ours: it belongs to this role, or to one that this role is a member of.
@@ -48,13 +48,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
-    """What was pruned, or would be, and what would have been but stays, with the reason."""
+    """What was dropped, or would be; and what is kept although it was due, with the reason."""
 
     dropped: list[Entry]
     kept: dict[str, str]
 
 
-# when a database was made only its files tell, and those who may look at them
+# only a database's files say when it was made, and not every role may look at them
 _MADE = "CASE WHEN dattablespace = 1663 THEN (pg_stat_file('base/' || d.oid || '/PG_VERSION', true)).modification END"
 _ENTRIES = """
 SELECT d.datname AS name, pg_get_userbyid(d.datdba) AS owner,
@@ -101,10 +101,10 @@ def prune(
     everything: bool = False,
     dry_run: bool = False,
 ) -> Pruned:
-    """Drop the templates that are too many or too large together, those unused for longest first, and their spares.
+    """Drop templates that are too many or too large together, those unused for longest first, and their spares.
 
     Args:
-        cluster: where we stand.
+        cluster: the server.
         settings: how many templates are kept, and how large they may be together.
         everything: drop every template and spare.
         dry_run: only tell.
@@ -147,7 +147,7 @@ _OTHERS = {
 
 
 def _surplus(templates: Sequence[Entry], settings: Settings) -> list[Entry]:
-    """Return the templates, of those unused for longest, without which the rest is what the settings allow."""
+    """Return the templates to drop so that the rest is within the settings; they come sorted by last use."""
     surplus: list[Entry] = []
     rest = list(templates)
     while rest and (

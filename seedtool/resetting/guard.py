@@ -23,7 +23,7 @@ from seedtool.postgres.server import Target
 
 
 class Consent(enum.IntEnum):
-    """What the user has to give, or has given, before the target is replaced; the greater includes the less."""
+    """What the user has to agree to, or has agreed to, before the target is replaced. A greater one includes a less."""
 
     NONE = 0  # there is nothing to lose
     YES = 1  # seedtool made the database: a yes will do
@@ -62,7 +62,7 @@ def consent_to_replace(cluster: Cluster, facts: DatabaseFacts | None) -> Consent
 
 
 def require(needed: Consent, given: Consent, target: Target) -> None:
-    """Refuse unless what was given covers what is needed.
+    """Refuse unless the consent that was given covers the consent that is needed.
 
     Raises:
         NotConfirmed: it does not; the remedy says what to type.
@@ -184,7 +184,7 @@ def unprotect(cluster: Cluster, name: str) -> None:
 
 @contextlib.contextmanager
 def marks_kept(cluster: Cluster) -> Iterator[None]:
-    """Give the target its marks back after work in the body that may take them: a revision may comment on it."""
+    """Give the target its marks again after the body: a revision that comments on the database takes them away."""
     name = cluster.target.name
     before = cluster.database(name)
     try:

@@ -72,7 +72,7 @@ def upkeep(
     """Yield what has to be sent for the next reset: the making of its spare, and the removal of outdated ones.
 
     Args:
-        cluster: where we stand; the lock of the target is held.
+        cluster: the server; the lock of the target is held.
         digest: the target's.
         source: what was cloned just now.
         like: owner and tablespace of the spare.

@@ -1,4 +1,4 @@
-"""What Alembic, env.py or a revision raises, told in one line that names the place, with the cure."""
+"""Errors of Alembic, env.py and revisions, turned into one line that names the place, and a remedy."""
 
 import contextlib
 import re
@@ -20,7 +20,7 @@ USE_OURS = (
     'Let env.py use config.attributes["connection"] where it is given, or take its URL from '
     'config.get_main_option("sqlalchemy.url") or from the environment variable DATABASE_URL.'
 )
-_MEND = "Mend it and run again; --debug shows the whole error."
+_REPAIR = "Repair it and run again. --debug shows the whole error."
 
 
 class Progress:
@@ -48,9 +48,9 @@ def explaining(settings: Settings, progress: Progress) -> Iterator[None]:
     except SeedtoolError:
         raise
     except SystemExit as error:  # argparse, or env.py's own check
-        told = error.code if isinstance(error.code, str) else f"exit code {error.code}"
+        ending = error.code if isinstance(error.code, str) else f"exit code {error.code}"
         raise MigrationError(
-            f"{_place(error, settings, progress)}it ended the program: {told}", remedy=_MEND
+            f"{_place(error, settings, progress)}it ended the program: {ending}", remedy=_REPAIR
         ) from error
     except Exception as error:
         raise MigrationError(
@@ -78,7 +78,7 @@ def _remedy(error: Exception, progress: Progress) -> str:
     from sqlalchemy.exc import OperationalError
 
     if progress.running is not None:
-        return _MEND
+        return _REPAIR
     if isinstance(error, UserWarning):
         return "Bring the missing file back, or correct the down_revision (or depends_on) that names it."
     if isinstance(error, CommandError):
@@ -99,7 +99,7 @@ def _remedy(error: Exception, progress: Progress) -> str:
             f"If {error.args[0]} is a variable of the environment: let it name the target, as DATABASE_URL does."
             " While a template is built, the target's name leads to the template."
         )
-    return _MEND
+    return _REPAIR
 
 
 def _words(error: Exception) -> str:

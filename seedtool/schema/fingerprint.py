@@ -15,13 +15,14 @@ from seedtool.errors import MigrationError, SettingsError
 from seedtool.files.hashing import Digest, files_below
 from seedtool.settings import Settings
 
-#: Installed packages that decide what a revision does. psycopg and PostgreSQL speak for themselves.
+#: Installed packages that decide what a revision does. PostgreSQL's version is among the server's facts.
 _PACKAGES = ("alembic", "sqlalchemy")
-#: What Python, editors and operating systems leave beside the files: it shapes nothing.
+#: What Python, editors and operating systems leave beside the files: these files shape nothing.
 _LEFTOVER = re.compile(
     r"__pycache__|.*\.py[cod]|\..*\.sw[a-px]|.*~|\.#.*|#.*#|\.DS_Store|4913|.*\.orig|\.mypy_cache|\.ruff_cache|\.git"
 )
-# a line that may begin [tool.alembic] or a key of it: a dependency on Alembic is none, and parsing takes milliseconds
+# A line that may begin [tool.alembic] or one of its keys. A mere dependency on Alembic does not match: parsing the
+# whole file takes milliseconds.
 _MAY_BE_THERE = re.compile(rb"""^[ \t\["'.]*(?:tool[ \t"'.]*)?alembic["' \t]*[.\]=]""", re.MULTILINE)
 # Alembic's path_separator (alembic.config.Config._get_file_separator_char)
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}

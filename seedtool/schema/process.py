@@ -1,4 +1,4 @@
-"""Being, for a while, the process that `alembic` would be in a project's folder."""
+"""The environment of a process that runs `alembic` in a project's folder, imitated within this process."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from seedtool.errors import MigrationError
 
 @contextlib.contextmanager
 def inside(folder: Path, variables: Mapping[str, str]) -> Iterator[None]:
-    """Work in a project's folder, quietly; afterwards the process is as it was. Not for two threads at once.
+    """Work in a project's folder without output; afterwards the process is as it was. One thread at a time.
 
     Working folder, `sys.path`, modules and environment are the project's. What is printed goes to stderr,
     logging below WARNING nowhere.
@@ -35,9 +35,9 @@ def inside(folder: Path, variables: Mapping[str, str]) -> Iterator[None]:
         _modules_apart(folder),
         warnings.catch_warnings(),
     ):
-        # how a project's alembic.ini is written is its owner's affair
+        # these warnings are about how the project's own alembic.ini is written
         warnings.filterwarnings("ignore", "No path_separator found|The version_path_separator", DeprecationWarning)
-        # Alembic warns, and stumbles over it later in words that tell less
+        # Alembic only warns here, and fails later with a message that says less
         warnings.filterwarnings("error", "Revision .* is not present", UserWarning)
         yield
 

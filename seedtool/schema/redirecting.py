@@ -75,7 +75,7 @@ def url(conninfo: str, like: str | None) -> str:
     scheme = re.match(r"(postgres(?:ql)?(?:\+\w+)?)://", like or "")
     named = scheme[1] if scheme else "postgresql+psycopg"
     if named.endswith("+asyncpg"):
-        rest = re.sub(r"([?&])sslmode=", r"\1ssl=", rest)  # its word for it
+        rest = re.sub(r"([?&])sslmode=", r"\1ssl=", rest)  # asyncpg's name for it
     return f"{named}://{rest}"
 
 
@@ -129,7 +129,7 @@ def _shared(only: OneTransaction, dialect: "Dialect") -> OneTransaction:
             f"env.py connects with {dialect.driver}, and what has to happen in one transaction happens on psycopg's",
             remedy='Let env.py use config.attributes["connection"] where it is given, or postgresql+psycopg://.',
         )
-    # asked for when the dialect begins, in a way that only a connection of its own kind understands
+    # SQLAlchemy would ask for it when the dialect begins, in a way that only its own connections understand
     dialect.use_native_hstore = False  # type: ignore[attr-defined] # psycopg's
     return only
 

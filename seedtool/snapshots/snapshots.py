@@ -148,7 +148,9 @@ def _saveable(cluster: Cluster) -> DatabaseFacts:
 def _clone(cluster: Cluster, facts: DatabaseFacts, aside: str) -> int:
     """Clone the target and return how many of its sessions were ended; those of a protected one are left alone."""
     like = cluster.kept(facts)
-    create_statement(cluster, aside, facts.name, like)  # a role that may not create is told before a session ends
+    create_statement(
+        cluster, aside, facts.name, like
+    )  # refuses a role that may not create databases, before a session is ended
     cluster.step("clone")
     if facts.protected:
         clones.clone(cluster, facts, aside, like)
@@ -254,7 +256,7 @@ def unknown_revisions(settings: Settings, revisions: list[str]) -> list[str]:
         files = [path for path in project_files(settings) if path.suffix == ".py"] if missing else []
     except (MigrationError, SettingsError):
         return []
-    # Alembic puts the revision into the file's name unless told otherwise, so those are read first
+    # Alembic usually puts the revision into the file's name, so those files are read first
     for path in sorted(files, key=lambda path: not any(revision in path.name for revision in revisions)):
         if missing:
             missing -= {found.decode(errors="replace") for found in _REVISION.findall(path.read_bytes())}

@@ -85,7 +85,7 @@ class Pool:
             clones.expected = expected
             clones.waiting += 1
             self._changed.notify_all()
-            if self._error is not None:  # the test before was told; the server may be there again
+            if self._error is not None:  # the test before got the error; the server may be there again
                 self._error, self._thread = None, self._start()
             try:
                 self._changed.wait_for(lambda: clones.ready or clones.error or self._error)
@@ -217,7 +217,9 @@ class Pool:
 
 
 def _keep(cluster: Cluster, name: str, kept: Kept) -> None:
-    sessions.end_all(cluster.connection, name)  # what the test left connected would stand in the way of the renaming
+    sessions.end_all(
+        cluster.connection, name
+    )  # a connection that the test left open would keep the database from being renamed
     cluster.rename(name, kept.name)
     cluster.connection.execute(
         sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(kept.name), sql.Literal(kept.comment))

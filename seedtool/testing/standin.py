@@ -89,8 +89,8 @@ class Process:
             with opener.open(f"{self.endpoint}/_seedtool/{what}", data) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            told = json.load(error)
-            raise UsageError(told["error"], remedy=told["remedy"]) from None
+            answer = json.load(error)
+            raise UsageError(answer["error"], remedy=answer["remedy"]) from None
 
 
 class StandIn:
@@ -98,7 +98,7 @@ class StandIn:
 
     Args:
         process: the worker's.
-        settings: the project's; the region and the collection are told from them.
+        settings: the project's; they give the region and the collection.
         databases: for the rows of the seeds' faces.
         profile: the test's profile; None without one.
 

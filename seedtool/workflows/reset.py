@@ -167,7 +167,7 @@ def migrate(*, settings: Settings | None = None, target: Target | None = None, l
 
 
 def fingerprint(profile: str | None = None, *, settings: Settings | None = None) -> str:
-    """Return a hash of what shapes a template and can be told without a server: for the key of a CI's cache.
+    """Return a hash of what shapes a template, as far as no server is needed to know it: the key of a CI's cache.
 
     Owner, locale and minor version belong to the server, so they are not in it. Of PostgreSQL, the embedded
     server's major version is.
