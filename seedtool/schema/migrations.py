@@ -79,7 +79,7 @@ def heads(settings: Settings) -> list[str]:
     Raises:
         MigrationError: the migrations cannot be loaded, or there are none.
     """
-    with _ONE_AT_A_TIME, inside(settings.alembic_folder, {}), explaining(settings, Progress()):
+    with _ONE_AT_A_TIME, inside(settings.alembic_folder, settings.root, {}), explaining(settings, Progress()):
         # without those that another branch depends on: its own row stands for them
         return sorted(_load(settings)[1].revision_map._real_heads)  # noqa: SLF001 - as Alembic's HeadMaintainer has them
 
@@ -108,7 +108,7 @@ class _Run:
         environment = variables(conninfo, like)
         with (
             _ONE_AT_A_TIME,
-            inside(settings.alembic_folder, environment),
+            inside(settings.alembic_folder, settings.root, environment),
             redirected(conninfo, target, only),
             explaining(settings, self.progress),
         ):

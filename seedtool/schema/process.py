@@ -9,10 +9,11 @@ from pathlib import Path
 from types import ModuleType
 
 from seedtool.errors import MigrationError
+from seedtool.files.code import run_from_text
 
 
 @contextlib.contextmanager
-def inside(folder: Path, variables: Mapping[str, str]) -> Iterator[None]:
+def inside(folder: Path, root: Path, variables: Mapping[str, str]) -> Iterator[None]:
     """Work in a project's folder without output; afterwards the process is as it was. One thread at a time.
 
     Working folder, `sys.path`, modules and environment are the project's. What is printed goes to stderr,
@@ -20,6 +21,7 @@ def inside(folder: Path, variables: Mapping[str, str]) -> Iterator[None]:
 
     Args:
         folder: where `alembic` would be called.
+        root: the project's folder: code below it is run from its text.
         variables: environment variables that are set meanwhile.
 
     Raises:
@@ -33,6 +35,7 @@ def inside(folder: Path, variables: Mapping[str, str]) -> Iterator[None]:
         _logging_quiet(),
         contextlib.redirect_stdout(sys.stderr),
         _modules_apart(folder),
+        run_from_text(root),
         warnings.catch_warnings(),
     ):
         # these warnings are about how the project's own alembic.ini is written

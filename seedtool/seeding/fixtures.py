@@ -9,6 +9,7 @@ import msgspec
 
 from seedtool.errors import FixtureError, ProfileError
 from seedtool.files import Malformed
+from seedtool.files.code import run_from_text
 from seedtool.files.shown import shown_path
 
 SUFFIXES = (".csv", ".yaml", ".yml", ".py")
@@ -194,8 +195,9 @@ def _run(path: Path, content: bytes, root: Path) -> list[tuple[int, dict[str, ob
     sys.modules[module.__name__] = module  # a dataclass looks its module up
     sys.path.insert(0, str(root))
     try:
-        exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102 - a fixture is the project's own code
-        return [(number, _row(number, row)) for number, row in enumerate(_rows(module), 1)]
+        with run_from_text(root):
+            exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102 - a fixture is the project's own code
+            return [(number, _row(number, row)) for number, row in enumerate(_rows(module), 1)]
     except Malformed:
         raise
     except SyntaxError as error:

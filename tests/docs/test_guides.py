@@ -47,7 +47,9 @@ def test_what_the_reset_guide_lists_is_what_a_user_sees(shell):
     (block,) = re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)
 
     def told(output):  # digests, and the name of the folder, are each checkout's own
-        return re.sub(r"[ -]+", " ", re.sub(r"[0-9a-f]{20}|\d+ MB|(?<= of )[\w-]+$", "N", output, flags=re.MULTILINE))
+        return re.sub(
+            r"[ -]+", " ", re.sub(r"[0-9a-f]{20}|[\d.]+ MB|(?<= of )[\w-]+$", "N", output, flags=re.MULTILINE)
+        )
 
     shell("seedtool cache prune --all -q")
     first, second = (part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:])

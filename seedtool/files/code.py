@@ -1,0 +1,43 @@
+"""A project's Python code, run from its text.
+
+Python keeps compiled modules in `__pycache__` and trusts them by the source's size and its time in seconds. A module
+that is edited within a second, or whose time was set (by Docker, Nix, tar), would run in its old form, and what it
+built would be kept under the fingerprint of the new one.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+# the loader's method is the process's: two threads would take it from each other
+_LOCK = threading.RLock()
+
+
+@contextlib.contextmanager
+def run_from_text(root: Path) -> Iterator[None]:
+    """Compile modules below a folder anew when they are imported; no compiled file is read or written for them.
+
+    Args:
+        root: the project's folder. Packages that are installed below it (`.venv`) are loaded as usual.
+    """
+    usual = SourceFileLoader.get_code
+    folder = root.absolute()
+
+    def get_code(loader: SourceFileLoader, fullname: str) -> CodeType | None:
+        path = loader.get_filename(fullname)
+        place = Path(path).absolute()
+        if not place.is_relative_to(folder) or _INSTALLED & set(place.relative_to(folder).parts):
+            return usual(loader, fullname)
+        code: CodeType = loader.source_to_code(loader.get_data(path), path)
+        return code
+
+    with _LOCK:
+        SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            SourceFileLoader.get_code = usual  # type: ignore[method-assign]
