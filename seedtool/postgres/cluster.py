@@ -18,7 +18,7 @@ from psycopg import errors as _errors
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from seedtool.errors import DatabaseError
+from seedtool.errors import BlockedError, DatabaseError
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import background, server
 from seedtool.postgres.background import Statement
@@ -26,6 +26,10 @@ from seedtool.postgres.errors import translate
 from seedtool.postgres.server import PRIVATE_NAME, Target
 
 MINIMUM_VERSION = 150000
+
+#: How long a lock is waited for without a word, and how long at all (seconds). Others on the server can take a lock
+#: with our key, so a wait has an end; building a template takes minutes at most.
+QUIET_WAIT, LONGEST_WAIT = 2, 15 * 60
 
 #: Marks are settings on the database itself or, where a role may not set them, a line of its comment that names its
 #: oid. The mark that permits has the database's identity for its value, since `pg_dump -C` carries settings elsewhere.
@@ -258,14 +262,49 @@ class Cluster:
         Advisory locks belong to a database, so everybody who works on a server connects to the same maintenance
         database. Statements that take long run on this very connection: when our process dies in the middle of
         one, the lock stays until the server has finished it.
+
+        Raises:
+            BlockedError: somebody else has held it for fifteen minutes.
         """
         key = lock_key(digest)
-        self.connection.execute("SELECT pg_advisory_lock(%s)", [key])
+        row = self.connection.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()
+        if row != (True,):
+            self._wait_for(key)
         try:
             yield
         finally:
             if not self.connection.closed:
                 self.connection.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+    def _wait_for(self, key: int) -> None:
+        """Wait for an advisory lock; after two seconds the listener hears who holds it."""
+        holder = "somebody"
+        for seconds in (QUIET_WAIT, LONGEST_WAIT):
+            try:
+                self.connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{seconds}s"])
+                self.connection.execute("SELECT pg_advisory_lock(%s)", [key])
+            except _errors.LockNotAvailable:
+                holder = self._holder(key)
+                self.listener.note(f"waiting for the lock of {self.target}: {holder} holds it")
+            else:
+                return
+            finally:
+                self.connection.execute("SET lock_timeout = 0")
+        raise BlockedError(
+            f"{holder} has held the lock of {self.target} for {LONGEST_WAIT // 60} minutes",
+            remedy="Let it finish, or end that session: SELECT pg_terminate_backend(PID).",
+        )
+
+    def _holder(self, key: int) -> str:
+        row = self.connection.execute(
+            "SELECT format('session %%s of %%s (%%s), since %%s', a.pid, a.usename,"
+            " coalesce(nullif(a.application_name, ''), 'no name'), to_char(coalesce(a.xact_start, a.backend_start),"
+            " 'HH24:MI:SS')) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
+            " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+            " AND l.classid::bigint = %s AND l.objid::bigint = %s",
+            [key >> 32, key & 0xFFFFFFFF],
+        ).fetchone()
+        return row[0] if row else "another session"
 
     def hold(self, digest: str) -> None:
         """Keep a template from being pruned until this connection ends; others may hold it at the same time."""

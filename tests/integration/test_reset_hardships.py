@@ -7,7 +7,8 @@ import pytest
 from psycopg import sql
 
 from seedtool.errors import BlockedError, MigrationError
-from seedtool.postgres import server
+from seedtool.listener import Listener
+from seedtool.postgres import cluster, server
 from seedtool.postgres.cluster import lock_key, open_cluster, private_name
 from seedtool.postgres.server import Target
 from seedtool.resetting.guard import Consent
@@ -219,3 +220,31 @@ class TestConditions:
         with pytest.raises(BlockedError, match="forgotten_setting"):
             reset(project, database, [Schema(project, build)], consent=Consent.NONE)
         assert tables(database) == []
+
+
+class TestALockThatSomebodyHolds:
+    def test_after_a_while_it_is_said_who_holds_it(self, project, database, monkeypatch):
+        monkeypatch.setattr(cluster, "QUIET_WAIT", 1)
+        heard = []
+        listener = Listener()
+
+        def hear(text):
+            heard.append(text)
+            other.close()
+
+        listener.note = hear
+        other = server.connect(database, database.maintenance, autocommit=True, application="a colleague")
+        other.execute("SELECT pg_advisory_lock(%s)", [lock_key(database.digest)])
+        pid = other.info.backend_pid
+        reset(project, database, [Schema(project, build)], consent=Consent.NONE, listener=listener)
+        assert f"session {pid} of postgres (a colleague)" in heard[0]
+
+    def test_a_wait_has_an_end(self, project, database, monkeypatch):
+        monkeypatch.setattr(cluster, "QUIET_WAIT", 1)
+        monkeypatch.setattr(cluster, "LONGEST_WAIT", 1)
+        with server.connect(database, database.maintenance, autocommit=True, application="a colleague") as other:
+            other.execute("SELECT pg_advisory_lock(%s)", [lock_key(database.digest)])
+            with pytest.raises(BlockedError) as refusal:
+                reset(project, database, [Schema(project, build)], consent=Consent.NONE)
+        assert "a colleague" in str(refusal.value)
+        assert "pg_terminate_backend" in refusal.value.remedy

@@ -10,7 +10,6 @@ import pytest
 from seedtool.files.code import run_from_text
 from seedtool.postgres import server
 from seedtool.schema.layer import Schema
-from seedtool.seeding.fixtures import read_fixtures
 from seedtool.settings import load
 
 ENV = """
@@ -106,7 +105,6 @@ def test_a_module_that_a_fixture_imports(tmp_path, write, monkeypatch):
         )
         assert done.stdout.strip() == name
     assert list(tmp_path.rglob("*.pyc")) == []
-    assert read_fixtures
 
 
 def test_packages_installed_below_the_project_are_loaded_as_usual(tmp_path, write, monkeypatch):
