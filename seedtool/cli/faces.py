@@ -65,7 +65,7 @@ def show_sync_lines(report: SyncReport, where: str) -> Iterable[str]:
 
     Args:
         report: the report.
-        where: `Aws.where`: which AWS it was.
+        where: which AWS it was (`FaceService.where`).
     """
     for each in report.bindings:
         verb = "would link" if report.dry_run else "linked"
@@ -178,6 +178,8 @@ def _enroll_lines(report: EnrollReport, settings: Settings, where: str) -> Itera
                 yield f"to keep them across resets: {dump}, or write into {shown}:"
                 yield header
             yield from rows
+    elif any(photo.outcome == "enrolled" and photo.person is not None for photo in report.photos):
+        yield f"to keep them across resets: seedtool seed-dump --table {settings.faces[0].table}"
     if report.interrupted:
         yield "interrupted; run the same command again for the rest"
 
@@ -211,7 +213,7 @@ def _recognize_lines(report: RecognizeReport, where: str) -> Iterable[str]:
     if report.faces:
         rows = []
         for face in report.faces:
-            who = f"{face.name or ''} ({face.student_id})".strip() if face.student_id else "?"
+            who = f"{face.name or ''} ({face.person})".strip() if face.person else "?"
             sure = f"{face.similarity:.1f} %" if face.similarity is not None else "-"
             also = f"also: {', '.join(face.also)}" if face.also else ""
             rows.append((face.number, who, sure, face.why or also))

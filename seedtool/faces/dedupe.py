@@ -1,13 +1,16 @@
 """Dedupe: one face for each photo that a row names.
 
-A double enrollment leaves several faces under one external image id. Rekognition does not tell when a face was indexed,
-so "the oldest" cannot be kept: kept is the face that the row is linked to, and where it is linked to none of them, the
-one that a sync would give it (the highest confidence, ties by FaceId). The others are deleted, in collections that the
-settings name as this project's own, and never one that a row points at, in a bound column or in one that the setting
-`face_references` names. Faces under ids that no row has are left alone,
-for they may be another database's; so are the faces of photos with several people on them.
+A photo that was enrolled twice leaves several faces under one external image id. Rekognition does not say when a face
+was indexed, so the oldest cannot be kept. The face that the row is linked to is kept. Where the row is linked to none
+of them, it is the one that a sync would give it: the highest confidence, ties by FaceId. The others are deleted, but
+only:
 
-Nothing is written to the database: a run that is killed has deleted some of the faces, and the next deletes the rest.
+- in collections that the settings name as this project's own;
+- when no row points at them, in a bound column or in one that the setting `face_references` names.
+
+Faces under ids that no row has are left alone, for they may be another database's. So are the faces of photos that show
+several people. Nothing is written to the database: a run that is killed has deleted some of the faces, and the next run
+deletes the rest.
 """
 
 from collections.abc import Sequence
@@ -25,7 +28,8 @@ from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.interrupts import held
 from seedtool.faces.linking import EXAMPLES, Tally, link_all
 from seedtool.faces.port import FaceCollection, FaceReport, FaceService
-from seedtool.faces.sync import Progress
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres.errors import translated
 from seedtool.settings import Settings
 
 #: Faces deleted under one lock on the tables; about a quarter of a second.
@@ -42,8 +46,8 @@ class Deduped(msgspec.Struct, frozen=True, kw_only=True):
         in_use: further ones, which stay because a row points at them.
         temporary: faces that an attendance run left behind; looked for when asked to.
         deleted: how many of both were deleted.
-        spared: how many a row had come to point at meanwhile.
-        failed: FaceId → why Rekognition did not delete it.
+        spared: how many a row began to point at meanwhile.
+        failed: FaceId → why the service did not delete it.
     """
 
     collection: str
@@ -73,12 +77,12 @@ class DedupeReport(FaceReport, frozen=True, kw_only=True):
 
     @property
     def found(self) -> int:
-        """Faces that are to go."""
+        """How many faces there are to delete."""
         return sum(each.duplicates.count + each.temporary.count for each in self.collections)
 
 
-class _Victims(msgspec.Struct):
-    """A collection's faces that are to go, and those in use, as `external image id FaceId`."""
+class _Extra(msgspec.Struct):
+    """The faces of a collection to delete, and those in use, as `external image id FaceId`."""
 
     duplicates: list[str] = msgspec.field(default_factory=list)
     in_use: list[str] = msgspec.field(default_factory=list)
@@ -95,21 +99,21 @@ def dedupe(
     aws: FaceService,
     *,
     collection: str | None = None,
-    dry_run: bool = True,
+    dry_run: bool = False,
     temporary: bool = False,
-    progress: Progress | None = None,
+    listener: Listener = SILENT,
 ) -> DedupeReport:
     """Delete the duplicates of faces that rows are linked to.
 
     Args:
         connection: to the target; what is pending on it is committed first. Nothing is written.
         settings: the face bindings, and the collections that may be cleaned (`owned_collections`).
-        aws: the AWS side.
+        aws: the face service.
         collection: a collection given on the command line.
-        dry_run: only tell.
+        dry_run: report the same and delete nothing.
         temporary: the faces that attendance runs left behind as well. Not while attendance is being taken: its faces
             look the same.
-        progress: told the faces deleted, and how many there are.
+        listener: hears the number of faces deleted.
 
     Raises:
         SettingsError: a collection is not named as owned; nothing was deleted anywhere.
@@ -134,17 +138,17 @@ def dedupe(
     with ExitStack() as stack:
         for table in sorted({bound.binding.table for bound in bounds}):
             stack.enter_context(alone(connection, table))
-        for collection_id, victims in _look(connection, bounds, every, aws, temporary=temporary).items():
+        for collection_id, extra in _look(connection, bounds, every, aws, temporary=temporary).items():
             report = Deduped(
                 collection=collection_id,
                 owned=collection_id in settings.owned_collections,
-                duplicates=Tally(len(victims.duplicates), tuple(victims.duplicates[:EXAMPLES])),
-                in_use=Tally(len(victims.in_use), tuple(victims.in_use[:EXAMPLES])),
-                temporary=Tally(len(victims.temporary), tuple(victims.temporary[:EXAMPLES])),
+                duplicates=Tally(len(extra.duplicates), tuple(extra.duplicates[:EXAMPLES])),
+                in_use=Tally(len(extra.in_use), tuple(extra.in_use[:EXAMPLES])),
+                temporary=Tally(len(extra.temporary), tuple(extra.temporary[:EXAMPLES])),
             )
-            if not dry_run and victims.face_ids and not interrupted:
+            if not dry_run and extra.face_ids and not interrupted:
                 gateway = aws.collection(collection_id)
-                report, interrupted = _delete(connection, every, gateway, victims.face_ids, report, progress)
+                report, interrupted = _delete(connection, every, gateway, extra.face_ids, report, listener)
             done.append(report)
     return DedupeReport(
         **watch.facts,
@@ -173,15 +177,15 @@ def _look(
     aws: FaceService,
     *,
     temporary: bool,
-) -> dict[str, _Victims]:
-    """Return the faces that are to go, by collection; what a sync changes for it is rolled back."""
-    found: dict[str, _Victims] = {}
+) -> dict[str, _Extra]:
+    """Return the faces to delete, by collection. What a sync changes for this is rolled back."""
+    found: dict[str, _Extra] = {}
     if not bounds:
         return found
     with connection.transaction(force_rollback=True):
-        reports = link_all(connection, bounds, aws.collection)
-        found = {report.collection: _Victims() for report in reports if report.collection and report.exists}
-        with bindings.database_errors(", ".join(bound.binding.table for bound in bounds)):
+        reports = link_all(connection, bounds, aws)
+        found = {report.collection: _Extra() for report in reports if report.collection and report.exists}
+        with translated(", ".join(bound.binding.table for bound in bounds)):
             connection.execute(sql.SQL(_POINTED).format(pointed=_pointed(every)))
             for bound in bounds:
                 rows = connection.execute(sql.SQL(_DUPLICATES).format(rows=bound.rows)).fetchall()
@@ -197,7 +201,7 @@ def _look(
 
 
 def _pointed(every: Sequence[Reference]) -> sql.Composed:
-    """All FaceIds that any row holds, whatever rows the bindings leave out."""
+    """Return a query of all FaceIds that any row holds, also rows that the bindings leave out."""
     return sql.SQL(" UNION ALL ").join(
         sql.SQL('SELECT t.{}::text COLLATE "C" AS face_id FROM {} t').format(each.column, each.table) for each in every
     )
@@ -209,27 +213,26 @@ def _delete(
     gateway: FaceCollection,
     face_ids: list[str],
     report: Deduped,
-    progress: Progress | None,
+    listener: Listener,
 ) -> tuple[Deduped, bool]:
-    """Delete faces, lot by lot; True when a signal ended it early."""
+    """Delete faces, batch by batch; True when a signal ended it early."""
     deleted, spared, interrupted = 0, 0, False
     failed: dict[str, str] = {}
     for start in range(0, len(face_ids), BATCH):
-        lot = face_ids[start : start + BATCH]
-        with held() as hold, bindings.database_errors(report.collection), connection.transaction():
-            # whoever links a row waits: between our look and the deletion no row may come to point at one of these
+        batch = face_ids[start : start + BATCH]
+        with held() as hold, translated(report.collection), connection.transaction():
+            # whoever links a row has to wait: no row may begin to point at one of these before it is deleted
             connection.execute("SET LOCAL lock_timeout = '10s'")
             for each in every:
                 connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(each.table))
             query = sql.SQL("SELECT face_id FROM ({}) p WHERE face_id = ANY (%s)").format(_pointed(every))
-            pointed = {face_id for (face_id,) in connection.execute(query, [lot])}
-            answer = gateway.delete_faces([face_id for face_id in lot if face_id not in pointed])
+            pointed = {face_id for (face_id,) in connection.execute(query, [batch])}
+            answer = gateway.delete_faces([face_id for face_id in batch if face_id not in pointed])
             interrupted = hold.take()
         deleted += len(answer.deleted)
         spared += len(pointed)
         failed.update(answer.failed)
-        if progress is not None:
-            progress(min(start + BATCH, len(face_ids)), len(face_ids))
+        listener.progress("faces", min(start + BATCH, len(face_ids)), len(face_ids))
         if interrupted:
             break
     return msgspec.structs.replace(report, deleted=deleted, spared=spared, failed=failed), interrupted

@@ -1,16 +1,19 @@
-"""Linking tables' rows to the faces of collections, in SQL, and what there is to tell about it.
+"""Linking the rows of tables to the faces of collections, in SQL, and the report about it.
 
-Pages of ListFaces are COPYed into a temporary table; memory does not grow with the collections. Which FaceId a row
-gets: the one it has, as long as its collection still holds that under *this row's* external image id; else, of the
-faces under its id, the one with the highest confidence, ties by FaceId, or where the binding has a box, the one that
-lies where the row says (see `boxes`). A row that holds a real FaceId which the collection no longer has, with no other
-face under its id, is reported as missing and left: it may be the wrong collection or account that was asked. A row that
-holds a face which the collection has under the id of *another* row points at somebody else, and goes back to its
-placeholder.
+The pages of a listing are COPYed into a temporary table; memory does not grow with the collections. A row gets this
+FaceId:
+
+- the one that it has, as long as its collection holds that under the external image id of this row;
+- else the face under its id with the highest confidence, ties by FaceId; where the binding has a box, the face whose
+  box overlaps the row's (see `boxes`).
+
+A row keeps a FaceId that the collection does not have, when no other face is under its id, and is reported as missing:
+the wrong collection or account may have been asked. A row whose face the collection has under the id of another row
+points at somebody else, and gets its placeholder back.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
 import msgspec
@@ -18,12 +21,14 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from seedtool.faces import bindings, boxes
+from seedtool.faces import boxes
 from seedtool.faces import linking_statements as statements
 from seedtool.faces.bindings import Bound, key_name
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.listing import Listed, copy_faces
-from seedtool.faces.port import FaceCollection
+from seedtool.faces.port import FaceService
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres.errors import translated
 
 #: How many ids a report names at most.
 EXAMPLES = 20
@@ -103,13 +108,15 @@ class BindingReport(msgspec.Struct, frozen=True, kw_only=True):
         return not self.placeholders and not self.missing.count
 
 
-def cures(reasons: Iterable[str], collection: str | None, *, exists: bool, unnamed: int) -> tuple[str, ...]:
+def cures(
+    reasons: Iterable[str], collection: str | None, *, template: str, exists: bool, unnamed: int
+) -> tuple[str, ...]:
     """Return what to do about rows without a face, by why they have none."""
-    told = {
+    cures = {
         "no collection": f"The collection {collection} does not exist: index its photos (seedtool enroll --all creates "
         "it), or check that account and region are the ones that hold the faces."
         if collection
-        else "These rows name no collection: fill the column, or mend the query, that the face binding takes it from.",
+        else "These rows name no collection: fill the column, or correct the query, that the face binding names.",
         "not indexed": f"No photo is indexed under these ids in {collection}: run seedtool enroll --all, or check that "
         "account, region and collection are the ones that hold the faces.",
         "indexed otherwise": "These photos are indexed under another id: write that id into the seed file, or run "
@@ -117,39 +124,37 @@ def cures(reasons: Iterable[str], collection: str | None, *, exists: bool, unnam
         "shared": "Several rows share one external image id, so it cannot tell which face is whose.",
         "no overlap": "These photos are indexed, but no free face lies where the rows' boxes are: index them again, or "
         "delete the rows of faces that are no longer on it.",
-        "no id": "These rows have no external image id: fill it ({student_id}-photo-{n}) and index the photo under it.",
+        "no id": f"These rows have no external image id: fill it ({template}) and index the photo under it.",
     }
     if unnamed:
-        told["not indexed"] += (
+        cures["not indexed"] += (
             f" {unnamed} faces there carry no id: whose they are cannot be told, so index these photos again."
         )
     reasons = [*reasons]
     if not exists and "no collection" not in reasons:
         reasons.append("no collection")  # its rows hold real FaceIds, which cannot be looked up
-    return tuple(told[why] for why in reasons)
+    return tuple(cures[why] for why in reasons)
 
 
 def link_all(
     connection: psycopg.Connection,
     bound: Sequence[Bound],
-    open_collection: Callable[[str], FaceCollection],
+    aws: FaceService,
     *,
     page_size: int | None = None,
-    announce: Callable[[Iterable[str]], None] = lambda _: None,
-    tell: Callable[[int], None] = lambda _: None,
     write: bool = True,
+    listener: Listener = SILENT,
 ) -> tuple[BindingReport, ...]:
     """Link the rows of all tables inside the caller's transaction; each collection is listed once.
 
     Args:
         connection: inside a transaction.
         bound: the tables.
-        open_collection: gives the gateway to a collection.
-        page_size: faces a page.
-        announce: told the collections before any of them is listed.
-        tell: told the number of faces listed.
-        write: False only tells: no row is touched, and so none is locked. Rows that point at another row's face are
-            told, and not counted among the placeholders that they would become.
+        aws: the face service.
+        listener: hears the number of faces listed.
+        page_size: faces a page; None for the most that the service gives.
+        write: False only reports: no row is touched, and so none is locked. Rows that point at another row's face are
+            reported, and not counted among the placeholders that they would become.
 
     Returns:
         A report for each table and each collection that its rows are in, or that it is in altogether.
@@ -167,17 +172,16 @@ def link_all(
         if each.collection is not None and not each.binding.by_row:
             wanted[each.collection] = None
         located.append(each.located(found))
-    announce(wanted)
-    with bindings.database_errors(", ".join(each.binding.table for each in bound)):
-        listed = copy_faces(connection, tuple(wanted), open_collection, page_size=page_size, tell=tell)
+    with translated(", ".join(each.binding.table for each in bound)):
+        listed = copy_faces(connection, tuple(wanted), aws, page_size=page_size, listener=listener)
     if listed.missing and not listed.numbers:
         raise next(iter(listed.missing.values()))
     tables = [Table(connection, each, listed) for each in located]
     return tuple(report for table in tables for report in table.link(tables, write=write))
 
 
-#: What the update's hash table may take (kB); a million rows take 70 MB of the twice that PostgreSQL allows those. Its
-#: default of 4 MB cuts them into 16 lots, and the update then goes over the table and its indexes 16 times: 10.0 s of
+#: `work_mem` of the update in kB. PostgreSQL allows a hash table twice that; that of a million rows takes 70 MB. With
+#: the default of 4 MB it is cut into 16 batches, and the update goes over the table and its indexes 16 times: 10.0 s of
 #: the server's time instead of 8.0.
 UPDATE_MEMORY = 64 * 1024
 
@@ -204,7 +208,7 @@ class Table:
 
     def link(self, tables: Sequence["Table"], *, write: bool) -> list[BindingReport]:
         """Link the rows and return a report for each collection; what any of the tables knows is no orphan."""
-        with bindings.database_errors(self._bound.binding.table):
+        with translated(self._bound.binding.table):
             rows = self._collections()
             if not rows:
                 return []
@@ -335,7 +339,7 @@ class Table:
         tallies: dict[str, "_Tallies"],
     ) -> BindingReport:
         exists = id_ is not None and id_ not in self._listed.missing
-        told = {name: tally.by_collection.get(id_, Tally()) for name, tally in tallies.items()}
+        found = {name: tally.by_collection.get(id_, Tally()) for name, tally in tallies.items()}
         left = sum(counts[name] for name in ("synced", "relinked", "unsure", "without"))
         return BindingReport(
             table=self._bound.binding.table,
@@ -348,14 +352,20 @@ class Table:
             unchanged=max(0, rows - left),  # a row may have left since they were counted
             placeholders=placeholders,
             unlinked=unlinked,
-            cures=cures(placeholders, id_, exists=exists, unnamed=told["unnamed"].count),
-            duplicates=told["duplicates"],
-            orphans=told["orphans"],
-            unnamed=told["unnamed"],
-            temporary=told["temporary"],
-            elsewhere=told["elsewhere"],
-            missing=told["missing"],
-            misassigned=told["misassigned"],
+            cures=cures(
+                placeholders,
+                id_,
+                template=self._bound.binding.id_template,
+                exists=exists,
+                unnamed=found["unnamed"].count,
+            ),
+            duplicates=found["duplicates"],
+            orphans=found["orphans"],
+            unnamed=found["unnamed"],
+            temporary=found["temporary"],
+            elsewhere=found["elsewhere"],
+            missing=found["missing"],
+            misassigned=found["misassigned"],
         )
 
     def _tally(self, query: LiteralString) -> "_Tallies":

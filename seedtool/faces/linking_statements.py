@@ -39,7 +39,7 @@ REST = """
 CREATE TEMPORARY TABLE seedtool_rest ON COMMIT DROP AS
 SELECT r.key IS NOT NULL AS is_row, CASE WHEN l.face_id IS NULL THEN r.key END AS key, {keys}, r.collection_id,
     coalesce(r.collection, l.collection) AS collection, r.external_image_id, r.face_id AS held,
-    CASE WHEN l.face_id IS NULL THEN r.photo_url END AS photo_url, 'shared' AS unmatched,
+    CASE WHEN l.face_id IS NULL THEN r.photo END AS photo, 'shared' AS unmatched,
     l.face_id, l.external_image_id AS listed_id,
     row_number() OVER (PARTITION BY {row} ORDER BY l.confidence DESC, l.face_id) AS rank
 FROM {marked} r
@@ -52,7 +52,7 @@ WHERE coalesce(r.face_id <> l.face_id, true)"""
 REST_BY_BOX = """
 CREATE TEMPORARY TABLE seedtool_rest ON COMMIT DROP AS
 SELECT true AS is_row, r.key, {keys}, r.collection_id, r.collection, r.external_image_id, r.face_id AS held,
-    r.photo_url, CASE WHEN r.box_width > 0 AND r.box_height > 0 AND r.box_left IS NOT NULL AND r.box_top IS NOT NULL
+    r.photo, CASE WHEN r.box_width > 0 AND r.box_height > 0 AND r.box_left IS NOT NULL AND r.box_top IS NOT NULL
         THEN 'no overlap' ELSE 'shared' END AS unmatched,
     f.face_id, NULL::text COLLATE "C" AS listed_id, 1 AS rank
 FROM {rows} r LEFT JOIN pg_temp.seedtool_fit f ON f.collection = r.collection AND f.key = r.key
@@ -144,7 +144,7 @@ WITH without AS (
     GROUP BY 1, 2
 ), spelling AS (
     SELECT r.key, r.collection, lower(regexp_replace(unnest(ARRAY[
-        r.external_image_id, r.photo_url, regexp_replace(r.photo_url, '\\.[a-zA-Z]+$', '')
+        r.external_image_id, r.photo, regexp_replace(r.photo, '\\.[a-zA-Z]+$', '')
     ]), '[^a-zA-Z0-9]+', '', 'g')) AS bare
     FROM without r
 ), otherwise AS (

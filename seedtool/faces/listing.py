@@ -13,7 +13,8 @@ import msgspec
 import psycopg
 
 from seedtool.errors import ResourceNotFound
-from seedtool.faces.port import Face, FaceCollection
+from seedtool.faces.port import Face, FaceCollection, FaceService
+from seedtool.listener import SILENT, Listener
 from seedtool.settings import COLLECTION_ID
 
 #: Collections listed at once. Each has one request under way, at 0.1 to 0.2 s each: just under 50 a second.
@@ -29,7 +30,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         numbers: the collection's number in `seedtool_listed`, by id; a missing collection has none.
         faces: how many faces each holds, by id.
-        missing: what there is to say of the collections that do not exist, by id.
+        missing: the errors of the collections that do not exist, by id.
     """
 
     numbers: dict[str, int]
@@ -40,19 +41,19 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 def copy_faces(
     connection: psycopg.Connection,
     ids: Sequence[str],
-    open_collection: Callable[[str], FaceCollection],
+    aws: FaceService,
     *,
-    page_size: int | None,
-    tell: Callable[[int], None],
+    page_size: int | None = None,
+    listener: Listener = SILENT,
 ) -> Listed:
     """COPY the faces of all collections into `pg_temp.seedtool_listed`, and their ids into `seedtool_collections`.
 
     Args:
         connection: inside a transaction.
         ids: the collections.
-        open_collection: gives the gateway to one.
-        page_size: faces a page.
-        tell: told the number of faces listed.
+        aws: the face service.
+        listener: hears the number of faces listed.
+        page_size: faces a page; None for the most that the service gives.
 
     Raises:
         AwsError: a listing failed.
@@ -66,7 +67,7 @@ def copy_faces(
     numbers = {id_: number for number, id_ in enumerate(ids)}
     with connection.cursor() as cursor:
         with (
-            closing(_pages(ids, open_collection, page_size)) as pages,
+            closing(_pages(ids, aws.collection, page_size)) as pages,
             cursor.copy("COPY pg_temp.seedtool_listed FROM STDIN (FORMAT BINARY)") as copy,
         ):
             copy.set_types(["int4", "text", "text", "float8", "float8", "float8", "float8", "float8"])
@@ -91,7 +92,7 @@ def copy_faces(
                     )
                 faces[id_] += len(page)
                 total += len(page)
-                tell(total)
+                listener.progress("faces", total)
         found = {id_: number for id_, number in numbers.items() if id_ not in missing}
         cursor.executemany(
             "INSERT INTO pg_temp.seedtool_collections VALUES (%s, %s)", [(n, i) for i, n in found.items()]

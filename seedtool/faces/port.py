@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from seedtool.errors import ResourceNotFound
-from seedtool.listener import Listener
 
 
 class Box(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -206,13 +205,11 @@ class FaceService(Protocol):
         embedded: it is the local emulator.
         mode: `embedded` or `live`.
         calls: how often each operation was called so far, by name; retries are not counted.
-        listener: hears of the work that is done with this service.
     """
 
     embedded: bool
     mode: str
     calls: Counter[str]
-    listener: Listener
 
     @property
     def region(self) -> str:
@@ -247,6 +244,9 @@ class FaceService(Protocol):
 
     def collection(self, collection_id: str) -> FaceCollection:
         """Return a collection. It need not exist yet."""
+
+    def how_to_delete(self, collection_id: str, face_ids: Sequence[str]) -> str:
+        """Return a command of the vendor's that deletes faces, for a person to run."""
 
     def metered(self, meter: CallMeter) -> AbstractContextManager[None]:
         """Tell the meter of every attempt inside the block, whichever thread makes it."""

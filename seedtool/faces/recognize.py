@@ -1,7 +1,7 @@
-"""A photo and who is in it.
+"""Recognize: who is in a photo, by the collection and the database. It shows that the links hold after a reset.
 
-As the application does while attendance is taken: index the photo's faces under a temporary id, search for each,
-map the matches to students, and delete the temporary faces whatever happens in between.
+As the application does while attendance is taken: index the faces of the photo under a temporary id, search for each,
+find the people whose rows hold the matches, and delete the temporary faces whatever happens in between.
 """
 
 import uuid
@@ -11,14 +11,15 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import SchemaError, SeedtoolError, ServiceUnavailable
+from seedtool.errors import SeedtoolError, ServiceUnavailable
 from seedtool.faces import bindings
 from seedtool.faces.bindings import Bound
 from seedtool.faces.external_id import TEMPORARY_PREFIX, is_temporary
 from seedtool.faces.interrupts import Held, held
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.port import Box, FaceCollection, FaceReport, FaceService, Indexed, Match
-from seedtool.faces.sync import Progress
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres.errors import translated
 from seedtool.settings import Settings
 
 #: The least similarity at which the application believes a match, 0 to 100.
@@ -29,23 +30,23 @@ SIMILAR = 80.0
 
 
 class SeenFace(msgspec.Struct, frozen=True, kw_only=True):
-    """One face of the photo and who it is.
+    """One face of the photo and who it is. As JSON, `person` keeps the name that it has always had.
 
     Args:
         number: counted from the left, from 1.
         box: where it is in the photo.
-        student_id: who it is; None when that cannot be said.
-        name: the student's name: for the person who asked, not for logs.
+        person: who it is; None when nobody can tell.
+        name: the person's name: for whoever asked, not for logs.
         similarity: of the match, or of the best one when none was good enough; 0 to 100.
         external_image_id: the photo it was recognised by.
-        also: other students whose faces match as surely.
+        also: other people whose faces match as surely.
         why: why nobody is named.
         remedy: what to do about that.
     """
 
     number: int
     box: Box
-    student_id: str | None = None
+    person: str | None = msgspec.field(name="student_id", default=None)
     name: str | None = None
     similarity: float | None = None
     external_image_id: str | None = None
@@ -54,118 +55,98 @@ class SeenFace(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
 
 
-class _Student(msgspec.Struct, frozen=True):
-    student_id: str
-    name: str
+class RecognizeReport(FaceReport, frozen=True, kw_only=True):
+    """Who is in the photo.
+
+    Args:
+        collection: the collection that was searched.
+        ok: the temporary faces are gone again.
+        faces: the photo's faces, from left to right.
+        recognized: how many of them belong to a person.
+        left_behind: temporary faces that could not be deleted.
+    """
+
+    collection: str
+    ok: bool
+    faces: tuple[SeenFace, ...]
+    recognized: int
+    left_behind: tuple[str, ...]
 
 
-class Students(msgspec.Struct, frozen=True):
-    """The rows that matches lead to: by FaceId when they are linked, by external image id in any case."""
+def recognize(
+    connection: psycopg.Connection,
+    settings: Settings,
+    aws: FaceService,
+    photo: bytes,
+    *,
+    collection: str | None = None,
+    listener: Listener = SILENT,
+) -> RecognizeReport:
+    """Tell who is in a photo.
 
-    by_face: dict[str, _Student]
-    by_image: dict[str, _Student]
+    Args:
+        connection: to the target; only read.
+        settings: the first face binding and its collection.
+        aws: the face service.
+        photo: a JPEG or PNG.
+        collection: a collection given on the command line.
+        listener: hears the number of faces searched.
 
-
-def students_of(connection: psycopg.Connection, bound: Bound, collection_id: str, matches: list[Match]) -> Students:
-    """Return the students whose rows the matches of a search in a collection lead to."""
-    faces = [match.face for match in matches]
-    with bindings.database_errors(bound.binding.table), connection.transaction():
-        rows = connection.execute(
-            sql.SQL(_ROWS).format(
-                face_id=bound.face_id,
-                external_image_id=bound.external_image_id,
-                table=bound.table,
-                # the same photo in two collections may have one FaceId: only rows of the collection searched count
-                here=sql.SQL("AND {} IN (SELECT r.key FROM {} r WHERE r.collection_id = {})").format(
-                    bound.key, bound.rows, sql.Literal(collection_id)
-                )
-                if bound.binding.by_row
-                else sql.SQL(""),
-                name=_name(connection, bound),
-                owner=sql.SQL("LEFT JOIN {} s ON s.{} = t.student_id").format(
-                    bound.owner[0], sql.Identifier(bound.owner[1])
-                )
-                if bound.owner
-                else sql.SQL(""),
-            ),
-            [[face.face_id for face in faces], [face.external_image_id for face in faces]],
-        ).fetchall()
-    by_face = {face_id: _Student(student_id, name) for face_id, _, student_id, name in rows}
-    by_image = {external: _Student(student_id, name) for _, external, student_id, name in rows if external is not None}
-    return Students(by_face, by_image)
-
-
-_NAMES = ("first_name", "middle_name", "last_name", "second_last_name")
-
-
-def _name(connection: psycopg.Connection, bound: Bound) -> sql.Composable:
-    """Return the expression of a student's name, by the columns that the table has."""
-    if bound.owner is None:
-        return sql.SQL("''")
-    there = {
-        name
-        for (name,) in connection.execute(
-            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
-            [bound.owner[0].as_string(connection)],
-        )
-    }
-    columns = [name for name in _NAMES if name in there] or [n for n in ("full_name", "name") if n in there][:1]
-    return sql.SQL("concat_ws(' ', NULL, {})").format(
-        sql.SQL(", ").join(sql.Identifier("s", column) for column in columns) if columns else sql.SQL("NULL")
-    )
-
-
-def tell(box: Box, matches: tuple[Match, ...], students: Students) -> SeenFace:
-    """Say who a face is, or why not."""
-    known = [match for match in matches if not is_temporary(match.face.external_image_id or "")]
-    sure = [match for match in known if match.similarity >= SURE]
-    if not sure:
-        best = known[0].similarity if known else None
-        why = f"no face is {SURE:g} % similar" + (f"; the best is {int(best * 10) / 10} %" if best is not None else "")
-        return SeenFace(number=0, box=box, similarity=best, why=why, remedy="Enroll a photo of this person.")
-    linked = [(students.by_face[each.face.face_id], each) for each in sure if each.face.face_id in students.by_face]
-    if linked:
-        student, match = linked[0]
-        others = dict.fromkeys(other.student_id for other, _ in linked if other.student_id != student.student_id)
-        return SeenFace(
+    Raises:
+        ImageRefused: the face service would not take the picture.
+        ResourceNotFound: there is no such collection.
+        SettingsError: the rows are in several collections, and none is given.
+        SchemaError: the bound table has no column `person`.
+        AwsError: a call failed; the remedy says when temporary faces may be left.
+        KeyboardInterrupt: after the temporary faces were deleted.
+    """
+    watch = aws.watched()
+    with connection.transaction():
+        bound = bindings.first(connection, settings, collection)
+        collection_id = bindings.the_collection(connection, settings, bound, collection)
+    bound.require("recognize", "person")
+    picture = prepare_image(photo)
+    gateway = aws.collection(collection_id)
+    temporary = _Temporary(gateway)
+    with held() as hold:
+        try:
+            indexed = temporary.index(picture.data)
+            found = _search(gateway, indexed, hold, listener)
+        except BaseException as error:
+            if (temporary.delete() or temporary.unknown) and isinstance(error, SeedtoolError):
+                error.remedy = f"{error.remedy} {temporary.how_to_delete}".strip()
+            raise
+        left_behind = temporary.delete()
+    people = _people_of(connection, bound, collection_id, [match for matches in found for match in matches])
+    faces = [_seen(each.face.box, matches, people) for each, matches in zip(indexed.faces, found, strict=True)]
+    faces += [
+        SeenFace(
             number=0,
-            box=box,
-            student_id=student.student_id,
-            name=student.name or None,
-            similarity=match.similarity,
-            external_image_id=match.face.external_image_id,
-            also=tuple(others),
+            box=left.box,
+            why=f"the face cannot be used ({', '.join(left.reasons)})",
+            remedy="Take the photo from nearer, brighter and sharper.",
         )
-    best = sure[0].similarity
-    image = next(
-        (each.face.external_image_id for each in sure if each.face.external_image_id in students.by_image), None
+        for left in indexed.unindexed
+    ]
+    faces.sort(key=lambda face: (face.box.left + face.box.width / 2, face.box.top))
+    return RecognizeReport(
+        **watch.facts,
+        collection=collection_id,
+        ok=not left_behind,
+        faces=tuple(msgspec.structs.replace(face, number=number) for number, face in enumerate(faces, start=1)),
+        recognized=sum(face.person is not None for face in faces),
+        left_behind=left_behind,
     )
-    if image is not None:
-        why = f"it matches {image}, whose row is not linked to that face"
-        return SeenFace(
-            number=0, box=box, similarity=best, external_image_id=image, why=why, remedy="Run seedtool sync-faces."
-        )
-    image = sure[0].face.external_image_id
-    why = f"it matches {image or 'a face without an id'}, which this database does not know"
-    return SeenFace(
-        number=0, box=box, similarity=best, external_image_id=image, why=why, remedy="Seed or enroll the student."
-    )
-
-
-_ROWS = """
-SELECT t.{face_id}::text, t.{external_image_id}::text, t.student_id::text, {name}
-FROM {table} t {owner}
-WHERE (t.{face_id}::text = ANY (%s) OR t.{external_image_id}::text = ANY (%s)) {here}"""
 
 
 _SEARCHES = 8  # at once; at 0.2 to 0.3 s each they stay under 50 a second
 
 
-class Temporary:
+class _Temporary:
     """The temporary faces of one photo, under an id that nobody else has.
 
     Attributes:
-        unknown: the answer that names them was lost, and they could not be looked for: there may be some.
+        unknown: the answer that names them was lost, and the collection could not be listed: there may be some.
     """
 
     def __init__(self, collection: FaceCollection) -> None:
@@ -207,9 +188,7 @@ class Temporary:
         return tuple(failed)
 
 
-def search(
-    collection: FaceCollection, indexed: Indexed, hold: Held, progress: Progress | None
-) -> list[tuple[Match, ...]]:
+def _search(collection: FaceCollection, indexed: Indexed, hold: Held, listener: Listener) -> list[tuple[Match, ...]]:
     """Search for all faces at once and return each one's matches. Ends early when a signal waits."""
     pool = ThreadPoolExecutor(_SEARCHES, thread_name_prefix="search-faces")
     try:
@@ -222,96 +201,93 @@ def search(
             done, pending = wait(pending, timeout=0.1)
             for each in done:
                 each.result()
-            if progress is not None:
-                progress(len(searches) - len(pending), len(searches))
+            listener.progress("faces", len(searches) - len(pending), len(searches))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return [each.result() if each.done() and not each.cancelled() else () for each in searches]
 
 
-class RecognizeReport(FaceReport, frozen=True, kw_only=True):
-    """Who is in the photo.
-
-    Args:
-        collection: the collection that was searched.
-        ok: the temporary faces are gone again.
-        faces: the photo's faces, from left to right.
-        recognized: how many of them have a student.
-        left_behind: temporary faces that could not be deleted.
-    """
-
-    collection: str
-    ok: bool
-    faces: tuple[SeenFace, ...]
-    recognized: int
-    left_behind: tuple[str, ...]
+class _Person(msgspec.Struct, frozen=True):
+    id: str
+    name: str
 
 
-def recognize(
-    connection: psycopg.Connection,
-    settings: Settings,
-    aws: FaceService,
-    photo: bytes,
-    *,
-    collection: str | None = None,
-    progress: Progress | None = None,
-) -> RecognizeReport:
-    """Tell who is in a photo.
+class _People(msgspec.Struct, frozen=True):
+    """The people of the rows that matches lead to: by FaceId where rows are linked, and by external image id."""
 
-    Args:
-        connection: to the target; only read.
-        settings: the first face binding and its collection.
-        aws: the AWS side.
-        photo: a JPEG or PNG.
-        collection: a collection given on the command line.
-        progress: told the faces searched, and how many there are.
+    by_face: dict[str, _Person]
+    by_image: dict[str, _Person]
 
-    Raises:
-        ImageRefused: Rekognition would not take the picture.
-        ResourceNotFound: there is no such collection.
-        SettingsError: the rows are in several collections, and none is given.
-        SchemaError: the bound table has no `student_id`.
-        AwsError: a call failed; the remedy tells when temporary faces may be left.
-        KeyboardInterrupt: after the temporary faces were deleted.
-    """
-    watch = aws.watched()
-    with connection.transaction():
-        bound = bindings.first(connection, settings, collection)
-        collection_id = bindings.the_collection(connection, settings, bound, collection)
-    if "student_id" not in bound.columns:
-        raise SchemaError(
-            f"the table {bound.binding.table} has no column student_id, so its faces are nobody's",
-            remedy="Bind the table that tells whose face it is in [[tool.seedtool.faces]].",
-        )
-    picture = prepare_image(photo)
-    gateway = aws.collection(collection_id)
-    seen = Temporary(gateway)
-    with held() as hold:
-        try:
-            indexed = seen.index(picture.data)
-            found = search(gateway, indexed, hold, progress)
-        except BaseException as error:
-            if (seen.delete() or seen.unknown) and isinstance(error, SeedtoolError):
-                error.remedy = f"{error.remedy} {seen.how_to_delete}".strip()
-            raise
-        left_behind = seen.delete()
-    students = students_of(connection, bound, collection_id, [match for matches in found for match in matches])
-    faces = [tell(each.face.box, matches, students) for each, matches in zip(indexed.faces, found, strict=True)]
-    faces += [
-        SeenFace(
+
+def _people_of(connection: psycopg.Connection, bound: Bound, collection_id: str, matches: list[Match]) -> _People:
+    """Return the people whose rows the matches of a search in a collection lead to."""
+    faces = [match.face for match in matches]
+    people = bound.people
+    with translated(bound.binding.table), connection.transaction():
+        rows = connection.execute(
+            sql.SQL(_ROWS).format(
+                person=bound.person,
+                face_id=bound.face_id,
+                external_image_id=bound.external_image_id,
+                table=bound.table,
+                # the same photo in two collections may have one FaceId: only rows of the collection searched count
+                here=sql.SQL("AND {} IN (SELECT r.key FROM {} r WHERE r.collection_id = {})").format(
+                    bound.key, bound.rows, sql.Literal(collection_id)
+                )
+                if bound.binding.by_row
+                else sql.SQL(""),
+                name=sql.SQL("concat_ws(' ', NULL, {})").format(
+                    sql.SQL(", ").join([sql.NULL, *(sql.Identifier("s", column) for column in people.label)])
+                )
+                if people
+                else sql.SQL("''"),
+                join=sql.SQL("LEFT JOIN {} s ON s.{} = t.{}").format(people.table, people.key, bound.person)
+                if people
+                else sql.SQL(""),
+            ),
+            [[face.face_id for face in faces], [face.external_image_id for face in faces]],
+        ).fetchall()
+    by_face = {face_id: _Person(person, name) for face_id, _, person, name in rows}
+    by_image = {external: _Person(person, name) for _, external, person, name in rows if external is not None}
+    return _People(by_face, by_image)
+
+
+def _seen(box: Box, matches: tuple[Match, ...], people: _People) -> SeenFace:
+    """Return who a face is, or why nobody can tell."""
+    known = [match for match in matches if not is_temporary(match.face.external_image_id or "")]
+    sure = [match for match in known if match.similarity >= SURE]
+    if not sure:
+        best = known[0].similarity if known else None
+        why = f"no face is {SURE:g} % similar" + (f"; the best is {int(best * 10) / 10} %" if best is not None else "")
+        return SeenFace(number=0, box=box, similarity=best, why=why, remedy="Enroll a photo of this person.")
+    linked = [(people.by_face[each.face.face_id], each) for each in sure if each.face.face_id in people.by_face]
+    if linked:
+        person, match = linked[0]
+        others = dict.fromkeys(other.id for other, _ in linked if other.id != person.id)
+        return SeenFace(
             number=0,
-            box=left.box,
-            why=f"the face cannot be used ({', '.join(left.reasons)})",
-            remedy="Take the photo from nearer, brighter and sharper.",
+            box=box,
+            person=person.id,
+            name=person.name or None,
+            similarity=match.similarity,
+            external_image_id=match.face.external_image_id,
+            also=tuple(others),
         )
-        for left in indexed.unindexed
-    ]
-    faces.sort(key=lambda face: (face.box.left + face.box.width / 2, face.box.top))
-    return RecognizeReport(
-        **watch.facts,
-        collection=collection_id,
-        ok=not left_behind,
-        faces=tuple(msgspec.structs.replace(face, number=number) for number, face in enumerate(faces, start=1)),
-        recognized=sum(face.student_id is not None for face in faces),
-        left_behind=left_behind,
+    best = sure[0].similarity
+    image = next((each.face.external_image_id for each in sure if each.face.external_image_id in people.by_image), None)
+    if image is not None:
+        why = f"it matches {image}, whose row is not linked to that face"
+        return SeenFace(
+            number=0, box=box, similarity=best, external_image_id=image, why=why, remedy="Run seedtool sync-faces."
+        )
+    image = sure[0].face.external_image_id
+    why = f"it matches {image or 'a face without an id'}, which this database does not know"
+    return SeenFace(
+        number=0, box=box, similarity=best, external_image_id=image, why=why, remedy="Seed or enroll the person."
     )
+
+
+_ROWS = """
+SELECT t.{face_id}::text, t.{external_image_id}::text, t.{person}::text, {name}
+FROM {table} t {join}
+WHERE (t.{face_id}::text = ANY (%s) OR t.{external_image_id}::text = ANY (%s)) {here}"""

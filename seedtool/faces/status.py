@@ -1,7 +1,7 @@
-"""Rows, faces and photos, compared.
+"""How far the database, the collections and the photo store have drifted apart, and what to run. Changes nothing.
 
-What a sync would do and what it leaves over is told, one table a collection. No row is written and none is locked;
-photos of rows that are still to be linked are looked at once they are.
+It reports what a sync would do and what it would leave over, a table for each collection. It writes and locks no row.
+Only photos of rows that are linked are compared with the store.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ from seedtool.errors import ResourceNotFound, SeedtoolError, SettingsError
 from seedtool.faces import bindings
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll.replaced import replaced_photos
-from seedtool.faces.external_id import TEMPORARY_PREFIX
+from seedtool.faces.external_id import TEMPORARY_PREFIX, person_pattern
 from seedtool.faces.linking import EXAMPLES, BindingReport, Tally, link_all
 from seedtool.faces.photos import PhotoStore, store
 from seedtool.faces.port import FaceReport, FaceService
-from seedtool.faces.sync import Progress
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres.errors import translated
 from seedtool.settings import Settings
 
 
@@ -30,7 +31,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         count: how many rows or faces.
         examples: the first few: keys of rows, or external image ids and FaceIds.
         run: what to run, or why there is nothing to run.
-        ours: it is this database's to mend; False where the faces may be another database's.
+        ours: this database needs the repair; False where the faces may be another database's.
     """
 
     what: str
@@ -62,12 +63,139 @@ class CollectionStatus(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
 
 
-def found_in(
-    collection_id: str | None, reports: Sequence[BindingReport], strays: dict[str, Tally], replaced: Sequence[str]
+class StatusReport(FaceReport, frozen=True, kw_only=True):
+    """Drift, by collection.
+
+    Args:
+        ok: nothing of this database needs a repair.
+        photos: `checked`, or why the photo store was not looked at.
+        collections: one each.
+    """
+
+    ok: bool
+    photos: str
+    collections: tuple[CollectionStatus, ...]
+
+
+def status(
+    connection: psycopg.Connection,
+    settings: Settings,
+    aws: FaceService,
+    *,
+    collection: str | None = None,
+    photos: PhotoStore | None = None,
+    listener: Listener = SILENT,
+) -> StatusReport:
+    """Compare rows, faces and photos.
+
+    Args:
+        connection: to the target; only read, but for temporary tables.
+        settings: its face bindings and collections.
+        aws: the AWS side.
+        collection: look at this collection alone.
+        photos: the photo store; the settings' when None.
+        listener: hears the number of faces listed.
+
+    Raises:
+        SettingsError: no binding, or no collection.
+        SchemaError: a bound table or column does not exist.
+        AwsError: a collection could not be listed.
+    """
+    watch = aws.watched()
+    photo_store, checked = (photos, "checked") if photos is not None else _store(settings, aws)
+    with connection.transaction(force_rollback=True):
+        bounds = bindings.bind(connection, settings, collection)
+        try:
+            with connection.transaction():
+                reports = link_all(connection, bounds, aws, write=False, listener=listener)
+                strays = _strays(connection, bounds)
+        except ResourceNotFound:
+            reports, strays = _none_exists(connection, bounds), {}
+        replaced: dict[str | None, list[str]] = {}
+        if photo_store is not None:
+            try:
+                replaced = _replaced(connection, bounds, photo_store, settings)
+            except SeedtoolError as error:
+                checked = error.message
+    by_collection: dict[str | None, list[BindingReport]] = {}
+    for report in reports:
+        by_collection.setdefault(report.collection, []).append(report)
+    found = tuple(
+        _status_of(aws, id_, own, strays.get(id_, {}), replaced.get(id_, [])) for id_, own in by_collection.items()
+    )
+    return StatusReport(
+        **watch.facts,
+        ok=not any(finding.ours for each in found for finding in each.findings),
+        photos=checked,
+        collections=found,
+    )
+
+
+def _store(settings: Settings, aws: FaceService) -> tuple[PhotoStore | None, str]:
+    try:
+        return store(settings, aws), "checked"
+    except SettingsError as error:
+        return None, error.message
+
+
+def _none_exists(connection: psycopg.Connection, bounds: Sequence[Bound]) -> tuple[BindingReport, ...]:
+    """Return the reports of the case that none of the collections exists."""
+    return tuple(
+        BindingReport(table=bound.binding.table, collection=id_, exists=False, rows=rows, faces=0)
+        for bound in bounds
+        for id_, rows in (bound.collections(connection) or {bound.collection: 0}).items()
+        if rows or id_ is not None
+    )
+
+
+def _strays(connection: psycopg.Connection, bounds: Sequence[Bound]) -> dict[str | None, dict[str, Tally]]:
+    """Return the faces that no row of any table points at, by collection and kind."""
+    known = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT collection_id, external_image_id, face_id FROM {} r").format(bound.rows) for bound in bounds
+    )
+    strangers = [
+        sql.SQL(_STRANGER).format(
+            table=bound.people.table, key=bound.people.key, pattern=person_pattern(bound.binding.id_template)
+        )
+        for bound in bounds
+        if bound.people is not None
+    ]
+    # whose id names a person that no table of people has
+    stranger = sql.SQL(" AND ").join(strangers) if strangers else sql.SQL("false")
+    with translated(", ".join(bound.binding.table for bound in bounds)):
+        connection.execute(
+            sql.SQL(_STRAY).format(known=known, stranger=stranger, temporary=sql.Literal(TEMPORARY_PREFIX))
+        )
+        found: dict[str | None, dict[str, Tally]] = {}
+        for id_, kind, count, examples in connection.execute(_TALLY, [EXAMPLES]):
+            found.setdefault(id_, {})[kind] = Tally(count, tuple(examples))
+    return found
+
+
+def _replaced(
+    connection: psycopg.Connection, bounds: Sequence[Bound], photos: PhotoStore, settings: Settings
+) -> dict[str | None, list[str]]:
+    """Return the keys of rows whose photo was replaced, by collection."""
+    found: dict[str | None, list[str]] = {}
+    for bound in bounds:
+        keys = replaced_photos(connection, bound, photos, settings.seeds / "photos")
+        query = sql.SQL("SELECT collection_id, key FROM {} r WHERE key = ANY (%s) ORDER BY key").format(bound.rows)
+        for id_, key in connection.execute(query, [list(keys)]):
+            found.setdefault(id_, []).append(key)
+    return found
+
+
+def _status_of(
+    aws: FaceService,
+    collection_id: str | None,
+    reports: Sequence[BindingReport],
+    strays: dict[str, Tally],
+    replaced: Sequence[str],
 ) -> CollectionStatus:
     """Return a collection's status.
 
     Args:
+        aws: the face service.
         collection_id: its id; None for rows that are in none.
         reports: what a sync of each of its tables would do.
         strays: its faces that no row of any table knows, by kind.
@@ -80,7 +208,7 @@ def found_in(
     elif not exists:
         findings = [Finding(what="the collection does not exist", count=1, examples=(collection_id,), run=_ABSENT)]
     else:
-        findings += _of_faces(strays, collection_id)
+        findings += _of_faces(aws, strays, collection_id)
     what = "photos that were replaced after they were indexed"
     findings.append(Finding(what=what, count=len(replaced), examples=tuple(replaced[:EXAMPLES]), run=_REPLACED))
     return CollectionStatus(
@@ -113,14 +241,13 @@ def _of_rows(report: BindingReport) -> list[Finding]:
     ]
 
 
-def _of_faces(strays: dict[str, Tally], collection_id: str) -> list[Finding]:
+def _of_faces(aws: FaceService, strays: dict[str, Tally], collection_id: str) -> list[Finding]:
     """Return the drift of a collection's faces: those that no row of any of its tables knows."""
     strangers = strays.get("stranger", Tally())
-    ids = " ".join(example.rsplit(" ", 1)[-1] for example in strangers.examples)
-    delete = f"aws rekognition delete-faces --collection-id {collection_id} --face-ids {ids}"
+    delete = aws.how_to_delete(collection_id, [example.rsplit(" ", 1)[-1] for example in strangers.examples])
     return [
         _finding(
-            "faces of students that this database does not have",
+            "faces of people that this database does not have",
             strangers,
             f"Another database may have them. If they were deleted: {delete}",
             ours=False,
@@ -142,145 +269,24 @@ _PLACEHOLDERS = {
     "shared": "Give each row an external image id of its own.",
     "no overlap": "No free face lies where these rows' boxes are: index the photos again, or delete the rows.",
     "no collection": "Set AWS_REKOGNITION_COLLECTION, or fill the column that names the row's collection.",
-    "no id": "Fill the external image id ({student_id}-photo-{n}), then run seedtool enroll --all.",
+    "no id": "Fill the external image id, then run seedtool enroll --all.",
 }
 
 _DUPLICATES = "Run seedtool faces dedupe. It keeps those that another row points at."
 _MISSING = "Are account, region and collection the right ones? Then run seedtool enroll --all."
 _ELSEWHERE = "They are lost at the next reset: run seedtool enroll --all to index them under their own ids."
 _ORPHANS = "Nothing: another database may know them."
-_UNNAMED = "Nothing: whose they are cannot be told. Index the photos again under ids, then delete these."
+_UNNAMED = "Nothing: nobody can tell whose they are. Index the photos again under ids, then delete these."
 _TEMPORARY = "While no attendance is being taken: seedtool faces dedupe --temporary."
 _REPLACED = "Run seedtool enroll --all --replaced, then seedtool faces dedupe."
 
-_NOWHERE = "Set AWS_REKOGNITION_COLLECTION, or fill the column (mend the query) that names each row's collection."
+_NOWHERE = "Set AWS_REKOGNITION_COLLECTION, or fill the column (correct the query) that names each row's collection."
 _ABSENT = "Are account and region the right ones? Then seedtool enroll --all makes it and indexes every photo."
 
-
-class StatusReport(FaceReport, frozen=True, kw_only=True):
-    """Drift, by collection.
-
-    Args:
-        ok: nothing is this database's to mend.
-        photos: `checked`, or why the photo store was not looked at.
-        collections: one each.
-    """
-
-    ok: bool
-    photos: str
-    collections: tuple[CollectionStatus, ...]
-
-
-def status(
-    connection: psycopg.Connection,
-    settings: Settings,
-    aws: FaceService,
-    *,
-    collection: str | None = None,
-    photos: PhotoStore | None = None,
-    progress: Progress | None = None,
-) -> StatusReport:
-    """Compare rows, faces and photos.
-
-    Args:
-        connection: to the target; only read, but for temporary tables.
-        settings: its face bindings and collections.
-        aws: the AWS side.
-        collection: look at this collection alone.
-        photos: the photo store; the settings' when None.
-        progress: told the number of faces listed.
-
-    Raises:
-        SettingsError: no binding, or no collection.
-        SchemaError: a bound table or column does not exist.
-        AwsError: a collection could not be listed.
-    """
-    watch = aws.watched()
-    photo_store, checked = (photos, "checked") if photos is not None else _store(settings, aws)
-    with connection.transaction(force_rollback=True):
-        bounds = bindings.bind(connection, settings, collection)
-
-        def tell(faces: int) -> None:
-            if progress is not None:
-                progress(faces, None)
-
-        try:
-            with connection.transaction():
-                reports = link_all(connection, bounds, aws.collection, tell=tell, write=False)
-                strays = _strays(connection, bounds)
-        except ResourceNotFound:
-            reports, strays = _none_exists(connection, bounds), {}
-        replaced: dict[str | None, list[str]] = {}
-        if photo_store is not None:
-            try:
-                replaced = _replaced(connection, bounds, photo_store, settings)
-            except SeedtoolError as error:
-                checked = error.message
-    by_collection: dict[str | None, list[BindingReport]] = {}
-    for report in reports:
-        by_collection.setdefault(report.collection, []).append(report)
-    found = tuple(found_in(id_, own, strays.get(id_, {}), replaced.get(id_, [])) for id_, own in by_collection.items())
-    return StatusReport(
-        **watch.facts,
-        ok=not any(finding.ours for each in found for finding in each.findings),
-        photos=checked,
-        collections=found,
-    )
-
-
-def _store(settings: Settings, aws: FaceService) -> tuple[PhotoStore | None, str]:
-    try:
-        return store(settings, aws), "checked"
-    except SettingsError as error:
-        return None, error.message
-
-
-def _none_exists(connection: psycopg.Connection, bounds: Sequence[Bound]) -> tuple[BindingReport, ...]:
-    """Return what there is to tell when not one of the collections exists."""
-    return tuple(
-        BindingReport(table=bound.binding.table, collection=id_, exists=False, rows=rows, faces=0)
-        for bound in bounds
-        for id_, rows in (bound.collections(connection) or {bound.collection: 0}).items()
-        if rows or id_ is not None
-    )
-
-
-def _strays(connection: psycopg.Connection, bounds: Sequence[Bound]) -> dict[str | None, dict[str, Tally]]:
-    """Return the faces that no row of any table points at, by collection and kind."""
-    known = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT collection_id, external_image_id, face_id FROM {} r").format(bound.rows) for bound in bounds
-    )
-    owners = [bound.owner for bound in bounds if bound.owner is not None]
-    stranger: sql.Composable = sql.SQL("false")
-    if owners:
-        stranger = sql.SQL(_STRANGER).format(table=owners[0][0], key=sql.Identifier(owners[0][1]))
-    with bindings.database_errors(", ".join(bound.binding.table for bound in bounds)):
-        connection.execute(
-            sql.SQL(_STRAY).format(known=known, stranger=stranger, temporary=sql.Literal(TEMPORARY_PREFIX))
-        )
-        found: dict[str | None, dict[str, Tally]] = {}
-        for id_, kind, count, examples in connection.execute(_TALLY, [EXAMPLES]):
-            found.setdefault(id_, {})[kind] = Tally(count, tuple(examples))
-    return found
-
-
-def _replaced(
-    connection: psycopg.Connection, bounds: Sequence[Bound], photos: PhotoStore, settings: Settings
-) -> dict[str | None, list[str]]:
-    """Return the keys of rows whose photo was replaced, by collection."""
-    found: dict[str | None, list[str]] = {}
-    for bound in bounds:
-        keys = replaced_photos(connection, bound, photos, settings.seeds / "photos")
-        query = sql.SQL("SELECT collection_id, key FROM {} r WHERE key = ANY (%s) ORDER BY key").format(bound.rows)
-        for id_, key in connection.execute(query, [list(keys)]):
-            found.setdefault(id_, []).append(key)
-    return found
-
-
-_STRANGER = """l.external_image_id ~ '-photo-[0-9]+$' AND NOT EXISTS (
+_STRANGER = """(l.external_image_id ~ {pattern} AND NOT EXISTS (
     SELECT FROM {table} o
-    WHERE o.{key}::text COLLATE "C" = regexp_replace(l.external_image_id, '-photo-[0-9]+$', '')
-)"""
+    WHERE o.{key}::text COLLATE "C" = substring(l.external_image_id FROM {pattern})
+))"""
 
 _STRAY = """
 CREATE TEMPORARY TABLE seedtool_drift ON COMMIT DROP AS

@@ -1,11 +1,7 @@
-"""Sync: after a reset every row holds a placeholder; one pass over the collections puts the real FaceIds back.
+"""Sync: after a reset every row holds a placeholder. One pass over the collections puts the real FaceIds back.
 
-All rows or none, in one transaction. Where a row's collection is told stands in `bindings.places`, how its face is
-chosen in `linking`.
+All rows or none are linked, in one transaction. `bindings` finds the collection of a row, `linking` its face.
 """
-
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
 
 import psycopg
 
@@ -14,10 +10,8 @@ from seedtool.faces import bindings
 from seedtool.faces.bindings import Bound
 from seedtool.faces.linking import BindingReport, link_all
 from seedtool.faces.port import FaceReport, FaceService
+from seedtool.listener import SILENT, Listener
 from seedtool.settings import Settings
-
-#: Told how much is done, and of how much when that is known.
-Progress: TypeAlias = Callable[[int, int | None], None]
 
 
 class SyncReport(FaceReport, frozen=True, kw_only=True):
@@ -41,25 +35,23 @@ def sync(
     dry_run: bool = False,
     strict: bool = False,
     page_size: int | None = None,
-    announce: Callable[[Iterable[str]], None] = lambda _: None,
-    progress: Progress | None = None,
+    listener: Listener = SILENT,
 ) -> SyncReport:
     """Link the rows of every face binding to the faces of their collections, all or nothing.
 
-    The rows of a collection that does not exist stay as they are and are told (`exists`, `no collection`), and the
-    others are linked; when none of the collections exists it is an error.
+    The rows of a collection that does not exist stay as they are and are reported (`exists`, `no collection`). The
+    others are linked. When none of the collections exists, it is an error.
 
     Args:
         connection: to the target; commits when not inside a transaction already.
         settings: its face bindings and collection.
-        aws: the AWS side.
+        aws: the face service.
         collection: a collection given on the command line. Of bindings whose rows name collections only the rows that
             are in this one count; a single binding that is in one collection is pointed at this one.
         dry_run: report the same and roll back.
         strict: the report is not ok while a row is not linked.
-        page_size: faces a page, at most 4,096.
-        announce: told the collections before the first of them is listed.
-        progress: told the number of faces listed.
+        page_size: faces a page; None for the most that the service gives.
+        listener: hears the number of faces listed.
 
     Raises:
         SettingsError: no binding, or no collection.
@@ -71,13 +63,8 @@ def sync(
     watch = aws.watched()
     with connection.transaction() as transaction:
         bound = bindings.bind(connection, settings, collection)
-
-        def tell(faces: int) -> None:
-            if progress is not None:
-                progress(faces, None)
-
         _refuse_nothing(connection, bound, collection)
-        reports = link_all(connection, bound, aws.collection, page_size=page_size, announce=announce, tell=tell)
+        reports = link_all(connection, bound, aws, page_size=page_size, listener=listener)
         if dry_run:
             raise psycopg.Rollback(transaction)
     return SyncReport(
@@ -93,14 +80,14 @@ def sync(
 
 
 def _refuse_nothing(connection: psycopg.Connection, bound: tuple[Bound, ...], collection: str | None) -> None:
-    """Refuse a collection, given by hand, in which no row is: it is mistyped, or the rows say another."""
+    """Refuse a collection, given by hand, in which no row is: it is mistyped, or the rows name another."""
     if collection is None or not all(each.binding.by_row for each in bound):
         return
     if not any(each.collections(connection) for each in bound):
         tables = ", ".join(each.binding.table for each in bound)
         raise ResourceNotFound(
             f"no row of {tables} is in the collection {collection}",
-            remedy="Leave --collection out to see which collections the rows are in, and mend what names them: "
+            remedy="Leave --collection out to see which collections the rows are in, and correct what names them: "
             + ", ".join(each.binding.collection_column or "collection_query" for each in bound)
             + ".",
         )

@@ -90,6 +90,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         kind: `table`, `view`, `materialized view` or `foreign table`.
+        plain: an ordinary table without partitions or children: its rows can be told apart by where they lie.
         fills_in: a trigger may fill in columns before a row is inserted.
     """
 
@@ -97,6 +98,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     schema: str
     name: str
     kind: str
+    plain: bool
     fills_in: bool
     columns: dict[str, Column]
     keys: tuple[UniqueKey, ...]
@@ -125,6 +127,13 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         """Return the check constraint of that name."""
         return next((check for check in self.checks if check.name == name), None)
 
+    def unique_alone(self, column: str) -> bool:
+        """Tell whether no two rows can have the same value in a column, at any moment."""
+        return any(
+            key.columns == (column,) and len(key.expressions) == 1 and key.immediate and key.predicate is None
+            for key in self.keys
+        )
+
 
 class Catalog:
     """The relations of a database at one moment.
@@ -139,15 +148,19 @@ class Catalog:
         self._search_path = tuple(search_path)
         self._by_name = {(table.schema, table.name): table for table in self.tables.values()}
 
+    def named(self, name: str) -> Table | None:
+        """Return the relation of any kind that `name` or `schema.name` means; None when there is none."""
+        schema, _, bare = name.rpartition(".")
+        places = [(each, name) for each in self._search_path] + [(schema, bare)]
+        return next((self._by_name[place] for place in places if place in self._by_name), None)
+
     def find(self, name: str) -> Table:
         """Return the table that `table` or `schema.table` means.
 
         Raises:
             SchemaError: there is none, or it is a view.
         """
-        schema, _, bare = name.rpartition(".")
-        places = [(each, name) for each in self._search_path] + [(schema, bare)]
-        table = next((self._by_name[place] for place in places if place in self._by_name), None)
+        table = self.named(name)
         if table is None:
             names = [
                 each.name if each.schema in self._search_path else each.qualified for each in self._by_name.values()
@@ -187,26 +200,37 @@ class Catalog:
         return list(ordered.values())
 
 
-def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
-    """Read the catalog of the connection's database, all of its schemas but the system's."""
+def read_catalog(connection: psycopg.Connection[Any], names: Iterable[str] | None = None) -> Catalog:
+    """Read the catalog of the connection's database, all of its schemas but the system's.
+
+    Args:
+        connection: to the database.
+        names: only these relations (`name` or `schema.name`), as far as they exist, and what their foreign keys refer
+            to; None for all. The whole catalog takes 10 to 20 ms and a few relations 3 ms.
+    """
     with connection.cursor(row_factory=dict_row) as cursor:
-        columns = _grouped(cursor.execute(_COLUMNS), Column)
-        keys = _grouped(cursor.execute(_KEYS), UniqueKey)
-        checks = _grouped(cursor.execute(_CHECKS), Check)
-        foreign_keys = _grouped(cursor.execute(_FOREIGN_KEYS), ForeignKey)
+        only: dict[str, list[int] | None] = {"only": None}
+        if names is not None:
+            quoted = [sql.Identifier(*name.split(".")).as_string(connection) for name in names]
+            only = {"only": [row["oid"] for row in cursor.execute(_NAMED, [quoted])]}
+        columns = _grouped(cursor.execute(_COLUMNS, only), Column)
+        keys = _grouped(cursor.execute(_KEYS, only), UniqueKey)
+        checks = _grouped(cursor.execute(_CHECKS, only), Check)
+        foreign_keys = _grouped(cursor.execute(_FOREIGN_KEYS, only), ForeignKey)
         tables = {
             row["oid"]: Table(
                 oid=row["oid"],
                 schema=row["schema"],
                 name=row["name"],
                 kind=KINDS[row["kind"]],
+                plain=row["plain"],
                 fills_in=row["fills_in"],
                 columns={column.name: column for column in columns.get(row["oid"], ())},
                 keys=tuple(keys.get(row["oid"], ())),
                 checks=tuple(checks.get(row["oid"], ())),
                 foreign_keys=tuple(foreign_keys.get(row["oid"], ())),
             )
-            for row in cursor.execute(_TABLES)
+            for row in cursor.execute(_TABLES, only)
         }
         path = [row["schema"] for row in cursor.execute("SELECT unnest(current_schemas(false)) AS schema")]
     return Catalog(tables, path)
@@ -220,18 +244,28 @@ def _grouped(rows: Iterable[dict[str, Any]], struct: type[_Struct]) -> dict[int,
     return found
 
 
+_NAMED = """
+WITH named AS (SELECT to_regclass(name)::oid AS oid FROM unnest(%s::text[]) name)
+SELECT oid::int8 AS oid FROM named WHERE oid IS NOT NULL
+UNION SELECT o.confrelid::int8 FROM pg_constraint o JOIN named ON named.oid = o.conrelid WHERE o.contype = 'f'
+"""
+
 _TABLES = """
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
+       c.relkind = 'r' AND NOT c.relhassubclass AS plain,
        EXISTS (SELECT FROM pg_trigger t  -- 1: a row's, 2: before, 4: insert (pg_trigger.h)
                WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 7 = 7) AS fills_in
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND (%(only)s::oid[] IS NULL OR c.oid = ANY (%(only)s::oid[]))
 ORDER BY 2, 3
 """
 
 _COLUMNS = """
 WITH RECURSIVE base AS (  -- down to a domain's type or an array's element
     SELECT oid AS type, typtype, typbasetype, typelem, typname, typcategory FROM pg_type
+    WHERE %(only)s::oid[] IS NULL
+       OR oid IN (SELECT atttypid FROM pg_attribute WHERE attrelid = ANY (%(only)s::oid[]) AND attnum > 0)
   UNION ALL
     SELECT base.type, t.typtype, t.typbasetype, t.typelem, t.typname, t.typcategory
     FROM base JOIN pg_type t
@@ -262,7 +296,7 @@ JOIN lowest ON lowest.type = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-  AND a.attnum > 0 AND NOT a.attisdropped
+  AND a.attnum > 0 AND NOT a.attisdropped AND (%(only)s::oid[] IS NULL OR a.attrelid = ANY (%(only)s::oid[]))
 ORDER BY a.attrelid, a.attnum
 """
 
@@ -281,6 +315,7 @@ JOIN pg_class c ON c.oid = i.indrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE i.indisunique AND i.indisvalid AND NOT i.indisexclusion
   AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND (%(only)s::oid[] IS NULL OR i.indrelid = ANY (%(only)s::oid[]))
 ORDER BY i.indrelid, i.indisprimary DESC, x.relname
 """
 
@@ -291,6 +326,7 @@ SELECT o.conrelid::int8 AS relation, o.conname::text AS name, pg_get_expr(o.conb
              JOIN pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.number ORDER BY k.place) AS columns
 FROM pg_constraint o
 WHERE o.contype = 'c' AND o.conrelid <> 0 AND coalesce((to_jsonb(o) ->> 'conenforced')::boolean, true)
+  AND (%(only)s::oid[] IS NULL OR o.conrelid = ANY (%(only)s::oid[]))
 ORDER BY o.conrelid, o.conname
 """
 
@@ -308,5 +344,6 @@ SELECT o.conrelid::int8 AS relation, o.conname::text AS name, o.conrelid::int8 A
 FROM pg_constraint o
 WHERE o.contype = 'f' AND o.conparentid = 0 AND coalesce((to_jsonb(o) ->> 'conenforced')::boolean, true)
   AND NOT coalesce((to_jsonb(o) ->> 'conperiod')::boolean, false)
+  AND (%(only)s::oid[] IS NULL OR o.conrelid = ANY (%(only)s::oid[]))
 ORDER BY o.conrelid, o.conname
 """

@@ -1,6 +1,6 @@
 """Faces: linking rows to them, enrolling photos, recognising who is in one, looking after collections."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,13 +55,11 @@ def sync(
     target = target or server.find(settings)
     service = aws or open_aws(settings)
 
-    def announce(ids: Iterable[str]) -> None:
-        if not service.embedded:
-            listener.note(f"{service.who()}{named_collections(ids)}; {target}")
-
     with server.connect(target) as connection:
+        if not service.embedded:
+            listener.note(f"{_rows_in(connection, settings, service, collection)}; {target}")
         return link(
-            connection, settings, service, collection=collection, dry_run=dry_run, strict=strict, announce=announce
+            connection, settings, service, collection=collection, dry_run=dry_run, strict=strict, listener=listener
         )
 
 
@@ -90,7 +88,7 @@ def enroll(
         SchemaError, SettingsError: the table of the face binding is not one that photos can be enrolled into.
         AwsError, PhotoError: the service or the photo store cannot be used; nothing half-done stays.
     """
-    from seedtool.faces.enroll.student import enroll as enroll_photos
+    from seedtool.faces.enroll.person import enroll as enroll_photos
     from seedtool.faces.photos import store
 
     settings = project_settings(settings)
@@ -106,7 +104,7 @@ def enroll(
             person,
             photos,
             collection=collection,
-            progress=_progress(listener, "photos"),
+            listener=listener,
         )
 
 
@@ -133,6 +131,7 @@ def enroll_manifest(
         FixtureError: the manifest cannot be read.
         SchemaError, SettingsError, AwsError, PhotoError: as `enroll`.
     """
+    from seedtool.faces.bindings import chosen
     from seedtool.faces.enroll.manifest import enroll_manifest as enroll_listed
     from seedtool.faces.enroll.manifest import read_manifest
     from seedtool.faces.photos import store
@@ -143,7 +142,8 @@ def enroll_manifest(
     with server.connect(target) as connection:
         store_ = store(settings, service)
         try:
-            people = list(dict.fromkeys(line.student_id for line in read_manifest(manifest, settings.root)))
+            binding, _ = chosen(settings, collection)[0]
+            people = list(dict.fromkeys(line.person for line in read_manifest(manifest, settings.root, binding)))
         except SeedtoolError:
             people = []  # it is met again below, in its order
         listener.note(f"enrolling into {_destination(connection, settings, service, collection, people)}; {target}")
@@ -154,7 +154,7 @@ def enroll_manifest(
             store_,
             manifest,
             collection=collection,
-            progress=_progress(listener, "photos"),
+            listener=listener,
         )
 
 
@@ -195,7 +195,7 @@ def enroll_all(
             store(settings, service),
             collection=collection,
             replaced=replaced,
-            progress=_progress(listener, "photos"),
+            listener=listener,
         )
 
 
@@ -234,7 +234,7 @@ def recognize(
                 service,
                 photo.read_bytes(),
                 collection=collection,
-                progress=_progress(listener, "faces"),
+                listener=listener,
             )
         except ImageRefused as error:
             raise ImageRefused(f"{photo}: {error.message}", remedy=error.remedy) from error
@@ -265,7 +265,7 @@ def faces_status(
     settings = project_settings(settings)
     service = aws or open_aws(settings)
     with server.connect(target or server.find(settings)) as connection:
-        return status(connection, settings, service, collection=collection, progress=_progress(listener, "faces"))
+        return status(connection, settings, service, collection=collection, listener=listener)
 
 
 def dedupe_faces(
@@ -304,7 +304,7 @@ def dedupe_faces(
             collection=collection,
             dry_run=dry_run,
             temporary=temporary,
-            progress=_progress(listener, "faces"),
+            listener=listener,
         )
 
 
@@ -320,16 +320,25 @@ def destination(
     Raises:
         CredentialsError: there are no credentials, or they are wrong or expired.
     """
-    from seedtool.faces import bindings
-
     settings = project_settings(settings)
     service = aws or open_aws(settings)
-    ids: set[str | None] = set()
-    who = str(service.who())
     try:
         with server.connect(target or server.find(settings)) as connection:
+            return _rows_in(connection, settings, service, collection)
+    except SeedtoolError:
+        return service.who()  # the work itself meets it, too, and raises it
+
+
+def _rows_in(connection: psycopg.Connection, settings: Settings, aws: FaceService, collection: str | None) -> str:
+    """Return account, region and the collections that the rows of the face bindings are in, in words."""
+    from seedtool.faces import bindings
+
+    ids: set[str | None] = set()
+    who = aws.who()
+    try:
+        with connection.transaction():
             for bound in bindings.bind(connection, settings, collection):
-                ids |= set(bound.collections(connection)) if bound.binding.by_row else {bound.collection}
+                ids |= set(bound.in_use(connection)) if bound.binding.by_row else {bound.collection}
     except SeedtoolError:
         return who  # the work itself meets it, too, and raises it
     return who + named_collections(ids)
@@ -354,7 +363,7 @@ def _destination(
     from seedtool.faces import bindings
     from seedtool.faces.enroll.running import table_of
 
-    who = str(aws.who())
+    who = aws.who()
     try:
         bound = table_of(connection, settings, collection)
         with connection.transaction():
@@ -363,7 +372,3 @@ def _destination(
             return who + named_collections(bindings.collections_of(connection, bound, list(people)).values())
     except SeedtoolError:
         return who  # the work itself meets it, too, and raises it in its order
-
-
-def _progress(listener: Listener, what: str) -> Callable[[int, int | None], None]:
-    return lambda done, total: listener.progress(what, done, total)

@@ -187,7 +187,7 @@ def test_quiet_leaves_errors_and_what_a_shell_evaluates(seeded):
         ("enroll student-001", 2, "name a student and at least one photo, or --manifest FILE, or --all"),
         ("enroll --all student-001", 2, "name a student and at least one photo, or --manifest FILE, or --all"),
         ("enroll student-001 nowhere.jpg", 2, "'nowhere.jpg' does not exist"),
-        ("enroll nobody alembic.ini", 2, "there is no student nobody"),
+        ("enroll nobody alembic.ini", 2, "students has no row nobody"),
         ("recognize alembic.ini", 1, "alembic.ini: the file is of an unknown format"),
         ("sync-faces --collection b@d", 2, "cannot be a collection id"),
         ("sync-faces --collection nowhere", 1, "nowhere"),

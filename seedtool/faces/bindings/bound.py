@@ -1,17 +1,76 @@
 """A face binding that was looked up in the catalog, and what its rows look like in SQL."""
 
+import difflib
 from collections.abc import Collection
+from typing import NamedTuple
 
 import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.faces.bindings.errors import database_errors
-from seedtool.faces.bindings.places import Place, key_name
+from seedtool.errors import SchemaError
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
+from seedtool.postgres.errors import translated
 from seedtool.settings import FaceBinding
 
 _TEXT_TYPES = ("text", "character varying", "character", "citext")
+
+
+class People(NamedTuple):
+    """The table of people that the column `person` refers to.
+
+    Args:
+        name: the table, as messages show it.
+        table: the table, quoted.
+        key: its key column, quoted.
+        label: its columns that make up a person's name; empty when it has none of those that may.
+    """
+
+    name: str
+    table: sql.Identifier
+    key: sql.Identifier
+    label: tuple[str, ...]
+
+    def closest(self, connection: psycopg.Connection, person: str) -> str | None:
+        """Return the key most like one that is not there; of a large table, among 5,000 that begin alike."""
+        query = sql.SQL("SELECT {0}::text FROM {1} ORDER BY left({0}::text, 3) <> left(%s, 3) LIMIT 5000")
+        keys = connection.execute(query.format(self.key, self.table), [person])
+        return next(iter(difflib.get_close_matches(person, [key for (key,) in keys], n=1)), None)
+
+
+class Parent(NamedTuple):
+    """Another table, whose column names the collection.
+
+    Args:
+        table: the table, quoted.
+        column: the column that names the collection.
+        key: its key column, to which the bound table's foreign key refers.
+        foreign_key: the bound table's column that refers to it.
+    """
+
+    table: sql.Identifier
+    column: str
+    key: str
+    foreign_key: str
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the collection of the row `t` is found.
+
+    Args:
+        collection: its id, as text; NULL for a row that is in none.
+        joins: what has to be joined to `t` for that.
+        parent: the other table that names it; None unless there is one.
+    """
+
+    collection: sql.Composable
+    joins: sql.Composable = sql.SQL("")
+    parent: Parent | None = None
+
+
+def key_name(number: int) -> sql.Identifier:
+    """Return the name under which queries hand on the key's column of that number, counted from 1."""
+    return sql.Identifier(f"key_{number}")
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,9 +81,9 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         table: the table, quoted.
         columns: name → type, as `format_type` writes it.
         plain: an ordinary table without children: its rows can be told apart, and ordered, by where they lie.
-        unique_face: the face id is under a unique index, so that two rows may not exchange theirs at once.
+        unique_face: the face id is under a unique index: one statement cannot exchange those of two rows.
         unique_image: no two rows have the same external image id.
-        owner: table, quoted, and key column that `student_id` refers to; None when it refers to nothing.
+        people: the table of people that the column `person` refers to; None when it refers to nothing.
         place: in which collection the row `t` is.
         collection: the collection of rows that name none.
         only: the one collection whose rows count; None for all.
@@ -36,7 +95,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     plain: bool
     unique_face: bool
     unique_image: bool
-    owner: tuple[sql.Identifier, str] | None
+    people: People | None
     place: Place
     collection: str | None = None
     only: str | None = None
@@ -50,6 +109,38 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     def external_image_id(self) -> sql.Identifier:
         """The column of the external image id, quoted."""
         return sql.Identifier(self.binding.external_image_id)
+
+    @property
+    def person(self) -> sql.Identifier:
+        """The column that says whose face it is, quoted (see `require`)."""
+        return sql.Identifier(self.binding.person)
+
+    @property
+    def photo(self) -> sql.Identifier:
+        """The column that says where the photo is, quoted (see `require`)."""
+        return sql.Identifier(self.binding.photo)
+
+    def has(self, field: str) -> bool:
+        """Tell whether the table has the column that a field of the binding names: `person`, `photo`, ..."""
+        return getattr(self.binding, field) in self.columns
+
+    def require(self, command: str, *fields: str) -> None:
+        """Check that the table has the columns that a command works with.
+
+        Args:
+            command: the command's name.
+            fields: fields of the binding that name columns.
+
+        Raises:
+            SchemaError: it lacks one.
+        """
+        for field in fields:
+            if not self.has(field):
+                raise SchemaError(
+                    f"the table {self.binding.table} has no column {getattr(self.binding, field)}, "
+                    f"which {command} needs ({field} of its face binding)",
+                    remedy=f'Name the right column in [[tool.seedtool.faces]]: {field} = "...".',
+                )
 
     @property
     def face_type(self) -> sql.SQL:
@@ -81,7 +172,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         """A subquery of all rows that count.
 
         Its columns: key (one text) and key_1, key_2, ... (as they are), external_image_id, face_id (NULL when it is a
-        placeholder), photo_url, collection_id (NULL when it is in none), with a `box` its box_left, box_top, box_width
+        placeholder), photo, collection_id (NULL when it is in none), with a `box` its box_left, box_top, box_width
         and box_height (NULL when it is no box), and of a `plain` table its spot.
 
         Everything is compared in collation "C": bytes, whatever collations the table's columns have.
@@ -98,7 +189,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
             """(SELECT {key} AS key, {columns}, t.{external_image_id}::text COLLATE "C" AS external_image_id,
                 CASE WHEN NOT starts_with(t.{face_id}::text, {prefix}) THEN t.{face_id}::text COLLATE "C" END
                     AS face_id,
-                {photo} COLLATE "C" AS photo_url, {collection} COLLATE "C" AS collection_id
+                {photo} COLLATE "C" AS photo, {collection} COLLATE "C" AS collection_id
                 FROM {source} t {joins} {only})"""
         ).format(
             key=self.key,
@@ -106,9 +197,9 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
             external_image_id=self.external_image_id,
             face_id=self.face_id,
             prefix=sql.Literal(PLACEHOLDER_PREFIX),
-            photo=sql.SQL("t.photo_url::text") if "photo_url" in self.columns else sql.SQL("NULL::text"),
+            photo=sql.SQL("t.{}::text" if self.has("photo") else "NULL::text").format(self.photo),
             collection=self.place.collection,
-            # in a room of its own, where no column of a joined table can be taken for the condition's
+            # in a subquery of its own, where the condition cannot mean a column of a joined table
             source=sql.SQL("(SELECT {} FROM {} WHERE ({}\n))").format(everything, self.table, sql.SQL(binding.where))
             if binding.where
             else self.table,
@@ -126,7 +217,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, place=place, collection=collection)
 
     def located(self, found: Collection[str | None]) -> "Bound":
-        """Return the same table, spared the question where each row's collection is once that is known.
+        """Return the same table, which no longer asks each row for its collection where all rows are in one.
 
         Args:
             found: the collections that its rows are in.
@@ -138,13 +229,13 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     def in_use(self, connection: psycopg.Connection) -> tuple[str | None, ...]:
         """Return the collections that rows are in; None stands for the rows that are in none.
 
-        Where another table names them, and names one only, no row but one of this table is looked at.
+        Where another table names them, and it names only one, a single row of this table is read.
         """
         parent = self.place.parent
         if parent is not None and self.only is None:
-            named = sql.SQL("SELECT DISTINCT {} FROM {} p LIMIT 2").format(self.place.collection, parent[0])
+            named = sql.SQL("SELECT DISTINCT {} FROM {} p LIMIT 2").format(self.place.collection, parent.table)
             any_row = sql.SQL("SELECT FROM {} r LIMIT 1").format(self.rows)
-            with database_errors(self.binding.table):
+            with translated(self.binding.table):
                 # rows that refer to nobody are in the setting's collection
                 if (
                     connection.execute(named).fetchall() == [(self.collection,)]
@@ -156,7 +247,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     def collections(self, connection: psycopg.Connection) -> dict[str | None, int]:
         """Return how many rows each collection has; None stands for the rows that are in none."""
         query = sql.SQL("SELECT collection_id, count(*) FROM {} r GROUP BY 1 ORDER BY 1").format(self.rows)
-        with database_errors(self.binding.table):
+        with translated(self.binding.table):
             return dict(connection.execute(query).fetchall())
 
 

@@ -1,8 +1,10 @@
-"""One photo on its way into store and collection: what was made, so that it can be unmade, and what is told of it."""
+"""One photo of an enrollment: the number it gets, what is made of it in store and collection, and its result.
+
+What was made is remembered, so that it can be removed again when a later step fails.
+"""
 
 import csv
 import io
-import re
 import threading
 from collections.abc import Callable, Collection, Container, Iterable
 from typing import Literal
@@ -11,37 +13,37 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import ImageRefused, SchemaError, SeedtoolError, ServiceUnavailable
-from seedtool.faces import external_id
+from seedtool.errors import ImageRefused, SeedtoolError, ServiceUnavailable
 from seedtool.faces.bindings import Bound
-from seedtool.faces.external_id import PLACEHOLDER_PREFIX
-from seedtool.faces.photos import PhotoStore, offer
+from seedtool.faces.external_id import PLACEHOLDER_PREFIX, external_id_of, filled, number_of_id, number_of_photo
+from seedtool.faces.photos import PhotoStore, is_address, offer
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.port import FaceCollection, FaceReport, Indexed, IndexedFace, S3Location
+from seedtool.settings import FaceBinding
 
 Outcome = Literal["enrolled", "already enrolled", "refused", "failed"]
 
 
 class PhotoResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one photo.
+    """What became of one photo. As JSON, `person` and `photo` keep the names that they have always had.
 
     Args:
         source: the file's name, or its key in the store.
         outcome: what became of it.
-        student_id: whose photo it is.
+        person: whose photo it is.
         external_image_id: the id it is indexed under.
-        photo_url: its key in the store.
-        face_id: Rekognition's id of its face.
-        quality: mean of Rekognition's brightness and sharpness, 0 to 100.
+        photo: its key in the store.
+        face_id: the service's id of its face.
+        quality: mean of the service's brightness and sharpness, 0 to 100.
         reason: why it was refused or failed.
         remedy: what to do about that.
     """
 
     source: str
     outcome: Outcome
-    student_id: str | None = None
+    person: str | None = msgspec.field(name="student_id", default=None)
     external_image_id: str | None = None
-    photo_url: str | None = None
+    photo: str | None = msgspec.field(name="photo_url", default=None)
     face_id: str | None = None
     quality: float | None = None
     reason: str = ""
@@ -60,7 +62,7 @@ class EnrollReport(FaceReport, frozen=True, kw_only=True):
         failures: those of them that were refused or failed.
         adopted: rows whose face was in the collection already and that were only linked (`enroll_all`).
         unchanged: rows that were linked already (`enroll_all`).
-        seed_lines: CSV with its header, for seeds/local/student_faces.csv: what keeps new rows across resets.
+        seed_lines: CSV with its header, for the table's seed file: what keeps new rows across resets.
         uploads: photos written to the store.
     """
 
@@ -77,7 +79,7 @@ class EnrollReport(FaceReport, frozen=True, kw_only=True):
 
 
 class Photo(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo that was checked: what is kept (the file's own bytes when it is a JPEG), and what Rekognition is sent."""
+    """A photo that was checked: what is kept (the file's own bytes when it is a JPEG), and what is sent."""
 
     kept: bytes
     sent: bytes
@@ -92,7 +94,7 @@ def check(data: bytes) -> Photo:
     """Check a photo for enrollment; photos are kept as JPEG.
 
     Raises:
-        ImageRefused: Rekognition would not take it.
+        ImageRefused: the face service would not take it.
     """
     picture = prepare_image(data, jpeg=True)
     return Photo(kept=data if is_jpeg(data) else picture.data, sent=picture.data)
@@ -138,14 +140,14 @@ class Attempt:
         if self._store.holds(self._key, data):
             return
         self._before = self._store.get(self._key)
-        self._wrote = True  # before the fact: a write that times out may have happened
+        self._wrote = True  # set beforehand: a write that times out may have happened
         self._store.put(self._key, data)
 
     def index(self, location: S3Location | None, read: Callable[[], bytes]) -> IndexedFace:
         """Index the photo and return its one face.
 
         Args:
-            location: where it lies, if Rekognition can read it there.
+            location: where it lies, if the face service can read it there.
             read: gives the bytes that are sent otherwise.
 
         Raises:
@@ -189,7 +191,7 @@ class Attempt:
                 if self._made:
                     raise ServiceUnavailable(
                         f"the faces {', '.join(self._made)} of {self._external_image_id} could not be deleted again",
-                        remedy="Delete them: aws rekognition delete-faces.",
+                        remedy="Run it again, or delete them from the collection by their ids.",
                     )
             if self._wrote:
                 if self._before is None:
@@ -223,7 +225,7 @@ def _only_face(indexed: Indexed) -> IndexedFace:
 
 
 def quality_of(face: IndexedFace) -> float:
-    """Return a face's quality: the mean of Rekognition's brightness and sharpness, 0 to 100."""
+    """Return a face's quality: the mean of the service's brightness and sharpness, 0 to 100."""
     return round(min(100.0, max(0.0, (face.brightness + face.sharpness) / 2)), 2)
 
 
@@ -233,9 +235,9 @@ def failure(source: str, error: SeedtoolError, **ids: str | None) -> PhotoResult
     return PhotoResult(
         source=source,
         outcome=outcome,
-        student_id=ids.get("student_id"),
+        person=ids.get("person"),
         external_image_id=ids.get("external_image_id"),
-        photo_url=ids.get("photo_url"),
+        photo=ids.get("photo"),
         reason=error.message,
         remedy=error.remedy,
     )
@@ -246,130 +248,134 @@ _HOLES = 20
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A photo that the student has already; no face id while its row is a placeholder."""
+    """A photo that the person has already; no face id while its row holds a placeholder."""
 
     external_image_id: str | None
-    photo_url: str | None
+    photo: str | None
     face_id: str | None
 
 
-class Numbered(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo's place: its student, its number, the collection, the id of its face and its key in the store."""
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new photo is called: the id of its face, its key in the store, the key of its row.
 
-    student_id: str
+    Args:
+        binding: the templates of these names.
+        person: whose photo it is.
+        number: the photo's number, counted from 1.
+        collection: the collection of its face.
+    """
+
+    binding: FaceBinding
+    person: str
     number: int
     collection: str | None = None
 
     @property
     def external_image_id(self) -> str:
         """The id its face is indexed under."""
-        return external_id.for_photo(self.student_id, self.number)
+        return external_id_of(self.binding.id_template, self.person, self.number)
 
     @property
     def key(self) -> str:
         """Where it is kept in the store."""
-        return f"students/{self.student_id}/photo-{self.number}.jpg"
+        return filled(self.binding.photo_template, self.person, self.number)
 
     @property
     def row(self) -> str:
-        """The key of its row, as the seeds write it."""
-        return f"face-{self.student_id}-{self.number}"
+        """The key of its row, where that is a text."""
+        return filled(self.binding.key_template, self.person, self.number)
 
 
-def check_table(bound: Bound) -> None:
-    """Check that a table can take new photos.
-
-    Raises:
-        SchemaError: it lacks a column.
-    """
-    for name in ("student_id", "photo_url"):
-        if name not in bound.columns:
-            raise SchemaError(
-                f"the table {bound.binding.table} has no column {name}",
-                remedy="enroll writes student_id and photo_url: bind the table that has them, or run seedtool migrate.",
-            )
-
-
-def photos_of(connection: psycopg.Connection, bound: Bound, student_ids: Collection[str]) -> dict[str, list[Kept]]:
-    """Return the photos that students have, by student; each of the students is in the answer."""
-    found: dict[str, list[Kept]] = {student: [] for student in student_ids}
+def photos_of(connection: psycopg.Connection, bound: Bound, people: Collection[str]) -> dict[str, list[Kept]]:
+    """Return the photos that people have, by person; each of the people is in the answer."""
+    found: dict[str, list[Kept]] = {person: [] for person in people}
     rows = connection.execute(
         sql.SQL(_PHOTOS).format(
+            person=bound.person,
+            photo=bound.photo,
             external_image_id=bound.external_image_id,
             face_id=bound.face_id,
             table=bound.table,
             prefix=sql.Literal(PLACEHOLDER_PREFIX),
         ),
-        [list(student_ids)],
+        [list(people)],
     )
-    for student, *row in rows:
-        found[student].append(Kept(*row))
+    for person, *row in rows:
+        found[person].append(Kept(*row))
     return found
 
 
 def twin(photos: Iterable[Kept], store: PhotoStore, kept: bytes) -> Kept | None:
-    """Return the photo that is this very one, if the student has it already."""
-    return next((each for each in photos if each.photo_url is not None and _holds(store, each.photo_url, kept)), None)
+    """Return the photo that is this very one, if the person has it already."""
+    return next((each for each in photos if each.photo is not None and _holds(store, each.photo, kept)), None)
 
 
-def _holds(store: PhotoStore, photo_url: str, kept: bytes) -> bool:
-    return "://" not in photo_url and store.holds(photo_url, kept)
+def _holds(store: PhotoStore, photo: str, kept: bytes) -> bool:
+    return not is_address(photo) and store.holds(photo, kept)
 
 
-def next_number(
-    student_id: str,
+def next_place(
+    binding: FaceBinding,
+    person: str,
     photos: Iterable[Kept],
     store: PhotoStore,
     photo: Photo,
     taken: Container[str],
     collection: str,
-) -> Numbered:
-    """Return the photo's number: one past the rows', and under which neither store nor collection holds another.
+) -> Place:
+    """Return the photo's place: its number is one past the rows', and neither store nor collection holds another there.
 
-    After a reset store and collection still hold what was enrolled and never seeded. Its numbers are not
+    After a reset, store and collection still hold what was enrolled and never seeded. Its numbers are not
     given out again, unless the very same photo is enrolled again: then it gets its number back.
 
     Args:
-        student_id: the student's key.
-        photos: those that the student has.
+        binding: how photos are named.
+        person: the person's key.
+        photos: those that the person has.
         store: where photos are kept.
         photo: the photo.
         taken: external image ids that the collection holds.
         collection: the collection's id.
     """
-    used = [
-        int(found[1])
+    used = {
+        found
         for row in photos
-        for text in (row.external_image_id, row.photo_url)
-        if text is not None and (found := re.search(r"photo-(\d{1,9})(?:\.\w+)?$", text))
-    ]
+        for found in (
+            number_of_id(binding.id_template, row.external_image_id or ""),
+            number_of_photo(binding.photo_template, row.photo or ""),
+        )
+        if found is not None
+    }
+
+    def place(number: int) -> Place:
+        return Place(binding=binding, person=person, number=number, collection=collection)
+
     number = max(used, default=0) + 1
-    for hole in sorted(set(range(max(1, number - _HOLES), number)) - set(used)):
-        place = Numbered(student_id=student_id, number=hole, collection=collection)
-        if store.holds(place.key, photo.kept):
-            return place  # a run that was killed had got so far
+    for hole in range(max(1, number - _HOLES), number):
+        if hole not in used and store.holds(place(hole).key, photo.kept):
+            return place(hole)  # a run that was killed had come so far
     while True:
-        place = Numbered(student_id=student_id, number=number, collection=collection)
-        if store.holds(place.key, photo.kept):
-            return place
-        if place.external_image_id not in taken and not store.exists(place.key):
-            return place
+        found = place(number)
+        if store.holds(found.key, photo.kept):
+            return found
+        if found.external_image_id not in taken and not store.exists(found.key):
+            return found
         number += 1
 
 
-def insert(connection: psycopg.Connection, bound: Bound, photos: Iterable[tuple[Numbered, IndexedFace]]) -> None:
+def insert(connection: psycopg.Connection, bound: Bound, photos: Iterable[tuple[Place, IndexedFace]]) -> None:
     """Insert the rows of photos whose faces are in the collection; all or none."""
     binding = bound.binding
     rows = []
     for place, face in photos:
         values: dict[str, object] = {
-            "student_id": place.student_id,
-            "photo_url": place.key,
+            binding.person: place.person,
+            binding.photo: place.key,
             binding.external_image_id: place.external_image_id,
             binding.face_id: face.face.face_id,
-            "quality_score": quality_of(face),
+            binding.quality: quality_of(face),
         }
-        if len(binding.key) == 1 and bound.columns[binding.key[0]] == "text":
+        if _names_rows(bound):
             values[binding.key[0]] = place.row
         if binding.collection_column is not None:
             values.setdefault(binding.collection_column, place.collection)  # left out below when it is another table's
@@ -378,9 +384,9 @@ def insert(connection: psycopg.Connection, bound: Bound, photos: Iterable[tuple[
         return
     columns = [sql.Identifier(name) for name in rows[0]]
     fields: list[sql.Composable] = [sql.Placeholder()] * len(columns)
-    if "indexed_at" in bound.columns:
+    if bound.has("indexed_at"):
         # not now(), which is when the transaction began, before the photo was written to the store
-        columns.append(sql.Identifier("indexed_at"))
+        columns.append(sql.Identifier(binding.indexed_at))
         fields.append(sql.SQL("clock_timestamp()"))
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
         bound.table, sql.SQL(", ").join(columns), sql.SQL(", ").join(fields)
@@ -389,49 +395,55 @@ def insert(connection: psycopg.Connection, bound: Bound, photos: Iterable[tuple[
         cursor.executemany(statement, [list(row.values()) for row in rows])
 
 
-def already(source: str, student_id: str, photo: Kept) -> PhotoResult:
-    """Return the result of a photo that the student has already."""
+def _names_rows(bound: Bound) -> bool:
+    """Tell whether the key of new rows is ours to choose; other types are left to the table's default."""
+    return len(bound.binding.key) == 1 and bound.columns[bound.binding.key[0]] == "text"
+
+
+def already(source: str, person: str, photo: Kept) -> PhotoResult:
+    """Return the result of a photo that the person has already."""
     return PhotoResult(
         source=source,
         outcome="already enrolled",
-        student_id=student_id,
+        person=person,
         external_image_id=photo.external_image_id,
-        photo_url=photo.photo_url,
+        photo=photo.photo,
         face_id=photo.face_id,
         reason="" if photo.face_id else "its row is not linked to its face",
         remedy="" if photo.face_id else "Run seedtool sync-faces, or seedtool enroll --all.",
     )
 
 
-def enrolled(source: str, place: Numbered, face: IndexedFace) -> PhotoResult:
+def enrolled(source: str, place: Place, face: IndexedFace) -> PhotoResult:
     """Return the result of a photo that was enrolled."""
     return PhotoResult(
         source=source,
         outcome="enrolled",
-        student_id=place.student_id,
+        person=place.person,
         external_image_id=place.external_image_id,
-        photo_url=place.key,
+        photo=place.key,
         face_id=face.face.face_id,
         quality=quality_of(face),
     )
 
 
-def seed_lines(results: Iterable[PhotoResult]) -> tuple[str, ...]:
-    """Return the CSV lines that keep new rows across resets, with their header; nothing for nothing."""
+def seed_lines(bound: Bound, results: Iterable[PhotoResult]) -> tuple[str, ...]:
+    """Return the CSV lines that keep new rows across resets, with their header; nothing where the key is not ours."""
+    binding = bound.binding
+    new = [result for result in results if result.outcome == "enrolled"]
+    if not new or not _names_rows(bound):
+        return ()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    for result in results:
-        if result.outcome != "enrolled":
-            continue
-        if not text.tell():
-            writer.writerow(["id", "student_id", "external_image_id", "photo_url"])
-        number = int(str(result.external_image_id).rsplit("-", 1)[1])
-        place = Numbered(student_id=str(result.student_id), number=number)
-        writer.writerow([place.row, place.student_id, place.external_image_id, place.key])
+    writer.writerow([binding.key[0], binding.person, binding.external_image_id, binding.photo])
+    for result in new:
+        number = number_of_id(binding.id_template, str(result.external_image_id)) or 0
+        place = Place(binding=binding, person=str(result.person), number=number)
+        writer.writerow([place.row, place.person, place.external_image_id, place.key])
     return tuple(text.getvalue().splitlines())
 
 
 _PHOTOS = """
-SELECT t.student_id::text, t.{external_image_id}::text, t.photo_url::text,
+SELECT t.{person}::text, t.{external_image_id}::text, t.{photo}::text,
     CASE WHEN NOT starts_with(t.{face_id}::text, {prefix}) THEN t.{face_id}::text END
-FROM {table} t WHERE t.student_id::text = ANY (%s)"""
+FROM {table} t WHERE t.{person}::text = ANY (%s)"""

@@ -1,13 +1,13 @@
-"""Photos that were replaced after they were indexed: a new picture under the old id, with the old one's face.
+"""Photos that were replaced after they were indexed: a new picture, whose id still has the old picture's face.
 
-Rekognition keeps no picture and tells neither when a face was indexed nor from what, so two things are looked at:
+A face service keeps no picture, and says neither when a face was indexed nor from what. So two things are compared:
 
-- the store wrote the photo later than the row says that it was indexed (`indexed_at`), by more than a minute;
-- the seeds' file for it is not what the store holds: somebody changed the seed, and it was not enrolled since.
+- the store says that the photo was written more than a minute after the time in the row's column `indexed_at`;
+- the file of the seeds differs from what the store holds: somebody changed the file, and did not enroll it since.
 
-Neither is proof. After a reset `indexed_at` is the moment of the reset, unless the seed file gives it: what was
-replaced before then is not seen by the first. A bucket that was copied is newer than every row, and its photos are
-named though nobody changed them; indexing the same picture again makes no second face and mends `indexed_at`.
+Neither is proof. After a reset, `indexed_at` is the moment of the reset, unless the seed file holds it: the first
+comparison misses what was replaced before. A bucket that was copied is newer than every row: its photos are reported
+though nobody changed them. To index the same picture again makes no second face, and it corrects `indexed_at`.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class _Indexed(msgspec.Struct, frozen=True):
     """A linked row and its photo."""
 
     key: str
-    photo_url: str
+    photo: str
     indexed_at: datetime | None
 
 
@@ -39,7 +39,7 @@ def replaced_photos(connection: psycopg.Connection, bound: Bound, store: PhotoSt
 
     Args:
         connection: to the target, inside a transaction.
-        bound: the table. Without `photo_url` there is nothing to look at, and without `indexed_at` only the seeds.
+        bound: the table. Without a column `photo` there is nothing to look at, and without `indexed_at` only the seeds.
         store: where photos are kept; it is listed once.
         seeded: the folder of the seeds' photos.
 
@@ -47,19 +47,21 @@ def replaced_photos(connection: psycopg.Connection, bound: Bound, store: PhotoSt
         AwsError: the store could not be listed.
         PhotoError: a photo could not be read.
     """
-    if "photo_url" not in bound.columns:
+    if not bound.has("photo"):
         return ()
-    at = sql.SQL("t.indexed_at" if _dated(bound) else "NULL::timestamptz")
-    rows = connection.execute(sql.SQL(_LINKED).format(key=bound.key, at=at, rows=bound.rows, table=bound.table))
+    at = sql.SQL("t.{}" if _dated(bound) else "NULL::timestamptz").format(sql.Identifier(bound.binding.indexed_at))
+    rows = connection.execute(
+        sql.SQL(_LINKED).format(key=bound.key, photo=bound.photo, at=at, rows=bound.rows, table=bound.table)
+    )
     linked = [_Indexed(*row) for row in rows.fetchall()]
     if not linked:
         return ()
-    stamps = {stamp.key: stamp for stamp in store.stamps(_common_folder([row.photo_url for row in linked]))}
-    return [row.key for row in linked if _is_replaced(row, stamps.get(row.photo_url), store, seeded)]
+    stamps = {stamp.key: stamp for stamp in store.stamps(_common_folder([row.photo for row in linked]))}
+    return [row.key for row in linked if _is_replaced(row, stamps.get(row.photo), store, seeded)]
 
 
 def _dated(bound: Bound) -> bool:
-    return bound.columns.get("indexed_at", "").startswith("timestamp with time zone")
+    return bound.columns.get(bound.binding.indexed_at, "").startswith("timestamp with time zone")
 
 
 def _is_replaced(row: _Indexed, stamp: Stamp | None, store: PhotoStore, seeded: Path) -> bool:
@@ -67,11 +69,11 @@ def _is_replaced(row: _Indexed, stamp: Stamp | None, store: PhotoStore, seeded: 
         return False
     if row.indexed_at is not None and stamp.written_at > row.indexed_at + SLACK:
         return True
-    path = seeded / row.photo_url
-    if is_address(row.photo_url) or not path.is_file() or not path.resolve().is_relative_to(seeded.resolve()):
+    path = seeded / row.photo
+    if is_address(row.photo) or not path.is_file() or not path.resolve().is_relative_to(seeded.resolve()):
         return False
     data = path.read_bytes()
-    return is_jpeg(data) and not (len(data) == stamp.size and store.holds(row.photo_url, data))
+    return is_jpeg(data) and not (len(data) == stamp.size and store.holds(row.photo, data))
 
 
 def _common_folder(keys: list[str]) -> str:
@@ -82,6 +84,6 @@ def _common_folder(keys: list[str]) -> str:
 
 
 _LINKED = """
-SELECT {key}, t.photo_url::text, {at} FROM {table} t
-WHERE t.photo_url IS NOT NULL AND EXISTS (SELECT FROM {rows} r WHERE r.key = {key} AND r.face_id IS NOT NULL)
+SELECT {key}, t.{photo}::text, {at} FROM {table} t
+WHERE t.{photo} IS NOT NULL AND EXISTS (SELECT FROM {rows} r WHERE r.key = {key} AND r.face_id IS NOT NULL)
 ORDER BY 2"""

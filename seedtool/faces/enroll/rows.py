@@ -1,11 +1,10 @@
 """Enroll all: index every photo that a row names and the collection lacks.
 
-AWS and the store are reached from threads, the database from this one: each photo's row is written and committed as
-soon as its face is there. Before the first photo is indexed, what the collection already holds is linked, as a sync
-does; so a run after a crash takes up the faces of the run before.
+A photo's row is written and committed as soon as its face is there. Before the first photo is indexed, the faces that
+the collection already holds are linked, as a sync does. So a run after a crash continues where the last one ended.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -13,16 +12,16 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import PhotoError, SchemaError, SeedtoolError
-from seedtool.faces import bindings
+from seedtool.errors import PhotoError, SeedtoolError
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures, quality_of
 from seedtool.faces.enroll.replaced import replaced_photos
-from seedtool.faces.enroll.running import WORKERS, alone, fatal, fly, linked_rows, named, settle, table_of
+from seedtool.faces.enroll.running import WORKERS, alone, fatal, linked_rows, named, run_jobs, table_of, write_rows
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.photos import Addresses, PhotoStore, is_address, shown
-from seedtool.faces.port import FaceCollection, FaceService, IndexedFace
-from seedtool.faces.sync import Progress
+from seedtool.faces.port import FaceService, IndexedFace
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres.errors import translated
 from seedtool.settings import COLLECTION_ID, Settings
 
 
@@ -31,14 +30,14 @@ class _Row(msgspec.Struct, frozen=True):
 
     key: str
     external_image_id: str
-    photo_url: str | None
+    photo: str | None
     collection: str
     known: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
         """What it is called in a report."""
-        return self.external_image_id if self.photo_url is None else shown(self.photo_url)
+        return self.external_image_id if self.photo is None else shown(self.photo)
 
 
 class _Indexed(msgspec.Struct, frozen=True):
@@ -57,27 +56,27 @@ def enroll_all(
     collection: str | None = None,
     replaced: bool = False,
     workers: int = WORKERS,
-    progress: Progress | None = None,
+    listener: Listener = SILENT,
 ) -> EnrollReport:
     """Index the photo of every row whose external image id is not in the collection.
 
-    A photo is looked for at `<seeds>/photos/<photo_url>` and, when it is not there, in the store. A seeded file goes
-    into the store unless the very same is there. Each photo fails by itself. A `photo_url` may also be `s3://bucket/key`
-    or a web address; from there photos are only read.
+    A photo's key is looked for in the folder `<seeds>/photos` and, when it is not there, in the store. A seeded file
+    goes into the store unless the very same is there. Each photo fails by itself. A row may also name an address
+    (`s3://bucket/key`, `https://...`); from there photos are only read.
 
     Args:
         connection: to the target; what is pending on it is committed first, and each photo by itself.
         settings: the face bindings, their collections and the seeds' folder.
-        aws: the AWS side.
+        aws: the face service.
         store: where photos are kept.
         collection: a collection given on the command line.
-        replaced: index photos again that were replaced since (see `replaced`). The row gets the new face; the old
-            one stays behind as a duplicate, for `faces dedupe`.
-        workers: photos in flight.
-        progress: told the photos done, and how many there are.
+        replaced: also index photos that were replaced since (see `replaced`). The row gets the new face; the old one
+            stays in the collection as a duplicate, until `faces dedupe` deletes it.
+        workers: photos in progress at one time.
+        listener: hears the number of photos done.
 
     Raises:
-        SchemaError: the bound table has no `photo_url`.
+        SchemaError: the bound table has no column `photo`.
         SettingsError: rows are in no collection.
         CredentialsError: there are none, or they expired: the rest is not tried.
         AccessDenied: a permission is missing: the rest is not tried.
@@ -86,20 +85,16 @@ def enroll_all(
     watch, uploads = aws.watched(), store.uploads
     connection.commit()
     bound = table_of(connection, settings, collection)
-    if "photo_url" not in bound.columns:
-        raise SchemaError(
-            f"the table {bound.binding.table} has no column photo_url, so its photos cannot be found",
-            remedy="Bind the table that names the photos in [[tool.seedtool.faces]].",
-        )
+    bound.require("enroll --all", "photo")
     with alone(connection, bound.binding.table):
         with connection.transaction():
-            linked, created = linked_rows(connection, bound, aws.collection)
+            linked, created = linked_rows(connection, bound, aws)
             todo = _todo(connection, bound)
             if replaced:
                 keys = set(replaced_photos(connection, bound, store, settings.seeds / "photos"))
                 todo += _again(connection, bound, sorted(keys - {row.key for row in todo}))
-        run = _Run(connection, bound, aws.collection, store, Addresses(settings, aws, store), settings.seeds / "photos")
-        interrupted = run.all(todo, workers, progress)
+        run = _Run(connection, bound, aws, store, Addresses(settings, aws, store), settings.seeds / "photos")
+        interrupted = run.all(todo, workers, listener)
     results = tuple(sorted(run.results, key=lambda result: result.external_image_id or ""))
     return EnrollReport(
         **watch.facts,
@@ -128,65 +123,64 @@ def _again(connection: psycopg.Connection, bound: Bound, keys: Sequence[str]) ->
 
 
 class _Run:
-    """The photos of one run, some in flight."""
+    """The photos of one run, some of them in progress."""
 
     def __init__(
         self,
         connection: psycopg.Connection,
         bound: Bound,
-        open_collection: Callable[[str], FaceCollection],
+        aws: FaceService,
         store: PhotoStore,
         addresses: Addresses,
         seeded: Path,
     ) -> None:
         self._connection = connection
         self._bound = bound
-        self._open = open_collection
+        self._aws = aws
         self._store = store
         self._addresses = addresses
         self._seeded = seeded
         self.results: list[PhotoResult] = []
 
-    def all(self, todo: list[_Row], workers: int, progress: Progress | None) -> bool:
-        """Enroll them all; True when a signal ended it early. What is in flight is always finished."""
+    def all(self, todo: list[_Row], workers: int, listener: Listener) -> bool:
+        """Enroll them all; True when a signal ended it early. What is in progress is always finished."""
         waiting = list(reversed(todo))
 
         def take(most: int) -> list[_Row] | None:
             return [waiting.pop() for _ in range(min(most, len(waiting)))] or None
 
-        def land(done: list[tuple[_Row, Future[_Indexed]]]) -> SeedtoolError | None:
-            stop = self._land(done)
-            if progress is not None:
-                progress(len(self.results), len(todo))
+        def finish(done: list[tuple[_Row, Future[_Indexed]]]) -> SeedtoolError | None:
+            stop = self._finish(done)
+            listener.progress("photos", len(self.results), len(todo))
             return stop
 
-        return fly(take, self._index, land, workers)
+        return run_jobs(take, self._index, finish, workers)
 
     def _index(self, row: _Row) -> _Indexed:
         """Bring one photo into store and collection; nothing of it stays when that fails. Runs in a thread."""
-        if row.photo_url is None:
-            raise PhotoError("the row names no photo", remedy="Fill its photo_url.")
+        if row.photo is None:
+            raise PhotoError("the row names no photo", remedy=f"Fill its column {self._bound.binding.photo}.")
         if not COLLECTION_ID.fullmatch(row.collection):
             fault = f"{row.collection!r} cannot be a collection's id"
-            raise PhotoError(fault, remedy="Mend what names the row's collection: 1 to 255 letters, digits and _.-")
-        seeded = self._seeded_file(row.photo_url)
-        collection = self._open(row.collection)
-        attempt = Attempt(collection, self._store, row.photo_url, row.external_image_id, known=frozenset(row.known))
+            raise PhotoError(fault, remedy="Correct what names the row's collection: 1 to 255 letters, digits and _.-")
+        seeded = self._seeded_file(row.photo)
+        collection = self._aws.collection(row.collection)
+        attempt = Attempt(collection, self._store, row.photo, row.external_image_id, known=frozenset(row.known))
         try:
             if seeded is None:
-                location = self._addresses.location(row.photo_url)
+                location = self._addresses.location(row.photo)
                 return _Indexed(attempt, attempt.index(location, lambda: self._fetched(row)))
             photo = check(seeded)
             attempt.upload(photo.kept)
-            return _Indexed(attempt, attempt.index(self._store.location(row.photo_url), lambda: photo.sent))
+            return _Indexed(attempt, attempt.index(self._store.location(row.photo), lambda: photo.sent))
         except BaseException:
-            # a face whose answer was lost is under the right id: the next run, or a sync, links it
+            # a face whose answer was lost has the right id: the next run, or a sync, links it
             attempt.undo(search=False)
             raise
 
     def _fetched(self, row: _Row) -> bytes:
         """Return the bytes to send of a photo that is in the store or elsewhere."""
-        data = self._addresses.get(str(row.photo_url))
+        data = self._addresses.get(str(row.photo))
         if data is None:
             raise PhotoError(
                 f"the photo {row.source} is neither in the seeds' photos nor in the photo store",
@@ -194,19 +188,19 @@ class _Run:
             )
         return check(data).sent
 
-    def _seeded_file(self, photo_url: str) -> bytes | None:
-        path = self._seeded / photo_url
-        if is_address(photo_url) or not path.resolve().is_relative_to(self._seeded.resolve()):
+    def _seeded_file(self, photo: str) -> bytes | None:
+        path = self._seeded / photo
+        if is_address(photo) or not path.resolve().is_relative_to(self._seeded.resolve()):
             return None
         try:
             return path.read_bytes()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
         except OSError as error:
-            raise PhotoError(f"photo {photo_url}: {error.strerror}", remedy="May this user read it?") from error
+            raise PhotoError(f"photo {photo}: {error.strerror}", remedy="May this user read it?") from error
 
-    def _land(self, done: list[tuple[_Row, Future[_Indexed]]]) -> SeedtoolError | None:
-        """Write and commit the rows of photos whose faces are there; returns what concerns all the others alike."""
+    def _finish(self, done: list[tuple[_Row, Future[_Indexed]]]) -> SeedtoolError | None:
+        """Write and commit the rows of photos whose faces are there; returns an error that concerns all the others."""
         stop: SeedtoolError | None = None
         indexed = []
         for row, future in done:
@@ -214,23 +208,22 @@ class _Run:
                 indexed.append((row, future.result()))
             except SeedtoolError as error:
                 stop = self._failed(row, error) or stop
-        return settle(self._connection, indexed, self._write, self._failed) or stop
+        return write_rows(self._connection, indexed, self._write, self._failed) or stop
 
     def _failed(self, row: _Row, error: SeedtoolError) -> SeedtoolError | None:
         """Note a photo that was not enrolled; returns the error when it concerns every photo alike."""
-        self.results.append(
-            failure(row.source, error, external_image_id=row.external_image_id, photo_url=row.photo_url)
-        )
+        self.results.append(failure(row.source, error, external_image_id=row.external_image_id, photo=row.photo))
         return error if fatal(error, connected=not self._connection.closed) else None
 
     def _write(self, indexed: Sequence[tuple[_Row, _Indexed]]) -> None:
-        """Write and commit the rows in one statement; of those that are gone meanwhile nothing stays."""
+        """Write and commit the rows in one statement. Where a row was deleted meanwhile, its photo is removed again."""
         sets: list[sql.Composable] = [sql.SQL("{} = v.face_id::{}").format(self._bound.face_id, self._bound.face_type)]
-        if "indexed_at" in self._bound.columns:
-            sets.append(sql.SQL("indexed_at = now()"))
-        if "quality_score" in self._bound.columns:
-            sets.append(sql.SQL("quality_score = v.quality"))
-        with bindings.database_errors(self._bound.binding.table), self._connection.transaction():
+        binding = self._bound.binding
+        if self._bound.has("indexed_at"):
+            sets.append(sql.SQL("{} = now()").format(sql.Identifier(binding.indexed_at)))
+        if self._bound.has("quality"):
+            sets.append(sql.SQL("{} = v.quality").format(sql.Identifier(binding.quality)))
+        with translated(self._bound.binding.table), self._connection.transaction():
             written = self._connection.execute(
                 sql.SQL(_WRITE).format(
                     table=self._bound.table,
@@ -262,13 +255,13 @@ def _enrolled(row: _Row, face: IndexedFace) -> PhotoResult:
         face_id=face.face.face_id,
         quality=quality_of(face),
         external_image_id=row.external_image_id,
-        photo_url=row.photo_url,
+        photo=row.photo,
     )
 
 
 # Rows that share an id say nothing of whose its face is.
 _TODO = """
-SELECT r.key, r.external_image_id, r.photo_url, r.collection_id
+SELECT r.key, r.external_image_id, r.photo, r.collection_id
 FROM (SELECT o.*, count(*) OVER (PARTITION BY o.collection_id, o.external_image_id) AS sharing FROM {rows} o) r
 LEFT JOIN pg_temp.seedtool_collections k ON k.id = r.collection_id
 WHERE r.external_image_id IS NOT NULL AND NOT starts_with(r.external_image_id, {temporary})
@@ -280,7 +273,7 @@ WHERE r.external_image_id IS NOT NULL AND NOT starts_with(r.external_image_id, {
 ORDER BY r.external_image_id"""
 
 _AGAIN = """
-SELECT r.key, r.external_image_id, r.photo_url, r.collection_id, ARRAY(
+SELECT r.key, r.external_image_id, r.photo, r.collection_id, ARRAY(
     SELECT l.face_id FROM pg_temp.seedtool_listed l
     WHERE l.collection = k.number AND l.external_image_id = r.external_image_id
 )

@@ -1,7 +1,7 @@
 """AWS Rekognition as the face service: AWS itself, the embedded emulator, or something that imitates AWS."""
 
 import http.client
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -10,7 +10,6 @@ from seedtool.faces.aws import EMBEDDED_REGION, AwsSession, Vendor, foreign, is_
 from seedtool.faces.aws_errors import THROTTLED, translated
 from seedtool.faces.port import CallMeter, FaceCollection, FaceService
 from seedtool.faces.rekognition.limiter import Limiter
-from seedtool.listener import SILENT, Listener
 from seedtool.settings import Settings
 
 # Seconds that something on a network of ours may take to say what it is.
@@ -23,13 +22,12 @@ class Aws(AwsSession, FaceService):
     Args:
         settings: the settings.
         endpoint_url: where Rekognition is; the embedded emulator's address. None when live.
-        listener: hears of the work that is done with it.
 
     Raises:
         SettingsError: embedded without an endpoint.
     """
 
-    def __init__(self, settings: Settings, endpoint_url: str | None = None, *, listener: Listener = SILENT) -> None:
+    def __init__(self, settings: Settings, endpoint_url: str | None = None) -> None:
         super().__init__(settings)
         self._endpoint_url = endpoint_url
         self._rekognition: Vendor = None
@@ -37,7 +35,6 @@ class Aws(AwsSession, FaceService):
         self._is_emulator: bool | None = None  # not asked yet
         self.mode = settings.aws
         self.embedded = settings.aws == "embedded"
-        self.listener = listener
         if self.embedded and endpoint_url is None:
             raise SettingsError(
                 'aws = "embedded", but no emulator was started for this command',
@@ -105,6 +102,10 @@ class Aws(AwsSession, FaceService):
         from seedtool.faces.rekognition.collection import Collection
 
         return Collection(self.rekognition(), collection_id)
+
+    def how_to_delete(self, collection_id: str, face_ids: Sequence[str]) -> str:
+        """Return the command of AWS's own program that deletes faces."""
+        return f"aws rekognition delete-faces --collection-id {collection_id} --face-ids {' '.join(face_ids)}"
 
     def rekognition(self) -> Vendor:
         """Return the Rekognition client; every call of it passes the limiter and is counted."""

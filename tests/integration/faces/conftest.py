@@ -19,6 +19,7 @@ from seedtool.emulator import process
 from seedtool.faces.photos import PhotoStore, store
 from seedtool.faces.rekognition.collection import Collection
 from seedtool.faces.rekognition.service import Aws
+from seedtool.listener import Listener
 from seedtool.postgres.server import Target
 from seedtool.settings import FaceBinding, Settings
 
@@ -130,6 +131,21 @@ def state(school: psycopg.Connection, photos: PhotoStore, collection: Collection
         return rows, list(photos.keys()), sorted(faces)
 
     return read
+
+
+class Hearing(Listener):
+    """Calls a function with the number done and the total."""
+
+    def __init__(self, function: Callable[[int, int | None], None]) -> None:
+        self._function = function
+
+    def progress(self, what: str, done: int, total: int | None = None) -> None:  # noqa: ARG002 - a listener's
+        self._function(done, total)
+
+
+@pytest.fixture
+def hearing() -> type[Hearing]:
+    return Hearing
 
 
 @pytest.fixture

@@ -56,14 +56,14 @@ def test_the_linked_face_is_kept_and_strangers_are_left_alone(school, owned, aws
     orphans = {index(2, p, "student-002-photo-1") for p in (1, 2)}  # no row of ours
     temporary = index(3, 1, "temp_attendance_7_photo1")
     face_rows(("student-001-photo-1", double))
-    look = dedupe(school, owned, aws)
+    look = dedupe(school, owned, aws, dry_run=True)
     assert (look.dry_run, look.found, look.collections[0].duplicates.count) == (True, 2, 2)
     assert there() == {kept, double, third, temporary, *orphans}
-    report = dedupe(school, owned, aws, dry_run=False)
+    report = dedupe(school, owned, aws)
     assert (report.ok, report.collections[0].deleted, report.collections[0].temporary.count) == (True, 2, 0)
     assert there() == {double, temporary, *orphans}
     assert linked() == {"student-001-photo-1": double}
-    assert dedupe(school, owned, aws).found == 0
+    assert dedupe(school, owned, aws, dry_run=True).found == 0
 
 
 def test_where_no_face_is_linked_the_one_that_a_sync_would_take_is_kept(
@@ -72,7 +72,7 @@ def test_where_no_face_is_linked_the_one_that_a_sync_would_take_is_kept(
     for student, photo in ((1, 1), (1, 2), (9, 1)):
         index(student, photo, "student-001-photo-1")
     face_rows("student-001-photo-1")
-    assert dedupe(school, owned, aws, dry_run=False).collections[0].deleted == 2
+    assert dedupe(school, owned, aws).collections[0].deleted == 2
     assert linked() == {"student-001-photo-1": "placeholder:student-001-photo-1"}  # the database is a sync's business
     sync(school, owned, aws, strict=True)
     assert there() == set(linked().values())
@@ -85,15 +85,15 @@ def test_a_face_that_further_columns_name_is_kept(school, owned, aws, index, the
     attended(seen)
     attended(temporary)
     settings = msgspec.structs.replace(owned, face_references=("public.sightings.face_id",))
-    report = dedupe(school, settings, aws, dry_run=False, temporary=True).collections[0]
+    report = dedupe(school, settings, aws, temporary=True).collections[0]
     assert (report.duplicates.count, report.deleted, report.temporary.count) == (1, 1, 0)
     assert report.in_use.examples == (f"student-001-photo-1 {seen}",)
     assert there() == {kept, seen, temporary}
     # a row that comes while the faces are being deleted is waited for, and spares its face
     double = index(9, 2, "student-001-photo-1")
-    assert dedupe(school, settings, aws).found == 1
+    assert dedupe(school, settings, aws, dry_run=True).found == 1
     attended(double)
-    assert dedupe(school, settings, aws, dry_run=False).collections[0].deleted == 0
+    assert dedupe(school, settings, aws).collections[0].deleted == 0
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_further_column_that_is_not_there(school, owned, aws, attended, name, 
     attended(None)
     settings = msgspec.structs.replace(owned, face_references=(name,))
     with pytest.raises(kind, match=f"setting face_references: .*{message}") as caught:
-        dedupe(school, settings, aws)
+        dedupe(school, settings, aws, dry_run=True)
     assert cure in caught.value.remedy
 
 
@@ -116,9 +116,9 @@ def test_only_in_collections_that_settings_name(school, mine, aws, index, there,
     index(1, 1, "student-001-photo-1")
     index(1, 2, "student-001-photo-1")
     face_rows("student-001-photo-1")
-    assert dedupe(school, mine, aws).collections[0].owned is False  # looking is free
+    assert dedupe(school, mine, aws, dry_run=True).collections[0].owned is False  # looking is free
     with pytest.raises(SettingsError, match="owned_collections") as caught:
-        dedupe(school, mine, aws, dry_run=False)
+        dedupe(school, mine, aws)
     assert f'owned_collections = ["{mine.collection}"]' in caught.value.remedy
     assert len(there()) == 2
 
@@ -126,11 +126,11 @@ def test_only_in_collections_that_settings_name(school, mine, aws, index, there,
 def test_a_face_that_any_row_points_at_is_never_deleted(school, owned, aws, index, there, face_rows):
     kept, double = index(1, 1, "student-001-photo-1"), index(1, 2, "student-001-photo-1")
     face_rows(("student-001-photo-1", kept), ("student-002-photo-1", double))
-    assert dedupe(school, owned, aws, dry_run=False).collections[0].deleted == 0
+    assert dedupe(school, owned, aws).collections[0].deleted == 0
     # nor one whose row the binding leaves out
     left_out = FaceBinding(table="student_faces", where="student_id = 'student-001'")
     narrow = msgspec.structs.replace(owned, faces=(left_out,))
-    assert dedupe(school, narrow, aws, dry_run=False).collections[0].deleted == 0
+    assert dedupe(school, narrow, aws).collections[0].deleted == 0
     assert there() == {kept, double}
 
 
@@ -142,7 +142,7 @@ def test_rows_that_share_an_id_say_nothing(school, owned, aws, index, there, fac
     school.execute("DROP INDEX IF EXISTS uq_student_faces_external_image_id")
     school.commit()
     face_rows("student-001-photo-1", "student-001-photo-1")
-    assert dedupe(school, owned, aws, dry_run=False).collections[0].deleted == 0
+    assert dedupe(school, owned, aws).collections[0].deleted == 0
     assert len(there()) == 2
 
 
@@ -155,17 +155,17 @@ def test_a_photo_of_several_people_has_no_duplicates(school, owned, aws, collect
     before = there()
     assert len(before) > 1
     settings = msgspec.structs.replace(owned, faces=(FaceBinding(table="library", box="box"),))
-    assert dedupe(school, settings, aws, dry_run=False).found == 0
+    assert dedupe(school, settings, aws).found == 0
     assert there() == before
 
 
 def test_temporary_faces_go_when_asked(school, owned, aws, index, there, face_rows):
     kept, left = index(1, 1, "student-001-photo-1"), index(3, 1, "temp_attendance_7_photo1")
     face_rows(("student-001-photo-1", kept))
-    assert dedupe(school, owned, aws, temporary=True).collections[0].temporary.examples == (
+    assert dedupe(school, owned, aws, temporary=True, dry_run=True).collections[0].temporary.examples == (
         f"temp_attendance_7_photo1 {left}",
     )
-    assert dedupe(school, owned, aws, dry_run=False, temporary=True).collections[0].deleted == 1
+    assert dedupe(school, owned, aws, temporary=True).collections[0].deleted == 1
     assert there() == {kept}
 
 
@@ -182,7 +182,7 @@ def test_a_row_that_is_linked_while_we_delete_keeps_its_face(
         return delete(*arguments)
 
     monkeypatch.setattr(module, "_delete", link_first)
-    report = dedupe(school, owned, aws, dry_run=False)
+    report = dedupe(school, owned, aws)
     assert (report.collections[0].deleted, report.collections[0].spared) == (0, 1)
     assert there() == {kept, double}
 
@@ -208,7 +208,7 @@ def test_whoever_links_a_row_waits_until_the_faces_are_gone(
 
     writer = threading.Thread(target=write)
     monkeypatch.setattr(gateway.Collection, "delete_faces", slowly)
-    dedupe(school, owned, aws, dry_run=False)
+    dedupe(school, owned, aws)
     writer.join()
     assert order == ["deleted", "written"]
 
@@ -225,10 +225,10 @@ def test_ctrl_c_stops_between_two_lots(school, owned, aws, index, there, face_ro
 
     with monkeypatch.context() as patch:
         patch.setattr(gateway.Collection, "delete_faces", interrupted)
-        report = dedupe(school, owned, aws, dry_run=False)
+        report = dedupe(school, owned, aws)
     assert (report.interrupted, report.collections[0].deleted) == (True, 1)
     assert len(there()) == len(faces) - 1
-    assert dedupe(school, owned, aws, dry_run=False).collections[0].deleted == 1
+    assert dedupe(school, owned, aws).collections[0].deleted == 1
 
 
 _VICTIM = """
@@ -258,7 +258,7 @@ settings = msgspec.structs.replace(
     face_references=(),
 )
 with psycopg.connect(conninfo) as connection:
-    dedupe.dedupe(connection, settings, Aws(settings, endpoint), dry_run=False)
+    dedupe.dedupe(connection, settings, Aws(settings, endpoint))
 """
 
 
@@ -279,6 +279,6 @@ def test_a_killed_run_is_finished_by_the_next(
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(there()) == (4 if when == "before" else 3)
-    assert dedupe(school, owned, aws, dry_run=False).ok
+    assert dedupe(school, owned, aws).ok
     sync(school, owned, aws, strict=True)
     assert there() == set(linked().values())

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from seedtool.errors import CredentialsError, ResourceNotFound, ServiceUnavailable, UsageError
+from seedtool.faces.enroll.person import enroll
 from seedtool.faces.enroll.rows import enroll_all
-from seedtool.faces.enroll.student import enroll
 from seedtool.faces.photos import FolderStore
 from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.rekognition.service import Aws
@@ -55,14 +55,22 @@ def test_a_photo_is_stored_indexed_and_written(school, mine, aws, photos, state)
     assert msgspec.json.decode(msgspec.json.encode(report))["photos"][0]["outcome"] == "enrolled"
 
 
-def test_each_photo_is_committed_by_itself(school, database, mine, aws, photos):
+def test_each_photo_is_committed_by_itself(school, database, mine, aws, photos, hearing):
     def committed(done, total):
         with server.connect(database) as other:
             counts.append(other.execute("SELECT count(*) FROM student_faces").fetchone()[0])
 
     counts = []
     school.execute("SELECT 1")  # a transaction is open
-    enroll(school, mine, aws, photos, "student-001", [portrait_path(1, 1), portrait_path(1, 2)], progress=committed)
+    enroll(
+        school,
+        mine,
+        aws,
+        photos,
+        "student-001",
+        [portrait_path(1, 1), portrait_path(1, 2)],
+        listener=hearing(committed),
+    )
     assert counts == [1, 2]
 
 
@@ -167,10 +175,10 @@ def test_a_file_that_is_not_there(school, mine, aws, photos, tmp_path):
 
 
 def test_an_unknown_student_is_told_with_a_close_one(school, mine, aws, photos):
-    with pytest.raises(UsageError, match="no student student-01") as caught:
+    with pytest.raises(UsageError, match="students has no row student-01") as caught:
         enroll(school, mine, aws, photos, "student-01", [portrait_path(1)])
     assert "Did you mean student-0" in caught.value.remedy
-    with pytest.raises(UsageError, match="only letters"):
+    with pytest.raises(UsageError, match="ExternalImageId"):
         enroll(school, mine, aws, photos, "Ñuñoa 1", [portrait_path(1)])
     assert aws.calls == Counter()
 
@@ -258,7 +266,7 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_nothing_behind(school, mine, a
 
 
 def test_all_photos_of_the_rows_are_enrolled_and_a_second_run_has_nothing_to_do(
-    school, database, mine, aws, photos, face_rows, state
+    school, database, mine, aws, photos, face_rows, state, hearing
 ):
     face_rows(*(f"student-{n:03}-photo-{p}" for n in range(1, 7) for p in (1, 2)))
     seen = []
@@ -268,7 +276,7 @@ def test_all_photos_of_the_rows_are_enrolled_and_a_second_run_has_nothing_to_do(
             linked = other.execute("SELECT count(*) FROM student_faces WHERE face_id NOT LIKE 'placeholder:%'")
             seen.append((done, total, linked.fetchone()[0]))
 
-    report = enroll_all(school, mine, aws, photos, progress=see)
+    report = enroll_all(school, mine, aws, photos, listener=hearing(see))
     assert report.ok
     assert (len(report.photos), report.uploads, report.calls["IndexFaces"]) == (12, 12, 12)
     assert seen[-1] == (12, 12, 12)
@@ -391,7 +399,7 @@ import os, signal, sys
 import msgspec, psycopg
 from pathlib import Path
 from seedtool.faces import photos
-from seedtool.faces.enroll import photo as enrollment, rows as enroll_all, student as enroll
+from seedtool.faces.enroll import photo as enrollment, rows as enroll_all, person as enroll
 from seedtool.faces.rekognition import collection
 from seedtool.faces.rekognition.service import Aws
 from seedtool.settings import FaceBinding, load

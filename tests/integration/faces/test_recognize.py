@@ -50,9 +50,9 @@ def test_the_students_of_a_class_photo_are_named_from_left_to_right(enrolled, mi
     assert [face.number for face in report.faces] == list(range(1, len(report.faces) + 1))
     centres = [face.box.left + face.box.width / 2 for face in report.faces]
     assert centres == sorted(centres)
-    known = [face for face in report.faces if face.student_id]
+    known = [face for face in report.faces if face.person]
     assert all(face.similarity >= 95 and face.name.startswith("Nombre") for face in known)
-    assert all(face.why and face.remedy for face in report.faces if face.student_id is None)
+    assert all(face.why and face.remedy for face in report.faces if face.person is None)
     assert temporary() == []
     assert report.calls["DeleteFaces"] == 1
     assert msgspec.json.decode(msgspec.json.encode(report))["recognized"] == report.recognized
@@ -60,23 +60,23 @@ def test_the_students_of_a_class_photo_are_named_from_left_to_right(enrolled, mi
 
 def test_the_names_have_their_parts_in_order(enrolled, mine, aws, portrait):
     report = recognize(enrolled, mine, aws, portrait(3))
-    assert [(face.student_id, face.name) for face in report.faces] == [("student-003", "Nombre3 Apellido3 Núñez")]
+    assert [(face.person, face.name) for face in report.faces] == [("student-003", "Nombre3 Apellido3 Núñez")]
 
 
 def test_a_copy_of_a_portrait_without_any_label_is_recognised(enrolled, mine, aws):
     copy = (ROOT / "seeds" / "photos" / "unlabelled" / "student-005-copy.jpg").read_bytes()
-    assert [face.student_id for face in recognize(enrolled, mine, aws, copy).faces] == ["student-005"]
+    assert [face.person for face in recognize(enrolled, mine, aws, copy).faces] == ["student-005"]
 
 
 def test_after_a_reset_it_says_to_sync_and_after_the_sync_it_knows(enrolled, mine, aws, portrait):
     enrolled.execute("UPDATE student_faces SET face_id = 'placeholder:' || external_image_id")
     enrolled.commit()
     face = recognize(enrolled, mine, aws, portrait(3)).faces[0]
-    assert face.student_id is None
+    assert face.person is None
     assert face.external_image_id.startswith("student-003-photo-")
     assert face.remedy == "Run seedtool sync-faces."
     sync(enrolled, mine, aws)
-    assert recognize(enrolled, mine, aws, portrait(3)).faces[0].student_id == "student-003"
+    assert recognize(enrolled, mine, aws, portrait(3)).faces[0].person == "student-003"
 
 
 def test_a_face_that_this_database_does_not_know(enrolled, mine, aws, portrait):
@@ -88,7 +88,7 @@ def test_a_face_that_this_database_does_not_know(enrolled, mine, aws, portrait):
 
 def test_a_person_that_nobody_enrolled(enrolled, mine, aws, portrait):
     face = recognize(enrolled, mine, aws, portrait(20)).faces[0]
-    assert (face.student_id, face.name) == (None, None)
+    assert (face.person, face.name) == (None, None)
     assert "no face is 95 % similar" in face.why
 
 
@@ -202,7 +202,7 @@ def test_a_face_that_cannot_be_searched_yet_is_asked_for_again(school, mine, scr
     scripted.answer = lagging
     scripted.answers["SearchFaces"] = {"FaceMatches": [match(B, "student-001-photo-1", 99.9)]}
     report = recognize(school, mine, Aws(mine, scripted.url), portrait(1))
-    assert report.faces[0].student_id == "student-001"
+    assert report.faces[0].person == "student-001"
     assert len(asked) == 4
 
 
@@ -226,13 +226,13 @@ def test_temporary_faces_never_count_and_lower_matches_are_told(school, mine, sc
     crowd = [match(D, "temp_attendance_s1_photo1", 100.0)]
     scripted.answers["SearchFaces"] = {"FaceMatches": [*crowd, match(B, "student-001-photo-1", 94.99)]}
     face = recognize(school, mine, aws, portrait(1)).faces[0]
-    assert (face.student_id, face.similarity) == (None, 94.99)
+    assert (face.person, face.similarity) == (None, 94.99)
     assert "the best is 94.9 %" in face.why
     scripted.answers["SearchFaces"] = {
         "FaceMatches": [*crowd, match(B, "student-001-photo-1", 99.0), match(C, "student-002-photo-1", 98.0)]
     }
     face = recognize(school, mine, aws, portrait(1)).faces[0]
-    assert (face.student_id, face.also) == ("student-001", ("student-002",))
+    assert (face.person, face.also) == ("student-001", ("student-002",))
     searches = [request[3] for request in scripted.requests if b"FaceMatchThreshold" in request[3]]
     assert all(msgspec.json.decode(search)["FaceMatchThreshold"] == 80 for search in searches)
 

@@ -65,14 +65,14 @@ def test_each_kind_of_drift_is_told_and_nothing_is_changed(school, mine, stub, l
         "rows whose face is not in the collection": 1,
         "rows whose face is there under another id or none": 1,
         "further faces under a linked id (duplicates)": 1,
-        "faces of students that this database does not have": 1,
+        "faces of people that this database does not have": 1,
         "faces that this database does not know": 1,
         "faces indexed without an external image id": 1,
         "temporary faces that an attendance run left behind": 1,
     }
     findings = {finding.what: finding for finding in report.collections[0].findings}
     assert all(finding.run and (finding.examples or "sync" in finding.run) for finding in findings.values())
-    gone = findings["faces of students that this database does not have"]
+    gone = findings["faces of people that this database does not have"]
     assert not gone.ours
     assert gone.run.endswith(
         f"aws rekognition delete-faces --collection-id {mine.collection} --face-ids {A.replace('a', '1')}"
@@ -87,7 +87,7 @@ def test_a_deleted_student_leaves_faces_that_are_told(school, mine, aws, photos,
     school.execute("DELETE FROM students WHERE id = 'student-002'")
     school.commit()
     report = status(school, mine, aws)
-    assert counts(report) == {"faces of students that this database does not have": 1}
+    assert counts(report) == {"faces of people that this database does not have": 1}
     assert "student-002-photo-1" in report.collections[0].findings[0].examples[0]
     assert report.ok  # they may be another database's
 
@@ -165,7 +165,7 @@ def test_a_replaced_photo_is_told_indexed_again_and_its_old_face_deleted(
     assert new["student-001-photo-1"] == old["student-001-photo-1"]
     assert new["student-002-photo-1"] != old["student-002-photo-1"]
     assert counts(status(school, settings, aws)) == {"further faces under a linked id (duplicates)": 1}
-    assert dedupe(school, settings, aws, dry_run=False).collections[0].deleted == 1
+    assert dedupe(school, settings, aws).collections[0].deleted == 1
     assert status(school, settings, aws).ok
     assert {face.face_id for page in collection.list_pages() for face in page} == set(new.values())
 
@@ -225,7 +225,7 @@ def test_every_report_tells_where_rekognition_is(school, mine, aws, photos, coll
     reports = [
         sync(school, mine, aws),
         status(school, mine, aws),
-        dedupe(school, mine, aws),
+        dedupe(school, mine, aws, dry_run=True),
         recognize(school, mine, aws, portrait(1)),
         enroll_all(school, mine, aws, photos),
         enroll(school, mine, aws, photos, "student-001", []),

@@ -8,7 +8,7 @@ import pytest
 
 from seedtool.errors import ResourceNotFound, ServiceUnavailable, SettingsError
 from seedtool.faces import listing as concurrent
-from seedtool.faces.enroll.student import enroll
+from seedtool.faces.enroll.person import enroll
 from seedtool.faces.photos import store
 from seedtool.faces.recognize import recognize
 from seedtool.faces.rekognition.service import Aws
@@ -275,7 +275,7 @@ def test_a_failure_on_page_200_of_245_of_the_third_collection_changes_no_row(
 
 
 def test_ctrl_c_among_several_collections_changes_no_row_and_ends_the_listing(
-    school, per_student, stubbed, stub, three_collections, linked, monkeypatch
+    school, per_student, stubbed, stub, three_collections, linked, monkeypatch, hearing
 ):
     monkeypatch.setattr("seedtool.faces.rekognition.limiter.QUOTAS", {"ListFaces": (10000, 10000)})
     before = linked()
@@ -285,7 +285,7 @@ def test_ctrl_c_among_several_collections_changes_no_row_and_ends_the_listing(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sync(school, per_student, stubbed, progress=interrupt)
+        sync(school, per_student, stubbed, listener=hearing(interrupt))
     assert linked() == before
     for thread in threading.enumerate():
         if thread.name in {"list-collections", "list-faces"}:
@@ -296,7 +296,7 @@ def test_ctrl_c_among_several_collections_changes_no_row_and_ends_the_listing(
 
 
 def test_no_more_collections_are_listed_at_once_than_allowed_and_pages_do_not_pile_up(
-    school, per_student, stubbed, stub, collections, members, face_rows, monkeypatch
+    school, per_student, stubbed, stub, collections, members, face_rows, monkeypatch, hearing
 ):
     monkeypatch.setattr("seedtool.faces.rekognition.limiter.QUOTAS", {"ListFaces": (10000, 10000)})
     members({n: f"c{n}" for n in range(1, 13)})
@@ -314,7 +314,7 @@ def test_no_more_collections_are_listed_at_once_than_allowed_and_pages_do_not_pi
         most.append(len(stub.requests) - done / 2)
 
     stub.answer = watch
-    assert sync(school, per_student, stubbed, progress=tell).synced == 12
+    assert sync(school, per_student, stubbed, listener=hearing(tell)).synced == 12
     assert len(seen) == 12
     # each listing has a page written, one that waits for room and one under way
     assert max(most) <= 3 * concurrent.LISTINGS + concurrent.LISTINGS
@@ -358,6 +358,6 @@ def test_enroll_and_recognize_go_to_the_students_collection(
         recognize(school, look, aws, portrait(2))
     assert "--collection" in caught.value.remedy
     found = recognize(school, look, aws, portrait(2), collection=two)
-    assert (found.collection, found.faces[0].student_id) == (two, "student-002")
+    assert (found.collection, found.faces[0].person) == (two, "student-002")
     members({1: two})
     assert recognize(school, look, aws, portrait(2)).collection == two
