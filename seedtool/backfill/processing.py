@@ -127,7 +127,8 @@ class FaceProcessor:
 
     def __init__(self, settings: Settings, aws: FaceService, photos: PhotoStore) -> None:
         self._aws = aws
-        self._photos = LibraryPhotos(Addresses(settings, aws, photos), FolderStore(settings.root))
+        addresses, project = Addresses(settings, aws, photos), FolderStore(settings.root)
+        self._photos = LibraryPhotos(addresses, project, keep_regions=aws.embedded)
         self._rules = settings.backfill
         self.mode = aws.mode
         self.region = aws.region
@@ -248,11 +249,13 @@ class LibraryPhotos:
     Args:
         addresses: reads web addresses, buckets, and paths in the photo store.
         project: the project's folder, for paths that the photo store does not have.
+        keep_regions: as `prepare_image` takes it.
     """
 
-    def __init__(self, addresses: Addresses, project: FolderStore) -> None:
+    def __init__(self, addresses: Addresses, project: FolderStore, *, keep_regions: bool = False) -> None:
         self._addresses = addresses
         self._project = project
+        self._keep_regions = keep_regions
         # Decoding a photo of 24 million pixels takes 70 MB. More at once than there are cores is not faster.
         self._decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 
@@ -287,7 +290,7 @@ class LibraryPhotos:
                 remedy="Correct the row's storage_url or put the photo back, then run with --retry-failed.",
             )
         with self._decoding:
-            return prepare_image(data).data
+            return prepare_image(data, keep_regions=self._keep_regions).data
 
 
 @contextmanager

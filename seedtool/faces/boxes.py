@@ -1,7 +1,7 @@
-"""Which row is which face, where an external image id names a photo and several faces share it: by their boxes.
+"""Matching rows and faces by their boxes, where several faces of one photo share its external image id.
 
-Greedy, best pair first. Boxes of faces hardly overlap one another, so that a pair of the same face is far above the
-others; what overlaps by less than half is another face.
+The pair that overlaps most is matched first. The boxes of two faces hardly overlap, so the two boxes of one face
+overlap far more than others do. What overlaps by less than half is another face.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,7 +48,7 @@ def overlap(one: Box, other: Box) -> float:
 
 
 def match(rows: Sequence[Row], faces: Sequence[Candidate]) -> dict[str, str]:
-    """Tell which face each row of one photo is; the order of rows and faces does not matter.
+    """Return which face each row of one photo is; the order of rows and faces does not matter.
 
     A row keeps the FaceId it has while that is among the faces (of several such rows the one with the least key).
     The others are matched by their boxes, the best pair first, each row and each face once, ties by FaceId and key. A
@@ -85,7 +85,7 @@ def match(rows: Sequence[Row], faces: Sequence[Candidate]) -> dict[str, str]:
 def match_photos(connection: psycopg.Connection, complete: Callable[[LiteralString], sql.Composed]) -> None:
     """Match the rows of all photos, into `pg_temp.seedtool_fit` (collection, key, face_id).
 
-    Photos whose rows all have their faces are settled in one statement. The others come as a stream ordered by photo:
+    One statement handles the photos whose rows all have their faces. The others come as a stream ordered by photo:
     memory holds one photo and one batch.
 
     Args:

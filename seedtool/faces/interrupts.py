@@ -1,4 +1,4 @@
-"""Ctrl+C at a bad moment: held back until what was begun is finished or undone."""
+"""Ctrl+C at a bad moment: the signal waits until what was begun is finished or undone."""
 
 import signal
 import threading
@@ -10,20 +10,20 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Held:
-    """The signal that waits, if one came."""
+    """The signal that waits, if one has come."""
 
     def __init__(self) -> None:
         self.pending: int | None = None
 
     def take(self) -> bool:
-        """Tell whether a signal waits, and let it go: the caller ends early by itself."""
+        """Tell whether a signal waits, and forget it: the caller ends early by itself."""
         waited, self.pending = self.pending is not None, None
         return waited
 
 
 @contextmanager
 def held() -> Iterator[Held]:
-    """Hold SIGINT, SIGTERM and SIGHUP back inside; the first one is delivered at the end, a second one at once.
+    """Let SIGINT, SIGTERM and SIGHUP wait inside the block. The first is delivered at its end, a second one at once.
 
     Signals that the process ignores (nohup) stay ignored. Outside the main thread, where Python handles no signals,
     nothing is held.

@@ -128,7 +128,7 @@ def cures(
     }
     if unnamed:
         cures["not indexed"] += (
-            f" {unnamed} faces there carry no id: whose they are cannot be told, so index these photos again."
+            f" Faces without an id there: {unnamed}. Nobody can tell whose they are, so index these photos again."
         )
     reasons = [*reasons]
     if not exists and "no collection" not in reasons:

@@ -1,11 +1,11 @@
 """The SQL of linking.
 
-A table's rows are compared with the collection's faces once, in one pass over both; everything else is about
-`seedtool_rest`, what that left over. Where nothing is to be done the rest is empty, however large both are.
+A table's rows are compared with the collection's faces once, in one pass over both. Everything else is about
+`seedtool_rest`, which holds what was left over. Where nothing has changed it is empty, however large both are.
 
-What is completed in each: {rows}, a table's rows (see `Bound.rows`) with the number of their collection, NULL where it
-does not exist; {marked}, the same with whether the external image id is another row's, too; {row}, what tells a row
-`r` from the others; {numbers}, the table's collections; {temporary}, the prefix of temporary faces.
+Placeholders in the statements: {rows}, a table's rows (see `Bound.rows`) with the number of their collection, NULL
+where it does not exist; {marked}, the same, and whether other rows have the external image id, too; {row}, what tells a
+row `r` from the others; {numbers}, the table's collections; {temporary}, the prefix of temporary faces.
 """
 
 DROP = """
@@ -15,7 +15,7 @@ DROP TABLE IF EXISTS pg_temp.seedtool_shared, pg_temp.seedtool_rest, pg_temp.see
 ROWS = """
 (SELECT r.*, k.number AS collection FROM {rows} r LEFT JOIN pg_temp.seedtool_collections k ON k.id = r.collection_id)"""
 
-# Ids that several rows have, so that they cannot tell faces apart.
+# Ids that several rows share. They do not say which face belongs to which row.
 SHARED = """
 CREATE TEMPORARY TABLE seedtool_shared ON COMMIT DROP AS
 SELECT collection, external_image_id FROM {rows} r WHERE external_image_id IS NOT NULL AND collection IS NOT NULL
@@ -24,7 +24,7 @@ GROUP BY collection, external_image_id HAVING count(*) > 1"""
 NONE_SHARED = """
 CREATE TEMPORARY TABLE seedtool_shared (collection int, external_image_id text COLLATE "C") ON COMMIT DROP"""
 
-# The rows, each with whether others have its id too; where the table's own index says that none has, nobody looks.
+# The rows, each with whether others share its id. Where a unique index rules that out, nobody looks.
 MARKED = """
 (SELECT r.*, s.collection IS NOT NULL AS shared FROM {rows} r LEFT JOIN pg_temp.seedtool_shared s
     ON s.collection = r.collection AND s.external_image_id = r.external_image_id)"""
@@ -67,7 +67,7 @@ WHERE l.collection = ANY ({numbers}) AND (
 # without statistics the planner takes a join of thousands for one of a few, and loops
 ANALYZE_REST = "ANALYZE pg_temp.seedtool_rest"
 
-# A row keeps its face while the collection has that under the row's id; what else is there are duplicates.
+# A row keeps its face while the collection has it under the row's id. The others under that id are duplicates.
 KEEP = """
 UPDATE pg_temp.seedtool_rest x SET rank = x.rank + 1
 FROM pg_temp.seedtool_listed l
@@ -89,7 +89,7 @@ SELECT is_row, collection_id,
     count(*) FILTER (WHERE rank > 1) AS further
 FROM pg_temp.seedtool_rest GROUP BY 1, 2"""
 
-# Whose face is it? A row without an id of its own, as writers from before revision 0003 leave them, is believed.
+# Whose face is it? A row without an external image id is believed.
 UNSURE = """
 CREATE TEMPORARY TABLE seedtool_unsure ON COMMIT DROP AS
 SELECT r.key, {keys}, r.collection_id, r.held, bool_or(l.face_id IS NOT NULL) AS listed,
@@ -102,7 +102,7 @@ WHERE r.is_row AND r.face_id IS NULL AND r.held IS NOT NULL
 GROUP BY r.key, {keys}, r.collection_id, r.held"""
 
 MISASSIGNED = "SELECT collection_id, key AS id FROM pg_temp.seedtool_unsure WHERE others"
-# A face that another row of the same photo has is no longer this row's: told, and left as it is.
+# A face that another row of the same photo has is no longer this row's. It is reported, and left as it is.
 ELSEWHERE = "SELECT collection_id, key AS id FROM pg_temp.seedtool_unsure WHERE listed AND NOT others"
 MISSING = "SELECT collection_id, key AS id FROM pg_temp.seedtool_unsure WHERE NOT listed"
 
@@ -123,14 +123,14 @@ FROM pg_temp.seedtool_rest p
 WHERE p.is_row AND p.rank = 1 AND p.face_id IS NOT NULL
     AND {same_p} AND p.external_image_id = t.{external_image_id}::text COLLATE "C" """
 
-# whoever changed the row's image since it was read knows better
+# a row whose image has changed since it was read stays as it is
 UPDATE = """
 UPDATE {table} t SET {face_id} = p.face_id::{face_type}
 FROM pg_temp.seedtool_rest p
 WHERE p.is_row AND p.rank = 1 AND p.face_id IS NOT NULL
     AND {same_p} AND p.external_image_id = t.{external_image_id}::text COLLATE "C" """
 
-# "Indexed otherwise": the photo's own path or the id in another spelling, all but letters and digits set aside.
+# "Indexed otherwise": under the photo's path, or under the id in another spelling. Only letters and digits count.
 UNLINKED = """
 CREATE TEMPORARY TABLE seedtool_unlinked ON COMMIT DROP AS
 WITH without AS (

@@ -1,4 +1,4 @@
-"""The faces of any number of collections, listed at once and COPYed over one connection as their pages come.
+"""Listing the faces of any number of collections at the same time, and COPYing them over one connection.
 
 Memory does not grow with the collections: a page waits in a queue until the one before it is written.
 """
@@ -17,10 +17,10 @@ from seedtool.faces.port import Face, FaceCollection, FaceService
 from seedtool.listener import SILENT, Listener
 from seedtool.settings import COLLECTION_ID
 
-#: Collections listed at once. Each has one request under way, at 0.1 to 0.2 s each: just under 50 a second.
+#: Collections listed at the same time. Each has one request under way, of 0.1 to 0.2 s: just under 50 a second.
 LISTINGS = 8
 
-#: Seconds after which a thread that waits for its turn looks whether anybody still wants its page.
+#: Seconds after which a thread that waits for room looks whether its page is still wanted.
 _LOOK = 0.1
 
 
@@ -162,7 +162,7 @@ class _Threads:
             self._hand_over(error)
 
     def _hand_over(self, what: tuple[str, _Page] | BaseException | None) -> bool:
-        """Wait for room; False when nobody wants it any more."""
+        """Wait for room; False when it is no longer wanted."""
         while not self.over.is_set():
             try:
                 self._arrived.put(what, timeout=_LOOK)

@@ -1,4 +1,4 @@
-"""A picture made fit for Rekognition: JPEG or PNG, at least 80 pixels a side, at most 5 MiB."""
+"""A picture that a face service takes: JPEG or PNG, at least 80 pixels a side, at most 5 MiB."""
 
 import io
 from typing import TYPE_CHECKING, Any
@@ -53,18 +53,20 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     changed: bool
 
 
-def prepare_image(data: bytes, limit: int = LIMIT, *, jpeg: bool = False) -> Picture:
+def prepare_image(data: bytes, limit: int = LIMIT, *, jpeg: bool = False, keep_regions: bool = False) -> Picture:
     """Check a picture and make it fit.
 
-    One that fits goes as it is: Rekognition itself heeds the EXIF orientation, and so its boxes are of the upright
-    picture. One that is too heavy is turned upright, scaled down and encoded anew; its XMP packet is kept, the face
-    regions in it turned along. A JPEG is never unpacked larger than is needed: at an eighth of its sides to see
-    that it is whole, and under twice `LONGER_SIDE` to be scaled.
+    A picture that fits stays as it is. Rekognition itself applies the EXIF orientation, so its boxes are those of the
+    upright picture. A picture that is too heavy is turned upright, scaled down and encoded anew, without metadata. A
+    JPEG is never unpacked larger than is needed: at an eighth of its sides to see that it is whole, and under twice
+    `LONGER_SIDE` to be scaled.
 
     Args:
         data: the file's bytes.
         limit: the most bytes that may be sent.
         jpeg: turn a PNG into a JPEG.
+        keep_regions: keep the names and face regions that photo managers write into a picture when it is encoded anew.
+            The embedded emulator knows people by them; a real service is not sent them.
 
     Raises:
         ImageRefused: wrong format, truncated, too small, or too many pixels.
@@ -91,7 +93,7 @@ def prepare_image(data: bytes, limit: int = LIMIT, *, jpeg: bool = False) -> Pic
         raise ImageRefused("the picture is truncated or damaged", remedy="Export or copy it again.") from error
     if as_it_is:
         return Picture(data=data, content_type=kind, width=width, height=height, changed=False)
-    return _encode(image, (width, height), limit)
+    return _encode(image, (width, height), limit, keep_regions=keep_regions)
 
 
 def _longest(width: int, height: int) -> tuple[int, int]:
@@ -125,7 +127,7 @@ def _name_of(data: bytes) -> str:
     return next((name for start, name in _OTHERS if data.startswith(start)), "of an unknown format")
 
 
-def _encode(image: "Image", stored: tuple[int, int], limit: int) -> Picture:
+def _encode(image: "Image", stored: tuple[int, int], limit: int, *, keep_regions: bool) -> Picture:
     """Encode a picture anew; `stored` is its size in pixels before it was unpacked."""
     from PIL import ImageOps
     from PIL.Image import Resampling
@@ -134,7 +136,7 @@ def _encode(image: "Image", stored: tuple[int, int], limit: int) -> Picture:
     extra: dict[str, Any] = {}
     if image.info.get("icc_profile"):
         extra["icc_profile"] = image.info["icc_profile"]
-    xmp = _xmp(image, stored)
+    xmp = _xmp(image, stored) if keep_regions else None
     if xmp and len(xmp) < 65_000:  # one JPEG segment
         extra["xmp"] = xmp
     plain = _on_white(upright)
@@ -147,11 +149,12 @@ def _encode(image: "Image", stored: tuple[int, int], limit: int) -> Picture:
         size = (max(1, round(plain.width * scale)), max(1, round(plain.height * scale)))
         if min(size) < SMALLEST_SIDE:
             raise ImageRefused(
-                f"the picture cannot be brought under {limit} bytes", remedy="Scale it down, or save it plainer."
+                f"the picture cannot be brought under {limit} bytes",
+                remedy="Scale it down, or save it in lower quality.",
             )
         scaled = plain if size == plain.size else plain.resize(size, Resampling.LANCZOS)
         buffer = io.BytesIO()
-        # info would carry the EXIF orientation along; what is to stay is named
+        # info would carry the EXIF orientation along; what is kept is given explicitly
         scaled.info.clear()
         scaled.save(buffer, "JPEG", quality=92, **extra)
         if buffer.tell() <= limit:

@@ -186,7 +186,7 @@ class FaceCollection(Protocol):
 
 
 class CallMeter(Protocol):
-    """Is told of each attempt at a call, retries included, in the thread that makes it."""
+    """Counts each attempt at a call, retries included, in the thread that makes it."""
 
     def count(self, operation: str) -> None:
         """Count an attempt that is about to be sent. What this raises goes to the caller, and nothing is sent."""

@@ -105,7 +105,7 @@ def recognize(
         bound = bindings.first(connection, settings, collection)
         collection_id = bindings.the_collection(connection, settings, bound, collection)
     bound.require("recognize", "person")
-    picture = prepare_image(photo)
+    picture = prepare_image(photo, keep_regions=aws.embedded)
     gateway = aws.collection(collection_id)
     temporary = _Temporary(gateway)
     with held() as hold:

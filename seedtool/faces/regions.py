@@ -1,8 +1,10 @@
-"""Face regions in a picture's XMP, as photo managers write them: kept in their places when the picture is turned.
+"""Face regions in a picture's XMP, as photo managers write them, moved along when the picture is turned.
 
-Rekognition does not read them; the stand-in knows people by them. Source: Metadata Working Group, "Guidelines for
-Handling Image Metadata", version 2.0, section 5.9. An area's x and y are its centre; any property may stand as an
-attribute or as an element, in the structure itself or in an rdf:Description inside it.
+Rekognition does not read them. The embedded emulator knows people by them.
+
+Source: Metadata Working Group, "Guidelines for Handling Image Metadata", version 2.0, section 5.9. An area's x and y
+are its centre. Any property may stand as an attribute or as an element, in the structure itself or in an
+rdf:Description inside it.
 """
 
 import math
@@ -82,9 +84,9 @@ def _holders(node: ET.Element) -> Iterator[ET.Element]:
 
 def _read(node: ET.Element, name: str) -> str | None:
     for holder in _holders(node):
-        told = holder.get(name) or holder.findtext(name)
-        if told:
-            return told.strip()
+        found = holder.get(name) or holder.findtext(name)
+        if found:
+            return found.strip()
     return None
 
 

@@ -19,12 +19,13 @@ def test_the_profiles_of_the_seed_guide_can_be_loaded(tmp_path):
     assert not profiles["local"].sync_faces
 
 
-def test_the_binding_of_the_face_guide_can_be_read(tmp_path):
+def test_the_bindings_of_the_face_guide_can_be_read(tmp_path):
     text = (ROOT / "docs" / "guides" / "faces.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
-    (tmp_path / "pyproject.toml").write_text(block, encoding="utf-8")
-    (binding,) = load(tmp_path, environ={"HOME": str(tmp_path)}).faces
-    assert binding.by_row
+    blocks = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "pyproject.toml").write_text("\n".join(blocks), encoding="utf-8")
+    students, pupils = load(tmp_path, environ={"HOME": str(tmp_path)}).faces
+    assert students.by_row
+    assert (pupils.person, pupils.photo) == ("pupil_id", "photo_key")
 
 
 def test_the_day_of_the_snapshot_guide_is_as_a_user_sees_it(shell, checkout):

@@ -403,7 +403,7 @@ class _Run:
             same = twin(person.photos, self._store, data)
             if same is not None:
                 return same
-        photo = check(data)
+        photo = check(data, self._aws)
         same = twin(person.photos, self._store, photo.kept) if photo.kept is not data else None
         if same is not None:
             return same

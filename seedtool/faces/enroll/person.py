@@ -72,9 +72,9 @@ def enroll(
     watch, uploads = aws.watched(), store.uploads
     connection.commit()
     bound = table_of(connection, settings, collection)
-    enrollment = _Enrollment(connection, bound, store, person)
+    enrollment = _Enrollment(connection, bound, aws, store, person)
     enrollment.check()
-    collection_id = enrollment.choose(aws)
+    collection_id = enrollment.choose()
     created = aws.collection(collection_id).ensure()
     enrollment.look_around()
     results: list[PhotoResult] = []
@@ -104,9 +104,12 @@ class _Enrollment:
 
     _collection: FaceCollection  # known once `choose` has looked
 
-    def __init__(self, connection: psycopg.Connection, bound: Bound, store: PhotoStore, person: str) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, bound: Bound, aws: FaceService, store: PhotoStore, person: str
+    ) -> None:
         self._connection = connection
         self._bound = bound
+        self._aws = aws
         self._store = store
         self._person = person
         self._in_collection: dict[str, set[str]] = {}
@@ -121,12 +124,12 @@ class _Enrollment:
         with translated(self._bound.binding.table), self._connection.transaction():
             self._lock_person()
 
-    def choose(self, aws: FaceService) -> str:
+    def choose(self) -> str:
         """Take the collection that is the person's, and return its id."""
         with self._connection.transaction():
             id_ = bindings.collections_of(self._connection, self._bound, [self._person])[self._person]
         self._bound = self._bound.narrowed(id_)
-        self._collection = aws.collection(id_)
+        self._collection = self._aws.collection(id_)
         return id_
 
     def look_around(self) -> None:
@@ -144,7 +147,7 @@ class _Enrollment:
         attempt: Attempt | None = None
         written = False
         try:
-            photo = check(_read(path))
+            photo = check(_read(path), self._aws)
             with translated(binding.table), self._connection.transaction():
                 self._lock_person()
                 photos = photos_of(self._connection, self._bound, [self._person])[self._person]

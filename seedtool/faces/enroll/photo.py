@@ -18,7 +18,7 @@ from seedtool.faces.bindings import Bound
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX, external_id_of, filled, number_of_id, number_of_photo
 from seedtool.faces.photos import PhotoStore, is_address, offer
 from seedtool.faces.pictures import prepare_image
-from seedtool.faces.port import FaceCollection, FaceReport, Indexed, IndexedFace, S3Location
+from seedtool.faces.port import FaceCollection, FaceReport, FaceService, Indexed, IndexedFace, S3Location
 from seedtool.settings import FaceBinding
 
 Outcome = Literal["enrolled", "already enrolled", "refused", "failed"]
@@ -90,13 +90,17 @@ def failures(results: Iterable[PhotoResult]) -> tuple[PhotoResult, ...]:
     return tuple(result for result in results if result.outcome in {"refused", "failed"})
 
 
-def check(data: bytes) -> Photo:
+def check(data: bytes, aws: FaceService) -> Photo:
     """Check a photo for enrollment; photos are kept as JPEG.
+
+    Args:
+        data: the file's bytes.
+        aws: the face service that the photo is for.
 
     Raises:
         ImageRefused: the face service would not take it.
     """
-    picture = prepare_image(data, jpeg=True)
+    picture = prepare_image(data, jpeg=True, keep_regions=aws.embedded)
     return Photo(kept=data if is_jpeg(data) else picture.data, sent=picture.data)
 
 

@@ -170,7 +170,7 @@ class _Run:
             if seeded is None:
                 location = self._addresses.location(row.photo)
                 return _Indexed(attempt, attempt.index(location, lambda: self._fetched(row)))
-            photo = check(seeded)
+            photo = check(seeded, self._aws)
             attempt.upload(photo.kept)
             return _Indexed(attempt, attempt.index(self._store.location(row.photo), lambda: photo.sent))
         except BaseException:
@@ -186,7 +186,7 @@ class _Run:
                 f"the photo {row.source} is neither in the seeds' photos nor in the photo store",
                 remedy="Put it under seeds/photos/, or look whether PHOTOS_URL names the right store.",
             )
-        return check(data).sent
+        return check(data, self._aws).sent
 
     def _seeded_file(self, photo: str) -> bytes | None:
         path = self._seeded / photo

@@ -133,8 +133,8 @@ def shown(address: str) -> str:
 def offer(use: Callable[[Image], Answer], location: S3Location | None, read: Callable[[], bytes]) -> Answer:
     """Give the face service a photo to look at: where it lies in S3, else its bytes.
 
-    What it refuses there (over 15 MB, of another format, under 80 pixels, not to be read by it, gone) is read after
-    all: its bytes may be made to fit, or tell more plainly what is wrong.
+    Where the service refuses the object (over 15 MB, another format, under 80 pixels, not readable, gone), the photo is
+    read after all: its bytes can be made to fit, or show more plainly what is wrong.
 
     Args:
         use: calls the service.

@@ -62,8 +62,8 @@ class S3Store:
     def location(self, key: str) -> S3Location | None:
         """Return where the face service can read a photo by itself; None where its bytes have to be sent.
 
-        Rekognition reads AWS's own S3, and there only buckets of its region. Where S3 does not tell the region of a
-        bucket, the bytes are sent.
+        Rekognition reads AWS's own S3, and there only buckets of its region. Where nobody says in which
+        region a bucket is, the bytes are sent.
         """
         with self._lock:
             if self._in_reach is None:

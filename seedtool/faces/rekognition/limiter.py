@@ -1,4 +1,4 @@
-"""One limiter for Rekognition: a token bucket per operation, under the quota that AWS publishes."""
+"""The limiter of Rekognition: a token bucket for each operation, under the quota that AWS publishes."""
 
 import threading
 import time
@@ -26,23 +26,23 @@ SHARE = 0.98
 #: How much of a second's quota may be sent at once after a pause.
 BURST = 0.2
 
-#: How much faster it goes each second after a throttling answer, up to the full rate: under another quota than the
-#: published one it swings about that one.
+#: By how much the rate grows each second after a throttling answer, up to the full rate. Where the real quota is lower
+#: than the published one, the rate swings about the real one.
 _GROWTH = 1.06
 
-#: Over how many seconds it is counted what is being answered, and how many answers are kept for that.
+#: The seconds over which answers are counted to know their rate, and how many answers are kept for that.
 _LATELY = 3.0
 _REMEMBERED = 512
 
-#: Throttling answers within so many seconds are one.
+#: Throttling answers within so many seconds count as one.
 _ONCE = 0.25
 
 
 class Bucket:
     """Hands out the right to call, at most `rate` times a second; safe for threads.
 
-    Tickets are served in their order, and a ticket's turn moves when the rate does: whoever waits already is slowed
-    down by a throttling answer like whoever comes later.
+    Tickets are served in their order. When the rate changes, the turns of all tickets move: a throttling answer slows
+    down those who wait already, too.
 
     Args:
         rate: calls a second.
@@ -82,15 +82,15 @@ class Bucket:
             return max(0.0, (ticket - self._served) / self._rate)
 
     def answered(self, now: float) -> None:
-        """Take note of an answer that was none of throttling."""
+        """Note an answer that was not a throttling one."""
         with self._lock:
             self._answered.append(now)
 
     def slow_down(self, now: float) -> None:
-        """Take a throttling answer to heart, once a quarter of a second.
+        """Lower the rate after a throttling answer, at most once a quarter of a second.
 
-        To 0.7 of the rate, but not below what is being answered: the answers that tell of throttling come a second or
-        two after the calls that caused it. Never under 1 a second.
+        It becomes 0.7 of itself, but not less than the rate of answers: a throttling answer comes a second or two after
+        the calls that caused it. It is never under 1 a second.
         """
         with self._lock:
             if now - self._slowed_at >= _ONCE:
@@ -100,7 +100,7 @@ class Bucket:
                 self._slowed_at = now
 
     def _pass(self, now: float) -> None:
-        """Let time pass: turns come, and a rate that was cut grows back."""
+        """Let time pass: turns come, and a rate that was lowered grows back."""
         passed = max(0.0, now - self._at)
         self._at = max(self._at, now)
         # a pause counts for no more than a burst
@@ -112,13 +112,12 @@ class Bucket:
 class Limiter:
     """The buckets of one client.
 
-    It hangs on botocore's own events, so that every attempt passes it, the retries too, whichever way the call
-    was made.
+    It uses botocore's own events, so every attempt passes it, retries too, however the call was made.
 
     Args:
         region: the region, which decides the quotas.
-        published: AWS's quotas hold, or are imitated. Elsewhere ListFaces waits for nothing until a throttling answer
-            tells of a quota: it is free, and each page waits for the one before, so that no flood can come of it.
+        published: AWS's quotas apply, or are imitated. Elsewhere, ListFaces does not wait until a throttling answer
+            shows that there is a quota: it is free, and it sends one request at a time.
     """
 
     def __init__(self, region: str, *, published: bool = True) -> None:

@@ -90,7 +90,7 @@ def test_placeholders_left_are_told_with_the_cure_and_fail_a_strict_sync(
     assert instead["student-002-photo-1"] == "students:student-002:photo-1.jpg"
     assert instead["student-003-photo-1"] == "STUDENT_003_PHOTO_1"
     assert len(table.cures) == 3
-    assert "1 faces there carry no id" in table.cures[2]
+    assert "Faces without an id there: 1." in table.cures[2]
     assert table.orphans.count == 2
     assert table.unnamed.examples == (C,)
     assert sync(school, mine, stubbed).ok
