@@ -136,7 +136,7 @@ def test_sql_and_libpqs_words_may_stand_on_several_lines(project):
 def test_a_control_character_in_the_name_of_the_target_is_refused(project, url):
     from seedtool.postgres.server import find
 
-    with pytest.raises(SettingsError, match="setting database_url: .* control character") as refusal:
+    with pytest.raises(SettingsError, match=r"setting database_url: .* control character") as refusal:
         find(read(project(), {"DATABASE_URL": url}))
     assert refusal.value.remedy
 
