@@ -18,7 +18,6 @@ from psycopg.pq import PGconn, Ping
 from seedtool.errors import DatabaseError, PoolerError, SettingsError
 from seedtool.postgres.embedded import PORT, SUPERUSER, EmbeddedServer
 from seedtool.settings import Settings
-from seedtool.settings.setting import no_control
 
 #: How long `connect` waits for a server that is starting, stopping or recovering (seconds).
 PATIENCE = 60
@@ -139,8 +138,6 @@ def _check_name(settings: Settings, key: str, name: str) -> None:
         fault, remedy = "names no database", "Add the database's name: postgresql://user@host:5432/NAME."
     elif len(name.encode()) > 63:
         fault, remedy = f"{name} is too long for a database's name", "Use 1 to 63 bytes."
-    elif no_control(name):  # `%0A` in a URL, a quoted dbname
-        fault, remedy = f"{name!r} is the name of a database and holds a control character", "Take it out."
     elif name == settings.maintenance_database:
         fault = f"{name} is the maintenance database"
         remedy = "Name the application's own database, or set maintenance_database to another one."

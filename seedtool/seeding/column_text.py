@@ -1,4 +1,4 @@
-"""Values on their way into a column: the text PostgreSQL is to read, and what to say when it cannot."""
+"""Values of the files as the text that PostgreSQL reads, and what to say when it cannot read one."""
 
 import difflib
 import re
@@ -62,7 +62,7 @@ def _json(value: object) -> str:
 
 
 def _array(items: Iterable[object], texts: Texts) -> str:
-    """Return a list as PostgreSQL writes an array; every element in quotes, so that none is taken for NULL."""
+    """Return a list as PostgreSQL writes an array. Every element is quoted, so that the text NULL stays a text."""
     parts = []
     for item in items:
         if isinstance(item, list | tuple):
@@ -133,5 +133,5 @@ def remedy(column: Column, error: psycopg.Error | None = None) -> str:
         return f"Write one of: {', '.join(column.labels)}."
     if column.type.startswith(("character", "bpchar")):
         return "Shorten the value, or widen the column in a migration."
-    bare = re.sub(r"\(.*?\)", "", column.type)  # the precision of time(3) without time zone stands in its midst
+    bare = re.sub(r"\(.*?\)", "", column.type)  # `time(3) without time zone` has its precision in the middle
     return _EXAMPLES.get(column.type) or _EXAMPLES.get(bare) or f"Write it as PostgreSQL reads the type {column.type}."

@@ -1,17 +1,21 @@
-"""The ledger: which rows a seed set once put there, kept in the database it tells of, in a schema of its own."""
+"""The ledger: which rows each seed set inserted, and so which rows it may delete once their lines have left its files.
 
-from collections.abc import Iterable, Sequence
+The ledger is a table of the database whose rows it lists, in a schema of its own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from psycopg import sql
 
-from seedtool.postgres.catalog import Table
-from seedtool.seeding.staging import BATCH, CHANGED, NEW, ORDER, Cursor, Staged, key_text, same_key
+from seedtool.errors import SeedError
+from seedtool.postgres.catalog import Catalog, ForeignKey, Table
+from seedtool.seeding.staging import Cursor, Staged, key_text, names, same_key
 
 SCHEMA = "seedtool"
 LEDGER = sql.Identifier(SCHEMA, "ledger")
 
-#: any number will do, as long as every seed of this database asks for the same one ("seed" in ASCII)
+#: every seed of a database takes this advisory lock; the number is "seed" in ASCII
 _LOCK = 0x73656564
 
 _CREATE = """
@@ -27,7 +31,13 @@ COMMENT ON TABLE seedtool.ledger IS
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """A row that the seed changes: its key, the columns that change, and those that somebody else wrote last."""
+    """A row that the seed updates.
+
+    Args:
+        key: its key, as messages show it.
+        columns: the columns that change.
+        overridden: those of them that somebody else than a seed wrote last.
+    """
 
     key: str
     columns: tuple[str, ...]
@@ -35,9 +45,12 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 def open_ledger(cursor: Cursor) -> None:
-    """Wait until no other seed runs in this database, until the transaction ends; make the ledger if need be."""
+    """Wait until no other seed runs in this database, and keep others waiting until the transaction ends.
+
+    The ledger is made where it does not exist yet.
+    """
     cursor.execute(sql.SQL("SELECT pg_advisory_xact_lock({})").format(sql.Literal(_LOCK)))
-    # not IF NOT EXISTS: that asks for the right to create even where there is nothing to do
+    # IF NOT EXISTS would need the right to create even where there is nothing to create
     for missing, create in (
         ("SELECT to_regnamespace('seedtool') IS NULL", "CREATE SCHEMA seedtool"),
         ("SELECT to_regclass('seedtool.ledger') IS NULL", _CREATE),
@@ -47,24 +60,24 @@ def open_ledger(cursor: Cursor) -> None:
 
 
 def find_edits(cursor: Cursor, staged: Staged, limit: int) -> list[Edit]:
-    """Return the rows that will be updated, with the columns in which the file wins over somebody's edit.
+    """Return the rows that will be updated, with the columns in which the file overrides somebody's edit.
 
-    A column counts as edited when its value is not the one that a seed last wrote.
+    A column counts as edited when its value is not the one that a seed wrote last.
     """
-    table = staged.table
+    table, own = staged.table, staged.own
     columns = [name for name in staged.columns if name not in table.primary_key]
     found = cursor.execute(
         sql.SQL(
-            "SELECT {}, i.{changed}, ARRAY(SELECT name FROM unnest(i.{changed}) WITH ORDINALITY u (name, place)"
-            " WHERE l.content ->> name IS DISTINCT FROM now.content ->> name ORDER BY place)"
+            "SELECT {}, i.{changed}, ARRAY(SELECT u.name FROM unnest(i.{changed}) WITH ORDINALITY u (name, place)"
+            " WHERE l.content ->> u.name IS DISTINCT FROM n.content ->> u.name ORDER BY u.place)"
             " FROM {} AS i JOIN {} AS t ON {}"
-            " CROSS JOIN LATERAL (SELECT {} AS content) AS now"
-            " LEFT JOIN LATERAL (SELECT content FROM {} WHERE relation = {} AND key = {}"
-            "   ORDER BY seed_set = ({}) DESC LIMIT 1) AS l ON true"
+            " CROSS JOIN LATERAL (SELECT {} AS content) AS n"
+            " LEFT JOIN LATERAL (SELECT o.content FROM {} AS o WHERE o.relation = {} AND o.key = {}"
+            "   ORDER BY o.seed_set = ({}) DESC LIMIT 1) AS l ON true"
             " WHERE i.{changed} <> '{{}}' ORDER BY i.{} LIMIT {}"
         ).format(
             key_text(table, "t"),
-            staged.image,
+            staged.outcome,
             table.identifier,
             same_key(table, "i", "t"),
             _digests(columns, "t"),
@@ -72,9 +85,9 @@ def find_edits(cursor: Cursor, staged: Staged, limit: int) -> list[Edit]:
             sql.Literal(table.qualified),
             _key(table, "t"),
             _set_of(staged, "i"),
-            ORDER,
+            own.order,
             sql.Literal(limit),
-            changed=CHANGED,
+            changed=own.changed,
         )
     )
     managed = staged.binding.face_id if staged.binding else None
@@ -85,7 +98,10 @@ def find_edits(cursor: Cursor, staged: Staged, limit: int) -> list[Edit]:
 
 
 def record(cursor: Cursor, staged: Iterable[Staged], sets: Sequence[str], *, prune: bool) -> None:
-    """Write down which rows are the sets' now, and forget those that have gone or moved to another set's files."""
+    """Record which rows are the sets' now, and remove the rows that are not any more.
+
+    A row is not a set's any more when it was deleted, or when its line moved to the files of another set.
+    """
     tables = list(staged)
     for each in tables:
         _claim(cursor, each)
@@ -100,7 +116,7 @@ def record(cursor: Cursor, staged: Iterable[Staged], sets: Sequence[str], *, pru
                 LEDGER,
                 sql.Literal(each.table.qualified),
                 sql.Literal([*sets]),
-                each.image,
+                each.outcome,
                 _key(each.table, "i"),
                 _set_of(each, "i"),
             )
@@ -113,13 +129,14 @@ def record(cursor: Cursor, staged: Iterable[Staged], sets: Sequence[str], *, pru
 
 
 def _claim(cursor: Cursor, staged: Staged) -> None:
-    """Claim the rows that were inserted, and those that some seed set had put there before.
+    """Record the rows that were inserted, and those that some seed set had inserted before.
 
-    Every row is claimed with a digest of what was written, so that an edit can be told from a change of the file.
+    Every row is recorded with digests of what was written. By them the next seed tells somebody's edit from a change
+    of the file.
     """
-    table = staged.table
+    table, own = staged.table, staged.own
     digests = sql.SQL("CASE i.{} {} END").format(
-        BATCH,
+        own.batch,
         sql.SQL(" ").join(
             sql.SQL("WHEN {} THEN {}").format(
                 sql.Literal(each.number), _digests([n for n in each.batch.columns if n not in table.primary_key], "i")
@@ -130,7 +147,7 @@ def _claim(cursor: Cursor, staged: Staged) -> None:
     cursor.execute(
         sql.SQL(
             "INSERT INTO {ledger} AS l (seed_set, relation, key, content)"
-            " SELECT {seed_set}, {relation}, {key}, {digests} FROM {image} AS i WHERE i.{new}"
+            " SELECT {seed_set}, {relation}, {key}, {digests} FROM {outcome} AS i WHERE i.{new}"
             " OR EXISTS (SELECT FROM {ledger} AS o WHERE o.relation = {relation} AND o.key = {key}"
             "            AND (i.{changed} <> '{{}}' OR NOT EXISTS (SELECT FROM {ledger} AS p"
             "              WHERE p.relation = {relation} AND p.key = {key} AND p.seed_set = {seed_set})))"
@@ -141,9 +158,9 @@ def _claim(cursor: Cursor, staged: Staged) -> None:
             relation=sql.Literal(table.qualified),
             key=_key(table, "i"),
             digests=digests,
-            image=staged.image,
-            new=NEW,
-            changed=CHANGED,
+            outcome=staged.outcome,
+            new=own.new,
+            changed=own.changed,
         )
     )
 
@@ -157,7 +174,7 @@ def _key(table: Table, alias: str) -> sql.Composed:
 
 
 def _digests(columns: Sequence[str], alias: str) -> sql.Composed:
-    """Return the digests of a row's values by column: enough to see a change, too little to tell the value."""
+    """Return the digests of a row's values by column. A digest shows a change, and is too short to tell the value."""
     values = [sql.SQL("left(md5({}::text), 8)").format(sql.Identifier(alias, name)) for name in columns]
     return sql.SQL("jsonb_object({}::text[], ARRAY[{}]::text[])").format(
         sql.Literal([*columns]), sql.SQL(", ").join(values)
@@ -165,9 +182,168 @@ def _digests(columns: Sequence[str], alias: str) -> sql.Composed:
 
 
 def _set_of(staged: Staged, alias: str) -> sql.Composed:
-    """Return the seed set that a row of the image comes from."""
+    """Return the seed set that a row of the outcome comes from."""
     cases = [
         sql.SQL("WHEN {} THEN {}").format(sql.Literal(each.number), sql.Literal(each.fixture.seed_set))
         for each in staged.batches
     ]
-    return sql.SQL("CASE {}.{} {} END").format(sql.Identifier(alias), BATCH, sql.SQL(" ").join(cases))
+    return sql.SQL("CASE {}.{} {} END").format(sql.Identifier(alias), staged.own.batch, sql.SQL(" ").join(cases))
+
+
+class Deletion(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows of a table that will be deleted: a seed set inserted them, and their lines have left its files.
+
+    Args:
+        table: the table.
+        number: tells its temporary table from those of other tables.
+        count: how many rows there are.
+    """
+
+    table: Table
+    number: int
+    count: int
+
+    @property
+    def rows(self) -> sql.Identifier:
+        """The temporary table that holds the rows."""
+        return sql.Identifier("pg_temp", f"seedtool_deletion_{self.number}")
+
+
+def find_deletions(
+    cursor: Cursor, catalog: Catalog, staged: Mapping[int, Staged], sets: Sequence[str]
+) -> dict[int, Deletion]:
+    """Find and lock the rows that the sets inserted and that none of their files has any more.
+
+    A row stays when a set that is not loaded now has inserted it, too.
+
+    Returns:
+        The deletions by the table's oid, children first.
+    """
+    relations = {
+        relation
+        for (relation,) in cursor.execute(
+            sql.SQL("SELECT DISTINCT relation FROM {} WHERE seed_set = ANY({})").format(LEDGER, sql.Literal([*sets]))
+        )
+    }
+    tables = [table for table in catalog.tables.values() if table.qualified in relations and table.primary_key]
+    found: dict[int, Deletion] = {}
+    for number, table in enumerate(reversed(catalog.parents_first(tables))):
+        deletion = Deletion(table=table, number=number, count=0)
+        gone = _gone(table, staged.get(table.oid), sets)
+        cursor.execute(sql.SQL("SELECT FROM {} AS t WHERE {} FOR UPDATE OF t").format(table.identifier, gone))
+        if cursor.rowcount:
+            # a second statement, since only that one sees what others committed while the first one waited
+            cursor.execute(
+                sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT t.* FROM {} AS t WHERE {}").format(
+                    deletion.rows, table.identifier, gone
+                )
+            )
+            found[table.oid] = msgspec.structs.replace(deletion, count=cursor.rowcount)
+    return found
+
+
+def _gone(table: Table, staged: Staged | None, sets: Sequence[str]) -> sql.Composed:
+    """Return the condition that a row `t` is in the ledger and not in the files."""
+    typed = sql.SQL(", ").join(
+        sql.SQL("(l.key ->> {})::{}").format(sql.Literal(name), sql.SQL(table.columns[name].type))
+        for name in table.primary_key
+    )
+    gone = sql.SQL(
+        "({}) IN (SELECT {} FROM {} AS l WHERE l.relation = {} AND l.seed_set = ANY({sets}) AND NOT EXISTS"
+        " (SELECT FROM {ledger} AS o WHERE o.relation = l.relation AND o.key = l.key AND o.seed_set <> ALL({sets})))"
+    ).format(
+        names(table.primary_key, "t"),
+        typed,
+        LEDGER,
+        sql.Literal(table.qualified),
+        sets=sql.Literal([*sets]),
+        ledger=LEDGER,
+    )
+    if staged is None:
+        return gone
+    return sql.SQL("{} AND NOT EXISTS (SELECT FROM {} AS s WHERE {})").format(
+        gone, staged.staged, same_key(table, "s", "t")
+    )
+
+
+def check_deletions(
+    cursor: Cursor, catalog: Catalog, staged: Mapping[int, Staged], deletions: Mapping[int, Deletion]
+) -> None:
+    """Check that no row which stays refers to a row that will be deleted.
+
+    Otherwise the delete would fail, or by its foreign key delete or change the row that stays.
+
+    Raises:
+        FixtureError: the row that stays is in the files.
+        SeedError: the row that stays is not in the files; somebody else inserted it.
+    """
+    for parent in deletions.values():
+        for key in catalog.referencing(parent.table):
+            child = catalog.tables[key.table]
+            in_files = staged.get(child.oid)
+            query = _referring(key, parent, child, in_files, deletions.get(child.oid))
+            found = cursor.execute(query).fetchone()
+            if found is None:
+                continue
+            *at, child_key, parent_key = found
+            if in_files is not None and at[0] is not None:
+                raise in_files.error(
+                    (at[0], at[1]),
+                    f"refers to row {parent_key} of {parent.table}, whose line has left the files",
+                    columns=key.columns,
+                    remedy="Put that line back, or let this row refer to another one.",
+                )
+            raise SeedError(
+                f"row {parent_key} of {parent.table} has left the files and cannot be deleted: "
+                f"row {child_key} of {child}, which no seed set put there, refers to it",
+                remedy="Delete or change that row, put the line back, or seed with --no-prune.",
+            )
+
+
+def _referring(
+    key: ForeignKey, parent: Deletion, child: Table, staged: Staged | None, deletion: Deletion | None
+) -> sql.Composed:
+    """Return the query for a row that stays and still refers to a deleted row once the seed is done."""
+    stays: list[sql.Composable] = [sql.SQL("true")]
+    place: sql.Composable = sql.SQL("NULL, NULL")
+    joined: sql.Composable = sql.SQL("")
+    if deletion is not None:
+        stays.append(
+            sql.SQL("NOT EXISTS (SELECT FROM {} AS g WHERE {})").format(deletion.rows, same_key(child, "g", "c"))
+        )
+    if staged is not None:
+        own = staged.own
+        place = sql.SQL("i.{}, i.{}").format(own.batch, own.line)
+        joined = sql.SQL("LEFT JOIN {} AS i ON {}").format(staged.outcome, same_key(child, "i", "c"))
+        stays.append(
+            sql.SQL("(i.{} IS NULL OR ({}) = ({}))").format(
+                own.batch, names(key.columns, "i"), names(key.referenced_columns, "d")
+            )
+        )
+    return sql.SQL("SELECT {}, {}, {} FROM {} AS c JOIN {} AS d ON ({}) = ({}) {} WHERE {} LIMIT 1").format(
+        place,
+        key_text(child, "c"),
+        key_text(parent.table, "d"),
+        child.identifier,
+        parent.rows,
+        names(key.columns, "c"),
+        names(key.referenced_columns, "d"),
+        joined,
+        sql.SQL(" AND ").join(stays),
+    )
+
+
+def deleted_keys(cursor: Cursor, deletion: Deletion, limit: int) -> list[str]:
+    """Return the keys of the rows that will be deleted."""
+    found = cursor.execute(
+        sql.SQL("SELECT {} FROM {} AS d ORDER BY 1 LIMIT {}").format(
+            key_text(deletion.table, "d"), deletion.rows, sql.Literal(limit)
+        )
+    )
+    return [key for (key,) in found]
+
+
+def drop_deletions(cursor: Cursor, deletions: Iterable[Deletion]) -> None:
+    """Drop the temporary tables, since the transaction may go on."""
+    for each in deletions:
+        cursor.execute(sql.SQL("DROP TABLE {}").format(each.rows))

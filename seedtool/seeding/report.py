@@ -1,4 +1,4 @@
-"""What a seed tells of itself."""
+"""The report of a seed."""
 
 from typing import Literal
 
@@ -6,12 +6,12 @@ import msgspec
 
 
 class RowChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of one row.
+    """What the seed does to one row.
 
     Args:
         key: the primary key, `column=value, ...` when it has several columns.
         columns: the columns that change; empty for inserts and deletes.
-        overridden: those of them that were not last written by a seed: the file wins over somebody's edit.
+        overridden: those of them that somebody else than a seed wrote last. The file overrides that edit.
     """
 
     action: Literal["insert", "update", "delete"]
@@ -21,7 +21,7 @@ class RowChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of the rows of one table; `changes` names the first hundred of each kind."""
+    """What the seed does to the rows of one table; `changes` names the first hundred of each kind."""
 
     table: str
     inserted: int = 0

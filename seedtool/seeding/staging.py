@@ -1,10 +1,10 @@
-"""Staging: fixtures brought into temporary tables, every value read as its column's type, then set beside the database.
+"""Staging: the rows of the files in temporary tables, every value read as its column's type.
 
-For each table there are two temporary tables. `staged` holds the files' rows as they are. `image` holds what each
-row will be once the seed is done: the file's values in the columns it names, and in the others what the database
-has or would put there. Checks and the merge itself look at images only.
+Each table of the files has two temporary tables. `staged` holds the files' rows as they are. `outcome` holds what each
+row will be once the seed is done (see outcome.py).
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,10 +13,9 @@ import psycopg
 from psycopg import sql
 
 from seedtool.errors import FixtureError, SchemaError
-from seedtool.faces.external_id import PLACEHOLDER_PREFIX
 from seedtool.postgres.catalog import Catalog, Column, Table
 from seedtool.postgres.copying import copy_in
-from seedtool.seeding import column_text as postgres_text
+from seedtool.seeding import column_text
 from seedtool.seeding.fixtures import Batch, Fixture
 from seedtool.settings import FaceBinding
 
@@ -25,16 +24,44 @@ Cursor = psycopg.Cursor[tuple[Any, ...]]
 #: where a row stands: the number of its batch within the table, and its line
 Place = tuple[int, int]
 
-#: our own columns of the temporary tables, beside the user's
-_PLACE = ("seedtool_batch", "seedtool_line")
-BATCH, LINE = map(sql.Identifier, _PLACE)
-ORDER, NEW, CHANGED, ROUND, PLACEHOLDER = (
-    sql.Identifier(f"seedtool_{name}") for name in ("order", "new", "changed", "round", "placeholder")
-)
+
+class OwnColumns:
+    """Our own columns of a table's temporary tables. The table itself has no column of any of these names.
+
+    Args:
+        table: the table.
+
+    Attributes:
+        place: the names of `batch` and `line`, as texts.
+        batch: the number of the row's batch.
+        line: the row's line in its file.
+        placeholder: the placeholder of the row's face.
+        order: the row's number among all rows of the table.
+        new: whether the row will be inserted.
+        changed: the names of the columns that an update will change.
+        round: in which round the row is updated.
+    """
+
+    def __init__(self, table: Table) -> None:
+        prefixes = (f"seedtool{number or ''}_" for number in itertools.count())
+        self._prefix = prefix = next(
+            each for each in prefixes if not any(name.startswith(each) for name in table.columns)
+        )
+        self.place = (f"{prefix}batch", f"{prefix}line")
+        self.batch, self.line = map(sql.Identifier, self.place)
+        self.placeholder = sql.Identifier(f"{prefix}placeholder")
+        self.order = sql.Identifier(f"{prefix}order")
+        self.new = sql.Identifier(f"{prefix}new")
+        self.changed = sql.Identifier(f"{prefix}changed")
+        self.round = sql.Identifier(f"{prefix}round")
+
+    def key(self, number: int) -> sql.Identifier:
+        """Return the column for one of a unique key's values, numbered from 0."""
+        return sql.Identifier(f"{self._prefix}key_{number}")
 
 
 class StagedBatch(msgspec.Struct, frozen=True):
-    """A batch of a fixture, by the number it has in the temporary tables."""
+    """A batch of a fixture, and the number it has in the temporary tables."""
 
     number: int
     fixture: Fixture
@@ -42,15 +69,17 @@ class StagedBatch(msgspec.Struct, frozen=True):
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
-    """One table's fixtures, in the temporary tables.
+    """The fixtures of one table, in its temporary tables.
 
     Args:
         number: tells its temporary tables from those of other tables.
+        own: our own columns of them.
         binding: the face binding of the table, None without one.
     """
 
     table: Table
     number: int
+    own: OwnColumns
     binding: FaceBinding | None
     batches: tuple[StagedBatch, ...]
 
@@ -65,9 +94,9 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         return sql.Identifier("pg_temp", f"seedtool_staged_{self.number}")
 
     @property
-    def image(self) -> sql.Identifier:
+    def outcome(self) -> sql.Identifier:
         """The temporary table of what each row will be."""
-        return sql.Identifier("pg_temp", f"seedtool_image_{self.number}")
+        return sql.Identifier("pg_temp", f"seedtool_outcome_{self.number}")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -78,12 +107,12 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(names)
 
     def updated(self, batch: Batch) -> tuple[str, ...]:
-        """The columns of a batch that an existing row takes over: neither its key nor the face id."""
+        """The columns of a batch that an update writes: all but the key and the face id."""
         kept = {*self.table.primary_key, self.binding.face_id if self.binding else None}
         return tuple(name for name in batch.columns if name not in kept)
 
     def resets_face(self, batch: Batch) -> bool:
-        """Tell whether a batch may change the image, and with it the face, of an existing row."""
+        """Tell whether an update from a batch may change a row's external image id, and with it the face id."""
         return self.binding is not None and self.binding.external_image_id in batch.columns
 
     def place(self, at: Place) -> str:
@@ -97,7 +126,15 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     def error(
         self, at: Place, message: str, *, columns: Sequence[str] = (), header: bool = False, remedy: str
     ) -> FixtureError:
-        """Return an error about a row, or the header above it, naming that one of the columns which the file has."""
+        """Return an error about a row, or about the header above it.
+
+        Args:
+            at: where the row stands.
+            message: what is wrong.
+            columns: the columns that are concerned; the error names the first that the file has.
+            header: the header is meant, where the file has one.
+            remedy: what to do.
+        """
         found = self._batch(at[0])
         column = next((name for name in columns if name in found.batch.columns), columns[0] if columns else None)
         line = (found.fixture.header if header else None) or at[1]
@@ -110,13 +147,13 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 def stage(
     cursor: Cursor, catalog: Catalog, fixtures: Iterable[Fixture], bindings: Iterable[FaceBinding]
 ) -> list[Staged]:
-    """Bring fixtures into temporary tables.
+    """Copy fixtures into temporary tables.
 
     Returns:
-        The tables, those that others refer to first.
+        The tables, parents first.
 
     Raises:
-        FixtureError: a table or column is not there or cannot be written, or a value is not of its column's type.
+        FixtureError: a table or column does not exist or cannot be written, or a value is not of its column's type.
     """
     found: dict[int, list[tuple[Fixture, Batch]]] = {}
     for fixture in fixtures:
@@ -130,6 +167,7 @@ def stage(
         each = Staged(
             table=table,
             number=number,
+            own=OwnColumns(table),
             binding=bound.get(table.oid),
             batches=tuple(StagedBatch(place, *pair) for place, pair in enumerate(found[table.oid])),
         )
@@ -151,7 +189,7 @@ def names(columns: Iterable[str], alias: str | None = None) -> sql.Composed:
 
 
 def key_text(table: Table, alias: str) -> sql.Composed:
-    """Return a row's key as messages show it: the value, or `column=value` for each column of several."""
+    """Return a row's key as messages show it: the value of one column, or `column=value` for each of several."""
     if not table.primary_key:
         return sql.SQL("'(no key) at ' || {}.ctid").format(sql.Identifier(alias))
     if len(table.primary_key) == 1:
@@ -170,7 +208,7 @@ def _table(catalog: Catalog, fixture: Fixture) -> Table:
         raise fixture.error(error.message, remedy=error.remedy) from error
     if not table.primary_key:
         raise fixture.error(
-            f"the table {table} has no primary key, so a row cannot be found again",
+            f"the table {table} has no primary key, so the next seed could not find its rows",
             remedy=f"Add one in a migration: ALTER TABLE {table} ADD PRIMARY KEY (...).",
         )
     return table
@@ -185,7 +223,7 @@ def _check_columns(fixture: Fixture, table: Table, batch: Batch) -> None:
                 f"the table {table} has no such column",
                 line=line,
                 column=name,
-                remedy=postgres_text.closest(name, table.columns),
+                remedy=column_text.closest(name, table.columns),
             )
         if column.generated or (column.identity == "always" and name not in table.primary_key):
             raise fixture.error(
@@ -200,12 +238,12 @@ def _check_columns(fixture: Fixture, table: Table, batch: Batch) -> None:
                 f"this column of the primary key of {table} is missing",
                 line=line,
                 column=name,
-                remedy="Add it: by its key a row is found again when the seed runs next.",
+                remedy="Add the column: the next seed finds a row by its key.",
             )
 
 
 def _bindings(catalog: Catalog, bindings: Iterable[FaceBinding]) -> dict[int, FaceBinding]:
-    """Return the bindings by their table; one whose table or columns are not there yet binds nothing."""
+    """Return the bindings by their table, without those whose table or columns do not exist yet."""
     found: dict[int, FaceBinding] = {}
     for binding in bindings:
         try:
@@ -218,16 +256,17 @@ def _bindings(catalog: Catalog, bindings: Iterable[FaceBinding]) -> dict[int, Fa
 
 
 def _copy(cursor: Cursor, staged: Staged) -> None:
-    """Make the table of a table's staged rows and fill it."""
+    """Make the temporary table of a table's staged rows, and fill it."""
+    own = staged.own
     cursor.execute(
         sql.SQL(
             "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT NULL::int AS {}, NULL::int AS {}, NULL::text AS {}, {}"
             " FROM {} WITH NO DATA"
-        ).format(staged.staged, BATCH, LINE, PLACEHOLDER, names(staged.columns), staged.table.identifier)
+        ).format(staged.staged, own.batch, own.line, own.placeholder, names(staged.columns), staged.table.identifier)
     )
     for each in staged.batches:
         columns = [staged.table.columns[name] for name in each.batch.columns]
-        texts = postgres_text.Texts(cursor.connection)
+        texts = column_text.Texts(cursor.connection)
         rows = [
             (each.number, line, *_texts(each, line, row, columns, texts))
             for line, row in zip(each.batch.lines, each.batch.rows, strict=True)
@@ -237,7 +276,7 @@ def _copy(cursor: Cursor, staged: Staged) -> None:
 
 
 def _texts(
-    each: StagedBatch, line: int, row: Sequence[object], columns: Sequence[Column], texts: postgres_text.Texts
+    each: StagedBatch, line: int, row: Sequence[object], columns: Sequence[Column], texts: column_text.Texts
 ) -> Iterable[str | None]:
     for value, column in zip(row, columns, strict=True):
         if value is None or type(value) is str:
@@ -245,29 +284,30 @@ def _texts(
             continue
         try:
             yield texts.of(value, column)
-        except postgres_text.NoText as error:
+        except column_text.NoText as error:
             raise each.fixture.error(
-                str(error), line=line, column=column.name, remedy=postgres_text.remedy(column)
+                str(error), line=line, column=column.name, remedy=column_text.remedy(column)
             ) from error
 
 
 def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, rows: Sequence[tuple[object, ...]]) -> None:
-    columns = (*_PLACE, *each.batch.columns)
+    place = staged.own.place
+    columns = (*place, *each.batch.columns)
 
     def copies(some: Sequence[Sequence[object]], some_columns: Sequence[str]) -> psycopg.Error | None:
         try:
             with cursor.connection.transaction():
                 copy_in(cursor, staged.staged, some_columns, some)
         except psycopg.OperationalError:
-            raise  # the connection is lost, the disk full: no value's fault
+            raise  # the connection was lost or the disk is full; the values may be right
         except psycopg.DatabaseError as error:
             return error
         return None
 
-    fault = copies(rows, columns)
-    if fault is None:
+    error = copies(rows, columns)
+    if error is None:
         return
-    # the server names the line in a message made for people, in its own language; halving asks it in no language
+    # the server names the line only in a message whose language is its own; trying halves needs no message
     low, high = 0, len(rows)
     while high - low > 1:
         middle = (low + high) // 2
@@ -276,73 +316,22 @@ def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, rows: Sequenc
         else:
             high = middle
     bad = rows[low]
-    for place, name in enumerate(each.batch.columns, 2):
-        found = copies([(*bad[:2], bad[place])], (*_PLACE, name))
+    for position, name in enumerate(each.batch.columns, 2):
+        found = copies([(*bad[:2], bad[position])], (*place, name))
         if found is not None:
             column = staged.table.columns[name]
             raise each.fixture.error(
-                postgres_text.fault(found, column),
+                column_text.fault(found, column),
                 line=each.batch.lines[low],
                 column=name,
-                remedy=postgres_text.remedy(column, found),
+                remedy=column_text.remedy(column, found),
             ) from found
     raise each.fixture.error(
         "the row cannot be read", line=each.batch.lines[low], remedy="Compare its values with the columns' types."
-    ) from fault
-
-
-def fill_placeholders(cursor: Cursor, staged: Staged, leaving: sql.Composable | None) -> None:
-    """Give each row with an external image id the placeholder of its face; the key tells rows of one image apart.
-
-    Rows share an image when they will once the seed is done. Updates go before inserts but not all at once, so a
-    placeholder that another row of the files still has when an update would take it counts as shared too: two rows
-    that exchange their images would else wait for one another.
-
-    Args:
-        cursor: in the merge's transaction.
-        staged: its keys must have been checked.
-        leaving: the table of the rows that are to go, None without one.
-    """
-    if staged.binding is None or not staged.table.columns[staged.binding.face_id].is_text:
-        return
-    table, image = staged.table, sql.Identifier(staged.binding.external_image_id)
-    key = staged.binding.key if set(staged.binding.key) <= set(staged.columns) else table.primary_key
-    named = [each.number for each in staged.batches if staged.binding.external_image_id in each.batch.columns]
-    stays = [
-        sql.SQL("NOT EXISTS (SELECT FROM {} AS o WHERE {})").format(each, same_key(table, "o", "t"))
-        for each in (staged.staged, leaving)
-        if each is not None
-    ]
-    cursor.execute(
-        sql.SQL(
-            "WITH uses AS (SELECT image, count(*) > 1 AS shared FROM"
-            " (SELECT CASE WHEN s.{batch} = ANY({named}) THEN s.{image} ELSE t.{image} END AS image"
-            " FROM {staged} AS s LEFT JOIN {target} AS t ON {same}"
-            " UNION ALL SELECT t.{image} FROM {target} AS t WHERE {stays}) AS rows GROUP BY image),"
-            " held AS (SELECT t.{face} AS face FROM {staged} AS s JOIN {target} AS t ON {same}"
-            " WHERE s.{batch} = ANY({named}) AND t.{image} IS DISTINCT FROM s.{image})"
-            " UPDATE {staged} AS s SET {placeholder} = {prefix} || s.{image} || CASE WHEN uses.shared"
-            " OR ({prefix} || s.{image} IN (SELECT face FROM held WHERE face IS NOT NULL)"
-            " AND EXISTS (SELECT FROM {target} AS t WHERE {same}))"
-            " THEN ':' || concat_ws(':', {key}) ELSE '' END"
-            " FROM uses WHERE uses.image = s.{image}"
-        ).format(
-            batch=BATCH,
-            named=sql.Literal(named),
-            image=image,
-            face=sql.Identifier(staged.binding.face_id),
-            staged=staged.staged,
-            target=table.identifier,
-            same=same_key(table, "s", "t"),
-            stays=sql.SQL(" AND ").join(stays),
-            placeholder=PLACEHOLDER,
-            prefix=sql.Literal(PLACEHOLDER_PREFIX),
-            key=names(key, "s"),
-        )
-    )
+    ) from error
 
 
 def unstage(cursor: Cursor, tables: Iterable[Staged]) -> None:
-    """Drop the temporary tables, for a transaction that goes on."""
+    """Drop the temporary tables, since the transaction may go on."""
     for staged in tables:
-        cursor.execute(sql.SQL("DROP TABLE {}, {}").format(staged.staged, staged.image))
+        cursor.execute(sql.SQL("DROP TABLE {}, {}").format(staged.staged, staged.outcome))

@@ -1,52 +1,65 @@
-"""Writing: what was staged and checked goes into the tables, in one statement.
+"""Writing: one statement that brings the outcomes into the tables, and the search for a row that the database refuses.
 
-Rows that are to go are deleted, then rows updated where they differ, then new ones inserted. Foreign keys are
-looked at when a statement ends, so rows that refer to one another in a circle, or whose key is renamed in the
-files, need no order and no deferrable constraint.
+The statement deletes rows, then updates those that differ, then inserts new ones. PostgreSQL checks foreign keys when a
+statement ends. So rows that refer to one another in a circle, or whose key is renamed in the files, need no order and
+no deferrable constraint.
 """
 
 import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import FixtureError, SeedError
-from seedtool.seeding.pruning import Doomed
-from seedtool.seeding.staging import (
-    BATCH,
-    CHANGED,
-    LINE,
-    NEW,
-    ORDER,
-    ROUND,
-    Cursor,
-    Place,
-    Staged,
-    StagedBatch,
-    names,
-    same_key,
+from seedtool.errors import DatabaseError, FixtureError, SeedError
+from seedtool.postgres.errors import translate
+from seedtool.seeding.ledger import Deletion
+from seedtool.seeding.staging import Cursor, Place, Staged, StagedBatch, names, same_key
+
+#: Errors that no row causes: the role may not write, the session or the server fails.
+_NO_ROWS_FAULT = (
+    psycopg.OperationalError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.ReadOnlySqlTransaction,
 )
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the merging statement needs."""
+    """What the statement writes, by the tables' oids.
+
+    Args:
+        tables: the tables of the files.
+        deletions: the rows that are deleted.
+        rounds: in how many rounds the rows of a table are updated.
+    """
 
     tables: dict[int, Staged]
-    doomed: dict[int, Doomed]
+    deletions: dict[int, Deletion]
     rounds: dict[int, int]
 
 
 def write(cursor: Cursor, plan: Plan) -> None:
-    """Write the plan; when the database refuses, find the row."""
+    """Write the plan.
+
+    Raises:
+        FixtureError: the database refuses a row.
+        SeedError: the database refuses a deletion, or no single row.
+        psycopg.Error: the error is no row's fault.
+    """
     try:
         _attempt(cursor, plan)
     except psycopg.Error as error:
-        if isinstance(error, psycopg.OperationalError | psycopg.errors.InsufficientPrivilege):
-            raise  # no row's fault
-        raise _culprit(cursor, plan, error) from error
+        if isinstance(error, _NO_ROWS_FAULT):
+            raise
+        raise _refused_row(cursor, plan, error) from error
 
 
 def _attempt(cursor: Cursor, plan: Plan, rows: int | None = None) -> None:
-    """Write the plan, or only try what its first so many rows would do; a refusal leaves the database as it was."""
+    """Write the plan, or try its first rows only and roll them back. After a refusal the database is as before.
+
+    Args:
+        cursor: in the merge's transaction.
+        plan: the plan.
+        rows: how many rows to try; None writes all of them.
+    """
     with cursor.connection.transaction(force_rollback=rows is not None):
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         statement = _statement(plan, rows)
@@ -56,12 +69,16 @@ def _attempt(cursor: Cursor, plan: Plan, rows: int | None = None) -> None:
 
 
 def _statement(plan: Plan, rows: int | None) -> sql.Composed | None:
-    """Return the one statement that deletes, updates and inserts; each part waits for the one before."""
-    parts = [_delete(doomed) for doomed in plan.doomed.values()]
+    """Return the one statement that deletes, updates and inserts. Each part waits for the part before it."""
+    parts = [_delete(deletion) for deletion in plan.deletions.values()]
     inserts: list[sql.Composed] = []
     before = 0
     for oid, staged in plan.tables.items():
-        within = sql.SQL("true") if rows is None else sql.SQL("i.{} <= {}").format(ORDER, sql.Literal(rows - before))
+        within = (
+            sql.SQL("true")
+            if rows is None
+            else sql.SQL("i.{} <= {}").format(staged.own.order, sql.Literal(rows - before))
+        )
         before += staged.rows
         for number in range(plan.rounds[oid]):
             parts += [part for each in staged.batches for part in _update(staged, each, number, within)]
@@ -71,10 +88,10 @@ def _statement(plan: Plan, rows: int | None) -> sql.Composed | None:
         return None
     done = [
         sql.SQL("{} AS ({})").format(
-            sql.Identifier(f"part{place}"),
+            sql.Identifier(f"seedtool_part{place}"),
             part
             + sql.SQL(" AND (SELECT count(*) FROM {}) IS NOT NULL RETURNING 1").format(
-                sql.Identifier(f"part{place - 1}")
+                sql.Identifier(f"seedtool_part{place - 1}")
             )
             if place
             else part + sql.SQL(" RETURNING 1"),
@@ -82,18 +99,19 @@ def _statement(plan: Plan, rows: int | None) -> sql.Composed | None:
         for place, part in enumerate(parts)
     ]
     return sql.SQL("WITH {} SELECT count(*) FROM {}").format(
-        sql.SQL(", ").join(done), sql.Identifier(f"part{len(parts) - 1}")
+        sql.SQL(", ").join(done), sql.Identifier(f"seedtool_part{len(parts) - 1}")
     )
 
 
-def _delete(doomed: Doomed) -> sql.Composed:
+def _delete(deletion: Deletion) -> sql.Composed:
     return sql.SQL("DELETE FROM {} AS t USING {} AS d WHERE {}").format(
-        doomed.table.identifier, doomed.name, same_key(doomed.table, "t", "d")
+        deletion.table.identifier, deletion.rows, same_key(deletion.table, "t", "d")
     )
 
 
 def _update(staged: Staged, each: StagedBatch, number: int, within: sql.Composable) -> list[sql.Composed]:
-    """Return the update of a batch in one round; none when its rows have nothing but a key."""
+    """Return the update of a batch in one round; nothing when its rows have no columns but the key."""
+    own = staged.own
     columns = list(staged.updated(each.batch))
     if staged.binding is not None and staged.resets_face(each.batch):
         columns.append(staged.binding.face_id)
@@ -104,13 +122,13 @@ def _update(staged: Staged, each: StagedBatch, number: int, within: sql.Composab
         sql.SQL(update).format(
             staged.table.identifier,
             sql.SQL(", ").join(sql.SQL("{0} = i.{0}").format(sql.Identifier(name)) for name in columns),
-            staged.image,
+            staged.outcome,
             same_key(staged.table, "t", "i"),
-            BATCH,
+            own.batch,
             sql.Literal(each.number),
-            ROUND,
+            own.round,
             sql.Literal(number),
-            CHANGED,
+            own.changed,
             within,
         )
     ]
@@ -120,30 +138,30 @@ def _insert(staged: Staged, each: StagedBatch, within: sql.Composable) -> sql.Co
     columns = list(each.batch.columns)
     if staged.binding is not None and staged.binding.face_id not in columns:
         columns.append(staged.binding.face_id)
-    # a key that is GENERATED ALWAYS AS IDENTITY is still the row's name in the files
+    # a key that is GENERATED ALWAYS AS IDENTITY still has to be the one that the files name the row by
     always = any(staged.table.columns[name].identity == "always" for name in columns)
     return sql.SQL("INSERT INTO {} ({}) {} SELECT {} FROM {} AS i WHERE i.{} AND i.{} = {} AND {}").format(
         staged.table.identifier,
         names(columns),
         sql.SQL("OVERRIDING SYSTEM VALUE" if always else ""),
         names(columns, "i"),
-        staged.image,
-        NEW,
-        BATCH,
+        staged.outcome,
+        staged.own.new,
+        staged.own.batch,
         sql.Literal(each.number),
         within,
     )
 
 
-def _culprit(cursor: Cursor, plan: Plan, error: psycopg.Error) -> SeedError:
-    """Find the row that the database refuses: the last one of the smallest beginning that is refused."""
+def _refused_row(cursor: Cursor, plan: Plan, error: psycopg.Error) -> SeedError:
+    """Find the row that the database refuses: the last row of the shortest beginning that is refused."""
     for staged in plan.tables.values():
         broken = _broken_check(cursor, staged, error)
         if broken is not None:
             return broken
     low, high = 0, sum(staged.rows for staged in plan.tables.values())
     if _refused(cursor, plan, 0, error):
-        return translated(error)  # a delete, and those are not in the files
+        return _refusal(error)  # a deletion is refused; no line of the files is to blame
     while high - low > 1:
         middle = (low + high) // 2
         if _refused(cursor, plan, middle, error):
@@ -154,30 +172,34 @@ def _culprit(cursor: Cursor, plan: Plan, error: psycopg.Error) -> SeedError:
         if high > staged.rows:
             high -= staged.rows
             continue
+        own = staged.own
         found = cursor.execute(
-            sql.SQL("SELECT {}, {} FROM {} WHERE {} = {}").format(BATCH, LINE, staged.image, ORDER, sql.Literal(high))
+            sql.SQL("SELECT {}, {} FROM {} WHERE {} = {}").format(
+                own.batch, own.line, staged.outcome, own.order, sql.Literal(high)
+            )
         ).fetchone()
         if found is not None:
-            return _refusal(staged, found, error)
-    return translated(error)
+            return _row_refusal(staged, found, error)
+    return _refusal(error)
 
 
 def _broken_check(cursor: Cursor, staged: Staged, error: psycopg.Error) -> FixtureError | None:
-    """Find the first row that breaks a check by asking for it, which is quicker than trying; a trigger may hide it."""
+    """Find the first row that breaks a check. A query is quicker than trying, and finds none where a trigger is."""
+    own = staged.own
     names_table = (error.diag.schema_name, error.diag.table_name) == (staged.table.schema, staged.table.name)
     check = staged.table.check(error.diag.constraint_name)
     if check is None or not names_table:
         return None
     found = cursor.execute(
         sql.SQL("SELECT {}, {} FROM {} WHERE ({} OR {} <> '{{}}') AND NOT ({}) ORDER BY {} LIMIT 1").format(
-            BATCH, LINE, staged.image, NEW, CHANGED, sql.SQL(check.expression), ORDER
+            own.batch, own.line, staged.outcome, own.new, own.changed, sql.SQL(check.expression), own.order
         )
     ).fetchone()
-    return None if found is None else _refusal(staged, found, error)
+    return None if found is None else _row_refusal(staged, found, error)
 
 
 def _refused(cursor: Cursor, plan: Plan, rows: int, error: psycopg.Error) -> bool:
-    """Tell whether the first so many rows are refused in the same way."""
+    """Tell whether the first rows, as many as given, are refused in the same way."""
     try:
         _attempt(cursor, plan, rows)
     except psycopg.Error as found:
@@ -185,7 +207,7 @@ def _refused(cursor: Cursor, plan: Plan, rows: int, error: psycopg.Error) -> boo
     return False
 
 
-def _refusal(staged: Staged, at: Place, error: psycopg.Error) -> FixtureError:
+def _row_refusal(staged: Staged, at: Place, error: psycopg.Error) -> FixtureError:
     """Say why the database refuses a row, without any of its values."""
     name = error.diag.constraint_name
     check = staged.table.check(name)
@@ -213,16 +235,17 @@ def _refusal(staged: Staged, at: Place, error: psycopg.Error) -> FixtureError:
     )
 
 
-def translated(error: psycopg.Error) -> SeedError:
-    """Say what the database's refusal means; its own words may hold values of rows."""
+def refusal(error: psycopg.Error) -> SeedError | DatabaseError:
+    """Return the error for what the database refuses, without its own words where these may hold values of rows."""
+    return translate(error, "seeding failed") if isinstance(error, _NO_ROWS_FAULT) else _refusal(error)
+
+
+def _refusal(error: psycopg.Error) -> SeedError:
     table, constraint = error.diag.table_name, error.diag.constraint_name
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        what, remedy = "the role lacks a permission", "Seed as the owner of the tables, or grant what is missing."
-    elif isinstance(error, psycopg.OperationalError):
-        what, remedy = "the connection to the database was lost or a lock not given", "Nothing was written; seed again."
-    elif isinstance(error, psycopg.IntegrityError):
-        what, remedy = "the database refuses", "Did another program write at the same time? Seed again."
-    else:
-        what, remedy = "the database refuses", "--debug shows the server's words."
     place = "".join(f", {kind} {name}" for kind, name in (("table", table), ("constraint", constraint)) if name)
-    return SeedError(f"seeding failed: {what}{place} ({error.sqlstate or type(error).__name__})", remedy=remedy)
+    return SeedError(
+        f"seeding failed: the database refuses a row{place} ({error.sqlstate or type(error).__name__})",
+        remedy="Did another program write at the same time? Seed again."
+        if isinstance(error, psycopg.IntegrityError)
+        else "--debug shows the server's words.",
+    )

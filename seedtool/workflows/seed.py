@@ -151,7 +151,9 @@ def seed_prepared(
         connection.rollback()  # the guard's look was a transaction of its own
         # a dry run's sync has to see the rows that the merge would leave, so both are rolled back together
         with connection.transaction(force_rollback=True) if dry_run else contextlib.nullcontext():
-            report = merge(connection, fixtures, bindings=settings.faces, dry_run=dry_run, keep=dry_run, prune=prune)
+            report = merge(
+                connection, fixtures, bindings=settings.faces, dry_run=dry_run, prune=prune, listener=listener
+            )
             milliseconds = (time.perf_counter() - started) * 1000
             listener.step("sync")
             return link_faces(settings, connection, prepared, report, milliseconds, dry_run=dry_run, listener=listener)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedtool.errors import FixtureError, ProfileError, SeedError
+from seedtool.errors import BlockedError, FixtureError, ProfileError
 
 # name → (file, content, line, column, words of the message, words of the remedy)
 FAULTS = {
@@ -32,7 +32,7 @@ FAULTS = {
     "missing column": ("pupils.csv", "id,age\np9,3\n", 1, "name", "must have a value", "Add the column"),
     "missing yaml column": ("pupils.yaml", "- id: p9\n  age: 3\n", 1, "name", "must have a value", "Add the column"),
     "null key": ("pupils.csv", "id,name\n,A\n", 2, "id", "key is empty", "key"),
-    "missing key": ("pupils.csv", "name\nA\n", 1, "id", "primary key", "Add it"),
+    "missing key": ("pupils.csv", "name\nA\n", 1, "id", "primary key", "Add the column"),
     "too long": ("guardians.csv", "id,phone\ng9,+56 9 0000 0000 0000\n", 2, "phone", "too long", "Shorten"),
     "check": ("pupils.csv", "id,name,age\np7,A,1\np8,A,0\np9,A,2\n", 3, "age", "(age > 0)", "check holds"),
     "generated": ("pupils.csv", "id,name,loud\np9,A,A\n", 1, "loud", "computes", "Remove the column"),
@@ -217,7 +217,8 @@ def test_a_role_without_permission_is_told_so(small_school, database):
     try:
         with small_school.connection.transaction():
             small_school.connection.execute("SET LOCAL ROLE seed_reader")
-            with pytest.raises(SeedError, match="lacks a permission"):
+            with pytest.raises(BlockedError, match="permission denied") as caught:
                 small_school.seed()
+            assert "grant" in caught.value.remedy
     finally:
         small_school.run("DROP OWNED BY seed_reader; DROP ROLE seed_reader")

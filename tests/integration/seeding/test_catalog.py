@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedtool.errors import FixtureError, SchemaError
+from seedtool.errors import FixtureError, SchemaError, SeedError
 from seedtool.postgres.catalog import read_catalog
 
 
@@ -78,7 +78,7 @@ def test_a_delete_that_the_database_refuses_names_its_constraint(small_school):
         CREATE TRIGGER keep BEFORE DELETE ON pupils FOR EACH ROW EXECUTE FUNCTION keep()""")
     before = small_school.everything()
     small_school.write("pupils.csv", "id,name\np1,Ñandú\np2,Zoë\n")
-    with pytest.raises(Exception, match=r"seeding failed: the database refuses .*P0001"):
+    with pytest.raises(SeedError, match=r"seeding failed: .*P0001"):
         small_school.seed()
     assert small_school.everything() == before
 
