@@ -1,6 +1,6 @@
-"""Draw the pictures of the seeds, the school's and the library's, into ``seeds/photos/``, or into another folder.
+"""Draw the photos of the school and of the photo library into ``seeds/photos/``, or into another folder.
 
-Run as ``python seeds/draw_photos.py [FOLDER]``; it needs Pillow. Students' looks stand in ``looks.yaml``, class photos
+Run it as ``python seeds/draw_photos.py [FOLDER]``. It needs Pillow. Students' looks are in ``looks.yaml``, class photos
 in ``scenes.yaml``, names in ``local/students.csv``, the library in ``albums.yaml``. Nothing is random: the same Pillow
 draws the same files.
 """
@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from drawing import backdrops
 from drawing.album import draw_photo, load_library, owner
+from drawing.figure import Look, Pose, draw_figure
 from drawing.pen import Pen, colour
-from drawing.person.figure import draw_figure
-from drawing.person.look import Look, Pose
-from drawing.places import backdrops
 from drawing.regions import Region, packet
 from drawing.scene import draw_scene
 from PIL import Image
 
 HERE = Path(__file__).parent
 SIZE = (216, 270)
-FINER = 4  # drawn so many times larger, then scaled down: that makes the edges smooth
+FINER = 4  # portraits are drawn this many times larger and then scaled down, which makes their edges smooth
 UNIT = 56  # pixels from the middle of a face to its chin
-COPIED = "student-005"  # of whom there is an unlabelled copy
+COPIED = "student-005"  # this student's first photo has an unlabelled copy
 UNLABELLED_SIZE = (180, 225)
 
 
@@ -33,13 +32,13 @@ def draw_photos(folder: Path) -> None:
     """Draw every picture of the seeds.
 
     Args:
-        folder: Where to; files of the same names are replaced.
+        folder: Where the pictures are written. Files of the same names are replaced.
     """
     looks, scenes, names = load_looks(), _yaml("scenes.yaml"), load_names()
     for number, student_id in enumerate(names):
         for photo, pose in enumerate(looks[student_id].photos, 1):
             image, box = portrait(looks[student_id], pose)
-            # Every fifth comes from the other kind of program, so that readers meet both spellings.
+            # Every fifth student has the other spelling, so that programs meet both.
             xmp = packet([Region(names[student_id], box)], image.size, attributes=number % 5 != 4)
             _save(image, folder / "students" / student_id / f"photo-{photo}.jpg", 60, xmp)
     for number, (name, scene) in enumerate(scenes.items()):
@@ -50,7 +49,7 @@ def draw_photos(folder: Path) -> None:
 
 
 def draw_library(folder: Path) -> None:
-    """Draw the photos of the library, a folder a user."""
+    """Draw the photos of the library, in one folder for each user."""
     library = load_library()
     for album in library.albums:
         for number, photo in enumerate(album["photos"]):
@@ -63,11 +62,11 @@ def portrait(look: Look, pose: Pose) -> tuple[Image.Image, tuple[float, float, f
     """Draw one portrait.
 
     Args:
-        look: Who.
-        pose: And how.
+        look: The person.
+        pose: The person's clothes, expression and backdrop.
 
     Returns:
-        The picture and the face's left, top, right and bottom in it, in pixels.
+        The picture, and the left, top, right and bottom of its face in pixels.
     """
     image = Image.new("RGB", (SIZE[0] * FINER, SIZE[1] * FINER))
     kind, first, second = pose.backdrop.split()
@@ -79,12 +78,12 @@ def portrait(look: Look, pose: Pose) -> tuple[Image.Image, tuple[float, float, f
 
 
 def load_looks() -> dict[str, Look]:
-    """Read ``looks.yaml``: everybody's look by student id."""
+    """Read ``looks.yaml``: the look of each student by id."""
     return {key: Look.read(entry) for key, entry in _yaml("looks.yaml").items()}
 
 
 def load_names() -> dict[str, str]:
-    """Read the students' full names by id, as a photo manager would know them."""
+    """Read the students' full names by id, as a photo manager writes them."""
     with (HERE / "local" / "students.csv").open(encoding="utf-8", newline="") as file:
         return {
             row["id"]: " ".join(filter(None, (row[part] for part in ("first_name", "last_name", "second_last_name"))))
@@ -93,7 +92,7 @@ def load_names() -> dict[str, str]:
 
 
 def _draw_unlabelled(folder: Path, look: Look) -> None:
-    """Draw what no photo manager has seen: a smaller copy of a portrait, and a picture without a face."""
+    """Draw the pictures without metadata: a smaller copy of a portrait, and a picture without a face."""
     image, _ = portrait(look, look.photos[0])
     encoded = BytesIO()
     image.save(encoded, "JPEG", quality=80)

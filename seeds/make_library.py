@@ -1,7 +1,7 @@
 """Write the photo library of the seed set ``library``, and ``photos/library/indexed.csv``.
 
-Run as ``python seeds/make_library.py [FOLDER]``; it needs Pillow, for the boxes of faces that are known already.
-Whoever is in the library, and what the application had done when the seed was taken, stands in ``albums.yaml``.
+Run it as ``python seeds/make_library.py [FOLDER]``. It needs Pillow, for the boxes of faces that are known already.
+``albums.yaml`` says who is in the library, and what the application had done when the seed was taken.
 """
 
 import csv
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 BEGAN = datetime(2025, 1, 6, 12, tzinfo=UTC)
 USER, ASSET, COLLECTION, PERSON, FACE, LINK = range(1, 7)
 SURE = "0.9998"
-PHOTOS = "seeds/photos/library"  # in the project, where a backfill looks for a path that the photo store lacks
+PHOTOS = "seeds/photos/library"  # in the project: a backfill looks here for a path that is not in the photo store
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -29,7 +29,7 @@ def make_library(folder: Path) -> None:
     """Write the fixtures and the list of photos that are indexed already.
 
     Args:
-        folder: Where ``library/`` and ``photos/library/`` are; the seeds' folder.
+        folder: The folder of ``library/`` and ``photos/library/``.
     """
     library = load_library()
     tables: Tables = {
@@ -41,14 +41,14 @@ def make_library(folder: Path) -> None:
         faces = dict(_add_assets(tables, indexed, number, album, library.people))
         _add_persons(tables, number, album, faces)
     for table, rows in tables.items():
-        # Rows that name columns of their own leave those of the others to what a backfill writes there.
+        # Rows may have different columns: a backfill fills the columns that a row leaves out. CSV cannot say that.
         write = _write_csv if len({tuple(row) for row in rows}) == 1 else _write_yaml
         write(folder / "library", table, rows)
     _write_csv(folder / "photos" / "library", "indexed", indexed)
 
 
 def key(kind: int, user: int, number: int = 0) -> str:
-    """Give the id of a row: what it is, whose, and which."""
+    """Return the id of a row, made of its kind, its user and its number."""
     return f"00000000-0000-4000-8000-{kind:04}{user:04}{number:04}"
 
 
@@ -64,7 +64,7 @@ def _add_user(tables: Tables, user: int, album: Mapping[str, Any]) -> None:
 def _add_assets(
     tables: Tables, indexed: list[Row], user: int, album: Mapping[str, Any], people: Mapping[str, Person]
 ) -> Iterator[tuple[str, str]]:
-    """Add the photos and the faces that are known on them; yields those somebody named, and their keys."""
+    """Add the photos and the known faces on them. Yield each person that somebody named, and the face's key."""
     for number, photo in enumerate(album["photos"], 1):
         path = f"{owner(album)}/{photo['file']}"
         asset: Row = {
@@ -161,7 +161,7 @@ def _write_yaml(folder: Path, name: str, rows: list[Row]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["# Written by make_library.py.\n"]
     for row in rows:
-        # JSON's scalars are YAML's, too
+        # JSON's scalars are also YAML's
         cells = (f"{column}: {json.dumps(value, ensure_ascii=False)}" for column, value in row.items())
         lines.append("- " + "\n  ".join(cells) + "\n")
     (folder / f"{name}.yaml").write_text("".join(lines), encoding="utf-8")

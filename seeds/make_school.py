@@ -1,8 +1,8 @@
 """Write the drawn school's tables into ``seeds/local/``, or into another folder.
 
-Run as ``python seeds/make_school.py [FOLDER]``; it needs faker. The seed is fixed: running it again writes the same
-bytes. Not written here: stages and grades (by hand, they never change) and attendance (``attendance.py``
-computes it from the files this script writes).
+Run it as ``python seeds/make_school.py [FOLDER]``. It needs faker. The seed is fixed, so it writes the same bytes each
+time. It does not write stages and grades, which are written by hand, and attendance, which ``attendance.py`` computes
+from these files.
 """
 
 import csv
@@ -16,9 +16,9 @@ from pathlib import Path
 from faker import Faker
 from school import people, teaching
 from school.people import Row
-from school.timetable import ROOMS
+from school.teaching import ROOMS
 
-SEED = 20260309  # the names that follow from it are those of faker 40
+SEED = 20260309  # the committed names come from this seed and faker 40
 PHOTOS = (1, 2)
 
 
@@ -26,7 +26,7 @@ def make_school() -> dict[str, list[Row]]:
     """Build every generated table, parents before children.
 
     Returns:
-        The rows of each table by its name, values still Python's own.
+        The rows of each table by its name. Values are Python objects.
     """
     fake = Faker("es_CL")
     fake.seed_instance(SEED)
@@ -58,10 +58,10 @@ def as_csv(rows: Iterable[Row]) -> str:
 
 
 def write_school(folder: Path) -> None:
-    """Write one csv file a table.
+    """Write one csv file for each table.
 
     Args:
-        folder: Where to; files of the same names are replaced.
+        folder: Where the files are written. Files of the same names are replaced.
     """
     for table, rows in make_school().items():
         (folder / f"{table}.csv").write_text(as_csv(rows), encoding="utf-8", newline="")

@@ -1,1 +1,1 @@
-"""Draws the portraits of the seeds: a pen, what it can draw, and the face regions written into the files."""
+"""Draws the photos of the seeds and writes the face regions in their metadata."""

@@ -1,4 +1,4 @@
-"""Photos of the library: people together somewhere, as ``seeds/albums.yaml`` tells."""
+"""Photos of the library: people together in a place, as ``seeds/albums.yaml`` describes them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,40 +7,39 @@ from typing import Any, NamedTuple, Self
 import yaml
 from PIL import Image, ImageDraw
 
+from drawing import places
+from drawing.figure import Box, Look, Pose, draw_figure
 from drawing.pen import Pen
-from drawing.person.figure import Box, draw_figure
-from drawing.person.look import Look, Pose
-from drawing.places import indoors, outdoors
-from drawing.places.canvas import Canvas
+from drawing.places import Canvas
 from drawing.regions import Region
 
 SIZE = (840, 560)
 FINER = 3
-LARGE = 1200  # pixels a side; above it smooth edges cost more memory than they are worth
-# How far below an adult's face, in units of a figure, the others' faces are, and how large they are beside it.
+LARGE = 1200  # pixels a side; larger photos are drawn less fine, to save memory
+# How far below an adult's face a face is, in units of a figure, and its size compared with an adult's.
 STATURE = {"adult": (0.0, 1.0), "teen": (0.35, 0.97), "child": (1.0, 0.92), "kinder": (1.35, 0.88)}
 MOUTHS = ("smile", "laugh", "grin", "smile", "open", "smirk", "laugh", "gap")
 EYES = ("open", "happy", "open", "open", "wink", "open", "happy", "side")
-CROWD = 25.5  # pixels a unit: a face of 42 by 47, less than 3 % of a large picture
-FAR = 3.0  # a face of 6 pixels, which is nobody's
+CROWD = 25.5  # pixels a unit: such a face has 42 by 47 pixels, less than 3 % of a large picture
+FAR = 3.0  # pixels a unit: such a face has 6 pixels, too few to be a face
 
 PLACES: dict[str, Callable[[Canvas], None]] = {
     place.__name__: place
     for place in (
-        indoors.livingroom, indoors.party, indoors.kitchen, indoors.stage, indoors.office,
-        outdoors.beach, outdoors.park, outdoors.gate, outdoors.harbour, outdoors.mountain, outdoors.stadium,
-        outdoors.pool, outdoors.wedding,
+        places.livingroom, places.party, places.kitchen, places.stage, places.office,
+        places.beach, places.park, places.gate, places.harbour, places.mountain, places.stadium,
+        places.pool, places.wedding,
     )
 }  # fmt: skip
 
 
 class Person(NamedTuple):
-    """Somebody in the library.
+    """A person in the library.
 
     Attributes:
-        name: As a photo manager writes it; empty for a face that nobody named.
-        look: What stays the same.
-        wears: Clothes, of which each photo shows the next.
+        name: The name that a photo manager writes; empty for a face without a name.
+        look: What stays the same from photo to photo.
+        wears: Clothes. Each photo shows the next ones.
     """
 
     name: str
@@ -55,11 +54,11 @@ class Person(NamedTuple):
 
 
 class Library(NamedTuple):
-    """What ``albums.yaml`` holds.
+    """The content of ``albums.yaml``.
 
     Attributes:
-        people: Everybody, by the word that photos name them with.
-        albums: A mapping a user, oldest first.
+        people: All people, by the word that photos name them with.
+        albums: One mapping for each user, the oldest user first.
     """
 
     people: dict[str, Person]
@@ -74,13 +73,13 @@ def load_library() -> Library:
 
 
 def owner(album: Mapping[str, Any]) -> str:
-    """Name the folder of a user's photos."""
+    """Return the name of the folder of a user's photos."""
     name: str = album["user"]["email"].partition(".")[0]
     return name
 
 
 class _Place(NamedTuple):
-    """Where somebody stands: the middle of the face and the figure's unit, in pixels of the finished picture."""
+    """Where a person stands: the middle of the face and the figure's unit, in pixels of the finished photo."""
 
     who: str
     x: float
@@ -117,7 +116,7 @@ def draw_photo(photo: Mapping[str, Any], people: Mapping[str, Person], number: i
 
 
 def _places(photo: Mapping[str, Any], people: Mapping[str, Person], wide: int, high: int) -> list[_Place]:
-    """Tell who stands where, those behind first."""
+    """Return who stands where. People in the back come first."""
     crowd = photo.get("crowd", ())
     out = [
         _Place(who, (place + 0.5) / len(crowd) * wide, high * (0.3 + 0.05 * (place % 2)), CROWD)
@@ -137,10 +136,10 @@ def _places(photo: Mapping[str, Any], people: Mapping[str, Person], wide: int, h
 def _row(
     row: list[str], people: Mapping[str, Person], wide: int, high: int, *, y: float, largest: float
 ) -> list[_Place]:
-    """Spread people over the width; the smaller ones stand before the others."""
+    """Place people over the whole width. Small people come last, so they are drawn over tall ones."""
     if not row:
         return []
-    # Shoulders of 3.4 units overlap a little, as they do when people move together for a photo.
+    # Shoulders are 3.4 units wide and overlap a little, as in a real group photo.
     unit = min(high * largest, wide / (len(row) * 2.75), wide * 0.17)
     step = min(wide / len(row), unit * 3.5)
     out = []
@@ -166,7 +165,7 @@ def _pose(who: Person, number: int, count: int) -> Pose:
 
 
 def _hold_flag(canvas: Canvas, place: _Place, wide: int, high: int) -> None:
-    """Hide that figures have no legs: in a stand everybody holds a flag."""
+    """Draw a flag before a person in a stand, because figures have no legs."""
     across, down = place.unit / wide, place.unit / high
     x, y = place.x / wide, place.y / high + 2.4 * down
     for stripe, fill in enumerate(("#d62828", "#ffffff", "#d62828")):

@@ -1,4 +1,4 @@
-"""A pen that draws smooth shapes in the units of one figure, wherever it stands and however it tilts."""
+"""A pen that draws smooth shapes in the units of one figure."""
 
 import math
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ class Pen:
         self.draw = ImageDraw.Draw(image, "RGBA")
 
     def tilted(self, degrees: float) -> "Pen":
-        """Give a pen for the same figure that is turned by so many degrees more."""
+        """Return a pen for the same figure that is turned by so many degrees more."""
         return Pen(self.image, self.origin, self.unit, self.tilt + degrees, self.pivot)
 
     def pixel(self, point: Point) -> Point:
-        """Tell where a point of the figure lies on the image."""
+        """Return where a point of the figure lies on the image, in pixels."""
         angle = math.radians(self.tilt)
         x, y = point[0] - self.pivot[0], point[1] - self.pivot[1]
         turned = (
@@ -74,12 +74,12 @@ class Pen:
         self.line(smooth(points, closed=False), width, fill)
 
     def within(self, outline: Sequence[Point]) -> "Inside":
-        """Limit a second pen to a shape: ``with pen.within(body) as inner: ...``."""
+        """Return a pen that draws only inside a shape: ``with pen.within(body) as inner: ...``."""
         return Inside(self, outline)
 
 
 class Inside:
-    """A drawing that is cut off at an outline; use as a context manager."""
+    """A context manager whose pen draws only inside an outline."""
 
     def __init__(self, pen: Pen, outline: Sequence[Point]) -> None:
         self._pen = pen
@@ -120,7 +120,7 @@ def smooth(points: Sequence[Point], *, closed: bool) -> list[Point]:
 
 
 def mirrored(half: Sequence[Point]) -> list[Point]:
-    """Complete a right half, listed from top to bottom, by its mirror image."""
+    """Add the mirror image to a right half, whose points run from top to bottom."""
     return [*half, *((-x, y) for x, y in reversed(half) if x)]
 
 

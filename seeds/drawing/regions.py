@@ -1,4 +1,4 @@
-"""Face regions as photo managers write them into a picture: XMP, ``mwg-rs:Regions``.
+"""Face regions in a picture's metadata (XMP, ``mwg-rs:Regions``), as photo managers write them.
 
 The names and the meaning of the fields are those of the Metadata Working Group's "Guidelines for Handling
 Image Metadata", version 2.0, section 5.9: an area is given by its *centre* and its size, each a part of the
@@ -21,7 +21,7 @@ class Region(NamedTuple):
     """One face in a picture.
 
     Attributes:
-        name: The person's full name; empty for a face that a photo manager found and nobody named.
+        name: The person's full name; empty for a face without a name.
         box: Left, top, right and bottom in pixels.
     """
 
@@ -72,11 +72,11 @@ def packet(regions: list[Region], size: tuple[int, int], *, attributes: bool) ->
 
 
 def area(region: Region, size: tuple[int, int]) -> tuple[str, str, str, str]:
-    """Give a region's centre, width and height, each a part of the picture's, as they are written."""
+    """Return a region's centre, width and height as they are written: fractions of the picture."""
     left, top, right, bottom = region.box
     width, height = size
     parts = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
-    # Four decimals are a tenth of a pixel here, and survive a change of the last bit of a cosine.
+    # Four decimals are a tenth of a pixel here. More would differ between machines, whose cosines differ.
     x, y, w, h = (f"{part:.4f}" for part in parts)
     return x, y, w, h
 

@@ -1,7 +1,6 @@
-"""The attendance of the week, derived from the sessions and the enrolments beside this file.
+"""The attendance of one week, computed from the sessions and the enrolments beside this file.
 
-Who was there is decided by a checksum of session and student, so that every run, on every machine, tells
-the same week. Nothing here asks the clock.
+A checksum of session and student decides who was there. So every run on every machine gives the same rows.
 """
 
 import csv
@@ -12,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-SANTIAGO = timezone(timedelta(hours=-3))  # in March; the files may tell a time with any offset
+SANTIAGO = timezone(timedelta(hours=-3))  # in March; times in the files may have any offset
 
 CORRECTIONS = (
     "La cámara no lo reconoció: estaba de espaldas.",
@@ -45,12 +44,12 @@ def mark(session: dict[str, str], student_id: str) -> dict[str, object]:
     """Decide how one student attended one session.
 
     Args:
-        session: A line of ``sessions.csv``; its counts are not looked at.
+        session: A line of ``sessions.csv``. Its counts are not used.
         student_id: The student, enrolled in the session's class.
 
     Returns:
-        A row of ``attendance``. Whoever the camera recognised has a confidence of 95 to 100; whoever a
-        teacher marked or corrected has none.
+        A row of ``attendance``. A student whom the camera recognised has a confidence of 95 to 100. A student whom
+        a teacher marked or corrected has none.
     """
     session_id, teacher = session["id"], session["teacher_id"]
     started = datetime.fromisoformat(session["started_at"])
@@ -69,7 +68,7 @@ def mark(session: dict[str, str], student_id: str) -> dict[str, object]:
         "corrected_by": None,
         "notes": None,
     }
-    # A child who stays at home is missing from every session of that day, not from one in the middle of it.
+    # A child who stays at home is missing from every session of that day.
     at_home = _draw(100, student_id, started.date().isoformat()) < 8
     luck = _draw(100, session_id, student_id)
     if at_home and _draw(2, student_id, "excused"):
@@ -93,7 +92,7 @@ def mark(session: dict[str, str], student_id: str) -> dict[str, object]:
 
 
 def _draw(sides: int, *words: str) -> int:
-    """Throw a die of so many sides that always falls the same way for the same words."""
+    """Return a number from 0 to ``sides`` - 1 that follows from the words alone."""
     return zlib.crc32(":".join(words).encode()) // 7 % sides
 
 

@@ -1,1 +1,1 @@
-"""The drawn school: its plan (roster, timetable) and the rows made of it (people, teaching)."""
+"""The rows of the invented school: its people, and what they teach and learn."""

@@ -1,23 +1,128 @@
-"""The people of the drawn school: families, students, their faces, teachers.
+"""The people of the school: families, students, their faces, teachers.
 
-Nobody here exists: identification numbers lie above 40 million, which the Chilean registry has not given to
-people, telephone numbers begin with a 0 that no mobile number has, and mail goes to ``.example``.
+Nobody here exists. Identification numbers are above 40 million, which the Chilean registry gives to nobody. Telephone
+numbers begin with a 0, as no mobile number does. E-mail addresses end in ``.example``. The children's first names are
+listed here, because faker's first names are those of grown-ups; all other names are faker's Chilean names.
 """
 
 import re
 import unicodedata
 from datetime import date, timedelta
+from typing import NamedTuple
 
 from faker import Faker
-
-from school.roster import EXTRAS, LANGUAGES, MOVED_AWAY, RELATIONS, SECTIONS, STUDENTS, SURNAMES
-from school.timetable import TEACHERS
 
 COLLECTION = "eduguard-school-default"
 STREETS = ("Los Aromos", "Av. Irarrázaval", "Pasaje El Quillay", "Dr. Johow", "Calle Ñuble", "Las Encinas")
 COMUNAS = ("Ñuñoa", "Macul", "Peñalolén", "Providencia")
 
 Row = dict[str, object]
+
+
+class Section(NamedTuple):
+    """A section that has students.
+
+    Attributes:
+        key: The end of its ids: ``7b`` in ``grade-7b``.
+        label: Its name: ``7° Básico``.
+        born: The year in which most of its students were born.
+        year: The academic year its students are enrolled for.
+    """
+
+    key: str
+    label: str
+    born: int
+    year: int
+
+
+SECTIONS = {
+    "k": Section("kinder", "Kínder", 2020, 2026),
+    "4b": Section("4b", "4° Básico", 2016, 2026),
+    "7b": Section("7b", "7° Básico", 2013, 2026),
+    "2m": Section("2m", "2° Medio", 2010, 2026),
+    "4m": Section("4m", "4° Medio", 2007, 2025),
+}
+
+# Family, first name, middle name, section. The first line is student-001, the second student-002, and so on.
+STUDENTS = (
+    ("a", "Martina", "Antonia", "7b"),
+    ("b", "Benjamín", "Andrés", "7b"),
+    ("c", "Millaray", None, "7b"),
+    ("d", "Tomás", "Ignacio", "7b"),
+    ("e", "Isidora", "Belén", "7b"),
+    ("f", "Agustín", None, "7b"),
+    ("g", "Wisline", "Rose", "7b"),
+    ("h", "Vicente", "José", "7b"),
+    ("i", "Josefa", "Ignacia", "7b"),
+    ("a", "Joaquín", "Elías", "4b"),
+    ("j", "Amanda", "Paz", "4b"),
+    ("k", "Máximo", "Alonso", "4b"),
+    ("l", "Trinidad", "Sofía", "4b"),
+    ("d", "Lucas", "Gabriel", "4b"),
+    ("m", "Ayelén", None, "4b"),
+    ("n", "Cristóbal", "Nicolás", "4b"),
+    ("o", "Emilia", "Victoria", "4b"),
+    ("p", "Matías", "Íñigo", "2m"),
+    ("q", "Florencia", "Andrea", "2m"),
+    ("c", "Nahuel", "Antonio", "2m"),
+    ("r", "Sofía", "Magdalena", "2m"),
+    ("s", "Bastián", "Alexis", "2m"),
+    ("t", "Daniela", "Valentina", "2m"),
+    ("u", "Gaspar", None, "2m"),
+    ("v", "Catalina", "Inés", "2m"),
+    ("a", "Clemente", "Rafael", "k"),
+    ("e", "Julieta", "Pascale", "k"),
+    ("w", "Mateo", "Simón", "k"),
+    ("g", "Davensky", None, "k"),
+    ("x", "Antonella", "Jesús", "k"),
+    ("q", "Facundo", "Martín", "k"),
+    ("p", "Renata", "Ximena", "4m"),
+)
+
+# Families with rare surnames, which faker does not have. The other families' surnames are drawn.
+SURNAMES: dict[str, tuple[str, str | None]] = {
+    "c": ("Huenchullán", "Catrileo"),
+    "g": ("Jean-Baptiste", None),
+    "m": ("Paillalef", "Núñez"),
+    "s": ("Uzcátegui", "Peña"),
+    "x": ("D'Amico", "Ibáñez"),
+    "h": ("Ñancupil", "Goñi"),
+}
+
+# The legal guardian of a family, where it is not the mother.
+RELATIONS = {"b": "padre", "f": "padre", "j": "abuela", "n": "padre", "s": "padre", "t": "abuela", "w": "tía"}
+LANGUAGES = {"g": "ht"}
+MOVED_AWAY = ("Josefa",)
+
+# What students.metadata has besides the date of birth.
+EXTRAS: dict[str, dict[str, object]] = {
+    "Martina": {"beca": True, "taller": "ajedrez"},
+    "Benjamín": {"transporte": "furgón"},
+    "Millaray": {"taller": "palín", "idiomas": ["es", "arn"]},
+    "Wisline": {"idiomas": ["ht", "es", "fr"]},
+    "Máximo": {"almuerzo": "junaeb", "talleres": ["fútbol", "robótica"]},
+    "Trinidad": {"beca": False, "lentes": True},
+    "Bastián": {"beca": True, "apodo": '"Bas"'},
+    "Catalina": {"taller": "coro, 2ª voz"},
+    "Davensky": {"idiomas": ["ht", "es"]},
+    "Renata": {"promedio_egreso": 6.4},
+}
+
+# Female or male, subjects, department, status. The names are drawn.
+TEACHERS = (
+    ("f", ("matemática", "física"), "Matemática y Ciencias", "active"),
+    ("m", ("lenguaje y comunicación", "filosofía"), "Lenguaje", "active"),
+    ("f", ("ciencias naturales", "biología", "química"), "Matemática y Ciencias", "active"),
+    ("m", ("historia, geografía y ciencias sociales",), "Historia", "active"),
+    ("f", ("inglés",), "Idiomas", "active"),
+    ("m", ("educación física y salud",), "Deportes", "active"),
+    ("f", ("música", "artes visuales"), "Artes", "active"),
+    ("f", ("educación parvularia",), "Parvularia", "active"),
+    ("f", ("educación general básica", "lenguaje y comunicación"), "Básica", "active"),
+    ("m", ("tecnología", "robótica"), "Matemática y Ciencias", "active"),
+    ("m", ("lengua mapuche", "orientación"), "Idiomas", "active"),
+    ("f", (), None, "inactive"),
+)
 
 
 def guardians(fake: Faker) -> dict[str, tuple[Row, tuple[str, str | None]]]:
@@ -28,7 +133,7 @@ def guardians(fake: Faker) -> dict[str, tuple[Row, tuple[str, str | None]]]:
         paternal, maternal = SURNAMES.get(family, drawn)
         relation = RELATIONS.get(family, "madre")
         male = relation == "padre"
-        # A child carries the father's first surname and then the mother's; so a mother is found by the second.
+        # A child has the father's first surname and then the mother's, so the mother has the second one.
         surname = paternal if male or maternal is None else maternal
         first = fake.unique.first_name_male() if male else fake.unique.first_name_female()
         second = None if maternal is None else fake.unique.last_name()
@@ -53,12 +158,12 @@ def guardians(fake: Faker) -> dict[str, tuple[Row, tuple[str, str | None]]]:
 
 
 def students(fake: Faker, guardians: dict[str, tuple[Row, tuple[str, str | None]]]) -> list[Row]:
-    """Give every child of the roster its surnames, RUT, date of birth and section."""
+    """Make the students: surnames, identification number, date of birth and section of every child."""
     rows: list[Row] = []
     for number, (family, first, middle, where) in enumerate(STUDENTS, 1):
         guardian, (paternal, maternal) = guardians[family]
         section = SECTIONS[where]
-        # Of age on 31 March, as the ministry asks: born between April of one year and March of the next.
+        # The ministry counts ages on 31 March, so a section was born between April and March of the next year.
         born = date(section.born, 4, 1) + timedelta(days=fake.random_int(0, 360))
         years_here = fake.random_int(0, min(3, section.year - section.born - 5))
         status = "graduated" if section.year < 2026 else "inactive" if first in MOVED_AWAY else "active"
@@ -84,7 +189,7 @@ def students(fake: Faker, guardians: dict[str, tuple[Row, tuple[str, str | None]
 
 
 def face(student_id: str, photo: int) -> Row:
-    """Name one photo of a student; the face id is left to the seed, which writes a placeholder."""
+    """Make the row of one photo of a student. The seed writes a placeholder for the face id."""
     return {
         "id": f"face-{student_id}-{photo}",
         "student_id": student_id,

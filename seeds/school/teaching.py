@@ -1,4 +1,4 @@
-"""What the drawn school does: sections, courses, classes, who is enrolled, one week of sessions."""
+"""What the school teaches: sections, courses, classes, enrolments and one week of sessions."""
 
 import runpy
 from datetime import date, datetime, timedelta
@@ -6,22 +6,108 @@ from pathlib import Path
 
 from faker import Faker
 
-from school.people import Row
-from school.roster import SECTIONS
-from school.timetable import DAYS, LAST_YEAR, PERIODS, SUBJECTS, WEEK
+from school.people import SECTIONS, Row
 
 ATTENDANCE = Path(__file__).parent.parent / "local" / "attendance.py"
 SANTIAGO = "-03:00"  # summer time, until the first Saturday of April
-# The sessions whose photograph was kept; of the others only the marks remain.
+# The sessions that have a photo.
 PHOTOGRAPHED = {
     "session-mat-7b-mon-0309": "classes/7-basico-a.jpg",
     "session-len-4b-mon-0309": "classes/4-basico-a.jpg",
     "session-mat-2m-tue-0310": "classes/2-medio-a.jpg",
 }
 
+# When the eight periods of a day begin and end.
+PERIODS = {
+    1: ("08:00", "08:45"),
+    2: ("08:45", "09:30"),
+    3: ("09:50", "10:35"),
+    4: ("10:35", "11:20"),
+    5: ("11:35", "12:20"),
+    6: ("12:20", "13:05"),
+    7: ("14:00", "14:45"),
+    8: ("14:45", "15:30"),
+}
+DAYS = {
+    "monday": "2026-03-09",
+    "tuesday": "2026-03-10",
+    "wednesday": "2026-03-11",
+    "thursday": "2026-03-12",
+    "friday": "2026-03-13",
+}
+
+# Id, name, building, floor, capacity, type, facilities.
+ROOMS = (
+    ("room-101", "Sala 101", "Pabellón Norte", 1, 20, "classroom", ("proyector", "rincón de lectura")),
+    ("room-102", "Sala 102", "Pabellón Norte", 1, 30, "classroom", ("proyector",)),
+    ("room-201", "Sala 201", "Pabellón Norte", 2, 32, "classroom", ("proyector", "pizarra interactiva")),
+    ("room-202", "Sala 202", "Pabellón Norte", 2, 32, "classroom", ()),
+    ("room-lab", "Laboratorio de Ciencias", "Pabellón Sur", 1, 32, "lab", ("mesones", "campana, extractor")),
+    ("room-cra", "Biblioteca CRA", "Pabellón Sur", 2, 40, "library", ("computadores", "sillones")),
+    ("room-gym", "Gimnasio", None, None, 120, "gym", ("marcador", "camarines")),
+    ("room-hall", "Salón de Actos", "Pabellón Sur", 1, 180, "auditorium", ("piano", "escenario")),
+)
+
+# Code of the subject: name, the department of the course, credits.
+SUBJECTS = {
+    "mat": ("Matemática", "Matemática y Ciencias", "3"),
+    "len": ("Lenguaje y Comunicación", "Lenguaje", "3"),
+    "cie": ("Ciencias Naturales", "Matemática y Ciencias", "2"),
+    "his": ("Historia, Geografía y Ciencias Sociales", "Historia", "2"),
+    "ing": ("Inglés", "Idiomas", "1.5"),
+    "efi": ("Educación Física y Salud", "Deportes", "1"),
+    "mus": ("Música", "Artes", "1"),
+    "tec": ("Tecnología", "Matemática y Ciencias", "1"),
+    "jue": ("Juego y Exploración", "Parvularia", None),
+}
+
+# The section, then one week of it: subject, teacher's number, room, day and period.
+WEEK = {
+    "7b": (
+        ("mat", 1, "room-201", "monday", 1),
+        ("len", 2, "room-201", "monday", 3),
+        ("cie", 3, "room-lab", "tuesday", 1),
+        ("efi", 6, "room-gym", "tuesday", 5),
+        ("mat", 1, "room-201", "wednesday", 2),
+        ("his", 4, "room-201", "wednesday", 4),
+        ("ing", 5, "room-201", "thursday", 1),
+        ("mus", 7, "room-hall", "thursday", 7),
+        ("len", 2, "room-cra", "friday", 3),
+    ),
+    "4b": (
+        ("len", 9, "room-102", "monday", 1),
+        ("mat", 9, "room-102", "monday", 4),
+        ("efi", 6, "room-gym", "tuesday", 3),
+        ("ing", 5, "room-102", "wednesday", 1),
+        ("len", 9, "room-cra", "wednesday", 3),
+        ("cie", 3, "room-lab", "thursday", 2),
+        ("mus", 7, "room-hall", "friday", 1),
+        ("mat", 9, "room-102", "friday", 4),
+    ),
+    "2m": (
+        ("len", 2, "room-202", "monday", 1),
+        ("cie", 3, "room-lab", "monday", 7),
+        ("mat", 1, "room-202", "tuesday", 2),
+        ("his", 4, "room-202", "wednesday", 1),
+        ("ing", 5, "room-202", "wednesday", 6),
+        ("tec", 10, "room-lab", "thursday", 5),
+        ("mat", 1, "room-202", "friday", 1),
+        ("efi", 6, "room-gym", "friday", 7),
+    ),
+    "k": (
+        ("jue", 8, "room-101", "monday", 2),
+        ("mus", 7, "room-hall", "tuesday", 3),
+        ("jue", 8, "room-101", "wednesday", 2),
+        ("jue", 8, "room-101", "friday", 2),
+    ),
+}
+
+# A class of last year, which its students completed.
+LAST_YEAR = ("4m", "len", 2, "room-202", "tuesday", 5)
+
 
 def sections() -> list[Row]:
-    """List a section A for every grade, one B, and the one that finished last year."""
+    """Make a section A for every grade, one section B, and one of last year."""
     grades = ["prekinder", "kinder", *(f"{n}b" for n in range(1, 9)), *(f"{n}m" for n in range(1, 5))]
     names = ["Prekínder", "Kínder", *(f"{n}° Básico" for n in range(1, 9)), *(f"{n}° Medio" for n in range(1, 5))]
     homerooms = {"kinder": 8, "3b": 11, "4b": 9, "7b": 1, "8b": 4, "1m": 5, "2m": 2, "4m": 3}
@@ -88,7 +174,7 @@ def teaching() -> tuple[list[Row], list[Row]]:
 
 
 def enrollments(tables: dict[str, list[Row]]) -> list[Row]:
-    """Enrol every student in the classes of the own grade."""
+    """Enrol every student in the classes of the student's grade."""
     of_status = {"active": "active", "inactive": "dropped", "graduated": "completed"}
     return [
         {
@@ -105,7 +191,7 @@ def enrollments(tables: dict[str, list[Row]]) -> list[Row]:
 
 
 def sessions(fake: Faker, tables: dict[str, list[Row]]) -> list[Row]:
-    """Hold every class of this year once, in the week of 9 March, and count who came."""
+    """Make one session of every class of this year, in the week of 9 March, and count who was there."""
     mark = runpy.run_path(str(ATTENDANCE))["mark"]
     rows: list[Row] = []
     for lesson in (row for row in tables["classes"] if row["academic_year"] == 2026):

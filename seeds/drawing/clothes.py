@@ -23,7 +23,7 @@ def wear(pen: Pen, kind: str, main: Colour, second: Colour, skin: Colour, breadt
     _neck(pen, skin)
     body = _body(breadth)
     pen.polygon(body, main)
-    # A shadow under each arm keeps a plain garment from looking like a wall.
+    # Without a shadow under each arm a plain garment looks flat.
     for side in (-1, 1):
         pen.curve(
             [(side * 1.08 * breadth, 2.3), (side * 1.02 * breadth, 2.9), (side * 1.05 * breadth, 3.8)],
@@ -47,7 +47,7 @@ def _tee(pen: Pen, main: Colour, second: Colour, skin: Colour, body: list[Point]
     del main, body
     pen.blob([(-0.5, 1.37), (-0.34, 1.6), (0.0, 1.7), (0.34, 1.6), (0.5, 1.37), (0.0, 1.3)], second)
     pen.blob([(-0.36, 1.34), (-0.24, 1.51), (0.0, 1.57), (0.24, 1.51), (0.36, 1.34), (0.0, 1.2)], shade(skin, -0.16))
-    # Once more, over the back of the collar, so that neck and neckline are one.
+    # The neck again, over the back of the collar, so that neck and neckline join.
     _neck(pen, skin, 1.4)
 
 

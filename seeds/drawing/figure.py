@@ -1,11 +1,24 @@
-"""A person from the shoulders up: head, face, hair, glasses."""
+"""People: what they look like, and how they are drawn from the shoulders up: head, face, hair, glasses."""
 
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from drawing.clothes import wear
+from drawing.hair import STYLES
 from drawing.pen import Colour, Pen, Point, colour, mirrored, shade, smooth
-from drawing.person.clothes import wear
-from drawing.person.hair import STYLES
-from drawing.person.look import SKINS, Look, Pose
 
 Box = tuple[float, float, float, float]
+
+SKINS = {
+    "porcelain": "#fbe0cf",
+    "fair": "#f6cdb0",
+    "peach": "#efba92",
+    "tan": "#dca577",
+    "olive": "#c98f5f",
+    "brown": "#a66a41",
+    "deep": "#7a4a2e",
+    "ebony": "#54321f",
+}
 
 # The right half of each head, from the crown to the chin.
 HEADS: dict[str, list[Point]] = {
@@ -18,6 +31,74 @@ BREADTH = {"kinder": 0.74, "child": 0.86, "teen": 1.0, "adult": 1.08}
 INK: Colour = (46, 32, 30)
 TEETH: Colour = (255, 253, 248)
 TONGUE: Colour = (226, 104, 112)
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """How a person appears in one picture.
+
+    Attributes:
+        backdrop: Kind and two colours: ``sun #fff3c4 #ffb703``.
+        clothes: Kind and two colours: ``hoodie #e63946 #ffffff``.
+        mouth: smile, open, laugh, grin, gap, smirk or tongue.
+        eyes: open, happy, wink or side.
+        turn: How far the face looks to the right, -0.2 to 0.2 of half a head.
+        tilt: Degrees by which the head leans, clockwise.
+        zoom: Size of the figure; 1 fills the picture well.
+        shift: How far right of the middle it stands, in pixels of a portrait.
+        lift: How far above its usual place, in the same pixels.
+    """
+
+    backdrop: str = "plain #cfe8ff #9cc9f0"
+    clothes: str = "tee #4477aa #ffffff"
+    mouth: str = "smile"
+    eyes: str = "open"
+    turn: float = 0.0
+    tilt: float = 0.0
+    zoom: float = 1.0
+    shift: float = 0.0
+    lift: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What stays the same of a person from picture to picture.
+
+    Attributes:
+        skin: A key of ``SKINS``.
+        hair: Its colour.
+        style: A key of ``hair.STYLES``.
+        shape: Of the head: round, oval, long or square.
+        age: kinder, child, teen or adult.
+        glasses: Kind (round, square, cat) and colour, or empty.
+        extras: Any of freckles, earrings, mole, and ``bow``, ``band``, ``clip``, ``cap``, ``beanie``, ``beard``,
+            ``moustache`` with a colour.
+        photos: The poses of the person's own portraits.
+    """
+
+    skin: str
+    hair: str
+    style: str
+    shape: str = "oval"
+    age: str = "child"
+    glasses: str = ""
+    extras: tuple[str, ...] = ()
+    photos: tuple[Pose, ...] = ()
+
+    @classmethod
+    def read(cls, entry: dict[str, Any]) -> Self:
+        """Build a look from its mapping in the yaml file."""
+        photos = tuple(Pose(**pose) for pose in entry.get("photos", ()))
+        look = cls(**{key: value for key, value in entry.items() if key not in {"photos", "extras"}})
+        return replace(look, photos=photos, extras=tuple(entry.get("extras", ())))
+
+    def worn(self, kind: str) -> str | None:
+        """Return the colour of an extra; an empty text for one without colour, None for one that is not worn."""
+        for extra in self.extras:
+            name, _, tint = extra.partition(" ")
+            if name == kind:
+                return tint
+        return None
 
 
 def draw_figure(pen: Pen, look: Look, pose: Pose) -> Box:
@@ -41,7 +122,7 @@ def draw_figure(pen: Pen, look: Look, pose: Pose) -> Box:
     kind, main, second = pose.clothes.split()
     wear(pen, kind, colour(main), colour(second), skin, BREADTH[look.age])
     for side in (-1, 1):
-        # The ear that the face turns to disappears a little behind the cheek.
+        # The cheek hides a part of the ear that the face turns to.
         ear = (side * 0.83 * width - pose.turn * 0.35, 0.16)
         tilted.ellipse(ear, 0.15, 0.22, shade(skin, -0.08))
         tilted.ellipse(ear, 0.08, 0.13, shade(skin, -0.2))
@@ -80,7 +161,7 @@ def _face(pen: Pen, look: Look, pose: Pose, skin: Colour) -> None:
     for side in (-1, 1):
         x = side * 0.34 + turn
         lift = 0.05 if pose.eyes == "wink" and side == 1 else 0.0
-        # Higher at the nose than at the temple: the other way round looks cross.
+        # A brow is higher at the nose than at the temple. The other way round the face looks angry.
         arc = [(x - side * 0.15, -0.31), (x + side * 0.02, -0.35), (x + side * 0.19, -0.24)]
         pen.curve([(x, height + y - lift) for x, y in arc], 0.06, brow)
         _eye(pen, (x, height), side, pose.eyes, big)

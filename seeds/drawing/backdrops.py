@@ -1,4 +1,4 @@
-"""What stands behind a portrait."""
+"""The backgrounds of portraits."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Hair: what falls behind the shoulders and the head, and what lies over the forehead."""
+"""Hair: the part behind head and shoulders, and the part over the forehead."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ Painter = Callable[[Pen, Colour, float], None]
 
 
 class Style(NamedTuple):
-    """A hair style: painted behind the body, and over the head."""
+    """A hair style: one part is painted behind the body, one over the head."""
 
     behind: Painter
     over: Painter
@@ -24,11 +24,11 @@ HIGH = ((0.85, -0.1), (0.78, -0.45), (0.46, -0.7), (0.0, -0.74), (-0.46, -0.7), 
 
 
 def _nothing(pen: Pen, tint: Colour, width: float) -> None:
-    """A style that leaves this layer bare."""
+    """Paint nothing, for a style without this part."""
 
 
 def _cap(pen: Pen, tint: Colour, width: float, line: Sequence[Point], volume: float = 0.14) -> None:
-    """Cover the skull from temple to temple, down to a hairline, with a lighter strand for the light."""
+    """Cover the head from temple to temple, down to a hairline, with one lighter strand."""
     crown = [(-0.88, 0.1), (-0.9, -0.35), (-0.74, -0.76), (-0.4, -0.99), (0.0, -1.05)]
     outer = [(x * width * (1 + volume / 3), y * (1 + volume * (y < 0))) for x, y in crown]
     outer += [(-x, y) for x, y in reversed(outer[:-1])]
@@ -38,7 +38,7 @@ def _cap(pen: Pen, tint: Colour, width: float, line: Sequence[Point], volume: fl
 
 
 def _fall(length: float, spread: float, waves: int = 0) -> Painter:
-    """Hair that hangs down behind the shoulders."""
+    """Return a painter of hair that hangs down behind the shoulders."""
 
     def paint(pen: Pen, tint: Colour, width: float) -> None:
         half = [(0.0, -1.12), (0.62 * width, -0.95), (1.0 * width, -0.3)]
@@ -53,7 +53,7 @@ def _fall(length: float, spread: float, waves: int = 0) -> Painter:
 
 
 def _discs(places: Sequence[tuple[float, float, float]], darker: float = -0.12) -> Painter:
-    """Buns, puffs and tails: discs at (x, y) with a radius."""
+    """Return a painter of buns, puffs and tails: discs at (x, y) with a radius."""
 
     def paint(pen: Pen, tint: Colour, width: float) -> None:
         for x, y, radius in places:

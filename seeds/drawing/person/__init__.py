@@ -1,1 +1,0 @@
-"""People: what they look like, and how they are drawn from the shoulders up."""
