@@ -1,4 +1,4 @@
-"""Alembic's environment: on the connection it is handed, else on the database that seedtool's settings name."""
+"""Alembic's environment. It uses the connection that it is given, else the database that seedtool's settings name."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine
 
 from migrations.models import Base
 
-# one transaction a revision: a revision that leaves it (0003 on a table in use) never commits another one half-way,
-# and the locks of one are gone before the next begins
+# Each revision has a transaction of its own. So a revision that commits early (0003 on a table in use) commits no part
+# of another one, and the locks of a revision are released before the next one begins.
 OPTIONS: dict[str, Any] = {
     "target_metadata": Base.metadata,
     "compare_type": True,
@@ -33,10 +33,10 @@ def run_offline() -> None:
 
 
 def open_engine() -> Engine:
-    """Return an engine for the target, whose embedded server is started when it is down.
+    """Return an engine for the target. Start the embedded server when it does not run.
 
     Raises:
-        CommandError: nobody answers, the database does not exist, or a setting is wrong.
+        CommandError: the server does not answer, the database does not exist, or a setting is wrong.
     """
     from alembic.util import CommandError
     from sqlalchemy import create_engine
@@ -47,11 +47,11 @@ def open_engine() -> Engine:
     from seedtool.postgres import server
 
     try:
-        target = server.find(settings.load(Path(__file__).parent))  # this project's, wherever we stand
-        server.connect(target).close()  # the wrong settings are told here, in one line instead of a traceback
+        target = server.find(settings.load(Path(__file__).parent))  # this project's settings, whatever the current folder is
+        server.connect(target).close()  # a wrong setting is reported here, in one line instead of a traceback
     except SeedtoolError as error:
         raise CommandError(f"{error.message}. {error.remedy}") from error
-    # psycopg does the connecting in its own words: nothing is lost between a connection string and a URL
+    # psycopg connects by itself, so that no parameter is lost between a connection string and a URL
     return create_engine(
         "postgresql+psycopg://", creator=lambda: server.connect(target, application="alembic"), poolclass=NullPool
     )

@@ -14,7 +14,7 @@ Small = Annotated[int, mapped_column(SmallInteger)]
 
 
 class Base(DeclarativeBase):
-    """What all tables share: names of constraints by one rule, and the types of Python's types."""
+    """What all tables share: one rule for the names of constraints, and the column type of each Python type."""
 
     metadata = MetaData(
         naming_convention={

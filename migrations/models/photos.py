@@ -1,7 +1,7 @@
-"""The photo library: one collection of faces a user (revision 0004). Ids are uuid, deletes are soft.
+"""The photo library, with one collection of faces for each user (revision 0004).
 
-A face's `rekognition_image_id` names its photo, so several faces share it; which row is which face is told by
-`bounding_box`.
+Ids are uuids. Deleted rows are marked and stay. A face's `rekognition_image_id` names its photo, so the faces of a photo
+have the same one; `bounding_box` says which row is which face.
 """
 
 import uuid
@@ -21,7 +21,7 @@ UpdatedAt = Annotated[datetime, mapped_column(server_default=func.now())]
 
 LIVE = text("NOT deleted")
 
-#: Fractions of the picture; a box may reach over its edge. A missing member or a text is no number, and refused.
+#: Fractions of the picture. A box may reach over its edge. A missing member, or a text, is refused.
 BOX = (
     "coalesce(bounding_box @@ '$.Left >= -1 && $.Left <= 1 && $.Top >= -1 && $.Top <= 1 "
     "&& $.Width > 0 && $.Height > 0', false)"
@@ -46,7 +46,7 @@ class Asset(Base):
     __tablename__ = "assets"
     __table_args__ = (
         Index(None, "user_id"),
-        # what a backfill asks for: a user's photos that may be indexed, in a stable order
+        # for a backfill, which reads a user's photos that may be indexed in the order of their ids
         Index("ix_assets_approved", "user_id", "id", postgresql_where=text("approved AND NOT deleted")),
     )
 
@@ -94,7 +94,7 @@ class PersonGroup(Base):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
     name: Mapped[str]
     display_name: Mapped[str | None]
-    # no foreign key: faces refer to users and photos, and a circle of tables could not be filled in one pass
+    # no foreign key: with one, tables would refer to each other in a circle and could not be filled in one pass
     avatar_face_id: Mapped[uuid.UUID | None]
     relationship: Mapped[str | None]
     is_primary_person: Mapped[No]
@@ -122,7 +122,7 @@ class Face(Base):
         ),
         Index(None, "user_id"),
         Index(None, "asset_id"),
-        # what a review asks for
+        # for a review, which reads the faces that wait for a decision
         Index(
             "ix_faces_needs_assignment",
             "user_id",
@@ -146,7 +146,7 @@ class Face(Base):
 
 
 class FacePersonLink(Base):
-    """Who a face is, how sure that is (0 to 1), and who said so."""
+    """The person of a face, how sure that is (0 to 1), and who decided it."""
 
     __tablename__ = "face_person_links"
     __table_args__ = (

@@ -254,7 +254,7 @@ class Attendance(Base):
         Index(None, "class_id"),
         Index(None, "classroom_id"),
         Index(None, "student_id", "session_id"),
-        # what a drill-down asks most: who was missing
+        # for the most frequent query: who was missing
         Index("ix_attendance_missing", "student_id", "session_id", postgresql_where=text("status <> 'present'")),
     )
 

@@ -1,7 +1,7 @@
 """Add grade sections and attendance drill-down.
 
-The indexes serve the way from stage to grade to section to student to session. Where a wider index begins
-with the column of a narrow one, the narrow one goes.
+The indexes serve queries that go from stage to grade, section, student and session. An index on one column is
+dropped where a wider index begins with that column.
 
 Revision ID: 0002
 Revises: 0001

@@ -1,12 +1,13 @@
 """Add student_faces.external_image_id, the id under which a face's photo was indexed.
 
-A table with rows may be in use, so it is never locked for long: each statement is its own transaction, DDL
-that locks the table gives up after LOCK_TIMEOUT and tries again, the unique index is built concurrently (and
-before the rows are filled, so that it referees between us and new writers), the rows are filled in batches.
-Every step looks whether it is done already: an interrupted run is continued by the next one. An empty table
-is changed plainly, within Alembic's transaction.
+A table with rows may be in use, so it is never locked for long. Each statement is its own transaction. DDL that locks
+the table gives up after LOCK_TIMEOUT and tries again. The unique index is built concurrently, and before the rows are
+filled, so that it also covers the rows of new writers. The rows are filled in batches. Each step first checks whether
+it is done already, so an interrupted run can be continued by running it again. An empty table is changed in Alembic's
+own transaction.
 
-The downgrade drops the column; what new writers put into it is lost, what was filled here comes back.
+The downgrade drops the column. Ids that applications wrote are lost. The ids that this revision fills in come back with
+the next upgrade.
 
 Revision ID: 0003
 Revises: 0002
@@ -31,15 +32,15 @@ depends_on = None
 INDEX = "uq_student_faces_external_image_id"  # the constraint takes the index's name
 CHECK = "ck_student_faces_external_image_id"
 #: Rekognition's alphabet for ExternalImageId, of which there may be 1 to 255 (source: the service model).
-#: The length is told apart because PostgreSQL takes ten times as long for `{1,255}`.
+#: The length has a condition of its own, because PostgreSQL needs ten times as long for `{1,255}`.
 ALPHABET = "[a-zA-Z0-9_.:-]+"
-#: What leaves room for `-photo-` and ten digits within 255.
+#: The longest id that leaves room for `-photo-` and ten digits within 255.
 STUDENT_ID_LENGTH = 238
 
-#: While DDL waits for its lock all writers queue behind it. Below deadlock_timeout (1 s), so that in a
-#: quarrel over locks it is never the application's transaction that PostgreSQL ends.
+#: While DDL waits for its lock, all writers wait behind it. This is less than deadlock_timeout (1 s), so that
+#: in a deadlock PostgreSQL never ends the application's transaction.
 LOCK_TIMEOUT = "300ms"
-PAUSE = 0.2  # seconds in which the writers that queued behind an attempt get through
+PAUSE = 0.2  # seconds in which the writers that waited behind an attempt can go on
 ATTEMPTS = 300
 FACES_A_PAGE = 2000
 FACES_A_BATCH = 1000  # some 30 ms of row locks
@@ -88,7 +89,7 @@ def downgrade() -> None:
 
 
 def _is_empty_and_ours() -> bool:
-    """Tell whether the table is empty, and if so lock it until the transaction ends, so that it stays empty."""
+    """Return whether the table is empty. An empty one stays locked until the transaction ends, so it stays empty."""
     if _true("SELECT EXISTS (SELECT FROM student_faces)"):
         return False
     op.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
@@ -106,7 +107,7 @@ def _build_plainly() -> None:
     op.execute(ADD_COLUMN)
     if not _has_constraint(CHECK):
         op.execute(ADD_CHECK)
-    op.execute(VALIDATE)  # an interrupted run may have left it as it was when there were rows
+    op.execute(VALIDATE)  # an interrupted run may have added it as NOT VALID, when there were rows
     if not _has_constraint(INDEX):
         op.execute(f"DROP INDEX IF EXISTS {INDEX}")
         op.execute(f"{ADD_UNIQUE} (external_image_id)")
@@ -119,7 +120,7 @@ def _build_while_in_use() -> None:
     if not _has_constraint(INDEX):
         _build_index()
     _fill()
-    # waits for other DDL and for vacuum only, and nobody but those waits for it
+    # it waits only for other DDL and for vacuum, and only these wait for it
     op.execute("SET lock_timeout = 0")
     op.execute(VALIDATE)
     op.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
@@ -128,7 +129,7 @@ def _build_while_in_use() -> None:
 
 
 def _build_index() -> None:
-    # a concurrent build waits for the transactions before it and blocks no writer: it may wait as long as it takes
+    # a concurrent build waits for earlier transactions and blocks no writer, so it needs no time limit
     op.execute("SET lock_timeout = 0")
     valid = f"SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{INDEX}')"
     if op.get_bind().scalar(sa.text(valid)) is False:
@@ -138,10 +139,10 @@ def _build_index() -> None:
 
 
 def _refuse_unfit_students() -> None:
-    """Stop before anything is changed when a student's id cannot be part of an ExternalImageId.
+    """Refuse to change anything when a student's id cannot be part of an ExternalImageId.
 
     Raises:
-        CommandError: names the students by id, and the cure.
+        CommandError: there are such students. The message has their ids and the remedy.
     """
     pending = "AND external_image_id IS NULL" if _has_column() else ""
     unfit = op.get_bind().scalars(
@@ -162,10 +163,10 @@ def _refuse_unfit_students() -> None:
 
 
 def _fill() -> None:
-    """Give every face that has none its id, some students at a time; faces that arrive meanwhile may stay without."""
+    """Give an id to every face without one, some students at a time. Faces that arrive meanwhile may stay without."""
     after = ""
     while students := _students_to_fill(after):
-        # an unfit student can only have arrived meanwhile
+        # a student whose id does not fit has arrived meanwhile
         fit = [each for each in students if re.fullmatch(ALPHABET, each) and len(each) <= STUDENT_ID_LENGTH]
         _patiently(functools.partial(_fill_page, fit))
         after = students[-1]
@@ -191,7 +192,7 @@ def _fill_page(students: Sequence[str]) -> None:
                 "UPDATE student_faces AS face SET external_image_id = plan.new "
                 "FROM unnest(CAST(:ids AS text[]), CAST(:owners AS text[]), CAST(:new AS text[])) "
                 "AS plan(id, student_id, new) "
-                # whoever changed the row since we read it knows better
+                # a row that somebody changed since we read it stays as it is
                 "WHERE face.id = plan.id AND face.student_id = plan.student_id AND face.external_image_id IS NULL"
             ),
             {"ids": list(ids), "owners": list(owners), "new": list(new)},
@@ -222,11 +223,11 @@ def _plan(students: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def number(rows: Sequence[tuple[str, str, str | None]], taken: set[str]) -> Iterator[tuple[str, str, str]]:
-    """Number the faces without an id: on from the ids that faces before them have, past those that are taken.
+    """Number the faces without an id. Numbers go on from the faces before them, and skip ids that are taken.
 
     Args:
         rows: (face, student, id or None), by student and in the order in which a student's faces are numbered.
-        taken: ids that rows have.
+        taken: the ids that rows have already.
 
     Yields:
         (face, student, new id).
@@ -245,7 +246,7 @@ def number(rows: Sequence[tuple[str, str, str | None]], taken: set[str]) -> Iter
 
 
 class _PatientSession:
-    """Session settings for the time of the work; what was set before comes back."""
+    """A context manager for our session settings. At its end the old settings come back."""
 
     SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": "0"}  # noqa: RUF012 - never changed
 
@@ -263,10 +264,10 @@ class _PatientSession:
 
 
 def _patiently(step: Callable[[], None]) -> None:
-    """Do a step, again after a pause when others were in its way.
+    """Do a step. Try it again after a pause while other sessions hold a lock that it needs.
 
     Raises:
-        CommandError: they still were after all attempts.
+        CommandError: no attempt succeeded.
     """
     for _ in range(ATTEMPTS):
         try:
@@ -277,8 +278,8 @@ def _patiently(step: Callable[[], None]) -> None:
             reason = error
         time.sleep(PAUSE)
     raise CommandError(
-        f"student_faces is held by another session, {ATTEMPTS} attempts failed ({type(reason.orig).__name__}). End the "
-        "session (see pg_stat_activity and pg_blocking_pids) and upgrade again: what is done already is kept."
+        f"another session holds a lock on student_faces, {ATTEMPTS} attempts failed ({type(reason.orig).__name__}). End "
+        "that session (see pg_stat_activity and pg_blocking_pids) and upgrade again: what is done already is kept."
     )
 
 

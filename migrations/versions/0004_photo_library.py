@@ -1,6 +1,6 @@
-"""Photo library: users, their photos, one collection of faces a user, and the people on the photos.
+"""Photo library: users, their photos, one collection of faces for each user, and the people on the photos.
 
-Deletes are soft; what must be unique is unique among the rows that are not deleted.
+Rows are marked as deleted and stay. What has to be unique is unique among the rows that are not deleted.
 
 Revision ID: 0004
 Revises: 0003
@@ -19,7 +19,7 @@ depends_on = None
 
 TABLES = ("users", "assets", "face_collections", "person_groups", "faces", "face_person_links")
 LIVE = sa.text("NOT deleted")
-#: Fractions of the picture; a box may reach over its edge. A missing member or a text is no number, and refused.
+#: Fractions of the picture. A box may reach over its edge. A missing member, or a text, is refused.
 BOX = (
     "coalesce(bounding_box @@ '$.Left >= -1 && $.Left <= 1 && $.Top >= -1 && $.Top <= 1 "
     "&& $.Width > 0 && $.Height > 0', false)"
@@ -81,7 +81,7 @@ def _create_users_and_assets() -> None:
         _now(),
     )
     op.create_index(op.f("ix_assets_user_id"), "assets", ["user_id"])
-    # what a backfill asks for: a user's photos that may be indexed, in a stable order
+    # for a backfill, which reads a user's photos that may be indexed in the order of their ids
     op.create_index(
         op.f("ix_assets_approved"), "assets", ["user_id", "id"], postgresql_where=sa.text("approved AND NOT deleted")
     )
@@ -113,7 +113,7 @@ def _create_collections_and_people() -> None:
         *_refers("person_groups", "user_id", "users"),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("display_name", sa.Text()),
-        # no foreign key: faces refer to users and photos, and a circle of tables could not be filled in one pass
+        # no foreign key: with one, tables would refer to each other in a circle and could not be filled in one pass
         sa.Column("avatar_face_id", sa.Uuid()),
         sa.Column("relationship", sa.Text()),
         _flag("is_primary_person"),
@@ -155,7 +155,7 @@ def _create_faces() -> None:
     )
     op.create_index(op.f("ix_faces_user_id"), "faces", ["user_id"])
     op.create_index(op.f("ix_faces_asset_id"), "faces", ["asset_id"])
-    # what a review asks for
+    # for a review, which reads the faces that wait for a decision
     op.create_index(
         op.f("ix_faces_needs_assignment"),
         "faces",
