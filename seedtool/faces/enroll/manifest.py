@@ -24,8 +24,8 @@ from seedtool.faces.enroll.photo import (
     Attempt,
     EnrollReport,
     Kept,
+    NewPhoto,
     PhotoResult,
-    Place,
     already,
     check,
     enrolled,
@@ -33,13 +33,14 @@ from seedtool.faces.enroll.photo import (
     failures,
     insert,
     is_jpeg,
-    next_place,
+    numbered_photo,
     photos_of,
     seed_lines,
     twin,
 )
 from seedtool.faces.enroll.running import (
     WORKERS,
+    Enrollment,
     alone,
     create,
     fatal,
@@ -247,7 +248,7 @@ class _Job(msgspec.Struct, frozen=True):
 class _Indexed(msgspec.Struct, frozen=True):
     """A photo whose face is in the collection, and whose row is still to be written."""
 
-    place: Place
+    new: NewPhoto
     attempt: Attempt
     face: IndexedFace
 
@@ -298,7 +299,8 @@ def enroll_manifest(
             listed = copy_faces(connection, ids, aws)
             taken = _taken(connection, binding, collections)
         created = create(listed.missing, aws)
-        run = _Run(connection, bound, aws, collections, store, Addresses(settings, aws, store), taken, path.name)
+        enrollment = Enrollment(connection, bound, aws, store)
+        run = _Run(enrollment, Addresses(settings, aws, store), collections, taken, path.name)
         interrupted = run.all(lines, workers, listener)
     results = tuple(result for _, result in sorted(run.results, key=lambda each: each[0]))
     return EnrollReport(
@@ -328,21 +330,15 @@ class _Run:
 
     def __init__(
         self,
-        connection: psycopg.Connection,
-        bound: Bound,
-        aws: FaceService,
-        collections: Mapping[str, str],
-        store: PhotoStore,
+        enrollment: Enrollment,
         addresses: Addresses,
+        collections: Mapping[str, str],
         taken: dict[str, frozenset[str]],
         name: str,
     ) -> None:
-        self._connection = connection
-        self._bound = bound
-        self._aws = aws
-        self._collections = collections
-        self._store = store
+        self._connection, self._bound, self._aws, self._store = enrollment
         self._addresses = addresses
+        self._collections = collections
         self._taken = taken
         self._name = name
         self._waiting: deque[_Person] = deque()  # not locked so far
@@ -408,14 +404,14 @@ class _Run:
         if same is not None:
             return same
         collection = self._aws.collection(self._collections[person.id])
-        place = next_place(
+        new = numbered_photo(
             self._bound.binding, person.id, person.photos, self._store, photo, self._taken, collection.id
         )
-        known = self._taken.get(place.external_image_id, frozenset())
-        attempt = Attempt(collection, self._store, place.key, place.external_image_id, known)
+        known = self._taken.get(new.external_image_id, frozenset())
+        attempt = Attempt(collection, self._store, new.key, new.external_image_id, known)
         try:
             attempt.upload(photo.kept)
-            return _Indexed(place, attempt, attempt.index(self._store.location(place.key), lambda: photo.sent))
+            return _Indexed(new, attempt, attempt.index(self._store.location(new.key), lambda: photo.sent))
         except BaseException:
             # where an answer was lost, the next run finds the face: to look for it takes a listing of the collection
             attempt.undo(search=False)
@@ -458,11 +454,11 @@ class _Run:
     def _write(self, indexed: Sequence[tuple[_Job, _Indexed]]) -> None:
         """Write and commit rows, all or none."""
         with translated(self._bound.binding.table), self._connection.transaction():
-            insert(self._connection, self._bound, [(each.place, each.face) for _, each in indexed])
+            insert(self._connection, self._bound, [(each.new, each.face) for _, each in indexed])
         for job, each in indexed:
             face_id = each.face.face.face_id
-            job.person.photos.append(Kept(each.place.external_image_id, each.place.key, face_id))
-            self._note(job, enrolled(self._source(job), each.place, each.face))
+            job.person.photos.append(Kept(each.new.external_image_id, each.new.key, face_id))
+            self._note(job, enrolled(self._source(job), each.new, each.face))
 
     def _failed(self, job: _Job, error: SeedtoolError) -> SeedtoolError | None:
         """Note a photo that was not enrolled; returns the error when it concerns every photo alike."""

@@ -14,7 +14,6 @@ from psycopg import sql
 
 from seedtool.errors import PhotoError, SeedtoolError, UsageError
 from seedtool.faces import bindings
-from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll.photo import (
     Attempt,
     EnrollReport,
@@ -25,12 +24,12 @@ from seedtool.faces.enroll.photo import (
     failure,
     failures,
     insert,
-    next_place,
+    numbered_photo,
     photos_of,
     seed_lines,
     twin,
 )
-from seedtool.faces.enroll.running import table_of, wait_for
+from seedtool.faces.enroll.running import Enrollment, table_of, wait_for
 from seedtool.faces.external_id import external_id_of, person_pattern
 from seedtool.faces.interrupts import held
 from seedtool.faces.photos import PhotoStore
@@ -72,16 +71,16 @@ def enroll(
     watch, uploads = aws.watched(), store.uploads
     connection.commit()
     bound = table_of(connection, settings, collection)
-    enrollment = _Enrollment(connection, bound, aws, store, person)
-    enrollment.check()
-    collection_id = enrollment.choose()
+    run = _Run(Enrollment(connection, bound, aws, store), person)
+    run.check()
+    collection_id = run.choose()
     created = aws.collection(collection_id).ensure()
-    enrollment.look_around()
+    run.look_around()
     results: list[PhotoResult] = []
     interrupted = False
     for photo in photos:
         with held() as hold:
-            results.append(enrollment.add(photo))
+            results.append(run.add(photo))
             interrupted = hold.take()
         listener.progress("photos", len(results), len(photos))
         if interrupted:
@@ -99,18 +98,13 @@ def enroll(
     )
 
 
-class _Enrollment:
+class _Run:
     """The enrollment of photos for one person."""
 
     _collection: FaceCollection  # known once `choose` has looked
 
-    def __init__(
-        self, connection: psycopg.Connection, bound: Bound, aws: FaceService, store: PhotoStore, person: str
-    ) -> None:
-        self._connection = connection
-        self._bound = bound
-        self._aws = aws
-        self._store = store
+    def __init__(self, enrollment: Enrollment, person: str) -> None:
+        self._connection, self._bound, self._aws, self._store = enrollment
         self._person = person
         self._in_collection: dict[str, set[str]] = {}
 
@@ -154,14 +148,14 @@ class _Enrollment:
                 same = twin(photos, self._store, photo.kept)
                 if same is not None:
                     return already(path.name, self._person, same)
-                place = next_place(
+                new = numbered_photo(
                     binding, self._person, photos, self._store, photo, self._in_collection, self._collection.id
                 )
-                known = frozenset(self._in_collection.get(place.external_image_id, ()))
-                attempt = Attempt(self._collection, self._store, place.key, place.external_image_id, known)
+                known = frozenset(self._in_collection.get(new.external_image_id, ()))
+                attempt = Attempt(self._collection, self._store, new.key, new.external_image_id, known)
                 attempt.upload(photo.kept)
-                face = attempt.index(self._store.location(place.key), lambda: photo.sent)
-                insert(self._connection, self._bound, [(place, face)])
+                face = attempt.index(self._store.location(new.key), lambda: photo.sent)
+                insert(self._connection, self._bound, [(new, face)])
                 written = True
         except BaseException as error:
             # when the connection is lost at the commit the row may be there: a second run finds out
@@ -170,7 +164,7 @@ class _Enrollment:
             if isinstance(error, SeedtoolError):
                 return failure(path.name, error, person=self._person)
             raise
-        return enrolled(path.name, place, face)
+        return enrolled(path.name, new, face)
 
     def _lock_person(self) -> None:
         """Lock the person, so that two enrollments never choose the same number, and the person's row."""

@@ -259,7 +259,7 @@ class Kept(msgspec.Struct, frozen=True):
     face_id: str | None
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class NewPhoto(msgspec.Struct, frozen=True, kw_only=True):
     """What a new photo is called: the id of its face, its key in the store, the key of its row.
 
     Args:
@@ -318,7 +318,7 @@ def _holds(store: PhotoStore, photo: str, kept: bytes) -> bool:
     return not is_address(photo) and store.holds(photo, kept)
 
 
-def next_place(
+def numbered_photo(
     binding: FaceBinding,
     person: str,
     photos: Iterable[Kept],
@@ -326,8 +326,8 @@ def next_place(
     photo: Photo,
     taken: Container[str],
     collection: str,
-) -> Place:
-    """Return the photo's place: its number is one past the rows', and neither store nor collection holds another there.
+) -> NewPhoto:
+    """Number a photo: one past the rows' numbers, where neither store nor collection holds another photo.
 
     After a reset, store and collection still hold what was enrolled and never seeded. Its numbers are not
     given out again, unless the very same photo is enrolled again: then it gets its number back.
@@ -351,15 +351,15 @@ def next_place(
         if found is not None
     }
 
-    def place(number: int) -> Place:
-        return Place(binding=binding, person=person, number=number, collection=collection)
+    def numbered(number: int) -> NewPhoto:
+        return NewPhoto(binding=binding, person=person, number=number, collection=collection)
 
     number = max(used, default=0) + 1
     for hole in range(max(1, number - _HOLES), number):
-        if hole not in used and store.holds(place(hole).key, photo.kept):
-            return place(hole)  # a run that was killed had come so far
+        if hole not in used and store.holds(numbered(hole).key, photo.kept):
+            return numbered(hole)  # a run that was killed had come so far
     while True:
-        found = place(number)
+        found = numbered(number)
         if store.holds(found.key, photo.kept):
             return found
         if found.external_image_id not in taken and not store.exists(found.key):
@@ -367,22 +367,22 @@ def next_place(
         number += 1
 
 
-def insert(connection: psycopg.Connection, bound: Bound, photos: Iterable[tuple[Place, IndexedFace]]) -> None:
+def insert(connection: psycopg.Connection, bound: Bound, photos: Iterable[tuple[NewPhoto, IndexedFace]]) -> None:
     """Insert the rows of photos whose faces are in the collection; all or none."""
     binding = bound.binding
     rows = []
-    for place, face in photos:
+    for new, face in photos:
         values: dict[str, object] = {
-            binding.person: place.person,
-            binding.photo: place.key,
-            binding.external_image_id: place.external_image_id,
+            binding.person: new.person,
+            binding.photo: new.key,
+            binding.external_image_id: new.external_image_id,
             binding.face_id: face.face.face_id,
             binding.quality: quality_of(face),
         }
         if _names_rows(bound):
-            values[binding.key[0]] = place.row
+            values[binding.key[0]] = new.row
         if binding.collection_column is not None:
-            values.setdefault(binding.collection_column, place.collection)  # left out below when it is another table's
+            values.setdefault(binding.collection_column, new.collection)  # left out below when it is another table's
         rows.append({name: value for name, value in values.items() if name in bound.columns})
     if not rows:
         return
@@ -418,14 +418,14 @@ def already(source: str, person: str, photo: Kept) -> PhotoResult:
     )
 
 
-def enrolled(source: str, place: Place, face: IndexedFace) -> PhotoResult:
+def enrolled(source: str, new: NewPhoto, face: IndexedFace) -> PhotoResult:
     """Return the result of a photo that was enrolled."""
     return PhotoResult(
         source=source,
         outcome="enrolled",
-        person=place.person,
-        external_image_id=place.external_image_id,
-        photo=place.key,
+        person=new.person,
+        external_image_id=new.external_image_id,
+        photo=new.key,
         face_id=face.face.face_id,
         quality=quality_of(face),
     )
@@ -434,16 +434,16 @@ def enrolled(source: str, place: Place, face: IndexedFace) -> PhotoResult:
 def seed_lines(bound: Bound, results: Iterable[PhotoResult]) -> tuple[str, ...]:
     """Return the CSV lines that keep new rows across resets, with their header; nothing where the key is not ours."""
     binding = bound.binding
-    new = [result for result in results if result.outcome == "enrolled"]
-    if not new or not _names_rows(bound):
+    added = [result for result in results if result.outcome == "enrolled"]
+    if not added or not _names_rows(bound):
         return ()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([binding.key[0], binding.person, binding.external_image_id, binding.photo])
-    for result in new:
+    for result in added:
         number = number_of_id(binding.id_template, str(result.external_image_id)) or 0
-        place = Place(binding=binding, person=str(result.person), number=number)
-        writer.writerow([place.row, place.person, place.external_image_id, place.key])
+        new = NewPhoto(binding=binding, person=str(result.person), number=number)
+        writer.writerow([new.row, new.person, new.external_image_id, new.key])
     return tuple(text.getvalue().splitlines())
 
 

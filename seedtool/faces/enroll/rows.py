@@ -16,7 +16,17 @@ from seedtool.errors import PhotoError, SeedtoolError
 from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll.photo import Attempt, EnrollReport, PhotoResult, check, failure, failures, quality_of
 from seedtool.faces.enroll.replaced import replaced_photos
-from seedtool.faces.enroll.running import WORKERS, alone, fatal, linked_rows, named, run_jobs, table_of, write_rows
+from seedtool.faces.enroll.running import (
+    WORKERS,
+    Enrollment,
+    alone,
+    fatal,
+    linked_rows,
+    named,
+    run_jobs,
+    table_of,
+    write_rows,
+)
 from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.photos import Addresses, PhotoStore, is_address, shown
 from seedtool.faces.port import FaceService, IndexedFace
@@ -93,7 +103,9 @@ def enroll_all(
             if replaced:
                 keys = set(replaced_photos(connection, bound, store, settings.seeds / "photos"))
                 todo += _again(connection, bound, sorted(keys - {row.key for row in todo}))
-        run = _Run(connection, bound, aws, store, Addresses(settings, aws, store), settings.seeds / "photos")
+        run = _Run(
+            Enrollment(connection, bound, aws, store), Addresses(settings, aws, store), settings.seeds / "photos"
+        )
         interrupted = run.all(todo, workers, listener)
     results = tuple(sorted(run.results, key=lambda result: result.external_image_id or ""))
     return EnrollReport(
@@ -125,19 +137,8 @@ def _again(connection: psycopg.Connection, bound: Bound, keys: Sequence[str]) ->
 class _Run:
     """The photos of one run, some of them in progress."""
 
-    def __init__(
-        self,
-        connection: psycopg.Connection,
-        bound: Bound,
-        aws: FaceService,
-        store: PhotoStore,
-        addresses: Addresses,
-        seeded: Path,
-    ) -> None:
-        self._connection = connection
-        self._bound = bound
-        self._aws = aws
-        self._store = store
+    def __init__(self, enrollment: Enrollment, addresses: Addresses, seeded: Path) -> None:
+        self._connection, self._bound, self._aws, self._store = enrollment
         self._addresses = addresses
         self._seeded = seeded
         self.results: list[PhotoResult] = []

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import psycopg
 
@@ -26,6 +26,7 @@ from seedtool.faces.bindings import Bound
 from seedtool.faces.enroll.photo import Attempt
 from seedtool.faces.interrupts import held
 from seedtool.faces.linking import BindingReport, link_all
+from seedtool.faces.photos import PhotoStore
 from seedtool.faces.port import FaceService
 from seedtool.settings import COLLECTION_ID, Settings
 
@@ -40,6 +41,22 @@ _BUSY = 0.1
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+class Enrollment(NamedTuple):
+    """What an enrollment works with.
+
+    Args:
+        connection: to the target; used by the caller's thread alone.
+        bound: the table that rows are written to.
+        aws: the face service.
+        store: where photos are kept.
+    """
+
+    connection: psycopg.Connection
+    bound: Bound
+    aws: FaceService
+    store: PhotoStore
 
 
 def run_jobs(
