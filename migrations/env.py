@@ -47,8 +47,10 @@ def open_engine() -> Engine:
     from seedtool.postgres import server
 
     try:
-        target = server.find(settings.load(Path(__file__).parent))  # this project's settings, whatever the current folder is
-        server.connect(target).close()  # a wrong setting is reported here, in one line instead of a traceback
+        target = server.find(
+            settings.load(Path(__file__).parent)
+        )  # this project's settings, whatever the current folder is
+        server.connect(target).close()  # a wrong setting is reported in one line, not in a traceback
     except SeedtoolError as error:
         raise CommandError(f"{error.message}. {error.remedy}") from error
     # psycopg connects by itself, so that no parameter is lost between a connection string and a URL

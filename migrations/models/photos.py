@@ -1,7 +1,7 @@
 """The photo library, with one collection of faces for each user (revision 0004).
 
-Ids are uuids. Deleted rows are marked and stay. A face's `rekognition_image_id` names its photo, so the faces of a photo
-have the same one; `bounding_box` says which row is which face.
+Ids are uuids. Deleted rows are marked and stay. A face's `rekognition_image_id` names its photo, so the faces of a
+photo have the same one; `bounding_box` says which row is which face.
 """
 
 import uuid
