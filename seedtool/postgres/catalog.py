@@ -1,4 +1,4 @@
-"""What the database's own catalog says of its tables: columns, keys, checks, and the order foreign keys ask for."""
+"""The database's own catalog: its tables with their columns, keys and checks, and an order for their foreign keys."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -186,7 +186,7 @@ class Catalog:
         visiting: set[int] = set()
 
         def visit(table: Table) -> None:
-            # depth first; an edge back into the path closes a cycle and is passed over
+            # depth first; an edge back into the path closes a cycle and is ignored
             if table.oid in ordered or table.oid in visiting:
                 return
             visiting.add(table.oid)

@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-#: What a value's text depends on, fixed: the same rows are the same text on every machine and in every session.
-#: A date that could be read two ways is an error, and a time without an offset is UTC.
+#: The settings that a value's text depends on. With these, the same rows have the same text on every machine and in
+#: every session. A date that could be read in two ways is an error, and a time without an offset is in UTC.
 PLAIN_TEXT = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
@@ -19,7 +19,7 @@ PLAIN_TEXT = {
 
 
 def fix_text_form(cursor: psycopg.Cursor[Any]) -> None:
-    """Fix the form in which values are read and written as text, until the transaction ends."""
+    """Set the form in which values are read and written as text, until the transaction ends."""
     assignments = [
         sql.SQL("set_config({}, {}, true)").format(sql.Literal(name), sql.Literal(value))
         for name, value in PLAIN_TEXT.items()

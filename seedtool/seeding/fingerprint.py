@@ -1,7 +1,7 @@
-"""What shapes the rows that a profile seeds, as a hash, taken on every reset: the files are hashed and not read.
+"""The fingerprint of a profile: a hash of all that shapes its rows. Every reset takes it, so it reads no rows.
 
-Python fixtures may do anything. Their code counts with all that it imports from the project, with the other files of
-the seeds folder and with the environment's variables that it names; anything else `fingerprint_paths` has to name.
+A Python fixture may read anything. With its code count the project's modules that it imports, the other files of the
+seeds folder, and the environment variables that it names. Anything else has to be named in `fingerprint_paths`.
 """
 
 import os
@@ -27,27 +27,27 @@ _BINDING_KEYS = (
     "collection_query", "where", "box",
 )  # fmt: skip
 
-#: PostgreSQL takes these words for a day counted from the present one (datetktbl in datetime.c); in a text of another
-#: column they cost a build a day. With each word what makes a longer one of it.
+#: PostgreSQL reads these words as a day that depends on the present one (datetktbl in datetime.c). In a text of another
+#: kind one does no harm but a build a day. Each word has the letters that make a longer word of it.
 _DAYS = dict.fromkeys((b"now", b"today", b"tomorrow", b"yesterday"), b"a-z0-9")
-#: What Python code that reads the clock has to mention; Faker's dates are counted from today. `utc_now` is `now`, but
-#: a `start_time` is no `time`: that is what columns are called.
+#: Python code that reads the clock mentions one of these; Faker counts its dates from today. `utc_now` counts as `now`,
+#: but `start_time` does not count as `time`, since columns have such names.
 _CLOCKS = _DAYS | dict.fromkeys(
     (b"time", b"date", b"utcnow", b"localtime", b"gmtime", b"ctime", b"faker", b"mimesis"), b"a-z0-9_"
 )
 _IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\b|import\s+([\w., ]+))", flags=re.MULTILINE)
 _VARIABLE = re.compile(r"""(?:environ(?:\.get|\.setdefault)?|getenv)\s*[\[(]\s*["'](\w+)""")
-#: Pictures and what systems and editors leave; rows do not come from them.
+#: Pictures, and files that systems and editors leave. No row comes from them.
 _NO_SOURCE = re.compile(
     r"(?i)\..*|.*~|#.*#|__pycache__|.*\.(?:jpe?g|png|gif|webp|heic|avif|tiff?|bmp|mp4|mov|pdf|zip|py[cod]|orig|swp)"
 )
 
 
 def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | None = None) -> str:
-    """Return the hex SHA-256 of all that shapes the rows of a profile, apart from the schema they are put into.
+    """Return the hex SHA-256 of all that shapes the rows of a profile, apart from the schema.
 
-    Where a fixture reads the day, as far as its text can tell, the day is part of it. Profiles of the same
-    sets have the same: what a profile syncs or lists beside the rows is not in them.
+    Where the text of a fixture shows that it reads the day, the day is part of the hash. Profiles of the same sets have
+    the same fingerprint: what a profile syncs or lists beside the rows does not count.
 
     Args:
         settings: they name the seeds folder and the face bindings.
@@ -80,7 +80,7 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
     hashes.save()
     if reads_day:
         now = now or datetime.now(UTC)
-        # Python asks for the local day, and PostgreSQL for that of UTC while a seed is written
+        # Python asks for the local day, and PostgreSQL for the day in UTC while a seed is written
         digest.add(b"day", str(now.astimezone().date()).encode(), str(now.astimezone(UTC).date()).encode())
     return digest.hexdigest()
 
@@ -106,7 +106,7 @@ def _mentions(content: bytes, words: Mapping[bytes, bytes]) -> bool:
 
 
 def _sources(settings: Settings, profile: Profile) -> Iterator[Path]:
-    """Yield what Python fixtures may read below the seeds folder: no pictures, and not the sets of other profiles."""
+    """Yield the files below the seeds folder that Python fixtures may read; not pictures, nor other profiles' sets."""
     others = {name for each in load_profiles(settings.seeds).values() for name in each.sets} - set(profile.sets)
     passed_over = {settings.seeds / FILE, *(settings.seeds / name for name in others)}
     yield from files_below(settings.seeds, _NO_SOURCE, passed_over)

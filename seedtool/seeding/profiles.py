@@ -19,9 +19,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         name: the profile's name.
         description: one line for `seedtool seed --list`.
         sets: folders below the seeds folder, loaded together.
-        sync_faces: link the faces again after the rows are in.
-        indexed: a file below the seeds folder that lists the photos which were indexed before the database came to be
-            (see `indexed`); None for none.
+        sync_faces: link the faces again after the rows are loaded.
+        indexed: a file below the seeds folder that lists photos which were indexed before the database was made (see
+            indexed.py); None for none.
     """
 
     name: str
@@ -53,7 +53,9 @@ def load_profiles(seeds: Path) -> dict[str, Profile]:
             remedy='Run seedtool init, or write into it:\n[local]\ndescription = "..."\nsets = ["local"]',
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path} cannot be read: {error}", remedy="Mend the file; it is TOML, in UTF-8.") from error
+        raise ProfileError(
+            f"{path} cannot be read: {error}", remedy="Correct the file; it is TOML, in UTF-8."
+        ) from error
     return {name: _profile(path, name, table) for name, table in document.items()}
 
 
@@ -85,7 +87,7 @@ def _profile(path: Path, name: str, table: object) -> Profile:
         try:
             msgspec.convert(value, Profile.__annotations__[key])
         except msgspec.ValidationError:
-            raise ProfileError(f"{path}, [{name}]: {key} is not {_TYPES[key]}", remedy=f"Mend {key}.") from None
+            raise ProfileError(f"{path}, [{name}]: {key} is not {_TYPES[key]}", remedy=f"Correct {key}.") from None
     profile = msgspec.convert({"name": name, **table}, Profile)
     _check_sets(path, profile)
     if profile.indexed is not None and not is_below(profile.indexed):
@@ -95,20 +97,20 @@ def _profile(path: Path, name: str, table: object) -> Profile:
         )
     if profile.indexed is not None and not profile.sync_faces:
         raise ProfileError(
-            f"{path}, [{name}]: indexed says which faces a sync finds, and there is none",
-            remedy="Write sync_faces = true, or take indexed out.",
+            f"{path}, [{name}]: indexed lists photos for a sync, and the profile has no sync",
+            remedy="Write sync_faces = true, or remove indexed.",
         )
     return profile
 
 
 def is_below(name: str) -> bool:
-    """Tell whether a set's name means a folder below the seeds folder: neither that one itself nor one outside."""
+    """Tell whether a name means something below the seeds folder: not that folder itself, nor anything outside."""
     path = Path(name)
     return bool(path.parts) and ".." not in path.parts and not path.is_absolute()
 
 
 def _check_sets(path: Path, profile: Profile) -> None:
-    """Check that every set is a folder below the seeds folder and named once."""
+    """Check that every set is a folder below the seeds folder, and that none is named twice."""
     seeds = path.parent
     if not profile.sets:
         raise ProfileError(f"{path}, [{profile.name}]: sets is empty", remedy="Name the folders to load.")
@@ -124,5 +126,5 @@ def _check_sets(path: Path, profile: Profile) -> None:
         if not folder.is_dir():
             folders = [each.name for each in sorted(seeds.iterdir()) if each.is_dir() and each.name[0] not in "._"]
             close = difflib.get_close_matches(name, folders, n=1)
-            hint = f"Did you mean {close[0]}?" if close else f"Make the folder {folder}, or take {name} out of sets."
+            hint = f"Did you mean {close[0]}?" if close else f"Make the folder {folder}, or remove {name} from sets."
             raise ProfileError(f"{path}, [{profile.name}]: the set {name} has no folder {folder}", remedy=hint)
