@@ -23,9 +23,9 @@ PICTURE = Path(__file__).with_name("architecture.svg")
 LOWEST = "postgres"  # the rooms of the layers below this one serve all: one row, without arrows
 FACE = "__init__"  # the package's own module: it imports lazily, and all import it
 
-BOX, HEIGHT = 208, 74  # pixels
+BOX, HEIGHT = 208, 88  # pixels
 GAP, LANE = 36, 20  # between boxes, and the width of an arrow that passes a row
-STEP = 128  # from one row to the next
+STEP = 140  # from one row to the next
 MARGIN = 24
 LETTERS = 32  # that fit into a line of a box
 SWEEPS = 12  # after which the order of these few boxes changes no more
@@ -41,6 +41,7 @@ class Place(NamedTuple):
 # --- what imports what
 
 
+@functools.cache
 def rooms() -> dict[str, str]:
     """Return the rooms with the first sentence of each docstring."""
     found = {}
@@ -52,6 +53,7 @@ def rooms() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def imports() -> set[tuple[str, str]]:
     """Return which room imports which, inside functions too, but not for types alone."""
     known = rooms()
@@ -233,7 +235,7 @@ def box(x: float, row: int, name: str, caption: str) -> str:
 
 def written(caption: str, x: float, y: float) -> Iterable[str]:
     """Yield the lines of a caption."""
-    for place, line in enumerate(textwrap.wrap(caption, LETTERS, max_lines=3, placeholder=" ...")):
+    for place, line in enumerate(textwrap.wrap(caption, LETTERS, max_lines=4, placeholder=" ...")):
         yield (
             f'<text x="{x:g}" y="{y + 14 * place:g}" text-anchor="middle" font-size="11.5" fill="#333">'
             f"{html.escape(line)}</text>"

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from seedtool.settings import Settings
 
 collection_option = click.option(
-    "--collection", metavar="ID", callback=check_collection, help="The collection [default: that of the face binding]."
+    "--collection",
+    metavar="ID",
+    callback=check_collection,
+    help="Use this collection [default: that of the face binding].",
 )
 
 
@@ -34,13 +37,13 @@ def calls_line(calls: dict[str, int]) -> str:
     return "AWS calls: " + (", ".join(f"{number} {name}" for name, number in sorted(calls.items())) or "none")
 
 
-@click.command("sync-faces", short_help="Turn placeholders into real FaceIds.", context_settings=CONTEXT)
+@click.command("sync-faces", short_help="Replace placeholders by real FaceIds.", context_settings=CONTEXT)
 @collection_option
-@click.option("--dry-run", is_flag=True, help="Report the same and change nothing.")
-@click.option("--strict", is_flag=True, help="Fail (exit 1) while a row is not linked to a face.")
+@click.option("--dry-run", is_flag=True, help="Say what would be linked; change nothing.")
+@click.option("--strict", is_flag=True, help="Exit with 1 when a row is not linked to a face.")
 @common_options
 def sync_faces(*, collection: str | None, dry_run: bool, strict: bool, console: Console, settings: Settings) -> int:
-    """Put the real FaceIds in the place of the placeholders, by one pass over the collection.
+    """Replace the placeholders of the rows by the real FaceIds, in one pass over the collection.
 
     Nothing is uploaded and nothing is indexed: the collection still knows every photo by its ExternalImageId.
     """
@@ -99,16 +102,18 @@ def show_sync_lines(report: SyncReport, where: str) -> Iterable[str]:
     yield f"{calls_line(report.calls)}; in {report.seconds * 1000:.0f} ms"
 
 
-@click.command(short_help="Upload and index photos, write their rows.", context_settings=CONTEXT)
+@click.command(short_help="Store photos, index them, and write their rows.", context_settings=CONTEXT)
 @click.argument("student_id", required=False)
 @click.argument("photos", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[PHOTO...]")
-@click.option("--all", "all_photos", is_flag=True, help="Every photo that a row names and the collection lacks.")
-@click.option("--replaced", is_flag=True, help="With --all: also photos that were replaced since they were indexed.")
+@click.option("--all", "all_photos", is_flag=True, help="Enroll every photo that a row names and the collection lacks.")
+@click.option(
+    "--replaced", is_flag=True, help="With --all: enroll photos again that were replaced after they were indexed."
+)
 @click.option(
     "--manifest",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A csv that says which photo is whose: student_id,photo.",
+    help="Enroll the photos of a csv file with the columns student_id and photo.",
 )
 @collection_option
 @common_options
@@ -123,7 +128,7 @@ def enroll(
     console: Console,
     settings: Settings,
 ) -> int:
-    """Upload photos, index them under predictable ids, and write the rows.
+    """Store photos, index them under the ids that you chose, and write their rows.
 
     A picture with no face, with several, too big or in a wrong format is refused, and nothing half-done stays.
     """
@@ -185,7 +190,7 @@ def _enroll_lines(report: EnrollReport, settings: Settings, where: str) -> Itera
 
 
 def _begins_with(path: Path, header: str) -> bool:
-    """Tell whether a seed file has this very header, so that lines without it can be appended."""
+    """Return whether a seed file has this very header, so that lines without it can be appended."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             return file.readline().rstrip() == header
@@ -193,12 +198,12 @@ def _begins_with(path: Path, header: str) -> bool:
         return False
 
 
-@click.command(short_help="Tell who is in a photo.", context_settings=CONTEXT)
+@click.command(short_help="Say who is in a photo.", context_settings=CONTEXT)
 @click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @collection_option
 @common_options
 def recognize(*, photo: Path, collection: str | None, console: Console, settings: Settings) -> int:
-    """Tell who is in a photo, by the collection and the database."""
+    """Say who is in a photo. The collection knows the faces, and the database knows the people."""
     from seedtool.workflows import faces as workflow
     from seedtool.workflows.aws import open_aws
 
@@ -229,19 +234,19 @@ def _recognize_lines(report: RecognizeReport, where: str) -> Iterable[str]:
         yield f"{left} could not be deleted: {', '.join(report.left_behind)}"
 
 
-@click.group(short_help="Drift between rows, faces and photos; double enrollments.", context_settings=CONTEXT)
+@click.group(short_help="Compare rows, faces and photos; review and clean up.", context_settings=CONTEXT)
 def faces() -> None:
-    """Look after the faces of a collection."""
+    """Compare rows, faces and photos, name faces, and delete duplicates."""
 
 
 faces.add_command(review)
 
 
-@faces.command("status", short_help="Tell the drift, and what to run.", context_settings=CONTEXT)
+@faces.command("status", short_help="Compare rows, faces and photos.", context_settings=CONTEXT)
 @collection_option
 @common_options
 def status_command(*, collection: str | None, console: Console, settings: Settings) -> int:
-    """Tell how far rows, faces and photos have drifted apart, and what to run. Changes nothing."""
+    """Say where rows, faces and photos do not fit together, and what to run. It changes nothing."""
     from seedtool.workflows import faces as workflow
     from seedtool.workflows.aws import open_aws
 
@@ -272,18 +277,19 @@ def _status_lines(report: StatusReport, where: str) -> Iterable[str]:
     yield f"{'nothing to repair' if report.ok else 'see above for what to run'}; {calls_line(report.calls)}"
 
 
-@faces.command("dedupe", short_help="Delete double enrollments.", context_settings=CONTEXT)
+@faces.command("dedupe", short_help="Delete duplicate faces.", context_settings=CONTEXT)
 @collection_option
-@click.option("--dry-run", is_flag=True, help="Only tell.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--temporary", is_flag=True, help="Also what attendance runs left behind; not during one.")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted; delete nothing.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@click.option("--temporary", is_flag=True, help="Delete temporary faces too. Do not use it while recognize runs.")
 @common_options
 def dedupe_command(
     *, collection: str | None, dry_run: bool, yes: bool, temporary: bool, console: Console, settings: Settings
 ) -> int:
-    """Delete the faces beside the one that a row is linked to, in collections named by the setting owned_collections.
+    """Delete duplicate faces: those whose row is linked to another face of the same photo.
 
-    It looks first, tells what would go, and asks. Faces that this database does not know are never deleted.
+    It first says what it would delete, and asks. It works only in collections that the setting owned_collections
+    names. It never deletes a face that this database does not know.
     """
     from seedtool.postgres import server
     from seedtool.workflows import faces as workflow

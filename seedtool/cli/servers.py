@@ -33,16 +33,18 @@ def _embedded(settings: Settings) -> EmbeddedServer:
     return EmbeddedServer(settings.state_dir)
 
 
-@click.group(short_help="Start, stop, look at the embedded PostgreSQL.", context_settings=CONTEXT)
+@click.group(short_help="Start and stop the embedded PostgreSQL.", context_settings=CONTEXT)
 def server() -> None:
-    """Start, stop and look at the embedded PostgreSQL. Commands start it on demand and leave it running."""
+    """Start and stop the embedded PostgreSQL. Commands start it when they need it, and leave it running."""
 
 
 @server.command("start", short_help="Start the embedded server.")
-@click.option("--port", metavar="N", type=click.IntRange(1, 65535), help="Also listen on 127.0.0.1, with a password.")
+@click.option(
+    "--port", metavar="N", type=click.IntRange(1, 65535), help="Listen on this port of 127.0.0.1 too, with a password."
+)
 @common_options
 def server_start(*, port: int | None, console: Console, settings: Settings) -> None:
-    """Start the embedded server. With --port, a running one is started again to listen there."""
+    """Start the embedded server. With --port, a server that runs is started again to listen there."""
     embedded = _embedded(settings)
     if port is not None and embedded.is_running() and embedded.tcp_port() != port:
         embedded.stop()
@@ -53,7 +55,7 @@ def server_start(*, port: int | None, console: Console, settings: Settings) -> N
 @server.command("stop", short_help="Stop the embedded server and the emulator.")
 @common_options
 def server_stop(*, console: Console, settings: Settings) -> None:
-    """Stop the embedded server and the emulator; data and faces stay."""
+    """Stop the embedded server and the emulator. Data and faces stay."""
     from seedtool.emulator import process
     from seedtool.workflows.aws import emulator_dir
 
@@ -66,10 +68,10 @@ def server_stop(*, console: Console, settings: Settings) -> None:
     console.report(stopped, lambda: [f"stopped: {' and '.join(names)}" if names else "nothing was running"])
 
 
-@server.command("status", short_help="Tell what runs, and where its state is.")
+@server.command("status", short_help="Say what runs.")
 @common_options
 def server_status(*, console: Console, settings: Settings) -> None:
-    """Tell whether the embedded server and the emulator run, and where their state is."""
+    """Say whether the embedded server and the emulator run, and where their state is."""
     _report_status(None if settings.database_url is not None else _embedded(settings), console, settings)
 
 
@@ -100,10 +102,10 @@ def _report_status(embedded: EmbeddedServer | None, console: Console, settings: 
     console.report(report, lines)
 
 
-@click.command(short_help="Print DATABASE_URL and the like for a shell.", context_settings=CONTEXT)
+@click.command(short_help="Print how other programs reach the servers.", context_settings=CONTEXT)
 @common_options
 def env(*, console: Console, settings: Settings) -> None:
-    """Print shell lines that let other programs reach the same database: eval "$(seedtool env)"."""
+    """Print shell lines by which other programs reach the same database: eval "$(seedtool env)"."""
     import shlex
     from urllib.parse import quote
 
@@ -131,7 +133,7 @@ def env(*, console: Console, settings: Settings) -> None:
     Console(as_json=console.as_json, quiet=False).report(variables, lambda: lines)
 
 
-@click.command(short_help="Run the local Rekognition on a port.", context_settings=CONTEXT)
+@click.command(short_help="Run the local Rekognition.", context_settings=CONTEXT)
 @click.option(
     "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 picks a free one."
 )

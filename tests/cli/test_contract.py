@@ -1,4 +1,4 @@
-"""DESIGN's table of commands is a contract: names, flags, exit codes, and where what is printed."""
+"""The table of commands is a contract: names, flags, exit codes, and where what is printed."""
 
 import json
 import os
