@@ -278,8 +278,8 @@ def _patiently(step: Callable[[], None]) -> None:
             reason = error
         time.sleep(PAUSE)
     raise CommandError(
-        f"another session holds a lock on student_faces, {ATTEMPTS} attempts failed ({type(reason.orig).__name__}). End "
-        "that session (see pg_stat_activity and pg_blocking_pids), then upgrade again. What is done already is kept."
+        f"another session holds a lock on student_faces, {ATTEMPTS} attempts failed ({type(reason.orig).__name__}). "
+        "End that session (see pg_stat_activity and pg_blocking_pids), then upgrade again. What is done already is kept."
     )
 
 
