@@ -85,7 +85,7 @@ def _list(settings: Settings, console: Console) -> None:
 
 @contextlib.contextmanager
 def rows_shown_on_failure(console: Console, profile: str | None, target: Target) -> Iterator[None]:
-    """Where the faces cannot be linked, tell what became of the rows, and raise why not."""
+    """When the faces cannot be linked, show what was done with the rows, and raise the error."""
     from seedtool.errors import SyncFailed
 
     try:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
-    """Offer the target's snapshots, where its server answers at once: a completion starts nothing and tells nothing."""
+    """Offer the target's snapshots if its server answers at once. A completion starts nothing and prints no error."""
     with contextlib.suppress(Exception):
         from click.shell_completion import CompletionItem
 

@@ -107,7 +107,7 @@ def prune(
         cluster: the server.
         settings: how many templates are kept, and how large they may be together.
         everything: drop every template and spare.
-        dry_run: only tell.
+        dry_run: say what would be dropped, and drop nothing.
     """
     found = entries(cluster)
     templates = sorted((each for each in found if each.kind == "template"), key=_age_key)

@@ -122,7 +122,7 @@ def _read_ini(ini: Path, settings: Settings) -> Mapping[str, str]:
         return {key: parser.get("alembic", key) for key in keys if parser.has_option("alembic", key)}
     except (configparser.Error, UnicodeDecodeError) as error:
         reason = str(error).split("\n")[0]
-        raise MigrationError(f"{settings.shown(ini)} cannot be read: {reason}", remedy="Mend the file.") from error
+        raise MigrationError(f"{settings.shown(ini)} cannot be read: {reason}", remedy="Correct the file.") from error
 
 
 def _read_toml(toml: Path, settings: Settings) -> Mapping[str, object]:
@@ -133,7 +133,7 @@ def _read_toml(toml: Path, settings: Settings) -> Mapping[str, object]:
     try:
         table = tomllib.loads(content.decode("utf-8")).get("tool", {}).get("alembic", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MigrationError(f"{settings.shown(toml)} cannot be read: {error}", remedy="Mend the file.") from error
+        raise MigrationError(f"{settings.shown(toml)} cannot be read: {error}", remedy="Correct the file.") from error
     return table if isinstance(table, dict) else {}
 
 

@@ -42,11 +42,11 @@ class Setting(msgspec.Struct, frozen=True):
     """What is known about a setting apart from its type and its default.
 
     Args:
-        text: what it is for, as `seedtool config` and docs/settings.md tell it.
+        text: what it is for, as docs/settings.md says it.
         variables: the environment variables that give it, the strongest first.
         default: what the documentation calls the default, where the value itself does not say it.
         found: computes the default from the project, where it depends on one.
-        check: tells what is wrong with a text, or with each text of a list.
+        check: returns what is wrong with a text, or with each text of a list.
         written: how it is written, as the remedy for a value of a wrong type.
         in_ci: the value that `CI=true` gives, unless a variable gives another.
         secret: it is never shown, and pyproject.toml may not hold it.

@@ -120,7 +120,7 @@ def prune_cache(*, everything: bool = False, dry_run: bool = False, settings: Se
 
     Args:
         everything: drop every template and spare.
-        dry_run: only tell.
+        dry_run: say what would be dropped, and drop nothing.
         settings: the project's, which tell how many may stay; those of the working folder's project when None.
     """
     settings = project_settings(settings)

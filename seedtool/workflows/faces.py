@@ -282,7 +282,7 @@ def dedupe_faces(
 
     Args:
         collection: only this collection; all that the face bindings name when None.
-        dry_run: only tell what would be deleted.
+        dry_run: say what would be deleted, and delete nothing.
         temporary: also the faces that attendance runs left behind; not while one runs.
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.

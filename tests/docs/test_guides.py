@@ -64,3 +64,18 @@ def test_every_word_of_the_glossary_is_in_order():
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
     words = re.findall(r"^\*\*(\w+)", text, flags=re.MULTILINE)
     assert words == sorted(words, key=str.lower)
+
+
+def prose(page):
+    """The lines of a page that can wrap: no tables, no code, no pictures."""
+    code = False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        code ^= line.lstrip().startswith("```")
+        if not code and not line.lstrip().startswith(("|", "```", "!")):
+            yield number, line
+
+
+def test_prose_wraps_at_100_columns():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    wide = [f"{page.name}:{number}" for page in pages for number, line in prose(page) if len(line) > 100]
+    assert wide == []
