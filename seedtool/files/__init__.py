@@ -32,10 +32,15 @@ class Malformed(ValueError):
 
 
 class Tree(msgspec.Struct, frozen=True):
-    """A list or mapping: as data for a JSON column, and with every scalar as its text for an array column."""
+    """A list or mapping of a file.
+
+    Args:
+        data: the whole as JSON has it.
+        parts: the same with each scalar as its text, for a column whose type reads the parts one by one.
+    """
 
     data: object
-    texts: object
+    parts: "list[Tree | str | None] | dict[str, Tree | str | None]"
 
 
 def not_utf8(line: int, column: str | None = None) -> Malformed:

@@ -82,7 +82,7 @@ def _value(column: str, node: yaml.Node, constructor: yaml.constructor.SafeConst
     try:
         if isinstance(node, yaml.ScalarNode):
             return constructor.construct_yaml_binary(node) if node.tag == _BINARY else _text(node)
-        return Tree(_data(node, constructor), _texts(node))
+        return _tree(node, constructor)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise Malformed(
             "the value is not plain YAML",
@@ -98,29 +98,30 @@ def _text(node: yaml.Node) -> str | None:
     return None if node.tag == _NULL else str(node.value)
 
 
-def _texts(node: yaml.Node) -> object:
-    """Return a list with its scalars' texts; a mapping has none, as no array holds one."""
+def _tree(node: yaml.Node, constructor: yaml.constructor.SafeConstructor) -> Tree | str | None:
+    """Return a list or mapping with all that is in it; of a scalar its text."""
     if isinstance(node, yaml.SequenceNode):
-        return [_texts(each) for each in node.value]
-    return _text(node) if isinstance(node, yaml.ScalarNode) else {}
-
-
-def _data(node: yaml.Node, constructor: yaml.constructor.SafeConstructor) -> object:
-    """Return a node as JSON has it: keys are texts, only true and false are booleans, numbers keep their digits."""
-    if isinstance(node, yaml.SequenceNode):
-        return [_data(each, constructor) for each in node.value]
+        items = [_tree(each, constructor) for each in node.value]
+        return Tree([_data(*pair) for pair in zip(node.value, items, strict=True)], items)
     if isinstance(node, yaml.MappingNode):
         constructor.flatten_mapping(node)
         if node.tag != _MAPPING or not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
             raise ValueError(node.tag)
-        return {str(key.value): _data(value, constructor) for key, value in node.value}
-    text = _text(node)
-    if text is not None and isinstance(node, yaml.ScalarNode) and not node.style:
-        if node.tag == _BOOL and text.lower() in {"true", "false"}:
-            return text.lower() == "true"
-        if node.tag in _NUMBERS and _JSON_NUMBER.fullmatch(text):
-            return msgspec.Raw(text.encode())
-    return text
+        parts = {str(key.value): (value, _tree(value, constructor)) for key, value in node.value}
+        return Tree({key: _data(*pair) for key, pair in parts.items()}, {key: part for key, (_, part) in parts.items()})
+    return _text(node)
+
+
+def _data(node: yaml.Node, part: Tree | str | None) -> object:
+    """Return what JSON has: keys are texts, only true and false are booleans, numbers keep their digits."""
+    if isinstance(part, Tree):
+        return part.data
+    if part is not None and isinstance(node, yaml.ScalarNode) and not node.style:
+        if node.tag == _BOOL and part.lower() in {"true", "false"}:
+            return part.lower() == "true"
+        if node.tag in _NUMBERS and _JSON_NUMBER.fullmatch(part):
+            return msgspec.Raw(part.encode())
+    return part
 
 
 def _line(node: yaml.Node) -> int:

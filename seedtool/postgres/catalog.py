@@ -16,12 +16,57 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
 
 
+class ValueType(msgspec.Struct, frozen=True, kw_only=True):
+    """What a value of a type is made of. Domains are resolved to the type below them.
+
+    Args:
+        kind: `scalar`, `array`, `composite`, or `range` (multiranges, too).
+        name: the type's name in pg_type, such as `numeric`; an array's begins with `_`.
+        has_equality: two scalars can be compared by a default operator class, as indexes compare them.
+        exact_collation: the collation calls no two different texts equal.
+        part: the type of an array's elements or of a range's bounds.
+        attributes: the types of a composite's attributes, by their names in their order.
+    """
+
+    kind: Literal["scalar", "array", "composite", "range"]
+    name: str
+    has_equality: bool = True
+    exact_collation: bool = True
+    part: "ValueType | None" = None
+    attributes: dict[str, "ValueType"] = {}
+
+    @property
+    def is_json(self) -> bool:
+        """Holds json or jsonb."""
+        return self.name in {"json", "jsonb"}
+
+    @property
+    def comparison(self) -> "Comparison":
+        """How two values are compared so that they count as equal only when they have the same effect."""
+        if self.name == "json":
+            return "jsonb"
+        parts = [*self.attributes.values(), *([self.part] if self.part else [])]
+        if any(part.comparison != "value" for part in parts):
+            return "text"
+        exact = self.has_equality and self.exact_collation and self.name not in _COARSE
+        return "value" if exact else "text"
+
+
+Comparison = Literal["value", "jsonb", "text"]
+
+#: Types whose own equality is coarser than what their values do: a month is 30 days to `=` of interval and another time
+#: when it is added to a date, and citext ignores case.
+_COARSE = frozenset({"interval", "citext"})
+
+
 class Column(msgspec.Struct, frozen=True, kw_only=True):
     """One column of a table.
 
     Args:
         type: as `format_type` writes it, with its length or precision.
-        default: the default's expression, None without one.
+        value: what its values are made of.
+        default: the expression of its default, or of its domain's; None without one.
+        default_has_effects: evaluating the default may change something, such as a sequence or what a function writes.
         generated: computed from other columns, so never written.
         identity: `always`, `by default` or empty.
         is_text: holds text of any kind.
@@ -34,12 +79,12 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     type: str
     not_null: bool
+    value: ValueType
     default: str | None
+    default_has_effects: bool
     generated: bool
     identity: Literal["", "always", "by default"]
-    is_array: bool
     is_text: bool
-    comparison: Literal["value", "jsonb", "text"]
     sequence: str | None
     labels: tuple[str, ...]
 
@@ -213,7 +258,8 @@ def read_catalog(connection: psycopg.Connection[Any], names: Iterable[str] | Non
         if names is not None:
             quoted = [sql.Identifier(*name.split(".")).as_string(connection) for name in names]
             only = {"only": [row["oid"] for row in cursor.execute(_NAMED, [quoted])]}
-        columns = _grouped(cursor.execute(_COLUMNS, only), Column)
+        types = _value_types(cursor.execute(_TYPES, only).fetchall())
+        columns = _grouped((_with_type(row, types) for row in cursor.execute(_COLUMNS, only)), Column)
         keys = _grouped(cursor.execute(_KEYS, only), UniqueKey)
         checks = _grouped(cursor.execute(_CHECKS, only), Check)
         foreign_keys = _grouped(cursor.execute(_FOREIGN_KEYS, only), ForeignKey)
@@ -234,6 +280,39 @@ def read_catalog(connection: psycopg.Connection[Any], names: Iterable[str] | Non
         }
         path = [row["schema"] for row in cursor.execute("SELECT unnest(current_schemas(false)) AS schema")]
     return Catalog(tables, path)
+
+
+def _value_types(rows: Iterable[dict[str, Any]]) -> dict[int, ValueType]:
+    """Return what the values of each type are made of, by the type's oid."""
+    by_oid = {row["oid"]: row for row in rows}
+    found: dict[int, ValueType] = {}
+
+    def resolve(oid: int) -> ValueType:
+        # no type contains itself, so this ends
+        if oid not in found:
+            row = by_oid[oid]
+            if row["kind"] == "domain":
+                found[oid] = resolve(row["part"])
+            else:
+                found[oid] = ValueType(
+                    kind=row["kind"],
+                    name=row["name"],
+                    has_equality=row["has_equality"],
+                    part=None if row["part"] is None else resolve(row["part"]),
+                    attributes={
+                        name: msgspec.structs.replace(resolve(attribute), exact_collation=exact)
+                        for name, attribute, exact in row["attributes"]
+                    },
+                )
+        return found[oid]
+
+    for oid in by_oid:
+        resolve(oid)
+    return found
+
+
+def _with_type(row: dict[str, Any], types: Mapping[int, ValueType]) -> dict[str, Any]:
+    return {**row, "value": msgspec.structs.replace(types[row["type_oid"]], exact_collation=row["exact_collation"])}
 
 
 def _grouped(rows: Iterable[dict[str, Any]], struct: type[_Struct]) -> dict[int, list[_Struct]]:
@@ -261,28 +340,74 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspna
 ORDER BY 2, 3
 """
 
-_COLUMNS = """
-WITH RECURSIVE base AS (  -- down to a domain's type or an array's element
-    SELECT oid AS type, typtype, typbasetype, typelem, typname, typcategory FROM pg_type
-    WHERE %(only)s::oid[] IS NULL
-       OR oid IN (SELECT atttypid FROM pg_attribute WHERE attrelid = ANY (%(only)s::oid[]) AND attnum > 0)
-  UNION ALL
-    SELECT base.type, t.typtype, t.typbasetype, t.typelem, t.typname, t.typcategory
-    FROM base JOIN pg_type t
-      ON t.oid = CASE WHEN base.typtype = 'd' THEN base.typbasetype
-                      WHEN base.typcategory = 'A' THEN nullif(base.typelem, 0) END
-), lowest AS (
-    SELECT type, array_agg(typname::text) AS names, bool_or(typcategory = 'A') AS is_array FROM base GROUP BY type
+# int2vector and oidvector are arrays whose text is not an array's; a type that is binary coercible to another one, as
+# varchar is to text, has the other's operator classes
+_TYPES = """
+WITH RECURSIVE types AS (
+    SELECT t.oid, t.typname, t.typtype, t.typrelid,
+           CASE WHEN t.typtype = 'd' THEN 'domain'
+                WHEN t.typtype = 'c' THEN 'composite'
+                WHEN t.typtype IN ('r', 'm') THEN 'range'
+                WHEN t.typelem <> 0 AND t.typsubscript = 'pg_catalog.array_subscript_handler'::regproc
+                 AND t.typname NOT IN ('int2vector', 'oidvector') THEN 'array'
+                ELSE 'scalar' END AS kind,
+           CASE t.typtype WHEN 'd' THEN t.typbasetype
+                          WHEN 'r' THEN (SELECT rngsubtype FROM pg_range WHERE rngtypid = t.oid)
+                          WHEN 'm' THEN (SELECT rngsubtype FROM pg_range WHERE rngmultitypid = t.oid)
+                          ELSE t.typelem END AS part
+    FROM pg_type t
+), reachable AS (
+    SELECT a.atttypid AS oid
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND a.attnum > 0 AND NOT a.attisdropped AND (%(only)s::oid[] IS NULL OR a.attrelid = ANY (%(only)s::oid[]))
+  UNION
+    SELECT below.oid FROM reachable JOIN types t ON t.oid = reachable.oid
+    CROSS JOIN LATERAL (
+        SELECT t.part WHERE t.kind IN ('domain', 'array', 'range')
+        UNION ALL
+        SELECT a.atttypid FROM pg_attribute a
+        WHERE t.kind = 'composite' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) AS below (oid)
+), comparable AS (
+    SELECT o.opcintype AS oid FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod
+    WHERE o.opcdefault AND m.amname IN ('btree', 'hash')
 )
+SELECT t.oid::int8 AS oid, t.typname::text AS name, t.kind,
+       CASE WHEN t.kind IN ('domain', 'array', 'range') THEN t.part::int8 END AS part,
+       t.kind <> 'scalar' OR t.typtype = 'e' OR t.oid IN (SELECT oid FROM comparable)
+         OR EXISTS (SELECT FROM pg_cast k WHERE k.castsource = t.oid AND k.castmethod = 'b' AND k.castcontext = 'i'
+                    AND k.casttarget IN (SELECT oid FROM comparable)) AS has_equality,
+       coalesce((SELECT jsonb_agg(jsonb_build_array(a.attname, a.atttypid::int8,
+                                                    coalesce(l.collisdeterministic, true)) ORDER BY a.attnum)
+                 FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation
+                 WHERE t.kind = 'composite' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped),
+                '[]') AS attributes
+FROM types t WHERE t.oid IN (SELECT oid FROM reachable)
+"""
+
+# pg_depend has no entries for the functions of pg_catalog, so these are looked for in the default's text; those that
+# are listed only look at a clock or draw a random number. A domain's default is not looked at any further.
+_COLUMNS = """
 SELECT a.attrelid::int8 AS relation, a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type,
+       a.atttypid::int8 AS type_oid, coalesce(l.collisdeterministic, true) AS exact_collation,
        a.attnotnull AS not_null, a.attgenerated <> '' AS generated,
        CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' ELSE '' END AS identity,
-       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS default,
-       lowest.is_array, t.typcategory = 'S' AS is_text,
-       CASE WHEN lowest.names = '{json}' THEN 'jsonb'
-            WHEN lowest.names && '{json,xml,point,lseg,path,box,line,polygon,circle,citext}' THEN 'text'
-            WHEN NOT coalesce(l.collisdeterministic, true) THEN 'text'
-            ELSE 'value' END AS comparison,
+       CASE WHEN a.attgenerated = '' THEN e.default END AS default,
+       d.oid IS NULL
+         OR EXISTS (SELECT FROM pg_depend p JOIN pg_proc f ON f.oid = p.refobjid
+                    WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+                      AND p.refclassid = 'pg_proc'::regclass AND f.provolatile <> 'i')
+         OR EXISTS (SELECT FROM pg_depend p JOIN pg_operator o ON o.oid = p.refobjid JOIN pg_proc f ON f.oid = o.oprcode
+                    WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+                      AND p.refclassid = 'pg_operator'::regclass AND f.provolatile <> 'i')
+         OR EXISTS (SELECT FROM regexp_matches(e.default, '([a-z_][a-z_0-9]*)\\(', 'g') AS called (names)
+                    JOIN pg_proc f ON f.proname = called.names[1]
+                    WHERE f.pronamespace = 'pg_catalog'::regnamespace AND f.provolatile = 'v'
+                      AND f.proname NOT IN
+                      ('gen_random_uuid', 'uuidv4', 'uuidv7', 'random', 'random_normal', 'clock_timestamp',
+                       'timeofday'))
+         AS default_has_effects,
+       t.typcategory = 'S' AS is_text,
        coalesce(pg_get_serial_sequence(quote_ident(n.nspname) || '.' || quote_ident(c.relname), a.attname),
                 (SELECT p.refobjid::regclass::text FROM pg_depend p JOIN pg_class s ON s.oid = p.refobjid
                  WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
@@ -292,9 +417,12 @@ FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_type t ON t.oid = a.atttypid
-JOIN lowest ON lowest.type = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
+CROSS JOIN LATERAL (
+    SELECT coalesce(pg_get_expr(d.adbin, d.adrelid),
+                    CASE WHEN t.typtype = 'd' AND a.attidentity = '' THEN pg_get_expr(t.typdefaultbin, 0) END)
+) AS e ("default")
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND a.attnum > 0 AND NOT a.attisdropped AND (%(only)s::oid[] IS NULL OR a.attrelid = ANY (%(only)s::oid[]))
 ORDER BY a.attrelid, a.attnum

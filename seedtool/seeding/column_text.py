@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import psycopg
 from psycopg.adapt import PyFormat, Transformer
 
 from seedtool.files import Tree
-from seedtool.postgres.catalog import Column
+from seedtool.postgres.catalog import Column, ValueType
 
 
 class NoText(ValueError):
@@ -33,18 +33,17 @@ class Texts:
         Raises:
             NoText: it has none.
         """
-        if isinstance(value, Tree):
-            value = value.texts if column.is_array else value.data
-        if isinstance(value, set | frozenset | tuple):
-            value = list(value)
-        if isinstance(value, dict) or (isinstance(value, list) and not column.is_array):
-            return _json(value)
-        if isinstance(value, list):
-            return _array(value, self)
-        return self.scalar(value)
+        return self._text(value, column.value)
 
-    def scalar(self, value: object) -> str | None:
-        """Return the text of a value that is neither list nor mapping."""
+    def _text(self, value: object, of: ValueType) -> str | None:
+        whole, parts = (value.data, value.parts) if isinstance(value, Tree) else (value, value)
+        if isinstance(parts, Mapping):
+            return self._record(parts, of) if of.kind == "composite" else _json(whole)
+        if isinstance(parts, _LISTS):
+            return self._array(parts, of) if of.kind == "array" else _json(whole)
+        return self._scalar(value)
+
+    def _scalar(self, value: object) -> str | None:
         if value is None or isinstance(value, str):
             return value
         try:
@@ -53,24 +52,41 @@ class Texts:
             raise NoText(f"a Python {type(value).__name__} cannot be stored") from error
         return None if text is None else bytes(text).decode()
 
+    def _array(self, items: Iterable[object], of: ValueType) -> str:
+        """Return a list as PostgreSQL writes an array. Every element is quoted, so that the text NULL stays a text."""
+        element = of.part or of
+        texts = []
+        for item in items:
+            parts = item.parts if isinstance(item, Tree) else item
+            if isinstance(parts, _LISTS) and element.kind != "array":  # a further dimension
+                texts.append(self._array(parts, of))
+            else:
+                text = self._text(item, element)
+                texts.append("NULL" if text is None else _quoted(text))
+        return "{" + ",".join(texts) + "}"
+
+    def _record(self, values: Mapping[str, object], of: ValueType) -> str:
+        """Return a mapping as PostgreSQL writes a composite value; an attribute that is left out is NULL."""
+        for name in values:
+            if name not in of.attributes:
+                raise NoText(f"the type {of.name} has no attribute {name}")
+        texts = (self._text(values.get(name), each) for name, each in of.attributes.items())
+        return "(" + ",".join("" if text is None else _quoted(text) for text in texts) + ")"
+
+
+_LISTS = (list, tuple, set, frozenset)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as an element of an array or a record."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
 
 def _json(value: object) -> str:
     try:
         return msgspec.json.encode(value).decode()
     except (TypeError, UnicodeError, RecursionError) as error:
         raise NoText("the value holds something that JSON cannot") from error
-
-
-def _array(items: Iterable[object], texts: Texts) -> str:
-    """Return a list as PostgreSQL writes an array. Every element is quoted, so that the text NULL stays a text."""
-    parts = []
-    for item in items:
-        if isinstance(item, list | tuple):
-            parts.append(_array(item, texts))
-            continue
-        text = _json(item) if isinstance(item, dict) else texts.scalar(item)
-        parts.append("NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')
-    return "{" + ",".join(parts) + "}"
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -127,7 +143,7 @@ def remedy(column: Column, error: psycopg.Error | None = None) -> str:
     """Say what a value of the column looks like."""
     if _is_unstorable(error):
         return "Remove the character."
-    if column.is_array:
+    if column.value.kind == "array":
         return 'Write an array as {first,"the second one"}.'
     if column.labels:
         return f"Write one of: {', '.join(column.labels)}."

@@ -18,6 +18,9 @@ from seedtool.seeding.staging import Cursor, Staged, stage, unstage
 from seedtool.seeding.writing import Plan, refusal, write
 from seedtool.settings import FaceBinding
 
+#: types whose values a sequence may have given; NaN is higher than every number a sequence gives, so it never counts
+_NUMBERS = frozenset({"int2", "int4", "int8", "numeric"})
+
 #: a report names at most so many rows of a table and action; the counts are always whole
 DETAILS = 100
 
@@ -116,12 +119,13 @@ def _advance_sequences(cursor: Cursor, tables: Iterable[Staged]) -> None:
     for staged in tables:
         for name in staged.columns:
             column = staged.table.columns[name]
-            if column.sequence is None or column.type not in {"smallint", "integer", "bigint"}:
+            if column.sequence is None or column.value.name not in _NUMBERS:
                 continue
             cursor.execute(
                 sql.SQL(
                     "SELECT setval({sequence}::regclass, highest)"
-                    " FROM (SELECT max({column}) AS highest FROM {table}) AS t, pg_sequence AS s"
+                    " FROM pg_sequence AS s, LATERAL (SELECT floor(max({column})::numeric)::bigint AS highest"
+                    " FROM {table} WHERE {column} <= s.seqmax) AS t"
                     " WHERE s.seqrelid = {sequence}::regclass AND s.seqincrement > 0"
                     " AND highest > coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart - 1)"
                 ).format(

@@ -118,7 +118,7 @@ def _flags(staged: Staged, batch: Batch) -> sql.Composed:
 
 
 def _final(staged: Staged, batch: Batch, column: Column) -> sql.Composable:
-    """Return the value that a column will have. A sequence is not asked: the insert itself will draw from it."""
+    """Return the value that a column will have. The insert itself evaluates a default that has effects, once."""
     name = sql.Identifier(column.name)
     key = sql.Identifier(staged.table.primary_key[0])
     if column.name in staged.table.primary_key:
@@ -131,7 +131,7 @@ def _final(staged: Staged, batch: Batch, column: Column) -> sql.Composable:
         ).format(key, name, staged.own.placeholder, moved, sql.SQL(column.type))
     if column.name in batch.columns:
         return sql.SQL("s.{}").format(name)
-    if column.default is None or column.sequence is not None:
+    if column.default is None or column.default_has_effects:
         return sql.SQL("t.{}").format(name)
     return sql.SQL("CASE WHEN t.{0} IS NULL THEN ({1})::{2} ELSE t.{3} END").format(
         key, sql.SQL(column.default), sql.SQL(column.type), name
@@ -140,7 +140,7 @@ def _final(staged: Staged, batch: Batch, column: Column) -> sql.Composable:
 
 def _differs(column: Column, left: str, right: str) -> sql.Composed:
     """Return the condition that two aliases hold different values in a column."""
-    form = {"value": "{}", "jsonb": "{}::jsonb", "text": '{}::text COLLATE "C"'}[column.comparison]
+    form = {"value": "{}", "jsonb": "{}::jsonb", "text": '{}::text COLLATE "C"'}[column.value.comparison]
     sides = [sql.SQL(form).format(sql.Identifier(alias, column.name)) for alias in (left, right)]
     return sql.SQL("{} IS DISTINCT FROM {}").format(*sides)
 

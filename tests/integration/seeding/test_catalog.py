@@ -109,5 +109,153 @@ def test_tables_are_found_by_the_search_path_and_ordered_by_their_references(pro
     pupils = catalog.find("pupils")
     assert pupils.columns["loud"].generated
     assert pupils.columns["mood"].labels == ("glad", "sad")
-    assert pupils.columns["tags"].is_array
+    assert pupils.columns["tags"].value.kind == "array"
     assert catalog.find("notes").columns["id"].sequence == "public.notes_id_seq"
+
+
+# the same value, from file to table ------------------------------------------------------------------------------------
+
+
+def test_yaml_mappings_keep_their_content_in_every_kind_of_array_and_record(project):
+    project.run("""
+        CREATE DOMAIN docs AS jsonb[];
+        CREATE DOMAIN tags AS text[];
+        CREATE TYPE pair AS (name text, detail jsonb, tags text[]);
+        CREATE TABLE trees (id int PRIMARY KEY, b jsonb[], j json[], d docs, c pair, cs pair[], ts tags[], t text[])""")
+    project.write(
+        "trees.yaml",
+        """
+- id: 1
+  b: [{a: 1, b: [yes, true, ~]}, ~, 5]
+  j: [{a: "x"}]
+  d: [{k: v}]
+  c: {name: no, detail: {on: [1.50]}, tags: [a, 'b "c"', ~]}
+  cs: [{name: 'O\\Brien, "x"'}, {detail: {}}]
+  ts: [[a, b], [c]]
+  t: [[a, b], [c, d]]
+""",
+    )
+    project.seed()
+    assert project.rows("SELECT b::text, j::text, d::text, c::text, cs::text, ts::text, t::text FROM trees") == [
+        (
+            '{"{\\"a\\": 1, \\"b\\": [\\"yes\\", true, null]}",NULL,5}',
+            '{"{\\"a\\":\\"x\\"}"}',
+            '{"{\\"k\\": \\"v\\"}"}',
+            '(no,"{""on"": [1.50]}","{a,""b \\\\""c\\\\"""",NULL}")',
+            '{"(\\"O\\\\\\\\Brien, \\"\\"x\\"\\"\\",,)","(,{},)"}',
+            '{"{a,b}","{c}"}',
+            "{{a,b},{c,d}}",
+        )
+    ]
+    assert project.counts(project.seed()) == {"trees": (0, 0, 1, 0)}
+
+
+def test_an_attribute_that_a_composite_type_lacks_is_named(project):
+    project.run("CREATE TYPE pair AS (name text); CREATE TABLE trees (id int PRIMARY KEY, c pair)")
+    project.write("trees.yaml", "- id: 1\n  c: {nmae: x}\n")
+    refused(project, r"trees\.yaml:2, column c: .*no attribute nmae")
+
+
+#: type → a value, one that counts as equal (or None), one that does not
+COMPARED = {
+    "interval": ("30 days", "30 days 00:00:00", "1 mon"),
+    "interval day to second": ("1 day", "1 day 0:00", "24:00"),
+    "interval[]": ("{30 days}", '{"30 days"}', "{1 mon}"),
+    "spans": ("1 day", "1 day 0:00", "24:00"),
+    "span": ("(1 day)", '("1 day")', "(24:00)"),
+    "spanrange": ("[1 day,2 days)", '["1 day","2 days")', "[24:00,2 days)"),
+    "span[]": ("{(1 day)}", '{"(\\"1 day\\")"}', "{(24:00)}"),
+    "numeric": ("1.0", "1.00", "1.01"),
+    "float8": ("0", "-0", "0.1"),
+    "char(3)": ("a", "a  ", "b"),
+    "timetz": ("12:00+00", "12:00Z", "13:00+01"),
+    "tsvector": ("a:1 b:2", "b:2 a:1", "a:1,3 b:2"),
+    "jsonb": ('{"a": 1}', '{"a": 1.0}', '{"a": 2}'),
+    "json": ('{"a": 1}', '{ "a":1 }', '{"a": 2}'),
+    "jsonpath": ("$.a", '$."a"', "$.b"),
+    "refcursor": ("a", None, "b"),
+    "pg_snapshot": ("10:20:10,14", None, "10:20:10"),
+    "holder": ('("{}","(1,2)")', None, '("{}","(1,3)")'),
+    "jsonpath[]": ("{$.a}", None, "{$.b}"),
+    "point": ("(1,2)", "1,2", "(1,3)"),
+    "box": ("(1,1),(0,0)", "(1,0),(0,1)", "(2,0.5),(0,0)"),
+    "circle": ("<(0,0),1>", None, "<(1,0),1>"),
+    "money": ("1", "$1.00", "2"),
+    "varchar(9)": ("a", None, "A"),
+    "cidr": ("10.0.0.0/8", None, "10.0.0.0/9"),
+    "int4multirange": ("{[1,3),[3,5)}", "{[1,5)}", "{[1,4)}"),
+    '"char"': ("a", None, "b"),
+    "regclass": ("pupils", "public.pupils", "marks"),
+    "mood": ("glad", None, "sad"),
+}
+
+
+@pytest.mark.parametrize("kind", COMPARED)
+def test_values_are_compared_by_their_effect(project, kind):
+    value, equal, other = COMPARED[kind]
+    project.run(f"""
+        CREATE DOMAIN spans AS interval; CREATE TYPE span AS (s interval);
+        CREATE TYPE spanrange AS RANGE (subtype = interval);
+        CREATE TYPE holder AS (j json, p point);
+        CREATE TABLE compared (id int PRIMARY KEY, v {kind})""")
+
+    def seeded(text: str) -> tuple[int, int, int, int]:
+        quoted = text.replace('"', '""')
+        project.write("compared.csv", f'id,v\n1,"{quoted}"\n')
+        return project.counts(project.seed())["compared"]
+
+    assert seeded(value) == (1, 0, 0, 0)
+    assert seeded(value) == (0, 0, 1, 0)
+    if equal is not None:
+        assert seeded(equal) == (0, 0, 1, 0)
+    assert seeded(other) == (0, 1, 0, 0)
+    assert project.rows(f"SELECT v::text = $x${other}$x$::{kind}::text FROM compared") == [(True,)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "highest", "following"),
+    [
+        ("numeric", "41", "42"), ("numeric(12)", "41", "42"), ("numeric", "41.5", "42"), ("code", "41", "42"),
+        ("deep", "41", "42"), ("smallint", "41", "42"), ("bigint", "9007199254740993", "9007199254740994"),
+        ("numeric", "NaN", "1"), ("numeric", "9" * 30, "1"),
+    ],
+)  # fmt: skip
+def test_sequences_are_moved_past_ids_of_every_numeric_type(project, kind, highest, following):
+    project.run(f"""
+        CREATE DOMAIN code AS bigint; CREATE DOMAIN deep AS code CHECK (VALUE > 0);
+        CREATE SEQUENCE ids;
+        CREATE TABLE numbered (id {kind} PRIMARY KEY DEFAULT nextval('ids'))""")
+    project.write("numbered.csv", f"id\n{highest}\n")
+    project.seed()
+    assert project.rows("INSERT INTO numbered DEFAULT VALUES RETURNING id::text") == [(following,)]
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        "next_number()", "'INV-' || next_number()", "nextval('invoices'::text)::text", "('x' || nextval('invoices'))",
+        "stable_number()", "(1 +# 2)::text", "lower(next_number())",
+    ],
+)  # fmt: skip
+def test_a_default_with_effects_is_evaluated_once_for_each_row(project, default):
+    project.run(f"""
+        CREATE SEQUENCE invoices;
+        CREATE FUNCTION next_number() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT nextval('invoices')::text $$;
+        CREATE FUNCTION stable_number() RETURNS text LANGUAGE sql STABLE AS $$ SELECT nextval('invoices')::text $$;
+        CREATE FUNCTION add_one(int, int) RETURNS int LANGUAGE sql VOLATILE AS $$ SELECT nextval('invoices')::int $$;
+        CREATE OPERATOR +# (LEFTARG = int, RIGHTARG = int, FUNCTION = add_one);
+        CREATE TABLE bills (id int PRIMARY KEY, number text NOT NULL UNIQUE DEFAULT {default})""")
+    project.write("bills.csv", "id\n1\n2\n3\n")
+    assert project.counts(project.seed()) == {"bills": (3, 0, 0, 0)}
+    assert project.rows("SELECT last_value FROM invoices") == [(3,)]
+    assert project.counts(project.seed()) == {"bills": (0, 0, 3, 0)}
+    assert project.rows("SELECT last_value FROM invoices") == [(3,)]
+
+
+def test_the_default_of_a_domain_fills_a_column_that_no_line_names(project):
+    project.run("""
+        CREATE DOMAIN state AS text DEFAULT 'open' NOT NULL;
+        CREATE TABLE tickets (id int PRIMARY KEY, state state NOT NULL)""")
+    project.write("tickets.csv", "id\n1\n")
+    project.seed()
+    assert project.rows("SELECT state FROM tickets") == [("open",)]

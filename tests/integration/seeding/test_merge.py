@@ -35,7 +35,8 @@ def test_values_equal_by_their_type_are_left_alone(project):
     project.write("kinds.csv", 'id,n,j,a,i,t,o\n1,1.0,"{""a"": 1, ""b"": 2}",{x},1 day,2026-01-01T12:00:00Z,{}\n')
     project.seed()
     project.write(
-        "kinds.csv", 'id,n,j,a,i,t,o\n1,1.00,"{""b"":2,""a"":1.0}","{""x""}",24:00:00,2026-01-01T09:00:00-03:00,{ }\n'
+        "kinds.csv",
+        'id,n,j,a,i,t,o\n1,1.00,"{""b"":2,""a"":1.0}","{""x""}",1 day 00:00,2026-01-01T09:00:00-03:00,{ }\n',
     )
     assert project.counts(project.seed()) == {"kinds": (0, 0, 1, 0)}
 
