@@ -21,6 +21,7 @@ from seedtool.postgres.copying import copy_out, fix_text_form
 from seedtool.seeding.fixtures import fixture_files, table_of
 from seedtool.seeding.profiles import is_below
 from seedtool.settings import FaceBinding
+from seedtool.settings.setting import no_control
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +82,9 @@ def dump(
         SeedError: a table's fixture is a .yaml or .py, which is not overwritten; or no tables were named, and a table
             is empty whose file has rows. Nothing was written.
     """
+    fault = no_control(seed_set)
+    if fault:
+        raise UsageError(f"the set {fault.message}", remedy=fault.remedy)
     if not is_below(seed_set):
         raise UsageError(
             f"the set {seed_set!r} lies outside {shown_path(seeds, root)}",

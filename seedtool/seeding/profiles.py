@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from seedtool.errors import ProfileError
+from seedtool.settings.setting import no_control
 
 FILE = "profiles.toml"
 
@@ -90,6 +91,9 @@ def _profile(path: Path, name: str, table: object) -> Profile:
             raise ProfileError(f"{path}, [{name}]: {key} is not {_TYPES[key]}", remedy=f"Correct {key}.") from None
     profile = msgspec.convert({"name": name, **table}, Profile)
     _check_sets(path, profile)
+    fault = no_control(profile.indexed or "")
+    if fault:
+        raise ProfileError(f"{path}, [{name}]: indexed {fault.message}", remedy=fault.remedy)
     if profile.indexed is not None and not is_below(profile.indexed):
         raise ProfileError(
             f"{path}, [{name}]: indexed names {profile.indexed!r}, which lies outside {path.parent}",
@@ -115,6 +119,9 @@ def _check_sets(path: Path, profile: Profile) -> None:
     if not profile.sets:
         raise ProfileError(f"{path}, [{profile.name}]: sets is empty", remedy="Name the folders to load.")
     for place, name in enumerate(profile.sets):
+        fault = no_control(name)
+        if fault:
+            raise ProfileError(f"{path}, [{profile.name}]: the set {fault.message}", remedy=fault.remedy)
         if name in profile.sets[:place]:
             raise ProfileError(f"{path}, [{profile.name}]: sets names {name} twice", remedy="Name it once.")
         folder = seeds / name

@@ -178,7 +178,7 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
         if name == "id_template" and re.search(r"\{person\}\{n\}|\{n\}\{person\}|\d\{n\}|\{n\}\d", template):
             raise SettingsError(
-                f"setting faces: {self.table}: in {name} {template!r} the number cannot be told from what is beside it",
+                f"setting faces: {self.table}: {name} {template!r} does not separate the number from other text",
                 remedy="Put another character than a digit between {person} and {n}, as in {person}-photo-{n}.",
             )
 

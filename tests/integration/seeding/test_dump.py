@@ -185,6 +185,13 @@ def test_what_cannot_be_dumped_is_told_with_the_cure(small_school, tables, error
     assert not (small_school.root / "seeds/new").exists()
 
 
+@pytest.mark.parametrize("name", ["local\n", "lo\x00cal", "local\x1b[2J"])
+def test_a_set_with_a_control_character_in_its_name_is_refused(small_school, name):
+    with pytest.raises(UsageError, match="control character") as caught:
+        dump(small_school.connection, ["pupils"], small_school.root / "seeds", name, root=small_school.root)
+    assert name not in caught.value.message
+
+
 @pytest.mark.parametrize("where", ["../outside", "local/../../outside", "", ".", "/absolute"])
 def test_a_set_outside_the_seeds_folder_is_refused(small_school, where):
     where = str(small_school.root / "outside") if where == "/absolute" else where
