@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint types docs bench clean help
+.PHONY: demo test torture lint types docs bench clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,10 @@ demo: $(INSTALLED) ## Reset, seed, sync, recognise and backfill, on the embedded
 test: $(INSTALLED) ## Run the test suite with branch coverage
 	@$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=seedtool --cov-report=term
+
+torture: $(INSTALLED) ## Kill a thousand processes a promise, try thousands of examples; writes docs/reliability.md
+	$(BIN)/python -m pytest -n 2 -m torture --kills $(or $(KILLS),1000) -rA
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile torture -m hypothesis
 
 lint: $(INSTALLED) ## ruff, import rules
 	$(BIN)/ruff check .

@@ -3,12 +3,16 @@
 import contextlib
 import functools
 import os
+import re
 import shutil
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import msgspec
 import psycopg
 import pytest
@@ -21,6 +25,53 @@ from seedtool.postgres.server import Target
 from seedtool.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# make test draws few examples of each property, make torture many (--hypothesis-profile)
+hypothesis.settings.register_profile("test", max_examples=40, deadline=None)
+hypothesis.settings.register_profile("torture", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile("test")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=1000, help="how many processes a campaign of make torture kills")
+
+
+@dataclass
+class Campaign:
+    """Figures of a campaign.
+
+    Args:
+        wanted: how many processes it is to kill.
+        kills: how many were killed.
+        points: between how many different steps they died.
+    """
+
+    wanted: int
+    kills: int = 0
+    points: int = 0
+
+
+@pytest.fixture
+def campaign(request: pytest.FixtureRequest) -> Callable[..., contextlib.AbstractContextManager[Campaign]]:
+    """Time a campaign and write its figures into docs/reliability.md, in the place of those of its last run."""
+
+    @contextlib.contextmanager
+    def running(name: str, promise: str) -> Iterator[Campaign]:
+        told, started, outcome = Campaign(request.config.getoption("kills")), time.monotonic(), "failed"
+        try:
+            yield told
+            outcome = "held"
+        finally:
+            seconds = time.monotonic() - started
+            file = ROOT / "docs" / "reliability.md"
+            row = f"| {name} | {told.kills} | {told.points} | {seconds:.0f} | {promise}: {outcome} |"
+            text, found = re.subn(rf"^\| {re.escape(name)} \|.*$", lambda _: row, file.read_text(), flags=re.MULTILINE)
+            file.write_text(text if found else text.replace(FIRST_ROW, f"{FIRST_ROW}{row}\n"), encoding="utf-8")
+
+    return running
+
+
+FIRST_ROW = "| --- | ---: | ---: | ---: | --- |\n"
 
 
 @pytest.fixture(scope="session", autouse=True)

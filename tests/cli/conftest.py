@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 import urllib.request
@@ -22,6 +20,7 @@ from seedtool.postgres import server
 from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.settings import Settings, load
 from seedtool.workflows.aws import open_aws
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -58,17 +57,7 @@ class Project:
     ) -> Done:
         """Run a program of the virtual environment."""
         started = time.perf_counter()
-        done = subprocess.run(
-            [BIN / name, *arguments],
-            cwd=cwd or self.root,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-            timeout=60,
-        )
+        done = processes.run(name, *arguments, cwd=cwd or self.root, env=env)
         return Done(done.returncode, done.stdout, done.stderr, time.perf_counter() - started)
 
     def ok(self, command: str, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Done:

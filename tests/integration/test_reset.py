@@ -1,9 +1,8 @@
 """The reset on a real server: what it replaces, what it keeps, and what a crash leaves."""
 
-import os
+import random
 import signal
-import subprocess
-import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -20,6 +19,7 @@ from seedtool.resetting import guard
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import plan, reset
 from seedtool.schema.layer import Schema
+from tests import processes
 
 SCHEMA = "CREATE TABLE schema_made_by_build (id int primary key); INSERT INTO schema_made_by_build VALUES (1)"
 
@@ -46,7 +46,11 @@ def state(database):
     """What stands under the target's name: `old`, `new`, or something broken."""
     with server.connect(database) as connection:
         tables = {
-            name for (name,) in connection.execute("SELECT relname FROM pg_class WHERE oid >= 16384 AND relkind = 'r'")
+            name
+            for (name,) in connection.execute(
+                "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+                " WHERE c.oid >= 16384 AND relkind = 'r' AND nspname <> 'seedtool'"  # marks stand there
+            )
         }
         if tables == {"old_data"}:
             return "old" if connection.execute("SELECT id FROM old_data").fetchall() == [(7,)] else "broken"
@@ -430,6 +434,7 @@ KILLED = textwrap.dedent(
     root, conninfo, name, fatal, schema = sys.argv[1:]
 
     def step(reached):
+        print(reached, flush=True)
         if reached == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -449,11 +454,9 @@ KILLED = textwrap.dedent(
 
 
 class TestKilled:
-    def run_killed(self, project, database, fatal):
-        return subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(project.root), database.conninfo, database.name, fatal, SCHEMA],
-            env=dict(os.environ),
-        )
+    def run_killed(self, project, database, fatal, steps=None):
+        arguments = (str(project.root), database.conninfo, database.name, fatal, SCHEMA)
+        return processes.start(*arguments, code=KILLED, stdout=steps)
 
     @pytest.mark.parametrize("fatal", STEPS)
     def test_at_any_step_the_target_is_whole_and_the_next_reset_succeeds(self, project, database, fatal):
@@ -465,12 +468,30 @@ class TestKilled:
         assert state(database) == "new"
 
     def test_at_random_moments(self, project, database):
+        self.kill_at_random(project, database, random.Random(1), 5)  # noqa: S311 - the same each time
+
+    @pytest.mark.torture
+    @pytest.mark.timeout(3600)
+    def test_a_thousand_times_at_random_moments(self, project, database, campaign):
+        with campaign(
+            "db-reset: SIGKILL at a random moment", "the target is old or new, the next reset succeeds"
+        ) as told:
+            told.kills, told.points = self.kill_at_random(project, database, random.Random(2), told.wanted)  # noqa: S311
+
+    def kill_at_random(self, project, database, rng, kills):
+        """Kill so many resets, and reset after each ten; returns how many were killed, and between which steps."""
         put_old_data(database)
-        for delay in (0.13, 0.15, 0.17, 0.19, 0.21, 0.24, 0.28):
-            process = self.run_killed(project, database, "never")
-            time.sleep(delay)
-            process.kill()
-            process.wait(30)
+        killed, points = 0, set()
+        for number in range(kills):
+            with tempfile.TemporaryFile("w+") as steps:
+                process = self.run_killed(project, database, "never", steps)
+                time.sleep(rng.uniform(0, 0.25))
+                process.kill()
+                killed += process.wait(30) == -signal.SIGKILL
+                steps.seek(0)
+                points.add(tuple(steps.read().split()[-1:]))
             assert state(database) in {"old", "new"}
-        reset(project, database, [Schema(project, build)], consent=Consent.NAME)
-        assert state(database) == "new"
+            if number % 10 == 9 or number == kills - 1:
+                reset(project, database, [Schema(project, build)], consent=Consent.NAME)
+                assert state(database) == "new"
+        return killed, len(points)

@@ -1,8 +1,6 @@
 """Reset and seed in one: the rows come with the clone, and a template of them is kept."""
 
 import signal
-import subprocess
-import sys
 import textwrap
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +15,7 @@ from seedtool.schema.layer import Schema
 from seedtool.seeding import fingerprint as fingerprints
 from seedtool.seeding.layer import Seeds, report_of
 from seedtool.seeding.profiles import load_profiles
+from tests import processes
 
 
 def build(made):
@@ -217,7 +216,7 @@ def test_killed_at_any_step_the_target_is_whole_and_the_next_reset_succeeds(scho
     with server.connect(school.target) as connection:
         connection.execute("CREATE TABLE pupils (id int, name text); INSERT INTO pupils VALUES (7, 'Olga')")
     arguments = [str(school.root), school.target.conninfo, school.target.name, fatal]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+    killed = processes.run(*arguments, code=KILLED)
     assert killed.returncode == -signal.SIGKILL
     assert school.names() == (["Ana", "Eva"] if fatal == "leave:1" else ["Olga"])
     school.reset()

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 
@@ -19,6 +17,7 @@ from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import plan, reset
 from seedtool.schema.layer import Schema
 from seedtool.settings import load
+from tests import processes
 
 
 def build(made, note="first", padding=0):
@@ -234,7 +233,7 @@ class TestSent:
             """
         )
         arguments = [str(project.root), database.conninfo, database.name, fatal]
-        return subprocess.run([sys.executable, "-c", script, *arguments], check=False).returncode
+        return processes.run(*arguments, code=script).returncode
 
     @pytest.fixture
     def large(self, project, database, private):

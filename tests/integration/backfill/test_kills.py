@@ -132,26 +132,37 @@ def killed(album, *, options: dict, seed: int, kills: int) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.timeout(240)
-def test_fifty_kills_leave_what_an_uninterrupted_run_leaves(album, another_album, faults, counters):
+def test_kills_leave_what_an_uninterrupted_run_leaves(album, another_album, faults, counters):
+    kill_often(album, another_album, faults, counters, photos=80, kills=12)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_a_thousand_kills_leave_what_an_uninterrupted_run_leaves(album, another_album, faults, counters, campaign):
+    with campaign("backfill: SIGKILL at a random moment", "every row and face is that of a run without kills") as told:
+        told.kills = told.points = told.wanted
+        kill_often(album, another_album, faults, counters, photos=max(300, 6 * told.wanted), kills=told.wanted)
+
+
+def kill_often(album, another_album, faults, counters, *, photos, kills):
     for each in (album, another_album):
-        fill(each, users=4, photos=300)
+        fill(each, users=4, photos=photos)
     expected = another_album.run(batch_size=16)
-    assert (expected.succeeded, expected.failed) == (300, 0)
-    assert min(expected.auto_assigned, expected.suggested, expected.needs_person - expected.suggested) > 10
+    assert (expected.succeeded, expected.failed) == (photos, 0)
+    assert min(expected.auto_assigned, expected.suggested, expected.needs_person - expected.suggested) > photos / 40
     another_album.consistent()
 
     faults(lag=0.02, latency={"IndexFaces": 0.03})
     before = journalled_index_calls(album), counters()["IndexFaces"]
-    last = killed(album, options={"batch_size": 8}, seed=11, kills=50)
-    assert (last["killed"], last["ok"], last["left"]) == (50, True, 0), last
+    last = killed(album, options={"batch_size": 8}, seed=11, kills=kills)
+    assert (last["killed"], last["ok"], last["left"]) == (kills, True, 0), last
     assert last["done"] > 0, "all was done before the last kill"
     album.consistent()
     assert outcome(album) == outcome(another_album)
     assert {state for state, _ in album.journal().values()} == {"done"}
     # every call is in the journal, and beside them only those of which nobody can know whether they were sent
     written, called = journalled_index_calls(album) - before[0], counters()["IndexFaces"] - before[1]
-    assert called <= written <= called + 50 * 8
+    assert called <= written <= called + kills * 8
 
 
 def journalled_index_calls(album) -> int:

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.sync import sync
 from seedtool.postgres import server
 from seedtool.settings import FaceBinding
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -270,13 +269,7 @@ def test_a_killed_run_is_finished_by_the_next(
         for photo in (1, 2):
             index(n, photo, f"student-{n:03}-photo-1")
     face_rows("student-001-photo-1", "student-002-photo-1")
-    killed = subprocess.run(
-        [sys.executable, "-c", _VICTIM, database.conninfo, endpoint, owned.collection, when],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    killed = processes.run(database.conninfo, endpoint, owned.collection, when, code=_VICTIM, cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(there()) == (4 if when == "before" else 3)
     assert dedupe(school, owned, aws).ok

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -20,6 +18,7 @@ from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.sync import sync
 from seedtool.postgres import server
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[3]
 PORTRAITS = ROOT / "seeds" / "photos" / "students"
@@ -457,12 +456,8 @@ def test_a_kill_at_any_step_is_repaired_by_the_same_command(
 ):
     if command == "all":
         face_rows("student-001-photo-1", "student-002-photo-1", "student-003-photo-1")
-    killed = subprocess.run(
-        [sys.executable, "-c", _VICTIM, database.conninfo, endpoint, mine.collection, mine.photos_url, step, command],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
+    killed = processes.run(
+        database.conninfo, endpoint, mine.collection, mine.photos_url, step, command, code=_VICTIM, cwd=ROOT
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     if command == "one":

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -17,6 +15,7 @@ from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.sync import sync
 from seedtool.postgres import server
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[3]
 PORTRAITS = ROOT / "seeds" / "photos" / "students"
@@ -303,12 +302,8 @@ with psycopg.connect(conninfo) as connection:
 def test_a_killed_run_is_taken_up_without_a_second_face_or_upload(
     school, database, mine, endpoint, aws, photos, collection, state, two_each, step
 ):
-    killed = subprocess.run(
-        [sys.executable, "-c", _VICTIM, database.conninfo, endpoint, mine.collection, mine.photos_url, two_each, step],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
+    killed = processes.run(
+        database.conninfo, endpoint, mine.collection, mine.photos_url, two_each, step, code=_VICTIM, cwd=ROOT
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     rows, keys, faces = state()

@@ -1,15 +1,13 @@
 """A process that dies at any step: what is listed is whole, the target is whole, and the next command cleans up."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
 from seedtool.snapshots import archive, store
+from tests import processes
 
 # at a step given as name or, where it comes again, name:2
 DOOMED = textwrap.dedent(
@@ -63,10 +61,8 @@ def stocked(shop):
 def run(shop, work, fatal, number):
     arguments = (work, str(shop.settings.root), shop.target.conninfo, shop.target.name, fatal, str(int(number)))
     spares = "1" if work == "restore ahead" else "0"
-    environ = {**os.environ, "SEEDTOOL_SPARES": spares}
-    return subprocess.run(
-        [sys.executable, "-c", DOOMED, *arguments], env=environ, capture_output=True, text=True, check=False
-    )
+    environ = {"SEEDTOOL_SPARES": spares}
+    return processes.run(*arguments, code=DOOMED, env=environ)
 
 
 def look(shop):
