@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings, load
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -96,6 +97,7 @@ def home() -> Iterator[Path]:
     os.environ["SEEDTOOL_HOME"] = str(folder)
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     yield folder
+    processes.stop()
     os.environ.clear()
     os.environ.update(before)
     shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,6 @@ its own modules of a project, its exit code, and it can be killed. What imports 
 starts, is tested with real programs (tests/cli/test_imports.py, test_contract.py).
 """
 
-import atexit
 import contextlib
 import importlib
 import io
@@ -14,6 +13,7 @@ import json
 import os
 import pkgutil
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -136,31 +136,32 @@ def run(
     return subprocess.CompletedProcess([*arguments], process.wait(), *texts)
 
 
-_started: dict[int, Path] = {}
+_servers: dict[int, tuple["subprocess.Popen[bytes]", Path]] = {}
 
 
 def _server() -> Path:
     """Return the address of this process's server; it is started when it does not run."""
-    if os.getpid() not in _started:
-        folder = tempfile.TemporaryDirectory(prefix="seedtool-processes-")
-        address = Path(folder.name) / "address"
+    if os.getpid() not in _servers:
+        folder = Path(tempfile.mkdtemp(prefix="seedtool-processes-"))
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.processes", address], cwd=Path(__file__).parents[1],
+            [sys.executable, "-m", "tests.processes", folder / "address"], cwd=Path(__file__).parents[1],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
-        assert server.stdin is not None
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
+        _servers[os.getpid()] = server, folder
+    return _servers[os.getpid()][1] / "address"
 
-        def stop() -> None:
-            server.stdin.close()
-            server.stdout.close()
-            server.wait(10)
-            folder.cleanup()
 
-        atexit.register(stop)
-        _started[os.getpid()] = address
-    return _started[os.getpid()]
+def stop() -> None:
+    """End this process's server, if it runs."""
+    server, folder = _servers.pop(os.getpid(), (None, None))
+    if server is not None and folder is not None:
+        for pipe in (server.stdin, server.stdout):
+            if pipe is not None:
+                pipe.close()
+        server.wait(10)
+        shutil.rmtree(folder)
 
 
 def _line(connection: socket.socket) -> bytes:
@@ -197,7 +198,7 @@ def _serve(address: str) -> dict[str, Any]:
     while True:
         ready, _, _ = select.select([listener, 0], [], [])
         if 0 in ready:  # whoever started us has gone
-            os._exit(0)
+            sys.exit()
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
@@ -228,6 +229,7 @@ def _attend(connection: socket.socket) -> dict[str, Any]:
 
 def _become(request: dict[str, Any]) -> NoReturn:
     """Be the process that was asked for."""
+    _forget_coverage()
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
@@ -252,6 +254,16 @@ def _become(request: dict[str, Any]) -> NoReturn:
     from seedtool import cli
 
     sys.exit(getattr(cli, SCRIPTS[name])())
+
+
+def _forget_coverage() -> None:
+    """Leave what the server's imports have covered to the server: each child would write it down again."""
+    coverage = sys.modules.get("coverage")
+    measuring = coverage.Coverage.current() if coverage is not None else None
+    if measuring is not None:
+        measuring.stop()
+        measuring._collector.reset()
+        measuring.start()
 
 
 if __name__ == "__main__":
