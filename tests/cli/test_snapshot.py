@@ -110,7 +110,7 @@ def test_a_snapshot_of_other_code_warns_first(shop):
     source = newest.read_bytes()
     try:
         newest.unlink()
-        shop.query("CREATE TABLE canary ()")
+        shop.query("CREATE TABLE IF NOT EXISTS canary ()")
         refused = shop.run("snapshot restore first", env={"SEEDTOOL_DATABASE": "seedtool"})
         agreed = shop.ok("snapshot restore first --yes -q")
     finally:
