@@ -279,7 +279,7 @@ def _patiently(step: Callable[[], None]) -> None:
         time.sleep(PAUSE)
     raise CommandError(
         f"another session holds a lock on student_faces, {ATTEMPTS} attempts failed ({type(reason.orig).__name__}). "
-        "End that session (see pg_stat_activity and pg_blocking_pids), then upgrade again. What is done already is kept."
+        "End that session (see pg_stat_activity and pg_blocking_pids), then upgrade again. What is done stays done."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ from seedtool.cli.console import CONTEXT, Console, common_options
 from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
-    from seedtool.emulator.signature import Key
     from seedtool.postgres.embedded import EmbeddedServer
     from seedtool.settings import Settings
 
@@ -123,9 +121,10 @@ def env(*, console: Console, settings: Settings) -> None:
             name = quote(target.name, safe="")
             variables["DATABASE_URL"] = f"postgresql://postgres:{embedded.password}@127.0.0.1:{port}/{name}"
     if settings.aws == "embedded":
-        from seedtool.workflows.aws import ensure_emulator
+        from seedtool.workflows.aws import emulator_key, ensure_emulator
 
         variables["AWS_ENDPOINT_URL_REKOGNITION"] = ensure_emulator(settings)
+        variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"] = emulator_key(settings)
     if settings.collection:
         variables["AWS_REKOGNITION_COLLECTION"] = settings.collection
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
@@ -135,17 +134,25 @@ def env(*, console: Console, settings: Settings) -> None:
 
 @click.command(short_help="Run the local Rekognition.", context_settings=CONTEXT)
 @click.option(
-    "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 picks a free one."
+    "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: a free one]."
 )
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Address to listen on [default: 127.0.0.1].")
+@click.option("--host-name", metavar="NAME", multiple=True, help="One more name that clients may use; repeatable.")
+@click.option("--cors", metavar="ORIGIN", multiple=True, help="Answer web pages of this origin; repeatable.")
+@click.option("--admin-token", metavar="TOKEN", help="Let other machines that send TOKEN use /_seedtool.")
 @click.option("--state-dir", metavar="FOLDER", type=_FOLDER, help="Where faces are kept [default: the project's].")
-@click.option("--photos", metavar="FOLDER", type=_FOLDER, help="Where S3Objects are read from: BUCKET/KEY below it.")
-@click.option("--s3-endpoint", metavar="URL", help="The S3 endpoint that S3Objects are read from otherwise.")
-@click.option("--faults", metavar="JSON", default="", help='Bad days, such as {"tps": "published", "lag": 2}.')
-@click.option("--require-signature", is_flag=True, help="Verify signatures against AWS_ACCESS_KEY_ID and its secret.")
+@click.option("--photos", metavar="FOLDER", type=_FOLDER, help="Folder that S3Objects are read from, as BUCKET/KEY.")
+@click.option("--s3-endpoint", metavar="URL", help="S3 endpoint that S3Objects are read from.")
+@click.option("--faults", metavar="JSON", default="", help='Faults, such as {"tps": "published", "lag": 2}.')
+@click.option("--require-signature", is_flag=True, help="Accept only what AWS_ACCESS_KEY_ID and its secret signed.")
 @functools.partial(common_options, anywhere=True)
 def emulator(
     *,
     port: int,
+    host: str,
+    host_name: tuple[str, ...],
+    cors: tuple[str, ...],
+    admin_token: str | None,
     state_dir: Path | None,
     photos: Path | None,
     s3_endpoint: str | None,
@@ -154,19 +161,24 @@ def emulator(
     console: Console,
     settings: Settings,
 ) -> None:
-    """Run the local Rekognition on a port, for other programs, until Ctrl+C ends it (exit code 0).
+    """Run the local Rekognition for other programs, until Ctrl+C ends it (exit code 0).
 
-    With the project's own state, the one that commands started in the background is ended first: the faces
-    are the same. docs/emulator.md tells how to point boto3, the AWS CLI and JavaScript at it.
+    Programs on this machine may use any credentials. If the project's emulator runs in the background, it is stopped
+    first; this one has the same faces. docs/emulator.md explains how to use boto3, the AWS CLI and JavaScript with it.
     """
     from seedtool.emulator import process
     from seedtool.emulator import server as emulators
+    from seedtool.emulator.access import access
     from seedtool.workflows.aws import emulator_dir
 
     folder = state_dir or emulator_dir(settings)
-    key = _key_of_environment() if require_signature else None
+    try:
+        key = process.key_of_environment() if require_signature else None
+        rules = access(folder, host=host, host_names=host_name, origins=cors, admin_token=admin_token, key=key)
+    except process.EmulatorError as error:
+        raise UsageError(error.message, remedy=error.remedy) from error
     if process.stop(folder):
-        console.note("ended the emulator in the background; its faces are here now")
+        console.note("stopped the emulator in the background; this one has its faces")
 
     def announce(endpoint: str) -> None:
         report = {"endpoint": endpoint, "state": str(folder)}
@@ -175,23 +187,12 @@ def emulator(
 
     emulators.run(
         folder,
+        host=host,
         port=port,
         photos=photos,
         s3_endpoint=s3_endpoint,
         faults=faults,
-        required_key=key,
+        access=rules,
         announce=announce,
     )
     console.note(f"stopped; the faces stay in {folder}")
-
-
-def _key_of_environment() -> Key:
-    from seedtool.emulator.signature import Key
-
-    try:
-        return Key(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-    except KeyError as error:
-        raise UsageError(
-            f"{error.args[0]} is not set, so there is no key to verify signatures against",
-            remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or leave --require-signature out.",
-        ) from error

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from seedtool.emulator.process import EmulatorError
-
-if TYPE_CHECKING:
-    from seedtool.emulator.signature import Key
+from seedtool.emulator import process
+from seedtool.emulator.process import EmulatorError, Key
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,20 +32,47 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="accept only requests that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment signed",
     )
+    parser.add_argument(
+        "--state-key",
+        action="store_true",
+        help="accept only requests that the key in the state directory (emulator.key) signed",
+    )
+    parser.add_argument(
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one more name that clients may use; repeatable",
+    )
+    parser.add_argument(
+        "--cors", action="append", default=[], metavar="ORIGIN", help="answer web pages of this origin; repeatable"
+    )
+    parser.add_argument(
+        "--admin-token", metavar="TOKEN", help="let clients on other machines that send TOKEN use /_seedtool"
+    )
     options = parser.parse_args(arguments)
 
     from seedtool.emulator import server
+    from seedtool.emulator.access import access
 
     try:
         with tempfile.TemporaryDirectory(prefix="seedtool-emulator-") as temporary:
+            state_dir = options.state_dir or Path(temporary)
             server.run(
-                options.state_dir or Path(temporary),
+                state_dir,
                 host=options.host,
                 port=options.port,
                 photos=options.photos,
                 s3_endpoint=options.s3_endpoint,
                 faults=options.faults,
-                required_key=_required_key() if options.require_signature else None,
+                access=access(
+                    state_dir,
+                    host=options.host,
+                    host_names=options.host_name,
+                    origins=options.cors,
+                    admin_token=options.admin_token,
+                    key=_key(options, state_dir),
+                ),
             )
     except EmulatorError as error:
         sys.stderr.write(f"{error.message}\n{error.remedy}\n")
@@ -57,16 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _required_key() -> Key:
-    from seedtool.emulator.signature import Key
-
-    try:
-        return Key(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-    except KeyError as error:
-        raise EmulatorError(
-            f"{error.args[0]} is not set, so signatures cannot be verified.",
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or omit --require-signature.",
-        ) from None
+def _key(options: argparse.Namespace, state_dir: Path) -> Key | None:
+    if options.require_signature:
+        return process.key_of_environment()
+    return process.key(state_dir) if options.state_key else None
 
 
 if __name__ == "__main__":

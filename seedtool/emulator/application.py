@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import sys
 import threading
@@ -15,18 +14,21 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from seedtool.emulator.access import Access, AccessMiddleware
 from seedtool.emulator.operations import Operations, Scope
 from seedtool.emulator.process import EmulatorError, code_version
 from seedtool.emulator.protocol import OPERATIONS, ServiceError, ServiceModel
-from seedtool.emulator.signature import Key, credential, verify
+from seedtool.emulator.signature import credential, verify
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+    from typing import TypeAlias
 
     from starlette.requests import Request
     from starlette.types import Receive, Send
@@ -34,33 +36,37 @@ if TYPE_CHECKING:
 
     from seedtool.emulator.faults import Faults
 
+    Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
 ACCOUNT = "123456789012"  # the account number in AWS's examples
 REGION = "us-east-1"  # of requests that are not signed
 _MOST_BODY = 16 * 1024 * 1024  # bytes of a request; a picture of 5 MiB has 7 MiB in base64
 _MEDIA_TYPE = "application/x-amz-json-1.1"
 
 
-def application(operations: Operations, faults: Faults, state_dir: Path, required_key: Key | None = None) -> Starlette:
+def application(operations: Operations, faults: Faults, state_dir: Path, access: Access | None = None) -> Starlette:
     """Make the application.
 
     Args:
         operations: carries out requests.
         faults: decides which requests fail.
         state_dir: the state directory, which the status endpoint reports.
-        required_key: the key that requests have to be signed with; None accepts every request.
+        access: who may use it; None for every program on this machine, and no web page.
 
     Returns:
         An ASGI application. To break connections it needs uvicorn with the protocol `TransportProtocol`.
     """
-    front = _Front(operations, faults, state_dir, required_key)
+    rules = access or Access()
+    front = _Front(operations, faults, state_dir, rules)
     return Starlette(
         routes=[
             Route("/", front.operation, methods=["POST"]),
-            Route("/_seedtool/status", _only_this_machine(front.status), methods=["GET"]),
-            Route("/_seedtool/reset-counters", _only_this_machine(front.reset_counters), methods=["POST"]),
-            Route("/_seedtool/faults", _only_this_machine(front.show_faults), methods=["GET"]),
-            Route("/_seedtool/faults", _only_this_machine(front.set_faults), methods=["POST"]),
+            Route("/_seedtool/status", front.administrators(front.status), methods=["GET"]),
+            Route("/_seedtool/reset-counters", front.administrators(front.reset_counters), methods=["POST"]),
+            Route("/_seedtool/faults", front.administrators(front.show_faults), methods=["GET"]),
+            Route("/_seedtool/faults", front.administrators(front.set_faults), methods=["POST"]),
         ],
+        middleware=[Middleware(AccessMiddleware, rules=rules)],
         exception_handlers={HTTPException: _unknown_address},
     )
 
@@ -77,11 +83,11 @@ class TransportProtocol(H11Protocol):
 class _Front:
     """Turns HTTP requests into operations."""
 
-    def __init__(self, operations: Operations, faults: Faults, state_dir: Path, required_key: Key | None) -> None:
+    def __init__(self, operations: Operations, faults: Faults, state_dir: Path, access: Access) -> None:
         self._operations = operations
         self._faults = faults
         self._state_dir = state_dir
-        self._required_key = required_key
+        self._access = access
         self._model = ServiceModel()
         self._counters = dict.fromkeys(OPERATIONS, 0)
         self._counting = threading.Lock()
@@ -91,8 +97,9 @@ class _Front:
         broken = None
         try:
             body = await _body(request)
-            if self._required_key is not None:
-                verify(request, body, self._required_key)
+            key = self._access.key_for(request)
+            if key is not None:
+                verify(request, body, key)
             operation = self._model.operation(request.headers.get("x-amz-target", ""))
             with self._counting:
                 self._counters[operation] += 1
@@ -109,6 +116,23 @@ class _Front:
         if broken:
             return _Broken(request, content, status, headers, _MEDIA_TYPE)
         return Response(content, status, headers, _MEDIA_TYPE)
+
+    def administrators(self, handler: Handler) -> Handler:
+        """Answer an endpoint of the emulator's own only to those who may administer it, and a POST only with JSON."""
+
+        async def guarded(request: Request) -> Response:
+            if not self._access.administers(request):
+                message = "Only clients on the emulator's own machine, or with its --admin-token, may ask this."
+                return JSONResponse({"error": message, "remedy": "Send the header Authorization: Bearer TOKEN."}, 403)
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if request.method == "POST" and kind != "application/json":
+                message = f"The body has the type {kind!r}, not application/json."
+                return JSONResponse(
+                    {"error": message, "remedy": "Send the header Content-Type: application/json."}, 415
+                )
+            return await handler(request)
+
+        return guarded
 
     async def status(self, _request: Request) -> Response:
         with self._counting:
@@ -177,17 +201,6 @@ async def _unknown_address(request: Request, error: Exception) -> Response:
     )
     named = {"x-amzn-ErrorType": answer.code, "x-amzn-RequestId": str(uuid.uuid4())}
     return Response(answer.body(), answer.status, {**(headers or {}), **named}, _MEDIA_TYPE)
-
-
-def _only_this_machine(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Answer an endpoint only to clients on this machine, whatever address the emulator listens on."""
-
-    async def guarded(request: Request) -> Response:
-        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
-            return JSONResponse({"error": "Only clients on the emulator's own machine may ask this."}, 403)
-        return await handler(request)
-
-    return guarded
 
 
 def _scope(request: Request) -> Scope:

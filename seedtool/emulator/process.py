@@ -52,7 +52,14 @@ class Running(NamedTuple):
     code: str
 
 
-def ensure(state_dir: Path, *, timeout: float = 30.0, arguments: Sequence[str] = ()) -> str:
+class Key(NamedTuple):
+    """An access key that requests are signed with."""
+
+    access_key_id: str
+    secret: str
+
+
+def ensure(state_dir: Path, *, timeout: float = 30.0, verify: bool = False, arguments: Sequence[str] = ()) -> str:
     """Return the endpoint of the emulator of a state directory. Start the emulator when it does not run.
 
     An emulator that runs other code than this is replaced; its faces stay. When several processes call this at the
@@ -61,6 +68,8 @@ def ensure(state_dir: Path, *, timeout: float = 30.0, arguments: Sequence[str] =
     Args:
         state_dir: where the emulator keeps its faces. It is created when it is missing.
         timeout: seconds to wait until the emulator listens.
+        verify: accept only requests that `key(state_dir)` signed, so that other users of this machine are refused.
+            Like `arguments` it is used only when the emulator has to be started.
         arguments: more flags of `python -m seedtool.emulator`, used only when the emulator has to be started.
 
     Returns:
@@ -80,7 +89,7 @@ def ensure(state_dir: Path, *, timeout: float = 30.0, arguments: Sequence[str] =
             stop(state_dir, timeout=max(1.0, deadline - time.monotonic()))
             running = None
         if running is None:
-            running = _start(state_dir, deadline, arguments)
+            running = _start(state_dir, deadline, [*arguments, *(["--state-key"] if verify else [])])
     return running.endpoint
 
 
@@ -149,6 +158,51 @@ def make_state_dir(state_dir: Path) -> None:
         raise _foreign(state_dir)
 
 
+def key(state_dir: Path) -> Key:
+    """Return the key of a state directory. It is made when it is missing. Only its owner can read it.
+
+    Args:
+        state_dir: the emulator's state directory. It is created when it is missing.
+
+    Raises:
+        EmulatorError: another user owns the directory, or the file of the key is damaged.
+    """
+    path = key_path(state_dir)
+    if not path.exists():
+        make_state_dir(state_dir)
+        _write_key(path)
+    try:
+        access_key_id, secret = path.read_text(encoding="ascii").split()
+    except PermissionError:
+        raise _foreign(state_dir) from None
+    except ValueError:
+        raise EmulatorError(
+            f"{path} does not have an access key and a secret.", "Stop the emulator, then delete the file."
+        ) from None
+    return Key(access_key_id, secret)
+
+
+def key_of_environment() -> Key:
+    """Return the key that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY give.
+
+    Raises:
+        EmulatorError: one of them is not set.
+    """
+    found = {name: os.environ.get(name, "") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    for name, value in found.items():
+        if not value:
+            raise EmulatorError(
+                f"{name} is not set, so signatures cannot be verified.",
+                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or omit --require-signature.",
+            )
+    return Key(*found.values())
+
+
+def key_path(state_dir: Path) -> Path:
+    """Return the file of a state directory's key."""
+    return state_dir / "emulator.key"
+
+
 def lock_path(state_dir: Path) -> Path:
     """Return the file that a running emulator keeps locked."""
     return state_dir / "emulator.lock"
@@ -182,6 +236,18 @@ def _running(state_dir: Path) -> Running | None:
     except OSError:
         return None
     return running
+
+
+def _write_key(path: Path) -> None:
+    """Write a new key. When two processes do so at once, both use the one that was first."""
+    fresh = path.with_suffix(f".key-{os.getpid()}-{threading.get_ident()}")
+    with open(fresh, "x", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(f"seedtool-{os.urandom(6).hex()}\n{os.urandom(24).hex()}\n")
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)  # unlike a rename it never replaces
+    finally:
+        fresh.unlink()
 
 
 def _lock_is_held(state_dir: Path) -> bool:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from seedtool.emulator import objects, process
+from seedtool.emulator.access import access as make_access
+from seedtool.emulator.access import is_wildcard
 from seedtool.emulator.application import TransportProtocol, application
 from seedtool.emulator.faults import Faults
 from seedtool.emulator.operations import Operations
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-    from seedtool.emulator.signature import Key
+    from seedtool.emulator.access import Access
 
 
 def run(
@@ -37,7 +39,7 @@ def run(
     photos: Path | None = None,
     s3_endpoint: str | None = None,
     faults: str = "",
-    required_key: Key | None = None,
+    access: Access | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a state directory until SIGTERM or SIGINT.
@@ -49,7 +51,7 @@ def run(
         photos: the folder that S3Objects are read from. It has one folder for each bucket.
         s3_endpoint: the URL of the S3 endpoint that S3Objects are read from when there is no `photos`.
         faults: settings of `seedtool.emulator.faults` as JSON.
-        required_key: the access key that requests have to be signed with; None accepts every request.
+        access: who may use it; None for every program on this machine, and no web page.
         announce: called with the endpoint once the emulator listens; None prints how to use it.
 
     Raises:
@@ -66,7 +68,7 @@ def run(
         store = Store(state_dir / FILE)
         operations = Operations(store, objects.reader(photos, s3_endpoint), in_force.lag, in_force.most_faces)
         try:
-            app = application(operations, in_force, state_dir, required_key)
+            app = application(operations, in_force, state_dir, access or make_access(state_dir, host=host))
             _serve(state_dir, app, listener, announce or _print_announcement)
         finally:
             process.record_path(state_dir).unlink(missing_ok=True)
@@ -112,6 +114,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _serve(state_dir: Path, app: Starlette, listener: socket.socket, announce: Callable[[str], None]) -> None:
     host, port = listener.getsockname()[:2]
+    if is_wildcard(host):  # all addresses of this machine: clients here use the loopback one
+        host = "::1" if ":" in host else "127.0.0.1"
     endpoint = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     record = {
         "endpoint": endpoint,
@@ -127,6 +131,7 @@ def _serve(state_dir: Path, app: Starlette, listener: socket.socket, announce: C
         log_level="warning",
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # else a client could claim to be on another machine
         headers=[("Server", "seedtool-emulator")],  # so that a client can see that this is not AWS
         timeout_keep_alive=75,  # clients keep connections open for longer than uvicorn's 5 s
         timeout_graceful_shutdown=5,

@@ -17,19 +17,14 @@ from seedtool.emulator.protocol import ServiceError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from seedtool.emulator.process import Key
+
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,\s]+)/(?P<date>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)"
     r"/aws4_request,\s*SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]{64})\s*"
 )
 _SKEW = dt.timedelta(minutes=5)  # how wrong a client's clock may be, by Rekognition's messages in users' reports
 _STAMP = "%Y%m%dT%H%M%SZ"
-
-
-class Key(NamedTuple):
-    """An access key that requests have to be signed with."""
-
-    access_key_id: str
-    secret: str
 
 
 class Credential(NamedTuple):

@@ -20,9 +20,6 @@ EMBEDDED_REGION = "us-east-1"
 #: program on the account's quota; five wait up to 15 s, and are what botocore's legacy mode gave for a decade.
 ATTEMPTS = 5
 
-# Credentials the emulator accepts; botocore signs with them, so they must exist.
-_EMULATOR_CREDENTIALS = {"aws_access_key_id": "seedtool", "aws_secret_access_key": "embedded"}
-
 # Credentials come from one layer: half of them from `.env` and half from the environment are nobody's.
 _CREDENTIALS = {
     prefix: frozenset(prefix + name for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", *more))
@@ -66,6 +63,8 @@ class AwsSession:
         self._lock = threading.RLock()
         self._sessions: dict[bool, Vendor] = {}
         self._s3: Vendor = None
+        #: Access key id and secret for the emulator; these for one that accepts any, since botocore has to sign.
+        self.emulator_key = ("seedtool", "embedded")
         self.calls: Counter[str] = Counter()
 
     def s3(self) -> Vendor:
@@ -118,7 +117,8 @@ class AwsSession:
             options["s3"] = {"addressing_style": "path"}
             options["request_checksum_calculation"] = "when_required"
             options["response_checksum_validation"] = "when_required"
-        credentials = _EMULATOR_CREDENTIALS if emulator else self._credentials(service)
+        names = ("aws_access_key_id", "aws_secret_access_key")
+        credentials = dict(zip(names, self.emulator_key, strict=True)) if emulator else self._credentials(service)
         try:
             with translated(service):
                 client = self._session(profiles=not emulator).create_client(

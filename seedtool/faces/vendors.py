@@ -1,30 +1,36 @@
 """The one place that chooses the vendor of the face service. Whoever adds a vendor adds an entry here."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from seedtool.faces.port import FaceService
 from seedtool.settings import Settings
 
+_Key: TypeAlias = tuple[str, str] | None
 
-def _rekognition(settings: Settings, endpoint: str | None) -> FaceService:
+
+def _rekognition(settings: Settings, endpoint: str | None, key: _Key) -> FaceService:
     from seedtool.faces.rekognition.service import Aws
 
-    return Aws(settings, endpoint)
+    return Aws(settings, endpoint, key)
 
 
 #: How each vendor's service is opened, by the vendor's name.
-VENDORS: dict[str, Callable[[Settings, str | None], FaceService]] = {"rekognition": _rekognition}
+VENDORS: dict[str, Callable[[Settings, str | None, _Key], FaceService]] = {"rekognition": _rekognition}
 
 
-def open_service(settings: Settings, endpoint: str | None = None, *, vendor: str = "rekognition") -> FaceService:
+def open_service(
+    settings: Settings, endpoint: str | None = None, *, key: tuple[str, str] | None = None, vendor: str = "rekognition"
+) -> FaceService:
     """Return the face service that the settings name.
 
     Args:
         settings: the settings.
         endpoint: where the embedded emulator is; None when the settings say `live`.
+        key: access key id and secret of the embedded emulator; None for one that accepts any.
         vendor: a key of `VENDORS`.
 
     Raises:
         SettingsError: embedded without an endpoint.
     """
-    return VENDORS[vendor](settings, endpoint)
+    return VENDORS[vendor](settings, endpoint, key)

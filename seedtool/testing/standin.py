@@ -85,8 +85,11 @@ class Process:
         """Ask an administrator's endpoint, with a body to change something."""
         data = None if body is None else json.dumps(body).encode()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # HTTP_PROXY is not for 127.0.0.1
+        request = urllib.request.Request(  # noqa: S310 - on loopback
+            f"{self.endpoint}/_seedtool/{what}", data, {"Content-Type": "application/json"}
+        )
         try:
-            with opener.open(f"{self.endpoint}/_seedtool/{what}", data) as answer:
+            with opener.open(request) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             answer = json.load(error)

@@ -20,7 +20,7 @@ def open_aws(settings: Settings) -> FaceService:
         aws = open_service(settings)
         _refuse_emulator(settings, aws)
         return aws
-    return open_service(settings, ensure_emulator(settings))
+    return open_service(settings, ensure_emulator(settings), key=emulator_key(settings))
 
 
 def emulator_dir(settings: Settings) -> Path:
@@ -31,13 +31,29 @@ def emulator_dir(settings: Settings) -> Path:
 def ensure_emulator(settings: Settings) -> str:
     """Return the endpoint of the project's emulator, which is started when it does not run.
 
+    One that is started here accepts only requests that `emulator_key` signed.
+
     Raises:
         ServiceUnavailable: it does not start.
     """
     from seedtool.emulator import process
 
     try:
-        return process.ensure(emulator_dir(settings))
+        return process.ensure(emulator_dir(settings), verify=True)
+    except process.EmulatorError as error:
+        raise ServiceUnavailable(error.message, remedy=error.remedy) from error
+
+
+def emulator_key(settings: Settings) -> tuple[str, str]:
+    """Return access key id and secret of the project's emulator. They are made when they are missing.
+
+    Raises:
+        ServiceUnavailable: they cannot be read.
+    """
+    from seedtool.emulator import process
+
+    try:
+        return process.key(emulator_dir(settings))
     except process.EmulatorError as error:
         raise ServiceUnavailable(error.message, remedy=error.remedy) from error
 

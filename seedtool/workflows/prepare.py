@@ -20,7 +20,7 @@ from seedtool.resetting import clones, dumps, templates
 from seedtool.resetting.layers import Layer, fingerprints
 from seedtool.seeding.profiles import Profile
 from seedtool.settings import Settings
-from seedtool.workflows.aws import ensure_emulator
+from seedtool.workflows.aws import emulator_key, ensure_emulator
 from seedtool.workflows.project import project_settings
 from seedtool.workflows.reset import layers_of
 from seedtool.workflows.seed import named_profile
@@ -157,7 +157,7 @@ def _load(cluster: Cluster, layers: Sequence[Layer], file: Path, listener: Liste
 def _enroll(settings: Settings, target: Target, profile: Profile) -> Enrolled:
     """Put the faces of a profile into the project's emulator, by a clone of the profile's template."""
     endpoint = ensure_emulator(settings)
-    aws = open_service(settings, endpoint)
+    aws = open_service(settings, endpoint, key=emulator_key(settings))
     indexed = index_listed(settings, aws, profile)
     if indexed is None:
         with open_cluster(target, project=settings.root.name) as cluster:

@@ -31,7 +31,9 @@ def library(photos):
 
 
 def faults(project, **settings):
-    request = urllib.request.Request(f"{project.emulator}/_seedtool/faults", json.dumps(settings).encode())
+    request = urllib.request.Request(
+        f"{project.emulator}/_seedtool/faults", json.dumps(settings).encode(), {"Content-Type": "application/json"}
+    )
     urllib.request.urlopen(request).read()
 
 

@@ -12,8 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import psycopg
 import pytest
+from botocore.exceptions import ClientError
 
 BIN = Path(sys.executable).parent
 CLASS_PHOTO = "seeds/photos/classes/7-basico-a.jpg"
@@ -177,6 +179,20 @@ def test_other_programs_reach_the_server_by_what_env_exports(bare):
     assert "stopped: server" in bare.ok("server stop").out
     assert "stopped" in bare.ok("server status").out
     assert bare.ok("server stop").out == "nothing was running\n"
+
+
+def test_env_exports_the_key_without_which_another_user_is_refused(bare):
+    exported = bare.ok("env --json").json
+    where = {"region_name": "us-east-1", "endpoint_url": exported["AWS_ENDPOINT_URL_REKOGNITION"]}
+    key = {name.lower(): exported[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    ours = boto3.client("rekognition", **where, **key)
+    ours.create_collection(CollectionId="of-another-program")
+    for wrong in ({"aws_access_key_id": "seedtool"}, {"aws_secret_access_key": "embedded"}):
+        with pytest.raises(ClientError) as caught:
+            boto3.client("rekognition", **where, **(key | wrong)).delete_collection(CollectionId="of-another-program")
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert ours.list_collections()["CollectionIds"] == ["of-another-program"]
+    assert bare.ok("env --json").json == exported
 
 
 def test_a_taken_port_is_told(bare):

@@ -186,7 +186,9 @@ def slow(project, operation, seconds):
     """Let the emulator take its time over one operation."""
 
     def set_faults(faults):
-        request = urllib.request.Request(f"{project.emulator}/_seedtool/faults", data=json.dumps(faults).encode())
+        request = urllib.request.Request(
+            f"{project.emulator}/_seedtool/faults", json.dumps(faults).encode(), {"Content-Type": "application/json"}
+        )
         urllib.request.urlopen(request).close()
 
     set_faults({"latency": {operation: seconds}})

@@ -22,13 +22,17 @@ class Aws(AwsSession, FaceService):
     Args:
         settings: the settings.
         endpoint_url: where Rekognition is; the embedded emulator's address. None when live.
+        emulator_key: access key id and secret of the embedded emulator; None for one that accepts any.
 
     Raises:
         SettingsError: embedded without an endpoint.
     """
 
-    def __init__(self, settings: Settings, endpoint_url: str | None = None) -> None:
+    def __init__(
+        self, settings: Settings, endpoint_url: str | None = None, emulator_key: tuple[str, str] | None = None
+    ) -> None:
         super().__init__(settings)
+        self.emulator_key = emulator_key or self.emulator_key
         self._endpoint_url = endpoint_url
         self._rekognition: Vendor = None
         self._region: str | None = None

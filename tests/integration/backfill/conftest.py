@@ -88,7 +88,9 @@ def faults(endpoint: str) -> Iterator[Callable[..., None]]:
     """Sets the emulator's bad days; good ones come back after the test."""
 
     def set_faults(**settings: object) -> None:
-        request = urllib.request.Request(f"{endpoint}/_seedtool/faults", json.dumps(settings).encode())
+        request = urllib.request.Request(
+            f"{endpoint}/_seedtool/faults", json.dumps(settings).encode(), {"Content-Type": "application/json"}
+        )
         urllib.request.urlopen(request).read()
 
     yield set_faults
@@ -98,7 +100,9 @@ def faults(endpoint: str) -> Iterator[Callable[..., None]]:
 @pytest.fixture
 def counters(endpoint: str) -> Callable[[], dict[str, int]]:
     """Calls of each operation at the emulator since the test began."""
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/_seedtool/reset-counters", b"", method="POST")).read()
+    urllib.request.urlopen(
+        urllib.request.Request(f"{endpoint}/_seedtool/reset-counters", b"{}", {"Content-Type": "application/json"})
+    ).read()
 
     def read() -> dict[str, int]:
         with urllib.request.urlopen(f"{endpoint}/_seedtool/status") as answer:

@@ -194,7 +194,8 @@ def admin() -> Callable[..., Any]:
 
     def ask(endpoint: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(f"{endpoint}/_seedtool/{path}", data, timeout=10) as answer:
+        request = urllib.request.Request(f"{endpoint}/_seedtool/{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read())
 
     return ask

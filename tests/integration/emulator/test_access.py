@@ -1,0 +1,123 @@
+"""Over real sockets: a page of a stranger, another user of the machine, and IPv6."""
+
+import http.client
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from seedtool.emulator import process
+
+ROOT = Path(__file__).resolve().parents[3]
+LIST = {"X-Amz-Target": "RekognitionService.ListCollections", "Content-Type": "text/plain"}
+
+
+def send(endpoint, path="/", headers=LIST, body="{}"):
+    """Send a request with exactly these headers; returns the status, the headers and the JSON of the answer."""
+    address = urllib.parse.urlsplit(endpoint)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=10)
+    connection.putrequest("POST", path, skip_host="Host" in headers, skip_accept_encoding=True)
+    for name, value in {**headers, "Content-Length": str(len(body))}.items():
+        connection.putheader(name, value)
+    connection.endheaders(body.encode())
+    answer = connection.getresponse()
+    found = answer.status, answer.headers, json.loads(answer.read())
+    connection.close()
+    return found
+
+
+def code_of(call):
+    with pytest.raises(ClientError) as caught:
+        call()
+    return caught.value.response["Error"]["Code"]
+
+
+def test_a_page_of_a_stranger_reaches_nothing(emulator, admin):
+    rebound = {"Host": "evil.example", "Origin": "http://evil.example"}
+    for headers in (rebound, {"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}):
+        status, answered, body = send(emulator.endpoint, headers=LIST | headers)
+        assert (status, body["Code"]) == (403, "AccessDeniedException")
+        assert answered["Server"] == "seedtool-emulator"
+    before = admin(emulator.endpoint, "faults")
+    simple = {"Content-Type": "text/plain"}
+    assert send(emulator.endpoint, "/_seedtool/faults", simple, '{"lag": 9}')[0] == 415
+    assert send(emulator.endpoint, "/_seedtool/faults", simple | {"Origin": "http://a.example"}, '{"lag": 9}')[0] == 403
+    assert admin(emulator.endpoint, "faults") == before
+    forwarded = LIST | {"X-Forwarded-Host": "localhost", "Host": "evil.example"}
+    assert send(emulator.endpoint, headers=forwarded)[0] == 403
+    assert send(emulator.endpoint)[0] == 200
+
+
+@pytest.fixture
+def background(tmp_path):
+    """The project's emulator as commands start it."""
+    yield process.ensure(tmp_path, verify=True)
+    process.stop(tmp_path)
+
+
+def test_another_user_of_the_machine_needs_the_key(background, tmp_path, connect):
+    key = process.key(tmp_path)
+    ours = connect(background, key=key.access_key_id, secret=key.secret)
+    ours.create_collection(CollectionId="kept")
+    assert code_of(connect(background).list_collections) == "UnrecognizedClientException"
+    assert code_of(connect(background, key=key.access_key_id).list_collections) == "InvalidSignatureException"
+    assert code_of(connect(background, key="123456789012").list_collections) == "UnrecognizedClientException"
+    assert send(background)[2]["Code"] == "MissingAuthenticationTokenException"
+    assert ours.list_collections()["CollectionIds"] == ["kept"]
+    assert stat.S_IMODE(process.key_path(tmp_path).stat().st_mode) == 0o600
+    assert process.ensure(tmp_path, verify=True) == background
+    process.stop(tmp_path)
+    again = process.ensure(tmp_path, verify=True)
+    assert process.key(tmp_path) == key
+    assert connect(again, key=key.access_key_id, secret=key.secret).list_collections()["CollectionIds"] == ["kept"]
+
+
+def test_in_the_foreground_any_credentials_do(own, connect):
+    assert connect(own(), key="whatever", secret="x").list_collections()["CollectionIds"] == []
+
+
+def _has_ipv6():
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6 loopback")
+def test_ipv6_loopback(own, connect):
+    endpoint = own("--host", "::1")
+    assert endpoint.startswith("http://[::1]:")
+    assert connect(endpoint).list_collections()["CollectionIds"] == []
+    assert send(endpoint, headers=LIST | {"Host": "[fd00::1]:80"})[0] == 403
+
+
+def test_on_all_addresses_it_names_one_that_works_and_asks_others_to_sign(own, connect):
+    endpoint = own("--host", "0.0.0.0", "--host-name", "emulator")  # noqa: S104 - for the length of a test
+    assert endpoint.startswith("http://127.0.0.1:")
+    assert connect(endpoint).list_collections()["CollectionIds"] == []
+    assert send(endpoint, headers=LIST | {"Host": "EMULATOR:4566"})[0] == 200
+    assert send(endpoint, headers=LIST | {"Host": "other:4566"})[0] == 403
+
+
+def test_a_page_whose_origin_was_given(own):
+    endpoint = own("--cors", "http://localhost:5173")
+    status, headers, _ = send(endpoint, headers=LIST | {"Origin": "http://localhost:5173"})
+    assert (status, headers["access-control-allow-origin"]) == (200, "http://localhost:5173")
+    assert send(endpoint, headers=LIST | {"Origin": "http://localhost:5174"})[0] == 403
+
+
+@pytest.mark.parametrize("wrong", [("--host-name", "http://x"), ("--cors", "*"), ("--admin-token", "")])
+def test_an_option_that_is_not_valid_is_told_at_start(tmp_path, wrong):
+    command = [sys.executable, "-m", "seedtool.emulator", "--state-dir", str(tmp_path), *wrong]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 2
