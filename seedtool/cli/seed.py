@@ -140,6 +140,7 @@ def _seed_lines(report: SeedReport, profile: str, target: str, took: str) -> Ite
         for each in changed:
             yield from _change_lines(each)
     verb = "would seed" if report.dry_run else "seeded"
+    totals["kept out by a trigger"] = sum(each.suppressed for each in report.tables)
     counted = ", ".join(f"{number} {count}" for count, number in totals.items() if number) or "nothing to do"
     yield f"{verb} {profile} into {target}: {number(report.rows, 'row')} {took}; {counted}"
 

@@ -130,13 +130,34 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
 
 
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
+    """A trigger that a project made and that fires.
+
+    Args:
+        name: its name.
+        schema: the schema of the table that it belongs to. A partition's trigger counts for the partitioned table, too.
+        table: that table's name.
+        function: the name of its function.
+        always: it fires in sessions that replay another server's changes, too.
+        fills_in: it may change a row before it is inserted.
+    """
+
+    name: str
+    schema: str
+    table: str
+    function: str
+    always: bool
+    fills_in: bool
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """A table, or another relation that looks like one.
 
     Args:
         kind: `table`, `view`, `materialized view` or `foreign table`.
         plain: an ordinary table without partitions or children: its rows can be told apart by where they lie.
-        fills_in: a trigger may fill in columns before a row is inserted.
+        triggers: its triggers that fire, without those that enforce foreign keys.
+        rules: the names of its rules that rewrite an INSERT, UPDATE or DELETE.
     """
 
     oid: int
@@ -144,7 +165,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
     plain: bool
-    fills_in: bool
+    triggers: tuple[Trigger, ...]
+    rules: tuple[str, ...]
     columns: dict[str, Column]
     keys: tuple[UniqueKey, ...]
     checks: tuple[Check, ...]
@@ -167,6 +189,11 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     def primary_key(self) -> tuple[str, ...]:
         """The primary key's columns in their order; empty without one."""
         return next((key.columns for key in self.keys if key.primary), ())
+
+    @property
+    def fills_in(self) -> bool:
+        """A trigger may fill in columns before a row is inserted."""
+        return any(trigger.fills_in for trigger in self.triggers)
 
     def check(self, name: str | None) -> Check | None:
         """Return the check constraint of that name."""
@@ -263,6 +290,7 @@ def read_catalog(connection: psycopg.Connection[Any], names: Iterable[str] | Non
         keys = _grouped(cursor.execute(_KEYS, only), UniqueKey)
         checks = _grouped(cursor.execute(_CHECKS, only), Check)
         foreign_keys = _grouped(cursor.execute(_FOREIGN_KEYS, only), ForeignKey)
+        triggers = _grouped(cursor.execute(_TRIGGERS, only), Trigger)
         tables = {
             row["oid"]: Table(
                 oid=row["oid"],
@@ -270,7 +298,8 @@ def read_catalog(connection: psycopg.Connection[Any], names: Iterable[str] | Non
                 name=row["name"],
                 kind=KINDS[row["kind"]],
                 plain=row["plain"],
-                fills_in=row["fills_in"],
+                triggers=tuple(triggers.get(row["oid"], ())),
+                rules=tuple(row["rules"]),
                 columns={column.name: column for column in columns.get(row["oid"], ())},
                 keys=tuple(keys.get(row["oid"], ())),
                 checks=tuple(checks.get(row["oid"], ())),
@@ -332,12 +361,28 @@ UNION SELECT o.confrelid::int8 FROM pg_constraint o JOIN named ON named.oid = o.
 _TABLES = """
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
        c.relkind = 'r' AND NOT c.relhassubclass AS plain,
-       EXISTS (SELECT FROM pg_trigger t  -- 1: a row's, 2: before, 4: insert (pg_trigger.h)
-               WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 7 = 7) AS fills_in
+       ARRAY(SELECT r.rulename::text FROM pg_rewrite r
+             WHERE r.ev_class = c.oid AND r.ev_type IN ('2', '3', '4') AND r.ev_enabled IN ('O', 'A')
+             ORDER BY 1) AS rules
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND (%(only)s::oid[] IS NULL OR c.oid = ANY (%(only)s::oid[]))
 ORDER BY 2, 3
+"""
+
+# tgtype has 1 for a row's trigger, 2 for before, 4 for insert (pg_trigger.h); a partition's copy of the partitioned
+# table's trigger has a parent
+_TRIGGERS = """
+SELECT relation.oid::int8 AS relation, t.tgname::text AS name, n.nspname::text AS schema, c.relname::text AS table,
+       f.proname::text AS function, t.tgenabled = 'A' AS always, t.tgtype & 7 = 7 AS fills_in
+FROM pg_trigger t
+JOIN pg_class c ON c.oid = t.tgrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_proc f ON f.oid = t.tgfoid
+CROSS JOIN LATERAL (SELECT c.oid UNION SELECT pg_partition_root(c.oid)::oid WHERE c.relispartition) AS relation (oid)
+WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgenabled IN ('O', 'A')
+  AND (%(only)s::oid[] IS NULL OR relation.oid = ANY (%(only)s::oid[]))
+ORDER BY 1, 2
 """
 
 # int2vector and oidvector are arrays whose text is not an array's; a type that is binary coercible to another one, as

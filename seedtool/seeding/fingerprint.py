@@ -61,6 +61,8 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
     reads_day = False
     digest.add(_FORMAT.encode(), VERSION.encode(), *(name.encode() for name in profile.sets))
     digest.add(b"faces", msgspec.json.encode([_of_rows(binding) for binding in settings.faces]))
+    if profile.triggers != "on":
+        digest.add(b"triggers", profile.triggers.encode())
     fixtures = [path for name in profile.sets for path in fixture_files(settings.seeds / name)]
     code = [path for path in fixtures if path.suffix.lower() == ".py"]
     files = set(fixtures)

@@ -81,7 +81,7 @@ class Seeds(Layer):
     def _load(self, connection: psycopg.Connection) -> Mapping[str, object]:
         from seedtool.seeding.merge import seed
 
-        report = seed(connection, self._fixtures(), bindings=self._settings.faces)
+        report = seed(connection, self._fixtures(), bindings=self._settings.faces, triggers=self._profile.triggers)
         tables = {each.table: [each.inserted, each.updated, each.deleted, each.unchanged] for each in report.tables}
         return {"rows": report.rows, "tables": tables}
 

@@ -69,7 +69,8 @@ def find_edits(cursor: Cursor, staged: Staged, limit: int) -> list[Edit]:
     found = cursor.execute(
         sql.SQL(
             "SELECT {}, i.{changed}, ARRAY(SELECT u.name FROM unnest(i.{changed}) WITH ORDINALITY u (name, place)"
-            " WHERE l.content ->> u.name IS DISTINCT FROM n.content ->> u.name ORDER BY u.place)"
+            " WHERE nullif(split_part(l.content ->> u.name, '/', 1), '') IS DISTINCT FROM n.content ->> u.name"
+            " ORDER BY u.place)"
             " FROM {} AS i JOIN {} AS t ON {}"
             " CROSS JOIN LATERAL (SELECT {} AS content) AS n"
             " LEFT JOIN LATERAL (SELECT o.content FROM {} AS o WHERE o.relation = {} AND o.key = {}"
@@ -139,18 +140,23 @@ def _claim(cursor: Cursor, staged: Staged) -> None:
         own.batch,
         sql.SQL(" ").join(
             sql.SQL("WHEN {} THEN {}").format(
-                sql.Literal(each.number), _digests([n for n in each.batch.columns if n not in table.primary_key], "i")
+                sql.Literal(each.number),
+                _digests(
+                    [n for n in each.batch.columns if n not in table.primary_key], "t" if table.triggers else "i", "i"
+                ),
             )
             for each in staged.batches
         ),
     )
+    stored = sql.SQL("JOIN {} AS t ON {}").format(table.identifier, same_key(table, "t", "i"))
     cursor.execute(
         sql.SQL(
             "INSERT INTO {ledger} AS l (seed_set, relation, key, content)"
-            " SELECT {seed_set}, {relation}, {key}, {digests} FROM {outcome} AS i WHERE i.{new}"
+            " SELECT {seed_set}, {relation}, {key}, {digests} FROM {outcome} AS i {stored}"
+            " WHERE NOT i.{suppressed} AND (i.{new}"
             " OR EXISTS (SELECT FROM {ledger} AS o WHERE o.relation = {relation} AND o.key = {key}"
             "            AND (i.{changed} <> '{{}}' OR NOT EXISTS (SELECT FROM {ledger} AS p"
-            "              WHERE p.relation = {relation} AND p.key = {key} AND p.seed_set = {seed_set})))"
+            "              WHERE p.relation = {relation} AND p.key = {key} AND p.seed_set = {seed_set}))))"
             " ON CONFLICT (relation, key, seed_set) DO UPDATE SET content = excluded.content"
         ).format(
             ledger=LEDGER,
@@ -159,9 +165,32 @@ def _claim(cursor: Cursor, staged: Staged) -> None:
             key=_key(table, "i"),
             digests=digests,
             outcome=staged.outcome,
+            stored=stored if table.triggers else sql.SQL(""),
+            suppressed=own.suppressed,
             new=own.new,
             changed=own.changed,
         )
+    )
+
+
+def rewritten(table: Table, column: str, stored: str, written: str) -> sql.Composed:
+    """Return the condition that a trigger made of a value what is stored, when a seed wrote the same value before.
+
+    Args:
+        table: the table.
+        column: the column of it.
+        stored: the alias of the table.
+        written: the alias of the files' rows.
+    """
+    return sql.SQL(
+        "EXISTS (SELECT FROM {} AS l WHERE l.relation = {} AND l.key = {} AND l.content ->> {} = concat({}, '/', {}))"
+    ).format(
+        LEDGER,
+        sql.Literal(table.qualified),
+        _key(table, stored),
+        sql.Literal(column),
+        _digest(column, stored),
+        _digest(column, written),
     )
 
 
@@ -173,12 +202,26 @@ def _key(table: Table, alias: str) -> sql.Composed:
     return sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(pairs))
 
 
-def _digests(columns: Sequence[str], alias: str) -> sql.Composed:
-    """Return the digests of a row's values by column. A digest shows a change, and is too short to tell the value."""
-    values = [sql.SQL("left(md5({}::text), 8)").format(sql.Identifier(alias, name)) for name in columns]
+def _digests(columns: Sequence[str], stored: str, written: str | None = None) -> sql.Composed:
+    """Return the digests of a row's values by column. A digest shows a change, and is too short to tell the value.
+
+    Where a trigger stored another value than the seed wrote, both digests are kept, with a slash between them.
+    """
+    values = [
+        _digest(name, stored)
+        if written in {None, stored}
+        else sql.SQL("CASE WHEN {0} IS DISTINCT FROM {1} THEN concat({0}, '/', {1}) ELSE {0} END").format(
+            _digest(name, stored), _digest(name, str(written))
+        )
+        for name in columns
+    ]
     return sql.SQL("jsonb_object({}::text[], ARRAY[{}]::text[])").format(
         sql.Literal([*columns]), sql.SQL(", ").join(values)
     )
+
+
+def _digest(column: str, alias: str) -> sql.Composed:
+    return sql.SQL("left(md5({}::text), 8)").format(sql.Identifier(alias, column))
 
 
 def _set_of(staged: Staged, alias: str) -> sql.Composed:

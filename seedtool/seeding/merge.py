@@ -1,8 +1,9 @@
 """Seeding: the files' rows merged into the database in one transaction, all or nothing. `seed` is the story."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
@@ -32,6 +33,7 @@ def seed(
     bindings: Iterable[FaceBinding] = (),
     dry_run: bool = False,
     prune: bool = True,
+    triggers: Literal["on", "off"] = "on",
     listener: Listener = SILENT,
 ) -> SeedReport:
     """Merge fixtures into the database: insert what is new, update what differs, delete what has left the files.
@@ -43,6 +45,7 @@ def seed(
         bindings: the face bindings of the project; those of other tables do not matter.
         dry_run: report what the seed would do; sequences stay, since no rollback brings them back.
         prune: delete rows that these seed sets inserted and whose lines have left their files.
+        triggers: `off` writes without the triggers of the tables; the role has to own the tables.
         listener: hears of the steps `stage`, `check` and `write`.
 
     Raises:
@@ -56,7 +59,15 @@ def seed(
         connection.cursor(row_factory=tuple_row) as cursor,
     ):
         try:
-            return _seed(cursor, fixtures, tuple(bindings), dry_run=dry_run, prune=prune, listener=listener)
+            return _seed(
+                cursor,
+                fixtures,
+                tuple(bindings),
+                dry_run=dry_run,
+                prune=prune,
+                triggers_off=triggers == "off",
+                listener=listener,
+            )
         except psycopg.Error as error:
             raise refusal(error) from error
 
@@ -68,6 +79,7 @@ def _seed(
     *,
     dry_run: bool,
     prune: bool,
+    triggers_off: bool,
     listener: Listener,
 ) -> SeedReport:
     fix_text_form(cursor)
@@ -86,15 +98,17 @@ def _seed(
 
     listener.step("check")
     plan = _checked_plan(cursor, catalog, tables, deletions)
+    plan = msgspec.structs.replace(plan, triggers_off=triggers_off)
+    expected = _report_tables(cursor, plan)
+
+    listener.step("write")
+    write(cursor, plan)
     report = SeedReport(
         sets=fixtures.sets,
         dry_run=dry_run,
         rows=sum(each.rows for each in staged),
-        tables=_report_tables(cursor, catalog, plan),
+        tables=tuple(_as_stored(cursor, each, plan.tables.get(oid)) for oid, each in expected.items()),
     )
-
-    listener.step("write")
-    write(cursor, plan)
     ledger.record(cursor, staged, fixtures.sets, prune=prune)
     unstage(cursor, staged)
     ledger.drop_deletions(cursor, deletions.values())
@@ -111,7 +125,7 @@ def _checked_plan(cursor: Cursor, catalog: Catalog, tables: dict[int, Staged], d
     for each in tables.values():
         outcome.check_references(cursor, catalog, each, tables, deletions)
     ledger.check_deletions(cursor, catalog, tables, deletions)
-    return Plan(tables=tables, deletions=deletions, rounds=rounds)
+    return Plan(catalog=catalog, tables=tables, deletions=deletions, rounds=rounds)
 
 
 def _advance_sequences(cursor: Cursor, tables: Iterable[Staged]) -> None:
@@ -134,12 +148,28 @@ def _advance_sequences(cursor: Cursor, tables: Iterable[Staged]) -> None:
             )
 
 
-def _report_tables(cursor: Cursor, catalog: Catalog, plan: Plan) -> tuple[TableReport, ...]:
+def _report_tables(cursor: Cursor, plan: Plan) -> dict[int, TableReport]:
+    """Return what the plan will do, by the tables' oids, parents first."""
     tables = {staged.table.oid: staged.table for staged in plan.tables.values()}
     tables |= {deletion.table.oid: deletion.table for deletion in plan.deletions.values()}
-    return tuple(
-        _report_table(cursor, plan.tables.get(table.oid), plan.deletions.get(table.oid))
-        for table in catalog.parents_first(tables.values())
+    return {
+        table.oid: _report_table(cursor, plan.tables.get(table.oid), plan.deletions.get(table.oid))
+        for table in plan.catalog.parents_first(tables.values())
+    }
+
+
+def _as_stored(cursor: Cursor, report: TableReport, staged: Staged | None) -> TableReport:
+    """Take out of a report the rows that a trigger kept from being written."""
+    not_inserted, not_updated = outcome.find_suppressed(cursor, staged) if staged is not None else (0, 0)
+    if staged is None or not (not_inserted or not_updated):
+        return report
+    keys = outcome.suppressed_keys(cursor, staged)
+    return msgspec.structs.replace(
+        report,
+        inserted=report.inserted - not_inserted,
+        updated=report.updated - not_updated,
+        suppressed=not_inserted + not_updated,
+        changes=tuple(change for change in report.changes if change.action == "delete" or change.key not in keys),
     )
 
 

@@ -12,7 +12,7 @@ from psycopg import sql
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
 from seedtool.postgres.catalog import Catalog, Column, ForeignKey, UniqueKey
 from seedtool.seeding.fixtures import Batch
-from seedtool.seeding.ledger import Deletion
+from seedtool.seeding.ledger import Deletion, rewritten
 from seedtool.seeding.staging import Cursor, OwnColumns, Staged, key_text, names, same_key
 
 
@@ -100,8 +100,13 @@ def _flags(staged: Staged, batch: Batch) -> sql.Composed:
     own = staged.own
     exists = sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(staged.table.primary_key[0]))
     changes = [
-        sql.SQL("CASE WHEN {} AND {} THEN {} END").format(
-            exists, _differs(staged.table.columns[name], "t", "s"), sql.Literal(name)
+        sql.SQL("CASE WHEN {} AND {}{} THEN {} END").format(
+            exists,
+            _differs(staged.table.columns[name], "t", "s"),
+            sql.SQL(" AND NOT {}").format(rewritten(staged.table, name, "t", "s"))
+            if staged.table.triggers
+            else sql.SQL(""),
+            sql.Literal(name),
         )
         for name in staged.updated(batch)
     ]
@@ -112,8 +117,10 @@ def _flags(staged: Staged, batch: Batch) -> sql.Composed:
                 exists, *(2 * (sql.Identifier(staged.binding.external_image_id),)), sql.Literal(face)
             )
         )
-    return sql.SQL("s.{0}, s.{1}, NOT ({2}) AS {3}, array_remove(ARRAY[{4}]::text[], NULL) AS {5}").format(
-        own.batch, own.line, exists, own.new, sql.SQL(", ").join(changes), own.changed
+    return sql.SQL(
+        "s.{0}, s.{1}, NOT ({2}) AS {3}, array_remove(ARRAY[{4}]::text[], NULL) AS {5}, t.ctid AS {6}, false AS {7}"
+    ).format(
+        own.batch, own.line, exists, own.new, sql.SQL(", ").join(changes), own.changed, own.version, own.suppressed
     )
 
 
@@ -143,6 +150,46 @@ def _differs(column: Column, left: str, right: str) -> sql.Composed:
     form = {"value": "{}", "jsonb": "{}::jsonb", "text": '{}::text COLLATE "C"'}[column.value.comparison]
     sides = [sql.SQL(form).format(sql.Identifier(alias, column.name)) for alias in (left, right)]
     return sql.SQL("{} IS DISTINCT FROM {}").format(*sides)
+
+
+def find_suppressed(cursor: Cursor, staged: Staged) -> tuple[int, int]:
+    """Mark the rows that a trigger kept from being inserted or updated; the statement must have been executed.
+
+    Returns:
+        How many rows were not inserted, and how many not updated.
+    """
+    if not staged.table.triggers:
+        return 0, 0
+    own, table = staged.own, staged.table
+    cursor.execute(
+        sql.SQL(
+            "UPDATE {outcome} AS i SET {suppressed} = true"
+            " WHERE (i.{new} AND NOT EXISTS (SELECT FROM {table} AS t WHERE {same}))"
+            " OR (i.{changed} <> '{{}}' AND EXISTS (SELECT FROM {table} AS t WHERE {same} AND t.ctid = i.{version}))"
+        ).format(
+            outcome=staged.outcome,
+            suppressed=own.suppressed,
+            new=own.new,
+            changed=own.changed,
+            version=own.version,
+            table=table.identifier,
+            same=same_key(table, "t", "i"),
+        )
+    )
+    counted = cursor.execute(
+        sql.SQL("SELECT count(*) FILTER (WHERE {0}), count(*) FILTER (WHERE NOT {0}) FROM {1} WHERE {2}").format(
+            own.new, staged.outcome, own.suppressed
+        )
+    ).fetchone()
+    return counted or (0, 0)
+
+
+def suppressed_keys(cursor: Cursor, staged: Staged) -> set[str]:
+    """Return the keys of the rows that `find_suppressed` marked."""
+    query = sql.SQL("SELECT {} FROM {} AS i WHERE i.{}").format(
+        key_text(staged.table, "i"), staged.outcome, staged.own.suppressed
+    )
+    return {key for (key,) in cursor.execute(query)}
 
 
 def new_keys(cursor: Cursor, staged: Staged, limit: int) -> list[str]:

@@ -4,6 +4,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -23,6 +24,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         sync_faces: link the faces again after the rows are loaded.
         indexed: a file below the seeds folder that lists photos which were indexed before the database was made (see
             indexed.py); None for none.
+        triggers: `off` writes the rows without the triggers of their tables.
     """
 
     name: str
@@ -30,9 +32,16 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     sets: tuple[str, ...]
     sync_faces: bool = False
     indexed: str | None = None
+    triggers: Literal["on", "off"] = "on"
 
 
-_TYPES = {"description": "a text", "sets": "a list of folder names", "sync_faces": "true or false", "indexed": "a path"}
+_TYPES = {
+    "description": "a text",
+    "sets": "a list of folder names",
+    "sync_faces": "true or false",
+    "indexed": "a path",
+    "triggers": '"on" or "off"',
+}
 
 
 def load_profiles(seeds: Path) -> dict[str, Profile]:

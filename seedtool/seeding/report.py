@@ -21,13 +21,24 @@ class RowChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the seed does to the rows of one table; `changes` names the first hundred of each kind."""
+    """What the seed does to the rows of one table; `changes` names the first hundred of each kind.
+
+    Args:
+        table: the table.
+        inserted: how many rows are new.
+        updated: how many rows change.
+        unchanged: how many rows are as the files have them.
+        deleted: how many rows have left the files.
+        suppressed: how many rows of the files a trigger kept from being inserted or updated.
+        changes: the rows.
+    """
 
     table: str
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
     deleted: int = 0
+    suppressed: int = 0
     changes: tuple[RowChange, ...] = ()
 
 

@@ -40,6 +40,8 @@ class OwnColumns:
         new: whether the row will be inserted.
         changed: the names of the columns that an update will change.
         round: in which round the row is updated.
+        version: where the row's version is that the seed found; None of a new row.
+        suppressed: a trigger kept the row from being inserted or updated.
     """
 
     def __init__(self, table: Table) -> None:
@@ -54,6 +56,8 @@ class OwnColumns:
         self.new = sql.Identifier(f"{prefix}new")
         self.changed = sql.Identifier(f"{prefix}changed")
         self.round = sql.Identifier(f"{prefix}round")
+        self.version = sql.Identifier(f"{prefix}version")
+        self.suppressed = sql.Identifier(f"{prefix}suppressed")
 
     def key(self, number: int) -> sql.Identifier:
         """Return the column for one of a unique key's values, numbered from 0."""

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from seedtool.errors import DatabaseError, FixtureError, SeedError
+from seedtool.postgres.catalog import Catalog, Table, Trigger
 from seedtool.postgres.errors import translate
 from seedtool.seeding.ledger import Deletion
 from seedtool.seeding.staging import Cursor, Place, Staged, StagedBatch, names, same_key
@@ -26,14 +27,24 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What the statement writes, by the tables' oids.
 
     Args:
+        catalog: the database's tables.
         tables: the tables of the files.
         deletions: the rows that are deleted.
         rounds: in how many rounds the rows of a table are updated.
+        triggers_off: the tables' triggers do not fire.
     """
 
+    catalog: Catalog
     tables: dict[int, Staged]
     deletions: dict[int, Deletion]
     rounds: dict[int, int]
+    triggers_off: bool = False
+
+    @property
+    def written(self) -> list[Table]:
+        """The tables that the statement writes."""
+        staged = [each.table for each in self.tables.values()]
+        return staged + [each.table for each in self.deletions.values() if each.table.oid not in self.tables]
 
 
 def write(cursor: Cursor, plan: Plan) -> None:
@@ -49,7 +60,20 @@ def write(cursor: Cursor, plan: Plan) -> None:
     except psycopg.Error as error:
         if isinstance(error, _NO_ROWS_FAULT):
             raise
+        _refuse_rules(plan, error)
         raise _refused_row(cursor, plan, error) from error
+
+
+def _refuse_rules(plan: Plan, error: psycopg.Error) -> None:
+    """Name the rule that makes the statement impossible: PostgreSQL rewrites no statement of several parts."""
+    if isinstance(error, psycopg.errors.FeatureNotSupported):
+        for table in plan.written:
+            if table.rules:
+                raise SeedError(
+                    f"the rule {table.rules[0]} of {table} rewrites what is written there, and a seed writes"
+                    " all tables in one statement, which PostgreSQL cannot rewrite",
+                    remedy="Replace the rule by a trigger in a migration, or leave this table out of the files.",
+                ) from error
 
 
 def _attempt(cursor: Cursor, plan: Plan, rows: int | None = None) -> None:
@@ -62,10 +86,25 @@ def _attempt(cursor: Cursor, plan: Plan, rows: int | None = None) -> None:
     """
     with cursor.connection.transaction(force_rollback=rows is not None):
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        _switch_triggers(cursor, plan, on=False)
         statement = _statement(plan, rows)
         if statement is not None:
             cursor.execute(statement)
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        _switch_triggers(cursor, plan, on=True)
+
+
+def _switch_triggers(cursor: Cursor, plan: Plan, *, on: bool) -> None:
+    """Switch the triggers of the plan's tables off, or on again, where the profile asks for it."""
+    tables = plan.written if plan.triggers_off else []
+    triggers = {(each.schema, each.table, each.name): each for table in tables for each in table.triggers}
+    for each in triggers.values():
+        how = ("ENABLE ALWAYS" if each.always else "ENABLE") if on else "DISABLE"
+        cursor.execute(
+            sql.SQL("ALTER TABLE {} {} TRIGGER {}").format(
+                sql.Identifier(each.schema, each.table), sql.SQL(how), sql.Identifier(each.name)
+            )
+        )
 
 
 def _statement(plan: Plan, rows: int | None) -> sql.Composed | None:
@@ -155,13 +194,14 @@ def _insert(staged: Staged, each: StagedBatch, within: sql.Composable) -> sql.Co
 
 def _refused_row(cursor: Cursor, plan: Plan, error: psycopg.Error) -> SeedError:
     """Find the row that the database refuses: the last row of the shortest beginning that is refused."""
+    trigger = _failing_trigger(plan.catalog, error)
     for staged in plan.tables.values():
-        broken = _broken_check(cursor, staged, error)
+        broken = _broken_check(cursor, staged, error) if trigger is None else None
         if broken is not None:
             return broken
     low, high = 0, sum(staged.rows for staged in plan.tables.values())
     if _refused(cursor, plan, 0, error):
-        return _refusal(error)  # a deletion is refused; no line of the files is to blame
+        return _refusal(error, trigger)  # a deletion is refused; no line of the files is to blame
     while high - low > 1:
         middle = (low + high) // 2
         if _refused(cursor, plan, middle, error):
@@ -179,8 +219,8 @@ def _refused_row(cursor: Cursor, plan: Plan, error: psycopg.Error) -> SeedError:
             )
         ).fetchone()
         if found is not None:
-            return _row_refusal(staged, found, error)
-    return _refusal(error)
+            return _row_refusal(staged, found, error, trigger)
+    return _refusal(error, trigger)
 
 
 def _broken_check(cursor: Cursor, staged: Staged, error: psycopg.Error) -> FixtureError | None:
@@ -207,9 +247,34 @@ def _refused(cursor: Cursor, plan: Plan, rows: int, error: psycopg.Error) -> boo
     return False
 
 
-def _row_refusal(staged: Staged, at: Place, error: psycopg.Error) -> FixtureError:
+def _failing_trigger(catalog: Catalog, error: psycopg.Error) -> Trigger | None:
+    """Return the trigger in whose function the error was raised.
+
+    The server describes the way to the error in its own language, but names functions as they are: `f() line 3`, or
+    `"f"` where the function's language is not PL/pgSQL.
+    """
+    way = error.diag.context or ""
+    triggers = {
+        (trigger.schema, trigger.table, trigger.name): trigger
+        for table in catalog.tables.values()
+        for trigger in table.triggers
+        if f"{trigger.function}(" in way or f'"{trigger.function}"' in way
+    }
+    return next(iter(triggers.values()), None)
+
+
+def _row_refusal(staged: Staged, at: Place, error: psycopg.Error, trigger: Trigger | None = None) -> FixtureError:
     """Say why the database refuses a row, without any of its values."""
     name = error.diag.constraint_name
+    if trigger is not None:
+        broken = f"the constraint {name} of {error.diag.table_name}" if name else error.sqlstate
+        return staged.error(
+            at,
+            f"{staged.table} refuses the row: the trigger {trigger.name} of {trigger.table} fails ({broken})",
+            columns=[error.diag.column_name] if error.diag.column_name else [],
+            remedy="Leave rows that the trigger makes out of the files, or change the row so that the trigger accepts"
+            ' it. triggers = "off" in the profile seeds without triggers. --debug shows the server\'s words.',
+        )
     check = staged.table.check(name)
     if check is not None:
         return staged.error(
@@ -240,9 +305,13 @@ def refusal(error: psycopg.Error) -> SeedError | DatabaseError:
     return translate(error, "seeding failed") if isinstance(error, _NO_ROWS_FAULT) else _refusal(error)
 
 
-def _refusal(error: psycopg.Error) -> SeedError:
-    table, constraint = error.diag.table_name, error.diag.constraint_name
-    place = "".join(f", {kind} {name}" for kind, name in (("table", table), ("constraint", constraint)) if name)
+def _refusal(error: psycopg.Error, trigger: Trigger | None = None) -> SeedError:
+    places = {
+        "table": error.diag.table_name,
+        "constraint": error.diag.constraint_name,
+        "trigger": f"{trigger.name} of {trigger.table}" if trigger else None,
+    }
+    place = "".join(f", {kind} {name}" for kind, name in places.items() if name)
     return SeedError(
         f"seeding failed: the database refuses a row{place} ({error.sqlstate or type(error).__name__})",
         remedy="Did another program write at the same time? Seed again."

@@ -152,7 +152,13 @@ def seed_prepared(
         # a dry run's sync has to see the rows that the merge would leave, so both are rolled back together
         with connection.transaction(force_rollback=True) if dry_run else contextlib.nullcontext():
             report = merge(
-                connection, fixtures, bindings=settings.faces, dry_run=dry_run, prune=prune, listener=listener
+                connection,
+                fixtures,
+                bindings=settings.faces,
+                dry_run=dry_run,
+                prune=prune,
+                triggers=prepared.profile.triggers,
+                listener=listener,
             )
             milliseconds = (time.perf_counter() - started) * 1000
             listener.step("sync")
