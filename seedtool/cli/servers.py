@@ -182,7 +182,8 @@ def emulator(
 
     def announce(endpoint: str) -> None:
         report = {"endpoint": endpoint, "state": str(folder)}
-        console.report(report, lambda: [*emulators.announcement(endpoint), f"Its faces are in {folder}."])
+        lines = emulators.announcement(endpoint, s3_objects=bool(photos or s3_endpoint))
+        console.report(report, lambda: [*lines, f"Its faces are in {folder}."])
         sys.stdout.flush()
 
     emulators.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from seedtool.emulator.protocol import ServiceError
@@ -10,6 +11,9 @@ from seedtool.emulator.protocol import ServiceError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+#: What an emulator says that has neither folder nor endpoint.
+NO_SOURCE = "S3Objects cannot be read: neither --photos nor --s3-endpoint was given."
 
 MOST_BYTES = 15 * 1024 * 1024  # "Guidelines and quotas": the largest picture in S3
 
@@ -32,11 +36,21 @@ def reader(folder: Path | None, endpoint: str | None) -> Reader:
         return functools.partial(_from_folder, folder)
     if endpoint is not None:
         return functools.partial(_from_endpoint, _client(endpoint))
-    return _from_nowhere
+    return _Nowhere()
 
 
-def _from_nowhere(_s3_object: dict[str, str], _region: str) -> bytes:
-    raise _unreadable()
+class _Nowhere:
+    """Refuses every S3Object in AWS's words, and says on stderr what they do not say."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, _s3_object: dict[str, str], _region: str) -> bytes:
+        if not self._said:
+            self._said = True
+            sys.stderr.write(f"A request names an S3Object. {NO_SOURCE}\n")
+            sys.stderr.flush()
+        raise _unreadable()
 
 
 def _from_folder(folder: Path, s3_object: dict[str, str], _region: str) -> bytes:

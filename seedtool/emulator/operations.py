@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import math
 import time
+import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -27,6 +29,10 @@ MODEL_VERSION = "7.0"  # of collections that users made in 2025; a collection ke
 MAX_PAGE = 4096  # the model's maximum; also our page size when a request gives none
 MOST_FACES = 10_000_000  # "Amazon Rekognition endpoints and quotas": faces in a collection, by default
 MAX_FACES_IN_PICTURE = 100  # IndexFaces and DetectFaces answer the 100 largest
+
+# An ImageId is a version-5 UUID in every example of AWS's guide, and the same bytes have the same one there. AWS's own
+# namespace is not known; this one is ours.
+_PICTURES = uuid.UUID("6f0d2c0e-6a2e-4c39-9d5b-1b1d3f0b7a55")
 
 _SEAL = 12  # bytes of a token that prove that we made it
 _DEFAULT_THRESHOLD = 80.0
@@ -145,12 +151,13 @@ class Operations:
             max_faces=min(request.get("MaxFaces", MAX_FACES_IN_PICTURE), MAX_FACES_IN_PICTURE),
         )
         external_id = request.get("ExternalImageId")
+        image_id = str(uuid.uuid5(_PICTURES, hashlib.sha256(content).hexdigest()))
         image_key = self._store.keyed(b"image", content, external_id.encode()) if external_id else None
         try:
             documents = self._store.add_faces(
                 collection.uid,
                 image_key,
-                [_new_face(face, external_id, collection) for face in kept],
+                [_new_face(face, image_id, external_id, collection) for face in kept],
                 self._most_faces(),
             )
         except CollectionGoneError:
@@ -278,8 +285,9 @@ def _matches(matches: list[tuple[float, str]]) -> list[Response]:
     return [{"Similarity": similarity, "Face": msgspec.Raw(document.encode())} for similarity, document in matches]
 
 
-def _new_face(face: faces.SeenFace, external_id: str | None, collection: Collection) -> NewFace:
+def _new_face(face: faces.SeenFace, image_id: str, external_id: str | None, collection: Collection) -> NewFace:
     document: dict[str, object] = {
+        "ImageId": image_id,
         "BoundingBox": face.bounding_box(),
         "Confidence": face.confidence,
         "IndexFacesModelVersion": collection.model_version,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -69,7 +70,8 @@ def run(
         operations = Operations(store, objects.reader(photos, s3_endpoint), in_force.lag, in_force.most_faces)
         try:
             app = application(operations, in_force, state_dir, access or make_access(state_dir, host=host))
-            _serve(state_dir, app, listener, announce or _print_announcement)
+            print_announcement = functools.partial(_print_announcement, s3_objects=bool(photos or s3_endpoint))
+            _serve(state_dir, app, listener, announce or print_announcement)
         finally:
             process.record_path(state_dir).unlink(missing_ok=True)
             store.close()
@@ -152,15 +154,21 @@ def _serve(state_dir: Path, app: Starlette, listener: socket.socket, announce: C
     server.run(sockets=[listener])
 
 
-def _print_announcement(endpoint: str) -> None:
-    sys.stdout.write("\n".join(announcement(endpoint)) + "\n")
+def _print_announcement(endpoint: str, *, s3_objects: bool) -> None:
+    sys.stdout.write("\n".join(announcement(endpoint, s3_objects=s3_objects)) + "\n")
     sys.stdout.flush()
 
 
-def announcement(endpoint: str) -> list[str]:
-    """Return the lines that explain how to use the emulator."""
+def announcement(endpoint: str, *, s3_objects: bool) -> list[str]:
+    """Return the lines that explain how to use the emulator.
+
+    Args:
+        endpoint: its address.
+        s3_objects: whether it can read S3Objects.
+    """
     return [
         f"Rekognition stand-in on {endpoint}.",
         f"Point clients at it with AWS_ENDPOINT_URL_REKOGNITION={endpoint}, or --endpoint-url {endpoint}.",
         "It knows people by the names in the metadata of pictures. It does not recognise faces.",
+        *([] if s3_objects else [objects.NO_SOURCE]),
     ]

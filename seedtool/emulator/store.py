@@ -101,7 +101,7 @@ class NewFace(NamedTuple):
 
     Attributes:
         ordinal: its number in the picture.
-        document: the Face structure without FaceId and ImageId, which the store adds.
+        document: the Face structure without FaceId, which the store adds.
         name: the person's name; None when the picture gives none.
         likeness: the similarity to other faces of the person that the picture asks for; None when it asks for none.
         digest: a hash of the picture and the ordinal.
@@ -321,7 +321,7 @@ class Store:
             most: the number of faces that the collection may have; None for any number.
 
         Returns:
-            The Face structures with FaceId and ImageId, in the order of `faces`.
+            The Face structures with FaceId, in the order of `faces`.
 
         Raises:
             CollectionGoneError: the collection is deleted.
@@ -334,10 +334,11 @@ class Store:
             known: dict[int, dict[str, object]] = {
                 ordinal: json.loads(document)
                 for ordinal, document in connection.execute(
-                    "SELECT ordinal, document FROM faces WHERE collection = ? AND image_key = ?", (uid, image_key)
+                    "SELECT ordinal, document FROM faces INDEXED BY faces_by_image "
+                    "WHERE collection = ? AND image_key = ?",
+                    (uid, image_key),
                 )
             }
-            image_id = next((face["ImageId"] for face in known.values()), str(uuid.uuid4()))
             fresh = sum(face.ordinal not in known for face in faces)
             if most is not None and fresh and row[0] + fresh > most:
                 raise CollectionFullError
@@ -346,7 +347,7 @@ class Store:
             for face in faces:
                 document = known.get(face.ordinal)
                 if document is None:
-                    document = {"FaceId": str(uuid.uuid4()), "ImageId": image_id, **face.document}
+                    document = {"FaceId": str(uuid.uuid4()), **face.document}
                     self._insert(connection, uid, image_key, face, document)
                 documents.append(document)
         return documents
@@ -383,14 +384,15 @@ class Store:
         Returns:
             FaceId and Face structure as JSON of each face, ordered by FaceId.
         """
-        clause, parameters = "", [uid, after]
+        compared, clause, parameters = "face_id", "", [uid, after]
         if among is not None:
-            clause = "AND face_id IN (SELECT value FROM json_each(?)) "
+            # The plus keeps SQLite from reading every face after `after` and comparing it with the list.
+            compared, clause = "+face_id", "AND face_id IN (SELECT value FROM json_each(?)) "
             parameters.append(json.dumps(among))
         with self._connections.reading() as connection:
             return connection.execute(
-                "SELECT face_id, document FROM faces "  # noqa: S608 - the clause is one of two constants
-                f"WHERE collection = ? AND face_id > ? {clause}ORDER BY face_id LIMIT ?",
+                "SELECT face_id, document FROM faces "  # noqa: S608 - constants
+                f"WHERE collection = ? AND {compared} > ? {clause}ORDER BY face_id LIMIT ?",
                 (*parameters, limit),
             ).fetchall()
 
@@ -407,11 +409,13 @@ class Store:
 
     def faces(self, uid: int, face_ids: Sequence[str], *, until: float) -> dict[str, StoredFace]:
         """Return those of these faces that exist and were indexed no later than `until`, by FaceId."""
-        return self._stored("face_id IN (SELECT value FROM json_each(?))", uid, json.dumps(list(face_ids)), until)
+        condition = "face_id IN (SELECT value FROM json_each(?))"
+        return self._stored("faces", condition, uid, json.dumps(list(face_ids)), until)
 
     def faces_of(self, uid: int, person: bytes, *, until: float) -> dict[str, StoredFace]:
         """Return the faces of a person (a keyed name) that were indexed no later than `until`, by FaceId."""
-        return self._stored("person = ?", uid, person, until)
+        # Without statistics SQLite prefers the primary key, and reads the whole collection.
+        return self._stored("faces INDEXED BY faces_by_person", "person = ?", uid, person, until)
 
     def descriptions_of(self, uid: int, face_ids: Sequence[str]) -> list[Description]:
         """Return the descriptions of these faces."""
@@ -455,10 +459,10 @@ class Store:
             [(uid, face_id, kind, person is not None, vector) for kind, vector in face.descriptions],
         )
 
-    def _stored(self, condition: str, uid: int, value: object, until: float) -> dict[str, StoredFace]:
+    def _stored(self, table: str, condition: str, uid: int, value: object, until: float) -> dict[str, StoredFace]:
         with self._connections.reading() as connection:
             rows = connection.execute(
-                "SELECT face_id, document, person, likeness, digest FROM faces "  # noqa: S608 - constants
+                f"SELECT face_id, document, person, likeness, digest FROM {table} "  # noqa: S608 - constants
                 f"WHERE collection = ? AND {condition} AND indexed <= ?",
                 (uid, value, until),
             ).fetchall()

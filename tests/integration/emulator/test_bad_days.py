@@ -291,3 +291,16 @@ def test_ensure_passes_flags_on_only_when_it_starts(own, tmp_path, admin):
     assert admin(endpoint, "faults")["lag"] == 1.5
     assert process.ensure(tmp_path, arguments=["--faults", "{}"]) == endpoint
     assert admin(endpoint, "faults")["lag"] == 1.5
+
+
+def test_an_emulator_that_cannot_read_s3_objects_says_so(own, tmp_path, connect):
+    client = connect(own())
+    log = tmp_path / "emulator.log"
+    assert log.read_text().count("--photos nor --s3-endpoint") == 1  # at start
+    for _ in range(2):
+        image = {"S3Object": {"Bucket": "school", "Name": "a.jpg"}}
+        assert code_of(client.detect_faces, Image=image) == ("InvalidS3ObjectException", 400)
+    assert log.read_text().count("--photos nor --s3-endpoint") == 2
+    process.stop(tmp_path)
+    own("--photos", str(tmp_path))
+    assert log.read_text().count("--photos nor --s3-endpoint") == 2

@@ -4,6 +4,7 @@ import contextlib
 import io
 import sqlite3
 import time
+import uuid
 
 import msgspec
 from PIL import Image
@@ -12,7 +13,7 @@ from seedtool.emulator import objects, planting
 from seedtool.emulator import store as store_module
 from seedtool.emulator.operations import Operations, Scope
 from seedtool.emulator.planting import Planted, plant
-from seedtool.emulator.store import Store
+from seedtool.emulator.store import NewFace, Store
 
 OWNER = ("123456789012", "us-east-1")
 
@@ -98,4 +99,70 @@ def test_the_state_of_the_first_version_is_brought_up_to_date(tmp_path):
         connection.execute("PRAGMA user_version = 1")
     store = Store(tmp_path / "faces.sqlite3")
     assert store.collection(*OWNER, "c").size == 100
+    store.close()
+
+
+def test_no_statement_reads_a_whole_collection(tmp_path, monkeypatch):
+    """SQLite is asked for the plan of every statement of the store, with 100,000 faces and no statistics."""
+    plant(tmp_path, "c", (Planted(f"s-{number}", name=f"student {number}") for number in range(100_000)))
+    statements, connect = [], store_module.Connections._connect
+
+    def traced(self):
+        connection = connect(self)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr(store_module.Connections, "_connect", traced)
+    store = Store(tmp_path / "faces.sqlite3")
+    with store._connections.writing() as connection:
+        connection.execute(
+            "INSERT INTO looks (collection, face_id, kind, named, vector) SELECT collection, face_id, 0, 1, x'00' FROM faces"
+        )
+    statements.clear()
+    store.create_collection(*OWNER, "d", "7.0")
+    uid = store.collection(*OWNER, "c").uid
+    store.collections(*OWNER, 0, 10)
+    ids = [face_id for face_id, _ in store.list_faces(uid, "", 3)]
+    store.list_faces(uid, ids[0], 3)
+    store.list_faces(uid, "", 4096, ids)
+    store.list_faces(uid, ids[0], 4096, ids)
+    store.faces(uid, ids, until=time.time())
+    assert len(store.faces_of(uid, store.keyed(b"person", b"student 5"), until=time.time())) == 1
+    store.descriptions_of(uid, ids)
+    assert len(store.descriptions_at(uid, [1, 2])) == 2
+    assert len(store.descriptions_after(uid, 99_990, 100)) == 10
+    for key in (b"key", b"key", None):
+        store.add_faces(uid, key, [NewFace(0, {}, "Ana", None, b"digest", [(0, b"vector")])], most=10**6)
+    store.delete_faces(uid, ids)
+    asked = [each for each in statements if each.startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))]
+    assert len(asked) > 15
+    with store._connections.reading() as connection:
+        for statement in asked:
+            for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall():
+                assert not step.startswith("SCAN") or "json_each" in step or "CONSTANT ROW" in step, (statement, step)
+                bounded = " LIMIT " in statement or not step.endswith("(collection=?)")
+                assert bounded, (statement, step)
+    store.close()
+
+
+def test_the_same_bytes_have_the_same_image_id(tmp_path):
+    store = Store(tmp_path / "faces.sqlite3")
+    operations, scope = Operations(store, objects.reader(None, None)), Scope(*OWNER)
+    pictures = []
+    for _ in range(2):
+        picture = io.BytesIO()
+        Image.effect_noise((200, 200), 90).convert("RGB").save(picture, "JPEG")
+        pictures.append(picture.getvalue())
+    for collection in ("one", "other"):
+        operations.perform("CreateCollection", scope, {"CollectionId": collection})
+
+    def image_id(collection, picture, **more):
+        request = {"CollectionId": collection, "Image": {"Bytes": picture}, **more}
+        (record,) = msgspec.json.decode(operations.perform("IndexFaces", scope, request))["FaceRecords"]
+        return record["Face"]["ImageId"]
+
+    first = image_id("one", pictures[0], ExternalImageId="a")
+    assert uuid.UUID(first).version == 5
+    assert {image_id("one", pictures[0], ExternalImageId="b"), image_id("other", pictures[0])} == {first}
+    assert image_id("one", pictures[1], ExternalImageId="a") != first
     store.close()
