@@ -12,7 +12,7 @@ from drawing.regions import Region
 
 SIZE = (960, 640)  # units of a room, and pixels of the finished picture
 FINER = 3  # pixels a unit, before the picture is scaled down
-# The back row wears a darker jumper, so that the two rows can be told apart.
+# The back row wears a darker jumper, so that the two rows can be distinguished.
 UNIFORM = {"back": "jumper #182748 #9c1c27", "front": "jumper #243a67 #b3202c"}
 # Pixels from the middle of a face to its chin: in the back row, in the front row, and far away.
 BACK, FRONT, FAR = 50.0, 58.0, 9.5

@@ -115,7 +115,7 @@ def test_a_page_whose_origin_was_given(own):
 
 
 @pytest.mark.parametrize("wrong", [("--host-name", "http://x"), ("--cors", "*"), ("--admin-token", "")])
-def test_an_option_that_is_not_valid_is_told_at_start(tmp_path, wrong):
+def test_an_option_that_is_not_valid_is_refused_at_start(tmp_path, wrong):
     command = [sys.executable, "-m", "seedtool.emulator", "--state-dir", str(tmp_path), *wrong]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1

@@ -111,7 +111,7 @@ def test_a_second_server_on_one_directory_is_refused(emulator):
     assert process.find(emulator.state_dir) == emulator.endpoint
 
 
-def test_a_taken_port_is_told(tmp_path):
+def test_a_taken_port_is_reported(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [sys.executable, "-m", "seedtool.emulator", "--state-dir", str(tmp_path)]
         command += ["--port", str(taken.getsockname()[1])]
@@ -120,7 +120,7 @@ def test_a_taken_port_is_told(tmp_path):
     assert "Cannot listen on 127.0.0.1:" in done.stderr
 
 
-def test_a_port_or_a_folder_that_is_none_is_told(tmp_path):
+def test_a_port_or_a_folder_that_is_none_is_refused(tmp_path):
     with pytest.raises(EmulatorError, match=r"Cannot listen on 127\.0\.0\.1:70000: .*0-65535"):
         server.run(tmp_path, port=70_000)
     with pytest.raises(EmulatorError, match=r"nowhere.*does not exist"):

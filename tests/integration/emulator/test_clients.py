@@ -59,7 +59,7 @@ def by_boto3(play):
     return play("100000000001", sys.executable, CLIENTS / "playing.py", "boto3")
 
 
-def told(results, *, bare=False):
+def comparable(results, *, bare=False):
     """The answers without what differs from run to run: ids, tokens, times, the order that random FaceIds give."""
     return [normal(result, {}, bare=bare) for result in results]
 
@@ -114,9 +114,9 @@ def test_the_scenario_goes_as_written(by_boto3):
 def test_awscli_is_answered_as_boto3_is(play, by_boto3):
     pytest.importorskip("awscli", reason="awscli is not installed in this environment")
     by_awscli = play("100000000002", sys.executable, CLIENTS / "playing.py", "awscli")
-    assert told(by_awscli) == told(by_boto3, bare=True)
+    assert comparable(by_awscli) == comparable(by_boto3, bare=True)
 
 
 def test_the_javascript_sdk_is_answered_as_boto3_is(play, by_boto3, node_modules):
     by_javascript = play("100000000003", "node", CLIENTS / "playing.mjs", node_modules)
-    assert told(by_javascript) == told(by_boto3)
+    assert comparable(by_javascript) == comparable(by_boto3)

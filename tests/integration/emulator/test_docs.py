@@ -112,9 +112,9 @@ def test_the_clients(reader, node_modules):
 
 def test_faults_and_counters(reader):
     *_, by_curl = blocks("shell")
-    told = reader("shell", by_curl)
-    assert '"tps":"published"' in told
-    assert '"counters"' in told
+    printed = reader("shell", by_curl)
+    assert '"tps":"published"' in printed
+    assert '"counters"' in printed
 
 
 def test_planting(reader):

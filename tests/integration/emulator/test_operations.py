@@ -64,7 +64,7 @@ def test_times_are_epoch_seconds_with_their_fraction(emulator, collection):
     assert abs(created - time.time()) < 60
 
 
-def test_a_missing_collection_is_told_in_each_operations_own_words(rekognition, picture):
+def test_a_missing_collection_is_reported_in_each_operations_own_words(rekognition, picture):
     image = {"Bytes": picture(1)}
     gone = ("ResourceNotFoundException", "The collection id: nowhere does not exist")
     at = {"CollectionId": "nowhere"}
@@ -182,7 +182,7 @@ def test_a_token_ends_with_its_collection(rekognition, picture):
     rekognition.delete_collection(CollectionId="reborn")
 
 
-def test_the_threshold_is_eighty_unless_told(rekognition, collection, picture):
+def test_the_threshold_is_eighty_by_default(rekognition, collection, picture):
     index(rekognition, collection, picture(1, "Ana~80"), "at")
     index(rekognition, collection, picture(2, "Ana~79.9"), "below")
     (ana,) = index(rekognition, collection, picture(3, "Ana"), "self")
@@ -269,11 +269,11 @@ def test_another_path_or_method_is_refused_in_the_same_form(emulator, method, pa
     request = urllib.request.Request(emulator.endpoint + path, b"{}" if method == "POST" else None, method=method)
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)
-    told = json.loads(caught.value.read())
+    answer = json.loads(caught.value.read())
     assert caught.value.code == status
     assert caught.value.headers["content-type"] == "application/x-amz-json-1.1"
-    assert caught.value.headers["x-amzn-ErrorType"] == told["__type"] == told["Code"] == "UnknownOperationException"
-    assert f"{method} {path}" in told["Message"]
+    assert caught.value.headers["x-amzn-ErrorType"] == answer["__type"] == answer["Code"] == "UnknownOperationException"
+    assert f"{method} {path}" in answer["Message"]
     caught.value.close()
 
 

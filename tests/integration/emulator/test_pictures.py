@@ -33,7 +33,7 @@ def test_a_picture_without_a_face(rekognition, collection, uniform):
     assert rekognition.detect_faces(Image={"Bytes": uniform})["FaceDetails"] == []
 
 
-def test_max_faces_and_small_faces_are_told_as_unindexed(rekognition, collection, picture):
+def test_max_faces_and_small_faces_are_answered_as_unindexed(rekognition, collection, picture):
     boxes = [(0.2, 0.5, 0.3, 0.5), (0.5, 0.5, 0.2, 0.3), (0.9, 0.5, 0.1, 0.12)]
     content = picture("sizes", "large", "medium", "small", boxes=boxes)
     answer = rekognition.index_faces(CollectionId=collection, Image={"Bytes": content}, MaxFaces=1)

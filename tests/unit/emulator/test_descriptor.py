@@ -75,7 +75,7 @@ def test_a_copy_is_known_again(copy):
     assert alike(saved(original, quality=90), COPIES[copy](original)) > 95
 
 
-def test_portraits_of_one_layout_are_told_apart():
+def test_portraits_of_one_layout_are_distinguished():
     looks = list(itertools.product(SKINS, HAIRS, SHIRTS))
     contents = [saved(portrait(*look)) for look in looks]
     small = [saved(portrait(*look, size=(100, 125)), quality=50) for look in looks]
@@ -106,7 +106,7 @@ def test_any_two_drawings(first, second, quality, width):
         assert alike(original, saved(drawing(second), "PNG")) < 80
 
 
-def test_noise_is_told_apart():
+def test_noise_is_distinguished():
     one, other = (Image.frombytes("RGB", (300, 300), os.urandom(270_000)) for _ in range(2))
     assert alike(saved(one, "PNG"), saved(other, "PNG")) < 80
     assert alike(saved(one, "PNG"), saved(one, quality=80)) > 95

@@ -119,7 +119,7 @@ def test_the_same_picture_is_described_the_same():
     assert one.detail(["ALL"]) == other.detail(["ALL"])
 
 
-def test_a_state_directory_that_cannot_be_is_told(tmp_path):
+def test_a_state_directory_that_cannot_be_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(EmulatorError, match="cannot be created") as caught:
         make_state_dir(tmp_path / "file" / "state")

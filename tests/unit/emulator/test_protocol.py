@@ -30,7 +30,7 @@ TAG_KEY = (
 )
 
 
-def told(*breaches):
+def message_of(*breaches):
     count = "1 validation error" if len(breaches) == 1 else f"{len(breaches)} validation errors"
     texts = [
         f"Value {value} at '{where}' failed to satisfy constraint: {constraint}"
@@ -83,8 +83,8 @@ def told(*breaches):
         ("CreateCollection", {"CollectionId": "c", "Tags": {"aws:own": "v"}}, [("'{aws:own=v}'", "tags", TAG_KEY)]),
     ],
 )
-def test_breaches_are_told_in_awss_words(model, operation, members, breaches):
-    assert refused(model, operation, members) == ("ValidationException", told(*breaches))
+def test_breaches_are_answered_in_awss_words(model, operation, members, breaches):
+    assert refused(model, operation, members) == ("ValidationException", message_of(*breaches))
 
 
 def test_tags_have_limits(model):

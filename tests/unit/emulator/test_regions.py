@@ -140,7 +140,7 @@ def test_the_box_answered_lies_on_the_face_as_shown(orientation):
         assert numbers(face.box) == pytest.approx((0.1, 0.2, 0.2, 0.4), abs=0.01)
 
 
-def test_regions_of_the_picture_as_shown_are_told_by_their_dimensions():
+def test_regions_of_the_upright_picture_are_known_by_their_dimensions():
     applied = "<mwg-rs:AppliedToDimensions stDim:w='300' stDim:h='400' stDim:unit='pixel'/>"
     as_shown = read(one(applied=applied), size=(400, 300), orientation=6)
     assert numbers(as_shown[0].box) == (0.2, 0.3, 0.2, 0.4)

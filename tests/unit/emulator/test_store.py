@@ -55,12 +55,12 @@ def test_a_collection_keeps_the_model_it_was_made_with(tmp_path):
     Image.effect_noise((200, 200), 90).convert("RGB").save(picture, "JPEG")
     operations.perform("IndexFaces", scope, {"CollectionId": "old", "Image": {"Bytes": picture.getvalue()}})
     operations.perform("CreateCollection", scope, {"CollectionId": "new"})
-    told = [
+    answers = [
         msgspec.json.decode(operations.perform(operation, scope, {"CollectionId": "old"}))
         for operation in ("DescribeCollection", "ListFaces")
     ]
-    assert [answer["FaceModelVersion"] for answer in told] == ["6.0", "6.0"]
-    assert told[1]["Faces"][0]["IndexFacesModelVersion"] == "6.0"
+    assert [answer["FaceModelVersion"] for answer in answers] == ["6.0", "6.0"]
+    assert answers[1]["Faces"][0]["IndexFacesModelVersion"] == "6.0"
     listed = msgspec.json.decode(operations.perform("ListCollections", scope, {}))
     assert (listed["CollectionIds"], listed["FaceModelVersions"]) == (["old", "new"], ["6.0", "7.0"])
     store.close()
@@ -90,7 +90,7 @@ def test_a_sweep_that_was_interrupted_goes_on_with_the_next_start(tmp_path):
     store.close()
 
 
-def test_the_state_of_the_first_version_is_brought_up_to_date(tmp_path):
+def test_the_state_of_the_first_version_is_upgraded(tmp_path):
     plant(tmp_path, "c", (Planted(f"s-{number}") for number in range(100)))
     with contextlib.closing(sqlite3.connect(tmp_path / "faces.sqlite3", isolation_level=None)) as connection:
         connection.execute("ALTER TABLE collections DROP COLUMN size")

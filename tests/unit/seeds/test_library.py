@@ -91,15 +91,15 @@ def test_every_outcome_occurs(library, seen):
     outcomes = {}
     for asset in live(library):
         user, faces = asset["user_id"], seen[asset["storage_url"]].found
-        told = outcomes.setdefault(user[-5], Counter())
+        counts = outcomes.setdefault(user[-5], Counter())
         for face in faces:
             likeness = face.likeness or 100
             if (user, face.name) not in known or likeness < REVIEW:
-                told["new"] += 1
+                counts["new"] += 1
             elif likeness >= ASSIGN and known[user, face.name]:
-                told["assigned"] += 1
+                counts["assigned"] += 1
             else:
-                told["review"] += 1
+                counts["review"] += 1
         for face in faces:  # which are like each other, too, but only earlier photos count
             known.setdefault((user, face.name), False)
     assert outcomes == {

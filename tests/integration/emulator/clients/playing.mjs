@@ -31,7 +31,7 @@ async function call(operation, members) {
   }
 }
 
-const told = [];
+const results = [];
 for (const step of JSON.parse(readFileSync(scenario))) {
   const members = resolved(step.members);
   if (step.picture) members.Image = { Bytes: readFileSync(join(pictures, step.picture)) };
@@ -40,6 +40,6 @@ for (const step of JSON.parse(readFileSync(scenario))) {
   while (step.follow && pages.at(-1).NextToken)
     pages.push((await call(step.operation, { ...members, NextToken: pages.at(-1).NextToken })).answer);
   answers[step.name] = result.answer;
-  told.push({ name: step.name, ...result, ...(step.follow ? { pages } : {}) });
+  results.push({ name: step.name, ...result, ...(step.follow ? { pages } : {}) });
 }
-console.log(JSON.stringify(told));
+console.log(JSON.stringify(results));

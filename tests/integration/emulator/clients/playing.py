@@ -46,9 +46,9 @@ class Boto3:
         try:
             answer = getattr(self._client, dashed(operation).replace("-", "_"))(**members)
         except ClientError as error:
-            told, about = error.response["Error"], error.response["ResponseMetadata"]
+            error_of, about = error.response["Error"], error.response["ResponseMetadata"]
             status, attempts = about["HTTPStatusCode"], about["RetryAttempts"] + 1
-            return {"error": [told["Code"], told["Message"]], "status": status, "attempts": attempts}
+            return {"error": [error_of["Code"], error_of["Message"]], "status": status, "attempts": attempts}
         del answer["ResponseMetadata"]
         return {"answer": answer}
 
@@ -81,7 +81,7 @@ class AwsCli:
 
 
 def play(scenario, pictures, client):
-    answers, told = {}, []
+    answers, results = {}, []
     for step in scenario:
         members = resolved(step["members"], answers)
         picture = pictures / step["picture"] if "picture" in step else None
@@ -91,12 +91,12 @@ def play(scenario, pictures, client):
             more = client.call(step["operation"], members | {"NextToken": pages[-1]["NextToken"]}, picture)
             pages.append(more["answer"])
         answers[step["name"]] = result.get("answer")
-        told.append({"name": step["name"], **result, **({"pages": pages} if step.get("follow") else {})})
-    return told
+        results.append({"name": step["name"], **result, **({"pages": pages} if step.get("follow") else {})})
+    return results
 
 
 if __name__ == "__main__":
     client_name, scenario_path, pictures_path = sys.argv[1:]
     driver = {"boto3": Boto3, "awscli": AwsCli}[client_name]()
-    told = play(json.loads(Path(scenario_path).read_text()), Path(pictures_path), driver)
-    json.dump(told, sys.stdout, default=str)
+    results = play(json.loads(Path(scenario_path).read_text()), Path(pictures_path), driver)
+    json.dump(results, sys.stdout, default=str)

@@ -60,9 +60,9 @@ def test_the_nth_call_fails(endpoint, client, account, admin, fault, error, mess
     client.create_collection(CollectionId="not-counted")
     with pytest.raises(ClientError) as caught:
         client.list_collections()
-    told = caught.value.response
-    assert (told["Error"]["Code"], told["ResponseMetadata"]["HTTPStatusCode"]) == error
-    assert told["Error"]["Message"] == message.format(account=account)
+    answer = caught.value.response
+    assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == error
+    assert answer["Error"]["Message"] == message.format(account=account)
     client.list_collections()
 
 
@@ -210,7 +210,7 @@ def test_signatures_are_verified_on_request(signing, connect):
 
 
 @pytest.mark.parametrize(
-    ("minutes", "told"),
+    ("minutes", "message"),
     [
         (-4, None),
         (4, None),
@@ -218,14 +218,14 @@ def test_signatures_are_verified_on_request(signing, connect):
         (6, r"Signature not yet current: \S+Z is still later than \S+Z \(\S+Z \+ 5 min\.\)$"),
     ],
 )
-def test_a_clock_may_stray_by_five_minutes(signing, connect, monkeypatch, minutes, told):
+def test_a_clock_may_stray_by_five_minutes(signing, connect, monkeypatch, minutes, message):
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(minutes=minutes)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *_, **__: now)
     client = connect(signing, key="AKIDEXAMPLE", secret="a/secret+key")
-    if told is None:
+    if message is None:
         client.list_collections()
     else:
-        with pytest.raises(ClientError, match=told) as caught:
+        with pytest.raises(ClientError, match=message) as caught:
             client.list_collections()
         assert caught.value.response["Error"]["Code"] == "InvalidSignatureException"
 
