@@ -1,6 +1,6 @@
 """Rows in and out of the database by COPY, in the server's own text form."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -18,11 +18,25 @@ PLAIN_TEXT = {
 }
 
 
-def fix_text_form(cursor: psycopg.Cursor[Any]) -> None:
-    """Set the form in which values are read and written as text, until the transaction ends."""
+def fix_text_form(cursor: psycopg.Cursor[tuple[Any, ...]]) -> dict[str, str]:
+    """Set the form in which values are read and written as text, until the transaction ends.
+
+    Returns:
+        The settings as they were.
+    """
+    names = list(PLAIN_TEXT)
+    before = cursor.execute(
+        "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS s (name)", [names]
+    ).fetchall()
+    set_locally(cursor, PLAIN_TEXT)
+    return dict(before)
+
+
+def set_locally(cursor: psycopg.Cursor[Any], settings: Mapping[str, str]) -> None:
+    """Set the session's settings until the transaction ends."""
     assignments = [
         sql.SQL("set_config({}, {}, true)").format(sql.Literal(name), sql.Literal(value))
-        for name, value in PLAIN_TEXT.items()
+        for name, value in settings.items()
     ]
     cursor.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(assignments)))
 

@@ -35,6 +35,10 @@ _DAYS = dict.fromkeys((b"now", b"today", b"tomorrow", b"yesterday"), b"a-z0-9")
 _CLOCKS = _DAYS | dict.fromkeys(
     (b"time", b"date", b"utcnow", b"localtime", b"gmtime", b"ctime", b"faker", b"mimesis"), b"a-z0-9_"
 )
+#: The words by which SQL reads the clock.
+_SQL_CLOCKS = _DAYS | dict.fromkeys(
+    (b"current_date", b"current_timestamp", b"localtimestamp", b"current_time", b"clock_timestamp"), b"a-z0-9_"
+)
 _IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\b|import\s+([\w., ]+))", flags=re.MULTILINE)
 _VARIABLE = re.compile(r"""(?:environ(?:\.get|\.setdefault)?|getenv)\s*[\[(]\s*["'](\w+)""")
 #: Pictures, and files that systems and editors leave. No row comes from them.
@@ -63,9 +67,13 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
     digest.add(b"faces", msgspec.json.encode([_of_rows(binding) for binding in settings.faces]))
     if profile.triggers != "on":
         digest.add(b"triggers", profile.triggers.encode())
+    if not profile.refresh_materialized_views:
+        digest.add(b"materialized views are not refreshed")
+    if profile.after:
+        digest.add(b"after", *(name.encode() for name in profile.after))
     fixtures = [path for name in profile.sets for path in fixture_files(settings.seeds / name)]
     code = [path for path in fixtures if path.suffix.lower() == ".py"]
-    files = set(fixtures)
+    files = {*fixtures, *(path for name in profile.after if (path := settings.seeds / name).is_file())}
     if code:
         digest.add(b"python", str(sys.version_info[:2]).encode())
         files |= set(_sources(settings, profile))
@@ -93,7 +101,7 @@ def _of_rows(binding: FaceBinding) -> dict[str, object]:
 
 
 def _reads_day(path: Path, content: bytes) -> bool:
-    return _mentions(content, _CLOCKS if path.suffix == ".py" else _DAYS)
+    return _mentions(content, {".py": _CLOCKS, ".sql": _SQL_CLOCKS}.get(path.suffix, _DAYS))
 
 
 def _mentions(content: bytes, words: Mapping[bytes, bytes]) -> bool:

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 
 from seedtool.errors import FixtureError, ProfileError
-from seedtool.files import Malformed
+from seedtool.files import Malformed, not_utf8
 from seedtool.files.code import run_from_text
 from seedtool.files.shown import shown_path
+from seedtool.seeding.profiles import Profile
 
 SUFFIXES = (".csv", ".yaml", ".yml", ".py")
 
@@ -68,11 +69,50 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
         return FixtureError(message, file=self.file, line=line, column=column, remedy=remedy)
 
 
+class Script(msgspec.Struct, frozen=True):
+    """A script of SQL that runs after the rows are written.
+
+    Args:
+        file: its path as messages show it.
+        text: its statements.
+    """
+
+    file: str
+    text: str
+
+
 class Fixtures(msgspec.Struct, frozen=True):
-    """All fixtures of the seed sets that are loaded together."""
+    """All fixtures of the seed sets that are loaded together, and what follows them.
+
+    Args:
+        sets: the sets.
+        files: their fixtures.
+        scripts: what runs after the rows are written, in this order.
+        refresh_views: materialized views are refreshed then.
+    """
 
     sets: tuple[str, ...]
     files: tuple[Fixture, ...]
+    scripts: tuple[Script, ...] = ()
+    refresh_views: bool = True
+
+
+def read_profile(seeds: Path, profile: Profile, root: Path) -> Fixtures:
+    """Read what a profile loads. This needs no database.
+
+    Args:
+        seeds: the folder that holds the sets.
+        profile: the profile.
+        root: as `read_fixtures` takes it.
+
+    Raises:
+        FixtureError, ProfileError: as `read_fixtures`; or a script cannot be read.
+    """
+    return msgspec.structs.replace(
+        read_fixtures(seeds, profile.sets, root),
+        scripts=tuple(_read_script(seeds / name, root) for name in profile.after),
+        refresh_views=profile.refresh_materialized_views,
+    )
 
 
 def read_fixtures(seeds: Path, sets: Iterable[str], root: Path) -> Fixtures:
@@ -116,6 +156,19 @@ def fixture_files(folder: Path) -> Iterator[Path]:
 def table_of(path: Path) -> str:
     """Return the table that a fixture's file name means."""
     return path.name.removesuffix(path.suffix)
+
+
+def _read_script(path: Path, root: Path) -> Script:
+    file = shown_path(path, root)
+    try:
+        return Script(file, path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise FixtureError(
+            f"the file cannot be read: {error.strerror}", file=file, remedy="Correct `after` in profiles.toml."
+        ) from error
+    except UnicodeDecodeError as error:
+        line = path.read_bytes().count(b"\n", 0, error.start) + 1
+        raise not_utf8(line).of(file) from error
 
 
 def _read(path: Path, seed_set: str, root: Path) -> Fixture:

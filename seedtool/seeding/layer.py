@@ -86,10 +86,10 @@ class Seeds(Layer):
         return {"rows": report.rows, "tables": tables}
 
     def _fixtures(self) -> Fixtures:
-        from seedtool.seeding.fixtures import read_fixtures
+        from seedtool.seeding.fixtures import read_profile
 
         if self._read is None:
-            self._read = read_fixtures(self._settings.seeds, self._profile.sets, self._settings.root)
+            self._read = read_profile(self._settings.seeds, self._profile, self._settings.root)
         return self._read
 
 

@@ -10,17 +10,14 @@ from psycopg.rows import tuple_row
 
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres.catalog import Catalog, read_catalog
-from seedtool.postgres.copying import fix_text_form
-from seedtool.seeding import ledger, outcome
+from seedtool.postgres.copying import fix_text_form, set_locally
+from seedtool.seeding import finishing, ledger, outcome
 from seedtool.seeding.fixtures import Fixtures
 from seedtool.seeding.ledger import Deletion
 from seedtool.seeding.report import RowChange, SeedReport, TableReport
 from seedtool.seeding.staging import Cursor, Staged, stage, unstage
 from seedtool.seeding.writing import Plan, refusal, write
 from seedtool.settings import FaceBinding
-
-#: types whose values a sequence may have given; NaN is higher than every number a sequence gives, so it never counts
-_NUMBERS = frozenset({"int2", "int4", "int8", "numeric"})
 
 #: a report names at most so many rows of a table and action; the counts are always whole
 DETAILS = 100
@@ -46,7 +43,7 @@ def seed(
         dry_run: report what the seed would do; sequences stay, since no rollback brings them back.
         prune: delete rows that these seed sets inserted and whose lines have left their files.
         triggers: `off` writes without the triggers of the tables; the role has to own the tables.
-        listener: hears of the steps `stage`, `check` and `write`.
+        listener: hears of the steps `stage`, `check`, `write` and `finish`.
 
     Raises:
         FixtureError: a fixture cannot be loaded; names file, line and column.
@@ -82,7 +79,7 @@ def _seed(
     triggers_off: bool,
     listener: Listener,
 ) -> SeedReport:
-    fix_text_form(cursor)
+    settings = fix_text_form(cursor)
     ledger.open_ledger(cursor)
     catalog = read_catalog(cursor.connection)
 
@@ -113,7 +110,14 @@ def _seed(
     unstage(cursor, staged)
     ledger.drop_deletions(cursor, deletions.values())
     if not dry_run:
-        _advance_sequences(cursor, staged)
+        finishing.advance_sequences(cursor, staged)
+
+    listener.step("finish")
+    set_locally(cursor, settings)  # a project's own SQL may depend on them
+    finishing.run_scripts(cursor, fixtures.scripts)
+    if fixtures.refresh_views:
+        written = {oid for oid, each in expected.items() if each.inserted or each.updated or each.deleted}
+        finishing.refresh_views(cursor, catalog.tables if fixtures.scripts else written, listener)
     return report
 
 
@@ -126,26 +130,6 @@ def _checked_plan(cursor: Cursor, catalog: Catalog, tables: dict[int, Staged], d
         outcome.check_references(cursor, catalog, each, tables, deletions)
     ledger.check_deletions(cursor, catalog, tables, deletions)
     return Plan(catalog=catalog, tables=tables, deletions=deletions, rounds=rounds)
-
-
-def _advance_sequences(cursor: Cursor, tables: Iterable[Staged]) -> None:
-    """Move sequences past the ids of the files, so that the next row without an id gets a free one."""
-    for staged in tables:
-        for name in staged.columns:
-            column = staged.table.columns[name]
-            if column.sequence is None or column.value.name not in _NUMBERS:
-                continue
-            cursor.execute(
-                sql.SQL(
-                    "SELECT setval({sequence}::regclass, highest)"
-                    " FROM pg_sequence AS s, LATERAL (SELECT floor(max({column})::numeric)::bigint AS highest"
-                    " FROM {table} WHERE {column} <= s.seqmax) AS t"
-                    " WHERE s.seqrelid = {sequence}::regclass AND s.seqincrement > 0"
-                    " AND highest > coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart - 1)"
-                ).format(
-                    sequence=sql.Literal(column.sequence), column=sql.Identifier(name), table=staged.table.identifier
-                )
-            )
 
 
 def _report_tables(cursor: Cursor, plan: Plan) -> dict[int, TableReport]:

@@ -25,6 +25,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         indexed: a file below the seeds folder that lists photos which were indexed before the database was made (see
             indexed.py); None for none.
         triggers: `off` writes the rows without the triggers of their tables.
+        after: files of SQL below the seeds folder that run after the rows are written, in the same transaction.
+        refresh_materialized_views: fill the materialized views that show the rows.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     sync_faces: bool = False
     indexed: str | None = None
     triggers: Literal["on", "off"] = "on"
+    after: tuple[str, ...] = ()
+    refresh_materialized_views: bool = True
 
 
 _TYPES = {
@@ -41,6 +45,8 @@ _TYPES = {
     "sync_faces": "true or false",
     "indexed": "a path",
     "triggers": '"on" or "off"',
+    "after": "a list of paths",
+    "refresh_materialized_views": "true or false",
 }
 
 
@@ -103,17 +109,26 @@ def _profile(path: Path, name: str, table: object) -> Profile:
     fault = no_control(profile.indexed or "")
     if fault:
         raise ProfileError(f"{path}, [{name}]: indexed {fault.message}", remedy=fault.remedy)
-    if profile.indexed is not None and not is_below(profile.indexed):
-        raise ProfileError(
-            f"{path}, [{name}]: indexed names {profile.indexed!r}, which lies outside {path.parent}",
-            remedy="Name a file below the seeds folder.",
-        )
+    _check_files(path, profile)
+    return profile
+
+
+def _check_files(path: Path, profile: Profile) -> None:
+    """Check that the files which a profile names lie below the seeds folder."""
+    named = [("after", each) for each in profile.after]
+    if profile.indexed is not None:
+        named.append(("indexed", profile.indexed))
+    for key, file in named:
+        if not is_below(file):
+            raise ProfileError(
+                f"{path}, [{profile.name}]: {key} names {file!r}, which lies outside {path.parent}",
+                remedy="Name a file below the seeds folder.",
+            )
     if profile.indexed is not None and not profile.sync_faces:
         raise ProfileError(
-            f"{path}, [{name}]: indexed lists photos for a sync, and the profile has no sync",
+            f"{path}, [{profile.name}]: indexed lists photos for a sync, and the profile has no sync",
             remedy="Write sync_faces = true, or remove indexed.",
         )
-    return profile
 
 
 def is_below(name: str) -> bool:

@@ -141,10 +141,10 @@ def seed_prepared(
     listener: Listener = SILENT,
 ) -> Seeded:
     """Do what `seed` does, with a profile that was looked at before."""
-    from seedtool.seeding.fixtures import read_fixtures
+    from seedtool.seeding.fixtures import read_profile
     from seedtool.seeding.merge import seed as merge
 
-    fixtures = read_fixtures(settings.seeds, prepared.profile.sets, settings.root)
+    fixtures = read_profile(settings.seeds, prepared.profile, settings.root)
     started = time.perf_counter()
     with server.connect(target) as connection:
         guard.refuse_protected_connection(target, connection, "seeded")

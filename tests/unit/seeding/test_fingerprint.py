@@ -77,6 +77,20 @@ def test_what_shapes_the_rows_changes_it(seeds, name, content):
     assert changed(seeds, name, content)
 
 
+@pytest.mark.parametrize("line", ['triggers = "off"', "refresh_materialized_views = false", 'after = ["x.sql"]'])
+def test_what_follows_the_rows_changes_it(seeds, line):
+    assert changed(seeds, "seeds/profiles.toml", PROFILES.replace("[full]", f"{line}\n[full]"))
+
+
+def test_a_scripts_text_changes_it(seeds):
+    seeds.write("seeds/x.sql", "SELECT 1")
+    seeds.write("seeds/profiles.toml", PROFILES.replace("[full]", 'after = ["x.sql"]\n[full]'))
+    assert changed(seeds, "seeds/x.sql", "SELECT 2")
+    assert not seeds.is_of_its_day()
+    seeds.write("seeds/x.sql", "SELECT current_date")
+    assert seeds.is_of_its_day()
+
+
 def test_the_order_of_the_sets_changes_it(seeds):
     seeds.write("seeds/profiles.toml", PROFILES.replace('["local"]', '["local", "other"]'))
     assert changed(seeds, "seeds/profiles.toml", PROFILES.replace('["local"]', '["other", "local"]'))
