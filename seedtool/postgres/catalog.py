@@ -473,7 +473,8 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspna
 ORDER BY a.attrelid, a.attnum
 """
 
-# an exclusion constraint (WITHOUT OVERLAPS among them) is no plain uniqueness: the server itself checks it
+# an exclusion constraint is no plain uniqueness, and the server itself checks it; but a primary key WITHOUT OVERLAPS
+# names a row by all of its columns
 _KEYS = """
 SELECT i.indrelid::int8 AS relation, x.relname::text AS name, i.indisprimary AS primary,
        ARRAY(SELECT a.attname::text FROM unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY k (number, place)
@@ -486,7 +487,7 @@ FROM pg_index i
 JOIN pg_class x ON x.oid = i.indexrelid
 JOIN pg_class c ON c.oid = i.indrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE i.indisunique AND i.indisvalid AND NOT i.indisexclusion
+WHERE (i.indisunique AND NOT i.indisexclusion OR i.indisprimary) AND i.indisvalid
   AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND (%(only)s::oid[] IS NULL OR i.indrelid = ANY (%(only)s::oid[]))
 ORDER BY i.indrelid, i.indisprimary DESC, x.relname

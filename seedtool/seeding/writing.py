@@ -284,6 +284,13 @@ def _row_refusal(staged: Staged, at: Place, error: psycopg.Error, trigger: Trigg
             remedy="Change the value so that the check holds.",
         )
     column = [error.diag.column_name] if error.diag.column_name else []
+    if isinstance(error, psycopg.errors.CheckViolation) and name is None:
+        return staged.error(
+            at,
+            f"{staged.table} has no partition for the row",
+            columns=staged.table.primary_key,
+            remedy=f"Make one in a migration: CREATE TABLE ... PARTITION OF {staged.table} ..., or change the row.",
+        )
     if isinstance(error, psycopg.errors.NotNullViolation):
         return staged.error(
             at,

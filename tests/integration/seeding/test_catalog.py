@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedtool.errors import FixtureError, SchemaError, SeedError
+from seedtool.errors import DatabaseError, FixtureError, SchemaError, SeedError
 from seedtool.postgres.catalog import read_catalog
 
 
@@ -259,3 +259,35 @@ def test_the_default_of_a_domain_fills_a_column_that_no_line_names(project):
     project.write("tickets.csv", "id\n1\n")
     project.seed()
     assert project.rows("SELECT state FROM tickets") == [("open",)]
+
+
+@pytest.fixture
+def stays(project):
+    """A table whose primary key is temporal, as PostgreSQL 18 has it."""
+    if project.connection.info.server_version < 180000:
+        pytest.skip("PostgreSQL 18 brings WITHOUT OVERLAPS")
+    project.run("""
+        CREATE TABLE stays (room int4range, during daterange, guest text UNIQUE,
+                            PRIMARY KEY (room, during WITHOUT OVERLAPS))""")
+    return project
+
+
+def test_a_temporal_primary_key_names_a_row(stays):
+    rows = ['"[1,2)","[2026-01-01,2026-02-01)",Ana\n', '"[1,2)","[2026-02-01,2026-03-01)",Eva\n']
+    stays.write("stays.csv", "room,during,guest\n" + "".join(rows))
+    assert stays.counts(stays.seed()) == {"stays": (2, 0, 0, 0)}
+    stays.write("stays.csv", "room,during,guest\n" + rows[0].replace("Ana", "Ada"))
+    assert stays.counts(stays.seed()) == {"stays": (0, 1, 0, 1)}
+    stays.write("stays.csv", "room,during,guest\n" + rows[0] + rows[1].replace("02-01", "01-15"))
+    refused(stays, r"stays\.csv:3.*stays_pkey")
+
+
+def test_a_session_that_may_only_read_is_told_so(small_school):
+    small_school.run("SET default_transaction_read_only = on")
+    try:
+        with pytest.raises(DatabaseError) as caught:
+            small_school.seed()
+    finally:
+        small_school.connection.execute("SET default_transaction_read_only = off")
+        small_school.connection.commit()
+    assert "default_transaction_read_only" in caught.value.remedy

@@ -309,8 +309,9 @@ def test_partitioned_tables_and_schemas_of_their_own_are_seeded(project):
     report = project.seed()
     assert project.counts(report) == {"archive.Old Marks": (1, 0, 0, 0), "visits": (1, 0, 0, 0)}
     project.write("visits.csv", "id,day\n1,2025-03-01\n")
-    with pytest.raises(FixtureError, match=r"visits.csv:2"):
+    with pytest.raises(FixtureError, match=r"visits.csv:2, .*no partition") as caught:
         project.seed()
+    assert "PARTITION OF visits" in caught.value.remedy
 
 
 def test_a_trigger_may_fill_in_what_must_not_be_null(project):
