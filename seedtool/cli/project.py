@@ -29,6 +29,7 @@ def init(*, console: Console, settings: Settings) -> None:
             yield f"wrote  {name}"
         for name in report.kept:
             yield f"kept   {name}"
+        yield from report.advice
         if report.face_tables:
             yield f"tables with faces: {', '.join(report.face_tables)}"
         if not report.tables:

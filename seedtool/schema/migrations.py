@@ -6,6 +6,7 @@ the connection is redirected. Every database that env.py turns to is looked at b
 database is never migrated.
 """
 
+import re
 import secrets
 import sys
 import threading
@@ -17,6 +18,7 @@ from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.resetting.transaction import LeavesTransaction, OneTransaction
 from seedtool.schema.explaining import USE_OURS, Progress, explaining
+from seedtool.schema.fingerprint import project_files
 from seedtool.schema.process import inside
 from seedtool.schema.redirecting import engine, redirected, url, variables
 from seedtool.settings import Settings
@@ -169,6 +171,33 @@ class _Run:
         # Alembic's module `context` calls the instance, so a subclass would not be asked
         environment.configure = configure_ours  # type: ignore[method-assign]
         return environment
+
+
+def compares_all_schemas(settings: Settings) -> Path | None:
+    """Return the env.py that lets autogenerate compare our schema, too; None where none does.
+
+    Alembic then writes a revision that drops the schema `seedtool`, where the ledger and the backfill's journal are.
+    The text of env.py is looked at and nothing is run: it sets `include_schemas` and has no `include_name`, which
+    chooses the schemas, and no "seedtool".
+
+    Raises:
+        SettingsError, MigrationError: as `project_files`.
+    """
+    for path in project_files(settings):
+        if path.name == "env.py":
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if re.search(r"include_schemas\W{1,4}True", text) and not re.search(
+                r"include_name|['\"]seedtool['\"]", text
+            ):
+                return path
+    return None
+
+
+#: What such an env.py needs (alembic.runtime.environment.EnvironmentContext.configure, include_name).
+LEAVE_OUR_SCHEMA = (
+    "Let env.py pass include_name=include_name to context.configure(), with"
+    " def include_name(name, type_, parent_names): return type_ != 'schema' or name != 'seedtool'"
+)
 
 
 def _check_database(migration: "MigrationContext", ours: "Connection") -> None:

@@ -12,7 +12,7 @@ import msgspec
 from seedtool.files.writing import write_whole
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Column, Table, read_catalog
-from seedtool.schema.migrations import heads
+from seedtool.schema.migrations import LEAVE_OUR_SCHEMA, compares_all_schemas, heads
 from seedtool.settings import Settings
 from seedtool.workflows.project import project_settings
 from seedtool.workflows.reset import migrate
@@ -45,12 +45,21 @@ sync_faces = true
 
 
 class AdoptReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written, what was there already, and the tables that seed files can be written for."""
+    """What was done.
+
+    Args:
+        written: the files that were written.
+        kept: the files that were there already.
+        tables: the tables that seed files can be written for.
+        face_tables: those of them that hold faces.
+        advice: what the project has to change itself.
+    """
 
     written: list[str]
     kept: list[str]
     tables: list[str]
     face_tables: list[str]
+    advice: list[str]
 
 
 def adopt(*, settings: Settings | None = None) -> AdoptReport:
@@ -74,8 +83,18 @@ def adopt(*, settings: Settings | None = None) -> AdoptReport:
         tables = _application_tables(read_catalog(connection))
     bound = [table for table in tables if {"face_id", "external_image_id"} <= table.columns.keys()]
     report = AdoptReport(
-        written=[], kept=[], tables=[str(table) for table in tables], face_tables=[str(table) for table in bound]
+        written=[],
+        kept=[],
+        tables=[str(table) for table in tables],
+        face_tables=[str(table) for table in bound],
+        advice=[],
     )
+    env = compares_all_schemas(settings)
+    if env is not None:
+        report.advice.append(
+            f"{settings.shown(env)} has include_schemas, so autogenerate would drop the schema seedtool."
+            f" {LEAVE_OUR_SCHEMA}."
+        )
     _write_settings(settings, bound, report)
     _write(settings.seeds / "profiles.toml", _PROFILES + _FULL * bool(bound), settings, report)
     first = next((table for table in tables if not table.foreign_keys and table.primary_key), None)

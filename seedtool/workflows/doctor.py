@@ -85,19 +85,26 @@ def _settings(settings: Settings) -> Check:
 
 
 def _migrations(settings: Settings) -> Check:
-    from seedtool.schema.migrations import heads
+    from seedtool.schema.migrations import LEAVE_OUR_SCHEMA, compares_all_schemas, heads
 
-    found = heads(settings)
-    return Check(name="migrations", state="ok", detail=f"newest revision: {', '.join(found)}")
+    detail = f"newest revision: {', '.join(heads(settings))}"
+    env = compares_all_schemas(settings)
+    if env is not None:
+        detail += f"; {settings.shown(env)} lets autogenerate drop the schema seedtool (include_schemas)"
+        return Check(name="migrations", state="note", detail=detail, cure=f"{LEAVE_OUR_SCHEMA}.")
+    return Check(name="migrations", state="ok", detail=detail)
 
 
 def _seeds(settings: Settings) -> Check:
-    from seedtool.seeding.fixtures import read_fixtures
+    from seedtool.seeding.fixtures import read_profile
     from seedtool.seeding.profiles import load_profiles
 
     profiles = load_profiles(settings.seeds)
-    sets = dict.fromkeys(name for profile in profiles.values() for name in profile.sets)
-    files = read_fixtures(settings.seeds, sets, settings.root).files
+    files = {
+        fixture.file
+        for profile in profiles.values()
+        for fixture in read_profile(settings.seeds, profile, settings.root).files
+    }
     return Check(name="seeds", state="ok", detail=f"profiles {', '.join(profiles)}; {len(files)} fixtures can be read")
 
 

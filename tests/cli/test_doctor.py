@@ -103,3 +103,12 @@ def test_quiet_tells_what_is_wrong_alone(seeded):
     first, second = done.out.splitlines()
     assert first.startswith("wrong    aws ")
     assert second.strip().startswith("cure: ")
+
+
+def test_an_env_py_that_lets_autogenerate_drop_our_schema(seeded):
+    env = seeded.root / "migrations" / "env.py"
+    with replaced(env, '"target_metadata"', '"include_schemas": True, "target_metadata"'):
+        (check,) = [each for each in seeded.ok("doctor --json").json["checks"] if each["name"] == "migrations"]
+        assert check["state"] == "note"
+        assert "migrations/env.py" in check["detail"]
+        assert "include_name" in check["cure"]

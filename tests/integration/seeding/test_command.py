@@ -1,9 +1,15 @@
 """What `seed` and `seed-dump` tell on the terminal and leave behind."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import MetaData, create_engine
 
 import seedtool
 from seedtool.cli.console import Console
@@ -70,3 +76,21 @@ def test_a_dump_tells_which_files_it_left_alone(small_school, own, capsys):
         "wrote 3 rows into the seed set local",
     ]
     assert dumped()[1:] == ["seeds/local/pupils.csv: 3 rows, unchanged", "the seed set local is unchanged"]
+
+
+def test_autogenerate_leaves_our_schema_with_the_lines_of_the_guide(small_school, database):
+    text = (Path(__file__).resolve().parents[3] / "docs" / "guides" / "projects.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(def include_name.*?)\n\n\n", text, flags=re.DOTALL)
+    namespace = {}
+    exec(block, namespace)  # noqa: S102 - the guide is ours
+
+    def schemas(**options):
+        engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(database.conninfo))
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"include_schemas": True, **options})
+            dropped = {each[1].schema for each in compare_metadata(context, MetaData()) if each[0] == "remove_table"}
+        engine.dispose()
+        return dropped
+
+    assert schemas() == {None, "seedtool"}
+    assert schemas(include_name=namespace["include_name"]) == {None}
