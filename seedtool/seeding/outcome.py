@@ -145,11 +145,22 @@ def _final(staged: Staged, batch: Batch, column: Column) -> sql.Composable:
     )
 
 
+#: What json takes and jsonb does not: a zero character, half of a surrogate pair, a number beyond numeric's range.
+_NO_JSONB = r"\\u(0000|[dD][89a-fA-F])|[eE][+]?[0-9]{5}"
+
+
 def _differs(column: Column, left: str, right: str) -> sql.Composed:
     """Return the condition that two aliases hold different values in a column."""
-    form = {"value": "{}", "jsonb": "{}::jsonb", "text": '{}::text COLLATE "C"'}[column.value.comparison]
-    sides = [sql.SQL(form).format(sql.Identifier(alias, column.name)) for alias in (left, right)]
-    return sql.SQL("{} IS DISTINCT FROM {}").format(*sides)
+    sides = [sql.Identifier(alias, column.name) for alias in (left, right)]
+    if column.value.comparison == "value":
+        return sql.SQL("{} IS DISTINCT FROM {}").format(*sides)
+    by_text = sql.SQL('{}::text COLLATE "C" IS DISTINCT FROM {}::text COLLATE "C"').format(*sides)
+    if column.value.comparison == "text":
+        return by_text
+    return sql.SQL(
+        "({0} AND CASE WHEN {1}::text ~ {3} OR {2}::text ~ {3} THEN true"
+        " ELSE {1}::jsonb IS DISTINCT FROM {2}::jsonb END)"
+    ).format(by_text, *sides, sql.Literal(_NO_JSONB))
 
 
 def find_suppressed(cursor: Cursor, staged: Staged) -> tuple[int, int]:
