@@ -82,7 +82,7 @@ AFTER = {"second": "new"}
 #: may hold afterwards, and the target
 DEATHS = {
     "save": (["look", "rename", "commit"], [BEFORE, BEFORE | AFTER], {"new"}),
-    "replace": (["commit", "drop"], [BEFORE, BEFORE | {"first": "new"}], {"new"}),
+    "replace": (["rename", "commit", "drop"], [BEFORE, BEFORE | {"first": "new"}], {"new"}),
     "restore": (["rename", "commit", "leave"], [BEFORE], {"old", "new"}),
     "restore ahead": (["commit", "leave"], [BEFORE], {"old", "new"}),
     "rename": (["commit"], [BEFORE, {"second": "old", "extra": "old"}], {"new"}),
