@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test torture lint types docs bench clean help
+.PHONY: demo test torture matrix lowest lint types docs bench clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,20 @@ test: $(INSTALLED) ## Run the test suite with branch coverage
 torture: $(INSTALLED) ## Kill a thousand processes a promise, try thousands of examples; writes docs/reliability.md
 	$(BIN)/python -m pytest -n 2 -m torture --kills $(or $(KILLS),1000) -rA
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile torture -m hypothesis
+
+lowest: ## Run a subset of the tests with the lowest versions that pyproject.toml allows
+	@$(PYTHON) -m venv $(VENV)/lowest
+	@$(VENV)/lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt \
+		--editable . pytest pytest-xdist pytest-timeout hypothesis pytest-alembic
+	$(VENV)/lowest/bin/python -m pytest -n 2 -q -m everywhere
+
+matrix: ## Run that subset with the lowest versions and with every Python from 3.11 that is on PATH
+	$(MAKE) lowest
+	@for python in python3.11 python3.12 python3.13 python3.14; do \
+		command -v $$python >/dev/null && $$python --version >/dev/null 2>&1 || { echo "no $$python"; continue; }; \
+		$(MAKE) VENV=$(VENV)/$$python PYTHON=$$python $(VENV)/$$python/installed || exit 1; \
+		$(VENV)/$$python/bin/python -m pytest -n 2 -q -m everywhere || exit 1; \
+	done
 
 lint: $(INSTALLED) ## ruff, import rules
 	$(BIN)/ruff check .

@@ -37,6 +37,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=1000, help="how many processes a campaign of make torture kills")
 
 
+#: What runs also as root, with the lowest versions of what we depend on, and in make matrix: one story of each room.
+EVERYWHERE = (
+    "cli/test_main_job.py", "integration/test_reset.py", "integration/seeding/test_merge.py",
+    "integration/migrations/test_up_and_down.py", "integration/faces/test_sync.py", "unit/test_settings.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.as_posix().endswith(EVERYWHERE):
+            item.add_marker("everywhere")
+
+
 @dataclass
 class Campaign:
     """Figures of a campaign.

@@ -161,7 +161,7 @@ def test_other_programs_reach_the_server_by_what_env_exports(bare):
     started = bare.ok(f"server start --port {port} --json").json
     assert (started["running"], started["port"]) == (True, port)
     lines = bare.ok("env").out
-    shell = f"eval {shlex.quote(lines)}; exec {sys.executable} -c 'import os; print(os.environ[\"DATABASE_URL\"])'"
+    shell = f"eval {shlex.quote(lines)}; exec {shlex.quote(sys.executable)} -c 'import os; print(os.environ[\"DATABASE_URL\"])'"
     url = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True).stdout.strip()
     assert f"@127.0.0.1:{port}/" in url
     with psycopg.connect(url) as connection:
@@ -223,7 +223,16 @@ def test_the_emulator_in_the_foreground_serves_the_same_faces_until_ctrl_c(schoo
         assert endpoint == f"http://127.0.0.1:{port}"
         assert school.ok("server status --json").json["emulator"] == endpoint
         listed = subprocess.run(
-            [BIN / "aws", "rekognition", "list-faces", "--collection-id", COLLECTION, "--endpoint-url", endpoint],
+            [
+                sys.executable,
+                BIN / "aws",
+                "rekognition",
+                "list-faces",
+                "--collection-id",
+                COLLECTION,
+                "--endpoint-url",
+                endpoint,
+            ],
             env={
                 "PATH": os.environ["PATH"],
                 "AWS_ACCESS_KEY_ID": "any",
