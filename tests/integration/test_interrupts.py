@@ -48,12 +48,13 @@ class Interrupting:
 def interrupted(project, database, at, times):
     """Reset with an interruption; tell whether the line was reached."""
     hook = Interrupting(at, times)
+    before = sys.gettrace()  # coverage's: without it nothing that this worker does later would be counted
     with contextlib.suppress(KeyboardInterrupt):
         sys.settrace(hook)
         try:
             reset(project, database, [Schema(project, build)], consent=Consent.NAME)
         finally:
-            sys.settrace(None)
+            sys.settrace(before)
     return hook.lines >= at
 
 

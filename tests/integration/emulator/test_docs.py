@@ -104,6 +104,8 @@ def test_within_a_project(tmp_path):
 def test_the_clients(reader, node_modules):
     if not (BIN / "aws").exists():
         pytest.skip("awscli is not installed in this environment")
+    if " " in str(BIN):
+        pytest.skip("pip wrote awscli a script that cannot be run where its folder has a blank in its name")
     _, by_awscli, _ = blocks("shell")
     assert set(reader("shell", by_awscli).split()) >= {"student-001-photo-1", "student-001-photo-2"}
     (by_javascript,) = blocks("javascript")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -217,8 +218,7 @@ def fifteen(home):
     """Debian's PostgreSQL 15 on a port, behind a password, with a role that may create databases."""
     if not (DEBIAN / "initdb").exists():
         pytest.skip("Debian's postgresql-15 is not installed (.ci/run installs it)")
-    folder = home / "fifteen"
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix="fifteen-", dir=home))  # the fixture may be made again in this worker
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
     as_postgres = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
