@@ -37,18 +37,23 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         name: the database's name.
         maintenance: name of the database that commands connect to while the target is replaced.
         embedded: the embedded server that holds it; None for an external one.
+        addresses: where libpq connected, once it did: a service file, PGHOST or a list of hosts may lead elsewhere than
+            the connection string reads. Copies of a target share it.
     """
 
     conninfo: str
     name: str
     maintenance: str
     embedded: EmbeddedServer | None = None
+    addresses: list[str] = msgspec.field(default_factory=list)
 
     def __str__(self) -> str:
         if self.embedded is not None:
             return f"{self.name} on the embedded server"
+        if self.addresses:
+            return f"{self.name} on {self.addresses[-1]}"
         parts = conninfo_to_dict(self.conninfo)
-        return f"{self.name} on {parts.get('host', 'localhost')}:{parts.get('port', PORT)}"
+        return f"{self.name} on {parts.get('host') or parts.get('hostaddr') or 'localhost'}:{parts.get('port', PORT)}"
 
     def __repr__(self) -> str:
         return f"<Target {self}>"  # conninfo may hold a password, and this stands in tracebacks
@@ -205,12 +210,17 @@ def connect(
     try_again = target.embedded is not None
     while True:
         try:
-            return kind.connect(conninfo, autocommit=autocommit)
+            connection = kind.connect(conninfo, autocommit=autocommit)
         except psycopg.OperationalError as error:
             answers, waited = _wait_for_server(target, deadline)
             if not (waited or try_again):
                 raise _connection_error(target, database or target.name, error, answers=answers) from error
             try_again = False
+        else:
+            if target.embedded is None:
+                target.addresses.append(f"{connection.info.host or 'localhost'}:{connection.info.port}")
+                del target.addresses[:-1]
+            return connection
 
 
 def refuse_pooler(target: Target, connection: psycopg.Connection) -> None:

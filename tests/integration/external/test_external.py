@@ -233,6 +233,33 @@ class TestReset:
             assert connection.execute("SELECT count(*) FROM made").fetchone() == (0,)
         oldest.drop_all()
 
+    @pytest.mark.parametrize("led_by", ["service", "PGHOST", "PGHOSTADDR", "hosts", "hostaddr"])
+    def test_messages_name_the_server_that_answered(self, newest, settings_for, tmp_path, monkeypatch, led_by):
+        """A person agrees to lose a database of the server that stands in the question."""
+        closed = free_port()
+        (tmp_path / "services").write_text(f"[team]\nhost=127.0.0.1\nport={newest.port}\n")
+        monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+        monkeypatch.setenv("PGUSER", "dev")
+        monkeypatch.setenv("PGPASSWORD", PASSWORD)
+        text = "postgresql:///app"
+        if led_by == "service":
+            text += "?service=team"
+        elif led_by == "hosts":
+            text = f"postgresql://localhost:{closed},127.0.0.1:{newest.port}/app"
+        elif led_by == "hostaddr":
+            text += f"?hostaddr=127.0.0.1&port={newest.port}"
+        else:
+            monkeypatch.setenv(led_by, "127.0.0.1")
+            monkeypatch.setenv("PGPORT", str(newest.port))
+        newest.execute("CREATE DATABASE app OWNER dev")
+        newest.execute("CREATE TABLE people (id int)", database="app")
+        settings = settings_for(text)
+        try:
+            with pytest.raises(NotConfirmed, match=rf"app on (127\.0\.0\.1|localhost):{newest.port} holds data"):
+                reset(settings, server.find(settings), [Schema(settings, build)], consent=Consent.YES)
+        finally:
+            newest.drop_all()
+
     def test_limits_that_are_meant_for_an_application_do_not_stop_it(self, external, settings_for):
         limits = ("statement_timeout", "lock_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout")
         for limit in limits:
