@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, asked, common_options, number, stream, table
-from seedtool.errors import NotConfirmed, UsageError
+from seedtool.cli.console import CONTEXT, Console, agree_to, common_options, number, stream, table
+from seedtool.errors import UsageError
 from seedtool.listener import Listener
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ def backfill(
     console.note(f"{where}; {target}")
     for line in _plan_lines(planned, priced=endpoint is None):
         console.note(line)
-    _agree(planned, yes=yes)
+    if planned.assets:
+        remedy = "Give --yes (or --skip-prompt) to begin without a question, or --dry-run to see what it would do."
+        agree_to("Begin?", yes=yes, fault="nobody confirmed the run, so nothing was done", remedy=remedy)
     report = _execute(run, console, where, html)
     return 130 if report.interrupted else 0 if report.ok else 1
 
@@ -191,23 +193,6 @@ def _prompt(ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked 
             click.echo(err=True)
             return None
         raise
-
-
-def _agree(plan: Plan, *, yes: bool) -> None:
-    """Ask whether to begin, unless there is nothing to do or `--yes` was given.
-
-    Raises:
-        NotConfirmed: the user said no, or there is no terminal to ask at.
-    """
-    if not plan.assets or yes:
-        return
-    if not sys.stdin.isatty():
-        raise NotConfirmed(
-            "nobody confirmed the run, so nothing was done",
-            remedy="Give --yes (or --skip-prompt) to begin without a question, or --dry-run to see what it would do.",
-        )
-    if not asked(lambda: click.confirm("Begin?", err=True)):
-        raise NotConfirmed("nobody confirmed the run, so nothing was done")
 
 
 def _dry_run(connection: psycopg.Connection, settings: Settings, options: Options, console: Console) -> None:

@@ -241,6 +241,26 @@ def type_name(target: Target) -> bool:
     return asked(lambda: click.prompt("Type the database's name to go on", err=True) == target.name)
 
 
+def agree_to(question: str, *, yes: bool, fault: str, remedy: str = "Agree with --yes.") -> None:
+    """Ask whether to go on, unless `--yes` was given.
+
+    Args:
+        question: what is asked at the terminal.
+        yes: `--yes` was given.
+        fault: what the error says where there is no terminal to ask at.
+        remedy: how to agree without a terminal.
+
+    Raises:
+        NotConfirmed: the user said no, or nobody can be asked.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise NotConfirmed(fault, remedy=remedy)
+    if not asked(lambda: click.confirm(question, err=True)):
+        raise NotConfirmed("not confirmed; nothing was changed")
+
+
 def asked(ask: Callable[[], bool]) -> bool:
     """Ask a question. The end of the input (Ctrl+D) means no. Ctrl+C interrupts the command."""
     try:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, asked, check_collection, common_options, number, table
+from seedtool.cli.console import CONTEXT, Console, agree_to, check_collection, common_options, number, table
 from seedtool.cli.review import review
-from seedtool.errors import NotConfirmed, UsageError
+from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -316,12 +315,9 @@ def dedupe_command(
             return 0
         for line in _dedupe_lines(found):
             click.echo(line, err=True)
-        question = f"Delete {number(found.found, 'face')}? They cannot be restored."
-        if not sys.stdin.isatty() or not asked(lambda: click.confirm(question, err=True)):
-            raise NotConfirmed(
-                f"{number(found.found, 'face')} would be deleted and nobody agreed; nothing was deleted",
-                remedy="Run it with --yes.",
-            )
+        what = number(found.found, "face")
+        fault = f"{what} would be deleted and nobody agreed; nothing was deleted"
+        agree_to(f"Delete {what}? They cannot be restored.", yes=yes, fault=fault)
     report = dedupe(dry_run=False)
     console.report(report, lambda: _dedupe_lines(report))
     return 130 if report.interrupted else 0 if report.ok else 1

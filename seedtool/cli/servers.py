@@ -13,22 +13,10 @@ from seedtool.cli.console import CONTEXT, Console, common_options
 from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
-    from seedtool.postgres.embedded import EmbeddedServer
     from seedtool.settings import Settings
+    from seedtool.workflows.servers import ServersStatus
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-
-
-def _embedded(settings: Settings) -> EmbeddedServer:
-    if settings.database_url is not None:
-        origin = settings.origins.get("database_url", "settings")
-        raise UsageError(
-            f"this project uses an external server (DATABASE_URL, from {origin})",
-            remedy="Unset it to use the embedded server; an external one is started and stopped by its owner.",
-        )
-    from seedtool.postgres.embedded import EmbeddedServer
-
-    return EmbeddedServer(settings.state_dir)
 
 
 @click.group(short_help="Start and stop the embedded PostgreSQL.", context_settings=CONTEXT)
@@ -43,26 +31,19 @@ def server() -> None:
 @common_options
 def server_start(*, port: int | None, console: Console, settings: Settings) -> None:
     """Start the embedded server. With --port, a server that runs is started again to listen there."""
-    embedded = _embedded(settings)
-    if port is not None and embedded.is_running() and embedded.tcp_port() != port:
-        embedded.stop()
-    embedded.start(tcp_port=port)
-    _report_status(embedded, console, settings)
+    from seedtool.workflows.servers import start_server
+
+    _report_status(start_server(port=port, settings=settings), console)
 
 
 @server.command("stop", short_help="Stop the embedded server and the emulator.")
 @common_options
 def server_stop(*, console: Console, settings: Settings) -> None:
     """Stop the embedded server and the emulator. Data and faces stay."""
-    from seedtool.emulator import process
-    from seedtool.workflows.aws import emulator_dir
+    from seedtool.workflows.servers import stop_servers
 
-    external = settings.database_url is not None  # then only the emulator is ours to stop
-    stopped = {
-        "server": not external and _embedded(settings).stop(),
-        "emulator": process.stop(emulator_dir(settings)),
-    }
-    names = [name for name, was_running in stopped.items() if was_running]
+    stopped = stop_servers(settings=settings)
+    names = [name for name, ran in (("server", stopped.server), ("emulator", stopped.emulator)) if ran]
     console.report(stopped, lambda: [f"stopped: {' and '.join(names)}" if names else "nothing was running"])
 
 
@@ -70,34 +51,22 @@ def server_stop(*, console: Console, settings: Settings) -> None:
 @common_options
 def server_status(*, console: Console, settings: Settings) -> None:
     """Say whether the embedded server and the emulator run, and where their state is."""
-    _report_status(None if settings.database_url is not None else _embedded(settings), console, settings)
+    from seedtool.workflows.servers import servers_status
+
+    _report_status(servers_status(settings=settings), console)
 
 
-def _report_status(embedded: EmbeddedServer | None, console: Console, settings: Settings) -> None:
-    """Report on the embedded server, or that there is none because an external one is used."""
-    from seedtool.emulator import process
-    from seedtool.workflows.aws import emulator_dir
-
-    running = embedded is not None and embedded.is_running()
-    report = {
-        "external": embedded is None,
-        "running": running,
-        "socket": str(embedded.socket_dir) if embedded else None,
-        "port": embedded.tcp_port() if embedded and running else None,
-        "emulator": process.find(emulator_dir(settings)),
-        "state": str(settings.state_dir),
-    }
-
+def _report_status(status: ServersStatus, console: Console) -> None:
     def lines() -> list[str]:
-        port = f" and 127.0.0.1:{report['port']} (with a password)" if report["port"] else ""
-        state = f"{'running' if running else 'stopped'}; socket in {report['socket']}{port}"
+        port = f" and 127.0.0.1:{status.port} (with a password)" if status.port else ""
+        state = f"{'running' if status.running else 'stopped'}; socket in {status.socket}{port}"
         return [
-            f"server    {state if embedded else 'external: its owner starts and stops it'}",
-            f"emulator  {report['emulator'] or 'stopped'}",
-            f"state     {report['state']}",
+            f"server    {'external: its owner starts and stops it' if status.external else state}",
+            f"emulator  {status.emulator or 'stopped'}",
+            f"state     {status.state}",
         ]
 
-    console.report(report, lines)
+    console.report(status, lines)
 
 
 @click.command(short_help="Print how other programs reach the servers.", context_settings=CONTEXT)
@@ -105,28 +74,10 @@ def _report_status(embedded: EmbeddedServer | None, console: Console, settings: 
 def env(*, console: Console, settings: Settings) -> None:
     """Print shell lines by which other programs reach the same database: eval "$(seedtool env)"."""
     import shlex
-    from urllib.parse import quote
 
-    from seedtool.postgres import server as servers
+    from seedtool.workflows.servers import environment
 
-    target = servers.find(settings)
-    given = settings.database_url or ""
-    url = f"postgresql://{given.split('://', 1)[1]}" if "://" in given else target.url.replace("+psycopg", "", 1)
-    variables = {"DATABASE_URL": url}
-    embedded = target.embedded
-    if embedded is not None:
-        servers.connect(target, target.maintenance).close()
-        port = embedded.tcp_port()
-        if port is not None:
-            name = quote(target.name, safe="")
-            variables["DATABASE_URL"] = f"postgresql://postgres:{embedded.password}@127.0.0.1:{port}/{name}"
-    if settings.aws == "embedded":
-        from seedtool.workflows.aws import emulator_key, ensure_emulator
-
-        variables["AWS_ENDPOINT_URL_REKOGNITION"] = ensure_emulator(settings)
-        variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"] = emulator_key(settings)
-    if settings.collection:
-        variables["AWS_REKOGNITION_COLLECTION"] = settings.collection
+    variables = environment(settings=settings)
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     # the lines are what a shell evaluates: --quiet takes notes away, not these
     Console(as_json=console.as_json, quiet=False).report(variables, lambda: lines)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, ask_to_replace, asked, common_options, number, table
-from seedtool.errors import NotConfirmed
+from seedtool.cli.console import CONTEXT, Console, agree_to, ask_to_replace, common_options, number, table
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -105,12 +103,8 @@ def _warn_of_revisions(plan: RestorePlan, *, yes: bool) -> None:
     came_from = f", saved on branch {branch}" if branch else ""
     fault = unknown_fault(plan)
     click.echo(click.style("warning: ", fg="yellow", bold=True) + fault + came_from, err=True)
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise NotConfirmed(fault, remedy="Check out the code it was saved with, or agree with --yes.")
-    if not asked(lambda: click.confirm("Restore it nevertheless?", err=True)):
-        raise NotConfirmed("not confirmed; nothing was changed")
+    remedy = "Check out the code it was saved with, or agree with --yes."
+    agree_to("Restore it nevertheless?", yes=yes, fault=fault, remedy=remedy)
 
 
 def _restore_lines(report: RestoreReport) -> list[str]:
@@ -176,10 +170,7 @@ def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Set
     if not yes:
         store.require_all(target, list(names))  # nobody has to agree to what cannot be
         what = ", ".join(names)
-        if not sys.stdin.isatty():
-            raise NotConfirmed(f"{what} of {target} would be lost", remedy="Agree with --yes.")
-        if not asked(lambda: click.confirm(f"Delete {what} of {target}?", err=True)):
-            raise NotConfirmed("not confirmed; nothing was changed")
+        agree_to(f"Delete {what} of {target}?", yes=yes, fault=f"{what} of {target} would be lost")
     deleted = workflow.delete_snapshots(names, target=target)
     console.report({"deleted": deleted}, lambda: [f"deleted {each.name}" for each in deleted])
 

@@ -44,6 +44,20 @@ def ensure_emulator(settings: Settings) -> str:
         raise ServiceUnavailable(error.message, remedy=error.remedy) from error
 
 
+def find_emulator(settings: Settings) -> str | None:
+    """Return the endpoint of the project's emulator, or None if it does not run."""
+    from seedtool.emulator import process
+
+    return process.find(emulator_dir(settings))
+
+
+def stop_emulator(settings: Settings) -> bool:
+    """Stop the project's emulator; its faces stay. Return whether it ran."""
+    from seedtool.emulator import process
+
+    return process.stop(emulator_dir(settings))
+
+
 def emulator_key(settings: Settings) -> tuple[str, str]:
     """Return access key id and secret of the project's emulator. They are made when they are missing.
 

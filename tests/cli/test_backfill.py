@@ -163,7 +163,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_begins(photos, argument
 @pytest.mark.parametrize(
     ("keys", "code", "said"),
     [
-        (("2\n", "n\n"), 3, "nobody confirmed the run"),
+        (("2\n", "n\n"), 3, "not confirmed; nothing was changed"),
         (("4\n", CTRL_D), 3, "4 assets of 2 users"),
         (("3\n", f"{ELENA}\n", "n\n"), 3, "8 assets of 1 user to process"),
         (("1\n",), 0, "dry run: nothing was called"),
