@@ -5,6 +5,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 import tempfile
 import time
 import uuid
@@ -26,6 +27,10 @@ from seedtool.settings import Settings, load
 from tests import processes
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shell's job in the background ignores Ctrl+C, and so would every command that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # make test draws few examples of each property, make torture many (--hypothesis-profile)
 hypothesis.settings.register_profile("test", max_examples=40, deadline=None)
