@@ -51,7 +51,7 @@ EVERYWHERE = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.as_posix().endswith(EVERYWHERE):
+        if item.path.as_posix().endswith(EVERYWHERE) and not item.get_closest_marker("torture"):
             item.add_marker("everywhere")
 
 

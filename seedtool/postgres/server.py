@@ -6,9 +6,11 @@ looked at and started. It is kept running between commands.
 
 import contextlib
 import hashlib
+import os
 import re
 import time
 from typing import Any, TypeVar, overload
+from urllib.parse import quote, unquote
 
 import msgspec
 import psycopg
@@ -120,20 +122,75 @@ def named_by(conninfo: str, maintenance: str = "postgres") -> Target:
 
 def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
     """Read a database URL, libpq's or SQLAlchemy's (`postgresql+driver://`), or libpq's key=value form."""
+    where = f"(from {settings.origins.get('database_url', 'given')})"
     url, for_sqlalchemy = re.subn(r"^postgres(ql)?\+\w+://", "postgresql://", url)
-    if for_sqlalchemy:
-        url = re.sub(r"([?&])ssl=", r"\1sslmode=", url)  # asyncpg's word for it
     parts = None
     # of a password that is not encoded, libpq takes a piece for the host, port or database, and tells it
     if not re.match(r"postgres(ql)?://([^?]*@[^?]*@|[^@?]*/[^?]*@)", url):
+        url = _for_libpq(url, where, of_a_driver=bool(for_sqlalchemy))
         with contextlib.suppress(psycopg.ProgrammingError):
             parts = conninfo_to_dict(url)
     if parts is None or not re.fullmatch(r"[\d,]*", str(parts.get("port") or "")):
         raise SettingsError(
-            f"setting database_url: libpq cannot read it (from {settings.origins.get('database_url', 'given')})",
+            f"setting database_url: libpq cannot read it {where}",
             remedy="Write postgresql://user:password@host:5432/database, with special characters percent-encoded.",
         )
+    if parts.get("service") and not parts.get("dbname"):
+        parts["dbname"] = _database_of_service(str(parts["service"]))
     return parts
+
+
+def _for_libpq(url: str, where: str, *, of_a_driver: bool) -> str:
+    """Return a URL without what libpq does not know.
+
+    Args:
+        url: the URL, or libpq's key=value form, which stays as it is.
+        where: which setting it comes from, for errors.
+        of_a_driver: it is SQLAlchemy's: parameters are the driver's too, and hosts may have their ports beside them.
+
+    Raises:
+        SettingsError: a parameter is known neither to libpq nor to a driver.
+    """
+    address, mark, query = url.partition("?")
+    if not mark or "://" not in address:
+        return url
+    known = {each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()} | {"ssl"}  # JDBC's ssl=true
+    kept, hosts = [], []
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if of_a_driver and name == "ssl":
+            kept.append(f"sslmode={value}")  # asyncpg's word for it
+        elif of_a_driver and name == "host":
+            hosts.append(unquote(value))
+        elif unquote(name) in known:
+            kept.append(part)
+        elif not of_a_driver and name:
+            remedy = "Take it out."
+            if name == "schema":  # Prisma's
+                remedy = "Write options=-csearch_path%3DNAME for schema=NAME, or set the search_path in the database."
+            raise SettingsError(f"setting database_url: libpq has no parameter {name} {where}", remedy=remedy)
+    if any(":" in host and not host.startswith("/") for host in hosts):
+        pairs = [host.partition(":")[::2] for host in hosts]
+        kept.append("port=" + ",".join(port for _, port in pairs))
+        hosts = [host for host, _ in pairs]
+    if hosts:
+        kept.append("host=" + ",".join(quote(host, safe="") for host in hosts))
+    return f"{address}?{'&'.join(kept)}" if kept else address
+
+
+def _database_of_service(service: str) -> str | None:
+    """Return the database that a service file names. libpq reads the file when it is asked for its defaults."""
+    before = os.environ.get("PGSERVICE")
+    os.environ["PGSERVICE"] = service
+    try:
+        found = {each.keyword: each.val for each in psycopg.pq.Conninfo.get_defaults()}
+    finally:
+        if before is None:
+            del os.environ["PGSERVICE"]
+        else:
+            os.environ["PGSERVICE"] = before
+    name = found.get(b"dbname")
+    return name.decode() if name else None
 
 
 def _check_name(settings: Settings, key: str, name: str) -> None:

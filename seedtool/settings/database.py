@@ -26,6 +26,8 @@ def slug(text: str) -> str:
 
 
 def _check_url(text: str) -> Fault | None:
+    if text[:1] in {"'", '"'}:  # a shell takes quotes away, an env_file of Docker does not
+        return Fault("begins with a quote", "Take the quotes away.")
     scheme = re.match(r"([a-zA-Z][\w+.\-]*)://", text)
     if scheme is None:
         if "=" in text:

@@ -1,8 +1,10 @@
 import json
+import os
 from typing import Annotated
 
 import msgspec
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from seedtool.errors import SettingsError
 from seedtool.settings import SETTINGS, Backfill, FaceBinding, Settings, find_root, load, redacted
@@ -270,6 +272,61 @@ def test_asyncpgs_word_for_tls_is_understood(project):
 
     target = find(read(project(), {"DATABASE_URL": "postgresql+asyncpg://u:p@h/d?ssl=require"}))
     assert "sslmode=require" in target.conninfo
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql+asyncpg://u@h/d?prepared_statement_cache_size=0", {"host": "h"}),
+        (
+            "postgresql+psycopg2://u@h/d?connect_timeout=3&executemany_mode=values_only",
+            {"host": "h", "connect_timeout": "3"},
+        ),
+        ("postgresql+pg8000://u@h:6/d?unix_sock=x", {"host": "h", "port": "6"}),
+        ("postgresql+psycopg://u@/d?host=a:5433&host=b:5434", {"host": "a,b", "port": "5433,5434"}),
+        ("postgresql+psycopg://u@/d?host=%2Frun%2Fpg&port=7", {"host": "/run/pg", "port": "7"}),
+    ],
+)
+def test_a_drivers_own_parameters_and_hosts_are_understood(project, url, expected):
+    from seedtool.postgres.server import find
+
+    parts = conninfo_to_dict(find(read(project(), {"DATABASE_URL": url})).conninfo)
+    assert parts == {"user": "u", "dbname": "d", **expected}
+
+
+@pytest.mark.parametrize(
+    ("url", "fault", "remedy"),
+    [
+        ("postgresql://u:secret@h/d?schema=public", "no parameter schema", "search_path"),
+        ("postgresql://u:secret@h/d?pgbouncer=true", "no parameter pgbouncer", "Take it out"),
+        ("postgresql://u:secret@h/d?connect_timeout=3&poolsize=secret", "no parameter poolsize", "Take it out"),
+        ('"postgresql://u:secret@h/d"', "quote", "Take the quotes away"),
+        ("'postgresql://u:secret@h/d", "quote", "Take the quotes away"),
+        ('"host=h dbname=d password=secret"', "quote", "Take the quotes away"),
+    ],
+)
+def test_what_a_url_cannot_have_is_named_without_its_value(project, url, fault, remedy):
+    from seedtool.postgres.server import find
+
+    with pytest.raises(SettingsError) as raised:
+        find(read(project(), {"DATABASE_URL": url}))
+    assert fault in raised.value.message
+    assert remedy in raised.value.remedy
+    assert "DATABASE_URL" in raised.value.message
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["service=shop", "postgresql:///?service=shop"])
+def test_a_service_file_may_name_the_database(project, tmp_path, monkeypatch, url):
+    from seedtool.postgres.server import find
+
+    (tmp_path / "services").write_text("[other]\ndbname=x\n[shop]\nhost=h\ndbname=shop\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv("PGSERVICE", "other")
+    assert find(read(project(), {"DATABASE_URL": url})).name == "shop"
+    assert os.environ["PGSERVICE"] == "other"
+    with pytest.raises(SettingsError, match="names no database"):
+        find(read(project(), {"DATABASE_URL": url.replace("shop", "unknown")}))
 
 
 def test_the_backfill_has_a_table_of_its_own(project):
