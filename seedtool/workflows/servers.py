@@ -8,7 +8,6 @@ from urllib.parse import quote
 import msgspec
 
 from seedtool.errors import UsageError
-from seedtool.postgres import server
 from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.workflows.aws import emulator_key, ensure_emulator, find_emulator, stop_emulator
 from seedtool.workflows.project import project_settings
@@ -88,6 +87,8 @@ def servers_status(*, settings: Settings | None = None) -> ServersStatus:
 
 def environment(*, settings: Settings | None = None) -> dict[str, str]:
     """Return the variables by which other programs reach the same database and faces. Start what it takes."""
+    from seedtool.postgres import server  # it imports psycopg, which the other functions do without
+
     settings = project_settings(settings)
     target = server.find(settings)
     given = settings.database_url or ""
