@@ -9,6 +9,7 @@ database of its own, a photo library has its backfill.
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -59,7 +60,8 @@ def main() -> int:
     width = max(map(len, table))
     print("\n" + "\n".join(f"{name.ljust(width)}  {value:>6}" for name, value in table.items()))
     print("\nA photo library, in a database of its own, before its backfill: few faces are known, most photos wait.\n")
-    for command in ("db-reset --yes --seed photos -q", f"backfill --yes --html {settings.state_dir / 'backfill.html'}"):
+    page = str(settings.state_dir / "backfill.html")
+    for command in ("db-reset --yes --seed photos -q", f"backfill --yes --html {shlex.quote(page)}"):
         run({}, command, LIBRARY)
     return 0
 
@@ -83,7 +85,7 @@ def run(times: dict[str, float], command: str, environment: Mapping[str, str] | 
     print(f"$ {''.join(f'{name}={value} ' for name, value in environment.items())}seedtool {command}", flush=True)
     started = time.perf_counter()
     program = Path(sys.executable).with_name("seedtool")
-    done = subprocess.run([program, *command.split()], cwd=ROOT, env={**os.environ, **environment}, check=False)
+    done = subprocess.run([program, *shlex.split(command)], cwd=ROOT, env={**os.environ, **environment}, check=False)
     times[re.split(" --| seeds/", command)[0]] = time.perf_counter() - started
     if done.returncode != 0:
         sys.exit(done.returncode)
