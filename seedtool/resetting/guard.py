@@ -1,7 +1,8 @@
 """May this target be replaced? May it be seeded? One place answers, and no flag or variable goes round it.
 
 The protection mark is a setting on the database itself (`ALTER DATABASE ... SET seedtool.protected`), read from
-the catalog and never from the session, where a role or a connection option could hide it.
+the catalog and never from the session, where a role or a connection option could hide it. The same stands in a table
+of the database, which is read when the setting is gone: COMMENT and RESET ALL do not reach it there.
 """
 
 import contextlib
@@ -233,12 +234,20 @@ def _comment(cluster: Cluster, name: str) -> str | None:
     return row[0] if row else None
 
 
+#: Objects of users have oids from here on (FirstNormalObjectId in PostgreSQL's access/transam.h).
+_FIRST_OF_USERS = 16384
+#: The catalogs of objects that somebody may have made. User mappings hang on foreign servers; rules, triggers, policies
+#: and statistics on relations.
+_HOLDING = (
+    "pg_class", "pg_type", "pg_proc", "pg_operator", "pg_opclass", "pg_opfamily", "pg_cast", "pg_am", "pg_collation",
+    "pg_conversion", "pg_language", "pg_transform", "pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template",
+    "pg_foreign_data_wrapper", "pg_foreign_server", "pg_publication", "pg_event_trigger", "pg_extension",
+)  # fmt: skip
+
+
 def holds_nothing(connection: psycopg.Connection) -> bool:
-    """Tell whether the connection's database holds no relation, type, function or large object of anybody."""
-    row = connection.execute(
-        "SELECT NOT EXISTS (SELECT FROM pg_class WHERE oid >= 16384)"
-        " AND NOT EXISTS (SELECT FROM pg_type WHERE oid >= 16384)"
-        " AND NOT EXISTS (SELECT FROM pg_proc WHERE oid >= 16384)"
-        " AND NOT EXISTS (SELECT FROM pg_largeobject_metadata)"
-    ).fetchone()
+    """Tell whether the connection's database holds no object of anybody; schemas without objects do not count."""
+    nothing = [f"NOT EXISTS (SELECT FROM {catalog} WHERE oid >= {_FIRST_OF_USERS})" for catalog in _HOLDING]
+    nothing.append("NOT EXISTS (SELECT FROM pg_largeobject_metadata)")
+    row = connection.execute(f"SELECT {' AND '.join(nothing)}").fetchone()
     return bool(row and row[0])

@@ -132,6 +132,14 @@ class TestEmpty:
             "CREATE TYPE mood AS ENUM ('so so')",
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
             "SELECT lo_create(0)",
+            "CREATE FOREIGN DATA WRAPPER elsewhere",
+            "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE USER MAPPING FOR PUBLIC SERVER s",
+            "CREATE PUBLICATION news",
+            "CREATE TEXT SEARCH CONFIGURATION ours (COPY = simple)",
+            "CREATE TEXT SEARCH DICTIONARY ours (TEMPLATE = simple)",
+            'CREATE COLLATION ours FROM "C"',
+            "CREATE CAST (text AS bytea) WITHOUT FUNCTION",
+            "CREATE OPERATOR FAMILY ours USING btree",
         ],
     )
     def test_whatever_somebody_made_is_worth_a_question(self, project, database, statement):
