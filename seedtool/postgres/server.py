@@ -123,13 +123,11 @@ def named_by(conninfo: str, maintenance: str = "postgres") -> Target:
 def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
     """Read a database URL, libpq's or SQLAlchemy's (`postgresql+driver://`), or libpq's key=value form."""
     where = f"(from {settings.origins.get('database_url', 'given')})"
-    url, for_sqlalchemy = re.subn(r"^postgres(ql)?\+\w+://", "postgresql://", url)
     parts = None
     # of a password that is not encoded, libpq takes a piece for the host, port or database, and tells it
-    if not re.match(r"postgres(ql)?://([^?]*@[^?]*@|[^@?]*/[^?]*@)", url):
-        url = _for_libpq(url, where, of_a_driver=bool(for_sqlalchemy))
+    if not re.match(r"postgres(ql)?(\+\w+)?://([^?]*@[^?]*@|[^@?]*/[^?]*@)", url):
         with contextlib.suppress(psycopg.ProgrammingError):
-            parts = conninfo_to_dict(url)
+            parts = conninfo_to_dict(url_for_libpq(url, where))
     if parts is None or not re.fullmatch(r"[\d,]*", str(parts.get("port") or "")):
         raise SettingsError(
             f"setting database_url: libpq cannot read it {where}",
@@ -140,17 +138,18 @@ def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
     return parts
 
 
-def _for_libpq(url: str, where: str, *, of_a_driver: bool) -> str:
+def url_for_libpq(url: str, where: str = "") -> str:
     """Return a URL without what libpq does not know.
 
     Args:
-        url: the URL, or libpq's key=value form, which stays as it is.
+        url: the URL. In SQLAlchemy's form (`postgresql+driver://`) it may have parameters of the driver, and hosts with
+            their ports beside them. libpq's key=value form stays as it is.
         where: which setting it comes from, for errors.
-        of_a_driver: it is SQLAlchemy's: parameters are the driver's too, and hosts may have their ports beside them.
 
     Raises:
         SettingsError: a parameter is known neither to libpq nor to a driver.
     """
+    url, of_a_driver = re.subn(r"^postgres(ql)?\+\w+://", "postgresql://", url)
     address, mark, query = url.partition("?")
     if not mark or "://" not in address:
         return url

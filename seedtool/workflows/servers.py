@@ -92,7 +92,7 @@ def environment(*, settings: Settings | None = None) -> dict[str, str]:
     settings = project_settings(settings)
     target = server.find(settings)
     given = settings.database_url or ""
-    url = f"postgresql://{given.split('://', 1)[1]}" if "://" in given else target.url.replace("+psycopg", "", 1)
+    url = server.url_for_libpq(given) if "://" in given else target.url.replace("+psycopg", "", 1)
     variables = {"DATABASE_URL": url}
     embedded = target.embedded
     if embedded is not None:

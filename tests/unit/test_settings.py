@@ -294,6 +294,14 @@ def test_a_drivers_own_parameters_and_hosts_are_understood(project, url, expecte
     assert parts == {"user": "u", "dbname": "d", **expected}
 
 
+def test_other_programs_are_given_a_url_that_libpq_reads(project):
+    from seedtool.workflows.servers import environment
+
+    url = "postgresql+asyncpg://u:p%40@h:6/d?prepared_statement_cache_size=0&ssl=require"
+    settings = read(project(), {"DATABASE_URL": url, "SEEDTOOL_AWS": "live"})
+    assert environment(settings=settings)["DATABASE_URL"] == "postgresql://u:p%40@h:6/d?sslmode=require"
+
+
 @pytest.mark.parametrize(
     ("url", "fault", "remedy"),
     [
