@@ -6,6 +6,7 @@ failure leaves it so: that needs the stronger consent.
 """
 
 import contextlib
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -213,7 +214,7 @@ def _require_name(cluster: Cluster, facts: DatabaseFacts, consent: Consent, leav
     raise NotConfirmed(
         f"{leaves.message}, so {cluster.target} cannot be rebuilt in one transaction: if a later revision failed,"
         " it would stay empty. Nothing was changed",
-        remedy=f"If that may happen: --confirm {cluster.target.name}. Or let an administrator run:"
+        remedy=f"If that may happen: --confirm {shlex.quote(cluster.target.name)}. Or let an administrator run:"
         f" ALTER ROLE {cluster.user} CREATEDB.",
     ) from leaves
 

@@ -1,5 +1,6 @@
 """The guard's mark on the database, and what seedtool keeps on its server."""
 
+import shlex
 from typing import Literal
 
 import msgspec
@@ -98,7 +99,9 @@ def unprotect(confirm: str, *, settings: Settings | None = None, target: Target 
     target = target or server.find(project_settings(settings))
     given_consent(target, yes=False, confirm=confirm or None)
     if not confirm:
-        raise NotConfirmed(f"{target} stays protected: its name was not given", remedy=f"Type --confirm {target.name}.")
+        raise NotConfirmed(
+            f"{target} stays protected: its name was not given", remedy=f"Type --confirm {shlex.quote(target.name)}."
+        )
     with open_cluster(target) as cluster:
         _refuse_missing(target, exists=cluster.database(target.name) is not None)
         guard.unprotect(cluster, target.name)
