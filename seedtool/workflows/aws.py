@@ -1,5 +1,7 @@
 """The AWS side that the settings name: AWS itself, or the embedded emulator, which is started when it does not run."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,24 +40,32 @@ def ensure_emulator(settings: Settings) -> str:
     """
     from seedtool.emulator import process
 
-    try:
+    with _emulators_errors():
         return process.ensure(emulator_dir(settings), verify=True)
-    except process.EmulatorError as error:
-        raise ServiceUnavailable(error.message, remedy=error.remedy) from error
 
 
 def find_emulator(settings: Settings) -> str | None:
-    """Return the endpoint of the project's emulator, or None if it does not run."""
+    """Return the endpoint of the project's emulator, or None if it does not run.
+
+    Raises:
+        ServiceUnavailable: its state cannot be read.
+    """
     from seedtool.emulator import process
 
-    return process.find(emulator_dir(settings))
+    with _emulators_errors():
+        return process.find(emulator_dir(settings))
 
 
 def stop_emulator(settings: Settings) -> bool:
-    """Stop the project's emulator; its faces stay. Return whether it ran."""
+    """Stop the project's emulator; its faces stay. Return whether it ran.
+
+    Raises:
+        ServiceUnavailable: its state cannot be read, or it does not stop.
+    """
     from seedtool.emulator import process
 
-    return process.stop(emulator_dir(settings))
+    with _emulators_errors():
+        return process.stop(emulator_dir(settings))
 
 
 def emulator_key(settings: Settings) -> tuple[str, str]:
@@ -66,20 +76,24 @@ def emulator_key(settings: Settings) -> tuple[str, str]:
     """
     from seedtool.emulator import process
 
-    try:
+    with _emulators_errors():
         return process.key(emulator_dir(settings))
+
+
+@contextlib.contextmanager
+def _emulators_errors() -> Iterator[None]:
+    """Turn errors of the emulator, which knows nothing of ours, into ours."""
+    from seedtool.emulator import process
+
+    try:
+        yield
     except process.EmulatorError as error:
         raise ServiceUnavailable(error.message, remedy=error.remedy) from error
 
 
 def _refuse_emulator(settings: Settings, aws: FaceService) -> None:
     """Refuse to take the emulator, which `seedtool env` names to other programs, for AWS."""
-    from seedtool.emulator import process
-
-    try:
-        emulator = process.find(emulator_dir(settings))
-    except process.EmulatorError as error:
-        raise ServiceUnavailable(error.message, remedy=error.remedy) from error
+    emulator = find_emulator(settings)
     if emulator is None or aws.endpoint is None:
         return
     named, own = urlsplit(aws.endpoint), urlsplit(emulator)

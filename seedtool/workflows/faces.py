@@ -1,8 +1,9 @@
 """Faces: linking rows to them, enrolling photos, recognising who is in one, looking after collections."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
@@ -21,6 +22,25 @@ if TYPE_CHECKING:
     from seedtool.faces.recognize import RecognizeReport
     from seedtool.faces.status import StatusReport
     from seedtool.faces.sync import SyncReport
+
+
+class _Opened(NamedTuple):
+    """What the work on faces needs, once it was found and opened."""
+
+    connection: psycopg.Connection
+    settings: Settings
+    aws: FaceService
+    target: Target
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings | None, target: Target | None, aws: FaceService | None) -> Iterator[_Opened]:
+    """Find what was not given, and connect to the database."""
+    settings = project_settings(settings)
+    target = target or server.find(settings)
+    service = aws or open_aws(settings)
+    with server.connect(target) as connection:
+        yield _Opened(connection, settings, service, target)
 
 
 def sync(
@@ -51,11 +71,7 @@ def sync(
     """
     from seedtool.faces.sync import sync as link
 
-    settings = project_settings(settings)
-    target = target or server.find(settings)
-    service = aws or open_aws(settings)
-
-    with server.connect(target) as connection:
+    with _opened(settings, target, aws) as (connection, settings, service, target):
         if not service.embedded:
             listener.note(f"{_rows_in(connection, settings, service, collection)}; {target}")
         return link(
@@ -91,10 +107,7 @@ def enroll(
     from seedtool.faces.enroll.person import enroll as enroll_photos
     from seedtool.faces.photos import store
 
-    settings = project_settings(settings)
-    target = target or server.find(settings)
-    service = aws or open_aws(settings)
-    with server.connect(target) as connection:
+    with _opened(settings, target, aws) as (connection, settings, service, target):
         listener.note(f"enrolling into {_destination(connection, settings, service, collection, [person])}; {target}")
         return enroll_photos(
             connection,
@@ -136,10 +149,7 @@ def enroll_manifest(
     from seedtool.faces.enroll.manifest import read_manifest
     from seedtool.faces.photos import store
 
-    settings = project_settings(settings)
-    target = target or server.find(settings)
-    service = aws or open_aws(settings)
-    with server.connect(target) as connection:
+    with _opened(settings, target, aws) as (connection, settings, service, target):
         store_ = store(settings, service)
         try:
             binding, _ = chosen(settings, collection)[0]
@@ -183,10 +193,7 @@ def enroll_all(
     from seedtool.faces.enroll.rows import enroll_all as enroll_rows
     from seedtool.faces.photos import store
 
-    settings = project_settings(settings)
-    target = target or server.find(settings)
-    service = aws or open_aws(settings)
-    with server.connect(target) as connection:
+    with _opened(settings, target, aws) as (connection, settings, service, target):
         listener.note(f"enrolling into {_destination(connection, settings, service, collection, [])}; {target}")
         return enroll_rows(
             connection,
@@ -224,9 +231,7 @@ def recognize(
     """
     from seedtool.faces.recognize import recognize as look
 
-    settings = project_settings(settings)
-    service = aws or open_aws(settings)
-    with server.connect(target or server.find(settings)) as connection:
+    with _opened(settings, target, aws) as (connection, settings, service, _):
         try:
             return look(
                 connection,
@@ -262,9 +267,7 @@ def faces_status(
     """
     from seedtool.faces.status import status
 
-    settings = project_settings(settings)
-    service = aws or open_aws(settings)
-    with server.connect(target or server.find(settings)) as connection:
+    with _opened(settings, target, aws) as (connection, settings, service, _):
         return status(connection, settings, service, collection=collection, listener=listener)
 
 
@@ -294,9 +297,7 @@ def dedupe_faces(
     """
     from seedtool.faces.dedupe import dedupe
 
-    settings = project_settings(settings)
-    service = aws or open_aws(settings)
-    with server.connect(target or server.find(settings)) as connection:
+    with _opened(settings, target, aws) as (connection, settings, service, _):
         return dedupe(
             connection,
             settings,
@@ -317,13 +318,19 @@ def destination(
 ) -> str:
     """Return, in words, the account, the region and the collections that the rows are in.
 
+    Args:
+        collection: only this collection; all that the face bindings name when None.
+        settings: the project's; those of the working folder's project when None.
+        target: the database; the one that the settings name when None.
+        aws: the face service; the one that the settings name when None.
+
     Raises:
         CredentialsError: there are no credentials, or they are wrong or expired.
     """
     settings = project_settings(settings)
     service = aws or open_aws(settings)
     try:
-        with server.connect(target or server.find(settings)) as connection:
+        with _opened(settings, target, service) as (connection, _, _, _):
             return _rows_in(connection, settings, service, collection)
     except SeedtoolError:
         return service.who()  # the work itself meets it, too, and raises it
