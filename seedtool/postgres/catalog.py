@@ -36,11 +36,6 @@ class ValueType(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, "ValueType"] = {}
 
     @property
-    def is_json(self) -> bool:
-        """Holds json or jsonb."""
-        return self.name in {"json", "jsonb"}
-
-    @property
     def comparison(self) -> "Comparison":
         """How two values are compared so that they count as equal only when they have the same effect."""
         if self.name == "json":

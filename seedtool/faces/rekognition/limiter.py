@@ -64,10 +64,6 @@ class Bucket:
         """Calls a second at this moment."""
         return self._rate
 
-    def reserve(self, now: float) -> float:
-        """Take a ticket and return how many seconds to wait before using it, as it looks now."""
-        return self.wait(self.take(now), now)
-
     def take(self, now: float) -> int:
         """Take a ticket."""
         with self._lock:
