@@ -4,6 +4,7 @@ Statements about databases take no parameters, so identifiers go through `psycop
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import re
@@ -128,18 +129,21 @@ WHERE d.datname = %s
 """)
 
 
+_ROLE = """
+SELECT rolname, rolcreatedb OR rolsuper, system_identifier::text, current_setting('fsync') = 'on'
+FROM pg_roles, pg_control_system() WHERE rolname = current_user
+"""
+
 # A superuser counts as a member of every role (pg_has_role), so membership is read from the catalog. Since PostgreSQL
 # 16 a role that makes another one is a member of it for its administration alone: that does not count.
-_ROLE = """
+_ROLES = """
 WITH RECURSIVE ours AS (
     SELECT oid, rolname FROM pg_roles WHERE rolname = current_user
   UNION
     SELECT r.oid, r.rolname FROM ours JOIN pg_auth_members m ON m.member = ours.oid JOIN pg_roles r ON r.oid = m.roleid
     WHERE coalesce((to_jsonb(m) ->> 'inherit_option')::bool OR (to_jsonb(m) ->> 'set_option')::bool, true)
 )
-SELECT r.rolname, r.rolcreatedb OR r.rolsuper, c.system_identifier::text, current_setting('fsync') = 'on',
-       ARRAY(SELECT rolname::text FROM ours)
-FROM pg_roles r, pg_control_system() c WHERE r.rolname = current_user
+SELECT rolname FROM ours
 """
 
 
@@ -167,7 +171,6 @@ class Cluster:
         held: digests of the templates that this connection holds.
         milliseconds: how long each step took that has ended, by its name.
         system: the server's system identifier.
-        roles: this role, and the roles that it is a member of. What one of them owns is trusted.
         left_alone: databases that a sweep left alone, with the reason.
     """
 
@@ -192,8 +195,12 @@ class Cluster:
             )
         row = connection.execute(_ROLE).fetchone()
         assert row is not None  # noqa: S101 - we are connected as it
-        self.user, self.may_create, self.system, self.fsync, roles = row
-        self.roles: frozenset[str] = frozenset(roles)
+        self.user, self.may_create, self.system, self.fsync = row
+
+    @functools.cached_property
+    def roles(self) -> frozenset[str]:
+        """This role, and the roles that it is a member of. What one of them owns is trusted."""
+        return frozenset(name for (name,) in self.connection.execute(_ROLES))
 
     def step(self, name: str) -> None:
         """Begin a step: the listener hears its name, and the time of the step before it is kept."""
@@ -227,9 +234,9 @@ class Cluster:
             marks=marks,
         )
 
-    def trusts(self, facts: DatabaseFacts) -> bool:
+    def trusts(self, database: DatabaseFacts | PrivateDatabase) -> bool:
         """Tell whether a database is ours: on a shared server others may make one under any name."""
-        return facts.owner in self.roles
+        return database.owner == self.user or database.owner in self.roles
 
     def kept(self, like: DatabaseFacts) -> DatabaseFacts:
         """Return the facts for a database that we keep for ourselves: it has to belong to a role that we trust."""

@@ -80,7 +80,7 @@ def upkeep(
     """
     name = spare_name(digest, source, like)
     private = cluster.private_databases("spare", digest[:10])
-    present = {each.name: each for each in private if not each.dropping and each.owner in cluster.roles}
+    present = {each.name: each for each in private if not each.dropping and cluster.trusts(each)}
     number = settings.spares
     if number and name not in present and clones.known_size(cluster, source) <= settings.spare_max_gb * 2**30:
         how = clones.choose(cluster, source)
