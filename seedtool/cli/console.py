@@ -196,9 +196,9 @@ def agreed(
     Raises:
         NotConfirmed: the flags are not enough, and there is no terminal or the user said no.
     """
-    from seedtool.workflows.reset import given_consent
+    from seedtool.resetting import guard
 
-    given = given_consent(target, yes=yes, confirm=confirm)
+    given = guard.given(target, yes=yes, confirm=confirm)
     try:
         return run(given)
     except NotConfirmed:
@@ -220,19 +220,18 @@ def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str |
     Raises:
         NotConfirmed: the user said no. Without a terminal nothing is asked and the guard itself refuses.
     """
-    from seedtool.resetting.guard import Consent
-    from seedtool.workflows.reset import given_consent
+    from seedtool.resetting import guard
 
-    given = given_consent(target, yes=yes, confirm=confirm)
+    given = guard.given(target, yes=yes, confirm=confirm)
     if given >= needed or not sys.stdin.isatty():
         return given
-    if needed is Consent.YES:
+    if needed is guard.Consent.YES:
         if asked(lambda: click.confirm(f"Replace {target}? All its data will be lost.", err=True)):
-            return Consent.YES
+            return guard.Consent.YES
     else:
         click.echo(f"{target} holds data and was not made by seedtool. All of it would be lost.", err=True)
         if type_name(target):
-            return Consent.NAME
+            return guard.Consent.NAME
     raise NotConfirmed(f"{target} was not confirmed; nothing was changed")
 
 

@@ -44,7 +44,6 @@ def db_reset(
     from seedtool.cli import seed as seeding
     from seedtool.postgres import server
     from seedtool.workflows import reset as workflow
-    from seedtool.workflows.seed import prepare_profile
 
     if dry_run:
         plan = workflow.plan_reset(profile, settings=settings, fresh=fresh)
@@ -52,7 +51,7 @@ def db_reset(
         return
     target = server.find(settings)
     listener = console.listener({"build": f"building the template of {target.name} from the migrations ..."})
-    prepared = prepare_profile(settings, profile, listener) if profile is not None else None
+    prepared = workflow.prepared(settings, profile, listener)
 
     def run(consent: Consent) -> Done:
         with seeding.rows_shown_on_failure(console, profile, target):

@@ -62,6 +62,19 @@ def consent_to_replace(cluster: Cluster, facts: DatabaseFacts | None) -> Consent
     return Consent.NONE if empty else Consent.NAME
 
 
+def given(target: Target, *, yes: bool, confirm: str | None) -> Consent:
+    """Return what `yes` and `confirm` agree to.
+
+    Raises:
+        NotConfirmed: `confirm` names another database than the target.
+    """
+    if confirm is not None and confirm != target.name:
+        raise NotConfirmed(
+            f"--confirm names {confirm}, but the target is {target}", remedy="Check that you mean this database."
+        )
+    return Consent.NAME if confirm else Consent.YES if yes else Consent.NONE
+
+
 def require(needed: Consent, given: Consent, target: Target) -> None:
     """Refuse unless the consent that was given covers the consent that is needed.
 

@@ -1,13 +1,18 @@
 """Layers: a template is a stack of them. The schema is one, the rows of seed files laid over it are another."""
 
+from __future__ import annotations
+
 import abc
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from seedtool.errors import DatabaseError
-from seedtool.postgres.server import Target
-from seedtool.resetting.transaction import OneTransaction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from seedtool.postgres.server import Target
+    from seedtool.resetting.transaction import OneTransaction
 
 
 class Layer(abc.ABC):

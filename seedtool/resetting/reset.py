@@ -4,8 +4,10 @@ Read `reset` from top to bottom: that is the whole story. A crash at any line le
 under the target's name, whole, and the next reset drops the rest.
 """
 
+from __future__ import annotations
+
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import psycopg
@@ -15,13 +17,18 @@ from seedtool.errors import BlockedError
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, drop_statement, fresh_name, open_cluster
-from seedtool.postgres.server import Target
-from seedtool.resetting import clones, guard, in_place, spares, templates
+from seedtool.resetting import clones, guard, spares, templates
 from seedtool.resetting.guard import Consent
-from seedtool.resetting.in_place import RebuildPlan, Rebuilt
-from seedtool.resetting.layers import Layer, fingerprints
+from seedtool.resetting.layers import fingerprints
 from seedtool.resetting.swap import swap, swap_back, take_free_name
-from seedtool.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from seedtool.postgres.server import Target
+    from seedtool.resetting.in_place import RebuildPlan, Rebuilt
+    from seedtool.resetting.layers import Layer
+    from seedtool.settings import Settings
 
 
 class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +107,7 @@ def plan(target: Target, layers: Sequence[Layer]) -> ResetPlan:
             schema=template is not None or templates.find(cluster, stack[0]) is not None,
             spare=template is not None and spares.is_ready(cluster, target.digest, template.name, like),
             sessions=facts.sessions if facts else 0,
-            in_place=None if facts is None or cluster.may_create else in_place.plan_rebuild(target, layers),
+            in_place=None if facts is None or cluster.may_create else _plan_rebuild(target, layers),
         )
 
 
@@ -134,6 +141,8 @@ def reset(
             facts = cluster.database(target.name)
             guard.require(guard.consent_to_replace(cluster, facts), consent, target)
             if facts is not None and not cluster.may_create:
+                from seedtool.resetting import in_place  # few roles need it
+
                 rebuilt, results = in_place.rebuild(cluster, facts, layers, consent=consent)
                 return _in_place_report(cluster, rebuilt, results)
             cluster.step("sweep")
@@ -268,6 +277,12 @@ def migrate(
             take_free_name(cluster, aside)
         with guard.marks_kept(cluster):
             return created, upgrade(target)
+
+
+def _plan_rebuild(target: Target, layers: Sequence[Layer]) -> RebuildPlan:
+    from seedtool.resetting.in_place import plan_rebuild
+
+    return plan_rebuild(target, layers)
 
 
 def _in_place_report(cluster: Cluster, rebuilt: Rebuilt, results: Mapping[str, Mapping[str, object]]) -> ResetReport:

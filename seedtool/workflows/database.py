@@ -13,7 +13,6 @@ from seedtool.resetting import cache, guard
 from seedtool.resetting.cache import Entry, Pruned
 from seedtool.settings import Settings
 from seedtool.workflows.project import project_settings
-from seedtool.workflows.reset import given_consent
 
 
 class GuardStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +96,7 @@ def unprotect(confirm: str, *, settings: Settings | None = None, target: Target 
         BlockedError: somebody else set the mark, and this role may not take it away.
     """
     target = target or server.find(project_settings(settings))
-    given_consent(target, yes=False, confirm=confirm or None)
+    guard.given(target, yes=False, confirm=confirm or None)
     if not confirm:
         raise NotConfirmed(
             f"{target} stays protected: its name was not given", remedy=f"Type --confirm {shlex.quote(target.name)}."

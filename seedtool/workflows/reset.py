@@ -6,22 +6,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from seedtool.errors import NotConfirmed
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
+from seedtool.resetting import guard
 from seedtool.resetting import reset as resets
-from seedtool.resetting.guard import Consent
 from seedtool.resetting.layers import Layer, fingerprints
 from seedtool.schema.layer import Schema
-from seedtool.seeding.layer import Seeds, report_of
 from seedtool.workflows.project import project_settings
-from seedtool.workflows.seed import Prepared, Seeded, link_faces, prepare_profile
 
 if TYPE_CHECKING:
     from seedtool.postgres.server import Target
+    from seedtool.resetting.guard import Consent
     from seedtool.resetting.reset import ResetPlan, ResetReport
     from seedtool.seeding.profiles import Profile
     from seedtool.settings import Settings
+    from seedtool.workflows.seed import Prepared, Seeded
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,20 +48,20 @@ class Migrated(msgspec.Struct, frozen=True, kw_only=True):
 def layers_of(settings: Settings, profile: Profile | None) -> list[Layer]:
     """Return the stack of a project: its schema and, with a profile, the rows of that."""
     schema: Layer = Schema(settings)
-    return [schema] if profile is None else [schema, Seeds(settings, profile)]
+    if profile is None:
+        return [schema]
+    from seedtool.seeding.layer import Seeds  # a bare reset does without the room of seeding
+
+    return [schema, Seeds(settings, profile)]
 
 
-def given_consent(target: Target, *, yes: bool, confirm: str | None) -> Consent:
-    """Return what `yes` and `confirm` agree to.
+def prepared(settings: Settings, profile: str | None, listener: Listener = SILENT) -> Prepared | None:
+    """Look at all that a profile needs but its rows (see `prepare_profile`); None without a profile."""
+    if profile is None:
+        return None
+    from seedtool.workflows.seed import prepare_profile
 
-    Raises:
-        NotConfirmed: `confirm` names another database than the target.
-    """
-    if confirm is not None and confirm != target.name:
-        raise NotConfirmed(
-            f"--confirm names {confirm}, but the target is {target}", remedy="Check that you mean this database."
-        )
-    return Consent.NAME if confirm else Consent.YES if yes else Consent.NONE
+    return prepare_profile(settings, profile, listener)
 
 
 def reset(
@@ -94,9 +93,9 @@ def reset(
     """
     settings = project_settings(settings)
     target = target or server.find(settings)
-    prepared = prepare_profile(settings, profile, listener) if profile is not None else None
-    consent = given_consent(target, yes=yes, confirm=confirm)
-    return reset_prepared(settings, target, prepared, consent=consent, fresh=fresh, listener=listener)
+    ready = prepared(settings, profile, listener)
+    consent = guard.given(target, yes=yes, confirm=confirm)
+    return reset_prepared(settings, target, ready, consent=consent, fresh=fresh, listener=listener)
 
 
 def reset_prepared(
@@ -113,6 +112,9 @@ def reset_prepared(
     report = resets.reset(settings, target, layers, consent=consent, fresh=fresh, listener=listener)
     if prepared is None:
         return Done(reset=report)
+    from seedtool.seeding.layer import Seeds, report_of
+    from seedtool.workflows.seed import Seeded, link_faces
+
     rows = report_of(prepared.profile, report.results[Seeds.step])
     milliseconds = report.milliseconds.get(Seeds.step, 0.0)
     in_cache = not report.built
@@ -138,8 +140,8 @@ def plan_reset(
         SeedtoolError: a file of the project cannot be read.
     """
     settings = project_settings(settings)
-    prepared = prepare_profile(settings, profile) if profile is not None else None
-    layers = layers_of(settings, prepared.profile if prepared else None)
+    ready = prepared(settings, profile)
+    layers = layers_of(settings, ready.profile if ready else None)
     plan = resets.plan(target or server.find(settings), layers)
     if plan.template is None or fresh:
         for layer in layers:

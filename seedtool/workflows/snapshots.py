@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seedtool.errors import NotConfirmed
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
+from seedtool.resetting import guard
 from seedtool.resetting.guard import Consent
 from seedtool.settings import Settings
-from seedtool.snapshots import archive, snapshots, store
-from seedtool.snapshots.archive import FileReport
+from seedtool.snapshots import snapshots, store
 from seedtool.snapshots.snapshots import RestorePlan, RestoreReport, SaveReport
 from seedtool.snapshots.store import Snapshot
 from seedtool.workflows.project import project_settings
-from seedtool.workflows.reset import given_consent
+
+if TYPE_CHECKING:
+    from seedtool.snapshots.archive import FileReport
 
 
 def save_snapshot(
@@ -78,7 +81,7 @@ def restore_snapshot(
     database = target or server.find(settings)
 
     def by_arguments(plan: RestorePlan) -> Consent:
-        consent = given_consent(database, yes=yes, confirm=confirm)
+        consent = guard.given(database, yes=yes, confirm=confirm)
         if plan.unknown_revisions and consent is Consent.NONE:
             raise NotConfirmed(unknown_fault(plan), remedy="Check out the code it was saved with, or agree with --yes.")
         return consent
@@ -132,13 +135,15 @@ def export_snapshot(
     settings: Settings | None = None,
     target: Target | None = None,
     listener: Listener = SILENT,
-) -> FileReport:
+) -> "FileReport":
     """Write a snapshot to a file of pg_dump's custom format, for its owner alone.
 
     Raises:
         UsageError: there is no such snapshot, or the file exists and `force` is not given.
         SnapshotError: it cannot be dumped or written.
     """
+    from seedtool.snapshots import archive
+
     target = target or server.find(project_settings(settings))
     return archive.export(target, name, file, force=force, listener=listener)
 
@@ -151,7 +156,7 @@ def import_snapshot(
     settings: Settings | None = None,
     target: Target | None = None,
     listener: Listener = SILENT,
-) -> FileReport:
+) -> "FileReport":
     """Read a snapshot from a file; the database itself stays as it is.
 
     Args:
@@ -166,5 +171,7 @@ def import_snapshot(
         UsageError: there is a snapshot of this name.
         SnapshotError: the file is no dump, is broken, or does not fit the server; nothing is left of it.
     """
+    from seedtool.snapshots import archive
+
     target = target or server.find(project_settings(settings))
     return archive.import_file(target, file, name, replace=replace, listener=listener)

@@ -19,8 +19,8 @@ DATABASE = SETTINGS | {"psycopg", "psycopg_binary", "cython_runtime"}
 
 
 @pytest.fixture
-def imported_by(school, tmp_path):
-    """Run a console script and return the installed packages that it imported."""
+def modules_of(school, tmp_path):
+    """Run a console script and return the modules that it imported."""
     (tmp_path / "sitecustomize.py").write_text(
         "import atexit, json, os, sys\n"
         "def dump():\n"
@@ -46,7 +46,17 @@ def imported_by(school, tmp_path):
             [BIN / name, *arguments], cwd=school.root, env=variables, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        names = {module.split(".")[0] for module in json.loads(found.read_text())}
+        return set(json.loads(found.read_text()))
+
+    return run
+
+
+@pytest.fixture
+def imported_by(modules_of):
+    """Run a console script and return the installed packages that it imported."""
+
+    def run(command, **environ):
+        names = {module.split(".")[0] for module in modules_of(command, **environ)}
         return names - set(sys.stdlib_module_names) - OF_THE_TEST_RUN - {"__main__", "__mp_main__", "$coverage"}
 
     return run
@@ -95,6 +105,20 @@ def test_a_command_imports_no_more_than_it_needs(imported_by, command, environ, 
     if command == "seedtool seed local":
         imported_by("seedtool db-reset --yes")
     assert installed(imported_by(command, **environ)) <= allowed
+
+
+@pytest.mark.parametrize(
+    ("command", "spared"),
+    [
+        ("seedtool db-reset --yes", ("seeding", "faces", "snapshots", "backfill", "emulator", "resetting.in_place")),
+        ("seedtool db-reset --yes --seed local", ("faces", "snapshots", "backfill", "emulator", "resetting.in_place")),
+        ("seedtool snapshot list", ("seeding", "faces", "backfill", "emulator", "snapshots.archive")),
+    ],
+)
+def test_a_command_leaves_the_rooms_alone_that_it_does_not_need(modules_of, command, spared):
+    modules_of("seedtool db-reset --yes --seed local")  # builds what the next one only finds
+    below = tuple(f"seedtool.{each}" for each in spared)
+    assert [name for name in sorted(modules_of(command)) if name.startswith(below)] == []
 
 
 def test_the_allow_lists_hold_nothing_heavy():
