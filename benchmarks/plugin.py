@@ -62,13 +62,14 @@ from pytest_postgresql import factories
 
 def fill(*, host, port, user, dbname, **_):
     import psycopg
+    from seedtool.postgres.server import named_by
     from seedtool.schema.migrations import upgrade
     from seedtool.seeding.fixtures import read_fixtures
     from seedtool.seeding.merge import seed
     from seedtool.settings import load
     settings = load()
     conninfo = f"host={{host}} port={{port}} user={{user}} dbname={{dbname}}"
-    upgrade(conninfo, settings)
+    upgrade(named_by(conninfo), settings)
     with psycopg.connect(conninfo) as connection:
         seed(connection, read_fixtures(settings.seeds, ["local", "bench"], settings.root), bindings=settings.faces)
     with psycopg.connect(conninfo, autocommit=True) as connection:
