@@ -20,7 +20,7 @@ from seedtool.postgres import sessions
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, open_cluster, private_name
 from seedtool.postgres.server import Target
 from seedtool.resetting import templates
-from seedtool.resetting.clones import clone
+from seedtool.resetting.clones import Trials
 from seedtool.resetting.swap import carry_over
 
 #: How many clones of a template wait to be used. A second one covers tests that are quicker than a clone.
@@ -44,6 +44,7 @@ class _Clones(msgspec.Struct, eq=False):
     expected: int = 0
     waiting: int = 0
     error: Exception | None = None
+    trials: Trials = msgspec.field(default_factory=Trials)
 
 
 class Pool:
@@ -186,7 +187,7 @@ class Pool:
             source = cluster.database(template)
             if source is None:
                 raise BlockedError(f"{template} was dropped by somebody else meanwhile", remedy="Run again.")
-            clone(cluster, source, name, clones.like)
+            clones.trials.clone(cluster, source, name, clones.like)
             carry_over(cluster, template, name)  # what migrations did to the database itself
         except (psycopg.Error, SeedtoolError) as error:
             if cluster.connection.closed:

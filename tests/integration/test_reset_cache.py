@@ -1,6 +1,7 @@
 """Templates and spares: listed with what they are for, capped, pruned, and never taken from anybody who uses them."""
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -240,6 +241,28 @@ class TestStrategy:
             assert templates.result_of(cluster, template) == {}
             cluster.fsync = False
             assert clones.choose(cluster, cluster.database(template)).name == "file_copy"
+
+    @pytest.mark.parametrize(("slow", "quick"), [("wal_log", "file_copy"), ("file_copy", "wal_log")])
+    @pytest.mark.parametrize("fsync", [True, False])
+    def test_many_clones_are_made_in_the_way_that_proves_quicker(self, branches, slow, quick, fsync):
+        template, tried = branches.reset().template, []
+        with open_cluster(branches.target) as cluster:
+            cluster.fsync, create = fsync, cluster.create
+
+            def create_slowly(*arguments, strategy):
+                tried.append(strategy.name)
+                create(*arguments, strategy=strategy)
+                time.sleep(0.5 * (strategy.name == slow))
+
+            cluster.create = create_slowly
+            source, trials = cluster.database(template), clones.Trials()
+            for number in range(6):
+                name = f"test_trial_{number}"
+                trials.clone(cluster, source, name, source)
+                cluster.drop(name)
+        assert tried[0] == ("wal_log" if fsync else "file_copy")
+        assert sorted(tried[:4]) == ["file_copy"] * 2 + ["wal_log"] * 2
+        assert tried[4:] == [quick] * 2
 
     def test_files_are_copied_where_it_says_so_whatever_the_file_system_can(self, branches, private, monkeypatch):
         monkeypatch.setattr(clones, "LARGE_FOR_REFLINK", 0)
