@@ -214,6 +214,8 @@ def test_what_a_killed_run_leaves_is_swept_by_the_next_and_a_living_run_is_let_b
 
 
 ENDED = """\
+import time
+
 import psycopg, pytest
 
 @pytest.mark.parametrize("n", range(4))
@@ -221,10 +223,13 @@ def test_many(seeded_database, seeded_database_session, n):
     with psycopg.connect(seeded_database_session) as connection:
         connection.execute("INSERT INTO authors VALUES (%s, 'Pablo Neruda', NULL)", [n])
         assert connection.execute("SELECT count(*) FROM authors").fetchone() == (n + 1,)
-    with psycopg.connect(seeded_database) as connection:
-        ended = connection.execute(
+    deadline = time.monotonic() + 60  # ended by the test before, the worker may still be opening its next connection
+    with psycopg.connect(seeded_database, autocommit=True) as connection:
+        while not (ended := connection.execute(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'"
-        ).fetchall()
+        ).fetchall()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         assert (True,) in ended
 """
 
