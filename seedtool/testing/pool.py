@@ -27,6 +27,8 @@ from seedtool.resetting.swap import carry_over
 AHEAD = 2
 #: So many used databases may wait for their removal while a test waits for a clone; more would fill the disk.
 _MOST_USED = 4
+#: So many connections in turn may be lost before one has served; then the server is taken for gone.
+_MOST_USELESS = 3
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +88,7 @@ class Pool:
             clones.expected = expected
             clones.waiting += 1
             self._changed.notify_all()
-            if self._error is not None:  # the test before got the error; the server may be there again
-                self._error, self._thread = None, self._start()
+            self._start_again()  # where the test before got an error
             try:
                 self._changed.wait_for(lambda: clones.ready or clones.error or self._error)
             finally:
@@ -117,8 +118,14 @@ class Pool:
             self._closing = True
             self._used.extend((name, None) for name in self._taken)
             self._taken.clear()
+            self._start_again()
             self._changed.notify_all()
         self._thread.join()
+
+    def _start_again(self) -> None:
+        """Start the thread again if it has given up: the server may be there again."""
+        if self._error is not None:
+            self._error, self._thread = None, self._start()
 
     def _start(self) -> threading.Thread:
         thread = threading.Thread(target=self._run, name="seedtool-pool", daemon=True)
@@ -126,22 +133,23 @@ class Pool:
         return thread
 
     def _run(self) -> None:
-        worked = True
-        while worked:  # a connection that serves for nothing is not opened again
-            worked = False
+        useless = 0
+        while True:
+            useless += 1
             try:
                 with open_cluster(self._target) as cluster, cluster.lock(self._worker):
                     if not self._made:  # a sweep would take our own, too
                         templates.sweep(cluster, self._worker)
                     for work in iter(self._next, None):
                         work(cluster)
-                        worked = True
+                        useless = 0
             except (psycopg.Error, SeedtoolError) as error:
                 with self._changed:
                     self._discard_ready()  # without our lock they may have been swept
-                    if not worked:
+                    if useless >= _MOST_USELESS:
                         self._error = error
                         self._changed.notify_all()
+                        return
             else:
                 return  # closed
 
