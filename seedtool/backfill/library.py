@@ -14,8 +14,9 @@ from psycopg.types.json import Jsonb
 from seedtool.backfill import journal
 from seedtool.backfill.journal import Asset
 from seedtool.backfill.queries import query
-from seedtool.errors import SchemaError, UsageError
+from seedtool.errors import BlockedError, SchemaError, UsageError
 from seedtool.faces.port import Box
+from seedtool.postgres.errors import HIDDEN_ROWS
 
 #: What is written into assets.face_detection_provider.
 PROVIDER = "aws_rekognition"
@@ -144,16 +145,21 @@ class AssetDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_tables(connection: psycopg.Connection) -> None:
-    """Check that the database has the photo library's tables.
+    """Check that the database has the photo library's tables, and that this role sees all of their rows.
 
     Raises:
         SchemaError: a table is missing.
+        BlockedError: row-level security may hide rows of a table.
     """
-    found = connection.execute(query("missing_tables")).fetchone()
-    if found and found[0]:
+    missing, hiding = connection.execute(query("missing_tables")).fetchone() or (None, None)
+    if missing:
         raise SchemaError(
-            f"the photo library's tables are missing: {', '.join(found[0])}",
+            f"the photo library's tables are missing: {', '.join(missing)}",
             remedy="Run seedtool migrate. Revision 0004 creates them.",
+        )
+    if hiding:
+        raise BlockedError(
+            f"row-level security may hide rows of {', '.join(hiding)} from this role", remedy=HIDDEN_ROWS
         )
 
 

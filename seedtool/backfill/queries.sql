@@ -88,9 +88,9 @@ COMMENT ON TABLE seedtool.face_matches IS
 -- What there is to process.
 
 -- missing_tables --
-SELECT array_agg(name) FROM unnest(
-    ARRAY['users', 'assets', 'face_collections', 'person_groups', 'faces', 'face_person_links']) name
-WHERE to_regclass(name) IS NULL
+SELECT array_agg(name) FILTER (WHERE to_regclass(name) IS NULL),
+    array_agg(name) FILTER (WHERE row_security_active(to_regclass(name)::oid))
+FROM unnest(ARRAY['users', 'assets', 'face_collections', 'person_groups', 'faces', 'face_person_links']) name
 
 -- user_is_deleted --
 SELECT deleted FROM users WHERE id = %s

@@ -29,6 +29,7 @@ from seedtool.faces.interrupts import held
 from seedtool.faces.linking import EXAMPLES, Tally, link_all
 from seedtool.faces.port import FaceCollection, FaceReport, FaceService
 from seedtool.listener import SILENT, Listener
+from seedtool.postgres.copying import see_every_row
 from seedtool.postgres.errors import translated
 from seedtool.settings import Settings
 
@@ -223,6 +224,7 @@ def _delete(
         with held() as hold, translated(report.collection), connection.transaction():
             # whoever links a row has to wait: no row may begin to point at one of these before it is deleted
             connection.execute("SET LOCAL lock_timeout = '10s'")
+            see_every_row(connection)
             for each in every:
                 connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(each.table))
             query = sql.SQL("SELECT face_id FROM ({}) p WHERE face_id = ANY (%s)").format(_pointed(every))

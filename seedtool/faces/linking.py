@@ -28,6 +28,7 @@ from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.listing import Listed, copy_faces
 from seedtool.faces.port import FaceService
 from seedtool.listener import SILENT, Listener
+from seedtool.postgres.copying import see_every_row
 from seedtool.postgres.errors import translated
 
 #: How many ids a report names at most.
@@ -166,6 +167,7 @@ def link_all(
     """
     wanted: dict[str, None] = {}
     located = []
+    see_every_row(connection)
     for each in bound:
         found = each.in_use(connection)
         wanted.update(dict.fromkeys(id_ for id_ in found if id_ is not None))

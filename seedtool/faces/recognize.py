@@ -19,6 +19,7 @@ from seedtool.faces.interrupts import Held, held
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.port import Box, FaceCollection, FaceReport, FaceService, Indexed, Match
 from seedtool.listener import SILENT, Listener
+from seedtool.postgres.copying import see_every_row
 from seedtool.postgres.errors import translated
 from seedtool.settings import Settings
 
@@ -224,6 +225,7 @@ def _people_of(connection: psycopg.Connection, bound: Bound, collection_id: str,
     faces = [match.face for match in matches]
     people = bound.people
     with translated(bound.binding.table), connection.transaction():
+        see_every_row(connection)
         rows = connection.execute(
             sql.SQL(_ROWS).format(
                 person=bound.person,

@@ -151,6 +151,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         kind: `table`, `view`, `materialized view` or `foreign table`.
         plain: an ordinary table without partitions or children: its rows can be told apart by where they lie.
+        ancestors: the partitioned tables that it is a partition of, and of which these are partitions.
         triggers: its triggers that fire, without those that enforce foreign keys.
         rules: the names of its rules that rewrite an INSERT, UPDATE or DELETE.
     """
@@ -160,6 +161,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
     plain: bool
+    ancestors: tuple[int, ...]
     triggers: tuple[Trigger, ...]
     rules: tuple[str, ...]
     columns: dict[str, Column]
@@ -240,10 +242,11 @@ class Catalog:
         return table
 
     def referencing(self, table: Table) -> Iterator[ForeignKey]:
-        """Yield the foreign keys of any table that point at this one."""
+        """Yield the foreign keys of any table that point at this one, or at a partition of it."""
         for other in self.tables.values():
             for key in other.foreign_keys:
-                if key.references == table.oid:
+                to = self.tables.get(key.references)
+                if to is not None and table.oid in {to.oid, *to.ancestors}:
                     yield key
 
     def parents_first(self, tables: Iterable[Table]) -> list[Table]:
@@ -293,6 +296,7 @@ def read_catalog(connection: psycopg.Connection[Any], names: Iterable[str] | Non
                 name=row["name"],
                 kind=KINDS[row["kind"]],
                 plain=row["plain"],
+                ancestors=tuple(row["ancestors"]),
                 triggers=tuple(triggers.get(row["oid"], ())),
                 rules=tuple(row["rules"]),
                 columns={column.name: column for column in columns.get(row["oid"], ())},
@@ -356,6 +360,7 @@ UNION SELECT o.confrelid::int8 FROM pg_constraint o JOIN named ON named.oid = o.
 _TABLES = """
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
        c.relkind = 'r' AND NOT c.relhassubclass AS plain,
+       ARRAY(SELECT relid::oid::int8 FROM pg_partition_ancestors(c.oid) WHERE relid <> c.oid) AS ancestors,
        ARRAY(SELECT r.rulename::text FROM pg_rewrite r
              WHERE r.ev_class = c.oid AND r.ev_type IN ('2', '3', '4') AND r.ev_enabled IN ('O', 'A')
              ORDER BY 1) AS rules

@@ -18,17 +18,27 @@ PLAIN_TEXT = {
 }
 
 
+#: Row-level security hides rows without a word. With this, PostgreSQL refuses to read or write a table of which this
+#: role would see a part (https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-ROW-SECURITY).
+EVERY_ROW = {"row_security": "off"}
+
+
+def see_every_row(connection: psycopg.Connection[Any]) -> None:
+    """Let PostgreSQL refuse tables of which row-level security hides rows, until the transaction ends."""
+    connection.execute("SET LOCAL row_security = off")
+
+
 def fix_text_form(cursor: psycopg.Cursor[tuple[Any, ...]]) -> dict[str, str]:
-    """Set the form in which values are read and written as text, until the transaction ends.
+    """Set the form in which values are read and written as text, and see every row, until the transaction ends.
 
     Returns:
         The settings as they were.
     """
-    names = list(PLAIN_TEXT)
+    names = [*PLAIN_TEXT, *EVERY_ROW]
     before = cursor.execute(
         "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS s (name)", [names]
     ).fetchall()
-    set_locally(cursor, PLAIN_TEXT)
+    set_locally(cursor, PLAIN_TEXT | EVERY_ROW)
     return dict(before)
 
 

@@ -13,6 +13,13 @@ from psycopg import errors as pg
 from seedtool.errors import BlockedError, DatabaseError
 
 _NOTHING_CHANGED = "Nothing was changed."
+#: The function of PostgreSQL that refuses a table where row_security is off (rls.c). Its sentence, in the server's
+#: language, names the table.
+_ROW_SECURITY = "check_enable_rls"
+HIDDEN_ROWS = (
+    "A policy of the table may hide rows from this role, which would be lost or taken for missing. Let an administrator"
+    " ALTER ROLE ... BYPASSRLS, or work as the table's owner after ALTER TABLE ... NO FORCE ROW LEVEL SECURITY."
+)
 
 
 def translate(error: psycopg.Error, what: str, *, remedy: str = "") -> DatabaseError:
@@ -54,6 +61,8 @@ def reason(error: psycopg.Error) -> str:
 
 def _kind(error: psycopg.Error) -> tuple[type[DatabaseError], str]:
     if isinstance(error, pg.InsufficientPrivilege):
+        if error.diag.source_function == _ROW_SECURITY:
+            return BlockedError, f"{HIDDEN_ROWS} {_NOTHING_CHANGED}"
         return BlockedError, f"Work as the owner, or let an administrator grant what is missing. {_NOTHING_CHANGED}"
     if isinstance(error, pg.ObjectInUse | pg.DuplicateDatabase | pg.InvalidCatalogName):
         return BlockedError, "End what uses it (a session, a subscription, another program) and run again."

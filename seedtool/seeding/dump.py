@@ -18,6 +18,7 @@ from seedtool.files.shown import shown_path
 from seedtool.files.writing import NewFile
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
 from seedtool.postgres.copying import copy_out, fix_text_form
+from seedtool.postgres.errors import translated
 from seedtool.seeding.fixtures import fixture_files, table_of
 from seedtool.seeding.profiles import is_below
 from seedtool.settings import FaceBinding
@@ -81,6 +82,7 @@ def dump(
         SchemaError: a table does not exist or has no primary key.
         SeedError: a table's fixture is a .yaml or .py, which is not overwritten; or no tables were named, and a table
             is empty whose file has rows. Nothing was written.
+        BlockedError: row-level security may hide rows of a table, or the role may not read it.
     """
     fault = no_control(seed_set)
     if fault:
@@ -97,7 +99,11 @@ def dump(
     if not wanted:
         raise UsageError(f"{shown_path(folder, root)} has no csv file to refresh", remedy="Name tables: --table NAME.")
     alone = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
-    with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+    with (
+        translated(shown_path(folder, root)),
+        connection.transaction(),
+        connection.cursor(row_factory=tuple_row) as cursor,
+    ):
         if alone:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         fix_text_form(cursor)

@@ -70,7 +70,8 @@ def export(target: Target, name: str, file: Path, *, force: bool = False, listen
             if done.code:
                 raise SnapshotError(
                     f"{snapshot.name} cannot be dumped: {programs.fault(done.errors)}",
-                    remedy="Work as a role that may read every table, or as a superuser. Is there room on the disk?",
+                    remedy="Work as a role that may read every row of every table (BYPASSRLS where policies apply), or"
+                    " as a superuser. Is there room on the disk?",
                 )
             cluster.step("rename file")
             _refuse_existing(file, force=force)

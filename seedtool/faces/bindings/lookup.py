@@ -10,6 +10,7 @@ from psycopg import sql
 from seedtool.errors import SchemaError, SettingsError
 from seedtool.faces.bindings.bound import Bound, Parent, People, Place, key_name
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
+from seedtool.postgres.copying import see_every_row
 from seedtool.postgres.errors import reason, translated
 from seedtool.settings import FaceBinding, Settings
 
@@ -57,6 +58,7 @@ def resolve(
         SchemaError: the table, or one of the columns, does not exist, or a condition or query cannot be used.
     """
     with translated(binding.table):
+        see_every_row(connection)
         catalog = catalog or read_tables(connection, [binding])
         table = catalog.named(binding.table)
         if table is None:
@@ -153,6 +155,8 @@ def _check_condition(connection: psycopg.Connection, binding: FaceBinding, table
             connection.execute(
                 sql.SQL("SELECT FROM (SELECT * FROM {} WHERE ({}\n)) t LIMIT 0").format(table, sql.SQL(binding.where))
             )
+    except psycopg.errors.InsufficientPrivilege:
+        raise  # the role lacks something, not the condition
     except (psycopg.ProgrammingError, psycopg.DataError) as error:
         raise _unusable(binding, "where", error) from error
 
@@ -247,6 +251,8 @@ def _query(connection: psycopg.Connection, binding: FaceBinding, query: str) -> 
                     several=sql.SQL("HAVING count(*) > 1 LIMIT 1"),
                 )
             ).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        raise
     except (psycopg.ProgrammingError, psycopg.DataError) as error:
         raise _unusable(binding, "collection_query", error) from error
     if twice is not None:

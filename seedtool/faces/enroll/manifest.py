@@ -58,6 +58,7 @@ from seedtool.faces.port import FaceService, IndexedFace
 from seedtool.files import Malformed, csv_text
 from seedtool.files.shown import shown_path
 from seedtool.listener import SILENT, Listener
+from seedtool.postgres.copying import see_every_row
 from seedtool.postgres.errors import translated
 from seedtool.settings import FaceBinding, Settings
 
@@ -129,6 +130,7 @@ def check_people(connection: psycopg.Connection, bound: Bound, lines: list[Line]
         return
     wanted = list(dict.fromkeys(line.person for line in lines))
     with translated(bound.binding.table), connection.transaction():
+        see_every_row(connection)
         query = sql.SQL("SELECT {0}::text FROM {1} WHERE {0}::text = ANY (%s)").format(people.key, people.table)
         there = {person for (person,) in connection.execute(query, [wanted])}
         faults = [line for line in lines if line.person not in there]
@@ -296,6 +298,7 @@ def enroll_manifest(
     ids = tuple(dict.fromkeys(collections.values()))
     with alone(connection, bound.binding.table):
         with translated(bound.binding.table), connection.transaction():
+            see_every_row(connection)
             listed = copy_faces(connection, ids, aws)
             taken = _taken(connection, binding, collections)
         created = create(listed.missing, aws)
@@ -382,7 +385,8 @@ class _Run:
         next_ones = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
         got = try_lock(self._connection, [person.id for person in next_ones])
         self._ours |= got
-        with self._connection.transaction():
+        with translated(self._bound.binding.table), self._connection.transaction():
+            see_every_row(self._connection)
             photos = photos_of(self._connection, self._bound, got)
         for person in next_ones:
             if person.id in got:

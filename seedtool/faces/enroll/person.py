@@ -35,6 +35,7 @@ from seedtool.faces.interrupts import held
 from seedtool.faces.photos import PhotoStore
 from seedtool.faces.port import FaceCollection, FaceService
 from seedtool.listener import SILENT, Listener
+from seedtool.postgres.copying import see_every_row
 from seedtool.postgres.errors import translated
 from seedtool.settings import Settings
 
@@ -169,6 +170,7 @@ class _Run:
     def _lock_person(self) -> None:
         """Lock the person, so that two enrollments never choose the same number, and the person's row."""
         wait_for(self._connection, self._person)
+        see_every_row(self._connection)
         people = self._bound.people
         if people is None:
             return

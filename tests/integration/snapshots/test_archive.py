@@ -164,6 +164,17 @@ def test_tables_that_may_not_be_read_are_named(shop, weak, tmp_path):
     assert list(tmp_path.glob("*.dump*")) == []
 
 
+def test_a_table_of_which_rows_are_hidden_is_named(shop, weak, tmp_path):
+    hide = "ALTER TABLE takings ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
+    shop.execute(hide, database=shop.target.name)
+    shop.alone()
+    weak.save()
+    with pytest.raises(SnapshotError, match="takings") as refusal:
+        archive.export(weak.target, "first", tmp_path / "a.dump")
+    assert "BYPASSRLS" in refusal.value.remedy
+    assert list(tmp_path.glob("*.dump*")) == []
+
+
 def test_what_is_imported_belongs_to_the_targets_owner(shop, weak, tmp_path, tools):
     dump(shop, tools, tmp_path / "a.dump", "-Fc")
     for user in (shop, weak):
