@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test torture matrix lowest lint types docs bench clean help
+.PHONY: demo test approve torture matrix lowest lint types docs bench clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,9 @@ demo: $(INSTALLED) ## Reset, seed, sync, recognise and backfill, on the embedded
 test: $(INSTALLED) ## Run the test suite with branch coverage
 	@$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=seedtool --cov-report=term
+
+approve: $(INSTALLED) ## Write the messages that the tests meet into tests/cli/messages.txt
+	$(BIN)/python -m pytest -n 2 -q -m approved --approve
 
 torture: $(INSTALLED) ## Kill a thousand processes a promise, try thousands of examples; writes docs/reliability.md
 	$(BIN)/python -m pytest -n 2 -m torture --kills $(or $(KILLS),1000) -rA

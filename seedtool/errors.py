@@ -29,11 +29,28 @@
         ├── Throttled            too many calls for the quota, after all attempts
         └── ServiceUnavailable   no answer or an internal fault, after all attempts
 
-Each class has its exit code. An error has a message (what went wrong) and a remedy (what to do). Neither holds a
-credential or a person's name.
+Each class has its exit code. An error has a message (what went wrong), a place (where) and a remedy (what to do). None
+of them holds a credential or a person's name.
 """
 
-from typing import ClassVar
+from typing import ClassVar, TypedDict, Unpack, cast
+
+
+class Place(TypedDict, total=False):
+    """Where an error is. Programs read it; for people the message says the same."""
+
+    setting: str | None  # the name of a setting of seedtool
+    origin: str | None  # where that setting was given: a file, an environment variable, the command line
+    option: str | None  # a flag or an argument of the command
+    file: str | None  # a path, as messages show it
+    line: int | None  # from 1
+    profile: str | None  # a profile of profiles.toml
+    key: str | None  # a key of a profile, of a face binding, or of another table of settings
+    table: str | None
+    column: str | None
+    revision: str | None  # Alembic's
+    operation: str | None  # IAM's name of an AWS operation: rekognition:ListFaces
+    code: str | None  # the error code of AWS, or PostgreSQL's SQLSTATE
 
 
 class SeedtoolError(Exception):
@@ -42,14 +59,16 @@ class SeedtoolError(Exception):
     Args:
         message: what went wrong, in one sentence, naming the file, key, table or id.
         remedy: what to do; empty when nothing can be done.
+        place: where it is wrong; what is None is left out.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, remedy: str = "") -> None:
+    def __init__(self, message: str, *, remedy: str = "", **place: Unpack[Place]) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.place = {key: cast("str | int", value) for key, value in place.items() if value is not None}
 
 
 class SettingsError(SeedtoolError):
@@ -131,7 +150,7 @@ class FixtureError(SeedError):
         place = file if line is None else f"{file}:{line}"
         if column is not None:
             place = f"{place}, column {column}"
-        super().__init__(f"{place}: {message}", remedy=remedy)
+        super().__init__(f"{place}: {message}", remedy=remedy, file=file, line=line, column=column)
         self.file = file
         self.line = line
         self.column = column
@@ -148,6 +167,7 @@ class SyncFailed(SeedtoolError):
 
     def __init__(self, cause: SeedtoolError, seeded: object, milliseconds: float) -> None:
         super().__init__(cause.message, remedy=cause.remedy)
+        self.place = cause.place
         self.cause = cause
         self.seeded = seeded
         self.milliseconds = milliseconds

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings, load
-from tests import processes
+from tests import messages, processes
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +41,9 @@ hypothesis.settings.load_profile("test")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=1000, help="how many processes a campaign of make torture kills")
+    parser.addoption(
+        "--approve", action="store_true", help="write the messages of the tests into tests/cli/messages.txt"
+    )
 
 
 #: What runs also as root, with the lowest versions of what we depend on, and in make matrix: one story of each room.
@@ -49,10 +53,38 @@ EVERYWHERE = (
 )  # fmt: skip
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
+        if "approved" in getattr(item, "fixturenames", ()):
+            item.add_marker("approved")
         if item.path.as_posix().endswith(EVERYWHERE) and not item.get_closest_marker("torture"):
             item.add_marker("everywhere")
+    if config.getoption("approve") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        messages.keep({messages.case_of(item.nodeid) for item in items})
+
+
+@pytest.fixture
+def approved(
+    request: pytest.FixtureRequest, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., None]:
+    """Compare the words of an error with tests/cli/messages.txt, or with --approve write them there.
+
+    An error's case has the name of its test; a second one of the same test has the number 2, and so on.
+    """
+    test = messages.case_of(request.node.nodeid)
+    folders = {str(tmp_path_factory.getbasetemp()): "TMP", str(home): "HOME"}
+    count = itertools.count(1)
+
+    def compare(error: object, exit_code: int | None = None) -> None:
+        number = next(count)
+        name = test if number == 1 else f"{test} {number}"
+        text = messages.shown(error, exit_code, folders)
+        if request.config.getoption("approve"):
+            messages.write(name, text)
+        else:
+            assert text == messages.read().get(name), "another wording than in tests/cli/messages.txt: make approve"
+
+    return compare
 
 
 @dataclass

@@ -61,15 +61,19 @@ def check_place(path: Path) -> None:
         UsageError: it is a folder, or its folder does not exist or cannot be written to.
     """
     if path.is_dir():
-        raise UsageError(f"{path} is a folder", remedy="Name a file in it: --html report.html.")
+        raise UsageError(f"{path} is a folder", remedy="Name a file in it: --html report.html.", option="--html")
     if not path.parent.is_dir():
-        raise UsageError(f"the folder {path.parent} does not exist", remedy="Create it, or name another one.")
+        raise UsageError(
+            f"the folder {path.parent} does not exist", remedy="Create it, or name another one.", option="--html"
+        )
     try:
         with NewFile(path):  # it is removed again
             pass
     except OSError as error:
         raise UsageError(
-            f"the folder {path.parent} cannot be written to: {error.strerror}", remedy="Name another folder."
+            f"the folder {path.parent} cannot be written to: {error.strerror}",
+            remedy="Name another folder.",
+            option="--html",
         ) from error
 
 

@@ -20,6 +20,7 @@ class Failure(NamedTuple):
     message: str
     remedy: str
     exit_code: int
+    place: dict[str, str | int] | None = None
 
 
 class ErrorWithReport(Exception):
@@ -61,7 +62,12 @@ def show(error: BaseException) -> int:
         import json
 
         shown: dict[str, object] = {
-            "error": {"kind": failure.kind, "message": failure.message, "remedy": failure.remedy}
+            "error": {
+                "kind": failure.kind,
+                "message": failure.message,
+                "remedy": failure.remedy,
+                "place": failure.place or {},
+            }
         }
         if report is not None:
             import msgspec
@@ -74,7 +80,7 @@ def show(error: BaseException) -> int:
 def _describe(error: BaseException) -> Failure:
     kind = type(error).__name__
     if isinstance(error, SeedtoolError):
-        return Failure(kind, error.message, error.remedy, error.exit_code)
+        return Failure(kind, error.message, error.remedy, error.exit_code, error.place)
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return Failure("Interrupted", "interrupted", "", INTERRUPTED)
     if isinstance(error, click.ClickException):

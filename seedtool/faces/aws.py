@@ -126,7 +126,9 @@ class AwsSession:
                 )
         except ValueError as error:
             raise SettingsError(
-                f"the endpoint of {service} is not an address: {error}", remedy="Check AWS_ENDPOINT_URL*."
+                f"the endpoint of {service} is not an address: {error}",
+                remedy="Check AWS_ENDPOINT_URL*.",
+                setting=f"AWS_ENDPOINT_URL_{service.upper()}",
             ) from error
         client.meta.events.register("before-call.*.*", self._count)
         return client

@@ -207,7 +207,9 @@ def translated(service: str, subject: str = "") -> Iterator[None]:
     except (BotoCoreError, ResponseParserError) as error:
         rule = rule_for_exception(type(error))
         about = f" ({subject})" if subject else ""
-        raise rule.kind(f"{service}{about}: {_safe_text(error, rule)}", remedy=rule.remedy) from error
+        raise rule.kind(
+            f"{service}{about}: {_safe_text(error, rule)}", remedy=rule.remedy, code=type(error).__name__
+        ) from error
 
 
 def _from_client_error(service: str, subject: str, error: Any) -> SeedtoolError:  # noqa: ANN401 - no types
@@ -219,12 +221,16 @@ def _from_client_error(service: str, subject: str, error: Any) -> SeedtoolError:
     rule = rule_for_code(code, status)
     if rule.kind is AccessDenied:
         # the service's own text names the user's ARN; the action and the id are what the operator needs
-        return rule.kind(f"{action}{about} is not allowed ({code})", remedy=rule.remedy)
+        return rule.kind(f"{action}{about} is not allowed ({code})", remedy=rule.remedy, operation=action, code=code)
     if rule.kind is CredentialsError:
         # S3's text repeats the access key and the string that was signed
-        return rule.kind(f"the credentials were refused by {action} ({code})", remedy=rule.remedy)
+        return rule.kind(
+            f"the credentials were refused by {action} ({code})", remedy=rule.remedy, operation=action, code=code
+        )
     message = str(details.get("Message") or "").strip() or f"HTTP status {status}"
-    return rule.kind(f"{action}{about}: {code or 'error'}: {message[:500]}", remedy=rule.remedy)
+    return rule.kind(
+        f"{action}{about}: {code or 'error'}: {message[:500]}", remedy=rule.remedy, operation=action, code=code or None
+    )
 
 
 def _safe_text(error: BaseException, rule: Rule) -> str:

@@ -168,6 +168,7 @@ def _refuse_foreign(settings: Settings, collections: Sequence[str]) -> None:
             f"setting owned_collections: does not name {shown}, so no face of it is deleted",
             remedy="If nobody else's faces are in there, write "
             f'owned_collections = ["{foreign[0]}"] into [tool.seedtool] of pyproject.toml.',
+            setting="owned_collections",
         )
 
 

@@ -132,6 +132,8 @@ def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
         raise SettingsError(
             f"setting database_url: libpq cannot read it {where}",
             remedy="Write postgresql://user:password@host:5432/database, with special characters percent-encoded.",
+            setting="database_url",
+            origin=settings.origins.get("database_url"),
         )
     if parts.get("service") and not parts.get("dbname"):
         parts["dbname"] = _database_of_service(str(parts["service"]))
@@ -167,7 +169,12 @@ def url_for_libpq(url: str, where: str = "") -> str:
             remedy = "Take it out."
             if name == "schema":  # Prisma's
                 remedy = "Write options=-csearch_path%3DNAME for schema=NAME, or set the search_path in the database."
-            raise SettingsError(f"setting database_url: libpq has no parameter {name} {where}", remedy=remedy)
+            raise SettingsError(
+                f"setting database_url: libpq has no parameter {name} {where}",
+                remedy=remedy,
+                setting="database_url",
+                key=name,
+            )
     if any(":" in host and not host.startswith("/") for host in hosts):
         pairs = [host.partition(":")[::2] for host in hosts]
         kept.append("port=" + ",".join(port for _, port in pairs))
@@ -206,7 +213,12 @@ def _check_name(settings: Settings, key: str, name: str) -> None:
         fault = f"{name} is {'PostgreSQL' if name.startswith('template') else 'seedtool'}'s own"
         remedy = "Name the application's own database."
     if fault:
-        raise SettingsError(f"setting {key}: {fault} (from {settings.origins.get(key, 'given')})", remedy=remedy)
+        raise SettingsError(
+            f"setting {key}: {fault} (from {settings.origins.get(key, 'given')})",
+            remedy=remedy,
+            setting=key,
+            origin=settings.origins.get(key),
+        )
 
 
 @overload

@@ -89,6 +89,7 @@ def _files(settings: Settings, table: Mapping[str, object]) -> Iterator[Path]:
         raise MigrationError(
             f"{settings.shown(ini)} does not exist or names no script_location, nor does [tool.alembic]",
             remedy="Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`.",
+            file=settings.shown(ini),
         )
     paths = [folder, *(folder / path for path in _listed("prepend_sys_path", written, table, folder))]
     for name in (location.replace("%(here)s", str(folder)), *_listed("version_locations", written, table, folder)):
@@ -97,6 +98,7 @@ def _files(settings: Settings, table: Mapping[str, object]) -> Iterator[Path]:
             raise MigrationError(
                 f"the folder {settings.shown(found)} does not exist",
                 remedy=f"Correct script_location or version_locations in {settings.shown(ini)}.",
+                file=settings.shown(ini),
             )
         yield from files_below(found, _LEFTOVER)
     for pattern in settings.fingerprint_paths:
@@ -106,6 +108,8 @@ def _files(settings: Settings, table: Mapping[str, object]) -> Iterator[Path]:
                 f"setting fingerprint_paths: {pattern} matches no file "
                 f"(from {settings.origins.get('fingerprint_paths', 'given')})",
                 remedy="Correct the glob, which starts in the project's folder, or take it out.",
+                setting="fingerprint_paths",
+                origin=settings.origins.get("fingerprint_paths"),
             )
         yield from matches
 
@@ -122,7 +126,9 @@ def _read_ini(ini: Path, settings: Settings) -> Mapping[str, str]:
         return {key: parser.get("alembic", key) for key in keys if parser.has_option("alembic", key)}
     except (configparser.Error, UnicodeDecodeError) as error:
         reason = str(error).split("\n")[0]
-        raise MigrationError(f"{settings.shown(ini)} cannot be read: {reason}", remedy="Correct the file.") from error
+        raise MigrationError(
+            f"{settings.shown(ini)} cannot be read: {reason}", remedy="Correct the file.", file=settings.shown(ini)
+        ) from error
 
 
 def _read_toml(toml: Path, settings: Settings) -> Mapping[str, object]:
@@ -133,7 +139,9 @@ def _read_toml(toml: Path, settings: Settings) -> Mapping[str, object]:
     try:
         table = tomllib.loads(content.decode("utf-8")).get("tool", {}).get("alembic", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MigrationError(f"{settings.shown(toml)} cannot be read: {error}", remedy="Correct the file.") from error
+        raise MigrationError(
+            f"{settings.shown(toml)} cannot be read: {error}", remedy="Correct the file.", file=settings.shown(toml)
+        ) from error
     return table if isinstance(table, dict) else {}
 
 

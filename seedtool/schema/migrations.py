@@ -252,6 +252,7 @@ def _load(settings: Settings) -> "tuple[Config, ScriptDirectory]":
         raise MigrationError(
             f"{settings.shown(ini)} does not exist or names no script_location, nor does [tool.alembic]",
             remedy="Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`.",
+            file=settings.shown(ini),
         )
     script = ScriptDirectory.from_config(config)
     if not script.get_heads():

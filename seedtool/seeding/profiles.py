@@ -67,10 +67,11 @@ def load_profiles(seeds: Path) -> dict[str, Profile]:
         raise ProfileError(
             f"{path} does not exist",
             remedy='Run seedtool init, or write into it:\n[local]\ndescription = "..."\nsets = ["local"]',
+            file=FILE,
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(
-            f"{path} cannot be read: {error}", remedy="Correct the file; it is TOML, in UTF-8."
+            f"{path} cannot be read: {error}", remedy="Correct the file; it is TOML, in UTF-8.", file=FILE
         ) from error
     return {name: _profile(path, name, table) for name, table in document.items()}
 
@@ -86,29 +87,50 @@ def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
     known = ", ".join(profiles) or "none"
     close = difflib.get_close_matches(name, profiles, n=1)
     hint = f"Did you mean {close[0]}? " if close else ""
-    raise ProfileError(f"there is no profile {name} in {FILE}", remedy=f"{hint}The profiles are: {known}.")
+    raise ProfileError(
+        f"there is no profile {name} in {FILE}", remedy=f"{hint}The profiles are: {known}.", file=FILE, profile=name
+    )
 
 
 def _profile(path: Path, name: str, table: object) -> Profile:
     if not isinstance(table, dict):
-        raise ProfileError(f"{path}: {name} is not a profile", remedy=f'Write [{name}] and below it sets = ["..."].')
+        raise ProfileError(
+            f"{path}: {name} is not a profile",
+            remedy=f'Write [{name}] and below it sets = ["..."].',
+            file=FILE,
+            profile=name,
+        )
     for key in table:
         if key not in _TYPES:
             close = difflib.get_close_matches(key, _TYPES, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"The keys are: {', '.join(_TYPES)}."
-            raise ProfileError(f"{path}, [{name}]: unknown key {key}", remedy=hint)
+            raise ProfileError(f"{path}, [{name}]: unknown key {key}", remedy=hint, file=FILE, profile=name, key=key)
     if "sets" not in table:
-        raise ProfileError(f"{path}, [{name}]: the key sets is missing", remedy=f'Write sets = ["{name}"].')
+        raise ProfileError(
+            f"{path}, [{name}]: the key sets is missing",
+            remedy=f'Write sets = ["{name}"].',
+            file=FILE,
+            profile=name,
+            key="sets",
+        )
     for key, value in table.items():
         try:
             msgspec.convert(value, Profile.__annotations__[key])
         except msgspec.ValidationError:
-            raise ProfileError(f"{path}, [{name}]: {key} is not {_TYPES[key]}", remedy=f"Correct {key}.") from None
+            raise ProfileError(
+                f"{path}, [{name}]: {key} is not {_TYPES[key]}",
+                remedy=f"Correct {key}.",
+                file=FILE,
+                profile=name,
+                key=key,
+            ) from None
     profile = msgspec.convert({"name": name, **table}, Profile)
     _check_sets(path, profile)
     fault = no_control(profile.indexed or "")
     if fault:
-        raise ProfileError(f"{path}, [{name}]: indexed {fault.message}", remedy=fault.remedy)
+        raise ProfileError(
+            f"{path}, [{name}]: indexed {fault.message}", remedy=fault.remedy, file=FILE, profile=name, key="indexed"
+        )
     _check_files(path, profile)
     return profile
 
@@ -123,11 +145,17 @@ def _check_files(path: Path, profile: Profile) -> None:
             raise ProfileError(
                 f"{path}, [{profile.name}]: {key} names {file!r}, which lies outside {path.parent}",
                 remedy="Name a file below the seeds folder.",
+                file=FILE,
+                profile=profile.name,
+                key=key,
             )
     if profile.indexed is not None and not profile.sync_faces:
         raise ProfileError(
             f"{path}, [{profile.name}]: indexed lists photos for a sync, and the profile has no sync",
             remedy="Write sync_faces = true, or remove indexed.",
+            file=FILE,
+            profile=profile.name,
+            key="indexed",
         )
 
 
@@ -141,21 +169,48 @@ def _check_sets(path: Path, profile: Profile) -> None:
     """Check that every set is a folder below the seeds folder, and that none is named twice."""
     seeds = path.parent
     if not profile.sets:
-        raise ProfileError(f"{path}, [{profile.name}]: sets is empty", remedy="Name the folders to load.")
+        raise ProfileError(
+            f"{path}, [{profile.name}]: sets is empty",
+            remedy="Name the folders to load.",
+            file=FILE,
+            profile=profile.name,
+            key="sets",
+        )
     for place, name in enumerate(profile.sets):
         fault = no_control(name)
         if fault:
-            raise ProfileError(f"{path}, [{profile.name}]: the set {fault.message}", remedy=fault.remedy)
+            raise ProfileError(
+                f"{path}, [{profile.name}]: the set {fault.message}",
+                remedy=fault.remedy,
+                file=FILE,
+                profile=profile.name,
+                key="sets",
+            )
         if name in profile.sets[:place]:
-            raise ProfileError(f"{path}, [{profile.name}]: sets names {name} twice", remedy="Name it once.")
+            raise ProfileError(
+                f"{path}, [{profile.name}]: sets names {name} twice",
+                remedy="Name it once.",
+                file=FILE,
+                profile=profile.name,
+                key="sets",
+            )
         folder = seeds / name
         if not is_below(name):
             raise ProfileError(
                 f"{path}, [{profile.name}]: the set {name!r} lies outside {seeds}",
                 remedy="A set is a folder below the seeds folder.",
+                file=FILE,
+                profile=profile.name,
+                key="sets",
             )
         if not folder.is_dir():
             folders = [each.name for each in sorted(seeds.iterdir()) if each.is_dir() and each.name[0] not in "._"]
             close = difflib.get_close_matches(name, folders, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"Make the folder {folder}, or remove {name} from sets."
-            raise ProfileError(f"{path}, [{profile.name}]: the set {name} has no folder {folder}", remedy=hint)
+            raise ProfileError(
+                f"{path}, [{profile.name}]: the set {name} has no folder {folder}",
+                remedy=hint,
+                file=FILE,
+                profile=profile.name,
+                key="sets",
+            )

@@ -56,27 +56,38 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError(
                 f"setting backfill: review {self.review:g} and assign {self.assign:g} are no thresholds",
                 remedy="They are similarities, 0 to 100, and review is not above assign: review = 80, assign = 95.",
+                setting="backfill",
+                key="review",
             )
         if not 0 <= self.smallest_face < 1:
             raise SettingsError(
                 f"setting backfill: smallest_face {self.smallest_face:g} is no share of a picture",
                 remedy="Write 0.03 for 3 %, or 0 to keep every face.",
+                setting="backfill",
+                key="smallest_face",
             )
         if not 0 <= self.visibility <= 60:
             raise SettingsError(
-                f"setting backfill: visibility {self.visibility:g} is not between 0 and 60 seconds", remedy="Write 2."
+                f"setting backfill: visibility {self.visibility:g} is not between 0 and 60 seconds",
+                remedy="Write 2.",
+                setting="backfill",
+                key="visibility",
             )
         # a user's id is a uuid of 36 characters
         if not COLLECTION_ID.fullmatch(self.collection_prefix + "0" * 36):
             raise SettingsError(
                 f"setting backfill: collection_prefix {self.collection_prefix!r} cannot begin a collection's id",
                 remedy="Use letters, digits and _.- and leave 36 of 255 characters for the user's id.",
+                setting="backfill",
+                key="collection_prefix",
             )
         wrong = [name for name, price in self.prices.items() if not 0 <= price < 1]
         if wrong:
             raise SettingsError(
                 f"setting backfill: the price of {', '.join(sorted(wrong))} is not between 0 and 1 dollar a call",
                 remedy="Write prices = {IndexFaces = 0.001, SearchFaces = 0.001}: AWS's price for 1,000, by 1,000.",
+                setting="backfill",
+                key="prices",
             )
 
 

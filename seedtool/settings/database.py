@@ -54,7 +54,9 @@ def _home(at: Surroundings) -> Path:
     try:
         return (Path(state) if state else Path.home() / ".local" / "state") / "seedtool"
     except RuntimeError:  # a user without HOME and without an entry in /etc/passwd, as in some containers
-        raise SettingsError("setting home: this user has no home folder", remedy="Set SEEDTOOL_HOME.") from None
+        raise SettingsError(
+            "setting home: this user has no home folder", remedy="Set SEEDTOOL_HOME.", setting="home"
+        ) from None
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):

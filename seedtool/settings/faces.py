@@ -135,21 +135,43 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise SettingsError(
                 f"setting faces: {self.table}: {' and '.join(given)} both name the collection of the faces",
                 remedy="Keep the one that is right: a constant, a column or a query.",
+                setting="faces",
+                table=self.table,
+                key=given[0],
             )
         fault = check_collection(self.collection) if self.collection is not None else None
         if fault:
-            raise SettingsError(f"setting faces: {self.table}: collection {fault.message}", remedy=fault.remedy)
+            raise SettingsError(
+                f"setting faces: {self.table}: collection {fault.message}",
+                remedy=fault.remedy,
+                setting="faces",
+                table=self.table,
+                key="collection",
+            )
         for name in ("collection_column", "collection_query", "where", "box"):
             if getattr(self, name) is not None and not getattr(self, name).strip():
-                raise SettingsError(f"setting faces: {self.table}: {name} is empty", remedy="Fill it or leave it out.")
+                raise SettingsError(
+                    f"setting faces: {self.table}: {name} is empty",
+                    remedy="Fill it or leave it out.",
+                    setting="faces",
+                    table=self.table,
+                    key=name,
+                )
         if self.collection_default is not None and self.collection_column is None:
             raise SettingsError(
                 f"setting faces: {self.table}: collection_default without collection_column",
                 remedy="Name the column whose value it is, or leave it out.",
+                setting="faces",
+                table=self.table,
+                key="collection_default",
             )
         if not self.key:
             raise SettingsError(
-                f"setting faces: {self.table}: key names no column", remedy='Write key = ["id"]: rows are found by it.'
+                f"setting faces: {self.table}: key names no column",
+                remedy='Write key = ["id"]: rows are found by it.',
+                setting="faces",
+                table=self.table,
+                key="key",
             )
         for name in _TEMPLATES:
             self._check_template(name, getattr(self, name))
@@ -161,7 +183,9 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             for text in (value,) if isinstance(value, str) else value:
                 fault = no_control(text)
                 if fault:
-                    raise SettingsError(f"setting faces: {name} {fault.message}", remedy=fault.remedy)
+                    raise SettingsError(
+                        f"setting faces: {name} {fault.message}", remedy=fault.remedy, setting="faces", key=name
+                    )
 
     def _check_template(self, name: str, template: str) -> None:
         bare = template.replace("{person}", "p", 1).replace("{n}", "1", 1)
@@ -170,16 +194,25 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"setting faces: {self.table}: {name} {template!r} does not hold {{person}} and {{n}} once each",
                 remedy="{person} stands for the key of the person, and {n} for the number of the photo: "
                 f'{name} = "{_TEMPLATES[name]}".',
+                setting="faces",
+                table=self.table,
+                key=name,
             )
         if name == "id_template" and not EXTERNAL_ID.fullmatch(bare):
             raise SettingsError(
                 f"setting faces: {self.table}: {name} {template!r} cannot make an ExternalImageId",
                 remedy="Use letters, digits and _.-: beside {person} and {n}.",
+                setting="faces",
+                table=self.table,
+                key=name,
             )
         if name == "id_template" and re.search(r"\{person\}\{n\}|\{n\}\{person\}|\d\{n\}|\{n\}\d", template):
             raise SettingsError(
                 f"setting faces: {self.table}: {name} {template!r} does not separate the number from other text",
                 remedy="Put another character than a digit between {person} and {n}, as in {person}-photo-{n}.",
+                setting="faces",
+                table=self.table,
+                key=name,
             )
 
     @property

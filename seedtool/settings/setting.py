@@ -115,7 +115,9 @@ def converted(key: str, hint: object, setting: Setting, value: object, *, origin
     else:
         found = _table(hint, setting, value)
     if isinstance(found, Fault):
-        raise SettingsError(f"setting {key}: {found.message} (from {origin})", remedy=found.remedy)
+        raise SettingsError(
+            f"setting {key}: {found.message} (from {origin})", remedy=found.remedy, setting=key, origin=origin
+        )
     return found
 
 

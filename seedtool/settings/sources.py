@@ -90,12 +90,14 @@ def _read_pyproject(path: Path, settings: Mapping[str, Setting]) -> tuple[str | 
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}", remedy="Correct the file.") from error
+        raise SettingsError(f"{path} cannot be read: {error}", remedy="Correct the file.", file=path.name) from error
     tool = document.get("tool", {})
     table = tool.get("seedtool", {}) if isinstance(tool, dict) else tool
     if not isinstance(table, dict):
         wrong = "tool.seedtool" if isinstance(tool, dict) else "tool"
-        raise SettingsError(f"{path}: {wrong} is not a table", remedy="Write it as [tool.seedtool].")
+        raise SettingsError(
+            f"{path}: {wrong} is not a table", remedy="Write it as [tool.seedtool].", file=path.name, key=wrong
+        )
     for key in table:
         _check_key(key, path, settings)
     project = document.get("project", {})
@@ -109,11 +111,15 @@ def _check_key(key: str, path: Path, settings: Mapping[str, Setting]) -> None:
 
         close = difflib.get_close_matches(key, settings, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"The keys are: {', '.join(settings)}."
-        raise SettingsError(f"unknown setting {key} ({path.name}, [tool.seedtool])", remedy=hint)
+        raise SettingsError(
+            f"unknown setting {key} ({path.name}, [tool.seedtool])", remedy=hint, setting=key, origin=TABLE
+        )
     if settings[key].secret:
         raise SettingsError(
             f"setting {key} is a secret, and {path.name} is under version control",
             remedy=f"Put {settings[key].variables[0]} into the environment or .env.",
+            setting=key,
+            origin=TABLE,
         )
 
 
@@ -125,6 +131,8 @@ def _read_dotenv(path: Path) -> dict[str, str]:
     try:
         found = dotenv_values(path, encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}", remedy="Save it as UTF-8 text.") from error
+        raise SettingsError(
+            f"{path} cannot be read: {error}", remedy="Save it as UTF-8 text.", file=path.name
+        ) from error
     values = {name: str(stripped(value)) for name, value in found.items() if value}
     return {name: value for name, value in values.items() if value}

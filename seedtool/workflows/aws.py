@@ -102,4 +102,6 @@ def _refuse_emulator(settings: Settings, aws: FaceService) -> None:
             f'aws = "live", but Rekognition\'s endpoint is {aws.endpoint}, the embedded emulator',
             remedy="unset AWS_ENDPOINT_URL_REKOGNITION (seedtool env exports it; .env may hold it, too), "
             'or set aws = "embedded".',
+            setting="aws",
+            key="AWS_ENDPOINT_URL_REKOGNITION",
         )

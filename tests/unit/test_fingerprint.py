@@ -191,28 +191,23 @@ def test_pyproject_alone_may_speak_of_alembic(project: Path):
 
 
 def test_a_glob_that_matches_nothing_is_an_error(project: Path):
-    with pytest.raises(SettingsError, match=r"fingerprint_paths: app/\*\.py matches no file"):
+    with pytest.raises(SettingsError) as refused:
         of(project, fingerprint_paths=("app/*.py",))
+    assert refused.value.place["setting"] == "fingerprint_paths"
+    assert "app/*.py" in refused.value.message
 
 
-@pytest.mark.parametrize(
-    ("ini", "message"),
-    [
-        (None, "alembic.ini does not exist or names no script_location"),
-        ("[alembic]\n", "alembic.ini does not exist or names no script_location"),
-        ("no section", "alembic.ini cannot be read: File contains no section headers"),
-        ("[alembic]\nscript_location = nowhere\n", "the folder nowhere does not exist"),
-    ],
-)
-def test_without_migrations_the_error_tells_what_is_missing(project: Path, ini: str | None, message: str):
+@pytest.mark.parametrize("ini", [None, "[alembic]\n", "no section", "[alembic]\nscript_location = nowhere\n"])
+def test_without_migrations_the_error_tells_what_is_missing(project: Path, ini: str | None, approved):
     settings = changed(project)
     (project / "alembic.ini").unlink()
     if ini is not None:
         write(project, {"alembic.ini": ini})
     with pytest.raises(MigrationError) as raised:
         schema_fingerprint(settings, FACTS)
-    assert message in raised.value.message
+    assert raised.value.place == {"file": "alembic.ini"}
     assert raised.value.remedy
+    approved(raised.value)
 
 
 def test_it_takes_a_few_milliseconds():

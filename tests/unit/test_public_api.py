@@ -15,8 +15,9 @@ def test_every_public_name_can_be_imported():
 
 
 def test_an_unknown_name_is_no_attribute():
-    with pytest.raises(AttributeError, match="no attribute 'seeed'"):
+    with pytest.raises(AttributeError) as caught:
         _ = seedtool.seeed
+    assert "'seeed'" in str(caught.value)
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -47,6 +47,7 @@ def chosen(settings: Settings, collection: str | None = None) -> list[tuple[Face
         raise SettingsError(
             "setting faces: no table is bound to faces",
             remedy='Add [[tool.seedtool.faces]] with table = "student_faces" to pyproject.toml.',
+            setting="faces",
         )
     pairs = [(binding, binding.collection or settings.collection) for binding in settings.faces]
     if collection is not None:
@@ -56,6 +57,8 @@ def chosen(settings: Settings, collection: str | None = None) -> list[tuple[Face
             raise SettingsError(
                 f"no face binding names the collection {collection} ({tables})",
                 remedy="Give one of these, or change [[tool.seedtool.faces]].",
+                setting="faces",
+                option="--collection",
             )
         return [(binding, collection) for binding, _ in named or pairs]
     for binding, found in pairs:
@@ -63,6 +66,8 @@ def chosen(settings: Settings, collection: str | None = None) -> list[tuple[Face
             raise SettingsError(
                 f"the faces of {binding.table} are in no collection",
                 remedy="Set AWS_REKOGNITION_COLLECTION, collection in [tool.seedtool], or --collection ID.",
+                setting="collection",
+                table=binding.table,
             )
     return pairs
 
@@ -146,12 +151,16 @@ def _the_only(bound: Bound, person: str, found: list[str]) -> str:
             f"the faces of {person} are in the collection {', '.join(ids)}, not in {bound.only}",
             remedy="Leave --collection out, or change "
             f"{bound.binding.collection_column or 'what collection_query gives'}.",
+            option="--collection",
+            table=bound.binding.table,
         )
     if len(ids) != 1:
         where = f"in {', '.join(ids)}" if ids else "in no collection"
         raise SettingsError(
             f"the faces of {person} are {where}",
             remedy="Give --collection ID, or set AWS_REKOGNITION_COLLECTION.",
+            option="--collection",
+            table=bound.binding.table,
         )
     return ids[0]
 
@@ -175,6 +184,8 @@ def used(connection: psycopg.Connection, bound: Bound) -> dict[str, Bound]:
             f"{which} {bound.binding.table} are in no collection",
             remedy="Set AWS_REKOGNITION_COLLECTION or collection in [tool.seedtool], or fill "
             f"{bound.binding.collection_column or 'what the face binding takes it from'}.",
+            setting="collection",
+            table=bound.binding.table,
         )
     return {id_: bound.narrowed(id_) for id_ in found if id_ is not None}
 
@@ -200,7 +211,10 @@ def the_collection(connection: psycopg.Connection, settings: Settings, bound: Bo
     shown = ", ".join(used[:5]) + (", ..." if len(used) > 5 else "")
     where = f"in {len(used)} collections ({shown})" if used else "in no collection"
     raise SettingsError(
-        f"the faces of {bound.binding.table} are {where}", remedy="Name the one to look into: --collection ID."
+        f"the faces of {bound.binding.table} are {where}",
+        remedy="Name the one to look into: --collection ID.",
+        option="--collection",
+        table=bound.binding.table,
     )
 
 

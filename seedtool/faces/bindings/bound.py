@@ -140,6 +140,10 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
                     f"the table {self.binding.table} has no column {getattr(self.binding, field)}, "
                     f"which {command} needs ({field} of its face binding)",
                     remedy=f'Name the right column in [[tool.seedtool.faces]]: {field} = "...".',
+                    setting="faces",
+                    table=self.binding.table,
+                    column=getattr(self.binding, field),
+                    key=field,
                 )
 
     @property

@@ -65,6 +65,8 @@ def resolve(
             raise SchemaError(
                 f"the table {binding.table} does not exist (from [[tool.seedtool.faces]])",
                 remedy="Run seedtool migrate or db-reset, or name the table that holds the face ids.",
+                setting="faces",
+                table=binding.table,
             )
         _check_columns(binding, table)
         identifier = sql.Identifier(*binding.table.split("."))
@@ -101,6 +103,7 @@ def references(connection: psycopg.Connection, settings: Settings) -> list[Refer
             raise SettingsError(
                 f"setting face_references: {name!r} names no table",
                 remedy='Write ["attendance.face_id"]: table.column.',
+                setting="face_references",
             )
     if not named:
         return []
@@ -115,12 +118,17 @@ def _reference(catalog: Catalog, name: str, table: str, column: str) -> Referenc
         raise SchemaError(
             f"setting face_references: the table {table} does not exist",
             remedy=f"Run seedtool migrate if it is new; else take {name} out of the setting.",
+            setting="face_references",
+            table=table,
         )
     if column not in found.columns:
         close = difflib.get_close_matches(column, found.columns, n=1)
         raise SchemaError(
             f"setting face_references: the table {table} has no column {column}",
             remedy=f"Did you mean {table}.{close[0]}?" if close else "Name the column that holds FaceIds.",
+            setting="face_references",
+            table=table,
+            column=column,
         )
     return Reference(sql.Identifier(*table.split(".")), sql.Identifier(column))
 
@@ -136,12 +144,19 @@ def _check_columns(binding: FaceBinding, table: Table) -> None:
             raise SchemaError(
                 f"the table {binding.table} has no column {column} (from [[tool.seedtool.faces]])",
                 remedy=(f"Did you mean {close[0]}? " if close else "") + "Run seedtool migrate if it is new.",
+                setting="faces",
+                table=binding.table,
+                column=column,
             )
     if binding.box is not None and table.columns[binding.box].type not in {"jsonb", "json"}:
         raise SchemaError(
             f"the column {binding.box} of {binding.table} is {table.columns[binding.box].type}, not jsonb: "
             "it holds no boxes",
             remedy="A box is {Left, Top, Width, Height}, in fractions of the picture, as Rekognition gives it.",
+            setting="faces",
+            table=binding.table,
+            column=binding.box,
+            key="box",
         )
 
 
@@ -173,6 +188,10 @@ def _people(binding: FaceBinding, table: Table, catalog: Catalog) -> People | No
         raise SchemaError(
             f"label of the face binding of {binding.table}: the table {people} has no column {wrong[0]}",
             remedy=f"Did you mean {close[0]}?" if close else "Name the columns that make up a person's name.",
+            setting="faces",
+            key="label",
+            column=wrong[0],
+            table=binding.table,
         )
     labels = ([column for column in label if column in people.columns] for label in binding.labels)
     label = next((label for label in labels if label), [])
@@ -208,6 +227,9 @@ def _parent(
         raise SchemaError(
             f"collection_column of the face binding of {binding.table}: the table {named} does not exist",
             remedy="Run seedtool migrate or db-reset, or name the table that has the collection's id.",
+            setting="faces",
+            key="collection_column",
+            table=binding.table,
         )
     keys = [key for key in table.foreign_keys if key.references == parent.oid and len(key.columns) == 1]
     if len(keys) != 1:
@@ -215,6 +237,9 @@ def _parent(
         raise SchemaError(
             f"collection_column of the face binding of {binding.table}: {fault} from {binding.table} to {named}",
             remedy="Use collection_query: SELECT the key and the collection's id, with the join that is meant.",
+            setting="faces",
+            key="collection_column",
+            table=binding.table,
         )
     _check_column(binding, column, parent.columns, named)
     (foreign_key,), (key,) = keys[0].columns, keys[0].referenced_columns
@@ -259,6 +284,9 @@ def _query(connection: psycopg.Connection, binding: FaceBinding, query: str) -> 
         raise SchemaError(
             f"collection_query of the face binding of {binding.table} gives one row twice",
             remedy="A face is in one collection: let the query give each key once.",
+            setting="faces",
+            key="collection_query",
+            table=binding.table,
         )
     return Place(collection=sql.SQL("nullif(q.collection_id::text, '')"), joins=joins)
 
@@ -270,6 +298,10 @@ def _check_column(binding: FaceBinding, column: str, columns: Mapping[str, objec
     raise SchemaError(
         f"collection_column of the face binding of {binding.table}: the table {table} has no column {column}",
         remedy=f"Did you mean {close[0]}?" if close else "Name the column that holds the collection's id.",
+        setting="faces",
+        key="collection_column",
+        column=column,
+        table=binding.table,
     )
 
 
@@ -279,6 +311,9 @@ def _refuse_percent(binding: FaceBinding, name: str, text: str) -> None:
         raise SchemaError(
             f"{name} of the face binding of {binding.table} holds a %",
             remedy="Say it without: starts_with(a, 'b'), strpos(a, 'b') > 0, a ~ 'b', mod(a, 2).",
+            setting="faces",
+            key=name,
+            table=binding.table,
         )
 
 
@@ -288,4 +323,10 @@ def _unusable(binding: FaceBinding, name: str, error: psycopg.Error) -> SchemaEr
         if name == "collection_query"
         else f'Write a condition on columns of {binding.table}, such as where = "NOT deleted".'
     )
-    return SchemaError(f"{name} of the face binding of {binding.table} cannot be used: {reason(error)}", remedy=remedy)
+    return SchemaError(
+        f"{name} of the face binding of {binding.table} cannot be used: {reason(error)}",
+        remedy=remedy,
+        setting="faces",
+        key=name,
+        table=binding.table,
+    )

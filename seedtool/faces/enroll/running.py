@@ -168,6 +168,8 @@ def table_of(connection: psycopg.Connection, settings: Settings, collection: str
         raise SettingsError(
             f"setting faces: {bound.binding.table} holds several faces a photo, and enroll takes portraits of one",
             remedy="Put the table of portraits first in [[tool.seedtool.faces]].",
+            setting="faces",
+            table=bound.binding.table,
         )
     return bound
 

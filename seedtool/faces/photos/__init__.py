@@ -56,6 +56,7 @@ def store(settings: Settings, service: FaceService) -> PhotoStore:
             raise SettingsError(
                 "setting photos_url: not set, so there is nowhere to keep photos",
                 remedy="Put PHOTOS_URL=s3://bucket/prefix (and S3_ENDPOINT_URL for R2 or MinIO) or a folder into .env.",
+                setting="photos_url",
             )
         return FolderStore(settings.state_dir / "photos")
     scheme, rest = split_address(settings.photos_url)
@@ -64,6 +65,7 @@ def store(settings: Settings, service: FaceService) -> PhotoStore:
         raise SettingsError(
             f"setting photos_url: {scheme}:// is not a photo store",
             remedy="Use s3://bucket/prefix or a folder's path.",
+            setting="photos_url",
         )
     return open_store(rest, Context(settings, service, {}))
 

@@ -162,7 +162,9 @@ def _open_store(rest: str, context: Context) -> S3Store:
     bucket, prefix = parse(f"s3://{rest}")
     if not _BUCKET.fullmatch(bucket):
         raise SettingsError(
-            f"setting photos_url: 's3://{bucket}' does not name a bucket", remedy="Write s3://bucket/prefix."
+            f"setting photos_url: 's3://{bucket}' does not name a bucket",
+            remedy="Write s3://bucket/prefix.",
+            setting="photos_url",
         )
     prefix += "/" * (prefix != "" and not prefix.endswith("/"))
     return S3Store(_session(context), context.service, bucket, prefix)

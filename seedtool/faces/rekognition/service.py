@@ -43,6 +43,7 @@ class Aws(AwsSession, FaceService):
             raise SettingsError(
                 'aws = "embedded", but no emulator was started for this command',
                 remedy="Pass the endpoint that seedtool.emulator.process.ensure gives.",
+                setting="aws",
             )
 
     @property
@@ -55,6 +56,7 @@ class Aws(AwsSession, FaceService):
                     "no AWS region is set",
                     remedy="Put AWS_REGION=us-east-1 (the region of your collection) into .env, "
                     'or set aws = "embedded" for the local emulator.',
+                    setting="region",
                 )
             self._region = region
         return self._region

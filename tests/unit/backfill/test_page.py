@@ -254,15 +254,10 @@ def test_the_page_is_written_in_one_step(tmp_path):
     assert path.stat().st_mode & 0o444
 
 
-@pytest.mark.parametrize(
-    ("place", "said"),
-    [
-        ("nowhere/report.html", "does not exist"),
-        (".", "is a folder"),
-        ("/proc/report.html", "cannot be written to"),
-    ],
-)
-def test_a_place_that_cannot_be_written_is_refused_beforehand(tmp_path, place, said):
-    with pytest.raises(UsageError, match=said) as refused:
+@pytest.mark.parametrize("place", ["nowhere/report.html", ".", "/proc/report.html"])
+def test_a_place_that_cannot_be_written_is_refused_beforehand(tmp_path, place, approved):
+    with pytest.raises(UsageError) as refused:
         check_place(tmp_path / Path(place))
+    assert refused.value.place == {"option": "--html"}
     assert refused.value.remedy
+    approved(refused.value)

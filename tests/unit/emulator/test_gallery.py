@@ -110,13 +110,14 @@ def test_many_faces_are_searched_quickly_and_exactly(store, uid, monkeypatch):
     assert ids(gallery.like_picture(uid, seen(4500), 80, 10, now)) == [faces[4500]]
 
 
-def test_state_of_another_format_is_refused_with_the_cure(tmp_path):
+def test_state_of_another_format_is_refused_with_the_cure(tmp_path, approved):
     path = tmp_path / "faces.sqlite3"
     connections = Connections(path)
     connections.prepare()
     with connections.reading() as connection:
         connection.execute("PRAGMA user_version = 99")
     connections.close()
-    with pytest.raises(EmulatorError, match="format 99") as caught:
+    with pytest.raises(EmulatorError) as caught:
         Store(path)
-    assert "another state directory" in caught.value.remedy
+    assert "99" in caught.value.message
+    approved(caught.value)

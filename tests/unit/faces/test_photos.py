@@ -51,13 +51,14 @@ def test_a_key_that_is_not_a_plain_path_is_refused(photos, key):
             call(key)
 
 
-def test_a_link_does_not_lead_out_of_the_folder(photos, tmp_path):
+def test_a_link_does_not_lead_out_of_the_folder(photos, tmp_path, approved):
     photos.put("a/photo.jpg", b"x")
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "photo.jpg").write_bytes(b"secret")
     (tmp_path / "photos" / "link").symlink_to(tmp_path / "secret")
-    with pytest.raises(PhotoError, match="leads out"):
+    with pytest.raises(PhotoError) as caught:
         photos.get("link/photo.jpg")
+    approved(caught.value)
 
 
 def test_a_failed_write_leaves_the_old_photo_and_no_half_file(photos, tmp_path, monkeypatch):
@@ -67,8 +68,9 @@ def test_a_failed_write_leaves_the_old_photo_and_no_half_file(photos, tmp_path, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(PhotoError, match="No space left") as caught:
+    with pytest.raises(PhotoError) as caught:
         photos.put("a/photo.jpg", b"new")
+    assert os.strerror(28) in caught.value.message
     assert str(tmp_path) not in str(caught.value)
     assert photos.get("a/photo.jpg") == b"old"
     assert [path.name for path in (tmp_path / "photos" / "a").iterdir()] == ["photo.jpg"]
@@ -106,19 +108,16 @@ def test_a_key_that_s3_does_not_take_is_refused(key):
 
 
 @pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("ftp://x", "setting photos_url: ftp:// is not a photo store"),
-        ("https://x/photos", "setting photos_url: https:// is not a photo store"),
-        ("s3://", "setting photos_url: 's3://' does not name a bucket"),
-        ("s3://A_B/c", "setting photos_url: 's3://A_B' does not name a bucket"),
-    ],
+    ("url", "named"),
+    [("ftp://x", "ftp://"), ("https://x/photos", "https://"), ("s3://", "s3://"), ("s3://A_B/c", "s3://A_B")],
 )
-def test_an_address_in_which_no_photo_can_be_kept_is_refused(tmp_path, url, message):
+def test_an_address_in_which_no_photo_can_be_kept_is_refused(tmp_path, url, named, approved):
     with pytest.raises(SettingsError) as caught:
         store(msgspec.structs.replace(load(tmp_path), photos_url=url), None)
-    assert caught.value.message == message
+    assert caught.value.place == {"setting": "photos_url"}
+    assert named in caught.value.message
     assert "s3://bucket/prefix" in caught.value.remedy
+    approved(caught.value)
 
 
 def test_a_store_is_added_by_one_entry(tmp_path, monkeypatch):

@@ -61,38 +61,39 @@ def test_an_address_on_the_public_internet(address):
 
 
 @pytest.mark.parametrize(
-    ("url", "fault"),
+    "url",
     [
-        ("http://photos.example/a.jpg", "only https"),
-        ("ftp://photos.example/a.jpg", "only https"),
-        ("https:///a.jpg", "not an address"),
-        ("https://user:secret@photos.example/a.jpg", "not an address"),
-        ("https://photos.example:99999/a.jpg", "cannot be the address of a photo"),
-        ("https://[::1/a.jpg", "cannot be the address of a photo"),
-        ("https://photos.example/a b.jpg", "not an address"),
-        ("https://photos.example/a\r\nHost: other", "not an address"),
-        ("https://127.0.0.1/a.jpg", "not on the public internet"),
-        ("https://2130706433/a.jpg", "not on the public internet"),
-        ("https://0x7f.1/a.jpg", "not on the public internet"),
-        ("https://[::1]/a.jpg", r"https://\[::1\]/a.jpg: its host is not on the public internet"),
-        ("https://[::ffff:7f00:1]/a.jpg", "not on the public internet"),
-        ("https://169.254.169.254/latest/meta-data", "not on the public internet"),
-        ("https://localhost./a.jpg", "not on the public internet"),
+        "http://photos.example/a.jpg",
+        "ftp://photos.example/a.jpg",
+        "https:///a.jpg",
+        "https://user:secret@photos.example/a.jpg",
+        "https://photos.example:99999/a.jpg",
+        "https://[::1/a.jpg",
+        "https://photos.example/a b.jpg",
+        "https://photos.example/a\r\nHost: other",
+        "https://127.0.0.1/a.jpg",
+        "https://2130706433/a.jpg",
+        "https://0x7f.1/a.jpg",
+        "https://[::1]/a.jpg",
+        "https://[::ffff:7f00:1]/a.jpg",
+        "https://169.254.169.254/latest/meta-data",
+        "https://localhost./a.jpg",
     ],
 )
-def test_an_address_that_is_refused_before_anything_is_connected(url, fault, monkeypatch):
+def test_an_address_that_is_refused_before_anything_is_connected(url, approved, monkeypatch):
     monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("connected"))
-    with pytest.raises(PhotoError, match=fault) as caught:
+    with pytest.raises(PhotoError) as caught:
         web.fetch(url)
     assert "secret" not in caught.value.message + caught.value.remedy
     assert caught.value.remedy
+    approved(caught.value)
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch):
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("1.1.1.1", 443)), (2, 1, 6, "", ("10.0.0.1", 443))]
     )
-    with pytest.raises(PhotoError, match="not on the public internet") as caught:
+    with pytest.raises(PhotoError) as caught:
         web.fetch("https://photos.example/a.jpg?X-Amz-Signature=secret")
     assert 'private_photo_hosts = ["photos.example"]' in caught.value.remedy
     assert caught.value.message.startswith("https://photos.example/a.jpg:")

@@ -116,39 +116,43 @@ def test_colours_for_print_become_colours_for_screens():
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    "data",
     [
-        (b"", "empty"),
-        (b"GIF89a...", "GIF"),
-        (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"),
-        (b"\0\0\0\x18ftypheic", "HEIC"),
-        (b"%PDF-1.7", "PDF"),
-        (b"hello", "unknown format"),
-        (PORTRAIT[:700], "truncated"),
-        (PORTRAIT[:-700], "truncated"),
-        (b"\xff\xd8\xff", "truncated"),
-        (b"\x89PNG\r\n\x1a\n", "truncated"),
-        (encoded(noise(79, 200)), "79 x 200"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"GIF89a...", id="gif"),
+        pytest.param(b"RIFF\0\0\0\0WEBPVP8 ", id="webp"),
+        pytest.param(b"\0\0\0\x18ftypheic", id="heic"),
+        pytest.param(b"%PDF-1.7", id="pdf"),
+        pytest.param(b"hello", id="text"),
+        pytest.param(PORTRAIT[:700], id="a jpeg's beginning"),
+        pytest.param(PORTRAIT[:-700], id="a jpeg without its end"),
+        pytest.param(b"\xff\xd8\xff", id="a jpeg's first bytes"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", id="a png's first bytes"),
+        pytest.param(encoded(noise(79, 200)), id="79 x 200 pixels"),
     ],
 )
-def test_what_is_refused_says_why(data, reason):
-    with pytest.raises(ImageRefused, match=reason) as caught:
+def test_what_is_refused_says_why(data, approved):
+    with pytest.raises(ImageRefused) as caught:
         prepare_image(data)
     assert caught.value.remedy
+    approved(caught.value)
 
 
-def test_a_small_file_that_unpacks_to_gigabytes_is_not_unpacked():
+def test_a_small_file_that_unpacks_to_gigabytes_is_not_unpacked(approved):
     side = int(MOST_PIXELS**0.5) + 1000
     bomb = bytearray(encoded(noise(100, 100, "L"), "PNG"))
     bomb[16:24] = side.to_bytes(4, "big") * 2
     bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
-    with pytest.raises(ImageRefused, match="more than 120 million"):
+    with pytest.raises(ImageRefused) as caught:
         prepare_image(bytes(bomb))
+    assert f"{side} x {side}" in caught.value.message
+    approved(caught.value)
 
 
-def test_a_picture_that_cannot_be_brought_under_the_limit():
-    with pytest.raises(ImageRefused, match="cannot be brought under"):
+def test_a_picture_that_cannot_be_brought_under_the_limit(approved):
+    with pytest.raises(ImageRefused) as caught:
         prepare_image(PORTRAIT, limit=100)
+    approved(caught.value)
 
 
 @hypothesis_settings(max_examples=150, deadline=None)

@@ -120,32 +120,32 @@ def test_a_header_alone_is_a_table_without_rows():
 
 
 @pytest.mark.parametrize(
-    ("content", "line", "column", "fault"),
+    ("content", "line", "column"),
     [
-        (b'id,name\n1,"a', 2, "name", "never closed"),
-        (b'id,name\n1,"a\n\nb', 2, "name", "never closed"),
-        (b'"id,name\n', 1, None, "never closed"),
-        (b'id,name\n"1"x,a\n', 2, "id", "closing quote"),
-        (b'id,name\n1,a"b\n', 2, "name", "does not begin with one"),
-        (b'id,name\n1,a,"b\n', 2, None, "never closed"),
-        (b"id,name\n\xff,a\n", 2, "id", "not UTF-8"),
-        (b"id,na\xffme\n", 1, None, "not UTF-8"),
-        (b'id,name\n1,"x\ny"\n2,\xff\n', 4, "name", "not UTF-8"),
-        (b'id,name\n1,"\n2,\xff\n', 3, None, "not UTF-8"),
-        (b'id,name\n1,a"b\n2,\xff\n', 3, None, "not UTF-8"),
-        (b'id;name\n1;"a', 2, "name", "never closed"),
-        (b"id;name\n1;2;3\n", 2, "name", "3 cells"),
-        (b"id\tname\n1,2\n", 2, "name", "1 cells"),
-        ("id,name\n1,ña\n".encode("cp1252"), 2, "name", "not UTF-8"),
-        ("id,name\n1,ña\n".encode("utf-16"), 1, None, "UTF-16"),
-        ("id,name\n1,ña\n".encode("utf-16-be"), 1, None, "UTF-16"),
-        (b"id,id\n", 1, "id", "twice"),
-        (b"\nid,,name\n", 2, None, "empty"),
+        (b'id,name\n1,"a', 2, "name"),
+        (b'id,name\n1,"a\n\nb', 2, "name"),
+        (b'"id,name\n', 1, None),
+        (b'id,name\n"1"x,a\n', 2, "id"),
+        (b'id,name\n1,a"b\n', 2, "name"),
+        (b'id,name\n1,a,"b\n', 2, None),
+        (b"id,name\n\xff,a\n", 2, "id"),
+        (b"id,na\xffme\n", 1, None),
+        (b'id,name\n1,"x\ny"\n2,\xff\n', 4, "name"),
+        (b'id,name\n1,"\n2,\xff\n', 3, None),
+        (b'id,name\n1,a"b\n2,\xff\n', 3, None),
+        (b'id;name\n1;"a', 2, "name"),
+        (b"id;name\n1;2;3\n", 2, "name"),
+        (b"id\tname\n1,2\n", 2, "name"),
+        ("id,name\n1,ña\n".encode("cp1252"), 2, "name"),
+        ("id,name\n1,ña\n".encode("utf-16"), 1, None),
+        ("id,name\n1,ña\n".encode("utf-16-be"), 1, None),
+        (b"id,id\n", 1, "id"),
+        (b"\nid,,name\n", 2, None),
     ],
 )
-def test_what_is_malformed_is_told_with_its_place(content, line, column, fault):
+def test_what_is_malformed_is_told_with_its_place(content, line, column, approved):
     with pytest.raises(Malformed) as caught:
         read(content)
     assert (caught.value.line, caught.value.column) == (line, column)
-    assert fault in caught.value.fault
     assert caught.value.remedy
+    approved(caught.value)

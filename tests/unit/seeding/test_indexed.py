@@ -1,5 +1,8 @@
 """The list of photos that were indexed before the database came to be."""
 
+import errno
+import os
+
 import pytest
 
 from seedtool.errors import FixtureError
@@ -31,25 +34,29 @@ def test_columns_may_stand_in_any_order(read, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "message"),
+    ("text", "line", "column"),
     [
-        ("collection,photo\n", ":1", "the header"),
-        (HEADER + "mine,id-1,elena/b.jpg\n", ":2, column photo", "there is no photo elena/b.jpg in seeds/photos"),
-        (HEADER + "mine,id-1,elena\n", ":2, column photo", "there is no photo elena in seeds/photos"),
-        (HEADER + "mine,id-1,../secret.jpg\n", ":2, column photo", "there is no photo ../secret.jpg"),
-        (HEADER + "mine,,elena/a.jpg\n", ":2, column external_image_id", "the cell is empty"),
-        (HEADER + "my faces,id-1,elena/a.jpg\n", ":2, column collection", "'my faces' cannot be a collection's id"),
-        (HEADER + "mine,id-1\n", ":2, column photo", "the row has 2 cells and the header 3"),
+        ("collection,photo\n", 1, None),
+        (HEADER + "mine,id-1,elena/b.jpg\n", 2, "photo"),
+        (HEADER + "mine,id-1,elena\n", 2, "photo"),
+        (HEADER + "mine,id-1,../secret.jpg\n", 2, "photo"),
+        (HEADER + "mine,,elena/a.jpg\n", 2, "external_image_id"),
+        (HEADER + "my faces,id-1,elena/a.jpg\n", 2, "collection"),
+        (HEADER + "mine,id-1\n", 2, "photo"),
     ],
 )
-def test_a_wrong_line_is_named_with_its_cure(read, text, place, message):
+def test_a_wrong_line_is_named_with_its_cure(read, text, line, column, approved):
     with pytest.raises(FixtureError) as caught:
         read(text)
-    assert caught.value.message.startswith(f"seeds/photos/indexed.csv{place}: {message}")
+    assert (caught.value.file, caught.value.line, caught.value.column) == ("seeds/photos/indexed.csv", line, column)
+    assert caught.value.message.startswith(f"seeds/photos/indexed.csv:{line}")
     assert caught.value.remedy
+    approved(caught.value)
 
 
 def test_a_missing_list_is_told(tmp_path):
-    with pytest.raises(FixtureError, match="cannot be read: No such file") as caught:
+    with pytest.raises(FixtureError) as caught:
         read_indexed(tmp_path / "seeds" / "none.csv", tmp_path)
+    assert caught.value.place == {"file": "seeds/none.csv"}
+    assert os.strerror(errno.ENOENT) in caught.value.message
     assert "profiles.toml" in caught.value.remedy

@@ -20,43 +20,54 @@ def test_profiles_keep_the_order_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message", "remedy"),
+    ("key", "text"),
     [
-        ('[local]\nset = ["local"]\n', "[local]: unknown key set", "Did you mean sets?"),
-        ('[local]\nzzz = 1\nsets = ["local"]\n', "unknown key zzz", "The keys are: description, sets, sync_faces"),
-        ('[local]\ndescription = "x"\n', "[local]: the key sets is missing", 'sets = ["local"]'),
-        ("[local]\nsets = []\n", "[local]: sets is empty", "Name the folders"),
-        ('[local]\nsets = "local"\n', "[local]: sets is not a list", "Correct sets"),
-        ('[local]\nsets = ["local"]\nsync_faces = "yes"\n', "sync_faces is not true or false", "Correct sync_faces"),
-        ('[local]\nsets = ["loca"]\n', "the set loca has no folder", "Did you mean local?"),
-        ('[local]\nsets = ["zzz"]\n', "the set zzz has no folder", "Make the folder"),
-        ('[local]\nsets = ["local", "local"]\n', "names local twice", "once"),
-        ('[local]\nsets = ["../local"]\n', "lies outside", "below the seeds folder"),
-        ('[local]\nsets = ["/local"]\n', "lies outside", "below the seeds folder"),
-        ('[local]\nsets = [""]\n', "lies outside", "below the seeds folder"),
-        ('[local]\nsets = ["local\\n"]\n', "control character", "Take it out"),
-        ('[local]\nsets = ["lo\\u0000cal"]\n', "control character", "Take it out"),
-        ('[local]\nsets = ["local"]\nsync_faces = true\nindexed = "a\\r"\n', "control character", "Take it out"),
-        ('[local]\nsets = ["local"]\nindexed = 1\n', "indexed is not a path", "Correct indexed"),
-        ('[local]\nsets = ["local"]\nindexed = "a.csv"\n', "the profile has no sync", "sync_faces = true"),
-        ('[local]\nsets = ["local"]\nsync_faces = true\nindexed = "../a"\n', "lies outside", "below the seeds folder"),
-        ("local = 1\n", "local is not a profile", "[local]"),
-        ("[local\n", "cannot be read", "TOML"),
+        ("set", '[local]\nset = ["local"]\n'),
+        ("zzz", '[local]\nzzz = 1\nsets = ["local"]\n'),
+        ("sets", '[local]\ndescription = "x"\n'),
+        ("sets", "[local]\nsets = []\n"),
+        ("sets", '[local]\nsets = "local"\n'),
+        ("sync_faces", '[local]\nsets = ["local"]\nsync_faces = "yes"\n'),
+        ("sets", '[local]\nsets = ["loca"]\n'),
+        ("sets", '[local]\nsets = ["zzz"]\n'),
+        ("sets", '[local]\nsets = ["local", "local"]\n'),
+        ("sets", '[local]\nsets = ["../local"]\n'),
+        ("sets", '[local]\nsets = ["/local"]\n'),
+        ("sets", '[local]\nsets = [""]\n'),
+        ("sets", '[local]\nsets = ["local\\n"]\n'),
+        ("sets", '[local]\nsets = ["lo\\u0000cal"]\n'),
+        ("indexed", '[local]\nsets = ["local"]\nsync_faces = true\nindexed = "a\\r"\n'),
+        ("indexed", '[local]\nsets = ["local"]\nindexed = 1\n'),
+        ("indexed", '[local]\nsets = ["local"]\nindexed = "a.csv"\n'),
+        ("indexed", '[local]\nsets = ["local"]\nsync_faces = true\nindexed = "../a"\n'),
+        (None, "local = 1\n"),
     ],
 )
-def test_a_wrong_profile_names_file_and_key_with_the_cure(tmp_path, text, message, remedy):
+def test_a_wrong_profile_names_file_and_key_with_the_cure(tmp_path, key, text, approved):
     write(tmp_path, text)
     with pytest.raises(ProfileError) as caught:
         load_profiles(tmp_path)
+    assert caught.value.place == {"file": "profiles.toml", "profile": "local"} | ({"key": key} if key else {})
     assert "profiles.toml" in caught.value.message
-    assert message in caught.value.message
-    assert remedy in caught.value.remedy
+    assert caught.value.remedy
+    approved(caught.value)
 
 
-def test_a_missing_file_is_told_with_an_example(tmp_path):
-    with pytest.raises(ProfileError, match="does not exist") as caught:
+def test_a_file_that_is_no_toml_is_told_with_line_and_column(tmp_path):
+    write(tmp_path, "[local\n")
+    with pytest.raises(ProfileError) as caught:
         load_profiles(tmp_path)
+    assert caught.value.place == {"file": "profiles.toml"}
+    assert "line 1, column 7" in caught.value.message
+    assert "TOML" in caught.value.remedy
+
+
+def test_a_missing_file_is_told_with_an_example(tmp_path, approved):
+    with pytest.raises(ProfileError) as caught:
+        load_profiles(tmp_path)
+    assert caught.value.place == {"file": "profiles.toml"}
     assert "[local]" in caught.value.remedy
+    approved(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +77,7 @@ def test_a_missing_file_is_told_with_an_example(tmp_path):
 def test_an_unknown_profile_is_told_with_the_list(name, remedy):
     profiles = {each: Profile(name=each, sets=("local",)) for each in ("local", "full")}
     assert find_profile(profiles, "full").name == "full"
-    with pytest.raises(ProfileError, match=f"no profile {name}") as caught:
+    with pytest.raises(ProfileError) as caught:
         find_profile(profiles, name)
+    assert caught.value.place == {"file": "profiles.toml", "profile": name}
     assert caught.value.remedy == remedy

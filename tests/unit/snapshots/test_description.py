@@ -58,8 +58,9 @@ def test_what_is_no_description_is_none(comment):
 
 
 def test_a_description_that_cannot_be_shown_cannot_be_made():
-    with pytest.raises(ValueError, match="shown"):
+    with pytest.raises(ValueError) as caught:
         msgspec.structs.replace(FIRST, branch="\x1b[31m")
+    assert type(caught.value) is ValueError
 
 
 @settings(max_examples=50)
