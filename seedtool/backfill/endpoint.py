@@ -15,7 +15,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Annotated
@@ -132,10 +132,16 @@ class Endpoint:
             self._pool.clear()
 
     def open(
-        self, collection_id: str, unfinished: Sequence[str], pause: Callable[[float], None], *, remembered: bool
+        self,
+        collection_id: str,
+        unfinished: Collection[str],
+        to_look_for: Collection[str],
+        pause: Callable[[float], None],
+        *,
+        remembered: bool,
     ) -> Opened:
         """Remember how to wait; there is nothing else to prepare."""
-        del collection_id, unfinished, remembered
+        del collection_id, unfinished, to_look_for, remembered
         self._pause = pause
         return Opened()
 

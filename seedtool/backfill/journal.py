@@ -21,7 +21,7 @@ LOCK_TIMEOUT = "30s"
 #: The key of the advisory lock under which the tables are created. Any number will do that every run uses ("back").
 _LOCK = 0x6261636B
 
-_TABLES = ("backfill_users", "backfill_assets", "backfill_reindex", "face_matches")
+_TABLES = ("backfill_users", "backfill_assets", "backfill_reindex", "backfill_collections", "face_matches")
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -98,6 +98,17 @@ def unfinished(connection: psycopg.Connection, user_id: str, *, failed: bool) ->
 def faces_to_delete(connection: psycopg.Connection, user_id: str) -> dict[str, list[str]]:
     """Return the FaceIds that are still to delete from the user's collection, by asset."""
     return dict(connection.execute(query("faces_to_delete"), [user_id]).fetchall())
+
+
+def collection_is_known(connection: psycopg.Connection, user_id: str, collection_id: str) -> bool:
+    """Tell whether the user's collection holds no face of an asset that is still to process."""
+    parameters = {"user": user_id, "collection": collection_id}
+    return connection.execute(query("collection_is_known"), parameters).fetchone() is not None
+
+
+def know_collection(connection: psycopg.Connection, user_id: str, collection_id: str) -> None:
+    """Write down that the user's collection holds no face of an asset that is still to process."""
+    connection.execute(query("know_collection"), {"user": user_id, "collection": collection_id})
 
 
 def start(

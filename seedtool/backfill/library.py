@@ -4,7 +4,7 @@ The statements stand in `queries.sql`.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -250,6 +250,16 @@ def assets(connection: psycopg.Connection, user_id: str, wanted: Wanted) -> psyc
     cursor: psycopg.ServerCursor[tuple[str]] = connection.cursor(name=f"seedtool_{user_id}")
     cursor.execute(query("assets"), {**wanted.parameters(), "user": user_id})
     return cursor
+
+
+def asset_ids(connection: psycopg.Connection, user_id: str, wanted: Wanted) -> frozenset[str]:
+    """Return the ids of a user's assets to process."""
+    return frozenset(id_ for (id_,) in connection.execute(query("assets"), {**wanted.parameters(), "user": user_id}))
+
+
+def may_be_processed_later(connection: psycopg.Connection, user_id: str, ids: Iterable[str]) -> bool:
+    """Tell whether an external image id is that of an asset of the user which is neither done nor deleted."""
+    return connection.execute(query("may_be_processed_later"), [user_id, list(ids)]).fetchone() == (True,)
 
 
 def close(cursor: psycopg.ServerCursor[Any]) -> None:

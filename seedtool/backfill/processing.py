@@ -7,7 +7,7 @@ is called in the run's own thread.
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -31,11 +31,13 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         arn: the collection's ARN, to be remembered; None when there is nothing to remember.
-        faces: faces that interrupted runs left in the collection, by asset.
+        faces: faces that are in the collection already, by asset.
+        others: other external image ids in the collection; None when they are not known.
     """
 
     arn: str | None = None
     faces: dict[str, list[Face]] = {}
+    others: frozenset[str] | None = None
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,19 +81,26 @@ class Processor(Protocol):
         """Count the calls that are sent inside the block, and keep them within the budget."""
 
     def open(
-        self, collection_id: str, unfinished: Sequence[str], pause: Callable[[float], None], *, remembered: bool
+        self,
+        collection_id: str,
+        unfinished: Collection[str],
+        to_look_for: Collection[str],
+        pause: Callable[[float], None],
+        *,
+        remembered: bool,
     ) -> Opened:
         """Prepare a user, before the first asset.
 
         Args:
             collection_id: the user's collection.
-            unfinished: assets that may have faces in the collection that no row knows.
+            unfinished: assets that an interrupted run has started. Their faces may be in the collection.
+            to_look_for: other assets whose faces may be in the collection.
             pause: waits so many seconds, or less when the run ends.
             remembered: the collection was created before, or need not be created.
         """
 
     def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
-        """Find the faces of a photo; `left_behind` are faces that an interrupted run has indexed."""
+        """Find the faces of a photo; `left_behind` are its faces that are in the collection already."""
 
     def match(self, collection_id: str, asset: Asset, found: Found) -> Matches:
         """Compare the faces with the others in the collection."""
@@ -144,26 +153,42 @@ class FaceProcessor:
             yield meter
 
     def open(
-        self, collection_id: str, unfinished: Sequence[str], pause: Callable[[float], None], *, remembered: bool
+        self,
+        collection_id: str,
+        unfinished: Collection[str],
+        to_look_for: Collection[str],
+        pause: Callable[[float], None],
+        *,
+        remembered: bool,
     ) -> Opened:
-        """Create the collection unless it is remembered, and look for faces that interrupted runs left in it."""
+        """Create the collection unless it is remembered, and look for faces of these assets in it."""
         collection = self._aws.collection(collection_id)
         # One call where the collection does not exist: Rekognition allows 5 CreateCollection per second.
-        arn = None if remembered else collection.create() or collection.describe().arn
-        if not unfinished:
-            return Opened(arn=arn)
-        # A call that was on its way at the kill is carried out within the first window, and visible after the second.
-        pause(2 * self.visibility)
+        created = None if remembered else collection.create()
+        arn = None if remembered else created or collection.describe().arn
+        if not unfinished and (created or not to_look_for):
+            return Opened(arn=arn, others=frozenset() if created else None)
+        if unfinished:
+            # A call that was on its way at the kill is carried out within the first window, and visible after the
+            # second.
+            pause(2 * self.visibility)
+        assets = {*unfinished, *to_look_for}
         faces: dict[str, list[Face]] = {}
+        others: set[str] = set()
         try:
-            for face in collection.under(*unfinished):
-                faces.setdefault(face.external_image_id or "", []).append(face)
+            for page in collection.list_pages():
+                for face in page:
+                    external_id = face.external_image_id or ""
+                    if external_id in assets:
+                        faces.setdefault(external_id, []).append(face)
+                    else:
+                        others.add(external_id)
         except ResourceNotFound:
             faces = {}  # the collection does not exist, so it holds no faces
-        return Opened(arn=arn, faces=faces)
+        return Opened(arn=arn, faces=faces, others=frozenset(others) if to_look_for else None)
 
     def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
-        """Index the photo, or adopt the faces that an interrupted run has indexed.
+        """Index the photo, or adopt the faces that are in the collection already.
 
         Raises:
             PhotoError: the photo cannot be read.

@@ -73,6 +73,15 @@ CREATE TABLE seedtool.backfill_reindex (scope text PRIMARY KEY, began_at timesta
 COMMENT ON TABLE seedtool.backfill_reindex IS
 'Rounds of seedtool backfill --reindex that are not complete. Assets done since began_at are not indexed again';
 
+-- create_backfill_collections --
+CREATE TABLE seedtool.backfill_collections (
+    user_id uuid PRIMARY KEY,
+    collection_id text NOT NULL,
+    database oid NOT NULL
+);
+COMMENT ON TABLE seedtool.backfill_collections IS
+'Collections that hold no face of an asset that seedtool backfill has still to process. A line counts only in the database where it was written: in a copy, the rows may be older than the collection';
+
 -- create_face_matches --
 CREATE TABLE seedtool.face_matches (
     face_id uuid NOT NULL,
@@ -161,6 +170,22 @@ SELECT u.id, %(collection)s, %(arn)s FROM users u WHERE u.id = %(user)s AND NOT 
 ON CONFLICT (user_id) DO UPDATE SET
     aws_collection_id = excluded.aws_collection_id, rekognition_arn = excluded.rekognition_arn, deleted = false
 WHERE c.deleted OR c.rekognition_arn IS NULL
+
+-- collection_is_known --
+SELECT FROM seedtool.backfill_collections c JOIN pg_database d ON d.oid = c.database
+WHERE c.user_id = %(user)s AND c.collection_id = %(collection)s AND d.datname = current_database()
+
+-- know_collection --
+INSERT INTO seedtool.backfill_collections (user_id, collection_id, database)
+SELECT %(user)s, %(collection)s, oid FROM pg_database WHERE datname = current_database()
+ON CONFLICT (user_id) DO UPDATE SET collection_id = excluded.collection_id, database = excluded.database
+
+-- may_be_processed_later --
+SELECT EXISTS (
+    SELECT FROM assets a LEFT JOIN seedtool.backfill_assets j ON j.asset_id = a.id
+    WHERE a.user_id = %s AND a.id::text = ANY(%s) AND NOT a.deleted AND CASE
+        WHEN j.asset_id IS NULL THEN a.face_detection_processed_at IS NULL ELSE j.state <> 'done' END
+)
 
 
 -- The journal of an asset.

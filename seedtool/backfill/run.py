@@ -4,7 +4,7 @@ A run goes through the users, the oldest first, and locks each while it processe
 the assets of a user in their order. For each asset:
 
     start    the journal says `started`; that is committed before anything is sent
-    index    in a thread: IndexFaces, or the faces that an interrupted run has indexed (`processing`)
+    index    in a thread: IndexFaces, or the faces that are in the collection already (`processing`)
     match    in a thread, once all earlier assets are indexed and visible: SearchFaces for each face
     record   in order: decide (`decisions`), then write rows, links and the journal's `done` in one statement
     delete   faces that are too small leave the collection again, many at a time
@@ -245,7 +245,9 @@ class _Work:
         self._calls.send(
             "open",
             user,
-            lambda: self._processor.open(user.collection_id, unfinished, self._pause, remembered=user.remembered),
+            lambda: self._processor.open(
+                user.collection_id, unfinished, user.to_look_for, self._pause, remembered=user.remembered
+            ),
         )
 
     def _pause(self, seconds: float) -> None:

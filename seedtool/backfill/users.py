@@ -110,20 +110,34 @@ class Users:
                 self.of_other_runs.append(found)
                 continue
             collection = library.collection_of(self._writer, found.id)
+            collection_id = collection[0] if collection else self._prefix + found.id
             failed_too = self._wanted.retry_failed or self._wanted.reindex_since is not None
             user = self._in_progress[found.id] = User(
                 found.id,
                 lease,
-                collection_id=collection[0] if collection else self._prefix + found.id,
+                collection_id=collection_id,
                 # no collection is created for a user who is deleted
                 remembered=found.deleted or (collection is not None and bool(collection[1])),
                 cursor=library.assets(lease.connection, found.id, self._wanted),
                 counted_assets=found.assets,
                 unfinished=journal.unfinished(self._writer, found.id, failed=failed_too),
+                to_look_for=self._to_look_for(found, collection_id),
                 to_delete=journal.faces_to_delete(self._writer, found.id),
             )
             return user
         return None
+
+    def _to_look_for(self, user: UserToProcess, collection_id: str) -> frozenset[str]:
+        """Return the assets whose faces may be in the collection although the journal does not know it.
+
+        That is so where the journal is younger than the collection: the database was reset or restored, or another
+        program filled the collection.
+        """
+        if not user.assets or journal.collection_is_known(self._writer, user.id, collection_id):
+            return frozenset()
+        # what was done before is to be indexed again, not to be adopted
+        not_done = msgspec.structs.replace(self._wanted, reindex_since=None)
+        return library.asset_ids(self._writer, user.id, not_done)
 
     def change_of_rest(self) -> int:
         """Return how many assets more, or fewer, there are to process now of all users that were not taken.
@@ -142,6 +156,11 @@ class Users:
         if opened.arn is not None:
             library.remember_collection(self._writer, user.id, user.collection_id, opened.arn)
         user.left_behind = opened.faces
+        user.all_is_known = opened.others is not None and not (
+            opened.others and library.may_be_processed_later(self._writer, user.id, opened.others)
+        )
+        if user.all_is_known and not opened.faces:
+            journal.know_collection(self._writer, user.id, user.collection_id)
         gone = [each.asset_id for each in user.unfinished if not each.eligible]
         if gone:
             faces = {asset_id: [face.face_id for face in user.left_behind.pop(asset_id, ())] for asset_id in gone}
@@ -151,6 +170,8 @@ class Users:
 
     def release(self, user: User) -> None:
         """Unlock a user."""
+        if user.finished and user.all_is_known and not user.left_behind:
+            journal.know_collection(self._writer, user.id, user.collection_id)
         user.close()
         self._leases.release(user.lease, user.id)
         del self._in_progress[user.id]
@@ -223,13 +244,15 @@ class User:
         remembered: the collection was created before, or need not be created.
         cursor: over the ids of the assets to process, in their order.
         counted_assets: how many assets to process there were when the users were read.
-        unfinished: assets that may have faces in the collection that no row knows.
+        unfinished: assets that an interrupted run has started. Their faces may be in the collection.
+        to_look_for: other assets whose faces may be in the collection.
         to_delete: FaceIds to delete from the collection, by asset.
 
     Attributes:
         queue: the assets in progress, in their order.
         ready: the collection exists, and it is known what is in it.
-        left_behind: faces that interrupted runs left in the collection, by asset.
+        left_behind: faces that are in the collection already, by asset, until the asset is indexed.
+        all_is_known: once these assets are done, the collection holds no face of an asset that is still to process.
         deleting: a call that deletes faces is in progress.
         attempts: how often preparing the user was throttled after all attempts.
         counted: an asset of the user was counted in the report.
@@ -247,6 +270,7 @@ class User:
         cursor: psycopg.ServerCursor[tuple[str]],
         counted_assets: int,
         unfinished: list[journal.Unfinished],
+        to_look_for: frozenset[str],
         to_delete: dict[str, list[str]],
     ) -> None:
         self.id = id_
@@ -257,10 +281,12 @@ class User:
         self.started = 0
         self.expected = max(1, counted_assets)
         self.unfinished = unfinished
+        self.to_look_for = to_look_for
         self.to_delete = to_delete
         self.queue: deque[AssetInProgress] = deque()
         self.ready = False
         self.left_behind: dict[str, list[Face]] = {}
+        self.all_is_known = False
         self.deleting = False
         self.attempts = 0
         self.counted = False

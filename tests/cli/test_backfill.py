@@ -75,6 +75,22 @@ def test_a_backfill_and_its_review_from_beginning_to_end(library, tmp_path):
     assert "searched again, 0 linked" in library.ok(f"faces review --search --user-id {ELENA}").out
 
 
+def test_a_second_reset_and_backfill_pay_for_no_photo_whose_faces_are_in_the_collections(library):
+    rows = (
+        "SELECT asset_id, rekognition_face_id, needs_assignment, auto_assigned FROM faces WHERE NOT deleted ORDER BY 1, 2",
+        """SELECT f.rekognition_face_id, l.person_group_id, l.confidence FROM face_person_links l
+        JOIN faces f ON f.id = l.face_id WHERE NOT l.deleted ORDER BY 1""",
+        "SELECT asset_id, state, faces FROM seedtool.backfill_assets ORDER BY 1",
+    )
+    library.ok("backfill --yes -q")
+    first = [library.query(each) for each in rows]
+    library.ok("db-reset --yes --seed photos")
+    again = library.ok("backfill --yes --json").json
+    nobody = again["succeeded"] - again["adopted"]  # photos without a face leave no trace in a collection
+    assert again["billed"].get("IndexFaces", 0) == nobody <= 1
+    assert [library.query(each) for each in rows] == first
+
+
 def test_without_a_terminal_nothing_begins_that_nobody_agreed_to(library):
     refused = library.run("backfill")
     assert refused.code == 3
