@@ -52,7 +52,8 @@ def doctor(*, console: Console, settings: Settings) -> int:
     for check in examine(settings=settings):
         checks.append(check)
         if not console.as_json and (check.state == "wrong" or not console.quiet):
-            click.echo(f"{check.state:7}  {check.name:10}  {check.detail}")
+            detail = textwrap.indent(check.detail, " " * 21).lstrip()  # an error of several lines is shown whole
+            click.echo(f"{check.state:7}  {check.name:10}  {detail}")
             if check.cure:
                 click.echo(textwrap.indent(f"cure: {check.cure}", " " * 21))
     wrong = [check.name for check in checks if check.state == "wrong"]

@@ -75,15 +75,28 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
-        """The target as an SQLAlchemy URL (`postgresql+psycopg://`), with the password where there is one."""
-        from urllib.parse import quote, urlencode
+        """The target as an SQLAlchemy URL (`postgresql+psycopg://`), with the password where there is one.
+
+        Host and port stand before the path where one TCP address is named, as everybody expects them. A socket's folder
+        stands in the parameters, and nothing before the path: libpq, SQLAlchemy and asyncpg read that alike.
+        """
+        from urllib.parse import urlencode
 
         parts = {key: str(value) for key, value in conninfo_to_dict(self.conninfo).items() if value}
         user, password = parts.pop("user", ""), parts.pop("password", "")
         name = parts.pop("dbname")
         login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "") + ("@" if user else "")
+        address = ""
+        if is_tcp(parts.get("host", "")):
+            host, port = parts.pop("host"), parts.pop("port", "")
+            address = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
         query = f"?{urlencode(parts, quote_via=quote)}" if parts else ""  # libpq takes a plus sign for itself
-        return f"postgresql+psycopg://{login}/{quote(name, safe='')}{query}"
+        return f"postgresql+psycopg://{login}{address}/{quote(name, safe='')}{query}"
+
+
+def is_tcp(host: str) -> bool:
+    """Tell whether libpq's parameter `host` names one TCP address: no socket's folder (@ begins an abstract one)."""
+    return bool(host) and not host.startswith(("/", "@")) and "," not in host
 
 
 def find(settings: Settings) -> Target:
@@ -155,7 +168,7 @@ def url_for_libpq(url: str, where: str = "") -> str:
     address, mark, query = url.partition("?")
     if not mark or "://" not in address:
         return url
-    known = {each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()} | {"ssl"}  # JDBC's ssl=true
+    known = _known_to_libpq()
     kept, hosts = [], []
     for part in query.split("&"):
         name, _, value = part.partition("=")
@@ -182,6 +195,24 @@ def url_for_libpq(url: str, where: str = "") -> str:
     if hosts:
         kept.append("host=" + ",".join(quote(host, safe="") for host in hosts))
     return f"{address}?{'&'.join(kept)}" if kept else address
+
+
+def parameters_of_driver(url: str) -> list[str]:
+    """Return the parameters of an SQLAlchemy URL that are its driver's, such as `prepared_statement_cache_size`.
+
+    Args:
+        url: the URL, or another connection string, which has none.
+    """
+    if not re.match(r"postgres(ql)?\+\w+://", url):
+        return []
+    known = _known_to_libpq()
+    found = [part for part in url.partition("?")[2].split("&") if part]
+    return [part for part in found if unquote(part.partition("=")[0]) not in known]
+
+
+def _known_to_libpq() -> set[str]:
+    """Return the names of the parameters that a URL for libpq may have."""
+    return {each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()} | {"ssl"}  # JDBC's ssl=true
 
 
 def _database_of_service(service: str) -> str | None:

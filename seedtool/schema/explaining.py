@@ -1,4 +1,4 @@
-"""Errors of Alembic, env.py and revisions, turned into one line that names the place, and a remedy."""
+"""Errors of Alembic, env.py and revisions, turned into words that name the place, and a remedy."""
 
 import contextlib
 import re
@@ -11,7 +11,7 @@ import psycopg
 
 from seedtool.errors import MigrationError, SeedtoolError
 from seedtool.resetting.transaction import LeavesTransaction
-from seedtool.settings import Settings
+from seedtool.settings import Settings, redacted
 
 if TYPE_CHECKING:
     from alembic.script import Script
@@ -103,7 +103,7 @@ def _remedy(error: Exception, progress: Progress) -> str:
 
 
 def _words(error: Exception) -> str:
-    """Say in one line what happened, without a value of any row."""
+    """Say what happened, without a value of any row. What a database refused is told in one line."""
     from alembic.util import CommandError
 
     if type(error).__name__ == "PendingRollbackError" and isinstance(error.__context__, Exception):
@@ -111,10 +111,12 @@ def _words(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     if isinstance(error, CommandError | UserWarning):
         return " ".join(str(error).split())
-    sqlstate = getattr(cause, "sqlstate", None)
+    sqlstate = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg2 calls it pgcode
     if not isinstance(cause, psycopg.Error):
-        words = str(cause).strip().split("\n")[0]
-        return f"{type(cause).__name__}: {_without_values(words, sqlstate)}"
+        words = str(cause).strip()
+        if cause is not error or sqlstate:  # a driver's error: the next lines may quote a row
+            words = _without_values(words.split("\n")[0], sqlstate)
+        return f"{type(cause).__name__}: {_without_input(words)}"
     diag = cause.diag
     words = diag.message_primary or str(cause).strip().split("\n")[0] or type(cause).__name__
     columns = re.match(r"Key \(.*?\)(?==)", diag.message_detail or "")
@@ -122,6 +124,12 @@ def _words(error: Exception) -> str:
         f"{kind} {name}" for kind, name in (("table", diag.table_name), ("constraint", diag.constraint_name)) if name
     ]
     return "; ".join([_without_values(words, cause.sqlstate), *([columns[0]] if columns else []), *named])
+
+
+def _without_input(words: str) -> str:
+    """Take out what may be secret: passwords in URLs, and the inputs that pydantic quotes, perhaps a whole `.env`."""
+    found = re.sub(r", input_value=.*(?=, input_type=\w+\])", "", words)
+    return "\n".join(str(redacted(line)) for line in found.splitlines())
 
 
 def _without_values(words: str, sqlstate: str | None) -> str:

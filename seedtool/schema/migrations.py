@@ -20,7 +20,7 @@ from seedtool.resetting.transaction import LeavesTransaction, OneTransaction
 from seedtool.schema.explaining import USE_OURS, Progress, explaining
 from seedtool.schema.fingerprint import project_files
 from seedtool.schema.process import inside
-from seedtool.schema.redirecting import engine, redirected, url, variables
+from seedtool.schema.redirecting import address, engine, redirected, url, variables
 from seedtool.settings import Settings
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class _Run:
         settings, database = self.settings, self.database
         target = server.find(settings).conninfo
         only = database if isinstance(database, OneTransaction) else None
-        conninfo = database.conninfo if isinstance(database, Target) else target
+        conninfo = address(database)
         # of the one connection psycopg's engines can be given a share, others' not
         like = settings.database_url if only is None else None
         environment = variables(conninfo, like)

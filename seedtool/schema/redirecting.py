@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from seedtool.errors import MigrationError
 from seedtool.postgres import server
@@ -36,8 +36,8 @@ _PARTS = {
     "password": ("POSTGRES_PASSWORD", "DB_PASSWORD"),
     "dbname": ("POSTGRES_DB", "DB_NAME"),
 }
-#: libpq's own.
-_LIBPQ = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+#: Parameters of libpq that asyncpg takes as arguments too, which is how SQLAlchemy hands them on.
+_OF_ASYNCPG = frozenset({"target_session_attrs", "passfile", "krbsrvname", "gsslib"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -49,18 +49,49 @@ class _Address(NamedTuple):
     name: str
 
 
+def address(database: Target | OneTransaction) -> str:
+    """Return a connection string of a database that names one host and its port.
+
+    A service file, PGHOST, libpq's default or a list of hosts is asked for by connecting: most settings classes want a
+    URL with one host.
+
+    Args:
+        database: the database, or the one connection to it.
+    """
+    if isinstance(database, OneTransaction):
+        return _connected(database)
+    parts = conninfo_to_dict(database.conninfo)
+    host = str(parts.get("host") or "")
+    if not parts.get("service") and (server.is_tcp(host) or host.startswith("/")):
+        return database.conninfo
+    with server.connect(database, application="seedtool migrate") as connection:
+        return _connected(connection)
+
+
+def _connected(connection: psycopg.Connection[Any]) -> str:
+    info = connection.info
+    parts: dict[str, Any] = info.get_parameters()
+    # the first two are ours, what the service file says stands here, and psycopg looks each host's address up
+    for name in ("application_name", "client_encoding", "service", "hostaddr"):
+        parts.pop(name, None)
+    if info.password:
+        parts["password"] = info.password
+    parts |= {"host": info.host or "localhost", "port": str(info.port), "dbname": info.dbname}
+    return make_conninfo(**parts)
+
+
 def variables(conninfo: str, like: str | None) -> dict[str, str]:
     """Return the environment in which a project finds this database.
 
     Args:
-        conninfo: libpq connection string of the database.
+        conninfo: libpq connection string of the database, with a host.
         like: a URL whose scheme, and so the driver, is what env.py understands where no variable says so.
     """
     parts = {key: str(value) for key, value in conninfo_to_dict(conninfo).items() if value is not None}
     found = {name: url(conninfo, os.environ.get(name) or like) for name in _URLS}
-    found |= {variable: parts[key] for key, variable in _LIBPQ.items() if key in parts}
-    if parts.get("password"):
-        found["PGPASSWORD"] = parts["password"]
+    for each in psycopg.pq.Conninfo.get_defaults():
+        if each.envvar and each.keyword.decode() in parts:
+            found[each.envvar.decode()] = parts[each.keyword.decode()]
     # a socket's folder between :// and / would end the host there; libpq and `redirected` decode it
     named = {**parts, "host": quote(parts.get("host", ""), safe=":,"), "port": parts.get("port") or "5432"}
     found |= {name: named.get(key, "") for key, names in _PARTS.items() for name in names}
@@ -70,13 +101,31 @@ def variables(conninfo: str, like: str | None) -> dict[str, str]:
 
 
 def url(conninfo: str, like: str | None) -> str:
-    """Return a database's URL with the scheme (and so the driver) of another one."""
-    rest = Target(conninfo=conninfo, name="", maintenance="").url.partition("://")[2]
+    """Return a database's URL with the scheme (and so the driver) of another one, and with its driver's parameters.
+
+    It has a host before its path, as settings classes want it (pydantic's PostgresDsn). For a socket that is
+    `localhost`; the parameter `host`, which libpq and SQLAlchemy prefer, names the socket's folder.
+    """
     scheme = re.match(r"(postgres(?:ql)?(?:\+\w+)?)://", like or "")
     named = scheme[1] if scheme else "postgresql+psycopg"
+    address, _, query = Target(conninfo=conninfo, name="", maintenance="").url.partition("://")[2].partition("?")
+    login, at, place = address.rpartition("@")
+    if place.startswith("/"):
+        place = f"localhost{place}"
+    parameters = [each for each in query.split("&") if each]
     if named.endswith("+asyncpg"):
-        rest = re.sub(r"([?&])sslmode=", r"\1ssl=", rest)  # asyncpg's name for it
-    return f"{named}://{rest}"
+        parameters = [found for each in parameters if (found := _for_asyncpg(each))]
+    if "+" in named:
+        parameters += server.parameters_of_driver(like or "")
+    return f"{named}://{login}{at}{place}" + (f"?{'&'.join(parameters)}" if parameters else "")
+
+
+def _for_asyncpg(parameter: str) -> str | None:
+    """Return a parameter of libpq as asyncpg takes it, or None; the others it reads from the environment, if at all."""
+    name, _, value = parameter.partition("=")
+    if name == "sslmode":
+        return f"ssl={value}"
+    return parameter if name in _OF_ASYNCPG | {"host", "port"} else None
 
 
 @contextlib.contextmanager
@@ -92,8 +141,12 @@ def redirected(conninfo: str, target: str, only: OneTransaction | None) -> Itera
     """
     from sqlalchemy import Engine, Pool, event
 
-    meant = {_address(conninfo_to_dict(text)) for text in (conninfo, target)}
     to, thread = conninfo_to_dict(conninfo), threading.get_ident()
+    name = conninfo_to_dict(target).get("dbname")
+    meant = {_address(to), _address({**to, "dbname": name}), _address(conninfo_to_dict(target))}
+    if to["dbname"] != name:
+        # no other server has a database of this name, so whoever takes a URL of ours apart means this one (see `url`)
+        meant.add(_address({**to, "host": "localhost"}))
     kept: list[psycopg.Connection[Any]] = []
 
     def redirect(
