@@ -1,5 +1,6 @@
 """Rows in and out of the database by COPY, in the server's own text form."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ PLAIN_TEXT = {
     "xmloption": "content",
 }
 
+#: so many rows of a csv are sent at once
+_ROWS_A_PIECE = 500
 
 #: Row-level security hides rows without a word. With this, PostgreSQL refuses to read or write a table of which this
 #: role would see a part (https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-ROW-SECURITY).
@@ -72,6 +75,34 @@ def copy_in(
     with cursor.copy(statement) as copy:
         for row in rows:
             copy.write_row(row)
+
+
+def copy_csv_in(
+    cursor: psycopg.Cursor[Any], table: sql.Composable, columns: Sequence[str], delimiter: str, rows: Iterable[str]
+) -> int:
+    """Write rows that are texts of separated cells into a table, as COPY reads a CSV without a header.
+
+    Args:
+        cursor: inside a transaction.
+        table: the table's identifier.
+        columns: the columns that the cells are for.
+        delimiter: what separates the cells.
+        rows: one text a row, without the end of its line.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        psycopg.Error: a value is not one of its column's type; the transaction is then to be rolled back.
+    """
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, DELIMITER {})").format(
+        table, sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Literal(delimiter)
+    )
+    rows = iter(rows)
+    with cursor.copy(statement) as copy:
+        while piece := list(itertools.islice(rows, _ROWS_A_PIECE)):
+            copy.write("\n".join([*piece, ""]))
+    return cursor.rowcount
 
 
 def copy_out(cursor: psycopg.Cursor[Any], query: sql.Composable) -> Iterator[tuple[str | None, ...]]:

@@ -1,9 +1,11 @@
 """Fixtures: files of rows, one a table, in csv, yaml or Python. They are read here; the database judges the values."""
 
+import contextlib
 import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,6 +14,9 @@ from seedtool.files import Malformed, not_utf8
 from seedtool.files.code import run_from_text
 from seedtool.files.shown import shown_path
 from seedtool.seeding.profiles import Profile
+
+if TYPE_CHECKING:
+    from seedtool.files import csv_text
 
 SUFFIXES = (".csv", ".yaml", ".yml", ".py")
 
@@ -26,11 +31,14 @@ class Batch(msgspec.Struct, frozen=True):
         columns: the columns' names.
         lines: each row's line in the file (in a .py, the row's number), from 1.
         rows: each row's values, None for NULL. PostgreSQL reads a text as the column's type.
+        form: how the file is written whose rows these are. They are then read when they are copied, and not held, so
+            `lines` and `rows` are empty; None where they are held.
     """
 
     columns: tuple[str, ...]
-    lines: list[int]
-    rows: Sequence[Sequence[object]]
+    lines: Sequence[int] = ()
+    rows: Sequence[Sequence[object]] = ()
+    form: "csv_text.Form | None" = None
 
 
 class Fixture(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +48,7 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
         seed_set: the set (folder) it belongs to.
         table: the file's name without its suffix: a table, optionally with its schema.
         file: its path as messages show it, relative to the project's root.
+        path: where it is.
         header: the line that names the columns; None where every row names its own.
         numbered: rows have a number and no line of their own (a .py).
         cells: the lines of cells that stand below their row's line (in a .yaml), by the row's line and the column.
@@ -49,10 +58,51 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
     seed_set: str
     table: str
     file: str
+    path: Path
     header: int | None = None
     numbered: bool = False
     cells: dict[tuple[int, str], int] = {}
     batches: tuple[Batch, ...] = ()
+
+    def records(self, batch: Batch) -> Iterator[tuple[int, Sequence[object]]]:
+        """Yield each row of a batch with its line.
+
+        Raises:
+            FixtureError: the file cannot be read, or a row of it is malformed.
+        """
+        if batch.form is None:
+            yield from zip(batch.lines, batch.rows, strict=True)
+            return
+        with self._opened() as reader:
+            yield from reader
+
+    def copyable(self) -> Iterator[tuple[int, str]]:
+        """Yield each row of a csv as COPY reads it, with its line.
+
+        Raises:
+            FixtureError: the file cannot be read, or a row of it is malformed.
+        """
+        from seedtool.files import csv_text
+
+        with self._opened() as reader:
+            for line, row in reader.whole_lines():
+                yield line, row if isinstance(row, str) else csv_text.quoted_row(row, reader.form.delimiter)
+
+    @contextlib.contextmanager
+    def _opened(self) -> "Iterator[csv_text.Reader]":
+        from seedtool.files import csv_text
+
+        try:
+            with self.path.open("rb") as file:
+                yield csv_text.Reader(file)
+        except OSError as error:
+            raise self.unreadable(error) from error
+        except Malformed as fault:
+            raise fault.of(self.file) from fault
+
+    def unreadable(self, error: OSError) -> FixtureError:
+        """Return the error for a file that cannot be read."""
+        return self.error(f"the file cannot be read: {error.strerror}", remedy="Give this user the right to read it.")
 
     def place(self, line: int) -> str:
         """Return where a row stands, as messages name it."""
@@ -116,7 +166,9 @@ def read_profile(seeds: Path, profile: Profile, root: Path) -> Fixtures:
 
 
 def read_fixtures(seeds: Path, sets: Iterable[str], root: Path) -> Fixtures:
-    """Read every fixture of the given sets. This needs no database.
+    """Read every fixture of the given sets; of a csv its header only, since its rows are read when they are copied.
+
+    This needs no database.
 
     Args:
         seeds: the folder that holds the sets.
@@ -124,7 +176,8 @@ def read_fixtures(seeds: Path, sets: Iterable[str], root: Path) -> Fixtures:
         root: the project's root: messages show paths relative to it, and a .py fixture may import from it.
 
     Raises:
-        FixtureError: a file is empty, malformed or not text, or the code of a .py failed.
+        FixtureError: a file is empty, malformed or not text, or the code of a .py failed. `Fixture.records` tells so
+            of a csv's rows.
         ProfileError: a set's folder is missing or holds a file that is no fixture.
     """
     names = tuple(sets)
@@ -172,14 +225,12 @@ def _read_script(path: Path, root: Path) -> Script:
 
 
 def _read(path: Path, seed_set: str, root: Path) -> Fixture:
-    fixture = Fixture(seed_set=seed_set, table=table_of(path), file=shown_path(path, root))
+    fixture = Fixture(seed_set=seed_set, table=table_of(path), file=shown_path(path, root), path=path)
     read = {".csv": _read_csv, ".py": _read_python}.get(path.suffix.lower(), _read_yaml)
     try:
         return read(fixture, path, root)
     except OSError as error:
-        raise fixture.error(
-            f"the file cannot be read: {error.strerror}", remedy="Give this user the right to read it."
-        ) from error
+        raise fixture.unreadable(error) from error
     except Malformed as fault:
         raise fault.of(fixture.file) from fault
 
@@ -191,10 +242,7 @@ def _read_csv(fixture: Fixture, path: Path, _: Path) -> Fixture:
         reader = csv_text.Reader(file)
         if not reader.columns:
             raise _empty(fixture)
-        batch = Batch(reader.columns, [], rows := [])
-        for line, record in reader:
-            batch.lines.append(line)
-            rows.append(record)
+        batch = Batch(reader.columns, form=reader.form)
     return msgspec.structs.replace(fixture, header=reader.line, batches=(batch,))
 
 

@@ -5,8 +5,8 @@ row will be once the seed is done (see outcome.py).
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import msgspec
 import psycopg
@@ -14,12 +14,15 @@ from psycopg import sql
 
 from seedtool.errors import FixtureError, SchemaError
 from seedtool.postgres.catalog import Catalog, Column, Table
-from seedtool.postgres.copying import copy_in
+from seedtool.postgres.copying import copy_csv_in, copy_in
 from seedtool.seeding import column_text
 from seedtool.seeding.fixtures import Batch, Fixture
 from seedtool.settings import FaceBinding
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
+
+#: so many rows are tried at once when one of them cannot be read
+_ROWS_TRIED = 5000
 
 #: where a row stands: the number of its batch within the table, and its line
 Place = tuple[int, int]
@@ -79,6 +82,8 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         number: tells its temporary tables from those of other tables.
         own: our own columns of them.
         binding: the face binding of the table, None without one.
+        batches: the rows of the files.
+        rows: how many there are, once they are staged.
     """
 
     table: Table
@@ -86,11 +91,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     own: OwnColumns
     binding: FaceBinding | None
     batches: tuple[StagedBatch, ...]
-
-    @property
-    def rows(self) -> int:
-        """How many rows the files hold."""
-        return sum(len(each.batch.lines) for each in self.batches)
+    rows: int = 0
 
     @property
     def staged(self) -> sql.Identifier:
@@ -175,8 +176,7 @@ def stage(
             binding=bound.get(table.oid),
             batches=tuple(StagedBatch(place, *pair) for place, pair in enumerate(found[table.oid])),
         )
-        _copy(cursor, each)
-        staged.append(each)
+        staged.append(_copy(cursor, each))
     return staged
 
 
@@ -259,7 +259,7 @@ def _bindings(catalog: Catalog, bindings: Iterable[FaceBinding]) -> dict[int, Fa
     return found
 
 
-def _copy(cursor: Cursor, staged: Staged) -> None:
+def _copy(cursor: Cursor, staged: Staged) -> Staged:
     """Make the temporary table of a table's staged rows, and fill it."""
     own = staged.own
     cursor.execute(
@@ -268,15 +268,36 @@ def _copy(cursor: Cursor, staged: Staged) -> None:
             " FROM {} WITH NO DATA"
         ).format(staged.staged, own.batch, own.line, own.placeholder, names(staged.columns), staged.table.identifier)
     )
-    for each in staged.batches:
-        columns = [staged.table.columns[name] for name in each.batch.columns]
-        texts = column_text.Texts(cursor.connection)
-        rows = [
-            (each.number, line, *_texts(each, line, row, columns, texts))
-            for line, row in zip(each.batch.lines, each.batch.rows, strict=True)
-        ]
-        _copy_batch(cursor, staged, each, rows)
+    rows = sum(_copy_batch(cursor, staged, each) for each in staged.batches)
     cursor.execute(sql.SQL("ANALYZE {}").format(staged.staged))
+    return msgspec.structs.replace(staged, rows=rows)
+
+
+def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch) -> int:
+    """Copy a batch, and return how many rows it has."""
+    columns = (*staged.own.place, *each.batch.columns)
+    try:
+        with cursor.connection.transaction():
+            if each.batch.form is None:
+                copy_in(cursor, staged.staged, columns, _records(cursor, staged, each))
+                return cursor.rowcount
+            delimiter = each.batch.form.delimiter
+            rows = (
+                f"{each.number}{delimiter}{line}{delimiter}{row}" for line, row in each.fixture.copyable()
+            )
+            return copy_csv_in(cursor, staged.staged, columns, delimiter, rows)
+    except psycopg.OperationalError:
+        raise  # the connection was lost or the disk is full; the values may be right
+    except psycopg.DatabaseError as error:
+        raise _refused_value(cursor, staged, each) from error
+
+
+def _records(cursor: Cursor, staged: Staged, each: StagedBatch) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of a batch, each with its place and its values as texts."""
+    columns = [staged.table.columns[name] for name in each.batch.columns]
+    texts = column_text.Texts(cursor.connection)
+    for line, row in each.fixture.records(each.batch):
+        yield (each.number, line, *_texts(each, line, row, columns, texts))
 
 
 def _texts(
@@ -294,45 +315,46 @@ def _texts(
             ) from error
 
 
-def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, rows: Sequence[tuple[object, ...]]) -> None:
+def _refused_value(cursor: Cursor, staged: Staged, each: StagedBatch) -> FixtureError:
+    """Find the value that the server cannot read.
+
+    The server names the line only in a message whose language is its own; trying parts needs no message.
+    """
     place = staged.own.place
     columns = (*place, *each.batch.columns)
 
-    def copies(some: Sequence[Sequence[object]], some_columns: Sequence[str]) -> psycopg.Error | None:
+    def refused(some: Sequence[Sequence[object]], some_columns: Sequence[str] = columns) -> psycopg.Error | None:
         try:
-            with cursor.connection.transaction():
+            with cursor.connection.transaction(force_rollback=True):
                 copy_in(cursor, staged.staged, some_columns, some)
         except psycopg.OperationalError:
-            raise  # the connection was lost or the disk is full; the values may be right
-        except psycopg.DatabaseError as error:
-            return error
+            raise
+        except psycopg.DatabaseError as found:
+            return found
         return None
 
-    error = copies(rows, columns)
-    if error is None:
-        return
-    # the server names the line only in a message whose language is its own; trying halves needs no message
+    records = _records(cursor, staged, each)
+    while rows := list(itertools.islice(records, _ROWS_TRIED)):
+        if refused(rows) is not None:
+            break
+    else:
+        return each.fixture.error("a row cannot be read", remedy="--debug shows the server's words.")
     low, high = 0, len(rows)
     while high - low > 1:
         middle = (low + high) // 2
-        if copies(rows[low:middle], columns) is None:
+        if refused(rows[low:middle]) is None:
             low = middle
         else:
             high = middle
-    bad = rows[low]
+    bad, line = rows[low], cast("int", rows[low][1])
     for position, name in enumerate(each.batch.columns, 2):
-        found = copies([(*bad[:2], bad[position])], (*place, name))
+        found = refused([(*bad[:2], bad[position])], (*place, name))
         if found is not None:
             column = staged.table.columns[name]
-            raise each.fixture.error(
-                column_text.fault(found, column),
-                line=each.batch.lines[low],
-                column=name,
-                remedy=column_text.remedy(column, found),
-            ) from found
-    raise each.fixture.error(
-        "the row cannot be read", line=each.batch.lines[low], remedy="Compare its values with the columns' types."
-    ) from error
+            return each.fixture.error(
+                column_text.fault(found, column), line=line, column=name, remedy=column_text.remedy(column, found)
+            )
+    return each.fixture.error("the row cannot be read", line=line, remedy="Compare its values with the columns' types.")
 
 
 def unstage(cursor: Cursor, tables: Iterable[Staged]) -> None:

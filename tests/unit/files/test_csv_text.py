@@ -149,3 +149,28 @@ def test_what_is_malformed_is_told_with_its_place(content, line, column, approve
     assert (caught.value.line, caught.value.column) == (line, column)
     assert caught.value.remedy
     approved(caught.value)
+
+
+lines_of_any_kind = st.lists(st.sampled_from(["a", "b", "", '"', ",", "\n", "\r\n", "\r", " ", '""']), max_size=30)
+
+
+@given(lines_of_any_kind.map(lambda parts: "x,y\n" + "".join(parts)))
+def test_whole_lines_are_the_same_rows(content):
+    """Split by Python's reader they are what iterating yields, and the same content is malformed in the same way."""
+
+    def rows(whole):
+        reader = csv_text.Reader(io.BytesIO(content.encode()))
+        try:
+            for line, row in reader.whole_lines() if whole else reader:
+                cells = next(csv.reader([row])) if isinstance(row, str) else ["" if c is None else c for c in row]
+                yield line, cells
+        except Malformed as fault:
+            yield fault.line, fault.column, str(fault)
+
+    assert list(rows(whole=True)) == list(rows(whole=False))
+
+
+@given(st.lists(cells, min_size=2, max_size=4))
+def test_a_quoted_row_is_read_again(row):
+    text = ",".join("abcd"[: len(row)]) + "\n" + csv_text.quoted_row(row, ",")
+    assert [record for _, record in csv_text.Reader(io.BytesIO(text.encode()))] == [row]

@@ -1,0 +1,56 @@
+"""Files of many rows are streamed; what they hold and what is wrong with them is told as of small ones."""
+
+import tracemalloc
+
+import pytest
+
+from seedtool.errors import FixtureError
+
+ROWS = 12_000
+
+
+@pytest.fixture
+def table(project):
+    project.run("CREATE TABLE plain (id int PRIMARY KEY, name text, note text)")
+    return project
+
+
+def rows_of(project):
+    return project.rows("SELECT id, name, note FROM plain ORDER BY id")
+
+
+@pytest.mark.parametrize(("delimiter", "end"), [(",", "\n"), (";", "\r\n"), ("\t", "\r")])
+def test_cells_of_every_kind_arrive_as_they_are_written(table, delimiter, end):
+    """Cells on one line are COPY's to read, the others are read here; the order of both makes no difference."""
+    cells = ["\\.", "\\N", "\\n", " a ", "'", '"', '""', "é", ",", ";", "\t", "a\nb", "a\r\nb\n\\.\nc", "NULL", ""]
+    lines = ["id,name,note".replace(",", delimiter)]
+    for number, cell in enumerate(cells):
+        quoted = '"' + cell.replace('"', '""') + '"'
+        bare = cell if not {*cell} & {*'",;\t\r\n'} else quoted
+        lines += [f"{number}{delimiter}{bare}{delimiter}", "", f"{number + 100}{delimiter}{delimiter}{quoted}"]
+    table.write("plain.csv", end.join([*lines, ""]))
+    table.seed()
+    expected = [(number, cell or None, None) for number, cell in enumerate(cells)]
+    assert rows_of(table) == expected + [(number + 100, None, cell) for number, cell in enumerate(cells)]
+
+
+def test_a_fault_far_down_is_told_with_its_line(table):
+    lines = [f'{number},"a\nb",{number}' for number in range(ROWS)]
+    lines[ROWS - 7] = f"{'x' * 3},a,"
+    table.write("plain.csv", "id,name,note\n" + "\n".join(lines))
+    with pytest.raises(FixtureError) as caught:
+        table.seed()
+    assert (caught.value.line, caught.value.column) == (2 + 2 * (ROWS - 7), "id")
+    assert rows_of(table) == []
+
+
+def test_the_client_holds_no_rows(table):
+    """A file of twice the rows takes no more memory."""
+    peaks = []
+    for rows in (ROWS, 2 * ROWS):
+        table.write("plain.csv", "id,name,note\n" + "".join(f"{n},{'x' * 80},\n" for n in range(rows)))
+        tracemalloc.start()
+        table.seed()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 200_000
