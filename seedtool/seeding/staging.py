@@ -282,9 +282,7 @@ def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch) -> int:
                 copy_in(cursor, staged.staged, columns, _records(cursor, staged, each))
                 return cursor.rowcount
             delimiter = each.batch.form.delimiter
-            rows = (
-                f"{each.number}{delimiter}{line}{delimiter}{row}" for line, row in each.fixture.copyable()
-            )
+            rows = (f"{each.number}{delimiter}{line}{delimiter}{row}" for line, row in each.fixture.copyable())
             return copy_csv_in(cursor, staged.staged, columns, delimiter, rows)
     except psycopg.OperationalError:
         raise  # the connection was lost or the disk is full; the values may be right
