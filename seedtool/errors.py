@@ -7,7 +7,8 @@
     ├── UsageError               an argument is wrong
     ├── Refused                  the guard does not allow it
     │   ├── Protected            the target has the protection mark
-    │   └── NotConfirmed         data would be lost, and the user did not confirm
+    │   ├── NotConfirmed         data would be lost, and the user did not confirm
+    │   └── NotTrusted           a file holds SQL that a server would run, and no key of ours signed it
     ├── DatabaseError            the server cannot be reached, or a statement failed
     │   ├── ServerError          the embedded server cannot be made, started or stopped
     │   ├── PoolerError          the connection goes through a pooler
@@ -95,6 +96,10 @@ class Protected(Refused):
 
 class NotConfirmed(Refused):
     """Data would be replaced or deleted, and the user did not confirm it."""
+
+
+class NotTrusted(Refused):
+    """A file holds SQL that a server would run, and no key of ours signed it."""
 
 
 class DatabaseError(SeedtoolError):

@@ -37,16 +37,21 @@ def ci() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Load templates from dumps in this folder. Write a dump of each template that it lacks.",
 )
+@click.option("--trust-file", is_flag=True, help="Load dumps that no key of this project signed. What is in them runs.")
 @common_options
-def prepare(*, profiles: tuple[str, ...], cache: Path | None, console: Console, settings: Settings) -> None:
+def prepare(
+    *, profiles: tuple[str, ...], cache: Path | None, trust_file: bool, console: Console, settings: Settings
+) -> None:
     """Start the embedded server and build the templates that tests clone. Templates that exist are not built again.
 
     The database of the settings is not touched. With the embedded emulator, the faces of profiles that end in a sync
-    are enrolled there.
+    are enrolled there. A dump is loaded when SEEDTOOL_ARCHIVE_KEY, or this project's own key, signed it. Otherwise its
+    template is built.
     """
     from seedtool.workflows import prepare as workflow
 
-    report = workflow.prepare(profiles, settings=settings, cache=cache, listener=console.listener({}))
+    listener = console.listener({})
+    report = workflow.prepare(profiles, settings=settings, cache=cache, trust_file=trust_file, listener=listener)
     console.report(report, lambda: _lines(report))
 
 

@@ -181,7 +181,7 @@ def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Set
 @click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 @common_options
 def export(*, name: str, file: Path, force: bool, console: Console, settings: Settings) -> None:
-    """Write a snapshot to a file in pg_dump's custom format. pg_restore can read it too."""
+    """Write a snapshot to a signed file in pg_dump's custom format. pg_restore can read it too."""
     from seedtool.workflows import snapshots as workflow
 
     report = workflow.export_snapshot(name, file, force=force, settings=settings)
@@ -194,15 +194,19 @@ def export(*, name: str, file: Path, force: bool, console: Console, settings: Se
 @click.argument("file", type=click.Path(exists=True, readable=True, path_type=Path))
 @click.option("--name", help="The name of the snapshot, instead of the name in the file.")
 @click.option("--replace", is_flag=True, help="Replace a snapshot of the same name.")
+@click.option("--trust-file", is_flag=True, help="Read a file that no key of this project signed. What is in it runs.")
 @common_options
-def import_(*, file: Path, name: str | None, replace: bool, console: Console, settings: Settings) -> None:
-    """Read a snapshot from a file: an exported one, or any dump in pg_dump's custom, directory or tar format.
+def import_(
+    *, file: Path, name: str | None, replace: bool, trust_file: bool, console: Console, settings: Settings
+) -> None:
+    """Read a snapshot from a file that `seedtool snapshot export` wrote, here or with the same SEEDTOOL_ARCHIVE_KEY.
 
-    The database stays as it is. `seedtool snapshot restore` replaces it by the snapshot.
+    With --trust-file, also from any dump in pg_dump's custom, directory or tar format. The SQL in a dump runs on the
+    server with your rights. The database stays as it is. `seedtool snapshot restore` replaces it by the snapshot.
     """
     from seedtool.workflows import snapshots as workflow
 
-    report = workflow.import_snapshot(file, name, replace=replace, settings=settings)
+    report = workflow.import_snapshot(file, name, replace=replace, trust_file=trust_file, settings=settings)
     console.report(
         {"import": report},
         lambda: [f"read {report.snapshot.name} from {report.file}: seedtool snapshot restore puts it in place"],

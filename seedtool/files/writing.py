@@ -63,6 +63,11 @@ class NewFile:
         finally:
             os.close(self._handle)
 
+    @property
+    def handle(self) -> int:
+        """A descriptor of the file, open for reading and writing: nobody can put another file in its place."""
+        return self._handle
+
     def put_in_place(self, *, replace: bool = True, durable: bool = True) -> None:
         """Give the file its final name; what is on the disk then outlives a loss of power.
 

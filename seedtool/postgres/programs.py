@@ -7,6 +7,7 @@ oldest is taken: what it writes can be read by most.
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +63,14 @@ def fitting(server_version: int) -> list[Programs]:
     return fit
 
 
-def run(programs: Programs, name: str, *arguments: str | Path, target: Target, database: str | None = None) -> Done:
+def run(
+    programs: Programs,
+    name: str,
+    *arguments: str | Path,
+    target: Target,
+    database: str | None = None,
+    handles: Sequence[int] = (),
+) -> Done:
     """Run one of the programs and wait for it.
 
     Args:
@@ -71,6 +79,7 @@ def run(programs: Programs, name: str, *arguments: str | Path, target: Target, d
         arguments: its arguments.
         target: whose server it works on.
         database: the database it works in; None where it works on files alone.
+        handles: file descriptors that it inherits.
     """
     parts = {key: str(value) for key, value in conninfo_to_dict(target.conninfo).items()}
     environ = {**os.environ, "LC_ALL": "C"}
@@ -84,7 +93,7 @@ def run(programs: Programs, name: str, *arguments: str | Path, target: Target, d
     done = subprocess.run(
         [programs.folder / name, *where, *arguments],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8", errors="replace",
-        env=environ, check=False,
+        env=environ, check=False, pass_fds=handles,
     )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr)
 

@@ -1,9 +1,18 @@
-"""The settings of what is kept for the next reset: templates and spares."""
+"""The settings of what is kept for later: templates, spares, and archives in files."""
 
 from typing import Annotated
 
 from seedtool.settings.project import ProjectSettings
-from seedtool.settings.setting import Amount, Count, Setting
+from seedtool.settings.setting import Amount, Count, Fault, Setting
+
+#: HMAC-SHA256 is as strong as its key up to 32 bytes (RFC 2104, section 3). A text has fewer bits a character.
+KEY_LENGTH = 32
+
+
+def _check_key(text: str) -> Fault | None:
+    if len(text) >= KEY_LENGTH:
+        return None
+    return Fault(f"has fewer than {KEY_LENGTH} characters", "Take what `openssl rand -hex 32` prints.")
 
 
 class CacheSettings(ProjectSettings, frozen=True, kw_only=True):
@@ -32,3 +41,14 @@ class CacheSettings(ProjectSettings, frozen=True, kw_only=True):
     cache_gb: Annotated[
         Amount, Setting("how many GB the templates may take together", variables=("SEEDTOOL_CACHE_GB",))
     ] = 5
+    archive_key: Annotated[
+        str | None,
+        Setting(
+            "the key that signs exported snapshots and the files of `ci prepare --cache`; whoever has it can read and "
+            "write such files for others who have it",
+            variables=("SEEDTOOL_ARCHIVE_KEY",),
+            default="a key in the project's state folder",
+            check=_check_key,
+            secret=True,
+        ),
+    ] = None

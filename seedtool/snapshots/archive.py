@@ -1,7 +1,8 @@
 """Snapshots in files, for colleagues and for the caches of CI: pg_dump's custom format, as it is.
 
 The description travels in the comment of the dumped database, which pg_restore shows with --create and leaves out
-otherwise. A snapshot lets nobody in, pg_dump neither, so what is dumped is a clone of it.
+otherwise. A snapshot lets nobody in, pg_dump neither, so what is dumped is a clone of it. A dump is signed. Only what a
+key of ours signed is handed to pg_restore, unless the user trusts the file as it is.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from seedtool.errors import BlockedError, SnapshotError, UsageError
+from seedtool.files.signing import Archive, Keys, sign, trusted
 from seedtool.files.writing import PRIVATE, NewFile
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import programs, server
@@ -28,6 +30,9 @@ from seedtool.snapshots import store
 from seedtool.snapshots.snapshots import look
 from seedtool.snapshots.store import Description, Snapshot, checked_name, read
 
+#: What is signed with an exported snapshot: a template's dump of a cache is none.
+_ABOUT = {"kind": "snapshot"}
+
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     """Which snapshot was written to or read from which file, and the file's size in bytes."""
@@ -37,19 +42,23 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-def export(target: Target, name: str, file: Path, *, force: bool = False, listener: Listener = SILENT) -> FileReport:
+def export(
+    target: Target, name: str, file: Path, keys: Keys, *, force: bool = False, listener: Listener = SILENT
+) -> FileReport:
     """Write a snapshot to a file, readable by its owner alone: there are people's data in it.
 
     Args:
         target: whose snapshot it is.
         name: the snapshot's name.
         file: the file; it is there when it is complete.
+        keys: ours; one of them signs it.
         force: overwrite it.
         listener: hears of the steps.
 
     Raises:
         UsageError: there is no such snapshot, or the file exists already.
         SnapshotError: it cannot be dumped or written.
+        SettingsError: there is no key that may be used.
     """
     _refuse_existing(file, force=force)
     with open_cluster(target, listener) as cluster, _aside(cluster) as aside:
@@ -73,6 +82,7 @@ def export(target: Target, name: str, file: Path, *, force: bool = False, listen
                     remedy="Work as a role that may read every row of every table (BYPASSRLS where policies apply), or"
                     " as a superuser. Is there room on the disk?",
                 )
+            sign(new.handle, keys, _ABOUT)
             cluster.step("rename file")
             _refuse_existing(file, force=force)
             new.put_in_place()
@@ -82,29 +92,32 @@ def export(target: Target, name: str, file: Path, *, force: bool = False, listen
 def import_file(
     target: Target,
     file: Path,
+    keys: Keys | None,
     name: str | None = None,
     *,
     replace: bool = False,
     listener: Listener = SILENT,
 ) -> FileReport:
-    """Read a snapshot from a file that `export` or pg_dump wrote.
+    """Read a snapshot from a file that `export` or, where the user trusts the file, pg_dump wrote.
 
     What is in it belongs to the target's owner afterwards: the file's roles may not exist here.
 
     Args:
         target: whose snapshot it becomes; the target itself stays as it is, and need not exist.
         file: in pg_dump's custom, directory or tar format.
+        keys: ours; None reads the file whoever wrote it.
         name: the snapshot's name; None means the one in the file or, of a plain dump, the file's own.
         replace: take the place of a snapshot of the same name.
         listener: hears of the steps.
 
     Raises:
+        NotTrusted: no key of ours signed the file.
         UsageError: there is a snapshot of this name already.
         SnapshotError: the file is no dump or a broken one, or does not fit the server; nothing is left of it.
     """
-    with open_cluster(target, listener) as cluster:
+    with trusted(file, keys, **_ABOUT) as archive, open_cluster(target, listener) as cluster:
         cluster.step("read")
-        tools, described = _read(cluster, file)
+        tools, described = _read(cluster, file, archive)
         name = checked_name(name if name is not None else described.name if described else file.name.partition(".")[0])
         with cluster.lock(target.digest):
             templates.sweep(cluster, target.digest)
@@ -115,7 +128,7 @@ def import_file(
             cluster.step("create")
             cluster.create(aside, "template0", like)
             cluster.step("load")
-            _load(cluster, tools, file, aside, like)
+            _load(cluster, tools, file, archive, aside, like)
             cluster.step("look")
             with server.connect(target, aside, autocommit=True) as connection:
                 connection.execute("ANALYZE")  # a dump has no statistics
@@ -155,13 +168,14 @@ def _aside(cluster: Cluster) -> Iterator[str]:
                 cluster.drop(name)
 
 
-def _read(cluster: Cluster, file: Path) -> tuple[Programs, Description | None]:
+def _read(cluster: Cluster, file: Path, archive: Archive) -> tuple[Programs, Description | None]:
     """Return the programs that can read a dump, and what it remembers."""
     complaint = ""
     for tools in programs.fitting(cluster.version):
         done = programs.run(
-            tools, "pg_restore", "--create", "--schema-only", "--file=-", "--", file, target=cluster.target
-        )
+            tools, "pg_restore", "--create", "--schema-only", "--file=-", "--", archive.path,
+            target=cluster.target, handles=archive.handles,
+        )  # fmt: skip
         if done.code == 0:
             return tools, _description(done.out)
         complaint = programs.fault(done.errors)
@@ -184,7 +198,7 @@ def _description(statements: str) -> Description | None:
     return None
 
 
-def _load(cluster: Cluster, tools: Programs, file: Path, aside: str, like: DatabaseFacts) -> None:
+def _load(cluster: Cluster, tools: Programs, file: Path, archive: Archive, aside: str, like: DatabaseFacts) -> None:
     """Restore a dump into an empty database.
 
     Raises:
@@ -197,7 +211,10 @@ def _load(cluster: Cluster, tools: Programs, file: Path, aside: str, like: Datab
         options.append("--exit-on-error")
     if like.owner != cluster.user:
         options.append(f"--role={like.owner}")
-    done = programs.run(tools, "pg_restore", *options, "--", file, target=cluster.target, database=aside)
+    done = programs.run(
+        tools, "pg_restore", *options, "--", archive.path,
+        target=cluster.target, database=aside, handles=archive.handles,
+    )  # fmt: skip
     errors = _without_transaction_timeout(done.errors) if tolerant else done.errors
     if done.code and (not tolerant or errors):
         raise SnapshotError(

@@ -9,9 +9,10 @@ from typing import Literal
 
 import msgspec
 
-from seedtool.errors import ImageRefused, SnapshotError
+from seedtool.errors import ImageRefused, NotTrusted, SnapshotError
 from seedtool.faces.port import FaceService
 from seedtool.faces.vendors import open_service
+from seedtool.files.signing import Keys
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.cluster import Cluster, open_cluster, private_name
@@ -21,7 +22,7 @@ from seedtool.resetting.layers import Layer, fingerprints
 from seedtool.seeding.profiles import Profile
 from seedtool.settings import Settings
 from seedtool.workflows.aws import emulator_key, ensure_emulator
-from seedtool.workflows.project import project_settings
+from seedtool.workflows.project import archive_keys, project_settings
 from seedtool.workflows.reset import layers_of
 from seedtool.workflows.seed import named_profile
 
@@ -67,6 +68,7 @@ def prepare(
     *,
     settings: Settings | None = None,
     cache: Path | None = None,
+    trust_file: bool = False,
     listener: Listener = SILENT,
 ) -> PrepareReport:
     """Build the templates that tests clone, and enroll faces in the emulator. What is there stays as it is.
@@ -77,6 +79,7 @@ def prepare(
         profiles: names of profiles whose templates are wanted beside the schema's; a name given twice counts once.
         settings: the project's; those of the working folder's project when None.
         cache: a folder of dumps: templates are loaded from it, and what it lacks is written there.
+        trust_file: load dumps that no key of ours signed: what is in them runs on the server with our rights.
         listener: hears what takes long or goes wrong.
 
     Raises:
@@ -88,7 +91,8 @@ def prepare(
     target = server.find(settings)
     with open_cluster(target, project=settings.root.name) as cluster:
         made = [
-            ensure_template(cluster, settings, profile, cache=cache, listener=listener) for profile in (None, *found)
+            ensure_template(cluster, settings, profile, cache=cache, trust_file=trust_file, listener=listener)
+            for profile in (None, *found)
         ]
     enrolled = []
     if settings.aws == "embedded":
@@ -105,6 +109,7 @@ def ensure_template(
     profile: Profile | None,
     *,
     cache: Path | None = None,
+    trust_file: bool = False,
     listener: Listener = SILENT,
 ) -> Made:
     """Return the template of a profile; load or build it when there is none.
@@ -114,20 +119,25 @@ def ensure_template(
         settings: the project's.
         profile: the profile; None for the bare schema.
         cache: a folder of dumps: the template is loaded from there, or written to it.
+        trust_file: load a dump that no key of ours signed.
         listener: hears when a dump cannot be used.
 
     Raises:
         SeedError, MigrationError: the template cannot be built; the cache of templates is as it was.
         SnapshotError: the folder cannot be written.
+        SettingsError: there is no key that may sign what is written.
     """
     started = time.perf_counter()
     layers = layers_of(settings, profile)
     like = templates.of_target(cluster)
     fingerprint = fingerprints(layers, templates.of_server(cluster, like))[-1]
     file = dumps.dump_path(cache, fingerprint) if cache is not None else None
-    loaded = file is not None and file.is_file() and _load(cluster, layers, file, listener)
+    keys = archive_keys(settings)
+    loaded = (
+        file is not None and file.is_file() and _load(cluster, layers, file, None if trust_file else keys, listener)
+    )
     template = templates.ensure(cluster, layers, like)
-    if file is not None and not file.is_file() and not dumps.dump(cluster, template.name, like, file):
+    if file is not None and not file.is_file() and not dumps.dump(cluster, template.name, like, file, keys):
         listener.note(
             f"the template of {profile.name if profile else 'the schema'} stays out of the cache:"
             " a dump would lack what migrations set on the database itself"
@@ -143,12 +153,12 @@ def ensure_template(
     )
 
 
-def _load(cluster: Cluster, layers: Sequence[Layer], file: Path, listener: Listener) -> bool:
-    """Make a template of a dump; False when it is there already, or the dump cannot be used and is removed."""
+def _load(cluster: Cluster, layers: Sequence[Layer], file: Path, keys: Keys | None, listener: Listener) -> bool:
+    """Make a template of a dump; False when it is there already, or the dump may not be used and is removed."""
     like = templates.of_target(cluster)
     try:
-        return templates.load(cluster, layers, like, lambda database: dumps.load(cluster, file, database)).built
-    except SnapshotError as error:
+        return templates.load(cluster, layers, like, lambda database: dumps.load(cluster, file, database, keys)).built
+    except (SnapshotError, NotTrusted) as error:
         listener.note(f"{error.message}; the template is built instead")
         file.unlink(missing_ok=True)
         return False

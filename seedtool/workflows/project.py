@@ -1,6 +1,7 @@
 """The project that a workflow works on: its settings, found as the commands find them."""
 
 from seedtool.errors import UsageError
+from seedtool.files.signing import Keys
 from seedtool.settings import Settings, load
 
 
@@ -30,3 +31,8 @@ def refuse_outside_a_project(settings: Settings) -> None:
             f"{settings.root} is no project: neither it nor a folder above has a pyproject.toml or an alembic.ini",
             remedy="Go to the project's folder first.",
         )
+
+
+def archive_keys(settings: Settings) -> Keys:
+    """Return the keys by which the project knows archives that it may read."""
+    return Keys(settings.archive_key, settings.state_dir)

@@ -14,7 +14,7 @@ from seedtool.settings import Settings
 from seedtool.snapshots import snapshots, store
 from seedtool.snapshots.snapshots import RestorePlan, RestoreReport, SaveReport
 from seedtool.snapshots.store import Snapshot
-from seedtool.workflows.project import project_settings
+from seedtool.workflows.project import archive_keys, project_settings
 
 if TYPE_CHECKING:
     from seedtool.snapshots.archive import FileReport
@@ -136,7 +136,7 @@ def export_snapshot(
     target: Target | None = None,
     listener: Listener = SILENT,
 ) -> "FileReport":
-    """Write a snapshot to a file of pg_dump's custom format, for its owner alone.
+    """Write a snapshot to a signed file of pg_dump's custom format, for its owner alone.
 
     Raises:
         UsageError: there is no such snapshot, or the file exists and `force` is not given.
@@ -144,8 +144,9 @@ def export_snapshot(
     """
     from seedtool.snapshots import archive
 
-    target = target or server.find(project_settings(settings))
-    return archive.export(target, name, file, force=force, listener=listener)
+    settings = project_settings(settings)
+    target = target or server.find(settings)
+    return archive.export(target, name, file, archive_keys(settings), force=force, listener=listener)
 
 
 def import_snapshot(
@@ -153,6 +154,7 @@ def import_snapshot(
     name: str | None = None,
     *,
     replace: bool = False,
+    trust_file: bool = False,
     settings: Settings | None = None,
     target: Target | None = None,
     listener: Listener = SILENT,
@@ -163,15 +165,19 @@ def import_snapshot(
         file: in pg_dump's custom, directory or tar format.
         name: the snapshot's name; the one in the file, or the file's own, when None.
         replace: take the place of a snapshot of the same name.
+        trust_file: read a file that no key of ours signed: what is in it runs on the server with our rights.
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
         listener: hears of the steps.
 
     Raises:
+        NotTrusted: no key of ours signed the file.
         UsageError: there is a snapshot of this name.
         SnapshotError: the file is no dump, is broken, or does not fit the server; nothing is left of it.
     """
     from seedtool.snapshots import archive
 
-    target = target or server.find(project_settings(settings))
-    return archive.import_file(target, file, name, replace=replace, listener=listener)
+    settings = project_settings(settings)
+    target = target or server.find(settings)
+    keys = None if trust_file else archive_keys(settings)
+    return archive.import_file(target, file, keys, name, replace=replace, listener=listener)

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import pytest
 from psycopg import sql
 
+from seedtool.files.signing import Keys
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
 from seedtool.postgres.server import SNAPSHOT_NAME, Target
 from seedtool.resetting import guard
 from seedtool.resetting.guard import Consent
 from seedtool.settings import load
-from seedtool.snapshots import store
+from seedtool.snapshots import archive, store
 from seedtool.snapshots.snapshots import restore, save
 
 PASSING = re.compile(r"seedtool_(building|clone|old)_[0-9a-f]{20}")
@@ -25,6 +26,7 @@ class Shop:
     def __init__(self, settings, target):
         self.settings = settings
         self.target = target
+        self.keys = Keys(None, settings.root / "state")
 
     def fill(self, value):
         """Give the one row another value; makes the table, and Alembic's, when they are not there."""
@@ -56,6 +58,13 @@ class Shop:
 
     def restore(self, name="first", consent=Consent.NAME, **options):
         return restore(self.settings, self.target, name, lambda _: consent, **options)
+
+    def export(self, file, name="first", **options):
+        return archive.export(self.target, name, file, self.keys, **options)
+
+    def import_file(self, file, name=None, **options):
+        """Read a snapshot from a file; with `keys=None` from one that the user trusts."""
+        return archive.import_file(self.target, file, options.pop("keys", self.keys), name, **options)
 
     def names(self):
         return sorted(snapshot.name for snapshot in store.snapshots(self.target))

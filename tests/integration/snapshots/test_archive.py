@@ -14,7 +14,7 @@ from seedtool.postgres import programs, server
 from seedtool.postgres.programs import Programs
 from seedtool.postgres.server import Target
 from seedtool.resetting.guard import Consent
-from seedtool.snapshots import archive, store
+from seedtool.snapshots import store
 
 
 def dump(shop, tools, file, *arguments):
@@ -25,11 +25,11 @@ def dump(shop, tools, file, *arguments):
 
 def test_it_comes_back_with_all_that_it_remembered(shop, tmp_path):
     saved = shop.save("año 1", note='it\'s "done" \\ 漢字').snapshot
-    report = archive.export(shop.target, "año 1", tmp_path / "a.dump")
+    report = shop.export(tmp_path / "a.dump", "año 1")
     assert report.bytes == (tmp_path / "a.dump").stat().st_size
     store.delete(shop.target, ["año 1"])
     shop.fill("new")
-    found = archive.import_file(shop.target, tmp_path / "a.dump").snapshot
+    found = shop.import_file(tmp_path / "a.dump").snapshot
     assert shop.value() == "new"
     for key in ("name", "created", "revisions", "branch", "commit", "note", "target", "owner", "database"):
         assert getattr(found, key) == getattr(saved, key), key
@@ -41,9 +41,9 @@ def test_it_comes_back_with_all_that_it_remembered(shop, tmp_path):
 
 def test_it_becomes_the_snapshot_of_whoever_imports_it(shop, tmp_path):
     shop.save()
-    archive.export(shop.target, "first", tmp_path / "a.dump")
+    shop.export(tmp_path / "a.dump")
     other = shop.also(f"{shop.target.name}_2")
-    assert archive.import_file(other.target, tmp_path / "a.dump").snapshot.target == other.target.name
+    assert other.import_file(tmp_path / "a.dump").snapshot.target == other.target.name
     assert (other.names(), shop.names()) == (["first"], ["first"])
     try:
         other.restore(consent=Consent.NONE)  # there was no such database
@@ -54,7 +54,7 @@ def test_it_becomes_the_snapshot_of_whoever_imports_it(shop, tmp_path):
 
 def test_pg_restore_reads_it_as_it_is(shop, tmp_path, tools):
     shop.save()
-    archive.export(shop.target, "first", tmp_path / "a.dump")
+    shop.export(tmp_path / "a.dump")
     shop.fill("new")
     with server.connect(shop.target, autocommit=True) as connection:
         connection.execute("DROP TABLE takings, alembic_version")
@@ -67,7 +67,7 @@ def test_pg_restore_reads_it_as_it_is(shop, tmp_path, tools):
 def test_any_dump_of_pg_dump_can_be_imported(shop, tmp_path, tools, form):
     dump(shop, tools, tmp_path / "nightly.dump", f"--format={form}")
     shop.fill("new")
-    found = archive.import_file(shop.target, tmp_path / "nightly.dump").snapshot
+    found = shop.import_file(tmp_path / "nightly.dump", keys=None).snapshot
     assert (found.name, found.revisions, found.note) == ("nightly", ["0007"], None)
     shop.restore("nightly")
     assert shop.value() == "old"
@@ -75,16 +75,16 @@ def test_any_dump_of_pg_dump_can_be_imported(shop, tmp_path, tools, form):
 
 def test_a_taken_name_is_refused_before_anything_is_loaded(shop, tmp_path, listening):
     shop.save()
-    archive.export(shop.target, "first", tmp_path / "a.dump")
+    shop.export(tmp_path / "a.dump")
     shop.fill("new")
     shop.save(replace=True)
     steps = []
     with pytest.raises(UsageError, match="already") as refusal:
-        archive.import_file(shop.target, tmp_path / "a.dump", listener=listening(steps.append))
+        shop.import_file(tmp_path / "a.dump", listener=listening(steps.append))
     assert "load" not in steps
     assert "--replace" in refusal.value.remedy
-    archive.import_file(shop.target, tmp_path / "a.dump", "second")
-    archive.import_file(shop.target, tmp_path / "a.dump", replace=True)
+    shop.import_file(tmp_path / "a.dump", "second")
+    shop.import_file(tmp_path / "a.dump", replace=True)
     assert shop.names() == ["first", "second"]
     shop.restore("first")
     assert shop.value() == "old"
@@ -95,15 +95,15 @@ def test_a_broken_or_truncated_file_leaves_nothing(shop, tmp_path):
         connection.execute("CREATE TABLE noise AS SELECT md5(g::text) FROM generate_series(1, 3000) g")
     shop.alone()
     shop.save()
-    archive.export(shop.target, "first", tmp_path / "whole.dump")
-    whole, broken = (tmp_path / "whole.dump").read_bytes(), tmp_path / "broken.dump"
+    shop.export(tmp_path / "whole.dump")
+    whole, broken = (tmp_path / "whole.dump").read_bytes().rpartition(b'{"kind"')[0], tmp_path / "broken.dump"
     cuts = [whole[: len(whole) * part // 5] for part in range(5)]
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes(byte ^ 0xFF for byte in whole[middle : middle + 64]) + whole[middle + 64 :]
     for content in (*cuts, whole[:-1], flipped, b"SELECT 1;\n" * 100, b"\0" * 1000):
         broken.write_bytes(content)
         with pytest.raises(SnapshotError, match=r"broken\.dump cannot be re") as refusal:
-            archive.import_file(shop.target, broken, "broken")
+            shop.import_file(broken, "broken", keys=None)
         assert refusal.value.remedy
         assert (shop.names(), shop.passing()) == (["first"], [])
 
@@ -131,16 +131,16 @@ def test_a_file_that_is_there_is_not_overwritten_unless_told(shop, tmp_path):
     file = tmp_path / "a.dump"
     file.write_text("precious")
     with pytest.raises(UsageError, match="exists") as refusal:
-        archive.export(shop.target, "first", file)
+        shop.export(file)
     assert "--force" in refusal.value.remedy
     assert file.read_text() == "precious"
-    archive.export(shop.target, "first", file, force=True)
+    shop.export(file, force=True)
     assert file.read_bytes()[:5] == b"PGDMP"
     assert file.stat().st_mode & 0o777 == 0o600
     os.mkfifo(tmp_path / "pipe")  # as /dev/stdout may be, and /dev/null is no file either
     for other in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(UsageError, match="exists") as refusal:
-            archive.export(shop.target, "first", other, force=True)
+            shop.export(other, force=True)
         assert "--force" not in refusal.value.remedy
     assert (tmp_path / "pipe").is_fifo()
     assert [path.name for path in tmp_path.glob("*dump*")] == ["a.dump"]
@@ -148,10 +148,10 @@ def test_a_file_that_is_there_is_not_overwritten_unless_told(shop, tmp_path):
 
 def test_what_an_export_needs_is_told(shop, tmp_path):
     with pytest.raises(UsageError, match="no snapshot"):
-        archive.export(shop.target, "first", tmp_path / "a.dump")
+        shop.export(tmp_path / "a.dump")
     shop.save()
     with pytest.raises(SnapshotError, match="No such file"):
-        archive.export(shop.target, "first", tmp_path / "nowhere" / "a.dump")
+        shop.export(tmp_path / "nowhere" / "a.dump")
     assert list(tmp_path.glob("*.dump*")) == []
 
 
@@ -160,7 +160,7 @@ def test_tables_that_may_not_be_read_are_named(shop, weak, tmp_path):
     shop.alone()
     weak.save()
     with pytest.raises(SnapshotError, match="secrets"):
-        archive.export(weak.target, "first", tmp_path / "a.dump")
+        weak.export(tmp_path / "a.dump")
     assert list(tmp_path.glob("*.dump*")) == []
 
 
@@ -170,7 +170,7 @@ def test_a_table_of_which_rows_are_hidden_is_named(shop, weak, tmp_path):
     shop.alone()
     weak.save()
     with pytest.raises(SnapshotError, match="takings") as refusal:
-        archive.export(weak.target, "first", tmp_path / "a.dump")
+        weak.export(tmp_path / "a.dump")
     assert "BYPASSRLS" in refusal.value.remedy
     assert list(tmp_path.glob("*.dump*")) == []
 
@@ -178,7 +178,7 @@ def test_a_table_of_which_rows_are_hidden_is_named(shop, weak, tmp_path):
 def test_what_is_imported_belongs_to_the_targets_owner(shop, weak, tmp_path, tools):
     dump(shop, tools, tmp_path / "a.dump", "-Fc")
     for user in (shop, weak):
-        archive.import_file(user.target, tmp_path / "a.dump", f"by {user is weak}")
+        user.import_file(tmp_path / "a.dump", f"by {user is weak}", keys=None)
         user.restore(f"by {user is weak}")
         with server.connect(weak.target) as connection:
             assert connection.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'takings'").fetchone() == (
@@ -276,27 +276,27 @@ def test_on_an_older_server_behind_a_password(fifteen, shop, tmp_path, monkeypat
         connection.execute("CREATE TABLE IF NOT EXISTS more (id int PRIMARY KEY)")
     old.alone()
     old.save("first", note="it's 15", replace=True)
-    archive.export(fifteen, "first", tmp_path / "a.dump")
+    old.export(tmp_path / "a.dump")
     old.fill("new")
-    archive.import_file(fifteen, tmp_path / "a.dump", "second", replace=True)
+    old.import_file(tmp_path / "a.dump", "second", replace=True)
     old.restore("second")
     assert old.value() == "old"
     assert {snapshot.note for snapshot in store.snapshots(fifteen)} == {"it's 15"}
     # up to the newest server, and what is broken stays an error where one complaint is overlooked
-    archive.import_file(shop.target, tmp_path / "a.dump")
+    shop.import_file(tmp_path / "a.dump")
     shop.restore("first")
     whole = (tmp_path / "a.dump").read_bytes()
     (tmp_path / "b.dump").write_bytes(whole[: len(whole) * 3 // 4])
     with pytest.raises(SnapshotError):
-        archive.import_file(fifteen, tmp_path / "b.dump", "third")
+        old.import_file(tmp_path / "b.dump", "third", keys=None)
     assert old.names() == ["first", "second"]
     assert old.passing() == []
 
 
 def test_a_dump_of_a_newer_server_on_an_older_one(fifteen, shop, tmp_path):
     shop.save()
-    archive.export(shop.target, "first", tmp_path / "a.dump")
+    shop.export(tmp_path / "a.dump")
     old = type(shop)(shop.settings, fifteen)
-    archive.import_file(fifteen, tmp_path / "a.dump", "from 18", replace=True)
+    old.import_file(tmp_path / "a.dump", "from 18", replace=True)
     old.restore("from 18")
     assert old.value() == "old"

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from seedtool.snapshots import archive, store
+from seedtool.snapshots import store
 from tests import processes
 
 # at a step given as name or, where it comes again, name:2
@@ -15,6 +15,7 @@ DOOMED = textwrap.dedent(
     import os, sys
     from collections import Counter
     from pathlib import Path
+    from seedtool.files.signing import Keys
     from seedtool.listener import Listener
     from seedtool.postgres.server import Target
     from seedtool.resetting.guard import Consent
@@ -33,6 +34,7 @@ DOOMED = textwrap.dedent(
     listener.step = step
 
     settings, target = load(root), Target(conninfo=conninfo, name=name, maintenance="postgres")
+    keys = Keys(None, root / "state")
     {
         "save": lambda: snapshots.save(settings, target, "second", listener=listener),
         "replace": lambda: snapshots.save(settings, target, "first", replace=True, listener=listener),
@@ -40,8 +42,8 @@ DOOMED = textwrap.dedent(
         "restore ahead": lambda: snapshots.restore(settings, target, "first", lambda _: Consent.NAME, listener=listener),
         "rename": lambda: store.rename(target, "first", "second", listener=listener),
         "delete": lambda: store.delete(target, ["first", "extra"], listener=listener),
-        "export": lambda: archive.export(target, "first", root / "out.dump", force=True, listener=listener),
-        "import": lambda: archive.import_file(target, root / "in.dump", "second", listener=listener),
+        "export": lambda: archive.export(target, "first", root / "out.dump", keys, force=True, listener=listener),
+        "import": lambda: archive.import_file(target, root / "in.dump", keys, "second", listener=listener),
     }[work]()
     """
 )
@@ -52,7 +54,7 @@ def stocked(shop):
     """The target holds `new`, the snapshots `first` and `extra` hold `old`, and so does the file in.dump."""
     shop.save("first")
     shop.save("extra")
-    archive.export(shop.target, "first", shop.settings.root / "in.dump")
+    shop.export(shop.settings.root / "in.dump")
     shutil.copy(shop.settings.root / "in.dump", shop.settings.root / "out.dump")
     shop.fill("new")
     return shop
@@ -109,7 +111,7 @@ def test_killed_between_two_steps_everything_is_whole_and_the_next_command_sweep
         if fatal in {"commit", "drop", "drop:2"} and values == {"new"}:
             assert look(stocked) in snapshots, (work, fatal)
     put_back(stocked, works[-1])
-    archive.export(stocked.target, "extra", stocked.settings.root / "out.dump", force=True)
+    stocked.export(stocked.settings.root / "out.dump", "extra", force=True)
     assert list(stocked.settings.root.glob("*.part")) == []
 
 
@@ -117,7 +119,7 @@ def put_back(shop, work):
     """Make it as `stocked` is, where it is not, with a clone made ahead where that is what is tried."""
     store.delete(shop.target, [name for name in shop.names() if name not in BEFORE])
     for name in BEFORE.keys() - set(shop.names()):
-        archive.import_file(shop.target, shop.settings.root / "in.dump", name)
+        shop.import_file(shop.settings.root / "in.dump", name)
     if work == "restore ahead":
         shop.restore("first")
         shop.passing()
