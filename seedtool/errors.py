@@ -69,7 +69,7 @@ class SeedtoolError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
-        self.place = {key: cast("str | int", value) for key, value in place.items() if value is not None}
+        self.place = cast("Place", {key: value for key, value in place.items() if value is not None})
 
 
 class SettingsError(SeedtoolError):

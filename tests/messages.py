@@ -17,7 +17,7 @@ FILE = ROOT / "tests" / "cli" / "messages.txt"
 _PLACEHOLDERS = (
     (re.compile(r"TMP/[^/\s:,'\"`]+"), "TMP"),  # the folder of one test, which pytest numbers
     (re.compile(re.escape(str(ROOT))), "ROOT"),
-    (re.compile(r"(?<=-)[0-9a-f]{10}(?=/)"), "HASH"),
+    (re.compile(r"(?<=-)[0-9a-f]{10}(?=[/:\s]|$)"), "HASH"),
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "UUID"),
     (re.compile(r"\btest_[0-9a-f]{12}\b"), "DATABASE"),
     (re.compile(r"(?<=127\.0\.0\.1:)\d{4,}|(?<=localhost:)\d{4,}"), "PORT"),

@@ -103,6 +103,7 @@ class Endpoint:
             raise SettingsError(
                 "the token for the endpoint is missing",
                 remedy="Set SEEDTOOL_BACKFILL_TOKEN in the environment or in .env.",
+                setting="backfill_token",
             )
         self._headers = {
             "Authorization": f"Bearer {token}",
@@ -310,16 +311,19 @@ def _checked(url: str) -> str:
         raise SettingsError(
             "the endpoint is not an http or https address",
             remedy="Give an address like https://app.example.com/api/assets/reprocess.",
+            option="--endpoint",
         )
     if parts.username is not None:
         raise SettingsError(
             f"the endpoint's address at {host} contains credentials",
             remedy="Leave them out and set SEEDTOOL_BACKFILL_TOKEN.",
+            option="--endpoint",
         )
     if parts.scheme == "http" and host not in _LOOPBACK:
         raise SettingsError(
             f"the endpoint at {host} is plain http: the token would be sent unencrypted",
             remedy="Use https, or a tunnel to this machine (ssh -L 8000:localhost:8000 ...) and http://localhost:8000.",
+            option="--endpoint",
         )
     return url
 

@@ -156,6 +156,7 @@ def check_tables(connection: psycopg.Connection) -> None:
         raise SchemaError(
             f"the photo library's tables are missing: {', '.join(missing)}",
             remedy="Run seedtool migrate. Revision 0004 creates them.",
+            table=", ".join(missing),
         )
     if hiding:
         raise BlockedError(
@@ -173,7 +174,7 @@ def check_user_id(user_id: str) -> None:
         uuid.UUID(user_id)
     except ValueError:
         raise UsageError(
-            f"{user_id!r} is not the id of a user", remedy="Give the uuid that stands in users.id."
+            f"{user_id!r} is not the id of a user", remedy="Give the uuid that stands in users.id.", option="--user-id"
         ) from None
 
 
@@ -188,7 +189,9 @@ def check_user(connection: psycopg.Connection, user_id: str) -> None:
     if found is None or found[0]:
         fault = "does not exist" if found is None else "is deleted"
         raise UsageError(
-            f"the user {user_id} {fault}", remedy="List the users with SELECT id FROM users WHERE NOT deleted."
+            f"the user {user_id} {fault}",
+            remedy="List the users with SELECT id FROM users WHERE NOT deleted.",
+            option="--user-id",
         )
 
 

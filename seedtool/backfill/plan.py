@@ -43,14 +43,19 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         if self.user_id is not None:
             library.check_user_id(self.user_id)
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"a limit of {self.limit} assets leaves nothing to do", remedy="Give 1 or more.")
+            raise UsageError(
+                f"a limit of {self.limit} assets leaves nothing to do", remedy="Give 1 or more.", option="--limit"
+            )
         if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
             raise UsageError(
                 f"a batch size of {self.batch_size} is not possible",
                 remedy=f"Give 1 to {MAX_BATCH_SIZE}. 150 is enough to use AWS's default quota.",
+                option="--batch-size",
             )
         if self.max_cost is not None and not self.max_cost >= 0:
-            raise UsageError(f"a budget of {self.max_cost} dollars is not possible", remedy="Give 0 or more.")
+            raise UsageError(
+                f"a budget of {self.max_cost} dollars is not possible", remedy="Give 0 or more.", option="--max-cost"
+            )
 
     @property
     def scope(self) -> str:

@@ -105,13 +105,18 @@ def _refuse_contradictions(
     **_: object,
 ) -> None:
     if interactive and (dry_run or user_id is not None or limit is not None):
-        raise UsageError("--interactive asks for --dry-run, --user-id and --limit", remedy="Leave these flags out.")
+        raise UsageError(
+            "--interactive asks for what --dry-run, --user-id and --limit say",
+            remedy="Leave these flags out.",
+            option="--interactive",
+        )
     if dry_run and html is not None:
-        raise UsageError("a dry run does nothing that --html could report", remedy="Leave --html out.")
+        raise UsageError("a dry run does nothing that --html could report", remedy="Leave --html out.", option="--html")
     if endpoint is not None and max_cost is not None:
         raise UsageError(
             "--max-cost counts AWS calls, but with --endpoint the application makes them",
             remedy="Limit the run with --limit or --user-id.",
+            option="--max-cost",
         )
 
 
@@ -161,7 +166,11 @@ def _ask_what_to_do(console: Console) -> dict[str, object] | None:
         UsageError: there is no terminal to ask at.
     """
     if not sys.stdin.isatty():
-        raise UsageError("--interactive needs a terminal to ask at, and there is none", remedy="Give flags instead.")
+        raise UsageError(
+            "--interactive needs a terminal to ask at, and there is none",
+            remedy="Give flags instead.",
+            option="--interactive",
+        )
     for line in (
         "What do you want to do?",
         "  1  a dry run: list the assets to process",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import click
 
-from seedtool.errors import SeedtoolError
+from seedtool.errors import Place, SeedtoolError
 
 INTERRUPTED = 130
 
@@ -20,7 +20,7 @@ class Failure(NamedTuple):
     message: str
     remedy: str
     exit_code: int
-    place: dict[str, str | int] | None = None
+    place: Place | None = None
 
 
 class ErrorWithReport(Exception):
@@ -84,7 +84,9 @@ def _describe(error: BaseException) -> Failure:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return Failure("Interrupted", "interrupted", "", INTERRUPTED)
     if isinstance(error, click.ClickException):
-        return Failure(kind, error.format_message(), "--help shows the usage.", error.exit_code)
+        given = error.param if isinstance(error, click.BadParameter) else None
+        where = Place(option=_name(given)) if given is not None else None
+        return Failure(kind, error.format_message(), "--help shows the usage.", error.exit_code, where)
     if hasattr(error, "remedy"):  # the emulator's own errors: it imports nothing of ours
         return Failure(kind, str(error), str(error.remedy), 1)
     text = str(error).strip()
@@ -96,6 +98,11 @@ def _describe(error: BaseException) -> Failure:
         return Failure(kind, f"the database refused: {first}", "--debug shows what was being done.", 1)
     remedy = "This is not your fault. Run again with --debug and report what it shows."
     return Failure(kind, f"unexpected {kind}: {first}", remedy, 1)
+
+
+def _name(parameter: click.Parameter) -> str:
+    """Return a parameter as it is typed: its longest flag, or an argument's name in capitals."""
+    return max(parameter.opts, key=len) if isinstance(parameter, click.Option) else str(parameter.name).upper()
 
 
 def _given(flag: str) -> bool:

@@ -60,7 +60,11 @@ def seed(
         _list(settings, console)
         return
     if profile is None:
-        raise UsageError("no profile was named", remedy="seedtool seed PROFILE; seedtool seed --list names them.")
+        raise UsageError(
+            "no profile was named",
+            remedy="Name one: seedtool seed PROFILE. seedtool seed --list shows the profiles.",
+            option="PROFILE",
+        )
     from seedtool.postgres import server
     from seedtool.workflows import seed as workflow
 

@@ -61,7 +61,7 @@ def run(
     """
     if photos is not None and not photos.is_dir():
         raise process.EmulatorError(
-            f"The folder {photos} does not exist.", "Let --photos name the folder that has the buckets."
+            f"The folder {photos} does not exist.", "Name the folder that holds the buckets: --photos FOLDER."
         )
     process.make_state_dir(state_dir)
     in_force = Faults(faults)

@@ -149,7 +149,7 @@ def _encode(image: "Image", stored: tuple[int, int], limit: int, *, keep_regions
         size = (max(1, round(plain.width * scale)), max(1, round(plain.height * scale)))
         if min(size) < SMALLEST_SIDE:
             raise ImageRefused(
-                f"the picture cannot be brought under {limit} bytes",
+                f"the picture is larger than {limit} bytes even when it is scaled down",
                 remedy="Scale it down, or save it in lower quality.",
             )
         scaled = plain if size == plain.size else plain.resize(size, Resampling.LANCZOS)

@@ -236,9 +236,11 @@ class Catalog:
             ]
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"Did you mean {close[0]}?" if close else "Are the migrations applied? Run seedtool migrate."
-            raise SchemaError(f"the database has no table {name}", remedy=hint)
+            raise SchemaError(f"the database has no table {name}", remedy=hint, table=str(name))
         if table.kind != "table":
-            raise SchemaError(f"{name} is a {table.kind}, not a table", remedy="Name the table that holds its rows.")
+            raise SchemaError(
+                f"{name} is a {table.kind}, not a table", remedy="Name the table that holds its rows.", table=str(name)
+            )
         return table
 
     def referencing(self, table: Table) -> Iterator[ForeignKey]:

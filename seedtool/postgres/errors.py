@@ -34,7 +34,7 @@ def translate(error: psycopg.Error, what: str, *, remedy: str = "") -> DatabaseE
         A `BlockedError` where another session or a missing privilege is in the way, else a `DatabaseError`.
     """
     kind, usual = _kind(error)
-    return kind(f"{what}: {reason(error)}", remedy=remedy or usual)
+    return kind(f"{what}: {reason(error)}", remedy=remedy or usual, code=error.sqlstate)
 
 
 @contextlib.contextmanager

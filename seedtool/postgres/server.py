@@ -135,31 +135,31 @@ def named_by(conninfo: str, maintenance: str = "postgres") -> Target:
 
 def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
     """Read a database URL, libpq's or SQLAlchemy's (`postgresql+driver://`), or libpq's key=value form."""
-    where = f"(from {settings.origins.get('database_url', 'given')})"
+    origin = settings.origins.get("database_url")
     parts = None
     # of a password that is not encoded, libpq takes a piece for the host, port or database, and tells it
     if not re.match(r"postgres(ql)?(\+\w+)?://([^?]*@[^?]*@|[^@?]*/[^?]*@)", url):
         with contextlib.suppress(psycopg.ProgrammingError):
-            parts = conninfo_to_dict(url_for_libpq(url, where))
+            parts = conninfo_to_dict(url_for_libpq(url, origin))
     if parts is None or not re.fullmatch(r"[\d,]*", str(parts.get("port") or "")):
         raise SettingsError(
-            f"setting database_url: libpq cannot read it {where}",
+            f"setting database_url: libpq cannot read the address (from {origin or 'given'})",
             remedy="Write postgresql://user:password@host:5432/database, with special characters percent-encoded.",
             setting="database_url",
-            origin=settings.origins.get("database_url"),
+            origin=origin,
         )
     if parts.get("service") and not parts.get("dbname"):
         parts["dbname"] = _database_of_service(str(parts["service"]))
     return parts
 
 
-def url_for_libpq(url: str, where: str = "") -> str:
+def url_for_libpq(url: str, origin: str | None = None) -> str:
     """Return a URL without what libpq does not know.
 
     Args:
         url: the URL. In SQLAlchemy's form (`postgresql+driver://`) it may have parameters of the driver, and hosts with
             their ports beside them. libpq's key=value form stays as it is.
-        where: which setting it comes from, for errors.
+        origin: where it was given, for errors.
 
     Raises:
         SettingsError: a parameter is known neither to libpq nor to a driver.
@@ -183,10 +183,12 @@ def url_for_libpq(url: str, where: str = "") -> str:
             if name == "schema":  # Prisma's
                 remedy = "Write options=-csearch_path%3DNAME for schema=NAME, or set the search_path in the database."
             raise SettingsError(
-                f"setting database_url: libpq has no parameter {name} {where}",
+                f"setting database_url: the address has a parameter {name}, which libpq does not know"
+                f" (from {origin or 'given'})",
                 remedy=remedy,
                 setting="database_url",
                 key=name,
+                origin=origin,
             )
     if any(":" in host and not host.startswith("/") for host in hosts):
         pairs = [host.partition(":")[::2] for host in hosts]
@@ -234,7 +236,7 @@ def _check_name(settings: Settings, key: str, name: str) -> None:
     """Refuse names that no target may have: it would be replaced, or swept away, while we stand on it."""
     fault = remedy = ""
     if not name:
-        fault, remedy = "names no database", "Add the database's name: postgresql://user@host:5432/NAME."
+        fault, remedy = "the address names no database", "Add the database's name: postgresql://user@host:5432/NAME."
     elif len(name.encode()) > 63:
         fault, remedy = f"{name} is too long for a database's name", "Use 1 to 63 bytes."
     elif name == settings.maintenance_database:
@@ -379,4 +381,5 @@ def _connection_error(
         remedy="Is the server running, and are host, port, user and password in DATABASE_URL right?"
         if target.embedded is None
         else f"See {target.embedded.log}; where the socket is gone: seedtool server stop, and again.",
+        code=error.sqlstate,
     )

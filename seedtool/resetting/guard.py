@@ -70,7 +70,9 @@ def given(target: Target, *, yes: bool, confirm: str | None) -> Consent:
     """
     if confirm is not None and confirm != target.name:
         raise NotConfirmed(
-            f"--confirm names {confirm}, but the target is {target}", remedy="Check that you mean this database."
+            f"--confirm names {confirm}, but the target is {target}",
+            remedy="Check that you mean this database.",
+            option="--confirm",
         )
     return Consent.NAME if confirm else Consent.YES if yes else Consent.NONE
 

@@ -156,7 +156,9 @@ def _in_steps(
             results[layer.step] = layer.build(cluster.target)
         except MigrationError as error:
             raise MigrationError(
-                f"{error.message}; {facts.name} has been emptied and holds what was built before", remedy=error.remedy
+                f"{error.message}; {facts.name} has been emptied and holds what was built before",
+                remedy=error.remedy,
+                **error.place,
             ) from error
     with server.connect(cluster.target) as connection:
         _conclude(Cluster(connection, cluster.target))
@@ -216,6 +218,7 @@ def _require_name(cluster: Cluster, facts: DatabaseFacts, consent: Consent, leav
         " it would stay empty. Nothing was changed",
         remedy=f"If that may happen: --confirm {shlex.quote(cluster.target.name)}. Or let an administrator run:"
         f" ALTER ROLE {cluster.user} CREATEDB.",
+        **leaves.place,
     ) from leaves
 
 

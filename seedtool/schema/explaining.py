@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from seedtool.errors import MigrationError, SeedtoolError
+from seedtool.errors import MigrationError, Place, SeedtoolError
 from seedtool.resetting.transaction import LeavesTransaction
 from seedtool.settings import Settings, redacted
 
@@ -44,33 +44,41 @@ def explaining(settings: Settings, progress: Progress) -> Iterator[None]:
     try:
         yield
     except LeavesTransaction as error:
-        raise LeavesTransaction(f"{_place(error, settings, progress)}{error.message}", remedy=error.remedy) from error
+        place = _place(error, settings, progress)
+        raise LeavesTransaction(f"{_shown(place)}{error.message}", remedy=error.remedy, **place) from error
     except SeedtoolError:
         raise
     except SystemExit as error:  # argparse, or env.py's own check
         ending = error.code if isinstance(error.code, str) else f"exit code {error.code}"
-        raise MigrationError(
-            f"{_place(error, settings, progress)}it ended the program: {ending}", remedy=_REPAIR
-        ) from error
+        place = _place(error, settings, progress)
+        raise MigrationError(f"{_shown(place)}it ended the program: {ending}", remedy=_REPAIR, **place) from error
     except Exception as error:
-        raise MigrationError(
-            f"{_place(error, settings, progress)}{_words(error)}", remedy=_remedy(error, progress)
-        ) from error
+        place = _place(error, settings, progress)
+        message = f"{_shown(place)}{_words(error)}"
+        place["code"] = _sqlstate(error)
+        raise MigrationError(message, remedy=_remedy(error, progress), **place) from error
 
 
-def _place(error: BaseException, settings: Settings, progress: Progress) -> str:
+def _place(error: BaseException, settings: Settings, progress: Progress) -> Place:
     if progress.running is not None:
-        return f"revision {progress.running.revision} ({settings.shown(Path(progress.running.path))}) failed: "
+        return Place(revision=progress.running.revision, file=settings.shown(Path(progress.running.path)))
     from alembic.util import CommandError
 
     if isinstance(error, CommandError | UserWarning):
-        return ""
+        return Place()
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{settings.shown(Path(error.filename))}:{error.lineno}: "
+        return Place(file=settings.shown(Path(error.filename)), line=error.lineno)
     frames = traceback.extract_tb(error.__traceback__)
     mine = [frame for frame in frames if Path(frame.filename).is_relative_to(settings.root)]
     mine = [frame for frame in mine if not re.search(r"/(site-packages|seedtool)/", frame.filename)]
-    return f"{settings.shown(Path(mine[-1].filename))}:{mine[-1].lineno}: " if mine else ""
+    return Place(file=settings.shown(Path(mine[-1].filename)), line=mine[-1].lineno) if mine else Place()
+
+
+def _shown(place: Place) -> str:
+    """Return how a message begins that tells of an error there."""
+    if "revision" in place:
+        return f"revision {place['revision']} ({place['file']}) failed: "
+    return f"{place['file']}:{place['line']}: " if place else ""
 
 
 def _remedy(error: Exception, progress: Progress) -> str:
@@ -111,7 +119,7 @@ def _words(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     if isinstance(error, CommandError | UserWarning):
         return " ".join(str(error).split())
-    sqlstate = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg2 calls it pgcode
+    sqlstate = _sqlstate(error)
     if not isinstance(cause, psycopg.Error):
         words = str(cause).strip()
         if cause is not error or sqlstate:  # a driver's error: the next lines may quote a row
@@ -130,6 +138,11 @@ def _without_input(words: str) -> str:
     """Take out what may be secret: passwords in URLs, and the inputs that pydantic quotes, perhaps a whole `.env`."""
     found = re.sub(r", input_value=.*(?=, input_type=\w+\])", "", words)
     return "\n".join(str(redacted(line)) for line in found.splitlines())
+
+
+def _sqlstate(error: Exception) -> str | None:
+    cause = getattr(error, "orig", None) or error
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg2 calls it pgcode
 
 
 def _without_values(words: str, sqlstate: str | None) -> str:

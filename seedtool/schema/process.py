@@ -28,7 +28,12 @@ def inside(folder: Path, root: Path, variables: Mapping[str, str]) -> Iterator[N
         MigrationError: there is no such folder.
     """
     if not folder.is_dir():
-        raise MigrationError(f"there is no folder {folder}", remedy="Set alembic_ini in [tool.seedtool].")
+        raise MigrationError(
+            f"there is no folder {folder}",
+            remedy="Set alembic_ini in [tool.seedtool].",
+            file=str(folder),
+            setting="alembic_ini",
+        )
     with (
         contextlib.chdir(folder),
         _environment(variables),

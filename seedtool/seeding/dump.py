@@ -86,18 +86,23 @@ def dump(
     """
     fault = no_control(seed_set)
     if fault:
-        raise UsageError(f"the set {fault.message}", remedy=fault.remedy)
+        raise UsageError(f"the set {fault.message}", remedy=fault.remedy, option="--set")
     if not is_below(seed_set):
         raise UsageError(
             f"the set {seed_set!r} lies outside {shown_path(seeds, root)}",
             remedy="A set is a folder below the seeds folder.",
+            option="--set",
         )
     folder = seeds / seed_set
     there = {table_of(path): path for path in fixture_files(folder)} if folder.is_dir() else {}
     named = tuple(dict.fromkeys(tables))
     wanted = named or tuple(name for name, path in there.items() if path.suffix == ".csv")
     if not wanted:
-        raise UsageError(f"{shown_path(folder, root)} has no csv file to refresh", remedy="Name tables: --table NAME.")
+        raise UsageError(
+            f"{shown_path(folder, root)} has no csv file to refresh",
+            remedy="Name tables: --table NAME.",
+            option="--table",
+        )
     alone = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
     with (
         translated(shown_path(folder, root)),
@@ -137,19 +142,24 @@ def _jobs(
         table = catalog.find(name)
         if table.schema == "seedtool" or table.name == "alembic_version":
             raise UsageError(
-                f"the table {table} is kept by {'seedtool' if table.schema == 'seedtool' else 'alembic'} itself",
+                f"the table {table} belongs to {'seedtool' if table.schema == 'seedtool' else 'alembic'} itself",
                 remedy="Dump the project's own tables; a seed must not write this one.",
+                option="--table",
+                table=str(table),
             )
         if not table.primary_key:
             raise SchemaError(
                 f"the table {table} has no primary key, so its rows could not be seeded",
                 remedy=f"Add one in a migration: ALTER TABLE {table} ADD PRIMARY KEY (...).",
+                table=str(table),
             )
         path = files.get(table.oid, folder / f"{table}.csv")
         if path.suffix != ".csv":
             raise SeedError(
                 f"the rows of {table} come from {shown_path(path, root)}, and a dump writes csv files only",
                 remedy="Edit that file, or delete it first and dump again.",
+                table=str(table),
+                file=shown_path(path, root),
             )
         binding = bound.get(table.oid)
         written, form = _header(path, root) if path.is_file() else ((), Form())
@@ -173,6 +183,7 @@ def _refuse_to_empty(cursor: psycopg.Cursor[Any], job: _Job, root: Path) -> None
         raise SeedError(
             f"{job.table} is empty, and its file has {rows} row{'s' if rows > 1 else ''}",
             remedy="Seed first, or name the table with --table.",
+            table=str(job.table),
         )
 
 

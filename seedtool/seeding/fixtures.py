@@ -193,7 +193,9 @@ def fixture_files(folder: Path) -> Iterator[Path]:
     """
     if not folder.is_dir():
         raise ProfileError(
-            f"the seed set {folder.name} has no folder {folder}", remedy="Make the folder, or correct profiles.toml."
+            f"the seed set {folder.name} has no folder {folder}",
+            remedy="Make the folder, or correct profiles.toml.",
+            file=str(folder),
         )
     for path in sorted(folder.iterdir()):
         if path.is_dir() or path.name.startswith((".", "_")) or path.suffix.lower() in _IGNORED:
@@ -202,6 +204,7 @@ def fixture_files(folder: Path) -> Iterator[Path]:
             raise ProfileError(
                 f"{path} is not a fixture",
                 remedy=f"Fixtures end in {', '.join(SUFFIXES)}. Rename the file, or move it into a folder of its own.",
+                file=str(path),
             )
         yield path
 

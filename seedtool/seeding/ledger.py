@@ -340,6 +340,7 @@ def check_deletions(
                 f"row {parent_key} of {parent.table} has left the files and cannot be deleted: "
                 f"row {child_key} of {child}, which no seed set put there, refers to it",
                 remedy="Delete or change that row, put the line back, or seed with --no-prune.",
+                table=str(parent.table),
             )
 
 

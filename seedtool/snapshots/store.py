@@ -251,7 +251,7 @@ def require(cluster: Cluster, name: str) -> Snapshot:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     remedy = "There is none yet: seedtool snapshot save."
     if names:
-        remedy = f"Did you mean {close[0]}?" if close else "seedtool snapshot list names them."
+        remedy = f"Did you mean {close[0]}?" if close else "seedtool snapshot list shows the snapshots."
     raise UsageError(f"there is no snapshot {name} of {cluster.target}", remedy=remedy)
 
 
@@ -281,7 +281,7 @@ def refuse_taken(cluster: Cluster, name: str, remedy: str) -> None:
     """
     _refuse_others(cluster, name)
     if find(cluster, name) is not None:
-        raise UsageError(f"there is a snapshot {name} of {cluster.target} already", remedy=remedy)
+        raise UsageError(f"the snapshot {name} of {cluster.target} exists already", remedy=remedy)
 
 
 def database_name(target: Target, name: str) -> str:

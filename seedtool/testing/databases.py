@@ -52,7 +52,7 @@ class Databases:
             refuse_outside_a_project(settings)
         except UsageError as error:
             raise UsageError(
-                error.message, remedy="Let the ini option seedtool_root name the project's folder."
+                error.message, **error.place, remedy="Let the ini option seedtool_root name the project's folder."
             ) from error
         layers_of(settings, None)[0].fingerprint({})  # where it fails, no server has to be started to say so
         self.settings = settings

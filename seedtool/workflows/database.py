@@ -99,7 +99,9 @@ def unprotect(confirm: str, *, settings: Settings | None = None, target: Target 
     guard.given(target, yes=False, confirm=confirm or None)
     if not confirm:
         raise NotConfirmed(
-            f"{target} stays protected: its name was not given", remedy=f"Type --confirm {shlex.quote(target.name)}."
+            f"{target} stays protected, for its name was not given",
+            remedy=f"Type --confirm {shlex.quote(target.name)}.",
+            option="--confirm",
         )
     with open_cluster(target) as cluster:
         _refuse_missing(target, exists=cluster.database(target.name) is not None)

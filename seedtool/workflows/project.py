@@ -30,6 +30,7 @@ def refuse_outside_a_project(settings: Settings) -> None:
         raise UsageError(
             f"{settings.root} is no project: neither it nor a folder above has a pyproject.toml or an alembic.ini",
             remedy="Go to the project's folder first.",
+            file=str(settings.root),
         )
 
 

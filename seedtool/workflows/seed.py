@@ -70,7 +70,7 @@ def named_profile(settings: Settings, name: str) -> Profile:
     try:
         return find_profile(profiles, name)
     except ProfileError as error:
-        raise UsageError(error.message, remedy=error.remedy) from error
+        raise UsageError(error.message, remedy=error.remedy, **error.place) from error
 
 
 def prepare_profile(settings: Settings, name: str, listener: Listener = SILENT) -> Prepared:

@@ -113,7 +113,9 @@ def _embedded(settings: Settings) -> EmbeddedServer:
     if settings.database_url is not None:
         origin = settings.origins.get("database_url", "settings")
         raise UsageError(
-            f"this project uses an external server (DATABASE_URL, from {origin})",
-            remedy="Unset it to use the embedded server; an external one is started and stopped by its owner.",
+            f"this project uses an external server: database_url is set (from {origin})",
+            remedy="Unset it to use the embedded server. The owner of an external server starts and stops it.",
+            setting="database_url",
+            origin=origin,
         )
     return EmbeddedServer(settings.state_dir)

@@ -41,7 +41,7 @@ def outcomes(project):
     return project.query("SELECT state, count(*) FROM seedtool.backfill_assets GROUP BY 1 ORDER BY 1")
 
 
-def test_a_backfill_and_its_review_from_beginning_to_end(library, tmp_path):
+def test_a_backfill_and_its_review_from_beginning_to_end(library, tmp_path, approved):
     page = tmp_path / "report.html"
     done = library.ok("backfill --yes --html", page)
     assert "18 assets of 3 users to process, 3 skipped" in done.err
@@ -66,9 +66,10 @@ def test_a_backfill_and_its_review_from_beginning_to_end(library, tmp_path):
     assert named["assigned"][0]["new_person"]
     assert named["search"]["linked"]
     assert named["waiting"] == 28 - len(named["search"]["linked"])
-    again = library.run(f"faces review --assign {first['face_id']} Nueva")
-    assert (again.code, again.out) == (2, "")
-    assert "has been decided already" in again.err
+    again = library.run(f"faces review --json --assign {first['face_id']} Nueva")
+    assert again.code == 2
+    assert first["face_id"] in again.json["error"]["message"]
+    approved(again.json["error"], again.code)
     skipped = library.ok(f"faces review --skip {listed['waiting'][5]['face_id']}")
     assert "stays without a person" in skipped.out
     assert "SearchFaces" not in skipped.out

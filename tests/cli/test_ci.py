@@ -163,9 +163,10 @@ def test_an_exported_snapshot_is_no_template_of_a_cache(cached):
 
 
 def test_a_profile_that_does_not_exist(bare):
-    done = bare.run("ci prepare --seed locl")
+    done = bare.run("ci prepare --seed locl --json")
     assert done.code == 2
-    assert "Did you mean local?" in done.err
+    assert done.json["error"]["place"]["profile"] == "locl"
+    assert "local" in done.json["error"]["remedy"]
 
 
 def test_a_cache_that_cannot_be_written(bare):

@@ -192,37 +192,37 @@ def test_quiet_leaves_errors_and_what_a_shell_evaluates(seeded):
         quiet = seeded.ok(f"{command} -q")
         assert (quiet.out, quiet.err) == ("", "")
     assert seeded.ok("env -q").out.startswith("export DATABASE_URL=")
-    assert "Agree with --yes" in seeded.run("db-reset -q").err
+    assert "--yes" in seeded.run("db-reset -q").err
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "said"),
+    ("command", "code"),
     [
-        ("nonsense", 2, "No such command 'nonsense'"),
-        ("db-rest", 2, "Did you mean db-reset?"),
-        ("db-reset --nonsense", 2, "No such option"),
-        ("seed", 2, "no profile was named"),
-        ("seed fulll", 2, "Did you mean full?"),
-        ("enroll", 2, "name a student and at least one photo, or --manifest FILE, or --all"),
-        ("enroll student-001", 2, "name a student and at least one photo, or --manifest FILE, or --all"),
-        ("enroll --all student-001", 2, "name a student and at least one photo, or --manifest FILE, or --all"),
-        ("enroll student-001 nowhere.jpg", 2, "'nowhere.jpg' does not exist"),
-        ("enroll nobody alembic.ini", 2, "students has no row nobody"),
-        ("recognize alembic.ini", 1, "alembic.ini: the file is of an unknown format"),
-        ("sync-faces --collection b@d", 2, "cannot be a collection id"),
-        ("sync-faces --collection nowhere", 1, "nowhere"),
-        ("seed-dump --table nowhere", 1, "has no table nowhere"),
-        ("db-reset", 3, "Agree with --yes"),
-        ("db-reset --yes --confirm other", 3, "--confirm names other"),
-        ("guard unprotect", 3, "its name was not given"),
-        ("guard unprotect --confirm other", 3, "--confirm names other"),
-        ("server start --port 0", 2, "not in the range"),
+        ("nonsense", 2),
+        ("db-rest", 2),
+        ("db-reset --nonsense", 2),
+        ("seed", 2),
+        ("seed fulll", 2),
+        ("enroll", 2),
+        ("enroll student-001", 2),
+        ("enroll --all student-001", 2),
+        ("enroll student-001 nowhere.jpg", 2),
+        ("enroll nobody alembic.ini", 2),
+        ("recognize alembic.ini", 1),
+        ("sync-faces --collection b@d", 2),
+        ("sync-faces --collection nowhere", 1),
+        ("seed-dump --table nowhere", 1),
+        ("db-reset", 3),
+        ("db-reset --yes --confirm other", 3),
+        ("guard unprotect", 3),
+        ("guard unprotect --confirm other", 3),
+        ("server start --port 0", 2),
     ],
 )
-def test_an_error_is_a_message_with_a_remedy_and_an_exit_code(school, command, code, said):
+def test_an_error_is_a_message_with_a_remedy_and_an_exit_code(school, command, code):
     done = school.run(command)
+    # what it says: test_messages.py
     assert done.code == code, done.err
-    assert said in done.err
     assert len(done.err.strip().splitlines()) > 1, "a message without a remedy"
     assert "Traceback" not in done.err
     assert done.out == ""
@@ -240,7 +240,7 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(school):
     done = school.run("db-reset --debug")
     assert done.code == 3
     assert "Traceback" in done.err
-    assert done.err.rstrip().endswith("Agree with --yes.")
+    assert "--yes" in done.err.splitlines()[-1]
 
 
 def test_an_unexpected_fault_asks_for_a_report(capsys, monkeypatch):
@@ -258,7 +258,7 @@ def test_an_unexpected_fault_asks_for_a_report(capsys, monkeypatch):
     assert ended.value.code == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["error"]["kind"] == "NoSuchOption"
-    assert "unexpected RuntimeError: no message" in err
+    assert "RuntimeError" in err
     assert "--debug" in err
 
 
@@ -291,7 +291,7 @@ def test_a_database_error_from_below_is_told_in_one_line(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         cli.run(broken, "broken")
     err = capsys.readouterr().err
-    assert "the database refused: no space left" in err
+    assert "no space left" in err
     assert "secret" not in err
 
 
@@ -314,5 +314,5 @@ def test_output_that_nobody_takes_is_no_crash(school):
         # how much fits into the pipe before its reader leaves is not ours to say
         assert done.returncode in ({0, 1} if "pipefail" in shell else {code}), (shell, done.stderr)
         assert "Traceback" not in done.stderr
-        assert "not your fault" not in done.stderr
+        assert "unexpected" not in done.stderr
         assert "Exception ignored" not in done.stderr

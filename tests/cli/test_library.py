@@ -88,7 +88,7 @@ def test_aws_is_given_nothing(library, tmp_path):
     }
     try:
         library.ok("db-reset --yes")
-        done = library.run("seed photos", env=env)
+        done = library.run("seed photos --json", env=env)
         left = [face for _, face in library.query(ROWS) if face.startswith("placeholder:")]
         with pytest.raises(ResourceNotFound):
             Aws(load(library.root), elsewhere).collection(ELENA).describe()
@@ -97,4 +97,5 @@ def test_aws_is_given_nothing(library, tmp_path):
         library.ok("db-reset --yes --seed photos")
     # the rows are in; the sync says that this account does not hold their faces
     assert (done.code, len(left)) == (1, 9)
-    assert "account and region" in done.err
+    assert done.json["error"]["kind"] == "ResourceNotFound"
+    assert done.json["error"]["place"]["code"] == "ResourceNotFoundException"

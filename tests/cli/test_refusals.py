@@ -1,5 +1,9 @@
 """What is refused, and what is told about a place, a server or an account that is not as it should be."""
 
+import errno
+import os
+import shlex
+
 import pytest
 from psycopg import sql
 
@@ -69,7 +73,7 @@ def test_a_protected_database_is_refused_whatever_is_given(seeded):
         for command in ("db-reset --yes", f"db-reset --yes --confirm {name} --fresh", "seed local", "seed full"):
             done = seeded.run(command)
             assert done.code == 3, done.err
-            assert "is protected" in done.err
+            assert "seedtool guard unprotect" in done.err
         assert "it is never replaced" in seeded.ok("guard status").out
         seeded.ok("sync-faces")
     finally:
@@ -89,7 +93,7 @@ def test_a_database_that_others_made_wants_its_name(school):
         assert "a reset needs its name" in school.ok("guard status", env=env).out
         refused = school.run("db-reset --yes", env=env)
         assert refused.code == 3
-        assert "was not made by seedtool" in refused.err
+        assert f"--confirm {shlex.quote(env['SEEDTOOL_DATABASE'])}" in refused.err
         assert "needs its name" in school.ok("db-reset --dry-run", env=env).out
         school.ok("db-reset --confirm", env["SEEDTOOL_DATABASE"], env=env)
         assert "made by seedtool" in school.ok("guard status", env=env).out
@@ -114,9 +118,9 @@ def test_live_without_credentials_fails_fast_with_the_cure(school, tmp_path):
 def test_where_there_is_no_project_nothing_is_started(bare, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     for command in ("db-reset", "migrate", "seed local", "server start", "guard protect", "doctor", "init"):
-        done = bare.program("seedtool", *command.split(), cwd=elsewhere)
+        done = bare.program("seedtool", *command.split(), "--json", cwd=elsewhere)
         assert done.code == 2
-        assert "is no project" in done.err
+        assert done.json["error"]["place"] == {"file": str(elsewhere)}
     assert bare.program("seedtool", "config", cwd=elsewhere).code == 0
     assert list(elsewhere.iterdir()) == []
 
@@ -131,23 +135,23 @@ def test_a_state_folder_that_cannot_be_used_is_told(bare):
 
 
 @pytest.mark.parametrize(
-    ("url", "code", "said"),
+    ("url", "code"),
     [
-        ("nonsense", 2, "is not a database URL"),
-        ("mysql://host/db", 2, "names a mysql database"),
-        ("postgresql://host/", 2, "names no database"),
-        ("postgresql://host/postgres", 2, "is the maintenance database"),
-        ("postgresql+asyncpg://u:hidden@127.0.0.1:1/db", 1, "Connection refused"),
-        ("host=127.0.0.1 port=1 dbname=db password=hidden", 1, "Connection refused"),
+        ("nonsense", 2),
+        ("mysql://host/db", 2),
+        ("postgresql://host/", 2),
+        ("postgresql://host/postgres", 2),
+        ("postgresql+asyncpg://u:hidden@127.0.0.1:1/db", 1),
+        ("host=127.0.0.1 port=1 dbname=db password=hidden", 1),
     ],
 )
-def test_a_wrong_database_url_is_told_without_its_password(bare, url, code, said):
-    done = bare.run("db-reset --yes", env={"DATABASE_URL": url})
+def test_a_wrong_database_url_is_told_without_its_password(bare, url, code, approved):
+    done = bare.run("db-reset --yes --json", env={"DATABASE_URL": url})
     assert done.code == code
-    assert said in done.err
+    approved(done.json["error"], code)
     if "hidden" in url:
         looked = bare.run("doctor", env={"DATABASE_URL": url})
-        assert said in looked.out
+        assert os.strerror(errno.ECONNREFUSED) in looked.out
         shown = bare.ok("config", env={"DATABASE_URL": url})
         assert "***" in shown.out
         assert "hidden" not in done.err + looked.out + looked.err + shown.out
@@ -155,7 +159,9 @@ def test_a_wrong_database_url_is_told_without_its_password(bare, url, code, said
 
 def test_an_external_server_is_not_ours_to_start_or_stop(bare):
     env = {"DATABASE_URL": "postgresql+psycopg://u:p%40ss@127.0.0.1:1/db?application_name=x"}
-    assert "is started and stopped by its owner" in bare.run("server start", env=env).err
+    refused = bare.run("server start --json", env=env)
+    assert refused.code == 2
+    assert refused.json["error"]["place"]["origin"] == "environment variable DATABASE_URL"
     assert "external" in bare.ok("server status", env=env).out
     exported = bare.ok("env --json", env=env).json
     assert exported["DATABASE_URL"] == "postgresql://u:p%40ss@127.0.0.1:1/db?application_name=x"

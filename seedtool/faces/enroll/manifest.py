@@ -161,7 +161,9 @@ def _lines(path: Path, name: str, binding: FaceBinding, faults: list[_Fault]) ->
                 if line is not None:
                     yield line
     except OSError as error:
-        raise PhotoError(f"{name}: {error.strerror}", remedy=f"Name a csv with the header {header}.") from error
+        raise PhotoError(
+            f"{name}: {error.strerror}", remedy=f"Name a csv with the header {header}.", file=name
+        ) from error
     except Malformed as fault:
         if faults and fault.line is not None:
             faults.append(_Fault(fault.line, fault.column, fault.fault, fault.remedy))

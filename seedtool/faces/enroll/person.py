@@ -181,6 +181,7 @@ class _Run:
             raise UsageError(
                 f"the table {people.name} has no row {self._person}",
                 remedy=f"Did you mean {close}?" if close else "Seed the people first: seedtool seed local.",
+                table=people.name,
             )
 
 
@@ -188,4 +189,6 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise PhotoError(f"{path.name}: {error.strerror}", remedy="Give the path of a JPEG or PNG file.") from error
+        raise PhotoError(
+            f"{path.name}: {error.strerror}", remedy="Give the path of a JPEG or PNG file.", file=path.name
+        ) from error
