@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -47,14 +48,26 @@ def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str
     default=True,
     help="Delete rows that seedtool inserted and that are no longer in the files [default: prune].",
 )
+@click.option(
+    "--confirm",
+    metavar="NAME",
+    help="Change rows that no seed put there, in a database that seedtool did not make. NAME is its name.",
+)
 @common_options
 def seed(
-    *, profile: str | None, list_profiles: bool, dry_run: bool, prune: bool, console: Console, settings: Settings
+    *,
+    profile: str | None,
+    list_profiles: bool,
+    dry_run: bool,
+    prune: bool,
+    confirm: str | None,
+    console: Console,
+    settings: Settings,
 ) -> None:
     """Load the rows of a profile in seeds/profiles.toml: all of them or none.
 
-    New rows are inserted, and rows that differ are updated. Rows that people made are not deleted. A profile may end
-    in a sync of the faces, as `full` does.
+    New rows are inserted, and rows that differ are updated. Rows that people made or edited are not deleted. A profile
+    may end in a sync of the faces, as `full` does.
     """
     if list_profiles:
         _list(settings, console)
@@ -72,7 +85,13 @@ def seed(
     listener = console.listener({})
     with rows_shown_on_failure(console, profile, target):
         seeded = workflow.seed(
-            profile, settings=settings, target=target, dry_run=dry_run, prune=prune, listener=listener
+            profile,
+            settings=settings,
+            target=target,
+            dry_run=dry_run,
+            prune=prune,
+            confirm=confirm,
+            listener=listener,
         )
     report(console, seeded, profile, target)
 
@@ -143,10 +162,24 @@ def _seed_lines(report: SeedReport, profile: str, target: str, took: str) -> Ite
     if report.dry_run:
         for each in changed:
             yield from _change_lines(each)
+        if report.confirm:
+            yield f"  no seed put these rows there; to change them: --confirm {shlex.quote(report.confirm)}"
+    for each in report.tables:
+        yield from _kept_lines(each, dry_run=report.dry_run)
     verb = "would seed" if report.dry_run else "seeded"
+    totals["kept since somebody edited them"] = sum(each.kept for each in report.tables)
     totals["kept out by a trigger"] = sum(each.suppressed for each in report.tables)
     counted = ", ".join(f"{number} {count}" for count, number in totals.items() if number) or "nothing to do"
     yield f"{verb} {profile} into {target}: {number(report.rows, 'row')} {took}; {counted}"
+
+
+def _kept_lines(report: TableReport, *, dry_run: bool) -> Iterable[str]:
+    """Name the rows that stay although their lines have left the files."""
+    for change in report.changes:
+        if change.action == "keep":
+            verb = "would be kept" if dry_run else "is kept"
+            why = f"somebody edited {', '.join(change.columns)}; delete it by hand if it shall go"
+            yield f"  {report.table} {change.key}: {verb}, its line has left the files but {why}"
 
 
 def _change_lines(report: TableReport) -> Iterable[str]:

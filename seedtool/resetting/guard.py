@@ -111,8 +111,12 @@ def _protected(target: Target, verb: str) -> Protected:
     )
 
 
-def refuse_protected_connection(target: Target, connection: psycopg.Connection, verb: str) -> None:
-    """The same over a connection to the target itself: the catalog of database settings is shared by all.
+def consent_to_seed(target: Target, connection: psycopg.Connection) -> Consent:
+    """Return what has to be agreed to before a seed may change rows that no seed put there.
+
+    Args:
+        target: the target.
+        connection: to the target itself: the catalog of database settings is shared by all databases.
 
     Raises:
         Protected: the target carries the protection mark.
@@ -120,10 +124,13 @@ def refuse_protected_connection(target: Target, connection: psycopg.Connection, 
     cluster = Cluster(connection, target)
     facts = cluster.database(connection.info.dbname)
     if facts is None:
-        return
-    refuse_protected(target, facts, verb)
-    if not facts.managed and _kept_mark(connection, cluster, facts.oid) == "here":
-        raise _protected(target, verb)
+        return Consent.NAME
+    refuse_protected(target, facts, "seeded")
+    if facts.managed:
+        return Consent.NONE
+    if _kept_mark(connection, cluster, facts.oid) == "here":
+        raise _protected(target, "seeded")
+    return Consent.NAME
 
 
 #: The protection mark within the database itself, where neither COMMENT nor RESET ALL reaches it. It names system and

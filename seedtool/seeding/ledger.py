@@ -11,6 +11,7 @@ from psycopg import sql
 from seedtool.errors import SeedError
 from seedtool.postgres.catalog import Catalog, ForeignKey, Table
 from seedtool.seeding.staging import Cursor, Staged, key_text, names, same_key
+from seedtool.settings import FaceBinding
 
 SCHEMA = "seedtool"
 LEDGER = sql.Identifier(SCHEMA, "ledger")
@@ -96,6 +97,19 @@ def find_edits(cursor: Cursor, staged: Staged, limit: int) -> list[Edit]:
         Edit(key, tuple(changed), tuple(name for name in overridden if name != managed))
         for key, changed, overridden in found
     ]
+
+
+def count_unrecorded(cursor: Cursor, staged: Staged) -> int:
+    """Return how many of the rows that will be updated no seed put there."""
+    counted = cursor.execute(
+        sql.SQL(
+            "SELECT count(*) FROM {} AS i WHERE i.{} <> '{{}}'"
+            " AND NOT EXISTS (SELECT FROM {} AS l WHERE l.relation = {} AND l.key = {})"
+        ).format(
+            staged.outcome, staged.own.changed, LEDGER, sql.Literal(staged.table.qualified), _key(staged.table, "i")
+        )
+    ).fetchone()
+    return counted[0] if counted else 0
 
 
 def record(cursor: Cursor, staged: Iterable[Staged], sets: Sequence[str], *, prune: bool) -> None:
@@ -240,11 +254,13 @@ class Deletion(msgspec.Struct, frozen=True, kw_only=True):
         table: the table.
         number: tells its temporary table from those of other tables.
         count: how many rows there are.
+        kept: the rows that stay, since somebody edited them or made them anew: each key, and the edited columns.
     """
 
     table: Table
     number: int
     count: int
+    kept: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def rows(self) -> sql.Identifier:
@@ -253,11 +269,23 @@ class Deletion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_deletions(
-    cursor: Cursor, catalog: Catalog, staged: Mapping[int, Staged], sets: Sequence[str]
+    cursor: Cursor,
+    catalog: Catalog,
+    staged: Mapping[int, Staged],
+    sets: Sequence[str],
+    bindings: Mapping[int, FaceBinding],
 ) -> dict[int, Deletion]:
     """Find and lock the rows that the sets inserted and that none of their files has any more.
 
-    A row stays when a set that is not loaded now has inserted it, too.
+    A row stays when a set that is not loaded now has inserted it, too, or when a value of it is not the one that a seed
+    wrote last: then somebody edited it, or deleted it and made another one under its key.
+
+    Args:
+        cursor: in the merge's transaction.
+        catalog: the database's tables.
+        staged: the tables of the files, by oid.
+        sets: the seed sets.
+        bindings: the face bindings by the oids of their tables.
 
     Returns:
         The deletions by the table's oid, children first.
@@ -281,8 +309,40 @@ def find_deletions(
                     deletion.rows, table.identifier, gone
                 )
             )
-            found[table.oid] = msgspec.structs.replace(deletion, count=cursor.rowcount)
+            count = cursor.rowcount
+            kept = _keep_edited(cursor, deletion, sets, bindings.get(table.oid))
+            found[table.oid] = msgspec.structs.replace(deletion, count=count - len(kept), kept=kept)
     return found
+
+
+def _keep_edited(
+    cursor: Cursor, deletion: Deletion, sets: Sequence[str], binding: FaceBinding | None
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Take out of a deletion the rows that no entry of the sets describes; return their keys and what differs."""
+    table = deletion.table
+    ours = {*table.primary_key} | ({binding.face_id, binding.indexed_at, binding.quality} if binding else set())
+    columns = [column.name for column in table.columns.values() if column.name not in ours and not column.generated]
+    found = cursor.execute(
+        sql.SQL(
+            "DELETE FROM {rows} AS d USING (SELECT DISTINCT ON (t.ctid) t.ctid AS place, e.edited FROM {rows} AS t"
+            " CROSS JOIN LATERAL (SELECT {digests} AS content) AS n"
+            " JOIN {ledger} AS l ON l.relation = {relation} AND l.key = {key} AND l.seed_set = ANY({sets})"
+            " CROSS JOIN LATERAL (SELECT ARRAY("
+            "   SELECT c.key FROM jsonb_each_text(l.content) AS c WHERE n.content ? c.key"
+            "   AND nullif(split_part(c.value, '/', 1), '') IS DISTINCT FROM n.content ->> c.key ORDER BY 1) AS edited"
+            " ) AS e ORDER BY t.ctid, cardinality(e.edited)) AS f"
+            " WHERE f.place = d.ctid AND f.edited <> '{{}}' RETURNING {shown}, f.edited"
+        ).format(
+            rows=deletion.rows,
+            key=_key(table, "t"),
+            digests=_digests(columns, "t"),
+            ledger=LEDGER,
+            relation=sql.Literal(table.qualified),
+            sets=sql.Literal([*sets]),
+            shown=key_text(table, "d"),
+        )
+    ).fetchall()
+    return tuple(sorted((key, tuple(edited)) for key, edited in found))
 
 
 def _gone(table: Table, staged: Staged | None, sets: Sequence[str]) -> sql.Composed:
@@ -338,7 +398,7 @@ def check_deletions(
                 )
             raise SeedError(
                 f"row {parent_key} of {parent.table} has left the files and cannot be deleted: "
-                f"row {child_key} of {child}, which no seed set put there, refers to it",
+                f"row {child_key} of {child}, which no seed set put there or somebody edited since, refers to it",
                 remedy="Delete or change that row, put the line back, or seed with --no-prune.",
                 table=str(parent.table),
             )

@@ -1,6 +1,7 @@
 """Seeding: the files' rows merged into the database in one transaction, all or nothing. `seed` is the story."""
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -8,6 +9,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from seedtool.errors import NotConfirmed
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres.catalog import Catalog, read_catalog
 from seedtool.postgres.copying import fix_text_form, set_locally
@@ -15,7 +17,7 @@ from seedtool.seeding import finishing, ledger, outcome
 from seedtool.seeding.fixtures import Fixtures
 from seedtool.seeding.ledger import Deletion
 from seedtool.seeding.report import RowChange, SeedReport, TableReport
-from seedtool.seeding.staging import Cursor, Staged, stage, unstage
+from seedtool.seeding.staging import Cursor, Staged, find_bindings, stage, unstage
 from seedtool.seeding.writing import Plan, refusal, write
 from seedtool.settings import FaceBinding
 
@@ -30,6 +32,7 @@ def seed(
     bindings: Iterable[FaceBinding] = (),
     dry_run: bool = False,
     prune: bool = True,
+    overwrite: bool = True,
     triggers: Literal["on", "off"] = "on",
     listener: Listener = SILENT,
 ) -> SeedReport:
@@ -41,13 +44,16 @@ def seed(
         fixtures: what `read_fixtures` read.
         bindings: the face bindings of the project; those of other tables do not matter.
         dry_run: report what the seed would do; sequences stay, since no rollback brings them back.
-        prune: delete rows that these seed sets inserted and whose lines have left their files.
+        prune: delete rows that these seed sets inserted and whose lines have left their files. Rows that somebody
+            edited since are kept.
+        overwrite: change also rows that no seed put there. Where it is False, a dry run tells how many there are.
         triggers: `off` writes without the triggers of the tables; the role has to own the tables.
         listener: hears of the steps `stage`, `check`, `write` and `finish`.
 
     Raises:
         FixtureError: a fixture cannot be loaded; names file, line and column.
         SeedError: the database refuses for another reason.
+        NotConfirmed: rows that no seed put there would be changed.
         DatabaseError: the role may not write, or the session fails. After any of these, nothing was written.
     """
     alone = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -62,6 +68,7 @@ def seed(
                 tuple(bindings),
                 dry_run=dry_run,
                 prune=prune,
+                overwrite=overwrite,
                 triggers_off=triggers == "off",
                 listener=listener,
             )
@@ -76,6 +83,7 @@ def _seed(
     *,
     dry_run: bool,
     prune: bool,
+    overwrite: bool,
     triggers_off: bool,
     listener: Listener,
 ) -> SeedReport:
@@ -84,11 +92,12 @@ def _seed(
     catalog = read_catalog(cursor.connection)
 
     listener.step("stage")
-    staged = stage(cursor, catalog, fixtures.files, bindings)
+    bound = find_bindings(catalog, bindings)
+    staged = stage(cursor, catalog, fixtures.files, bound)
     for each in staged:
         outcome.check_keys(cursor, each)
     tables = {each.table.oid: each for each in staged}
-    deletions = ledger.find_deletions(cursor, catalog, tables, fixtures.sets) if prune else {}
+    deletions = ledger.find_deletions(cursor, catalog, tables, fixtures.sets, bound) if prune else {}
     for oid, each in tables.items():
         outcome.fill_placeholders(cursor, each, deletions.get(oid))
         outcome.make_outcome(cursor, each)
@@ -97,6 +106,10 @@ def _seed(
     plan = _checked_plan(cursor, catalog, tables, deletions)
     plan = msgspec.structs.replace(plan, triggers_off=triggers_off)
     expected = _report_tables(cursor, plan)
+    strange = {each.table: each.unrecorded for each in expected.values() if each.unrecorded and not overwrite}
+    database = cursor.connection.info.dbname
+    if strange and not dry_run:
+        raise _not_confirmed(database, strange)
 
     listener.step("write")
     write(cursor, plan)
@@ -105,6 +118,7 @@ def _seed(
         dry_run=dry_run,
         rows=sum(each.rows for each in staged),
         tables=tuple(_as_stored(cursor, each, plan.tables.get(oid)) for oid, each in expected.items()),
+        confirm=database if strange else "",
     )
     ledger.record(cursor, staged, fixtures.sets, prune=prune)
     unstage(cursor, staged)
@@ -119,6 +133,14 @@ def _seed(
         written = {oid for oid, each in expected.items() if each.inserted or each.updated or each.deleted}
         finishing.refresh_views(cursor, catalog.tables if fixtures.scripts else written, listener)
     return report
+
+
+def _not_confirmed(database: str, rows: Mapping[str, int]) -> NotConfirmed:
+    counted = ", ".join(f"{number} of {table}" for table, number in rows.items())
+    return NotConfirmed(
+        f"the files would change rows of {database} that no seed put there: {counted}",
+        remedy=f"See them with --dry-run. If the files shall win: --confirm {shlex.quote(database)}.",
+    )
 
 
 def _checked_plan(cursor: Cursor, catalog: Catalog, tables: dict[int, Staged], deletions: dict[int, Deletion]) -> Plan:
@@ -153,12 +175,14 @@ def _as_stored(cursor: Cursor, report: TableReport, staged: Staged | None) -> Ta
         inserted=report.inserted - not_inserted,
         updated=report.updated - not_updated,
         suppressed=not_inserted + not_updated,
-        changes=tuple(change for change in report.changes if change.action == "delete" or change.key not in keys),
+        changes=tuple(
+            change for change in report.changes if change.action in {"delete", "keep"} or change.key not in keys
+        ),
     )
 
 
 def _report_table(cursor: Cursor, staged: Staged | None, deletion: Deletion | None) -> TableReport:
-    inserted = updated = total = 0
+    inserted = updated = total = unrecorded = 0
     changes: list[RowChange] = []
     table = staged.table if staged else deletion.table if deletion else None
     if staged is not None:
@@ -169,12 +193,14 @@ def _report_table(cursor: Cursor, staged: Staged | None, deletion: Deletion | No
             )
         ).fetchone()
         inserted, updated = counted or (0, 0)
+        unrecorded = ledger.count_unrecorded(cursor, staged) if updated else 0
         changes += [RowChange(action="insert", key=key) for key in outcome.new_keys(cursor, staged, DETAILS)]
         changes += [
             RowChange(action="update", key=edit.key, columns=edit.columns, overridden=edit.overridden)
             for edit in (ledger.find_edits(cursor, staged, DETAILS) if updated else ())
         ]
     if deletion is not None:
+        changes += [RowChange(action="keep", key=key, columns=edited) for key, edited in deletion.kept[:DETAILS]]
         changes += [RowChange(action="delete", key=key) for key in ledger.deleted_keys(cursor, deletion, DETAILS)]
     return TableReport(
         table=str(table),
@@ -182,5 +208,7 @@ def _report_table(cursor: Cursor, staged: Staged | None, deletion: Deletion | No
         updated=updated,
         unchanged=total - inserted - updated,
         deleted=deletion.count if deletion else 0,
+        kept=len(deletion.kept) if deletion else 0,
+        unrecorded=unrecorded,
         changes=tuple(changes),
     )

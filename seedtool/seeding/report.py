@@ -10,11 +10,12 @@ class RowChange(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         key: the primary key, `column=value, ...` when it has several columns.
-        columns: the columns that change; empty for inserts and deletes.
+        action: `keep` is a row whose line has left the files, and which stays since somebody edited it.
+        columns: the columns that change, or that somebody edited in a row that stays; empty for inserts and deletes.
         overridden: those of them that somebody else than a seed wrote last. The file overrides that edit.
     """
 
-    action: Literal["insert", "update", "delete"]
+    action: Literal["insert", "update", "delete", "keep"]
     key: str
     columns: tuple[str, ...] = ()
     overridden: tuple[str, ...] = ()
@@ -30,6 +31,8 @@ class TableReport(msgspec.Struct, frozen=True, kw_only=True):
         unchanged: how many rows are as the files have them.
         deleted: how many rows have left the files.
         suppressed: how many rows of the files a trigger kept from being inserted or updated.
+        kept: how many rows have left the files and stay, since somebody edited them.
+        unrecorded: how many of the updated rows no seed put there.
         changes: the rows.
     """
 
@@ -39,13 +42,24 @@ class TableReport(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: int = 0
     deleted: int = 0
     suppressed: int = 0
+    kept: int = 0
+    unrecorded: int = 0
     changes: tuple[RowChange, ...] = ()
 
 
 class SeedReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a seed did, or would do (`dry_run`); tables in the order of their foreign keys, parents first."""
+    """What a seed did, or would do (`dry_run`); tables in the order of their foreign keys, parents first.
+
+    Args:
+        sets: the seed sets.
+        dry_run: nothing was changed.
+        rows: how many rows the files hold.
+        tables: what became of each table.
+        confirm: the database's name, where it has to be confirmed before `unrecorded` rows are changed; else empty.
+    """
 
     sets: tuple[str, ...]
     dry_run: bool
     rows: int
     tables: tuple[TableReport, ...]
+    confirm: str = ""

@@ -5,7 +5,7 @@ row will be once the seed is done (see outcome.py).
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -150,9 +150,15 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stage(
-    cursor: Cursor, catalog: Catalog, fixtures: Iterable[Fixture], bindings: Iterable[FaceBinding]
+    cursor: Cursor, catalog: Catalog, fixtures: Iterable[Fixture], bindings: Mapping[int, FaceBinding]
 ) -> list[Staged]:
     """Copy fixtures into temporary tables.
+
+    Args:
+        cursor: in the merge's transaction.
+        catalog: the database's tables.
+        fixtures: the files.
+        bindings: the face bindings by the oids of their tables.
 
     Returns:
         The tables, parents first.
@@ -166,14 +172,13 @@ def stage(
         for batch in fixture.batches:
             _check_columns(fixture, table, batch)
             found.setdefault(table.oid, []).append((fixture, batch))
-    bound = _bindings(catalog, bindings)
     staged: list[Staged] = []
     for number, table in enumerate(catalog.parents_first(catalog.tables[oid] for oid in found)):
         each = Staged(
             table=table,
             number=number,
             own=OwnColumns(table),
-            binding=bound.get(table.oid),
+            binding=bindings.get(table.oid),
             batches=tuple(StagedBatch(place, *pair) for place, pair in enumerate(found[table.oid])),
         )
         staged.append(_copy(cursor, each))
@@ -246,7 +251,7 @@ def _check_columns(fixture: Fixture, table: Table, batch: Batch) -> None:
             )
 
 
-def _bindings(catalog: Catalog, bindings: Iterable[FaceBinding]) -> dict[int, FaceBinding]:
+def find_bindings(catalog: Catalog, bindings: Iterable[FaceBinding]) -> dict[int, FaceBinding]:
     """Return the bindings by their table, without those whose table or columns do not exist yet."""
     found: dict[int, FaceBinding] = {}
     for binding in bindings:

@@ -103,6 +103,7 @@ def seed(
     target: Target | None = None,
     dry_run: bool = False,
     prune: bool = True,
+    confirm: str | None = None,
     listener: Listener = SILENT,
 ) -> Seeded:
     """Load a profile into the database, all or nothing, and link its faces where it says so.
@@ -112,11 +113,15 @@ def seed(
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
         dry_run: do everything, report it, and roll it back.
-        prune: delete rows that these seed sets once put there and whose lines have left their files.
+        prune: delete rows that these seed sets once put there and whose lines have left their files, but for rows that
+            somebody edited since.
+        confirm: the database's name: agree that rows which no seed put there are changed, in a database that seedtool
+            did not make.
         listener: hears of the steps.
 
     Raises:
         Protected: the database carries the protection mark.
+        NotConfirmed: rows that no seed put there would be changed, or `confirm` is another name; nothing was written.
         FixtureError, SeedError: a row cannot be loaded; nothing was written.
         SyncFailed: the rows are written, and their faces could not be linked.
     """
@@ -127,6 +132,7 @@ def seed(
         prepare_profile(settings, profile, listener),
         dry_run=dry_run,
         prune=prune,
+        confirm=confirm,
         listener=listener,
     )
 
@@ -138,16 +144,18 @@ def seed_prepared(
     *,
     dry_run: bool = False,
     prune: bool = True,
+    confirm: str | None = None,
     listener: Listener = SILENT,
 ) -> Seeded:
     """Do what `seed` does, with a profile that was looked at before."""
     from seedtool.seeding.fixtures import read_profile
     from seedtool.seeding.merge import seed as merge
 
+    given = guard.given(target, yes=False, confirm=confirm)
     fixtures = read_profile(settings.seeds, prepared.profile, settings.root)
     started = time.perf_counter()
     with server.connect(target) as connection:
-        guard.refuse_protected_connection(target, connection, "seeded")
+        needed = guard.consent_to_seed(target, connection)
         connection.rollback()  # the guard's look was a transaction of its own
         # a dry run's sync has to see the rows that the merge would leave, so both are rolled back together
         with connection.transaction(force_rollback=True) if dry_run else contextlib.nullcontext():
@@ -157,6 +165,7 @@ def seed_prepared(
                 bindings=settings.faces,
                 dry_run=dry_run,
                 prune=prune,
+                overwrite=given >= needed,
                 triggers=prepared.profile.triggers,
                 listener=listener,
             )

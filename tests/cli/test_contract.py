@@ -19,7 +19,7 @@ COMMON = {"--json", "-q", "--quiet", "-h", "--help", "--debug"}
 CONTRACT = {
     "db-reset": {"--yes", "-y", "--confirm", "--seed", "--fresh", "--dry-run"},
     "migrate": set(),
-    "seed": {"[PROFILE]", "--list", "--dry-run", "--prune", "--no-prune"},
+    "seed": {"[PROFILE]", "--list", "--confirm", "--dry-run", "--prune", "--no-prune"},
     "seed-dump": {"--table", "--set"},
     "sync-faces": {"--collection", "--dry-run", "--strict"},
     "enroll": {"[STUDENT_ID]", "[PHOTO...]", "--all", "--replaced", "--manifest", "--collection"},

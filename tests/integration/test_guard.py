@@ -295,7 +295,7 @@ class TestTheMarkWithin:
             guard.protect(cluster, database.name)
         self.take(database, *self.TAKES)
         with server.connect(database) as connection, pytest.raises(Protected):
-            guard.refuse_protected_connection(database, connection, "seeded")
+            guard.consent_to_seed(database, connection)
 
     def test_restoring_a_snapshot_is_refused(self, project, database):
         save(project, database, "first")
