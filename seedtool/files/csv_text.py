@@ -203,7 +203,7 @@ class Reader:
     def _uneven(self, line: int, record: Record) -> Malformed:
         given, wanted = len(record), len(self.columns)
         return Malformed(
-            f"the row has {given} cells and the header {wanted}",
+            f"the row has {given} cell{'s' if given != 1 else ''} and the header {wanted}",
             remedy="Give every column a cell, empty for NULL; a cell that holds"
             f" {_NAMES[self.form.delimiter]} needs quotes around it.",
             line=line,

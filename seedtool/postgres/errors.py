@@ -13,6 +13,8 @@ from psycopg import errors as pg
 from seedtool.errors import BlockedError, DatabaseError
 
 _NOTHING_CHANGED = "Nothing was changed."
+#: What to do when a session ended before its transaction did.
+RUN_AGAIN = "The connection was lost. Run again. What was not committed was not changed."
 #: The function of PostgreSQL that refuses a table where row_security is off (rls.c). Its sentence, in the server's
 #: language, names the table.
 _ROW_SECURITY = "check_enable_rls"
@@ -73,5 +75,5 @@ def _kind(error: psycopg.Error) -> tuple[type[DatabaseError], str]:
     if isinstance(error, pg.ReadOnlySqlTransaction):
         return DatabaseError, "The session may only read. Is this a replica, or is default_transaction_read_only set?"
     if isinstance(error, psycopg.OperationalError):
-        return DatabaseError, "The connection was lost. Run again. What was not committed was not changed."
+        return DatabaseError, RUN_AGAIN
     return DatabaseError, _NOTHING_CHANGED

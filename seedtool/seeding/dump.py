@@ -181,7 +181,7 @@ def _refuse_to_empty(cursor: psycopg.Cursor[Any], job: _Job, root: Path) -> None
         raise fault.of(shown_path(job.path, root)) from fault
     if rows:
         raise SeedError(
-            f"{job.table} is empty, and its file has {rows} row{'s' if rows > 1 else ''}",
+            f"the table {job.table} is empty, but its file has {rows} row{'s' if rows > 1 else ''}",
             remedy="Seed first, or name the table with --table.",
             table=str(job.table),
         )

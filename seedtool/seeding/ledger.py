@@ -392,7 +392,7 @@ def check_deletions(
             if in_files is not None and at[0] is not None:
                 raise in_files.error(
                     (at[0], at[1]),
-                    f"refers to row {parent_key} of {parent.table}, whose line has left the files",
+                    f"the row refers to row {parent_key} of {parent.table}, whose line has left the files",
                     columns=key.columns,
                     remedy="Put that line back, or let this row refer to another one.",
                 )

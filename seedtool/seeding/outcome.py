@@ -377,7 +377,8 @@ def _check_repeated(cursor: Cursor, staged: Staged, key: UniqueKey) -> None:
     if repeated is not None:
         raise staged.error(
             repeated[:2],
-            f"the value is also at {staged.place(repeated[2:4])}; {key.name} lets one row of {staged.table} have it",
+            f"the same value is at {staged.place(repeated[2:4])},"
+            f" and {key.name} allows it in one row of {staged.table}",
             columns=key.columns,
             remedy="Change one of the two.",
         )
@@ -426,7 +427,7 @@ def _check_taken(cursor: Cursor, staged: Staged, key: UniqueKey, deletion: Delet
             raise staged.error(
                 (batch, line),
                 f"row {holder_key}, which is not in the files, has this value;"
-                f" {key.name} lets one row of {table} have it",
+                f" {key.name} allows it in one row of {table}",
                 columns=key.columns,
                 remedy="Change the value, or delete that row.",
             )

@@ -70,8 +70,8 @@ def _refuse_rules(plan: Plan, error: psycopg.Error) -> None:
         for table in plan.written:
             if table.rules:
                 raise SeedError(
-                    f"the rule {table.rules[0]} of {table} rewrites what is written there, and a seed writes"
-                    " all tables in one statement, which PostgreSQL cannot rewrite",
+                    f"PostgreSQL cannot apply the rule {table.rules[0]} of {table} to a seed, which writes all tables"
+                    " in one statement",
                     remedy="Replace the rule by a trigger in a migration, or leave this table out of the files.",
                     table=str(table),
                 ) from error

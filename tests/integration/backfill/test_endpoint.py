@@ -319,7 +319,7 @@ def test_without_a_token_nothing_begins():
 def test_the_token_is_a_secret_of_the_environment(tmp_path):
     environ = {"HOME": str(tmp_path), "SEEDTOOL_BACKFILL_TOKEN": TOKEN}
     assert load(tmp_path, environ=environ).backfill_token == TOKEN
-    with pytest.raises(SettingsError, match="no header may hold") as refused:
+    with pytest.raises(SettingsError, match="HTTP header") as refused:
         load(tmp_path, environ={**environ, "SEEDTOOL_BACKFILL_TOKEN": "a\nX-Admin: 1"})
     assert "X-Admin" not in refused.value.message
     (tmp_path / "pyproject.toml").write_text(f'[tool.seedtool]\nbackfill_token = "{TOKEN}"\n')

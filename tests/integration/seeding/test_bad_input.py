@@ -4,90 +4,79 @@ import pytest
 
 from seedtool.errors import BlockedError, FixtureError, ProfileError
 
-# name → (file, content, line, column, words of the message, words of the remedy)
+# name → (file, content, line, column); what is said of it: tests/cli/messages.txt
 FAULTS = {
-    "unknown table": ("pupil.csv", "id\np9\n", None, None, "no table pupil", "Did you mean pupils"),
-    "unknown column": ("pupils.csv", "id,nmae\np9,A\n", 1, "nmae", "no such column", "Did you mean name"),
-    "wrong type": ("pupils.csv", "id,name,age\np8,A,7\np9,A,seven\n", 3, "age", "integer", "42"),
-    "wrong date": ("pupils.csv", "id,name,born\np9,A,31/03/2026\n", 2, "born", "date", "2026-03-31"),
-    "wrong label": ("pupils.csv", "id,name,mood\np9,A,cross\n", 2, "mood", "mood", "glad, sad"),
-    "wrong json": ("pupils.csv", "id,name,extra\np9,A,{beca\n", 2, "extra", "jsonb", '{"key"'),
-    "wrong array": ("pupils.csv", "id,name,tags\np9,A,one\n", 2, "tags", "text[]", "{first,"),
-    "out of range": ("pupils.csv", "id,name,age\np9,A,99999999999\n", 2, "age", "range", "whole number"),
-    "too big a numeric": ("marks.csv", "pupil_id,subject,mark\np1,art,123.4\n", 2, "mark", "numeric(3,1)", "12.5"),
-    "missing reference": ("pupils.csv", "id,name,guardian_id\np9,A,g9\n", 2, "guardian_id", "g9", "Add that row"),
-    "missing self reference": ("pupils.csv", "id,name,best_friend\np9,A,p10\n", 2, "best_friend", "p10", "Add that"),
-    "missing composite part": ("marks.csv", "pupil_id,subject,mark\np9,art,5\n", 2, "pupil_id", "p9", "Add that row"),
-    "duplicate key": ("pupils.csv", "id,name\np9,A\np9,B\n", 3, "id", "pupils.csv:2", "Remove one"),
-    "duplicate unique value": ("guardians.csv", "id,email\ng8,e\ng9,e\n", 3, "email", "guardians.csv:2", "Change one"),
-    "taken unique value": ("guardians.csv", "id,email\ng9,stranger@x.example\n", 2, "email", "stranger", "Change the"),
-    "empty file": ("pupils.csv", "", None, None, "empty", "header"),
-    "only white space": ("pupils.csv", "\ufeff \n\n", None, None, "empty", "header"),
-    "empty yaml": ("pupils.yaml", "# nothing\n", None, None, "no rows", "[]"),
-    "undecodable": ("pupils.csv", b"id,name\np8,A\np9,Mu\xf1oz\n", 3, "name", "not UTF-8", "iconv"),
-    "undecodable yaml": ("pupils.yaml", b"- id: p9\n  name: Mu\xf1oz\n", 2, None, "not UTF-8", "iconv"),
-    "zero byte": ("pupils.csv", "id,name\np9,A\0B\n", 2, "name", "cannot store", ""),
-    "null": ("pupils.csv", "id,name\np8,A\np9,\n", 3, "name", "must have a value", "Fill"),
-    "null for a default": ("pupils.csv", "id,name,mood\np9,A,\n", 2, "mood", "must have a value", "its default"),
-    "missing column": ("pupils.csv", "id,age\np9,3\n", 1, "name", "must have a value", "Add the column"),
-    "missing yaml column": ("pupils.yaml", "- id: p9\n  age: 3\n", 1, "name", "must have a value", "Add the column"),
-    "null key": ("pupils.csv", "id,name\n,A\n", 2, "id", "key is empty", "key"),
-    "missing key": ("pupils.csv", "name\nA\n", 1, "id", "primary key", "Add the column"),
-    "too long": ("guardians.csv", "id,phone\ng9,+56 9 0000 0000 0000\n", 2, "phone", "too long", "Shorten"),
-    "check": ("pupils.csv", "id,name,age\np7,A,1\np8,A,0\np9,A,2\n", 3, "age", "(age > 0)", "check holds"),
-    "generated": ("pupils.csv", "id,name,loud\np9,A,A\n", 1, "loud", "computes", "Remove the column"),
-    "view": ("everyone.csv", "id,name\np9,A\n", None, None, "is a view", "table"),
-    "no primary key": ("keyless.csv", "body\nx\n", None, None, "no primary key", "ADD PRIMARY KEY"),
-    "too few cells": ("pupils.csv", "id,name,age\np9,A\n", 2, "age", "2 cells", "comma needs quotes"),
-    "too many cells": ("pupils.csv", "id,name\np9,A,3\n", 2, "name", "3 cells", "comma needs quotes"),
-    "header twice": ("pupils.csv", "id,name,name\np9,A,B\n", 1, "name", "twice", "Remove one"),
-    "header empty": ("pupils.csv", "id,,name\np9,,A\n", 1, None, "cell 2 is empty", "Name the column"),
-    "open quote": ("pupils.csv", 'id,name\n\np9,"A\nB\n', 3, "name", "never closed", "quotes"),
-    "text after quote": ("pupils.csv", 'id,name\np9,"A"B\n', 2, "name", "closing quote", "quotes"),
-    "stray quote": ("pupils.csv", 'id,name\np9,5" screen\n', 2, "name", "quote", "quotes"),
-    "line of a long cell": ("pupils.csv", 'id,name,age\np8,"A\nB\nC",1\np9,A,x\n', 5, "age", "integer", "42"),
-    "yaml wrong type": ("pupils.yaml", "- id: p8\n  name: A\n- id: p9\n  name: A\n  age: x\n", 5, "age", "integer", ""),
-    "yaml merged": (
-        "pupils.yaml", "- &a\n  id: p8\n  name: A\n- <<: *a\n  id: p9\n  best_friend: p0\n", 6, "best_friend", "p0", "Add that"
-    ),
-    "yaml unknown column": ("pupils.yaml", "- id: p9\n  nmae: A\n", 2, "nmae", "no such column", "Did you mean name"),
-    "semicolon in a cell": ("pupils.csv", "\ufeffid;name\np9;A;B\n", 2, "name", "3 cells", "semicolon needs quotes"),
-    "tab in a cell": ("pupils.csv", "id\tname\np9\tA\tB\n", 2, "name", "3 cells", "tab needs quotes"),
-    "commas under semicolons": ("pupils.csv", "id;name\np9,A\n", 2, "name", "1 cells", "semicolon"),
-    "utf-16 without a mark": ("pupils.csv", "id,name\np9,A\n".encode("utf-16-le"), 1, None, "UTF-16", "iconv -f utf-16"),
-    "windows": ("pupils.csv", "id,name\np9,€ Muñoz\n".encode("cp1252"), 2, "name", "not UTF-8", "iconv -f cp1252"),
-    "utf-16": ("pupils.csv", "id,name\np9,A\n".encode("utf-16"), 1, None, "UTF-16", "iconv -f utf-16"),
-    "utf-16 yaml": ("pupils.yaml", "- id: p9\n".encode("utf-16"), 1, None, "UTF-16", "iconv -f utf-16"),
-    "yaml key twice": ("pupils.yaml", "- id: p9\n  name: A\n  name: B\n", 3, "name", "twice", "Remove one"),
-    "yaml mapping": ("pupils.yaml", "id: p9\n", 1, None, "not a list", "- "),
-    "yaml no row": ("pupils.yaml", "- id: p9\n  name: A\n- p10\n", 3, None, "not a mapping", "- column"),
-    "yaml syntax": ("pupils.yaml", "- id: p9\n  name: [A\n- id: x\n", 3, None, "not YAML", "Correct"),
-    "yaml odd column": ("pupils.yaml", "- {[a]: 1}\n", 1, None, "not a text", "column"),
-    "yaml tag": ("pupils.yaml", "- id: p9\n  name: A\n  extra: !!python/object {}\n", 3, "extra", "plain YAML", "Use"),
-    "py raises": ("pupils.py", "def rows():\n    yield {'id': 'p9'}\n    1 / 0\n", 3, None, "ZeroDiv", "Correct"),
-    "py exits": ("pupils.py", "import sys\nsys.exit(1)\n", 2, None, "SystemExit", "Correct"),
-    "py syntax": ("pupils.py", "def rows(:\n", 1, None, "not Python", "Correct"),
-    "py no rows": ("pupils.py", "ROWS = []\n", None, None, "no function rows()", "def rows()"),
-    "py no dict": ("pupils.py", "def rows():\n    yield 'p9'\n", None, None, "row 1 of rows() is a str", "dict"),
-    "py wrong type": (
-        "pupils.py",
-        "def rows():\n    yield {'id': 'p8', 'name': 'A', 'age': 1}\n    yield {'id': 'p9', 'name': 'A', 'age': 'x'}\n",
-        None, "age", "row 2 of rows()", "42",
-    ),
-    "py odd value": (
-        "pupils.py", "def rows():\n    yield {'id': 'p9', 'name': object()}\n", None, "name", "a Python object", "",
-    ),
-    "py odd json": (
-        "pupils.py", "def rows():\n    yield {'id': 'p9', 'name': 'A', 'extra': {'a': object()}}\n", None, "extra",
-        "JSON", "JSON",
-    ),
-    "face without image": ("pupil_faces.csv", "id,pupil_id\nf9,p1\n", 2, "external_image_id", "face_id", "indexed"),
+    "unknown table": ("pupil.csv", "id\np9\n", None, None),
+    "unknown column": ("pupils.csv", "id,nmae\np9,A\n", 1, "nmae"),
+    "wrong type": ("pupils.csv", "id,name,age\np8,A,7\np9,A,seven\n", 3, "age"),
+    "wrong date": ("pupils.csv", "id,name,born\np9,A,31/03/2026\n", 2, "born"),
+    "wrong label": ("pupils.csv", "id,name,mood\np9,A,cross\n", 2, "mood"),
+    "wrong json": ("pupils.csv", "id,name,extra\np9,A,{beca\n", 2, "extra"),
+    "wrong array": ("pupils.csv", "id,name,tags\np9,A,one\n", 2, "tags"),
+    "out of range": ("pupils.csv", "id,name,age\np9,A,99999999999\n", 2, "age"),
+    "too big a numeric": ("marks.csv", "pupil_id,subject,mark\np1,art,123.4\n", 2, "mark"),
+    "missing reference": ("pupils.csv", "id,name,guardian_id\np9,A,g9\n", 2, "guardian_id"),
+    "missing self reference": ("pupils.csv", "id,name,best_friend\np9,A,p10\n", 2, "best_friend"),
+    "missing composite part": ("marks.csv", "pupil_id,subject,mark\np9,art,5\n", 2, "pupil_id"),
+    "duplicate key": ("pupils.csv", "id,name\np9,A\np9,B\n", 3, "id"),
+    "duplicate unique value": ("guardians.csv", "id,email\ng8,e\ng9,e\n", 3, "email"),
+    "taken unique value": ("guardians.csv", "id,email\ng9,stranger@x.example\n", 2, "email"),
+    "empty file": ("pupils.csv", "", None, None),
+    "only white space": ("pupils.csv", "\ufeff \n\n", None, None),
+    "empty yaml": ("pupils.yaml", "# nothing\n", None, None),
+    "undecodable": ("pupils.csv", b"id,name\np8,A\np9,Mu\xf1oz\n", 3, "name"),
+    "undecodable yaml": ("pupils.yaml", b"- id: p9\n  name: Mu\xf1oz\n", 2, None),
+    "zero byte": ("pupils.csv", "id,name\np9,A\0B\n", 2, "name"),
+    "null": ("pupils.csv", "id,name\np8,A\np9,\n", 3, "name"),
+    "null for a default": ("pupils.csv", "id,name,mood\np9,A,\n", 2, "mood"),
+    "missing column": ("pupils.csv", "id,age\np9,3\n", 1, "name"),
+    "missing yaml column": ("pupils.yaml", "- id: p9\n  age: 3\n", 1, "name"),
+    "null key": ("pupils.csv", "id,name\n,A\n", 2, "id"),
+    "missing key": ("pupils.csv", "name\nA\n", 1, "id"),
+    "too long": ("guardians.csv", "id,phone\ng9,+56 9 0000 0000 0000\n", 2, "phone"),
+    "check": ("pupils.csv", "id,name,age\np7,A,1\np8,A,0\np9,A,2\n", 3, "age"),
+    "generated": ("pupils.csv", "id,name,loud\np9,A,A\n", 1, "loud"),
+    "view": ("everyone.csv", "id,name\np9,A\n", None, None),
+    "no primary key": ("keyless.csv", "body\nx\n", None, None),
+    "too few cells": ("pupils.csv", "id,name,age\np9,A\n", 2, "age"),
+    "too many cells": ("pupils.csv", "id,name\np9,A,3\n", 2, "name"),
+    "header twice": ("pupils.csv", "id,name,name\np9,A,B\n", 1, "name"),
+    "header empty": ("pupils.csv", "id,,name\np9,,A\n", 1, None),
+    "open quote": ("pupils.csv", 'id,name\n\np9,"A\nB\n', 3, "name"),
+    "text after quote": ("pupils.csv", 'id,name\np9,"A"B\n', 2, "name"),
+    "stray quote": ("pupils.csv", 'id,name\np9,5" screen\n', 2, "name"),
+    "line of a long cell": ("pupils.csv", 'id,name,age\np8,"A\nB\nC",1\np9,A,x\n', 5, "age"),
+    "yaml wrong type": ("pupils.yaml", "- id: p8\n  name: A\n- id: p9\n  name: A\n  age: x\n", 5, "age"),
+    "yaml merged": ("pupils.yaml", "- &a\n  id: p8\n  name: A\n- <<: *a\n  id: p9\n  best_friend: p0\n", 6, "best_friend"),
+    "yaml unknown column": ("pupils.yaml", "- id: p9\n  nmae: A\n", 2, "nmae"),
+    "semicolon in a cell": ("pupils.csv", "\ufeffid;name\np9;A;B\n", 2, "name"),
+    "tab in a cell": ("pupils.csv", "id\tname\np9\tA\tB\n", 2, "name"),
+    "commas under semicolons": ("pupils.csv", "id;name\np9,A\n", 2, "name"),
+    "utf-16 without a mark": ("pupils.csv", "id,name\np9,A\n".encode("utf-16-le"), 1, None),
+    "windows": ("pupils.csv", "id,name\np9,€ Muñoz\n".encode("cp1252"), 2, "name"),
+    "utf-16": ("pupils.csv", "id,name\np9,A\n".encode("utf-16"), 1, None),
+    "utf-16 yaml": ("pupils.yaml", "- id: p9\n".encode("utf-16"), 1, None),
+    "yaml key twice": ("pupils.yaml", "- id: p9\n  name: A\n  name: B\n", 3, "name"),
+    "yaml mapping": ("pupils.yaml", "id: p9\n", 1, None),
+    "yaml no row": ("pupils.yaml", "- id: p9\n  name: A\n- p10\n", 3, None),
+    "yaml syntax": ("pupils.yaml", "- id: p9\n  name: [A\n- id: x\n", 3, None),
+    "yaml odd column": ("pupils.yaml", "- {[a]: 1}\n", 1, None),
+    "yaml tag": ("pupils.yaml", "- id: p9\n  name: A\n  extra: !!python/object {}\n", 3, "extra"),
+    "py raises": ("pupils.py", "def rows():\n    yield {'id': 'p9'}\n    1 / 0\n", 3, None),
+    "py exits": ("pupils.py", "import sys\nsys.exit(1)\n", 2, None),
+    "py syntax": ("pupils.py", "def rows(:\n", 1, None),
+    "py no rows": ("pupils.py", "ROWS = []\n", None, None),
+    "py no dict": ("pupils.py", "def rows():\n    yield 'p9'\n", None, None),
+    "py wrong type": ("pupils.py", "def rows():\n    yield {'id': 'p8', 'name': 'A', 'age': 1}\n    yield {'id': 'p9', 'name': 'A', 'age': 'x'}\n", None, "age"),
+    "py odd value": ("pupils.py", "def rows():\n    yield {'id': 'p9', 'name': object()}\n", None, "name"),
+    "py odd json": ("pupils.py", "def rows():\n    yield {'id': 'p9', 'name': 'A', 'extra': {'a': object()}}\n", None, "extra"),
+    "face without image": ("pupil_faces.csv", "id,pupil_id\nf9,p1\n", 2, "external_image_id"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told_with_its_place_and_cure(small_school, fault):
-    file, content, line, column, message, remedy = FAULTS[fault]
+def test_a_fault_is_told_with_its_place_and_cure(small_school, fault, approved):
+    file, content, line, column = FAULTS[fault]
     small_school.run("INSERT INTO guardians VALUES ('stranger', 'stranger@x.example')")
     before = small_school.everything()
     small_school.write("notes.csv", "id,body\n1,would be written first\n", "more")
@@ -98,9 +87,8 @@ def test_a_fault_is_told_with_its_place_and_cure(small_school, fault):
 
     error = caught.value
     assert (error.file, error.line, error.column) == (f"seeds/more/{file}", line, column)
-    assert message in error.message
-    assert remedy in error.remedy
     assert error.remedy
+    approved(error)
     assert small_school.everything() == before
 
 
@@ -130,7 +118,7 @@ def test_a_time_of_day_is_shown_as_one(small_school, kind):
 
 
 @pytest.mark.parametrize("other", ["more/pupils.csv", "local/pupils.yaml"])
-def test_two_files_for_one_row_are_both_named(small_school, other):
+def test_two_files_for_one_row_are_both_named(small_school, other, approved):
     seed_set, file = other.split("/")
     small_school.write(file, "id,name\np3,Ana\n" if file.endswith("csv") else "- id: p3\n  name: Ana\n", seed_set)
     before = small_school.everything()
@@ -138,18 +126,18 @@ def test_two_files_for_one_row_are_both_named(small_school, other):
         small_school.seed(*dict.fromkeys(("local", seed_set)))
     assert (caught.value.file, caught.value.column) == (f"seeds/{other}", "id")
     assert "seeds/local/pupils.csv:4" in caught.value.message
-    assert "Remove one" in caught.value.remedy
+    approved(caught.value)
     assert small_school.everything() == before
 
 
-def test_exchanged_unique_values_are_explained(small_school):
+def test_exchanged_unique_values_are_explained(small_school, approved):
     before = small_school.everything()
     small_school.write("guardians.csv", "id,email\ng1,two@x.example\ng2,one@x.example\ng3,three@x.example\n")
     with pytest.raises(FixtureError) as caught:
         small_school.seed()
     assert (caught.value.file, caught.value.line, caught.value.column) == ("seeds/local/guardians.csv", 2, "email")
     assert "seeds/local/guardians.csv:3" in caught.value.message
-    assert "third value" in caught.value.remedy
+    approved(caught.value)
     assert small_school.everything() == before
 
 
@@ -201,24 +189,28 @@ def test_errors_never_hold_a_value_of_a_person(small_school):
 
 def test_a_file_that_is_no_fixture_is_named(small_school):
     small_school.write("pupils.cvs", "id\n")
-    with pytest.raises(ProfileError, match=r"pupils\.cvs is not a fixture"):
+    with pytest.raises(ProfileError) as caught:
         small_school.seed()
+    assert caught.value.place["file"].endswith("seeds/local/pupils.cvs")
+    assert ".csv" in caught.value.remedy
 
 
 def test_a_missing_folder_is_named(small_school):
-    with pytest.raises(ProfileError, match="nowhere"):
+    with pytest.raises(ProfileError) as caught:
         small_school.seed("nowhere")
+    assert caught.value.place["file"].endswith("seeds/nowhere")
 
 
-def test_a_role_without_permission_is_told_so(small_school, database):
+def test_a_role_without_permission_is_told_so(small_school, database, approved):
     small_school.run(
         "DROP ROLE IF EXISTS seed_reader; CREATE ROLE seed_reader; GRANT SELECT ON guardians TO seed_reader"
     )
     try:
         with small_school.connection.transaction():
             small_school.connection.execute("SET LOCAL ROLE seed_reader")
-            with pytest.raises(BlockedError, match="permission denied") as caught:
+            with pytest.raises(BlockedError) as caught:
                 small_school.seed()
-            assert "grant" in caught.value.remedy
+            assert caught.value.place["code"] == "42501"  # insufficient_privilege
+            approved(caught.value)
     finally:
         small_school.run("DROP OWNED BY seed_reader; DROP ROLE seed_reader")

@@ -6,15 +6,23 @@ from seedtool.errors import DatabaseError, FixtureError, SchemaError, SeedError
 from seedtool.postgres.catalog import read_catalog
 
 
-def refused(project, words):
-    before = project.everything()
-    with pytest.raises(FixtureError, match=words) as caught:
-        project.seed()
-    assert caught.value.remedy
-    assert project.everything() == before
+@pytest.fixture
+def refused(project, approved):
+    def check(file: str, line: int, column: str | None, *names: str) -> None:
+        before = project.everything()
+        with pytest.raises(FixtureError) as caught:
+            project.seed()
+        assert (caught.value.file, caught.value.line, caught.value.column) == (f"seeds/local/{file}", line, column)
+        for name in names:
+            assert name in caught.value.message
+        assert caught.value.remedy
+        approved(caught.value)
+        assert project.everything() == before
+
+    return check
 
 
-def test_partial_and_expression_indexes_and_equal_nulls(project):
+def test_partial_and_expression_indexes_and_equal_nulls(project, refused):
     project.run("""
         CREATE TABLE desks (id int PRIMARY KEY, code text, deleted bool NOT NULL DEFAULT false, spare int);
         CREATE UNIQUE INDEX live ON desks (lower(code)) WHERE NOT deleted;
@@ -22,14 +30,14 @@ def test_partial_and_expression_indexes_and_equal_nulls(project):
     project.write("desks.csv", "id,code,deleted,spare\n1,A,false,1\n2,a,true,2\n3,B,false,3\n4,,false,4\n5,,false,5\n")
     project.seed()
     project.write("desks.csv", "id,code,deleted,spare\n1,A,false,1\n2,a,false,2\n")
-    refused(project, r"desks.csv:3.*desks.csv:2; live lets one row of desks")
+    refused("desks.csv", 3, None, "seeds/local/desks.csv:2", "live")
     project.write("desks.csv", "id,code,deleted,spare\n1,A,false,\n3,B,false,\n")
-    refused(project, r"desks.csv:3, column spare: .*one_null")
+    refused("desks.csv", 3, "spare", "one_null")
     project.write("desks.csv", "id,code,deleted,spare\n1,b,false,1\n3,a,false,3\n")
-    refused(project, r"desks.csv:2.*exchanges a unique value with .*desks.csv:3")
+    refused("desks.csv", 2, "code", "seeds/local/desks.csv:3")
 
 
-def test_references_to_a_unique_column_follow_what_the_files_make_of_it(project):
+def test_references_to_a_unique_column_follow_what_the_files_make_of_it(project, refused):
     project.run("""
         CREATE TABLE towns (id int PRIMARY KEY, code text UNIQUE);
         CREATE TABLE streets (id int PRIMARY KEY, town text NOT NULL REFERENCES towns (code))""")
@@ -42,25 +50,25 @@ def test_references_to_a_unique_column_follow_what_the_files_make_of_it(project)
     assert project.rows("SELECT town FROM streets ORDER BY id") == [("C",), ("B",), ("C",)]
     project.write("towns.csv", "id,code\n1,A\n2,B\n")
     project.write("streets.csv", "id,town\n1,A\n2,B\n3,C\n4,C\n")
-    refused(project, r"streets.csv:5, column town: no row of towns has code = C")
+    refused("streets.csv", 5, "town", "towns", "code = C")
 
 
-def test_domains_are_checked_cell_by_cell(project):
+def test_domains_are_checked_cell_by_cell(project, refused):
     project.run("""
         CREATE DOMAIN code AS varchar(3) CHECK (VALUE ~ '^[a-z]+$');
         CREATE TABLE coded (id int PRIMARY KEY, code code)""")
     project.write("coded.csv", "id,code\n1,abc\n")
     project.seed()
     project.write("coded.csv", "id,code\n1,abc\n2,ABC\n")
-    refused(project, r"coded.csv:3, column code: .*not allowed by the type code")
+    refused("coded.csv", 3, "code", "type code")
     project.write("coded.csv", "id,code\n1,abc\n2,abcd\n")
-    refused(project, r"coded.csv:3, column code: .*too long")
+    refused("coded.csv", 3, "code")
 
 
-def test_exclusion_constraints_are_traced_to_their_line(project):
+def test_exclusion_constraints_are_traced_to_their_line(project, refused):
     project.run("CREATE TABLE stays (id int PRIMARY KEY, days int4range, EXCLUDE USING gist (days WITH &&))")
     project.write("stays.csv", 'id,days\n1,"[1,5)"\n2,"[5,6)"\n3,"[4,7)"\n')
-    refused(project, r"stays.csv:4.*stays refuses the row: its constraint stays_days_excl")
+    refused("stays.csv", 4, None, "stays_days_excl")
 
 
 def test_types_without_equality_are_compared_by_their_text(project):
@@ -78,12 +86,13 @@ def test_a_delete_that_the_database_refuses_names_its_constraint(small_school):
         CREATE TRIGGER keep BEFORE DELETE ON pupils FOR EACH ROW EXECUTE FUNCTION keep()""")
     before = small_school.everything()
     small_school.write("pupils.csv", "id,name\np1,Ñandú\np2,Zoë\n")
-    with pytest.raises(SeedError, match=r"seeding failed: .*P0001"):
+    with pytest.raises(SeedError) as caught:
         small_school.seed()
+    assert caught.value.place == {"code": "P0001"}
     assert small_school.everything() == before
 
 
-def test_generated_and_default_columns_do_not_disturb_the_checks(project):
+def test_generated_and_default_columns_do_not_disturb_the_checks(project, refused):
     project.run("""
         CREATE TABLE parts (id int PRIMARY KEY, n int, twice int GENERATED ALWAYS AS (n * 2) STORED UNIQUE,
                             code uuid NOT NULL UNIQUE DEFAULT gen_random_uuid(), serial serial UNIQUE)""")
@@ -91,7 +100,7 @@ def test_generated_and_default_columns_do_not_disturb_the_checks(project):
     project.seed()
     assert project.counts(project.seed()) == {"parts": (0, 0, 2, 0)}
     project.write("parts.csv", "id,n\n1,1\n2,1\n")
-    refused(project, r"parts.csv:3.*parts refuses the row: its constraint parts_twice_key")
+    refused("parts.csv", 3, None, "parts_twice_key")
 
 
 def test_tables_are_found_by_the_search_path_and_ordered_by_their_references(project):
@@ -103,8 +112,9 @@ def test_tables_are_found_by_the_search_path_and_ordered_by_their_references(pro
     ordered = catalog.parents_first([catalog.find(name) for name in ("marks", "pupils", "guardians")])
     assert [table.name for table in ordered] == ["guardians", "pupils", "marks"]
     assert {key.name for key in catalog.referencing(catalog.find("guardians"))} == {"pupils_guardian_id_fkey"}
-    with pytest.raises(SchemaError, match=r"no table other\.pupil") as caught:
+    with pytest.raises(SchemaError) as caught:
         catalog.find("other.pupil")
+    assert caught.value.place == {"table": "other.pupil"}
     assert caught.value.remedy == "Did you mean other.pupils?"
     pupils = catalog.find("pupils")
     assert pupils.columns["loud"].generated
@@ -150,10 +160,10 @@ def test_yaml_mappings_keep_their_content_in_every_kind_of_array_and_record(proj
     assert project.counts(project.seed()) == {"trees": (0, 0, 1, 0)}
 
 
-def test_an_attribute_that_a_composite_type_lacks_is_named(project):
+def test_an_attribute_that_a_composite_type_lacks_is_named(project, refused):
     project.run("CREATE TYPE pair AS (name text); CREATE TABLE trees (id int PRIMARY KEY, c pair)")
     project.write("trees.yaml", "- id: 1\n  c: {nmae: x}\n")
-    refused(project, r"trees\.yaml:2, column c: .*no attribute nmae")
+    refused("trees.yaml", 2, "c", "nmae")
 
 
 #: type → a value, one that counts as equal (or None), one that does not
@@ -275,14 +285,14 @@ def stays(project):
     return project
 
 
-def test_a_temporal_primary_key_names_a_row(stays):
+def test_a_temporal_primary_key_names_a_row(stays, refused):
     rows = ['"[1,2)","[2026-01-01,2026-02-01)",Ana\n', '"[1,2)","[2026-02-01,2026-03-01)",Eva\n']
     stays.write("stays.csv", "room,during,guest\n" + "".join(rows))
     assert stays.counts(stays.seed()) == {"stays": (2, 0, 0, 0)}
     stays.write("stays.csv", "room,during,guest\n" + rows[0].replace("Ana", "Ada"))
     assert stays.counts(stays.seed()) == {"stays": (0, 1, 0, 1)}
     stays.write("stays.csv", "room,during,guest\n" + rows[0] + rows[1].replace("02-01", "01-15"))
-    refused(stays, r"stays\.csv:3.*stays_pkey")
+    refused("stays.csv", 3, None, "stays_pkey")
 
 
 def test_a_session_that_may_only_read_is_told_so(small_school):

@@ -9,6 +9,7 @@ import pytest
 from seedtool.errors import DatabaseError, SeedError
 from seedtool.listener import Listener
 from seedtool.postgres import server
+from seedtool.postgres.errors import RUN_AGAIN
 from seedtool.seeding.fixtures import read_fixtures
 from seedtool.seeding.merge import seed
 
@@ -28,7 +29,7 @@ def test_a_seed_whose_session_is_killed_has_changed_nothing(small_school, databa
 
     with server.connect(database) as victim, pytest.raises(DatabaseError) as caught:
         seed(victim, fixtures, listener=Killer())
-    assert "Run again" in caught.value.remedy
+    assert caught.value.remedy == RUN_AGAIN
     assert small_school.everything() == before
     small_school.seed()
 
@@ -58,7 +59,7 @@ def test_a_seed_killed_in_the_middle_of_its_statement_has_changed_nothing(small_
             time.sleep(0.01)
         small_school.rows(f"SELECT pg_terminate_backend({victim.info.backend_pid}, 5000)")
         thread.join()
-    assert "Run again" in failed[0].remedy
+    assert failed[0].remedy == RUN_AGAIN
     assert small_school.everything() == before
 
 
