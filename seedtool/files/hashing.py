@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,6 +23,9 @@ from seedtool.files.writing import write_whole
 LARGE = 2**20
 #: How long ago the last change has to be (nanoseconds): the coarsest clocks tick every two seconds (FAT).
 SETTLED = 3 * 10**9
+
+
+Answer = TypeVar("Answer")
 
 
 class Digest:
@@ -65,36 +68,42 @@ def files_below(folder: Path, ignored: re.Pattern[str], but_not: Collection[Path
                 yield path
 
 
-class Found(NamedTuple):
+class Found(NamedTuple, Generic[Answer]):
     """What is known of a file.
 
     Args:
         digest: hex SHA-256 of its bytes.
-        names_day: what the caller's question about its text was answered with.
+        answer: what the question about its content was answered with.
     """
 
     digest: str
-    names_day: bool
+    answer: Answer
 
 
-class Hashes:
-    """Hashes of files, remembered in a folder where it can be written.
+class Hashes(Generic[Answer]):
+    """Hashes of files and what a question about each gave, remembered in a file where that can be written.
 
     Args:
-        folder: where they are remembered; it is not made.
-        names_day: a question about a file's text whose answer is remembered, too.
+        file: where they are remembered; its folder is not made.
+        question: a question about a file's content whose answer is remembered, too.
+        kind: the type of the answer, one that JSON has.
+        least: smaller files are read each time (bytes); `LARGE` when None.
     """
 
-    def __init__(self, folder: Path, names_day: Callable[[Path, bytes], bool]) -> None:
-        self._file = folder / "hashes.json"
-        self._names_day = names_day
-        self._known: dict[str, tuple[list[int], str, bool]] | None = None
+    def __init__(
+        self, file: Path, question: Callable[[Path, bytes], Answer], kind: type[Answer], *, least: int | None = None
+    ) -> None:
+        self._file = file
+        self._question = question
+        self._entries = dict[str, tuple[list[int], str, kind]]  # type: ignore[valid-type]
+        self._least = LARGE if least is None else least
+        self._known: dict[str, tuple[list[int], str, Answer]] | None = None
         self._changed = False
 
-    def of(self, path: Path) -> Found:
+    def of(self, path: Path) -> Found[Answer]:
         """Return what is known of a file, reading it where that is needed."""
         stat = path.stat()
-        if stat.st_size < LARGE:
+        if stat.st_size < self._least:
             return self._read(path)
         identity = [stat.st_size, stat.st_ino, stat.st_dev, stat.st_mtime_ns, stat.st_ctime_ns]
         if self._known is None:
@@ -112,14 +121,18 @@ class Hashes:
         """Remember what is new. Where that cannot be written, the files are read again next time."""
         if not self._changed or self._known is None:
             return
+        there = {path: entry for path, entry in self._known.items() if os.path.exists(path)}  # noqa: PTH110 - many
         with contextlib.suppress(OSError):
-            write_whole(self._file, msgspec.json.encode(self._known), durable=False)
+            write_whole(self._file, msgspec.json.encode(there), durable=False)
 
-    def _read(self, path: Path) -> Found:
+    def _read(self, path: Path) -> Found[Answer]:
         content = path.read_bytes()
-        return Found(hashlib.sha256(content).hexdigest(), self._names_day(path, content))
+        return Found(hashlib.sha256(content).hexdigest(), self._question(path, content))
 
-    def _load(self) -> dict[str, tuple[list[int], str, bool]]:
+    def _load(self) -> dict[str, tuple[list[int], str, Answer]]:
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, tuple[list[int], str, bool]])
+            loaded: dict[str, tuple[list[int], str, Answer]] = msgspec.json.decode(
+                self._file.read_bytes(), type=self._entries
+            )
+            return loaded
         return {}

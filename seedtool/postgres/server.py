@@ -122,6 +122,18 @@ def find(settings: Settings) -> Target:
     )
 
 
+def is_named_by(url: str, settings: Settings) -> bool:
+    """Tell whether a URL names the database of the settings, whoever connects and however."""
+    if settings.database_url is None or "://" not in url:
+        return False
+    try:
+        parts = [_parts(settings, each) for each in (url, settings.database_url)]
+    except SettingsError:
+        return False
+    one, other = ((part.get("host"), str(part.get("port") or PORT), part.get("dbname")) for part in parts)
+    return one == other
+
+
 def named_by(conninfo: str, maintenance: str = "postgres") -> Target:
     """Return the database that a libpq connection string or URL names, as a target.
 

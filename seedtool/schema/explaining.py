@@ -124,7 +124,7 @@ def _words(error: Exception) -> str:
         words = str(cause).strip()
         if cause is not error or sqlstate:  # a driver's error: the next lines may quote a row
             words = _without_values(words.split("\n")[0], sqlstate)
-        return f"{type(cause).__name__}: {_without_input(words)}"
+        return f"{type(cause).__name__}: {without_secrets(words)}"
     diag = cause.diag
     words = diag.message_primary or str(cause).strip().split("\n")[0] or type(cause).__name__
     columns = re.match(r"Key \(.*?\)(?==)", diag.message_detail or "")
@@ -134,8 +134,12 @@ def _words(error: Exception) -> str:
     return "; ".join([_without_values(words, cause.sqlstate), *([columns[0]] if columns else []), *named])
 
 
-def _without_input(words: str) -> str:
-    """Take out what may be secret: passwords in URLs, and the inputs that pydantic quotes, perhaps a whole `.env`."""
+def without_secrets(words: str) -> str:
+    """Return a text without passwords in URLs, and without the inputs that pydantic quotes, perhaps a whole `.env`.
+
+    Args:
+        words: what somebody else's code says, in one line or several.
+    """
     found = re.sub(r", input_value=.*(?=, input_type=\w+\])", "", words)
     return "\n".join(str(redacted(line)) for line in found.splitlines())
 

@@ -1,6 +1,7 @@
 """The fingerprint: a hash of everything that shapes a template of the schema.
 
-It is taken on every reset, so it reads alembic.ini itself and imports neither Alembic nor SQLAlchemy.
+It is taken on every reset, so it reads alembic.ini itself and imports neither Alembic nor SQLAlchemy. With env.py and
+the revisions count the project's modules that they import (see `files.imports`).
 """
 
 import configparser
@@ -12,14 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from seedtool.errors import MigrationError, SettingsError
-from seedtool.files.hashing import Digest, files_below
+from seedtool.files.hashing import Digest, Hashes, files_below
+from seedtool.files.imports import Imports
 from seedtool.settings import Settings
 
 #: Installed packages that decide what a revision does. PostgreSQL's version is among the server's facts.
 _PACKAGES = ("alembic", "sqlalchemy")
 #: What Python, editors and operating systems leave beside the files: these files shape nothing.
 _LEFTOVER = re.compile(
-    r"__pycache__|.*\.py[cod]|\..*\.sw[a-px]|.*~|\.#.*|#.*#|\.DS_Store|4913|.*\.orig|\.mypy_cache|\.ruff_cache|\.git"
+    r"__pycache__|.*\.py[cod]|\..*\.sw[a-px]|.*~|\.#.*|#.*#|\.DS_Store|4913|.*\.orig|\.(?:mypy|ruff|pytest)_cache|\.git"
+    r"|\.?venv|\.tox|\.nox|node_modules|\.hypothesis|\.idea|\.vscode|.*\.egg-info"
 )
 # A line that may begin [tool.alembic] or one of its keys. A mere dependency on Alembic does not match: parsing the
 # whole file takes milliseconds.
@@ -51,7 +54,8 @@ def project_files(settings: Settings) -> Iterator[Path]:
     Raises:
         SettingsError, MigrationError: as `schema_fingerprint`.
     """
-    return _files(settings, _read_toml(settings.alembic_folder / "pyproject.toml", settings))
+    table = _read_toml(settings.alembic_folder / "pyproject.toml", settings)
+    return _files(settings, _read_ini(settings.alembic_ini, settings), table)
 
 
 def _parts(settings: Settings, server_facts: Mapping[str, str]) -> Iterator[tuple[bytes, ...]]:
@@ -59,12 +63,34 @@ def _parts(settings: Settings, server_facts: Mapping[str, str]) -> Iterator[tupl
     for name, value in sorted(server_facts.items()):
         yield b"server", name.encode(), value.encode()
     yield b"alembic -x", *(argument.encode() for argument in settings.alembic_x)
+    if settings.build_command is not None:
+        yield b"build command", settings.build_command.encode()
+    # what was not there in the first release counts only where it is used: its templates are found
+    if settings.alembic_name != "alembic":
+        yield b"alembic -n", settings.alembic_name.encode()
+    if settings.alembic_database is not None:
+        yield b"alembic database", settings.alembic_database.encode()
     table = _read_toml(settings.alembic_folder / "pyproject.toml", settings)
     yield b"[tool.alembic]", json.dumps(table, sort_keys=True, default=str).encode()
     # a file that several settings name counts once; names are relative, so that every checkout finds the same template
-    files = {os.path.relpath(path, settings.root) for path in _files(settings, table)}
+    written = _read_ini(settings.alembic_ini, settings)
+    files = {os.path.relpath(path, settings.root) for path in _files(settings, written, table)}
     for name in sorted(files):
         yield b"file", os.fsencode(name), (settings.root / name).read_bytes()
+    imported = _imported(settings, written, table, [settings.root / name for name in files if name.endswith(".py")])
+    for name, digest in sorted(imported.items()):
+        if name not in files:
+            yield b"imported", os.fsencode(name), digest.encode()
+
+
+def _imported(
+    settings: Settings, written: Mapping[str, str], table: Mapping[str, object], code: Iterable[Path]
+) -> dict[str, str]:
+    """Return the project's files that env.py and the revisions import, by their names, and the SHA-256 of each."""
+    folder = settings.alembic_folder
+    paths = [folder / path for path in _listed("prepend_sys_path", written, table, folder)]
+    imports = Imports(settings.root, settings.state_dir, [*paths, folder])
+    return {os.path.relpath(path, settings.root): digest for path, digest in imports.reached(code).items()}
 
 
 def _version(package: str) -> str:
@@ -76,31 +102,17 @@ def _version(package: str) -> str:
         return "none"
 
 
-def _files(settings: Settings, table: Mapping[str, object]) -> Iterator[Path]:
+def _files(settings: Settings, written: Mapping[str, str], table: Mapping[str, object]) -> Iterator[Path]:
     """Yield alembic.ini, every file in the folders that it (or [tool.alembic]) names, and `fingerprint_paths`."""
-    ini, folder = settings.alembic_ini, settings.alembic_folder
-    written = _read_ini(ini, settings)
-    if ini.is_file():
-        yield ini
-    location = written.get("script_location") or table.get("script_location")
-    if not location and (ini.parent / "env.py").is_file():  # as Flask-Migrate has it
-        location = str(ini.parent)
-    if not isinstance(location, str):
-        raise MigrationError(
-            f"{settings.shown(ini)} does not exist or names no script_location, nor does [tool.alembic]",
-            remedy="Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`.",
-            file=settings.shown(ini),
+    if settings.build_command is None:
+        yield from _files_of_alembic(settings, written, table)
+    elif not settings.fingerprint_paths:
+        raise SettingsError(
+            "setting build_command: nothing says which files shape what it builds"
+            f" (from {settings.origins.get('build_command', 'given')})",
+            remedy='Name them in [tool.seedtool]: fingerprint_paths = ["*/migrations/**", "uv.lock"].',
+            setting="fingerprint_paths",
         )
-    paths = [folder, *(folder / path for path in _listed("prepend_sys_path", written, table, folder))]
-    for name in (location.replace("%(here)s", str(folder)), *_listed("version_locations", written, table, folder)):
-        found = _resolve(name, paths)
-        if not found.is_dir():
-            raise MigrationError(
-                f"the folder {settings.shown(found)} does not exist",
-                remedy=f"Correct script_location or version_locations in {settings.shown(ini)}.",
-                file=settings.shown(ini),
-            )
-        yield from files_below(found, _LEFTOVER)
     for pattern in settings.fingerprint_paths:
         matches = list(_matches(settings.root, pattern))
         if not matches:
@@ -114,16 +126,77 @@ def _files(settings: Settings, table: Mapping[str, object]) -> Iterator[Path]:
         yield from matches
 
 
+def _files_of_alembic(settings: Settings, written: Mapping[str, str], table: Mapping[str, object]) -> Iterator[Path]:
+    ini, folder = settings.alembic_ini, settings.alembic_folder
+    if ini.is_file():
+        yield ini
+    location = written.get("script_location") or table.get("script_location")
+    if not location and (ini.parent / "env.py").is_file():  # as Flask-Migrate has it
+        location = str(ini.parent)
+    if not isinstance(location, str):
+        raise no_script_location(settings)
+    paths = [folder, *(folder / path for path in _listed("prepend_sys_path", written, table, folder))]
+    for name in (location.replace("%(here)s", str(folder)), *_listed("version_locations", written, table, folder)):
+        found = _resolve(name, paths)
+        if not found.is_dir():
+            raise MigrationError(
+                f"the folder {settings.shown(found)} does not exist",
+                remedy=f"Correct script_location or version_locations in {settings.shown(ini)}.",
+                file=settings.shown(ini),
+            )
+        # the script folder may be the project's own, with its seeds: their rows have a fingerprint of their own
+        yield from files_below(found, _LEFTOVER, {settings.seeds})
+        if (env := found / "env.py").is_file() and b"version_locations" in env.read_bytes():
+            yield from _revisions(settings)
+
+
+def no_script_location(settings: Settings) -> MigrationError:
+    """Return the error for a project in which nothing says where the migrations are."""
+    ini, section = settings.alembic_ini, settings.alembic_name
+    inside = "" if section == "alembic" else f" in its section [{section}]"
+    remedy = "Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`."
+    if inside:
+        remedy = "Correct alembic_name in [tool.seedtool]: it is the section that `alembic -n` takes."
+    elif not ini.is_file() and (found := _elsewhere(settings)):
+        remedy = f'Set alembic_ini = "{found}" in [tool.seedtool].'
+    return MigrationError(
+        f"{settings.shown(ini)} does not exist or names no script_location{inside}, nor does [tool.alembic]",
+        remedy=remedy,
+        file=settings.shown(ini),
+    )
+
+
+def _elsewhere(settings: Settings) -> str:
+    """Return an alembic.ini one or two folders below the project's, as in `backend/` of a monorepo; or nothing."""
+    found = [
+        path.relative_to(settings.root)
+        for pattern in ("*/alembic.ini", "*/*/alembic.ini")
+        for path in sorted(settings.root.glob(pattern))
+        if not _LEFTOVER.fullmatch(path.relative_to(settings.root).parts[0])
+    ]
+    return found[0].as_posix() if found else ""
+
+
+def _revisions(settings: Settings) -> Iterator[Path]:
+    """Yield all revisions of a project whose env.py says only while it runs where they are."""
+    known = Hashes(settings.state_dir / "revisions.json", lambda _, content: b"down_revision" in content, bool, least=0)
+    for path in files_below(settings.root, _LEFTOVER, {settings.seeds}):
+        if path.suffix == ".py" and known.of(path).answer:
+            yield path
+    known.save()
+
+
 def _read_ini(ini: Path, settings: Settings) -> Mapping[str, str]:
     if not ini.is_file():
         return {}
     parser = configparser.ConfigParser({"here": ini.parent.absolute().as_posix()})
     try:
         parser.read_string(ini.read_text(encoding="utf-8"))
-        if not parser.has_section("alembic"):
+        if not parser.has_section(settings.alembic_name):
             return {}
         keys = "script_location", "version_locations", "prepend_sys_path", "path_separator", "version_path_separator"
-        return {key: parser.get("alembic", key) for key in keys if parser.has_option("alembic", key)}
+        section = settings.alembic_name
+        return {key: parser.get(section, key) for key in keys if parser.has_option(section, key)}
     except (configparser.Error, UnicodeDecodeError) as error:
         reason = str(error).split("\n")[0]
         raise MigrationError(

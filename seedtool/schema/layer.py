@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from seedtool.errors import BlockedError
 from seedtool.postgres.server import Target
 from seedtool.resetting.layers import Layer
-from seedtool.resetting.transaction import OneTransaction
+from seedtool.resetting.transaction import LeavesTransaction, OneTransaction
 from seedtool.schema.fingerprint import project_files, schema_fingerprint
 from seedtool.settings import Settings
 
@@ -18,7 +18,7 @@ Run = Callable[[Target | OneTransaction], object]
 
 
 class Schema(Layer):
-    """The schema of a project, built by Alembic.
+    """The schema of a project, built by Alembic, or by the project's own command.
 
     Args:
         settings: the project's.
@@ -56,7 +56,10 @@ class Schema(Layer):
         Raises:
             MigrationError: a revision failed, or cannot be run within a transaction.
             BlockedError: the version table could not be dropped, so there was nothing to run.
+            LeavesTransaction: the project's own command builds the schema, on connections of its own.
         """
+        if self._settings.build_command is not None:
+            raise LeavesTransaction("build_command connects by itself")
         if not self._apply(connection):
             raise BlockedError(
                 f"{connection.info.dbname} still says that its revisions are in place: its version table belongs to"
@@ -67,13 +70,20 @@ class Schema(Layer):
         return {}
 
     def leaves_transaction(self) -> list[str]:
-        """Return the files that mention autocommit and the like."""
+        """Return the files that mention autocommit and the like; the setting, where a command builds the schema."""
+        if self._settings.build_command is not None:
+            return ["build_command"]
         files = project_files(self._settings)
         return [self._settings.shown(path) for path in files if _LEAVES.search(path.read_bytes())]
 
     def _apply(self, database: Target | OneTransaction) -> object:
         if self._run is not None:
             return self._run(database)
+        if self._settings.build_command is not None and isinstance(database, Target):
+            from seedtool.schema.command import run
+
+            run(database, self._settings)
+            return None
         from seedtool.schema.migrations import upgrade
 
         return upgrade(database, self._settings)

@@ -18,7 +18,7 @@ from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.resetting.transaction import LeavesTransaction, OneTransaction
 from seedtool.schema.explaining import USE_OURS, Progress, explaining
-from seedtool.schema.fingerprint import project_files
+from seedtool.schema.fingerprint import no_script_location, project_files
 from seedtool.schema.process import inside
 from seedtool.schema.redirecting import address, engine, redirected, url, variables
 from seedtool.settings import Settings
@@ -78,12 +78,42 @@ def current(database: Target, settings: Settings) -> list[str]:
 def heads(settings: Settings) -> list[str]:
     """Return the newest revisions of the project, as a database's version table names them; no database is needed.
 
+    Where env.py says only while it runs where the revisions are, those elsewhere are not among them: `position` knows.
+
     Raises:
         MigrationError: the migrations cannot be loaded, or there are none.
     """
     with _ONE_AT_A_TIME, inside(settings.alembic_folder, settings.root, {}), explaining(settings, Progress()):
-        # without those that another branch depends on: its own row stands for them
-        return sorted(_load(settings)[1].revision_map._real_heads)  # noqa: SLF001 - as Alembic's HeadMaintainer has them
+        script = _load(settings)[1]
+        env = Path(script.dir, "env.py")
+        if not (env.is_file() and b"version_locations" in env.read_bytes()):
+            _refuse_none(settings, script)
+        return _newest(script)
+
+
+def position(database: Target, settings: Settings) -> tuple[list[str], list[str]]:
+    """Return the revisions that a database is at, and the newest ones; env.py is run once.
+
+    Raises:
+        MigrationError: the migrations cannot be loaded, or env.py turned to another database.
+        DatabaseError: the database cannot be reached.
+    """
+    run = _Run(database, settings)
+    run.env(None)
+    return run.heads(), run.newest
+
+
+def _newest(script: "ScriptDirectory") -> list[str]:
+    # without those that another branch depends on: its own row stands for them
+    return sorted(script.revision_map._real_heads)  # noqa: SLF001 - as Alembic's HeadMaintainer has them
+
+
+def _refuse_none(settings: Settings, script: "ScriptDirectory") -> None:
+    if not script.get_heads():
+        raise MigrationError(
+            f"there are no revisions in {settings.shown(Path(script.dir))}",
+            remedy="Write the first one: alembic revision --autogenerate -m 'initial schema'.",
+        )
 
 
 class _Run:
@@ -98,6 +128,7 @@ class _Run:
         self.database = database
         self.settings = settings
         self.progress = Progress()
+        self.newest: list[str] = []
 
     def env(self, revision: str | None) -> None:
         """Run env.py: up to a revision, or only to learn where it keeps its version table."""
@@ -120,10 +151,13 @@ class _Run:
             config.set_main_option(
                 "sqlalchemy.url", url(conninfo, written if only is None else None).replace("%", "%%")
             )
+            _choose_database(config, settings, conninfo, only=only is not None)
             with engine(database).connect() as connection:
                 config.attributes["connection"] = connection
                 with self._environment(config, script, connection, revision):
                     script.run_env()
+            _refuse_none(settings, script)  # env.py may say only while it runs where they are
+            self.newest = _newest(script)
             if self.progress.version_table is None:
                 raise MigrationError("env.py never called context.configure()", remedy=USE_OURS)
             if only is not None and only.left:
@@ -239,25 +273,39 @@ def _load(settings: Settings) -> "tuple[Config, ScriptDirectory]":
     from alembic.script import ScriptDirectory
 
     ini, toml = settings.alembic_ini, settings.alembic_folder / "pyproject.toml"
+    knows_toml = hasattr(Config, "get_alembic_option")  # since Alembic 1.16
     config = Config(
         str(ini) if ini.is_file() else None,
-        str(toml) if toml.is_file() else None,
         stdout=sys.stderr,
+        ini_section=settings.alembic_name,
         cmd_opts=Namespace(x=list(settings.alembic_x) or None, quiet=True, verbose=False),
+        **({"toml_file": str(toml)} if knows_toml and toml.is_file() else {}),  # type: ignore[arg-type]
     )
-    if config.get_alembic_option("script_location") is None and (ini.parent / "env.py").is_file():
+    option = config.get_alembic_option if knows_toml else config.get_main_option
+    if option("script_location") is None and (ini.parent / "env.py").is_file():
         config.set_main_option("script_location", str(ini.parent).replace("%", "%%"))  # as `flask db` does
         sys.path.insert(0, str(settings.root))
-    if config.get_alembic_option("script_location") is None:
+    if option("script_location") is None:
+        raise no_script_location(settings)
+    return config, ScriptDirectory.from_config(config)
+
+
+def _choose_database(config: "Config", settings: Settings, conninfo: str, *, only: bool) -> None:
+    """Let an env.py that migrates several databases (`alembic init -t multidb`) migrate the project's alone."""
+    names = [name for name in re.split(r",\s*", config.get_main_option("databases") or "") if name]
+    sections = {name: config.get_section(name) or {} for name in names}
+    if not any("sqlalchemy.url" in section for section in sections.values()):
+        return
+    chosen = settings.alembic_database or next(
+        (name for name, section in sections.items() if server.is_named_by(section.get("sqlalchemy.url", ""), settings)),
+        names[0] if len(names) == 1 else None,
+    )
+    if chosen not in names:
+        listed = f"{settings.shown(settings.alembic_ini)} names the databases {', '.join(names)}"
         raise MigrationError(
-            f"{settings.shown(ini)} does not exist or names no script_location, nor does [tool.alembic]",
-            remedy="Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`.",
-            file=settings.shown(ini),
+            f"{listed}, and alembic_database = {chosen}" if chosen else f"{listed}, and seedtool works on one of them",
+            remedy=f'Set alembic_database = "{names[0]}" in [tool.seedtool], if that is the one of DATABASE_URL.',
         )
-    script = ScriptDirectory.from_config(config)
-    if not script.get_heads():
-        raise MigrationError(
-            f"there are no revisions in {settings.shown(Path(script.dir))}",
-            remedy="Write the first one: alembic revision --autogenerate -m 'initial schema'.",
-        )
-    return config, script
+    config.set_main_option("databases", chosen)
+    written = None if only else sections[chosen].get("sqlalchemy.url")
+    config.set_section_option(chosen, "sqlalchemy.url", url(conninfo, written).replace("%", "%%"))

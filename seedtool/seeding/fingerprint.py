@@ -7,13 +7,14 @@ seeds folder, and the environment variables that it names. Anything else has to 
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from seedtool.files.hashing import Digest, Hashes, files_below
+from seedtool.files.imports import Imports
 from seedtool.seeding.fixtures import fixture_files
 from seedtool.seeding.profiles import FILE, Profile, load_profiles
 from seedtool.settings import FaceBinding, Settings
@@ -39,7 +40,6 @@ _CLOCKS = _DAYS | dict.fromkeys(
 _SQL_CLOCKS = _DAYS | dict.fromkeys(
     (b"current_date", b"current_timestamp", b"localtimestamp", b"current_time", b"clock_timestamp"), b"a-z0-9_"
 )
-_IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\b|import\s+([\w., ]+))", flags=re.MULTILINE)
 _VARIABLE = re.compile(r"""(?:environ(?:\.get|\.setdefault)?|getenv)\s*[\[(]\s*["'](\w+)""")
 #: Pictures, and files that systems and editors leave. No row comes from them.
 _NO_SOURCE = re.compile(
@@ -77,11 +77,12 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
     if code:
         digest.add(b"python", str(sys.version_info[:2]).encode())
         files |= set(_sources(settings, profile))
-        files |= _imported(settings.root, [path for path in files if path.suffix == ".py"])
-    hashes = Hashes(settings.state_dir, _reads_day)
+        imports = Imports(settings.root, settings.state_dir)
+        files |= imports.reached([path for path in files if path.suffix == ".py"], packages=True).keys()
+    hashes = Hashes(settings.state_dir / "hashes.json", _reads_day, bool)
     for path in sorted(files):
         found = hashes.of(path)
-        reads_day = reads_day or found.names_day
+        reads_day = reads_day or found.answer
         digest.add(b"file", os.fsencode(os.path.relpath(path, settings.root)), found.digest.encode())
         if path.suffix == ".py":
             code_text = path.read_text(encoding="utf-8", errors="replace")
@@ -120,34 +121,3 @@ def _sources(settings: Settings, profile: Profile) -> Iterator[Path]:
     others = {name for each in load_profiles(settings.seeds).values() for name in each.sets} - set(profile.sets)
     passed_over = {settings.seeds / FILE, *(settings.seeds / name for name in others)}
     yield from files_below(settings.seeds, _NO_SOURCE, passed_over)
-
-
-def _imported(root: Path, code: Iterable[Path]) -> set[Path]:
-    """Return the project's modules that code imports, and those that they import."""
-    found: set[Path] = set()
-    waiting = list(code)
-    seen: set[str] = set()
-    while waiting:
-        text = waiting.pop().read_bytes().decode("utf-8", "replace")
-        for name in _imports(text):
-            top = name.split(".")[0]
-            if top in seen:
-                continue
-            seen.add(top)
-            fresh = set(_modules(root, top)) - found
-            found |= fresh
-            waiting += fresh
-    return found
-
-
-def _imports(text: str) -> Iterator[str]:
-    for module, modules in _IMPORT.findall(text):
-        yield from [module] if module else [part.split()[0] for part in modules.split(",") if part.split()]
-
-
-def _modules(root: Path, top: str) -> Iterator[Path]:
-    """Yield the Python files of a top-level module or package of the project."""
-    if (root / f"{top}.py").is_file():
-        yield root / f"{top}.py"
-    if (root / top).is_dir():
-        yield from (path for path in files_below(root / top, _NO_SOURCE) if path.suffix == ".py")

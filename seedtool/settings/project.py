@@ -36,7 +36,24 @@ class ProjectSettings(DatabaseSettings, frozen=True, kw_only=True):
             found=lambda at: at.root / "alembic.ini",
         ),
     ]
+    alembic_name: Annotated[
+        str, Setting("the section of alembic.ini, as `alembic -n` takes it", variables=("SEEDTOOL_ALEMBIC_NAME",))
+    ] = "alembic"
+    alembic_database: Annotated[
+        str | None,
+        Setting(
+            "which one of `databases` in alembic.ini is the project's database, where env.py migrates several",
+            default="the one whose sqlalchemy.url is the project's",
+        ),
+    ] = None
     alembic_x: Annotated[tuple[str, ...], Setting("arguments for env.py, as `alembic -x` passes them")] = ()
+    build_command: Annotated[
+        str | None,
+        Setting(
+            "a command that builds the schema in place of Alembic, such as `python manage.py migrate`; it gets"
+            " DATABASE_URL and PG*, and `fingerprint_paths` names the files that shape what it builds"
+        ),
+    ] = None
     fingerprint_paths: Annotated[
         tuple[str, ...],
         Setting(

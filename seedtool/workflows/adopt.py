@@ -75,7 +75,8 @@ def adopt(*, settings: Settings | None = None) -> AdoptReport:
         DatabaseError: the database cannot be reached.
     """
     settings = project_settings(settings)
-    heads(settings)
+    if settings.build_command is None:
+        heads(settings)
     target = server.find(settings)
     if target.embedded is not None:
         migrate(settings=settings, target=target)

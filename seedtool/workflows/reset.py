@@ -160,12 +160,21 @@ def migrate(*, settings: Settings | None = None, target: Target | None = None, l
     Raises:
         MigrationError: a revision failed; those before it are in place.
     """
-    from seedtool.schema.migrations import upgrade
-
     settings = project_settings(settings)
     target = target or server.find(settings)
-    created, applied = resets.migrate(target, lambda database: upgrade(database, settings), listener=listener)
+    created, applied = resets.migrate(target, lambda database: _upgrade(database, settings), listener=listener)
     return Migrated(database=str(target), created=created, applied=applied)
+
+
+def _upgrade(database: Target, settings: Settings) -> list[str]:
+    if settings.build_command is not None:
+        from seedtool.schema.command import run
+
+        run(database, settings)
+        return []  # it alone knows what it applied
+    from seedtool.schema.migrations import upgrade
+
+    return upgrade(database, settings)
 
 
 def fingerprint(profile: str | None = None, *, settings: Settings | None = None) -> str:

@@ -171,7 +171,7 @@ class TestLarge:
         large.path.write_text("id,name\n1,Eva\n")
         first = large.fingerprint()
         stat = large.path.stat()
-        monkeypatch.setattr(hashing.Hashes, "_read", lambda *_: hashing.Found("0", names_day=False))
+        monkeypatch.setattr(hashing.Hashes, "_read", lambda *_: hashing.Found("0", answer=False))
         assert large.path.stat() == stat
         assert large.fingerprint() != first
 

@@ -1,0 +1,162 @@
+"""Which files of a project its code imports or names, told from the code's text; nothing is run.
+
+A fingerprint has to be the same on every machine, before anything was built there. So the text decides, and not what a
+run imported. Where a module imports by names that are made at run time (`importlib`, `pkgutil`), everything in its
+folder counts.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from seedtool.files.hashing import Hashes, files_below
+
+# Patterns that begin with a letter are found ten times as quickly as those that begin with the start of a line.
+_IMPORT = re.compile(rb"import\b[ \t]*(\([^)]*\)|[^\n;]*)")
+#: What stands before `import` in its line, or after the last semicolon.
+_FROM = re.compile(rb"[ \t]*(?:from[ \t]+([\w.]+)[ \t]+)?")
+_BY_NAME = re.compile(rb"""import(?:_module|__)\(\s*["']([\w.]+)["']\s*\)""")
+_AT_RUN_TIME = re.compile(rb"""pkgutil\b|import(?:_module|__)\((?!\s*["'][\w.]+["']\s*\))""")
+#: The end of a text in quotes that may name a file which the code reads, and the whole of it.
+_SUFFIX = re.compile(rb"""\.(?:sql|json|ya?ml|toml|csv|txt|ini)(["'])""")
+_NAME = re.compile(rb"[\w./-]+")
+_NO_SOURCE = re.compile(r"\..*|__pycache__|.*~|#.*#|.*\.py[cod]|.*\.orig|.*\.swp")
+_INSTALLED = frozenset({"site-packages", "dist-packages", "node_modules"})
+#: Names that stand for what is remembered of a file beside the modules it imports.
+_FOLDER, _NAMED = "*", "file:"
+
+
+class Imports:
+    """The files of a project that its code reaches.
+
+    What a file imports is remembered, so a run in which nothing has changed reads none of them again.
+
+    Args:
+        root: the project's folder; only files below it count.
+        memory: the folder in which it is remembered; it is not made.
+        paths: folders below the root from which modules are imported, the first one first. Folders above a file are
+            tried after them, as projects add these to `sys.path`, and then `src`.
+    """
+
+    def __init__(self, root: Path, memory: Path, paths: Sequence[Path] = ()) -> None:
+        self._root = os.path.normpath(root)
+        places = (os.path.normpath(path) for path in [*map(os.fspath, paths), *filter(None, sys.path)])
+        self._paths = [path for path in places if self._is_below(path) and not _INSTALLED & set(path.split(os.sep))]
+        self._known = Hashes(memory / "imports.json", _references, list[str], least=0)
+        self._entries: dict[str, frozenset[str]] = {}
+
+    def reached(self, code: Iterable[Path], *, packages: bool = False) -> dict[Path, str]:
+        """Return the files that code imports or names, and those that they import or name, with their SHA-256 in hex.
+
+        Args:
+            code: Python files. They are among the result only where another file imports them.
+            packages: of a package that is imported all modules count, as it may import any of them.
+        """
+        found: dict[str, str] = {}
+        waiting = [os.path.normpath(path) for path in code]
+        asked: set[tuple[str, str]] = set()
+        seen: set[str] = set()
+        while waiting:
+            path = waiting.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            folder = os.path.dirname(path)
+            for reference in self._known.of(Path(path)).answer:
+                if (folder, reference) in asked:
+                    continue
+                asked.add((folder, reference))
+                for target in self._targets(folder, reference, packages=packages):
+                    if target not in found:
+                        found[target] = self._known.of(Path(target)).digest
+                        waiting += [target] if target.endswith(".py") else []
+        self._known.save()
+        return {Path(path): digest for path, digest in found.items()}
+
+    def _targets(self, folder: str, reference: str, *, packages: bool) -> Iterable[str]:
+        if reference == _FOLDER:
+            return _modules_below(folder)
+        if reference.startswith(_NAMED):
+            places = (os.path.join(place, reference.removeprefix(_NAMED)) for place in (folder, self._root))
+            return [file for file in places if os.path.isfile(file)]
+        name = reference.lstrip(".")
+        dots = len(reference) - len(name)
+        if dots:
+            for _ in range(dots - 1):
+                folder = os.path.dirname(folder)
+            return self._modules([folder], name, packages=False)
+        above = [folder]
+        while self._is_below(above[-1]) and above[-1] != self._root:
+            above.append(os.path.dirname(above[-1]))
+        return self._modules([*self._paths, *above, os.path.join(self._root, "src")], name, packages=packages)
+
+    def _modules(self, bases: Iterable[str], name: str, *, packages: bool) -> Iterable[str]:
+        """Return the files of a module and of the packages that it is in, from the first folder that has it."""
+        parts = name.split(".") if name else []
+        for base in bases:
+            if not self._is_below(base) or (parts and not {parts[0], f"{parts[0]}.py"} & self._listed(base)):
+                continue
+            files = [file for file in _files_of(base, parts) if os.path.isfile(file)]
+            if files:
+                top = os.path.join(base, *parts[:1])
+                return [*files, *(_modules_below(top) if packages and parts and os.path.isdir(top) else [])]
+        return []
+
+    def _listed(self, folder: str) -> frozenset[str]:
+        if folder not in self._entries:
+            self._entries[folder] = frozenset(os.listdir(folder) if os.path.isdir(folder) else ())
+        return self._entries[folder]
+
+    def _is_below(self, path: str) -> bool:
+        return path == self._root or path.startswith(self._root + os.sep)
+
+
+def _files_of(base: str, parts: Sequence[str]) -> Iterator[str]:
+    """Yield where Python would look for a module below a folder: each package's `__init__`, then the module itself."""
+    if not parts:
+        yield os.path.join(base, "__init__.py")
+    for number in range(1, len(parts) + 1):
+        place = os.path.join(base, *parts[:number])
+        yield f"{place}.py"
+        yield os.path.join(place, "__init__.py")
+
+
+def _modules_below(folder: str) -> list[str]:
+    return [os.fspath(path) for path in files_below(Path(folder), _NO_SOURCE) if path.suffix == ".py"]
+
+
+def _references(path: Path, content: bytes) -> list[str]:
+    """Return the modules that a file names in imports, and the files that it names; of another file nothing."""
+    if path.suffix != ".py":
+        return []
+    content = content.replace(b"\r\n", b"\n").replace(b"\\\n", b" ")
+    found: dict[str, None] = {}
+    for match in _IMPORT.finditer(content):
+        before = content[content.rfind(b"\n", 0, match.start()) + 1 : match.start()].rpartition(b";")[2]
+        statement = _FROM.fullmatch(before)
+        if statement is None:
+            continue
+        names = _names(match[1])
+        if statement[1]:
+            package = statement[1].decode()
+            joint = "" if package.endswith(".") else "."
+            names = [package, *(f"{package}{joint}{name}" for name in names)]
+        found |= dict.fromkeys(names)
+    found |= dict.fromkeys(name.decode() for name in _BY_NAME.findall(content))
+    if _AT_RUN_TIME.search(content):
+        found[_FOLDER] = None
+    for match in _SUFFIX.finditer(content):
+        named = content[content.rfind(match[1], 0, match.start()) + 1 : match.end() - 1]
+        if _NAME.fullmatch(named):
+            found[f"{_NAMED}{named.decode()}"] = None
+    # this program's own modules shape nothing that its version does not tell
+    return [name for name in found if name.split(".")[0] != "seedtool"]
+
+
+def _names(listed: bytes) -> list[str]:
+    """Return the names of a list such as `a, b.c as d`, perhaps in parentheses and with comments."""
+    text = re.sub(rb"#[^\n]*|[()]", b"", listed).decode("utf-8", "replace")
+    words = (each.split() for each in text.split(","))
+    return [each[0] for each in words if each and re.fullmatch(r"[\w.]+", each[0])]
