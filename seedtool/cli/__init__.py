@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from seedtool import __version__
+from seedtool.cli import output
 
 #: command → module of this package and the object in it
 COMMANDS = {
@@ -102,13 +103,15 @@ def sync_faces_main() -> NoReturn:
 def _program(command: click.Command, name: str) -> NoReturn:
     """Run a command as a program. It starts and ends faster than Python does without this."""
     gc.set_threshold(100_000)  # imports make many objects and hardly any garbage
+    output.take_stdout()
     try:
         run(command, name)
     except SystemExit as end:
+        sys.stdout = sys.stderr  # what is printed while Python ends is not ours
         if threading.active_count() == 1 and isinstance(end.code, int):
             # what Python does at its end, but for taking every object apart: a seventh of a warm reset
             atexit._run_exitfuncs()  # noqa: SLF001 - Python has no public name for it
-            for stream in (sys.stdout, sys.stderr):
+            for stream in filter(None, (sys.__stdout__, sys.stderr)):
                 with contextlib.suppress(OSError, ValueError, AttributeError):  # full, or closed by the caller
                     stream.flush()
             os._exit(end.code)
@@ -137,7 +140,9 @@ def run(command: click.Command, name: str) -> NoReturn:
         # whoever read our output has left (`| head`); Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - here every error becomes a message
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - here every error becomes a message
         code = failures.show(error)
     if code == failures.INTERRUPTED and threading.active_count() > 1:
         os._exit(code)  # what had to be undone is undone; Python would wait for calls whose answers nobody needs

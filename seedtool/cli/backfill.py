@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, agree_to, common_options, number, stream, table
+from seedtool.cli import output
+from seedtool.cli.console import CONTEXT, Console, agree_to, common_options, number, table
 from seedtool.errors import UsageError
 from seedtool.listener import Listener
 
@@ -179,7 +180,7 @@ def _ask_what_to_do(console: Console) -> dict[str, object] | None:
         f"  4  a test: process {_TEST_ASSETS} assets of each user",
         "  5  cancel",
     ):
-        click.echo(line, err=True)
+        output.say(line)
     entry = _prompt(lambda: click.prompt("Number", type=click.IntRange(1, 5), default=5, err=True))
     user = _prompt(lambda: click.prompt("The user's id", type=click.UUID, err=True)) if entry == _ONE_USER else None
     if entry is None or entry == _CANCEL or (entry == _ONE_USER and user is None):
@@ -199,7 +200,7 @@ def _prompt(ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked 
         return ask()
     except click.Abort as abort:
         if isinstance(abort.__context__, EOFError):
-            click.echo(err=True)
+            output.say()
             return None
         raise
 
@@ -213,26 +214,26 @@ def _dry_run(connection: psycopg.Connection, settings: Settings, options: Option
 
     planned = plan(connection, settings, options)
     if console.as_json:
-        stream(msgspec.structs.asdict(planned), "listed", listing(connection, options))
+        console.stream(msgspec.structs.asdict(planned), "listed", listing(connection, options))
         return
     if console.quiet:
         return
     for line in _plan_lines(planned, priced=True):
-        click.echo(line)
+        console.line(line)
     users = list(islice(counts(connection, options), _LISTED))
     if users:
         for line in table(("user", "assets"), users):
-            click.echo(f"  {line}")
+            console.line(f"  {line}")
         if planned.users > len(users):
-            click.echo(f"  ... and {number(planned.users - len(users), 'more user')}")
+            console.line(f"  ... and {number(planned.users - len(users), 'more user')}")
         # one user at a time: a listing of all users would sort all assets for the first few
         of_one = (msgspec.structs.replace(options, user_id=user) for user, _ in users)
         first = islice((asset for each in of_one for asset in listing(connection, each)), _LISTED)
         for line in table(("asset", "file"), ((each.asset_id, visible(each.file_name)) for each in first)):
-            click.echo(f"  {line}")
+            console.line(f"  {line}")
         if planned.assets > _LISTED:
-            click.echo(f"  ... and {number(planned.assets - _LISTED, 'more asset')}; --json lists all")
-    click.echo("dry run: nothing was called and nothing was written")
+            console.line(f"  ... and {number(planned.assets - _LISTED, 'more asset')}; --json lists all")
+    console.line("dry run: nothing was called and nothing was written")
 
 
 def _plan_lines(plan: Plan, *, priced: bool) -> Iterator[str]:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from seedtool.cli import output
 from seedtool.errors import NotConfirmed
 from seedtool.listener import Listener
+from seedtool.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import TextIO
 
     from seedtool.postgres.server import Target
     from seedtool.resetting.guard import Consent
@@ -62,27 +65,43 @@ class Console:
     Args:
         as_json: print each report as one JSON object.
         quiet: print no notes and no report texts; errors and warnings stay.
+        out: stdout; None where it is closed.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+    def __init__(self, *, as_json: bool, quiet: bool, out: TextIO | None) -> None:
         self.as_json = as_json
         self.quiet = quiet
+        self.out = out
 
     def note(self, text: str) -> None:
         """Print what is happening, on stderr."""
         if not self.quiet:
-            click.echo(text, err=True)
+            output.say(text)
+
+    def line(self, text: str) -> None:
+        """Print a line of a result, whatever flags were given."""
+        output.write(text, self.out)
 
     def report(self, report: object, text: Callable[[], Iterable[str]]) -> None:
         """Print a command's result: as JSON, or as the lines of `text`."""
         if self.as_json:
-            import msgspec
-
-            # by way of plain values: only keys that are texts can be sorted
-            click.echo(msgspec.json.encode(msgspec.to_builtins(report, str_keys=True), order="sorted"))
+            output.write_json(as_json(report), self.out)
         elif not self.quiet:
             for line in text():
-                click.echo(line)
+                self.line(line)
+
+    def stream(self, head: Mapping[str, object], name: str, rows: Iterable[object]) -> None:
+        """Print one JSON object whose last member is a list, piece by piece: a million rows would take 150 MB.
+
+        Args:
+            head: the members before it.
+            name: of the list.
+            rows: its elements.
+        """
+        output.write_json(f'{as_json(head)[:-1]},"{name}":[', self.out, end="")
+        for place, each in enumerate(rows):
+            output.write_json(("," if place else "") + as_json(each), self.out, end="")
+        output.write_json("]}", self.out)
 
     def listener(self, steps: Mapping[str, str]) -> Notes:
         """Return a listener that prints a workflow's steps and notes on stderr.
@@ -117,8 +136,8 @@ class Console:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[str]:
-    """Yield the lines of a plain table. Numbers are aligned to the right."""
-    body = [[str(cell) for cell in row] for row in rows]
+    """Yield the lines of a plain table, one a row. Numbers are aligned to the right."""
+    body = [[printable(str(cell), one_line=True) for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(header), *body]) for i in range(len(header))]
     right = [bool(body) and all(line[i].replace(".", "").isdigit() for line in body) for i in range(len(header))]
     for line in [list(header), ["-" * width for width in widths], *body]:
@@ -126,22 +145,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[s
         yield "  ".join(cells).rstrip()
 
 
-def stream(head: Mapping[str, object], name: str, rows: Iterable[object]) -> None:
-    """Print one JSON object whose last member is a list, piece by piece: a million rows would take 150 MB.
-
-    Args:
-        head: the members before it.
-        name: of the list.
-        rows: its elements.
-    """
+def as_json(report: object) -> str:
+    """Return a report as JSON, its keys sorted."""
     import msgspec
 
-    encode = functools.partial(msgspec.json.encode, order="sorted")
-    out = sys.stdout
-    out.write(f'{encode(head).decode()[:-1]},"{name}":[')
-    for place, each in enumerate(rows):
-        out.write(("," if place else "") + encode(each).decode())
-    out.write("]}\n")
+    plain = msgspec.to_builtins(report, str_keys=True)  # only keys that are texts can be sorted
+    try:
+        return msgspec.json.encode(plain, order="sorted").decode()
+    except UnicodeEncodeError:  # a file's name that is not UTF-8; JSON's escapes can write it
+        import json
+
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
 def number(count: int, thing: str) -> str:
@@ -168,7 +182,9 @@ def common_options(function: F, *, anywhere: bool = False) -> F:
         settings = load()
         if not anywhere:
             refuse_outside_a_project(settings)
-        return function(*args, console=Console(as_json=as_json, quiet=quiet), settings=settings, **kwargs)
+        with output.stdout_apart() as out:
+            console = Console(as_json=as_json, quiet=quiet, out=out)
+            return function(*args, console=console, settings=settings, **kwargs)
 
     return wrapper  # type: ignore[return-value] # the wrapper takes the options in the place of what it adds
 
@@ -226,10 +242,10 @@ def ask_to_replace(needed: Consent, target: Target, *, yes: bool, confirm: str |
     if given >= needed or not sys.stdin.isatty():
         return given
     if needed is guard.Consent.YES:
-        if asked(lambda: click.confirm(f"Replace {target}? All its data will be lost.", err=True)):
+        if asked(lambda: output.confirm(f"Replace {target}? All its data will be lost.")):
             return guard.Consent.YES
     else:
-        click.echo(f"{target} holds data and was not made by seedtool. All of it would be lost.", err=True)
+        output.say(f"{target} holds data and was not made by seedtool. All of it would be lost.")
         if type_name(target):
             return guard.Consent.NAME
     raise NotConfirmed(f"{target} was not confirmed; nothing was changed")
@@ -256,7 +272,7 @@ def agree_to(question: str, *, yes: bool, fault: str, remedy: str = "Agree with 
         return
     if not sys.stdin.isatty():
         raise NotConfirmed(fault, remedy=remedy)
-    if not asked(lambda: click.confirm(question, err=True)):
+    if not asked(lambda: output.confirm(question)):
         raise NotConfirmed("not confirmed; nothing was changed")
 
 
@@ -266,7 +282,7 @@ def asked(ask: Callable[[], bool]) -> bool:
         return ask()
     except click.Abort as abort:
         if isinstance(abort.__context__, EOFError):
-            click.echo(err=True)
+            output.say()
             return False
         raise
 

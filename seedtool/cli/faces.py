@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from seedtool.cli import output
 from seedtool.cli.console import CONTEXT, Console, agree_to, check_collection, common_options, number, table
 from seedtool.cli.review import review
 from seedtool.errors import UsageError
@@ -314,7 +315,7 @@ def dedupe_command(
             console.report(found, lambda: _dedupe_lines(found))
             return 0
         for line in _dedupe_lines(found):
-            click.echo(line, err=True)
+            output.say(line)
         what = number(found.found, "face")
         fault = f"{what} would be deleted and nobody agreed; nothing was deleted"
         agree_to(f"Delete {what}? They cannot be restored.", yes=yes, fault=fault)

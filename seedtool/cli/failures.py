@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from typing import NamedTuple
 
 import click
 
+from seedtool.cli import output
 from seedtool.errors import Place, SeedtoolError
 
 INTERRUPTED = 130
@@ -49,19 +51,21 @@ def show(error: BaseException) -> int:
         error = error.error
     failure = _describe(error)
     if _given("--debug") and not isinstance(error, click.ClickException | click.Abort):
-        traceback.print_exception(error)
+        output.say("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, click.UsageError):
-        error.show()  # with the usage line, and where the help is
+        shown = io.StringIO()
+        error.show(shown)  # with the usage line, and where the help is
+        output.say(shown.getvalue().rstrip())
     elif failure.exit_code == INTERRUPTED:
-        click.echo(failure.message, err=True)
+        output.say(failure.message)
     else:
-        click.echo(click.style("error: ", fg="red", bold=True) + failure.message, err=True)
+        output.say(failure.message, label="error")
         for line in failure.remedy.splitlines():
-            click.echo(f"  {line}", err=True)
+            output.say(f"  {line}")
     if _given("--json"):
         import json
 
-        shown: dict[str, object] = {
+        told: dict[str, object] = {
             "error": {
                 "kind": failure.kind,
                 "message": failure.message,
@@ -72,8 +76,8 @@ def show(error: BaseException) -> int:
         if report is not None:
             import msgspec
 
-            shown["report"] = msgspec.to_builtins(report, str_keys=True)
-        click.echo(json.dumps(shown))
+            told["report"] = msgspec.to_builtins(report, str_keys=True)
+        output.write_json(json.dumps(told), sys.stdout)
     return failure.exit_code
 
 

@@ -53,9 +53,9 @@ def doctor(*, console: Console, settings: Settings) -> int:
         checks.append(check)
         if not console.as_json and (check.state == "wrong" or not console.quiet):
             detail = textwrap.indent(check.detail, " " * 21).lstrip()  # an error of several lines is shown whole
-            click.echo(f"{check.state:7}  {check.name:10}  {detail}")
+            console.line(f"{check.state:7}  {check.name:10}  {detail}")
             if check.cure:
-                click.echo(textwrap.indent(f"cure: {check.cure}", " " * 21))
+                console.line(textwrap.indent(f"cure: {check.cure}", " " * 21))
     wrong = [check.name for check in checks if check.state == "wrong"]
     console.report(
         {"ok": not wrong, "checks": checks},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, common_options, number, stream
+from seedtool.cli.console import CONTEXT, Console, common_options, number
 from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,16 +67,16 @@ def _list(user_id: str | None, limit: int | None, console: Console, settings: Se
     total = workflow.count_waiting(user_id=user_id, settings=settings)
     if console.as_json:
         faces = workflow.waiting_faces(user_id=user_id, limit=limit, settings=settings)
-        stream({"total": total}, "waiting", faces)
+        console.stream({"total": total}, "waiting", faces)
     elif not console.quiet:
         shown = min(total, limit or _LISTED)
         for line in _waiting_lines(workflow.waiting_faces(user_id=user_id, limit=shown, settings=settings)):
-            click.echo(line)
+            console.line(line)
         if total > shown:
-            click.echo(f"... and {number(total - shown, 'more face')}: --limit N, or --json")
-        click.echo(_faces_wait(total))
+            console.line(f"... and {number(total - shown, 'more face')}: --limit N, or --json")
+        console.line(_faces_wait(total))
         if total:
-            click.echo("seedtool faces review --assign FACE PERSON | --new-person FACE NAME | --skip FACE")
+            console.line("seedtool faces review --assign FACE PERSON | --new-person FACE NAME | --skip FACE")
 
 
 def _waiting_lines(faces: Iterable[Waiting]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +79,7 @@ def env(*, console: Console, settings: Settings) -> None:
     variables = environment(settings=settings)
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     # the lines are what a shell evaluates: --quiet takes notes away, not these
-    Console(as_json=console.as_json, quiet=False).report(variables, lambda: lines)
+    Console(as_json=console.as_json, quiet=False, out=console.out).report(variables, lambda: lines)
 
 
 @click.command(short_help="Run the local Rekognition.", context_settings=CONTEXT)
@@ -135,7 +134,6 @@ def emulator(
         report = {"endpoint": endpoint, "state": str(folder)}
         lines = emulators.announcement(endpoint, s3_objects=bool(photos or s3_endpoint))
         console.report(report, lambda: [*lines, f"Its faces are in {folder}."])
-        sys.stdout.flush()
 
     emulators.run(
         folder,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from seedtool.cli import output
 from seedtool.cli.console import CONTEXT, Console, agree_to, ask_to_replace, common_options, number, table
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _warn_of_revisions(plan: RestorePlan, *, yes: bool) -> None:
     branch = plan.snapshot.branch
     came_from = f", saved on branch {branch}" if branch else ""
     fault = unknown_fault(plan)
-    click.echo(click.style("warning: ", fg="yellow", bold=True) + fault + came_from, err=True)
+    output.say(fault + came_from, label="warning")
     remedy = "Check out the code it was saved with, or agree with --yes."
     agree_to("Restore it nevertheless?", yes=yes, fault=fault, remedy=remedy)
 

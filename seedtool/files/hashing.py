@@ -7,6 +7,7 @@ tick of the file system's clock (git's index does the same).
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from seedtool.errors import SettingsError
 from seedtool.files.writing import write_whole
 
 #: Files below this are read each time (bytes); a thousand times as many take a second.
@@ -46,26 +48,49 @@ class Digest:
         return self._hash.hexdigest()
 
 
-def files_below(folder: Path, ignored: re.Pattern[str], but_not: Collection[Path] = ()) -> Iterator[Path]:
+def files_below(
+    folder: Path,
+    ignored: re.Pattern[str],
+    but_not: Collection[Path] = (),
+    above: frozenset[tuple[int, int]] = frozenset(),
+) -> Iterator[Path]:
     """Yield the files in a folder and in those below it, in no order; links are followed.
 
     Args:
         folder: where to begin.
         ignored: names of files and folders that do not count.
         but_not: files and folders that do not count.
+        above: device and inode of the folders that lead to this one.
 
     Raises:
+        SettingsError: a link leads to itself, or to a folder that it is in.
         OSError: a folder cannot be read.
     """
+    here = folder.stat()
+    above |= {(here.st_dev, here.st_ino)}
     with os.scandir(folder) as entries:
         for entry in entries:
             path = Path(entry.path)
             if ignored.fullmatch(entry.name) or path in but_not:
                 continue
-            if entry.is_dir():
-                yield from files_below(path, ignored, but_not)
+            try:
+                is_folder = entry.is_dir()
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                raise _loop(path) from error
+            if is_folder:
+                if entry.is_symlink() and (path.stat().st_dev, path.stat().st_ino) in above:
+                    raise _loop(path)
+                yield from files_below(path, ignored, but_not, above)
             elif entry.is_file():
                 yield path
+
+
+def _loop(link: Path) -> SettingsError:
+    return SettingsError(
+        f"{link} is a link that leads to itself or to a folder that it is in", remedy="Remove the link.", file=str(link)
+    )
 
 
 class Found(NamedTuple, Generic[Answer]):

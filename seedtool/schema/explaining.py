@@ -52,7 +52,9 @@ def explaining(settings: Settings, progress: Progress) -> Iterator[None]:
         ending = error.code if isinstance(error.code, str) else f"exit code {error.code}"
         place = _place(error, settings, progress)
         raise MigrationError(f"{_shown(place)}it ended the program: {ending}", remedy=_REPAIR, **place) from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # asyncio.CancelledError, and whatever a project's code may raise
         place = _place(error, settings, progress)
         message = f"{_shown(place)}{_words(error)}"
         place["code"] = _sqlstate(error)
@@ -81,7 +83,7 @@ def _shown(place: Place) -> str:
     return f"{place['file']}:{place['line']}: " if place else ""
 
 
-def _remedy(error: Exception, progress: Progress) -> str:
+def _remedy(error: BaseException, progress: Progress) -> str:
     from alembic.util import CommandError
     from sqlalchemy.exc import OperationalError
 
@@ -110,7 +112,7 @@ def _remedy(error: Exception, progress: Progress) -> str:
     return _REPAIR
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """Say what happened, without a value of any row. What a database refused is told in one line."""
     from alembic.util import CommandError
 
@@ -144,7 +146,7 @@ def without_secrets(words: str) -> str:
     return "\n".join(str(redacted(line)) for line in found.splitlines())
 
 
-def _sqlstate(error: Exception) -> str | None:
+def _sqlstate(error: BaseException) -> str | None:
     cause = getattr(error, "orig", None) or error
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg2 calls it pgcode
 

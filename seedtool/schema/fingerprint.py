@@ -211,7 +211,7 @@ def _read_toml(toml: Path, settings: Settings) -> Mapping[str, object]:
         return {}
     try:
         table = tomllib.loads(content.decode("utf-8")).get("tool", {}).get("alembic", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MigrationError(
             f"{settings.shown(toml)} cannot be read: {error}", remedy="Correct the file.", file=settings.shown(toml)
         ) from error
@@ -251,11 +251,29 @@ def _resolve(name: str, paths: list[Path]) -> Path:
 
 
 def _matches(root: Path, pattern: str) -> Iterable[Path]:
-    """Yield the files that a glob matches, and those below the folders that it matches."""
-    for path in root.glob(pattern):
+    """Yield the files that a glob matches, and those below the folders that it matches.
+
+    Raises:
+        SettingsError: it is no glob, or matches a folder around the project, in which is everything.
+    """
+    try:
+        found = list(root.glob(pattern))
+    except (OSError, ValueError, IndexError, NotImplementedError) as error:
+        raise SettingsError(
+            f"setting fingerprint_paths: {pattern[:80]} is no glob: {getattr(error, 'strerror', None) or error}",
+            remedy="Write it as pathlib reads it, such as models/**/*.py.",
+            setting="fingerprint_paths",
+        ) from error
+    for path in found:
         if any(_LEFTOVER.fullmatch(part) for part in path.relative_to(root).parts):
             continue
         if path.is_dir():
+            if root.resolve().parent.is_relative_to(path.resolve()):
+                raise SettingsError(
+                    f"setting fingerprint_paths: {pattern} matches {path.resolve()}, a folder around the project",
+                    remedy="Name the folders beside the project that are meant: ../models/**/*.py.",
+                    setting="fingerprint_paths",
+                )
             yield from files_below(path, _LEFTOVER)
-        else:
+        elif path.is_file():  # not a pipe, whose reader would wait
             yield path

@@ -1,6 +1,7 @@
 """Values of the files as the text that PostgreSQL reads, and what to say when it cannot read one."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,7 +15,16 @@ from seedtool.postgres.catalog import Column, ValueType
 
 
 class NoText(ValueError):
-    """A Python value has no text that a column could read."""
+    """A Python value has no text that a column could read.
+
+    Args:
+        fault: why not.
+        remedy: what to do, where the column's type does not tell it.
+    """
+
+    def __init__(self, fault: str, remedy: str = "") -> None:
+        super().__init__(fault)
+        self.remedy = remedy
 
 
 class Texts:
@@ -33,7 +43,15 @@ class Texts:
         Raises:
             NoText: it has none.
         """
-        return self._text(value, column.value)
+        try:
+            text = self._text(value, column.value)
+            if text is not None:
+                text.encode()
+        except UnicodeEncodeError as error:
+            raise NoText("the value holds half of a character (a lone surrogate)", "Remove it.") from error
+        except RecursionError as error:
+            raise NoText("the value is nested too deeply, or holds itself") from error
+        return text
 
     def _text(self, value: object, of: ValueType) -> str | None:
         whole, parts = (value.data, value.parts) if isinstance(value, Tree) else (value, value)
@@ -48,7 +66,9 @@ class Texts:
             return value
         try:
             text = self._transformer.get_dumper(value, PyFormat.TEXT).dump(value)
-        except (psycopg.Error, UnicodeError) as error:
+        except Exception as error:  # a project's own type and its adapter may raise anything
+            if isinstance(value, int):  # Python's own limit (sys.set_int_max_str_digits)
+                raise NoText("Python does not write a number of so many digits", "Yield it as a text.") from error
             raise NoText(f"a Python {type(value).__name__} cannot be stored") from error
         return None if text is None else bytes(text).decode()
 
@@ -84,9 +104,22 @@ def _quoted(text: str) -> str:
 
 def _json(value: object) -> str:
     try:
-        return msgspec.json.encode(value).decode()
-    except (TypeError, UnicodeError, RecursionError) as error:
+        text = msgspec.json.encode(value).decode()
+        nan = "null" in text and _holds_nan(value)
+    except Exception as error:  # a project's own types may raise anything
         raise NoText("the value holds something that JSON cannot") from error
+    if nan:
+        raise NoText("the value holds NaN or an infinity, which JSON cannot", "Use None, or a text.")
+    return text
+
+
+def _holds_nan(value: object) -> bool:
+    """Tell whether a number in a tree is none that JSON has; msgspec writes null for it."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_nan, value.values()))
+    return isinstance(value, _LISTS) and any(map(_holds_nan, value))
 
 
 def closest(name: str, known: Iterable[str]) -> str:

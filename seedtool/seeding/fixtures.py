@@ -200,6 +200,8 @@ def fixture_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_dir() or path.name.startswith((".", "_")) or path.suffix.lower() in _IGNORED:
             continue
+        if path.exists() and not path.is_file():  # a pipe: its reader would wait
+            raise ProfileError(f"{path} is not a file", remedy="Take it out of the seed set.")
         if path.suffix.lower() not in SUFFIXES:
             raise ProfileError(
                 f"{path} is not a fixture",
@@ -307,22 +309,30 @@ def _run(path: Path, content: bytes, root: Path) -> list[tuple[int, dict[str, ob
     except SyntaxError as error:
         line = error.lineno if error.filename == str(path) else _failing_line(error, path)
         raise Malformed(f"this is not Python: {error.msg}", remedy="Correct the line.", line=line) from error
-    except (Exception, SystemExit) as error:  # whatever a project's code may raise; its text may hold names of people
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a project's code may raise; its text may hold names of people
         raise Malformed(
             f"the code failed with {type(error).__name__}",
             remedy="Correct the code; --debug shows the whole traceback.",
             line=_failing_line(error, path),
         ) from error
     finally:
-        sys.path.remove(str(root))
-        del sys.modules[module.__name__]
+        with contextlib.suppress(ValueError):  # the module may have taken either away itself
+            sys.path.remove(str(root))
+        sys.modules.pop(module.__name__, None)
 
 
 def _rows(module: types.ModuleType) -> Iterable[object]:
     rows = getattr(module, "rows", None)
     if not callable(rows):
         raise Malformed("the module has no function rows()", remedy="Write def rows(): and yield a dict for each row.")
-    found: Iterable[object] = rows()
+    found = rows()
+    if not isinstance(found, Iterable):
+        raise Malformed(
+            f"rows() returned {type(found).__name__}, not rows",
+            remedy="Yield a dict for each row, or return a list.",
+        )
     return found
 
 

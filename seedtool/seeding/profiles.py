@@ -69,7 +69,7 @@ def load_profiles(seeds: Path) -> dict[str, Profile]:
             remedy='Run seedtool init, or write into it:\n[local]\ndescription = "..."\nsets = ["local"]',
             file=FILE,
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProfileError(
             f"{path} cannot be read: {error}", remedy="Correct the file; it is TOML, in UTF-8.", file=FILE
         ) from error

@@ -307,14 +307,15 @@ def _texts(
     each: StagedBatch, line: int, row: Sequence[object], columns: Sequence[Column], texts: column_text.Texts
 ) -> Iterable[str | None]:
     for value, column in zip(row, columns, strict=True):
-        if value is None or type(value) is str:
+        # the text of a file can be stored; what code made has to be looked at
+        if value is None or (type(value) is str and not each.fixture.numbered):
             yield value
             continue
         try:
             yield texts.of(value, column)
         except column_text.NoText as error:
             raise each.fixture.error(
-                str(error), line=line, column=column.name, remedy=column_text.remedy(column)
+                str(error), line=line, column=column.name, remedy=error.remedy or column_text.remedy(column)
             ) from error
 
 

@@ -1,6 +1,6 @@
 """The settings of the project's own files: its migrations and its seeds."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from seedtool.settings.database import DatabaseSettings
@@ -10,6 +10,8 @@ from seedtool.settings.setting import Fault, Setting
 def _check_glob(text: str) -> Fault | None:
     if not text:
         return Fault("has an empty pattern", 'Write a glob such as "models/**/*.py", or take it out.')
+    if not PurePosixPath(text).parts:
+        return Fault(f"{text!r} is the whole project", "Name the files that shape the schema: models/**/*.py.")
     if text.startswith(("/", "~")):
         return Fault(f"{text!r} is no pattern of the project", "Write it from the project's folder: models/**/*.py.")
     return None

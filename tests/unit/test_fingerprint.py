@@ -310,6 +310,34 @@ def test_a_glob_that_matches_nothing_is_an_error(project: Path):
     assert "app/*.py" in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("pattern", "fault"),
+    [
+        ("..", "around the project"), ("../**", "around the project"), ("migrations/../..", "around the project"),
+        ("**models", "is no glob"), ("a" * 5000, "is no glob: File name too long"), ("loop/self", "matches no file"),
+        ("loop/pipe", "matches no file"), ("loop", "leads to itself"), ("loop/**", "leads to itself"),
+        ("round", "a folder that it is in"),
+    ],
+)  # fmt: skip
+def test_a_glob_that_finds_too_much_or_nothing_is_told(project: Path, pattern: str, fault: str):
+    (project / "loop").mkdir()
+    (project / "loop" / "self").symlink_to("self")
+    os.mkfifo(project / "loop" / "pipe")
+    (project / "round" / "below").mkdir(parents=True)
+    (project / "round" / "below" / "up").symlink_to("..")
+    with pytest.raises(SettingsError, match=fault):
+        of(project, fingerprint_paths=(pattern,))
+
+
+def test_a_link_to_a_folder_that_is_elsewhere_is_followed(project: Path, tmp_path_factory: pytest.TempPathFactory):
+    elsewhere = tmp_path_factory.mktemp("models")
+    (elsewhere / "shop.py").write_text("a = 1")
+    (project / "models").symlink_to(elsewhere)
+    before = of(project, fingerprint_paths=("models",))
+    (elsewhere / "shop.py").write_text("a = 2")
+    assert of(project, fingerprint_paths=("models",)) != before
+
+
 @pytest.mark.parametrize("ini", [None, "[alembic]\n", "no section", "[alembic]\nscript_location = nowhere\n"])
 def test_without_migrations_the_error_tells_what_is_missing(project: Path, ini: str | None, approved):
     settings = changed(project)

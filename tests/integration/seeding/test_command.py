@@ -1,6 +1,7 @@
 """What `seed` and `seed-dump` tell on the terminal and leave behind."""
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_a_dry_run_tells_what_the_sync_would_link_and_leaves_nothing(project, ow
 
 
 def test_a_dump_tells_which_files_it_left_alone(small_school, own, capsys):
-    console = Console(as_json=False, quiet=False)
+    console = Console(as_json=False, quiet=False, out=sys.stdout)
 
     def dumped() -> list[str]:
         assert seed_dump.callback is not None

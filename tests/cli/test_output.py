@@ -1,0 +1,184 @@
+"""Stdout is for results alone, and nothing that strangers wrote steers the terminal."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from seedtool.printable import STEERING
+from tests.cli.conftest import BIN, ROOT, Project
+
+ENV = """
+import logging, os, subprocess, sys
+from alembic import context
+
+print("env.py prints")
+sys.stdout.buffer.write(b"env.py writes bytes\\n")
+subprocess.run(["echo", "env.py starts a program"], check=True)
+logging.basicConfig(stream=sys.stdout, force=True)
+logging.warning("env.py logs")
+connection = context.config.attributes["connection"]
+context.configure(connection=connection)
+with context.begin_transaction():
+    context.run_migrations()
+"""
+REVISION = """
+from alembic import op
+
+revision, down_revision = "a", None
+
+
+def upgrade():
+    print("the revision prints")
+    op.execute("CREATE TABLE items (id text PRIMARY KEY)")
+    op.execute('CREATE TABLE "sl\x1b[31m\u202ey" (id text PRIMARY KEY)')
+"""
+FIXTURE = """
+import atexit, os, subprocess, sys
+
+print("the module prints")
+atexit.register(print, "the fixture prints at the end")
+
+
+def rows():
+    print("rows() prints")
+    sys.stdout.buffer.write(b"rows() writes bytes\\n")
+    os.write(1, b"rows() writes to descriptor 1\\n")
+    os.system("echo 'rows() starts a shell'")
+    subprocess.run(["echo", "rows() starts a program"], check=True)
+    sys.__stdout__.write("rows() writes to the first stdout\\n")
+    yield {"id": "a"}
+"""
+PROFILES = """
+[loud]
+sets = ["loud"]
+description = "\\u001b[2J gone \\u202e"
+
+[sly]
+sets = ["sly"]
+"""
+
+
+@pytest.fixture(scope="module")
+def loud(home: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A project whose code prints wherever it can, and whose names would steer a terminal."""
+    root = tmp_path_factory.mktemp("loud")
+    files = {
+        "pyproject.toml": "[tool.seedtool]\n",
+        "alembic.ini": "[alembic]\nscript_location = migrations\n",
+        "migrations/env.py": ENV,
+        "migrations/versions/a.py": REVISION,
+        "seeds/profiles.toml": PROFILES,
+        "seeds/loud/items.py": FIXTURE,
+        "seeds/sly/sl\x1b[31m\u202ey.csv": "id\na\n",
+    }
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    project = Project(root)
+    try:
+        project.ok("db-reset --yes --seed loud")
+        yield project
+    finally:
+        project.stop()
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (
+            "db-reset --yes --fresh --seed loud",
+            ("env.py prints", "env.py writes bytes", "env.py starts", "env.py logs"),
+        ),
+        ("db-reset --yes --fresh", ("the revision prints",)),
+        ("migrate", ("env.py prints",)),
+        ("seed loud", ("module prints", "rows() prints", "writes bytes", "descriptor 1", "a shell", "a program")),
+        ("seed loud --dry-run", ("rows() writes to the first stdout", "the fixture prints at the end")),
+    ],
+)
+def test_what_the_projects_code_prints_goes_to_stderr(loud: Project, command: str, told: tuple[str, ...]):
+    done = loud.ok(f"{command} --json")
+    assert isinstance(done.json, dict)
+    assert done.out.count("\n") == 1
+    for text in told:
+        assert text in done.err
+
+
+def test_a_key_for_a_cache_is_alone_on_stdout(loud: Project):
+    assert len(loud.ok("fingerprint --seed loud").out.split()) == 1
+
+
+def test_an_error_is_one_object_even_when_the_fixture_prints(loud: Project):
+    fixture = loud.root / "seeds" / "loud" / "items.py"
+    try:
+        fixture.write_text(FIXTURE + "    raise SystemExit")
+        done = loud.run("seed loud --json")
+        assert (done.code, done.json["error"]["kind"]) == (1, "FixtureError")
+        assert "rows() prints" in done.err
+    finally:
+        fixture.write_text(FIXTURE)
+
+
+@pytest.mark.parametrize("streams", ["2>&-", "2>/dev/null", "0<&- 2>&-"])
+def test_a_closed_stderr_is_no_way_to_stdout(loud: Project, streams: str):
+    done = subprocess.run(
+        ["bash", "-c", f"{BIN}/seedtool seed loud --json {streams}"],
+        cwd=loud.root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "seed" in json.loads(done.stdout)
+
+
+def test_help_and_completion_are_results(loud: Project):
+    assert "Usage" in loud.ok("db-reset --help").out
+    assert "seedtool" in loud.ok("--version").out
+    variables = {"_SEEDTOOL_COMPLETE": "bash_complete", "COMP_WORDS": "seedtool seed l", "COMP_CWORD": "2"}
+    assert "loud" in loud.program("seedtool", env=variables).out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "seed --list", "seed --list --json", "seed sly", "seed sly --json", "seed sly --dry-run", "seed-dump --table no\x1b[7m",
+        "snapshot save \u202eevil", "snapshot list", "no-such\x1b[2Jcommand", "seed no\x9bprofile", "seed sly --no\x1boption",
+        "seed-dump --table no\x1b[7m --debug --json",
+    ],
+)  # fmt: skip
+def test_no_name_of_a_stranger_steers_the_terminal(loud: Project, command: str):
+    done = loud.run(command)
+    assert STEERING.findall(done.out + done.err) == []
+    assert "Traceback" not in done.err or "--debug" in command
+    if "--json" in command:
+        assert isinstance(done.json, dict)
+
+
+def test_json_keeps_what_the_text_writes_out(loud: Project):
+    loud.ok("seed sly")
+    assert loud.ok("seed sly --json").json["seed"]["tables"][0]["table"] == "sl\x1b[31m\u202ey"
+    loud.query('TRUNCATE "sl\x1b[31m\u202ey"')
+    assert "sl\\x1b[31m\\u202ey" in loud.ok("seed sly").out
+
+
+def test_a_name_that_is_not_utf8_can_be_told(loud: Project, tmp_path: Path):
+    name = os.fsdecode(b"caf\xe9")
+    root = tmp_path / name
+    shutil.copytree(loud.root, root)
+    config = Project(root).ok("config --json").json
+    assert config["alembic_ini"]["value"] == str(root / "alembic.ini")
+    assert "caf\\udce9" in Project(root).ok("config").out
+
+
+def test_one_module_alone_writes_to_the_streams():
+    writers = {}
+    for path in (ROOT / "seedtool" / "cli").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        found = called & {"print", "click.echo", "click.secho", "click.confirm", "sys.stdout.write"}
+        if found:
+            writers[path.name] = found
+    assert writers == {"output.py": {"click.echo", "click.confirm"}}
