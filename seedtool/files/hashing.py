@@ -25,6 +25,10 @@ from seedtool.files.writing import write_whole
 LARGE = 2**20
 #: How long ago the last change has to be (nanoseconds): the coarsest clocks tick every two seconds (FAT).
 SETTLED = 3 * 10**9
+#: Files are read in parts of so many bytes.
+_PIECE = 2**18
+#: So many bytes of a part of a file are in the next part, too; longer than any word that is looked for.
+_OVERLAP = 64
 
 
 Answer = TypeVar("Answer")
@@ -103,6 +107,25 @@ class Found(NamedTuple, Generic[Answer]):
 
     digest: str
     answer: Answer
+
+
+def hash_file(path: Path, names_day: Callable[[Path, bytes], bool]) -> Found[bool]:
+    """Read a file of any size, and return what is known of it then.
+
+    Args:
+        path: the file.
+        names_day: a question about a part of the file's text. Parts overlap, so that a word stands whole in one.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest, names, before = hashlib.sha256(), False, b""
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            names = names or names_day(path, before + piece)
+            before = piece[-_OVERLAP:]
+    return Found(digest.hexdigest(), names)
 
 
 class Hashes(Generic[Answer]):

@@ -62,7 +62,7 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
         ProfileError: a set's folder is missing or holds a file that is no fixture.
     """
     digest = Digest()
-    reads_day = False
+    names_day = False
     digest.add(_FORMAT.encode(), VERSION.encode(), *(name.encode() for name in profile.sets))
     digest.add(b"faces", msgspec.json.encode([_of_rows(binding) for binding in settings.faces]))
     if profile.triggers != "on":
@@ -79,17 +79,17 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
         files |= set(_sources(settings, profile))
         imports = Imports(settings.root, settings.state_dir)
         files |= imports.reached([path for path in files if path.suffix == ".py"], packages=True).keys()
-    hashes = Hashes(settings.state_dir / "hashes.json", _reads_day, bool)
+    hashes = Hashes(settings.state_dir / "hashes.json", reads_day, bool)
     for path in sorted(files):
         found = hashes.of(path)
-        reads_day = reads_day or found.answer
+        names_day = names_day or found.answer
         digest.add(b"file", os.fsencode(os.path.relpath(path, settings.root)), found.digest.encode())
         if path.suffix == ".py":
             code_text = path.read_text(encoding="utf-8", errors="replace")
             for name in sorted(set(_VARIABLE.findall(code_text))):
                 digest.add(b"variable", name.encode(), os.environ.get(name, "").encode())
     hashes.save()
-    if reads_day:
+    if names_day:
         now = now or datetime.now(UTC)
         # Python asks for the local day, and PostgreSQL for the day in UTC while a seed is written
         digest.add(b"day", str(now.astimezone().date()).encode(), str(now.astimezone(UTC).date()).encode())
@@ -101,7 +101,8 @@ def _of_rows(binding: FaceBinding) -> dict[str, object]:
     return {name: getattr(binding, name) for name in _BINDING_KEYS}
 
 
-def _reads_day(path: Path, content: bytes) -> bool:
+def reads_day(path: Path, content: bytes) -> bool:
+    """Tell whether a part of a fixture's text shows that its rows depend on the day."""
     return _mentions(content, {".py": _CLOCKS, ".sql": _SQL_CLOCKS}.get(path.suffix, _DAYS))
 
 

@@ -3,7 +3,7 @@
 The ledger is a table of the database whose rows it lists, in a schema of its own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from psycopg import sql
@@ -112,6 +112,53 @@ def count_unrecorded(cursor: Cursor, staged: Staged) -> int:
     return counted[0] if counted else 0
 
 
+def find_recorded(cursor: Cursor, sets: Sequence[str]) -> set[str]:
+    """Return the tables, schema and name, of which the ledger has rows that the sets inserted."""
+    query = sql.SQL("SELECT DISTINCT relation FROM {} WHERE seed_set = ANY({})").format(LEDGER, sql.Literal([*sets]))
+    return {relation for (relation,) in cursor.execute(query)}
+
+
+def record_loaded(cursor: Cursor, loaded: Staged, *, recorded: bool) -> None:
+    """Record that every row of a table is from one file.
+
+    Args:
+        cursor: in the merge's transaction.
+        loaded: the table.
+        recorded: the ledger has rows of it that are not there any more.
+    """
+    table, (each,) = loaded.table, loaded.batches
+    seed_set, relation = sql.Literal(each.fixture.seed_set), sql.Literal(table.qualified)
+    if recorded:
+        cursor.execute(
+            sql.SQL("DELETE FROM {} WHERE relation = {} AND seed_set = {}").format(LEDGER, relation, seed_set)
+        )
+    # nearly in the order of the ledger's key, so that the pages of its index are written once each
+    cursor.execute(
+        sql.SQL(
+            "INSERT INTO {} (seed_set, relation, key, content) SELECT {}, {}, {}, {} FROM {} AS t ORDER BY {}"
+        ).format(
+            LEDGER,
+            seed_set,
+            relation,
+            _key(table, "t"),
+            _digests([name for name in each.batch.columns if name not in table.primary_key], "t"),
+            table.identifier,
+            sql.SQL(", ").join(
+                sql.SQL('{}::text COLLATE "C"').format(sql.Identifier("t", name)) for name in table.primary_key
+            ),
+        )
+    )
+
+
+def forget_tables(cursor: Cursor, sets: Sequence[str], relations: Iterable[str]) -> None:
+    """Remove the rows of tables that the sets have no files of any more; what was noted of such a table, too."""
+    cursor.execute(
+        sql.SQL("DELETE FROM {} WHERE seed_set = ANY({}) AND relation = ANY({})").format(
+            LEDGER, sql.Literal([*sets, ""]), sql.Literal([*relations])
+        )
+    )
+
+
 def record(cursor: Cursor, staged: Iterable[Staged], sets: Sequence[str], *, prune: bool) -> None:
     """Record which rows are the sets' now, and remove the rows that are not any more.
 
@@ -136,11 +183,6 @@ def record(cursor: Cursor, staged: Iterable[Staged], sets: Sequence[str], *, pru
                 _set_of(each, "i"),
             )
         )
-    cursor.execute(
-        sql.SQL("DELETE FROM {} WHERE seed_set = ANY({}) AND relation <> ALL({})").format(
-            LEDGER, sql.Literal([*sets]), sql.Literal([each.table.qualified for each in tables])
-        )
-    )
 
 
 def _claim(cursor: Cursor, staged: Staged) -> None:
@@ -274,6 +316,7 @@ def find_deletions(
     staged: Mapping[int, Staged],
     sets: Sequence[str],
     bindings: Mapping[int, FaceBinding],
+    relations: Collection[str],
 ) -> dict[int, Deletion]:
     """Find and lock the rows that the sets inserted and that none of their files has any more.
 
@@ -286,16 +329,11 @@ def find_deletions(
         staged: the tables of the files, by oid.
         sets: the seed sets.
         bindings: the face bindings by the oids of their tables.
+        relations: the tables that may have such rows, schema and name.
 
     Returns:
         The deletions by the table's oid, children first.
     """
-    relations = {
-        relation
-        for (relation,) in cursor.execute(
-            sql.SQL("SELECT DISTINCT relation FROM {} WHERE seed_set = ANY({})").format(LEDGER, sql.Literal([*sets]))
-        )
-    }
     tables = [table for table in catalog.tables.values() if table.qualified in relations and table.primary_key]
     found: dict[int, Deletion] = {}
     for number, table in enumerate(reversed(catalog.parents_first(tables))):

@@ -11,13 +11,13 @@ from psycopg.rows import tuple_row
 
 from seedtool.errors import NotConfirmed
 from seedtool.listener import SILENT, Listener
-from seedtool.postgres.catalog import Catalog, read_catalog
+from seedtool.postgres.catalog import Catalog, ForeignKey, read_catalog
 from seedtool.postgres.copying import fix_text_form, set_locally
-from seedtool.seeding import finishing, ledger, outcome
+from seedtool.seeding import finishing, ledger, loading, outcome, unchanged
 from seedtool.seeding.fixtures import Fixtures
 from seedtool.seeding.ledger import Deletion
 from seedtool.seeding.report import RowChange, SeedReport, TableReport
-from seedtool.seeding.staging import Cursor, Staged, find_bindings, stage, unstage
+from seedtool.seeding.staging import Cursor, Staged, find_bindings, gather, stage, unstage
 from seedtool.seeding.writing import Plan, refusal, write
 from seedtool.settings import FaceBinding
 
@@ -93,11 +93,18 @@ def _seed(
 
     listener.step("stage")
     bound = find_bindings(catalog, bindings)
-    staged = stage(cursor, catalog, fixtures.files, bound)
-    for each in staged:
-        outcome.check_keys(cursor, each)
-    tables = {each.table.oid: each for each in staged}
-    deletions = ledger.find_deletions(cursor, catalog, tables, fixtures.sets, bound) if prune else {}
+    sources = gather(catalog, fixtures.files, bound)
+    files = unchanged.hash_files(sources)
+    same = unchanged.find_unchanged(cursor, sources, files)
+    recorded = ledger.find_recorded(cursor, fixtures.sets)
+    may_lose = recorded - {each.table.qualified for each in same.values()} if prune else set()
+    loaded = loading.load_empty(cursor, catalog, sources, same.keys(), may_lose)
+    tables = _staged(cursor, (each for each in sources if each.table.oid not in same.keys() | loaded.keys()))
+    may_lose -= {each.table.qualified for each in loaded.values()}
+    deletions = ledger.find_deletions(cursor, catalog, tables, fixtures.sets, bound, may_lose)
+    # whatever refers to a row that will be deleted is looked at line by line
+    referring = {key.table for each in deletions.values() for key in catalog.referencing(each.table)} & same.keys()
+    tables |= _staged(cursor, (same.pop(oid) for oid in referring))
     for oid, each in tables.items():
         outcome.fill_placeholders(cursor, each, deletions.get(oid))
         outcome.make_outcome(cursor, each)
@@ -105,7 +112,7 @@ def _seed(
     listener.step("check")
     plan = _checked_plan(cursor, catalog, tables, deletions)
     plan = msgspec.structs.replace(plan, triggers_off=triggers_off)
-    expected = _report_tables(cursor, plan)
+    expected = _report_tables(cursor, plan, same, loaded)
     strange = {each.table: each.unrecorded for each in expected.values() if each.unrecorded and not overwrite}
     database = cursor.connection.info.dbname
     if strange and not dry_run:
@@ -113,25 +120,34 @@ def _seed(
 
     listener.step("write")
     write(cursor, plan)
+    present = {**same, **loaded, **tables}
     report = SeedReport(
         sets=fixtures.sets,
         dry_run=dry_run,
-        rows=sum(each.rows for each in staged),
+        rows=sum(each.rows for each in present.values()),
         tables=tuple(_as_stored(cursor, each, plan.tables.get(oid)) for oid, each in expected.items()),
         confirm=database if strange else "",
     )
-    ledger.record(cursor, staged, fixtures.sets, prune=prune)
-    unstage(cursor, staged)
+    for each in loaded.values():
+        ledger.record_loaded(cursor, each, recorded=each.table.qualified in recorded)
+    ledger.record(cursor, tables.values(), fixtures.sets, prune=prune)
+    gone = recorded - {each.table.qualified for each in present.values()}
+    if prune and gone:
+        ledger.forget_tables(cursor, fixtures.sets, gone)
+    written = {**loaded, **tables}
+    settled = prune and _is_settled(catalog, expected, triggers_off=triggers_off)
+    unchanged.note_left(cursor, written.values(), files if settled else {})
+    unstage(cursor, tables.values())
     ledger.drop_deletions(cursor, deletions.values())
     if not dry_run:
-        finishing.advance_sequences(cursor, staged)
+        finishing.advance_sequences(cursor, present.values())
 
     listener.step("finish")
     set_locally(cursor, settings)  # a project's own SQL may depend on them
     finishing.run_scripts(cursor, fixtures.scripts)
     if fixtures.refresh_views:
-        written = {oid for oid, each in expected.items() if each.inserted or each.updated or each.deleted}
-        finishing.refresh_views(cursor, catalog.tables if fixtures.scripts else written, listener)
+        changed = {oid for oid, each in expected.items() if _is_written(each)}
+        finishing.refresh_views(cursor, catalog.tables if fixtures.scripts else changed, listener)
     return report
 
 
@@ -141,6 +157,36 @@ def _not_confirmed(database: str, rows: Mapping[str, int]) -> NotConfirmed:
         f"the files would change rows of {database} that no seed put there: {counted}",
         remedy=f"See them with --dry-run. If the files shall win: --confirm {shlex.quote(database)}.",
     )
+
+
+def _staged(cursor: Cursor, sources: Iterable[Staged]) -> dict[int, Staged]:
+    """Stage tables, and check that their rows have keys; return them by oid."""
+    tables = {each.table.oid: stage(cursor, each) for each in sources}
+    for each in tables.values():
+        outcome.check_keys(cursor, each)
+    return tables
+
+
+def _is_written(report: TableReport) -> bool:
+    return bool(report.inserted or report.updated or report.deleted)
+
+
+def _is_settled(catalog: Catalog, reports: Mapping[int, TableReport], *, triggers_off: bool) -> bool:
+    """Tell whether the tables hold what was written, so that the same files have nothing to do once more.
+
+    A trigger may have changed any table. Where a row gives up a value that others refer to, ON UPDATE changes those.
+    """
+    return not any(
+        (_is_written(report) and catalog.tables[oid].triggers and not triggers_off)
+        or (
+            report.updated and any(not _refers_to_key(catalog, key) for key in catalog.referencing(catalog.tables[oid]))
+        )
+        for oid, report in reports.items()
+    )
+
+
+def _refers_to_key(catalog: Catalog, key: ForeignKey) -> bool:
+    return set(key.referenced_columns) <= {*catalog.tables[key.references].primary_key}
 
 
 def _checked_plan(cursor: Cursor, catalog: Catalog, tables: dict[int, Staged], deletions: dict[int, Deletion]) -> Plan:
@@ -154,14 +200,26 @@ def _checked_plan(cursor: Cursor, catalog: Catalog, tables: dict[int, Staged], d
     return Plan(catalog=catalog, tables=tables, deletions=deletions, rounds=rounds)
 
 
-def _report_tables(cursor: Cursor, plan: Plan) -> dict[int, TableReport]:
-    """Return what the plan will do, by the tables' oids, parents first."""
-    tables = {staged.table.oid: staged.table for staged in plan.tables.values()}
-    tables |= {deletion.table.oid: deletion.table for deletion in plan.deletions.values()}
-    return {
-        table.oid: _report_table(cursor, plan.tables.get(table.oid), plan.deletions.get(table.oid))
-        for table in plan.catalog.parents_first(tables.values())
+def _report_tables(
+    cursor: Cursor, plan: Plan, same: Mapping[int, Staged], loaded: Mapping[int, Staged]
+) -> dict[int, TableReport]:
+    """Return what the plan will do and what was loaded, by the tables' oids, parents first."""
+    reports = {oid: TableReport(table=str(each.table), unchanged=each.rows) for oid, each in same.items()}
+    reports |= {oid: _report_loaded(cursor, each) for oid, each in loaded.items()}
+    reports |= {
+        oid: _report_table(cursor, plan.tables.get(oid), plan.deletions.get(oid))
+        for oid in plan.tables.keys() | plan.deletions.keys()
     }
+    return {
+        table.oid: reports[table.oid]
+        for table in plan.catalog.parents_first(plan.catalog.tables[oid] for oid in reports)
+    }
+
+
+def _report_loaded(cursor: Cursor, loaded: Staged) -> TableReport:
+    keys = loading.loaded_keys(cursor, loaded, DETAILS)
+    changes = tuple(RowChange(action="insert", key=key) for key in keys)
+    return TableReport(table=str(loaded.table), inserted=loaded.rows, changes=changes)
 
 
 def _as_stored(cursor: Cursor, report: TableReport, staged: Staged | None) -> TableReport:

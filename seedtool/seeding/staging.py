@@ -149,13 +149,10 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         return next(each for each in self.batches if each.number == number)
 
 
-def stage(
-    cursor: Cursor, catalog: Catalog, fixtures: Iterable[Fixture], bindings: Mapping[int, FaceBinding]
-) -> list[Staged]:
-    """Copy fixtures into temporary tables.
+def gather(catalog: Catalog, fixtures: Iterable[Fixture], bindings: Mapping[int, FaceBinding]) -> list[Staged]:
+    """Find the tables of fixtures; no row is read yet.
 
     Args:
-        cursor: in the merge's transaction.
         catalog: the database's tables.
         fixtures: the files.
         bindings: the face bindings by the oids of their tables.
@@ -164,7 +161,7 @@ def stage(
         The tables, parents first.
 
     Raises:
-        FixtureError: a table or column does not exist or cannot be written, or a value is not of its column's type.
+        FixtureError: a table or column does not exist or cannot be written.
     """
     found: dict[int, list[tuple[Fixture, Batch]]] = {}
     for fixture in fixtures:
@@ -172,17 +169,16 @@ def stage(
         for batch in fixture.batches:
             _check_columns(fixture, table, batch)
             found.setdefault(table.oid, []).append((fixture, batch))
-    staged: list[Staged] = []
-    for number, table in enumerate(catalog.parents_first(catalog.tables[oid] for oid in found)):
-        each = Staged(
+    return [
+        Staged(
             table=table,
             number=number,
             own=OwnColumns(table),
             binding=bindings.get(table.oid),
             batches=tuple(StagedBatch(place, *pair) for place, pair in enumerate(found[table.oid])),
         )
-        staged.append(_copy(cursor, each))
-    return staged
+        for number, table in enumerate(catalog.parents_first(catalog.tables[oid] for oid in found))
+    ]
 
 
 def same_key(table: Table, left: str, right: str) -> sql.Composed:
@@ -264,8 +260,12 @@ def find_bindings(catalog: Catalog, bindings: Iterable[FaceBinding]) -> dict[int
     return found
 
 
-def _copy(cursor: Cursor, staged: Staged) -> Staged:
-    """Make the temporary table of a table's staged rows, and fill it."""
+def stage(cursor: Cursor, staged: Staged) -> Staged:
+    """Make the temporary table of a table's staged rows, and fill it.
+
+    Raises:
+        FixtureError: a file is malformed, or a value is not of its column's type.
+    """
     own = staged.own
     cursor.execute(
         sql.SQL(

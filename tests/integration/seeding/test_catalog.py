@@ -296,6 +296,7 @@ def test_a_temporal_primary_key_names_a_row(stays, refused):
 
 
 def test_a_session_that_may_only_read_is_told_so(small_school):
+    small_school.write("guardians.csv", "id,email,phone\ng1,new@x.example,\n")
     small_school.run("SET default_transaction_read_only = on")
     try:
         with pytest.raises(DatabaseError) as caught:

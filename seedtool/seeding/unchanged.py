@@ -1,0 +1,175 @@
+"""Tables that are as the last seed of the same files left them, so that nothing has to be compared.
+
+The ledger has a line of each seeded table: a hash of its files, and a digest of its rows. It has no seed set and an
+empty key, which no row's line has.
+"""
+
+from collections.abc import Iterable, Mapping
+from os import stat_result
+from pathlib import Path
+
+import msgspec
+from psycopg import sql
+
+from seedtool.files.hashing import Digest, hash_file
+from seedtool.postgres.catalog import ValueType
+from seedtool.seeding.fingerprint import reads_day
+from seedtool.seeding.ledger import LEDGER
+from seedtool.seeding.staging import Cursor, Staged
+
+#: raised when the same files or rows make another hash or digest than before
+_FORMAT = b"unchanged 1"
+
+#: Types whose values no clock and no catalog has a part in.
+_STEADY = frozenset({
+    "int2", "int4", "int8", "numeric", "float4", "float8", "bool", "text", "varchar", "bpchar", "char", "name",
+    "citext", "uuid", "bytea", "json", "jsonb", "inet", "cidr", "macaddr",
+})  # fmt: skip
+
+
+class Files(msgspec.Struct, frozen=True):
+    """The files of a table at one moment.
+
+    Args:
+        hash: of all that shapes the table's rows.
+        stats: when they were written, and how large they are, by their paths.
+    """
+
+    hash: str
+    stats: dict[Path, tuple[int, int]]
+
+    def are_as_hashed(self) -> bool:
+        """Tell whether no file was written since."""
+        return all(_stat(path.stat()) == before for path, before in self.stats.items())
+
+
+class Left(msgspec.Struct, frozen=True):
+    """A table as a seed left it, as the ledger holds it.
+
+    Args:
+        files: the hash of its files.
+        rows: how many rows the files have.
+        digest: the digest of the table's rows.
+    """
+
+    files: str
+    rows: int
+    digest: str
+
+
+def hash_files(sources: Iterable[Staged]) -> dict[int, Files]:
+    """Return the files of each table whose rows depend on nothing else, by the table's oid."""
+    hashed = {each.table.oid: _files(each) for each in sources}
+    return {oid: files for oid, files in hashed.items() if files is not None}
+
+
+def find_unchanged(cursor: Cursor, sources: Iterable[Staged], files: Mapping[int, Files]) -> dict[int, Staged]:
+    """Find the tables whose files and rows are as the last seed left them.
+
+    Args:
+        cursor: in the merge's transaction.
+        sources: the tables of the files.
+        files: what `hash_files` returned.
+
+    Returns:
+        The tables with the number of the files' rows, by oid.
+    """
+    sources = [each for each in sources if each.table.oid in files]
+    known = {
+        relation: msgspec.convert(content, Left)
+        for relation, content in cursor.execute(
+            sql.SQL(
+                "SELECT relation, content FROM {} WHERE seed_set = '' AND key = '{{}}' AND relation = ANY({})"
+            ).format(LEDGER, sql.Literal([each.table.qualified for each in sources]))
+        )
+    }
+    found: dict[int, Staged] = {}
+    for each in sources:
+        left = known.get(each.table.qualified)
+        if left is None or left.files != files[each.table.oid].hash:
+            continue
+        if cursor.execute(sql.SQL("SELECT {}").format(_digest(each))).fetchone() == (left.digest,):
+            found[each.table.oid] = msgspec.structs.replace(each, rows=left.rows)
+    return found
+
+
+def note_left(cursor: Cursor, sources: Iterable[Staged], files: Mapping[int, Files]) -> None:
+    """Note how a seed leaves tables; of those without files forget what was noted before."""
+    forgotten = []
+    for each in sources:
+        hashed = files.get(each.table.oid)
+        if hashed is None or not hashed.are_as_hashed():
+            forgotten.append(each.table.qualified)
+            continue
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO {} (seed_set, relation, key, content)"
+                " VALUES ('', {}, '{{}}', jsonb_build_object('files', {}::text, 'rows', {}::bigint, 'digest', {}))"
+                " ON CONFLICT (relation, key, seed_set) DO UPDATE SET content = excluded.content"
+            ).format(
+                LEDGER,
+                sql.Literal(each.table.qualified),
+                sql.Literal(hashed.hash),
+                sql.Literal(each.rows),
+                _digest(each),
+            )
+        )
+    if forgotten:
+        cursor.execute(
+            sql.SQL("DELETE FROM {} WHERE seed_set = '' AND key = '{{}}' AND relation = ANY({})").format(
+                LEDGER, sql.Literal(forgotten)
+            )
+        )
+
+
+def _digest(source: Staged) -> sql.Composed:
+    """Return the query for the digest of all of a table's rows, in the columns that a seed of its files looks at."""
+    columns = [sql.Identifier("t", name) for name in _looked_at(source)]
+    return sql.SQL(
+        "(SELECT concat(count(*), '/', sum(hashtextextended(ROW({})::text COLLATE \"C\", 0))) FROM {} AS t)"
+    ).format(sql.SQL(", ").join(columns), source.table.identifier)
+
+
+def _looked_at(source: Staged) -> list[str]:
+    """Return the key and the columns that the files name; without the face's id, which a sync writes."""
+    names = [*source.table.primary_key, *(name for each in source.batches for name in each.batch.columns)]
+    managed = source.binding.face_id if source.binding else None
+    image = [source.binding.external_image_id] if source.binding else []
+    return [name for name in dict.fromkeys([*names, *image]) if name != managed]
+
+
+def _files(source: Staged) -> Files | None:
+    """Return the files of a table; None where its rows may differ although the files do not."""
+    columns = [source.table.columns[name] for name in _looked_at(source)]
+    kinds = {kind for column in columns for kind in _base_types(column.value)}
+    if any(kind.startswith("reg") for kind in kinds):
+        return None  # such a value is looked up in the catalog
+    digest = Digest()
+    digest.add(_FORMAT, *(part.encode() for column in columns for part in (column.name, column.type)))
+    digest.add(b"key", *(name.encode() for name in source.table.primary_key))
+    if source.binding is not None:
+        digest.add(b"face", source.binding.face_id.encode(), source.binding.external_image_id.encode())
+    stats: dict[Path, tuple[int, int]] = {}
+    for each in source.batches:
+        digest.add(b"batch", each.fixture.seed_set.encode(), *(name.encode() for name in each.batch.columns))
+        path = each.fixture.path
+        if path in stats:
+            continue
+        if path.suffix.lower() == ".py":
+            return None
+        stats[path] = _stat(path.stat())
+        found = hash_file(path, reads_day)
+        if found.answer and not kinds <= _STEADY:
+            return None
+        digest.add(b"file", found.digest.encode())
+    return Files(hash=digest.hexdigest(), stats=stats)
+
+
+def _base_types(value: ValueType) -> set[str]:
+    """Return the names of the types that a value is made of."""
+    parts = [*value.attributes.values(), *([value.part] if value.part else [])]
+    return {value.name} if not parts else {name for part in parts for name in _base_types(part)}
+
+
+def _stat(found: stat_result) -> tuple[int, int]:
+    return found.st_mtime_ns, found.st_size

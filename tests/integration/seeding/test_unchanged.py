@@ -1,0 +1,220 @@
+"""What a seed left is noted, and empty tables are loaded by COPY: quicker ways that may make no difference."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seedtool.errors import FixtureError, SeedError
+
+
+def forget(project):
+    """Take away what makes the next seed of the table `slow` quicker: what was noted, and that it has no page."""
+    if project.rows("SELECT to_regclass('seedtool.ledger') IS NOT NULL") == [(True,)]:
+        project.run("DELETE FROM seedtool.ledger WHERE seed_set = ''")
+    if not project.rows("SELECT FROM slow"):
+        project.run("INSERT INTO slow (id) VALUES (-1); DELETE FROM slow")
+
+
+def noted(project):
+    return {relation for (relation,) in project.rows("SELECT relation FROM seedtool.ledger WHERE seed_set = ''")}
+
+
+keys = st.integers(1, 4)
+values = st.sampled_from(["", "a", "b", "ä"])
+steps = st.one_of(
+    st.tuples(st.just("file"), st.dictionaries(keys, st.tuples(values, values))),
+    st.tuples(st.just("insert"), keys, values),
+    st.tuples(st.just("update"), keys, values),
+    st.tuples(st.just("delete"), keys),
+    st.tuples(st.just("more"), st.dictionaries(st.integers(3, 6), st.tuples(values, values))),
+    st.tuples(st.just("keep")),
+    st.tuples(st.just("same")),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(steps, min_size=1, max_size=6))
+def test_the_quicker_ways_make_no_difference(project, story):
+    """Two tables live the same; before each seed of the second, everything that could make it quicker is taken away."""
+    for table in ("quick", "slow"):
+        project.run(f"CREATE TABLE IF NOT EXISTS {table} (id int PRIMARY KEY, name text, note text)")
+        project.run(f"TRUNCATE {table}")
+        project.write(f"{table}.csv", "id,name,note\n", table)
+        project.write(f"{table}.csv", "id,name,note\n", f"{table}-more")
+    project.run("DROP SCHEMA IF EXISTS seedtool CASCADE")
+    for step, *rest in story:
+        assert live(project, "quick", step, *rest) == live(project, "slow", step, *rest)
+        assert project.rows("SELECT * FROM quick ORDER BY id") == project.rows("SELECT * FROM slow ORDER BY id")
+        assert ledger_of(project, "quick") == ledger_of(project, "slow")
+
+
+def live(project, table, step, *rest):
+    """Do a step of the story with a table, seed it, and return what the seed did."""
+    match step, rest:
+        case (("file" | "more"), [rows]):
+            lines = [f"{key},{name},{note}\n" for key, (name, note) in rows.items()]
+            project.write(
+                f"{table}.csv", "id,name,note\n" + "".join(lines), table if step == "file" else f"{table}-more"
+            )
+        case "insert", [key, value]:
+            project.run(f"INSERT INTO {table} VALUES ({key}, '{value}') ON CONFLICT DO NOTHING")
+        case "update", [key, value]:
+            project.run(f"UPDATE {table} SET note = '{value}' WHERE id = {key}")
+        case "delete", [key]:
+            project.run(f"DELETE FROM {table} WHERE id = {key}")
+    if table == "slow":
+        forget(project)
+    try:
+        report = project.seed(f"{table}-more" if step == "more" else table, prune=step != "keep")
+    except FixtureError as error:
+        return error.line, error.column
+    return [(each.inserted, each.updated, each.unchanged, each.deleted) for each in report.tables]
+
+
+def ledger_of(project, table):
+    if project.rows("SELECT to_regclass('seedtool.ledger') IS NULL") == [(True,)]:
+        return []
+    return project.rows(
+        f"SELECT replace(seed_set, '{table}', ''), key, content FROM seedtool.ledger WHERE relation = 'public.{table}'"
+        " AND seed_set <> '' ORDER BY 1, 2"
+    )
+
+
+def test_a_seed_of_the_same_files_writes_nothing(small_school):
+    before = small_school.everything()
+    places = small_school.rows("SELECT ctid, xmin FROM pupils UNION ALL SELECT ctid, xmin FROM seedtool.ledger")
+    report = small_school.seed()
+    assert small_school.counts(report) == {"guardians": (0, 0, 3, 0), "pupils": (0, 0, 3, 0)}
+    assert small_school.everything() == before
+    assert places == small_school.rows("SELECT ctid, xmin FROM pupils UNION ALL SELECT ctid, xmin FROM seedtool.ledger")
+
+
+def test_a_column_that_changed_its_type_is_compared(small_school):
+    small_school.run("ALTER TABLE guardians ALTER phone TYPE varchar(20) USING phone || ' x'")
+    assert small_school.counts(small_school.seed())["guardians"] == (0, 1, 2, 0)
+
+
+def test_a_column_that_the_files_do_not_name_does_not_count(small_school):
+    small_school.run("UPDATE pupils SET mood = 'sad'")
+    assert small_school.counts(small_school.seed())["pupils"] == (0, 0, 3, 0)
+    assert small_school.rows("SELECT DISTINCT mood FROM pupils") == [("sad",)]
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"), [("timestamptz", "now"), ("timestamptz[]", "{now}"), ("tstzrange", '"[now,]"')]
+)
+def test_a_value_that_reads_the_clock_is_read_again(project, type_, value):
+    project.run(f"CREATE TABLE moments (id int PRIMARY KEY, at {type_}, body text)")
+    project.write("moments.csv", f"id,at,body\n1,{value},a\n")
+    project.seed()
+    assert project.counts(project.seed())["moments"] == (0, 1, 0, 0)
+
+
+def test_a_text_may_say_now(project):
+    project.run("CREATE TABLE texts (id int PRIMARY KEY, body text)")
+    project.write("texts.csv", "id,body\n1,now\n")
+    project.seed()
+    assert noted(project) == {"public.texts"}
+
+
+def test_the_faces_that_a_sync_links_do_not_count(small_school):
+    small_school.write("pupil_faces.csv", "id,pupil_id,external_image_id\nf1,p1,p1-photo-1\n")
+    small_school.seed()
+    small_school.run("UPDATE pupil_faces SET face_id = 'linked'")
+    assert small_school.counts(small_school.seed())["pupil_faces"] == (0, 0, 1, 0)
+    assert "public.pupil_faces" in noted(small_school)
+    assert small_school.rows("SELECT face_id FROM pupil_faces") == [("linked",)]
+
+
+def test_a_line_that_leaves_is_told_with_the_unchanged_line_that_refers_to_it(small_school):
+    small_school.write("guardians.csv", "id,email,phone\ng1,one@x.example,+56 1\n")
+    with pytest.raises(FixtureError) as caught:
+        small_school.seed()
+    assert (caught.value.file, caught.value.line, caught.value.column) == ("seeds/local/pupils.csv", 4, "guardian_id")
+
+
+def test_nothing_is_noted_while_a_trigger_may_have_changed_rows(project):
+    project.run(
+        "CREATE TABLE counted (id int PRIMARY KEY, marks int);"
+        "CREATE TABLE marks_of (id int PRIMARY KEY, counted_id int REFERENCES counted);"
+        "CREATE FUNCTION count_it() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN UPDATE counted SET marks = marks + 1 WHERE id = NEW.counted_id; RETURN NULL; END';"
+        "CREATE TRIGGER count_it AFTER INSERT ON marks_of FOR EACH ROW EXECUTE FUNCTION count_it()"
+    )
+    project.write("counted.csv", "id,marks\n1,0\n")
+    project.write("marks_of.csv", "id,counted_id\n1,1\n")
+    project.seed()
+    assert project.counts(project.seed())["counted"] == (0, 1, 0, 0)  # the file's value, as ever
+    assert project.counts(project.seed())["counted"] == (0, 0, 1, 0)
+    assert noted(project) == {"public.counted", "public.marks_of"}
+
+
+def test_nothing_is_noted_where_a_foreign_key_may_have_changed_rows(project):
+    project.run(
+        "CREATE TABLE codes (id int PRIMARY KEY, code text UNIQUE);"
+        "CREATE TABLE users_of (id int PRIMARY KEY, code text REFERENCES codes (code) ON UPDATE CASCADE)"
+    )
+    project.write("codes.csv", "id,code\n1,a\n")
+    project.write("users_of.csv", "id,code\n1,a\n")
+    project.seed()
+    project.write("codes.csv", "id,code\n1,b\n")
+    project.seed()
+    with pytest.raises(FixtureError) as caught:
+        project.seed()
+    assert (caught.value.file, caught.value.column) == ("seeds/local/users_of.csv", "code")
+
+
+def test_python_fixtures_are_compared_each_time(project):
+    project.write("guardians.py", "def rows():\n    return [{'id': 'g1'}]\n")
+    project.seed()
+    assert noted(project) == set()
+
+
+def test_what_was_noted_goes_with_the_file(small_school):
+    small_school.remove("pupils.csv")
+    small_school.seed()
+    assert noted(small_school) == {"public.guardians"}
+
+
+BAD = {
+    "key twice": ("id,email\ng1,a\ng2,b\ng1,c\n", 4, "id"),
+    "value twice": ("id,email\ng1,a\ng2,b\ng3,a\n", 4, "email"),
+    "too long": ("id,phone\ng1,\ng2,0123456789abc\n", 3, "phone"),
+    "no key": ("id,email\ng1,a\n,b\n", 3, "id"),
+    "quote": ('id,email\ng1,a\ng2,"b\n', 3, "email"),
+    "cells": ("id,email\ng1,a\ng2\n", 3, "email"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_fault_in_the_file_of_an_empty_table_has_its_place(project, name):
+    content, line, column = BAD[name]
+    project.write("guardians.csv", content)
+    with pytest.raises(FixtureError) as caught:
+        project.seed()
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert project.rows("SELECT FROM guardians") == []
+
+
+def test_a_missing_reference_from_an_empty_table_has_its_place(project):
+    project.write("guardians.csv", "id\ng1\n")
+    project.write("pupils.csv", "id,name,guardian_id\np1,A,g1\np2,B,g2\n")
+    with pytest.raises(FixtureError) as caught:
+        project.seed()
+    assert (caught.value.file, caught.value.line, caught.value.column) == ("seeds/local/pupils.csv", 3, "guardian_id")
+    assert project.rows("SELECT FROM guardians") == []
+
+
+def test_a_key_that_the_database_always_makes_is_loaded(project):
+    project.run("CREATE TABLE made (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text DEFAULT 'x')")
+    project.write("made.csv", "id\n7\n9\n")
+    assert project.counts(project.seed()) == {"made": (2, 0, 0, 0)}
+    assert project.rows("SELECT id, body FROM made") == [(7, "x"), (9, "x")]
+    assert project.rows("INSERT INTO made DEFAULT VALUES RETURNING id") == [(10,)]
+
+
+def test_a_rule_is_not_passed_over(project):
+    project.run("CREATE TABLE ruled (id int PRIMARY KEY); CREATE RULE no AS ON INSERT TO ruled DO INSTEAD NOTHING")
+    project.write("ruled.csv", "id\n1\n")
+    with pytest.raises(SeedError, match="the rule no of ruled"):
+        project.seed()
