@@ -1,6 +1,7 @@
 """The database's own catalog: its tables with their columns, keys and checks, and an order for their foreign keys."""
 
 import difflib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
@@ -145,21 +146,48 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     fills_in: bool
 
 
+class RowKey(msgspec.Struct, frozen=True):
+    """What tells the rows of a table without a key apart: the whole row, and a number among equal rows.
+
+    Args:
+        columns: the columns that make up the row: those that can be written.
+        row: our own name for the digest of a row.
+        number: our own name for its number among equal rows, from 1.
+        place: our own name for where the row lies in its table (`ctid`).
+        part: our own name for the table or partition that holds it (`tableoid`).
+    """
+
+    columns: tuple[str, ...]
+    row: str
+    number: str
+    place: str
+    part: str
+
+    def digest(self, alias: str) -> sql.Composed:
+        """Return the digest of a row, over an alias of the table or of rows from files."""
+        return sql.SQL("md5(ROW({})::text)").format(
+            sql.SQL(", ").join(sql.Identifier(alias, name) for name in self.columns)
+        )
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """A table, or another relation that looks like one.
 
     Args:
         kind: `table`, `view`, `materialized view` or `foreign table`.
+        partitioned: its rows are in its partitions.
         plain: an ordinary table without partitions or children: its rows can be told apart by where they lie.
         ancestors: the partitioned tables that it is a partition of, and of which these are partitions.
         triggers: its triggers that fire, without those that enforce foreign keys.
         rules: the names of its rules that rewrite an INSERT, UPDATE or DELETE.
+        row_key: what tells its rows apart, once `Catalog.with_row_keys` was asked for it; None of a table with a key.
     """
 
     oid: int
     schema: str
     name: str
     kind: str
+    partitioned: bool
     plain: bool
     ancestors: tuple[int, ...]
     triggers: tuple[Trigger, ...]
@@ -168,6 +196,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[UniqueKey, ...]
     checks: tuple[Check, ...]
     foreign_keys: tuple[ForeignKey, ...]
+    row_key: RowKey | None = None
 
     def __str__(self) -> str:
         return self.name if self.schema == "public" else self.qualified
@@ -179,13 +208,60 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def identifier(self) -> sql.Identifier:
-        """The table in a statement."""
+        """The table in a statement that inserts rows."""
         return sql.Identifier(self.schema, self.name)
 
     @property
+    def stored(self) -> sql.Composable:
+        """The table in a statement that changes its rows: without those of tables that inherit from it."""
+        return self.identifier if self.partitioned else sql.SQL("ONLY {}").format(self.identifier)
+
+    @property
+    def rows(self) -> sql.Composable:
+        """The rows of the table in a statement that reads them; it needs an alias. They have the columns of the key."""
+        key = self.row_key
+        if key is None:
+            return self.stored
+        return sql.SQL(
+            "(SELECT {digest} AS {row}, row_number() OVER (PARTITION BY {digest}) AS {number}, r.ctid AS {place},"
+            " r.tableoid AS {part}, r.* FROM {stored} AS r)"
+        ).format(
+            digest=key.digest("r"),
+            row=sql.Identifier(key.row),
+            number=sql.Identifier(key.number),
+            place=sql.Identifier(key.place),
+            part=sql.Identifier(key.part),
+            stored=self.stored,
+        )
+
+    @property
     def primary_key(self) -> tuple[str, ...]:
-        """The primary key's columns in their order; empty without one."""
-        return next((key.columns for key in self.keys if key.primary), ())
+        """The columns by which a row is found, in their order; empty without any.
+
+        They are the primary key's, or those of the smallest unique key that takes no NULL, or the row itself.
+        """
+        if self.row_key is not None:
+            return (self.row_key.row, self.row_key.number)
+        keys = [key for key in self.keys if key.primary or self._tells_apart(key)]
+        return min(keys, key=lambda key: (not key.primary, len(key.columns), key.name)).columns if keys else ()
+
+    def _tells_apart(self, key: UniqueKey) -> bool:
+        plain = key.predicate is None and len(key.columns) == len(key.expressions)
+        return plain and all(self.columns[name].not_null for name in key.columns)
+
+    def free_prefix(self) -> str:
+        """Return a beginning for names of ours that no column's name has."""
+        prefixes = (f"seedtool{number or ''}_" for number in itertools.count())
+        return next(each for each in prefixes if not any(name.startswith(each) for name in self.columns))
+
+    @property
+    def writable(self) -> tuple[str, ...]:
+        """The columns that a file may hold: all that the database does not compute itself."""
+        return tuple(
+            column.name
+            for column in self.columns.values()
+            if not column.generated and (column.identity != "always" or column.name in self.primary_key)
+        )
 
     @property
     def fills_in(self) -> bool:
@@ -216,6 +292,11 @@ class Catalog:
         self.tables = dict(tables)
         self._search_path = tuple(search_path)
         self._by_name = {(table.schema, table.name): table for table in self.tables.values()}
+
+    def with_row_keys(self) -> "Catalog":
+        """Return the same relations, in which a table without a key has its whole row for one."""
+        keyless = (each for each in self.tables.values() if each.kind == "table" and not each.primary_key)
+        return Catalog(self.tables | {each.oid: _with_row_key(each) for each in keyless}, self._search_path)
 
     def named(self, name: str) -> Table | None:
         """Return the relation of any kind that `name` or `schema.name` means; None when there is none."""
@@ -272,6 +353,28 @@ class Catalog:
         return list(ordered.values())
 
 
+def _with_row_key(table: Table) -> Table:
+    prefix = table.free_prefix()
+    key = RowKey(table.writable, f"{prefix}row", f"{prefix}number", f"{prefix}place", f"{prefix}part")
+    own = {
+        name: Column(
+            name=name,
+            type=type_,
+            not_null=True,
+            value=ValueType(kind="scalar", name=type_),
+            default=None,
+            default_has_effects=False,
+            generated=False,
+            identity="",
+            is_text=type_ == "text",
+            sequence=None,
+            labels=(),
+        )
+        for name, type_ in ((key.row, "text"), (key.number, "int8"))
+    }
+    return msgspec.structs.replace(table, columns=table.columns | own, row_key=key)
+
+
 def read_catalog(connection: psycopg.Connection[Any], names: Iterable[str] | None = None) -> Catalog:
     """Read the catalog of the connection's database, all of its schemas but the system's.
 
@@ -297,6 +400,7 @@ def read_catalog(connection: psycopg.Connection[Any], names: Iterable[str] | Non
                 schema=row["schema"],
                 name=row["name"],
                 kind=KINDS[row["kind"]],
+                partitioned=row["kind"] == "p",
                 plain=row["plain"],
                 ancestors=tuple(row["ancestors"]),
                 triggers=tuple(triggers.get(row["oid"], ())),

@@ -79,7 +79,7 @@ def dump(
     Raises:
         UsageError: there is nothing to write, the set lies outside the seeds folder, or a table is seedtool's or
             Alembic's own.
-        SchemaError: a table does not exist or has no primary key.
+        SchemaError: a table does not exist.
         SeedError: a table's fixture is a .yaml or .py, which is not overwritten; or no tables were named, and a table
             is empty whose file has rows. Nothing was written.
         BlockedError: row-level security may hide rows of a table, or the role may not read it.
@@ -147,12 +147,6 @@ def _jobs(
                 option="--table",
                 table=str(table),
             )
-        if not table.primary_key:
-            raise SchemaError(
-                f"the table {table} has no primary key, so its rows could not be seeded",
-                remedy=f"Add one in a migration: ALTER TABLE {table} ADD PRIMARY KEY (...).",
-                table=str(table),
-            )
         path = files.get(table.oid, folder / f"{table}.csv")
         if path.suffix != ".csv":
             raise SeedError(
@@ -172,7 +166,7 @@ def _jobs(
 
 def _refuse_to_empty(cursor: psycopg.Cursor[Any], job: _Job, root: Path) -> None:
     """Refuse to take all rows from a file whose table is empty: most likely the database was reset and not seeded."""
-    if cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(job.table.identifier)).fetchone() == (True,):
+    if cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(job.table.stored)).fetchone() == (True,):
         return
     try:
         with job.path.open("rb") as file:
@@ -197,7 +191,7 @@ def _found(catalog: Catalog, name: str) -> int | None:
 def _has_unknown_image(cursor: psycopg.Cursor[Any], table: Table, binding: FaceBinding) -> bool:
     """Tell whether a row has a face id and no external image id by which a sync could find it."""
     query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} IS NULL AND {} IS NOT NULL)").format(
-        table.identifier, sql.Identifier(binding.external_image_id), sql.Identifier(binding.face_id)
+        table.stored, sql.Identifier(binding.external_image_id), sql.Identifier(binding.face_id)
     )
     return cursor.execute(query).fetchone() == (True,)
 
@@ -214,20 +208,15 @@ def _header(path: Path, root: Path) -> tuple[tuple[str, ...], Form]:
 
 def _columns(table: Table, written: Sequence[str], face_id: str | None) -> tuple[str, ...]:
     """Return the columns that the file has already, as far as the table has them; those of the table without any."""
-    writable = [
-        column.name
-        for column in table.columns.values()
-        if not column.generated and (column.identity != "always" or column.name in table.primary_key)
-    ]
-    chosen = [name for name in written if name in writable] if written else writable
-    missing = [name for name in table.primary_key if name not in chosen]
+    chosen = [name for name in written if name in table.writable] or list(table.writable)
+    missing = [name for name in table.primary_key or table.writable if name not in chosen]
     return tuple(name for name in [*missing, *chosen] if name != face_id)
 
 
 def _write(cursor: psycopg.Cursor[Any], job: _Job, path: Path) -> int:
     """Write the rows of a table into a file, ordered by key so that diffs stay small; return how many there are."""
     query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
-        sql.SQL(", ").join(_value(job, name) for name in job.columns), job.table.identifier, _key_order(job.table)
+        sql.SQL(", ").join(_value(job, name) for name in job.columns), job.table.stored, _key_order(job.table)
     )
     rows = 0
 
@@ -251,7 +240,11 @@ def _value(job: _Job, column: str) -> sql.Composable:
 
 
 def _key_order(table: Table) -> sql.Composed:
-    """Order by key in a way that no database's collation changes."""
+    """Order by key in a way that no database's collation changes; by the whole row where there is no key."""
+    if not table.primary_key:
+        return sql.SQL(", ").join(
+            sql.SQL('{}::text COLLATE "C"').format(sql.Identifier(name)) for name in table.writable
+        )
     return sql.SQL(", ").join(
         sql.SQL('{} COLLATE "C"' if table.columns[name].is_text else "{}").format(sql.Identifier(name))
         for name in table.primary_key

@@ -80,7 +80,7 @@ def find_edits(cursor: Cursor, staged: Staged, limit: int) -> list[Edit]:
         ).format(
             key_text(table, "t"),
             staged.outcome,
-            table.identifier,
+            table.rows,
             same_key(table, "i", "t"),
             _digests(columns, "t"),
             LEDGER,
@@ -204,7 +204,7 @@ def _claim(cursor: Cursor, staged: Staged) -> None:
             for each in staged.batches
         ),
     )
-    stored = sql.SQL("JOIN {} AS t ON {}").format(table.identifier, same_key(table, "t", "i"))
+    stored = sql.SQL("JOIN {} AS t ON {}").format(table.rows, same_key(table, "t", "i"))
     cursor.execute(
         sql.SQL(
             "INSERT INTO {ledger} AS l (seed_set, relation, key, content)"
@@ -339,12 +339,15 @@ def find_deletions(
     for number, table in enumerate(reversed(catalog.parents_first(tables))):
         deletion = Deletion(table=table, number=number, count=0)
         gone = _gone(table, staged.get(table.oid), sets)
-        cursor.execute(sql.SQL("SELECT FROM {} AS t WHERE {} FOR UPDATE OF t").format(table.identifier, gone))
-        if cursor.rowcount:
+        if table.row_key is None:
+            cursor.execute(sql.SQL("SELECT FROM {} AS t WHERE {} FOR UPDATE OF t").format(table.rows, gone))
+        else:  # rows that are numbered cannot be locked one by one
+            cursor.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table.identifier))
+        if cursor.rowcount or table.row_key is not None:
             # a second statement, since only that one sees what others committed while the first one waited
             cursor.execute(
                 sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT t.* FROM {} AS t WHERE {}").format(
-                    deletion.rows, table.identifier, gone
+                    deletion.rows, table.rows, gone
                 )
             )
             count = cursor.rowcount
@@ -466,7 +469,7 @@ def _referring(
         place,
         key_text(child, "c"),
         key_text(parent.table, "d"),
-        child.identifier,
+        child.rows,
         parent.rows,
         names(key.columns, "c"),
         names(key.referenced_columns, "d"),

@@ -89,7 +89,7 @@ def _seed(
 ) -> SeedReport:
     settings = fix_text_form(cursor)
     ledger.open_ledger(cursor)
-    catalog = read_catalog(cursor.connection)
+    catalog = read_catalog(cursor.connection).with_row_keys()
 
     listener.step("stage")
     bound = find_bindings(catalog, bindings)

@@ -9,8 +9,9 @@ from graphlib import CycleError, TopologicalSorter
 
 from psycopg import sql
 
+from seedtool.errors import SeedError
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
-from seedtool.postgres.catalog import Catalog, Column, ForeignKey, UniqueKey
+from seedtool.postgres.catalog import Catalog, Column, ForeignKey, Table, UniqueKey
 from seedtool.seeding.fixtures import Batch
 from seedtool.seeding.ledger import Deletion, rewritten
 from seedtool.seeding.staging import Cursor, OwnColumns, Staged, key_text, names, same_key
@@ -58,7 +59,7 @@ def fill_placeholders(cursor: Cursor, staged: Staged, deletion: Deletion | None)
             image=image,
             face=sql.Identifier(staged.binding.face_id),
             staged=staged.staged,
-            target=table.identifier,
+            target=table.rows,
             same=same_key(table, "s", "t"),
             stays=sql.SQL(" AND ").join(stays),
             placeholder=own.placeholder,
@@ -79,7 +80,7 @@ def make_outcome(cursor: Cursor, staged: Staged) -> None:
                 for column in table.columns.values()
             ),
             staged.staged,
-            table.identifier,
+            table.rows,
             same_key(table, "s", "t"),
             own.batch,
             sql.Literal(each.number),
@@ -118,10 +119,23 @@ def _flags(staged: Staged, batch: Batch) -> sql.Composed:
             )
         )
     return sql.SQL(
-        "s.{0}, s.{1}, NOT ({2}) AS {3}, array_remove(ARRAY[{4}]::text[], NULL) AS {5}, t.ctid AS {6}, false AS {7}"
+        "s.{0}, s.{1}, NOT ({2}) AS {3}, array_remove(ARRAY[{4}]::text[], NULL) AS {5}, {8} AS {6}, false AS {7}"
     ).format(
-        own.batch, own.line, exists, own.new, sql.SQL(", ").join(changes), own.changed, own.version, own.suppressed
+        own.batch,
+        own.line,
+        exists,
+        own.new,
+        sql.SQL(", ").join(changes),
+        own.changed,
+        own.version,
+        own.suppressed,
+        _version(staged.table),
     )
+
+
+def _version(table: Table) -> sql.Composable:
+    """Return where a row of the alias `t` lies."""
+    return sql.SQL("t.ctid") if table.row_key is None else sql.Identifier("t", table.row_key.place)
 
 
 def _final(staged: Staged, batch: Batch, column: Column) -> sql.Composable:
@@ -176,17 +190,28 @@ def find_suppressed(cursor: Cursor, staged: Staged) -> tuple[int, int]:
         sql.SQL(
             "UPDATE {outcome} AS i SET {suppressed} = true"
             " WHERE (i.{new} AND NOT EXISTS (SELECT FROM {table} AS t WHERE {same}))"
-            " OR (i.{changed} <> '{{}}' AND EXISTS (SELECT FROM {table} AS t WHERE {same} AND t.ctid = i.{version}))"
+            " OR (i.{changed} <> '{{}}' AND EXISTS (SELECT FROM {table} AS t WHERE {same} AND {place} = i.{version}))"
         ).format(
             outcome=staged.outcome,
             suppressed=own.suppressed,
             new=own.new,
             changed=own.changed,
             version=own.version,
-            table=table.identifier,
+            place=_version(table),
+            table=table.rows,
             same=same_key(table, "t", "i"),
         )
     )
+    if table.row_key is not None and cursor.execute(
+        sql.SQL("SELECT EXISTS (SELECT FROM {} AS i WHERE i.{})").format(staged.outcome, own.suppressed)
+    ).fetchone() == (True,):
+        trigger = next((each for each in table.triggers if each.fills_in), table.triggers[0])
+        raise SeedError(
+            f"{table} has no key, so a row is found by all of its values, and the trigger {trigger.name} of"
+            f" {trigger.table} changes them: the next seed could not find the row",
+            remedy=f"Add a key in a migration: ALTER TABLE {table} ADD PRIMARY KEY (...)."
+            ' Or seed without triggers: triggers = "off" in the profile.',
+        )
     counted = cursor.execute(
         sql.SQL("SELECT count(*) FILTER (WHERE {0}), count(*) FILTER (WHERE NOT {0}) FROM {1} WHERE {2}").format(
             own.new, staged.outcome, own.suppressed
@@ -354,7 +379,7 @@ def _keyed(own: OwnColumns, key: UniqueKey, relation: sql.Composable, more: sql.
     conditions: list[sql.Composable] = [] if key.predicate is None else [sql.SQL("({})").format(sql.SQL(key.predicate))]
     if key.nulls_distinct:
         conditions += [sql.SQL("({}) IS NOT NULL").format(sql.SQL(each)) for each in key.expressions]
-    return sql.SQL("(SELECT {}, {} FROM {} WHERE {})").format(
+    return sql.SQL("(SELECT {}, {} FROM {} AS r WHERE {})").format(
         more, sql.SQL(", ").join(aliased), relation, sql.SQL(" AND ").join(conditions or [sql.SQL("true")])
     )
 
@@ -412,7 +437,7 @@ def _check_taken(cursor: Cursor, staged: Staged, key: UniqueKey, deletion: Delet
             changed=own.changed,
             key=key_text(table, "t"),
             wanted=_keyed(own, key, staged.outcome, sql.SQL("{}, {}").format(touched, names(table.primary_key))),
-            held=_keyed(own, key, table.identifier, names(table.primary_key)),
+            held=_keyed(own, key, table.rows, names(table.primary_key)),
             match=sql.SQL(" AND ").join(match),
             same=same_key(table, "i", "t"),
             outcome=staged.outcome,
@@ -498,7 +523,7 @@ def _missing(
         sql.SQL("NOT EXISTS (SELECT FROM {} AS o WHERE {})").format(each, same_key(parent, "o", "p"))
         for each in leaving
     ]
-    there = [_exists(parent.identifier, in_database)]
+    there = [_exists(parent.rows, in_database)]
     if parent_staged is not None:
         there.append(_exists(parent_staged.outcome, refers))
     return sql.SQL(

@@ -48,10 +48,7 @@ class OwnColumns:
     """
 
     def __init__(self, table: Table) -> None:
-        prefixes = (f"seedtool{number or ''}_" for number in itertools.count())
-        self._prefix = prefix = next(
-            each for each in prefixes if not any(name.startswith(each) for name in table.columns)
-        )
+        self._prefix = prefix = table.free_prefix()
         self.place = (f"{prefix}batch", f"{prefix}line")
         self.batch, self.line = map(sql.Identifier, self.place)
         self.placeholder = sql.Identifier(f"{prefix}placeholder")
@@ -113,6 +110,8 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 
     def updated(self, batch: Batch) -> tuple[str, ...]:
         """The columns of a batch that an update writes: all but the key and the face id."""
+        if self.table.row_key is not None:
+            return ()  # an edited line is another row
         kept = {*self.table.primary_key, self.binding.face_id if self.binding else None}
         return tuple(name for name in batch.columns if name not in kept)
 
@@ -194,15 +193,18 @@ def names(columns: Iterable[str], alias: str | None = None) -> sql.Composed:
 
 
 def key_text(table: Table, alias: str) -> sql.Composed:
-    """Return a row's key as messages show it: the value of one column, or `column=value` for each of several."""
-    if not table.primary_key:
-        return sql.SQL("'(no key) at ' || {}.ctid").format(sql.Identifier(alias))
-    if len(table.primary_key) == 1:
-        return sql.SQL("{}::text").format(sql.Identifier(alias, table.primary_key[0]))
-    parts = [
-        sql.SQL("{} || {}::text").format(sql.Literal(f"{name}="), sql.Identifier(alias, name))
-        for name in table.primary_key
-    ]
+    """Return a row's key as messages show it: the value of one column, or `column=value` for each of several.
+
+    A row without a key is shown by what it refers to.
+    """
+    columns = table.primary_key
+    if table.row_key is not None:
+        columns = tuple(dict.fromkeys(name for key in table.foreign_keys for name in key.columns))
+    if not columns:
+        return sql.SQL("{}").format(sql.Literal("(no key)"))
+    if len(columns) == 1 and table.row_key is None:
+        return sql.SQL("{}::text").format(sql.Identifier(alias, columns[0]))
+    parts = [sql.SQL("{} || {}::text").format(sql.Literal(f"{name}="), sql.Identifier(alias, name)) for name in columns]
     return sql.SQL("concat_ws(', ', {})").format(sql.SQL(", ").join(parts))
 
 
@@ -211,11 +213,6 @@ def _table(catalog: Catalog, fixture: Fixture) -> Table:
         table = catalog.find(fixture.table)
     except SchemaError as error:
         raise fixture.error(error.message, remedy=error.remedy) from error
-    if not table.primary_key:
-        raise fixture.error(
-            f"the table {table} has no primary key, so the next seed could not find its rows",
-            remedy=f"Add one in a migration: ALTER TABLE {table} ADD PRIMARY KEY (...).",
-        )
     return table
 
 
@@ -223,7 +220,7 @@ def _check_columns(fixture: Fixture, table: Table, batch: Batch) -> None:
     line = fixture.header or next(iter(batch.lines), None)
     for name in batch.columns:
         column = table.columns.get(name)
-        if column is None:
+        if column is None or (table.row_key is not None and name in table.primary_key):
             raise fixture.error(
                 f"the table {table} has no such column",
                 line=line,
@@ -237,13 +234,17 @@ def _check_columns(fixture: Fixture, table: Table, batch: Batch) -> None:
                 column=name,
                 remedy="Remove the column from the file.",
             )
-    for name in table.primary_key:
+    for name in table.primary_key if table.row_key is None else table.row_key.columns:
         if name not in batch.columns:
             raise fixture.error(
-                f"this column of the primary key of {table} is missing",
+                f"this column of the key of {table} is missing"
+                if table.row_key is None
+                else f"{table} has no key, so a row is found by all of its values, and this column is missing",
                 line=line,
                 column=name,
-                remedy="Add the column: the next seed finds a row by its key.",
+                remedy="Add the column: the next seed finds a row by its key."
+                if table.row_key is None
+                else f"Add the column, or a key in a migration: ALTER TABLE {table} ADD PRIMARY KEY (...).",
             )
 
 
@@ -255,7 +256,7 @@ def find_bindings(catalog: Catalog, bindings: Iterable[FaceBinding]) -> dict[int
             table = catalog.find(binding.table)
         except SchemaError:
             continue
-        if {binding.face_id, binding.external_image_id} <= table.columns.keys():
+        if table.row_key is None and {binding.face_id, binding.external_image_id} <= table.columns.keys():
             found[table.oid] = binding
     return found
 
@@ -274,8 +275,29 @@ def stage(cursor: Cursor, staged: Staged) -> Staged:
         ).format(staged.staged, own.batch, own.line, own.placeholder, names(staged.columns), staged.table.identifier)
     )
     rows = sum(_copy_batch(cursor, staged, each) for each in staged.batches)
+    _number(cursor, staged)
     cursor.execute(sql.SQL("ANALYZE {}").format(staged.staged))
     return msgspec.structs.replace(staged, rows=rows)
+
+
+def _number(cursor: Cursor, staged: Staged) -> None:
+    """Give the rows of a table without a key their digests and numbers, and let nobody else write the table."""
+    key, own = staged.table.row_key, staged.own
+    if key is None:
+        return
+    cursor.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(staged.table.identifier))
+    row, number = sql.Identifier(key.row), sql.Identifier(key.number)
+    cursor.execute(
+        sql.SQL("ALTER TABLE {} ADD COLUMN {} text, ADD COLUMN {} bigint").format(staged.staged, row, number)
+    )
+    cursor.execute(
+        sql.SQL(
+            "UPDATE {staged} AS s SET {row} = n.digest, {number} = n.place"
+            " FROM (SELECT r.ctid AS at, {digest} AS digest, row_number() OVER same AS place"
+            "  FROM {staged} AS r WINDOW same AS (PARTITION BY {digest} ORDER BY r.{batch}, r.{line})) AS n"
+            " WHERE n.at = s.ctid"
+        ).format(staged=staged.staged, row=row, number=number, digest=key.digest("r"), batch=own.batch, line=own.line)
+    )
 
 
 def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch) -> int:

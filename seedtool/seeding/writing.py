@@ -144,9 +144,13 @@ def _statement(plan: Plan, rows: int | None) -> sql.Composed | None:
 
 
 def _delete(deletion: Deletion) -> sql.Composed:
-    return sql.SQL("DELETE FROM {} AS t USING {} AS d WHERE {}").format(
-        deletion.table.identifier, deletion.rows, same_key(deletion.table, "t", "d")
-    )
+    key = deletion.table.row_key
+    same: sql.Composable = same_key(deletion.table, "t", "d")
+    if key is not None:
+        same = sql.SQL("t.ctid = d.{} AND t.tableoid = d.{}").format(
+            sql.Identifier(key.place), sql.Identifier(key.part)
+        )
+    return sql.SQL("DELETE FROM {} AS t USING {} AS d WHERE {}").format(deletion.table.stored, deletion.rows, same)
 
 
 def _update(staged: Staged, each: StagedBatch, number: int, within: sql.Composable) -> list[sql.Composed]:
@@ -160,7 +164,7 @@ def _update(staged: Staged, each: StagedBatch, number: int, within: sql.Composab
     update = "UPDATE {} AS t SET {} FROM {} AS i WHERE {} AND i.{} = {} AND i.{} = {} AND i.{} <> '{{}}' AND {}"
     return [
         sql.SQL(update).format(
-            staged.table.identifier,
+            staged.table.stored,
             sql.SQL(", ").join(sql.SQL("{0} = i.{0}").format(sql.Identifier(name)) for name in columns),
             staged.outcome,
             same_key(staged.table, "t", "i"),

@@ -37,7 +37,6 @@ FAULTS = {
     "check": ("pupils.csv", "id,name,age\np7,A,1\np8,A,0\np9,A,2\n", 3, "age"),
     "generated": ("pupils.csv", "id,name,loud\np9,A,A\n", 1, "loud"),
     "view": ("everyone.csv", "id,name\np9,A\n", None, None),
-    "no primary key": ("keyless.csv", "body\nx\n", None, None),
     "too few cells": ("pupils.csv", "id,name,age\np9,A\n", 2, "age"),
     "too many cells": ("pupils.csv", "id,name\np9,A,3\n", 2, "name"),
     "header twice": ("pupils.csv", "id,name,name\np9,A,B\n", 1, "name"),

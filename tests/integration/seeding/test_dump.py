@@ -177,10 +177,9 @@ def test_nothing_is_written_over_a_file_of_another_kind(small_school, approved):
     [
         (["pupil"], SchemaError, {"table": "pupil"}),
         (["everyone"], SchemaError, {"table": "everyone"}),
-        (["keyless"], SchemaError, {"table": "keyless"}),
         ([], UsageError, {"option": "--table"}),
     ],
-    ids=["pupil", "everyone", "keyless", "none"],
+    ids=["pupil", "everyone", "none"],
 )
 def test_what_cannot_be_dumped_is_told_with_the_cure(small_school, tables, error, place, approved):
     with pytest.raises(error) as caught:
