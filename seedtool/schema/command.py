@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seedtool.errors import MigrationError
 from seedtool.postgres import server
+from seedtool.postgres.extensions import lacking
 from seedtool.postgres.server import Target
 from seedtool.resetting import guard
 from seedtool.schema.explaining import without_secrets
@@ -54,9 +55,10 @@ def run(database: Target, settings: Settings) -> None:
         ) from error
     if done.returncode:
         lines = done.stdout.decode("utf-8", "replace").strip().splitlines()[-_LINES:]
+        lack = lacking("\n".join(lines), embedded=database.embedded is not None)
         raise MigrationError(
             "\n".join([f"build_command failed with exit code {done.returncode}:", without_secrets("\n".join(lines))]),
-            remedy=f"Repair it and run again: {settings.build_command}",
+            remedy=f"{lack.message}. {lack.remedy}" if lack else f"Repair it and run again: {settings.build_command}",
         )
     with server.connect(database) as connection:
         if guard.holds_nothing(connection):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from seedtool.errors import MigrationError, Place, SeedtoolError
+from seedtool.postgres.extensions import lacking
 from seedtool.resetting.transaction import LeavesTransaction
 from seedtool.settings import Settings, redacted
 
@@ -56,9 +57,11 @@ def explaining(settings: Settings, progress: Progress) -> Iterator[None]:
         raise
     except BaseException as error:  # asyncio.CancelledError, and whatever a project's code may raise
         place = _place(error, settings, progress)
-        message = f"{_shown(place)}{_words(error)}"
+        words = _words(error)
+        lack = lacking(words, embedded=settings.database_url is None)
+        message = f"{_shown(place)}{lack.message if lack else words}"
         place["code"] = _sqlstate(error)
-        raise MigrationError(message, remedy=_remedy(error, progress), **place) from error
+        raise MigrationError(message, remedy=lack.remedy if lack else _remedy(error, progress), **place) from error
 
 
 def _place(error: BaseException, settings: Settings, progress: Progress) -> Place:

@@ -1,5 +1,6 @@
 """The doctor: looks at everything a day's work needs, and names the cure for what is wrong."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -11,8 +12,9 @@ from seedtool.errors import DatabaseError, ResourceNotFound, SeedtoolError
 from seedtool.faces import bindings
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
 from seedtool.postgres import server
-from seedtool.postgres.cluster import open_cluster
+from seedtool.postgres.cluster import Cluster, open_cluster
 from seedtool.postgres.errors import reason
+from seedtool.postgres.extensions import Lack, created_in, of_extensions
 from seedtool.settings import Settings
 from seedtool.workflows.aws import open_aws
 from seedtool.workflows.project import project_settings
@@ -118,6 +120,8 @@ def _server(settings: Settings) -> Check:
     with open_cluster(target) as cluster:
         version = cluster.connection.info.server_version
         detail = f"PostgreSQL {version // 10000}.{version % 10000}, role {cluster.user}"
+        if lack := _lacking(settings, cluster, embedded=target.embedded is not None):
+            return Check(name="server", state="wrong", detail=f"{detail}: {lack.message}", cure=lack.remedy)
         if not cluster.may_create:
             cure = f"Let an administrator run: ALTER ROLE {cluster.user} CREATEDB."
             detail += ", may not create databases: db-reset rebuilds the schemas in place, without templates"
@@ -125,6 +129,26 @@ def _server(settings: Settings) -> Check:
     if target.embedded is not None:
         detail += f"; embedded, in {settings.state_dir} (it has no TLS, no ICU and no pgcrypto)"
     return Check(name="server", state="ok", detail=detail)
+
+
+def _lacking(settings: Settings, cluster: Cluster, *, embedded: bool) -> Lack | None:
+    """Return what extensions the migrations create and the server does not have."""
+    from seedtool.schema.fingerprint import project_files
+
+    wanted: dict[str, str] = {}
+    with contextlib.suppress(SeedtoolError):  # the check of the migrations tells it
+        for path in project_files(settings):
+            if path.suffix in {".py", ".sql"}:
+                wanted |= dict.fromkeys(created_in(path.read_bytes()), settings.shown(path))
+    if not wanted:
+        return None
+    there = cluster.connection.execute("SELECT name FROM pg_available_extensions WHERE name = ANY(%s)", [list(wanted)])
+    missing = sorted(wanted.keys() - {name for (name,) in there})
+    if not missing:
+        return None
+    lack = of_extensions(missing, embedded=embedded)
+    files = ", ".join(sorted({wanted[name] for name in missing}))
+    return lack._replace(message=f"{lack.message}, which the migrations create ({files})")
 
 
 def _database(settings: Settings) -> Check:

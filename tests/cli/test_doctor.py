@@ -112,3 +112,14 @@ def test_an_env_py_that_lets_autogenerate_drop_our_schema(seeded):
         assert check["state"] == "note"
         assert "migrations/env.py" in check["detail"]
         assert "include_name" in check["cure"]
+
+
+def test_an_extension_that_the_embedded_server_lacks(seeded):
+    revision = seeded.root / "migrations" / "versions" / "0001_lacking.sql"
+    revision.write_text('CREATE EXTENSION IF NOT EXISTS "uuid-ossp";\n')
+    try:
+        found = wrong(seeded.run("doctor --json"))["server"]
+    finally:
+        revision.unlink()
+    assert "the embedded server has no extension uuid-ossp, which the migrations create" in found
+    assert "gen_random_uuid()" in found

@@ -14,8 +14,10 @@ from psycopg import sql
 
 from seedtool.errors import DatabaseError, MigrationError
 from seedtool.postgres import server
+from seedtool.postgres.extensions import created_in
 from seedtool.schema import migrations
 from seedtool.settings import Settings, load
+from seedtool.workflows.doctor import examine
 
 ENV_GIVEN = """
 from alembic import context
@@ -234,6 +236,63 @@ def test_what_is_wrong_with_a_project_is_told(database, project, files, message)
     assert message in raised.value.message
     assert "María" not in raised.value.message
     assert raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("statement", "message", "cure"),
+    [
+        ('CREATE EXTENSION IF NOT EXISTS "uuid-ossp"', "the embedded server has no extension uuid-ossp", "gen_random_"),
+        ("CREATE EXTENSION pgcrypto", "the embedded server has no extension pgcrypto", "sha256()"),
+        ("CREATE EXTENSION postgis", "the embedded server has no extension postgis", "DATABASE_URL"),
+        ("CREATE TABLE x AS SELECT xml '<a/>' AS a", "the embedded server is built without XML", "DATABASE_URL"),
+        (
+            "CREATE COLLATION x (provider = icu, locale = 'de')",
+            "the embedded server is built without ICU",
+            "DATABASE_URL",
+        ),
+    ],
+)
+def test_what_the_embedded_server_lacks_is_told_with_what_is_there_instead(database, project, statement, message, cure):
+    with pytest.raises(MigrationError) as raised:
+        migrations.upgrade(database, project(revision(1, f"op.execute({statement!r})")))
+    assert raised.value.message == f"revision r1 (db/versions/r1_step.py) failed: {message}"
+    assert cure in raised.value.remedy
+    assert "DATABASE_URL" in raised.value.remedy
+
+
+def test_what_another_server_lacks_is_its_administrators_to_install(database, project):
+    settings = msgspec.structs.replace(
+        project(revision(1, "op.execute('CREATE EXTENSION postgis')")), database_url=database.url
+    )
+    with pytest.raises(MigrationError, match=r"failed: the server has no extension postgis$") as raised:
+        migrations.upgrade(database, settings)
+    assert "administrator" in raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (r"""op.execute("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\"")""", {"uuid-ossp"}),
+        ('op.execute("create extension PostGIS; CREATE EXTENSION hstore SCHEMA x")', {"postgis", "hstore"}),
+        ('CREATE EXTENSION "uuid-ossp";', {"uuid-ossp"}),
+        ("op.execute(f'CREATE EXTENSION {name}')", set()),
+        ("# CREATE EXTENSION postgis\n-- CREATE EXTENSION hstore", set()),
+        ("op.execute('DROP EXTENSION hstore')", set()),
+    ],
+)
+def test_extensions_are_found_in_the_text_of_a_revision(text, found):
+    assert created_in(text.encode()) == found
+
+
+def test_doctor_compares_the_extensions_before_anything_runs(database, project):
+    files = revision(1, "op.execute('CREATE EXTENSION hstore; CREATE EXTENSION postgis')")
+    settings = msgspec.structs.replace(project(files), database_url=database.url)
+    checks = {check.name: check for check in examine(settings=settings)}
+    assert checks["server"].state == "wrong"
+    detail = "the server has no extension postgis, which the migrations create (db/versions/r1_step.py)"
+    assert detail in checks["server"].detail
+    assert "administrator" in checks["server"].cure
+    assert tables(database) == set()
 
 
 @pytest.mark.parametrize(
