@@ -21,6 +21,7 @@
     │   └── FixtureError         names file, line and column
     ├── SyncFailed               the rows are written, but their faces cannot be linked
     ├── PhotoError               a photo cannot be read, fetched or stored
+    │   └── PhotoUnreachable     its host did not answer, or had a fault of its own
     ├── ImageRefused             a picture cannot be enrolled or searched, and why
     └── AwsError                 a call of an AWS service failed
         ├── CredentialsError     there are no credentials, or wrong or expired ones
@@ -180,6 +181,10 @@ class SyncFailed(SeedtoolError):
 
 class PhotoError(SeedtoolError):
     """A photo cannot be read, fetched or stored."""
+
+
+class PhotoUnreachable(PhotoError):
+    """The photo's host did not answer, or answered with a fault of its own. It may be there later."""
 
 
 class ImageRefused(SeedtoolError):

@@ -60,7 +60,7 @@ _WAIT = 0.5
 _LONGEST_WAIT = 300.0
 
 # Bytes of an answer that are read, and characters of its message that are quoted.
-_MOST_BYTES = 65_536
+_MOST_BYTES = 1_048_576
 _MOST_CHARACTERS = 200
 
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -118,6 +118,7 @@ class Endpoint:
         self._lock = threading.Lock()
         self._not_before = 0.0
         self._answered = False
+        self.proven = False
 
     @contextmanager
     def metered(
@@ -145,6 +146,10 @@ class Endpoint:
         del collection_id, unfinished, to_look_for, remembered
         self._pause = pause
         return Opened()
+
+    def answers(self) -> bool:
+        """Tell whether the application has accepted a photo: there is no call that does nothing."""
+        return self.proven
 
     def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
         """Post the photo.
@@ -202,6 +207,10 @@ class Endpoint:
             try:
                 status, answer, retry_after = self._once(body, user_id)
             except SSLError as error:
+                if self._answered:
+                    self._give_up(attempt, error)
+                    self._wait(_backoff(attempt))
+                    continue
                 raise SettingsError(
                     f"{self.where}: the server's certificate cannot be trusted: {_reason(error)}",
                     remedy="Correct the certificate, or give the address that the certificate is for.",
@@ -259,6 +268,7 @@ class Endpoint:
                     remedy="Check that the address is that of the application's reprocessing, "
                     "then run with --retry-failed.",
                 ) from error
+            self.proven = True
             return Outcome(
                 faces=answer.faces_detected, auto_assigned=answer.auto_assigned, needs_person=answer.needs_user_input
             )

@@ -100,6 +100,13 @@ def faces_to_delete(connection: psycopg.Connection, user_id: str) -> dict[str, l
     return dict(connection.execute(query("faces_to_delete"), [user_id]).fetchall())
 
 
+def database_and_time(connection: psycopg.Connection) -> tuple[int, datetime]:
+    """Return the oid of the database, and the server's time."""
+    found: tuple[int, datetime] | None = connection.execute(query("database_and_time")).fetchone()
+    assert found is not None  # noqa: S101 - we are connected to it
+    return found
+
+
 def collection_is_known(connection: psycopg.Connection, user_id: str, collection_id: str) -> bool:
     """Tell whether the user's collection holds no face of an asset that is still to process."""
     parameters = {"user": user_id, "collection": collection_id}

@@ -5,6 +5,7 @@ The statements stand in `queries.sql`.
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -32,17 +33,25 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         user_id: of this user only; None for all users that are not deleted.
         limit: at most so many of each user.
         retry_failed: also assets that failed in earlier runs.
+        failed_before: of these, only those that failed before this time; None for all.
         reindex_since: also assets that were done or failed before this time.
     """
 
     user_id: str | None = None
     limit: int | None = None
     retry_failed: bool = False
+    failed_before: datetime | None = None
     reindex_since: Any = None
 
     def parameters(self) -> dict[str, object]:
         """Return the parameters that the statements take."""
-        return {"user": self.user_id, "limit": self.limit, "retry": self.retry_failed, "since": self.reindex_since}
+        return {
+            "user": self.user_id,
+            "limit": self.limit,
+            "retry": self.retry_failed,
+            "before": self.failed_before,
+            "since": self.reindex_since,
+        }
 
 
 class Census(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,16 @@ from seedtool.backfill.calls import Meter
 from seedtool.backfill.decisions import Matches
 from seedtool.backfill.journal import Asset
 from seedtool.backfill.report import Outcome
-from seedtool.errors import AccessDenied, InvalidRequest, PhotoError, ResourceNotFound, SeedtoolError
+from seedtool.errors import (
+    AccessDenied,
+    AwsError,
+    InvalidRequest,
+    PhotoError,
+    ResourceNotFound,
+    SeedtoolError,
+    ServiceUnavailable,
+    Throttled,
+)
 from seedtool.faces.photos import Addresses, FolderStore, PhotoStore, is_address, offer, shown
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.port import Face, FaceCollection, FaceService, Image, Indexed
@@ -77,6 +86,10 @@ class Processor(Protocol):
     index_calls: dict[str, int]
     match_calls: dict[str, int]
 
+    @property
+    def proven(self) -> bool:
+        """Tell whether a photo was accepted, or the service is the right one anyway."""
+
     def metered(self, prices: Mapping[str, float], max_cost: float | None) -> AbstractContextManager[Meter]:
         """Count the calls that are sent inside the block, and keep them within the budget."""
 
@@ -98,6 +111,9 @@ class Processor(Protocol):
             pause: waits so many seconds, or less when the run ends.
             remembered: the collection was created before, or need not be created.
         """
+
+    def answers(self) -> bool:
+        """Tell whether the service answers another call, one that is free."""
 
     def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
         """Find the faces of a photo; `left_behind` are its faces that are in the collection already."""
@@ -144,6 +160,7 @@ class FaceProcessor:
         self.visibility = settings.backfill.visibility
         self.index_calls = {"IndexFaces": 1}
         self.match_calls = {"SearchFaces": 1}
+        self.proven = True
 
     @contextmanager
     def metered(self, prices: Mapping[str, float], max_cost: float | None) -> Iterator[Meter]:
@@ -186,6 +203,14 @@ class FaceProcessor:
         except ResourceNotFound:
             faces = {}  # the collection does not exist, so it holds no faces
         return Opened(arn=arn, faces=faces, others=frozenset(others) if to_look_for else None)
+
+    def answers(self) -> bool:
+        """Ask about a collection that nobody has."""
+        try:
+            self._aws.collection(f"{self._rules.collection_prefix}nobody").describe()
+        except AwsError as error:
+            return not isinstance(error, ServiceUnavailable | Throttled)
+        return True
 
     def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
         """Index the photo, or adopt the faces that are in the collection already.

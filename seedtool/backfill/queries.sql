@@ -17,7 +17,8 @@
 {eligible} AND CASE j.state
     WHEN 'started' THEN true
     WHEN 'skipped' THEN true
-    WHEN 'failed' THEN %(retry)s OR coalesce(j.finished_at < %(since)s::timestamptz, false)
+    WHEN 'failed' THEN %(retry)s AND coalesce(j.finished_at < %(before)s::timestamptz, true)
+        OR coalesce(j.finished_at < %(since)s::timestamptz, false)
     WHEN 'done' THEN coalesce(j.finished_at < %(since)s::timestamptz, false)
     ELSE a.face_detection_processed_at IS NULL
 END
@@ -170,6 +171,9 @@ SELECT u.id, %(collection)s, %(arn)s FROM users u WHERE u.id = %(user)s AND NOT 
 ON CONFLICT (user_id) DO UPDATE SET
     aws_collection_id = excluded.aws_collection_id, rekognition_arn = excluded.rekognition_arn, deleted = false
 WHERE c.deleted OR c.rekognition_arn IS NULL
+
+-- database_and_time --
+SELECT oid::int8, clock_timestamp() FROM pg_database WHERE datname = current_database()
 
 -- collection_is_known --
 SELECT FROM seedtool.backfill_collections c JOIN pg_database d ON d.oid = c.database

@@ -58,6 +58,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         faces: faces that were kept.
         seconds_left: an estimate; None before the first asset is done.
         ending: the run starts nothing new and finishes what it has started.
+        outage: why the run waits, when a service or the database does not answer; otherwise empty.
+        ends_in: the seconds after which the run ends if that does not change.
     """
 
     done: int
@@ -67,6 +69,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     faces: int
     seconds_left: float | None
     ending: bool = False
+    outage: str = ""
+    ends_in: float = 0.0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +176,7 @@ class Tally:
     Attributes:
         total: assets to process. The run subtracts assets that are deleted, or processed by another run, meanwhile.
         users: users with at least one asset that succeeded or failed. The run counts them.
+        done_of: how many assets of a user succeeded or failed. The run counts them where there is a limit.
     """
 
     def __init__(self, total: int, skipped: int = 0) -> None:
@@ -183,6 +188,7 @@ class Tally:
         self.notes: list[str] = []
         self._skipped = skipped
         self.users = 0
+        self.done_of: Counter[str] = Counter()
         self._by_user: dict[str, UserSum] = {}
         self._points: list[Point] = []
         self._seconds_between_points = 0.25  # doubled whenever there are too many

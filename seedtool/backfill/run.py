@@ -11,6 +11,9 @@ the assets of a user in their order. For each asset:
 
 Threads call AWS and read photos. Only the caller's thread uses the database: one connection writes, others hold locks.
 After a crash some assets say `started`. The next run adopts the faces that they have in the collection and continues.
+
+When a service does not answer, calls are held back until it does (`outage`). When the database does not, the work ends,
+and begins anew in the same run once the database is there again, as it would after a crash.
 """
 
 import time
@@ -23,12 +26,23 @@ import psycopg
 from psycopg import errors as pg
 
 from seedtool.backfill import journal, library
-from seedtool.backfill.calls import Calls, Finished, Meter, OverBudget
+from seedtool.backfill.calls import Calls, Finished, Kind, Meter, OverBudget
+from seedtool.backfill.library import Wanted
+from seedtool.backfill.outage import UNANSWERED, ConnectionLost, Outages, concerns_all
 from seedtool.backfill.plan import FACES_PER_PHOTO, Options, check_options
 from seedtool.backfill.processing import Found, Paused, Processor
 from seedtool.backfill.report import Failure, Progress, Report, Tally
 from seedtool.backfill.users import AssetInProgress, User, Users
-from seedtool.errors import AccessDenied, CredentialsError, DatabaseError, SeedtoolError, SettingsError, Throttled
+from seedtool.errors import (
+    AccessDenied,
+    AwsError,
+    CredentialsError,
+    DatabaseError,
+    InvalidRequest,
+    SeedtoolError,
+    SettingsError,
+    Throttled,
+)
 from seedtool.faces.interrupts import Held, held
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
@@ -41,6 +55,9 @@ _FATAL = (CredentialsError, AccessDenied, SettingsError)
 
 # How often a call that is throttled after all of the client's attempts is sent again. The nth time waits n seconds.
 _THROTTLED_ATTEMPTS = 10
+
+# How many photos an application may refuse before it has accepted one.
+_MOST_REFUSED = 20
 
 # How often a statement is repeated that lost a conflict over locks.
 _RECORD_ATTEMPTS = 3
@@ -75,6 +92,7 @@ class Run:
         self.options = options or Options()
         self._work: _Work | None = None
         self._stopped = False
+        self._database_outages = Outages(settings.backfill.longest_outage)
 
     def execute(self, listener: Listener = SILENT) -> Report:
         """Process the assets of all users, or of one.
@@ -94,31 +112,92 @@ class Run:
             CredentialsError: no asset is marked as failed, and the rest is not tried.
             AccessDenied: as with CredentialsError.
             SettingsError: as with CredentialsError.
-            DatabaseError: a connection was lost, or the journal cannot be created.
+            ServiceUnavailable: AWS or the application did not answer for `longest_outage` seconds; as above.
+            DatabaseError: the database did not answer for as long, another one took its place, or the journal cannot
+                be created.
             KeyboardInterrupt: a second signal came.
         """
-        options, prices = self.options, self.settings.backfill.prices
+        with self.processor.metered(self.settings.backfill.prices, self.options.max_cost) as meter:
+            while True:
+                try:
+                    return self._execute_once(meter, listener)
+                except ConnectionLost as error:
+                    if self._work is None or self._work.interrupted:
+                        raise
+                    self._wait_for_database(self._work, error, listener)
+
+    def _execute_once(self, meter: Meter, listener: Listener) -> Report:
+        """Process the assets, or the rest of them after a connection was lost.
+
+        Raises:
+            ConnectionLost: the database does not answer any more.
+        """
+        options, before = self.options, self._work
         with server.connect(self.target, autocommit=True, application="seedtool backfill") as writer:
-            server.refuse_pooler(self.target, writer)
-            writer.execute("SELECT set_config('lock_timeout', %s, false)", [journal.LOCK_TIMEOUT])
-            journal.ensure(writer)
-            wanted, _ = check_options(writer, options)
-            if options.reindex:
-                since = journal.begin_reindex(writer, options.scope)
-                wanted = msgspec.structs.replace(wanted, reindex_since=since)
-            census = library.census(writer, wanted, has_journal=True)
-            users = Users(self.target, writer, wanted, self.settings.backfill.collection_prefix)
-            with self.processor.metered(prices, options.max_cost) as meter:
-                tally = Tally(census.assets, census.skipped)
-                self._work = work = _Work(self, writer, users, meter, tally)
-                work.process_all(listener)
+            try:
+                server.refuse_pooler(self.target, writer)
+                writer.execute("SELECT set_config('lock_timeout', %s, false)", [journal.LOCK_TIMEOUT])
+                journal.ensure(writer)
+                wanted, _ = check_options(writer, options)
+                database, now = journal.database_and_time(writer)
+                if before is not None and database != before.database:
+                    raise DatabaseError(
+                        f"another database has taken the place of {self.target} during the run",
+                        remedy="Look at what it would do there (--dry-run) before you run the same command again.",
+                    )
+                wanted = msgspec.structs.replace(wanted, failed_before=before.wanted.failed_before if before else now)
+                if options.reindex:
+                    since = journal.begin_reindex(writer, options.scope)
+                    wanted = msgspec.structs.replace(wanted, reindex_since=since)
+                census = library.census(writer, wanted, has_journal=True)
+                tally = before.tally if before is not None else Tally(census.assets, census.skipped)
+                tally.total = tally.succeeded + tally.failed + census.assets
+                users = Users(self.target, writer, wanted, self.settings.backfill.collection_prefix, tally.done_of)
+                self._work = work = _Work(self, writer, users, meter, tally, wanted, database)
+            except psycopg.Error as error:
+                if before is None or not concerns_all(error, writer):
+                    raise
+                raise _lost(error) from error
+            work.process_all(listener)
             if options.reindex and options.limit is None and work.complete:
                 journal.end_reindex(writer, options.scope)
             return work.report
 
+    def _wait_for_database(self, work: "_Work", lost: SeedtoolError, listener: Listener) -> None:
+        """Wait until the database can be reached again.
+
+        Raises:
+            DatabaseError: it took too long, or a signal came.
+        """
+        outages = self._database_outages
+        outages.unanswered(lost)
+        with held() as hold:
+            while True:
+                if hold.take() or self._stopped:
+                    work.interrupted = True
+                    raise lost
+                if (too_long := outages.too_long()) is not None:
+                    work.stopped = too_long.message
+                    raise too_long
+                if time.monotonic() >= outages.next_at:
+                    try:
+                        # It may still fail at once, so the outage ends with the first asset that is written.
+                        server.connect(self.target, patience=2.0).close()
+                    except DatabaseError as error:
+                        outages.unanswered(error)
+                    else:
+                        work.stopped = ""
+                        return
+                listener.progress("assets", self.progress.done, self.progress.total)
+                time.sleep(_TICK)
+
     def stop(self) -> None:
         """Let the run finish what is in progress, as the first signal does. Any thread may call it."""
         self._stopped = True
+
+    def database_answered(self) -> None:
+        """Note that an asset was written: there is no outage of the database."""
+        self._database_outages.answered()
 
     @property
     def stop_requested(self) -> bool:
@@ -128,12 +207,33 @@ class Run:
     @property
     def progress(self) -> Progress:
         """Return how far the run is."""
-        return self._work.progress if self._work is not None else Tally(0).progress(0)
+        if self._work is None:
+            return Tally(0).progress(0)
+        outage = next((each for each in (self._database_outages, self._work.outages) if each.attempts > 1), None)
+        if outage is None:
+            return self._work.progress
+        return msgspec.structs.replace(self._work.progress, outage=outage.cause, ends_in=outage.seconds_left)
 
     @property
     def report(self) -> Report | None:
         """Return what was done so far; None before the first user is processed."""
         return self._work.report if self._work is not None else None
+
+
+def _lost(error: psycopg.Error) -> ConnectionLost:
+    return ConnectionLost(translate(error, "the database cannot be used").message, remedy=_RUN_AGAIN)
+
+
+class _OwnFault(Exception):
+    """A call was not answered although the service answers others."""
+
+    def __init__(self, error: SeedtoolError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _error_of(finished: Finished) -> Exception | None:
+    return finished.error.error if isinstance(finished.error, _OwnFault) else finished.error
 
 
 class _Work:
@@ -142,9 +242,24 @@ class _Work:
     Attributes:
         interrupted: a signal or `Run.stop` ended the run early.
         stopped: why else it ended early.
+        outages: of AWS, of photo stores, and of the application.
+        tally: what was done so far.
+        wanted: which assets are to process.
+        database: the oid of the database.
     """
 
-    def __init__(self, run: Run, writer: psycopg.Connection, users: Users, meter: Meter, tally: Tally) -> None:
+    def __init__(
+        self,
+        run: Run,
+        writer: psycopg.Connection,
+        users: Users,
+        meter: Meter,
+        tally: Tally,
+        wanted: Wanted,
+        database: int,
+    ) -> None:
+        self.outages = Outages(run.settings.backfill.longest_outage)
+        self.tally, self.wanted, self.database = tally, wanted, database
         self._run = run
         self._processor = run.processor
         self._options = run.options
@@ -157,6 +272,8 @@ class _Work:
         self._to_index: deque[AssetInProgress] = deque()
         self._to_match: deque[AssetInProgress] = deque()
         self._to_repeat: list[tuple[float, Callable[[], None]]] = []
+        self._held: deque[Callable[[bool], None]] = deque()  # calls that were not answered, each to be sent again
+        self._refused: list[tuple[AssetInProgress, SeedtoolError]] = []  # before any photo was accepted
         self._started = 0  # assets that are started and not recorded
         self._reserved: dict[str, float] = {}  # the most dollars that each asset with AWS may cost there
         self._faces_per_photo = journal.faces_per_photo(writer) or FACES_PER_PHOTO
@@ -213,22 +330,35 @@ class _Work:
         if not self._ending and (hold.pending is not None or self._run.stop_requested):
             self._ending = self.interrupted = True
         try:
-            if not self._ending:
-                self._take_users()
-                self._start_assets()
-            due = None if self._fatal is not None else self._send_calls()
+            due = self._start_and_send()
             if due is None and self._calls.empty:
-                return False
+                if not self._refused or self._ending:
+                    return False
+                self._end_refused()
             wait = _TICK if due is None else min(_TICK, max(0.0, due - time.monotonic()))
             changed = {user.id: user for user in map(self._take_result, self._calls.finished(wait)) if user is not None}
             for user in changed.values() if self._fatal is None else ():
                 self._record_in_order(user)
         except psycopg.Error as error:
-            self._end(translate(error, _JOURNAL, remedy=_RUN_AGAIN))
+            lost = concerns_all(error, self._writer)
+            self._end(_lost(error) if lost else translate(error, _JOURNAL, remedy=_RUN_AGAIN))
         except DatabaseError as error:
             self._end(error)
         self._report_progress(listener)
         return True
+
+    def _start_and_send(self) -> float | None:
+        """Start assets and send calls; return when there is more to send, as `_send_calls` does."""
+        if (too_long := self.outages.too_long()) is not None:
+            self._end(too_long)
+        if self._fatal is not None:
+            return None
+        if self.outages.lasts:
+            return self._send_one()
+        if not self._ending:
+            self._take_users()
+            self._start_assets()
+        return self._send_calls()
 
     # Users
 
@@ -242,9 +372,9 @@ class _Work:
 
     def _open(self, user: User) -> None:
         unfinished = [each.asset_id for each in user.unfinished]
-        self._calls.send(
-            "open",
+        self._send(
             user,
+            "open",
             lambda: self._processor.open(
                 user.collection_id, unfinished, user.to_look_for, self._pause, remembered=user.remembered
             ),
@@ -258,13 +388,13 @@ class _Work:
 
     # Assets
 
-    def _start_assets(self) -> None:
+    def _start_assets(self, least: int = 0) -> None:
         """Start as many assets as there is room for, among those with AWS and those that wait to be visible."""
         room = min(
             self._calls.free - len(self._to_index) - len(self._to_match),
             2 * self._options.batch_size - self._started,
         )
-        room = self._affordable(room)
+        room = self._affordable(max(least, room))
         ids: list[str] = []
         for user in self._users:
             if user.ready and len(ids) < room:
@@ -315,17 +445,12 @@ class _Work:
             when the next call may be sent, by the monotonic clock; None when none will be.
         """
         now = time.monotonic()
-        for repeat in [repeat for at, repeat in self._to_repeat if at <= now]:
-            repeat()
-        self._to_repeat = [each for each in self._to_repeat if each[0] > now]
+        self._repeat(now)
+        while self._held:
+            self._held.popleft()(False)
         due = [at for at, _ in self._to_repeat]
+        due += self._queue_to_match(now)
         for user in self._users:
-            for asset, at in user.to_match(self._processor.visibility):
-                if at > now:
-                    due.append(at)
-                    break
-                asset.stage = "matching"
-                self._to_match.append(asset)
             if user.to_delete and user.ready and not user.deleting:
                 self._delete(user)
             if user.finished:
@@ -337,8 +462,66 @@ class _Work:
             due.append(now + _TICK)
         return min(due, default=None)
 
-    def _send_assets(self) -> None:
-        while self._calls.free and (self._to_match or self._to_index):
+    def _queue_to_match(self, now: float) -> list[float]:
+        """Queue the assets that may be matched; return when the next one of each user may be."""
+        due = []
+        for user in self._users:
+            for asset, at in user.to_match(self._processor.visibility):
+                if at > now:
+                    due.append(at)
+                    break
+                asset.stage = "matching"
+                self._to_match.append(asset)
+        return due
+
+    def _repeat(self, now: float) -> None:
+        due = [repeat for at, repeat in self._to_repeat if at <= now]
+        self._to_repeat = [each for each in self._to_repeat if each[0] > now]
+        for repeat in due:
+            repeat()
+
+    def _send_one(self) -> float | None:
+        """Send one call during an outage, unless another one is in progress or it is too early.
+
+        Calls that have failed and calls that have not take turns: so an asset that fails by its own fault is told from
+        an outage, even where the run processes one asset at a time.
+
+        Returns:
+            as `_send_calls`.
+        """
+        self._users.check_locks()
+        if self._ending:
+            return None
+        now = time.monotonic()
+        if not self._calls.empty or now < self.outages.next_at:
+            return max(now, self.outages.next_at)
+        self._repeat(now)
+        self._queue_to_match(now)
+        failed_first = self._held and self.outages.attempts % 2
+        if not failed_first and self._send_another():
+            return now
+        if self._held:
+            alone = len(self._held) == 1 and not self._to_repeat
+            self._held.popleft()(alone)
+            self._send_assets(1)
+            return now
+        if not self._send_another():
+            self.outages.answered()  # nothing is left that could fail again
+        return now
+
+    def _send_another(self) -> bool:
+        """Send a call that has not failed; False when there is none."""
+        if not (self._to_match or self._to_index):
+            self._start_assets(least=1)
+        if self._to_match or self._to_index:
+            self._send_assets(1)
+        elif (user := self._users.take()) is not None:
+            self._open(user)
+        return not self._calls.empty
+
+    def _send_assets(self, most: int | None = None) -> None:
+        while self._calls.free and (self._to_match or self._to_index) and most != 0:
+            most = None if most is None else most - 1
             if not self._to_match:
                 self._index(self._to_index.popleft())
             elif not self._match(self._to_match.popleft()):
@@ -346,13 +529,14 @@ class _Work:
 
     def _index(self, asset: AssetInProgress) -> None:
         collection_id, left_behind = asset.user.collection_id, asset.user.left_behind.pop(asset.asset.id, [])
+        asset.left_behind = left_behind = left_behind or asset.left_behind
         if not library.still_eligible(self._writer, asset.asset.id):
             asset.found = Found(faces=tuple(left_behind))
             self._skip(asset)
             self._record_in_order(asset.user)
             return
         self._reserved[asset.asset.id] = self._price(self._processor.index_calls)
-        self._calls.send("index", asset, lambda: self._processor.index(collection_id, asset.asset, left_behind))
+        self._send(asset, "index", lambda: self._processor.index(collection_id, asset.asset, left_behind))
 
     def _match(self, asset: AssetInProgress) -> bool:
         """Search the faces of an asset if the budget is enough for all of them: then no search is paid for in vain.
@@ -372,12 +556,28 @@ class _Work:
             return True
         self._reserved[asset.asset.id] = cost
         collection_id = asset.user.collection_id
-        self._calls.send("match", asset, lambda: self._processor.match(collection_id, asset.asset, asset.found))
+        self._send(asset, "match", lambda: self._processor.match(collection_id, asset.asset, asset.found))
         return True
+
+    def _send(self, subject: AssetInProgress | User, kind: Kind, call: Callable[[], object]) -> None:
+        alone, subject.alone = subject.alone, False
+
+        def call_and_compare() -> object:
+            try:
+                return call()
+            except UNANSWERED as error:
+                if alone and self._processor.answers():
+                    raise _OwnFault(error) from error
+                raise
+
+        self._calls.send(kind, subject, call_and_compare)
 
     def _delete(self, user: User) -> None:
         """Delete small faces: all that have come together during the last such call."""
+        if user.deleting or not user.to_delete:
+            return
         faces = user.take_to_delete(_MOST_DELETED)
+        user.in_deletion = faces
         face_ids = [face_id for each in faces.values() for face_id in each]
         user.deleting = True
 
@@ -385,7 +585,7 @@ class _Work:
             self._processor.delete(user.collection_id, face_ids)
             return list(faces)
 
-        self._calls.send("delete", user, call)
+        self._send(user, "delete", call)
 
     # Results
 
@@ -397,29 +597,38 @@ class _Work:
         if isinstance(finished.error, _FATAL):
             self._end(finished.error)
             return None
+        answered = isinstance(finished.error, AwsError) and not isinstance(finished.error, UNANSWERED)
+        if finished.error is None or answered:
+            self.outages.answered(finished.kind)
         if isinstance(finished.subject, AssetInProgress):
             self._take_result_of_asset(finished.subject, finished)
             return finished.subject.user
-        user: User = finished.subject
-        if finished.kind == "delete":
-            user.deleting = False
-            if finished.error is None:
-                journal.faces_are_deleted(self._writer, finished.result)
-            else:
-                self._tally.add_note(f"user {user.id}", finished.error)
-        elif finished.error is None:
-            if not self._ending:  # otherwise `open` may not have waited until old calls are visible
-                self._users.opened(user, finished.result)
-        elif isinstance(finished.error, Throttled) and user.attempts < _THROTTLED_ATTEMPTS:
-            user.attempts += 1
-            self._repeat_after(user.attempts, lambda: self._open(user))
-        else:  # this user cannot be processed, but others can
-            self._tally.add_note(f"user {user.id}", finished.error)
-            self._users.release(user)
+        self._take_result_of_user(finished.subject, finished)
         return None
 
+    def _take_result_of_user(self, user: User, finished: Finished) -> None:
+        held, error = self._hold(finished, self._again(user, finished.kind)), _error_of(finished)
+        if finished.kind == "delete":
+            user.deleting = False
+            if held:
+                user.to_delete |= user.in_deletion
+            elif error is None:
+                journal.faces_are_deleted(self._writer, finished.result)
+            else:
+                self._tally.add_note(f"user {user.id}", error)
+        elif error is None:
+            if not self._ending:  # otherwise `open` may not have waited until old calls are visible
+                self._users.opened(user, finished.result)
+        elif not held:  # this user cannot be processed, but others can
+            self._tally.add_note(f"user {user.id}", error)
+            self._users.release(user)
+
     def _take_result_of_asset(self, asset: AssetInProgress, finished: Finished) -> None:
-        error = finished.error
+        error = _error_of(finished)
+        if self._hold(finished, self._again(asset, finished.kind)):
+            return
+        if error is None and self._refused and self._processor.proven:
+            self._fail_refused()
         if error is None and finished.kind == "index":
             asset.found = finished.result
             asset.indexed_at = 0.0 if asset.found.adopted else finished.at
@@ -432,12 +641,62 @@ class _Work:
             self._end_over_budget(asset)
         elif isinstance(error, Paused):
             asset.stage = "paused"
-        elif isinstance(error, Throttled) and asset.attempts < _THROTTLED_ATTEMPTS:
-            asset.attempts += 1
-            queue = self._to_match if finished.kind == "match" else self._to_index
-            self._repeat_after(asset.attempts, lambda: queue.append(asset))
+        elif isinstance(error, InvalidRequest) and not self._processor.proven:
+            asset.stage = "refused"
+            self._started -= 1
+            self._refused.append((asset, error))
+            if len(self._refused) >= _MOST_REFUSED:
+                self._end_refused()
         else:
             self._fail(asset, error)
+
+    def _hold(self, finished: Finished, again: Callable[[bool], None]) -> bool:
+        """Hold a call back that was not answered, to be sent again; False when it was, or when it failed for good."""
+        subject: AssetInProgress | User = finished.subject
+        alone, error = isinstance(finished.error, _OwnFault), _error_of(finished)
+        if not isinstance(error, UNANSWERED):
+            return False
+        if isinstance(error, Throttled) and subject.attempts < _THROTTLED_ATTEMPTS:
+            subject.attempts += 1
+            self._repeat_after(subject.attempts, lambda: again(False))
+            return True
+        self.outages.unanswered(error)
+        if self.outages.is_own_fault(finished.kind, subject.trouble, alone=alone):
+            self.outages.answered()
+            return False
+        self._held.append(again)
+        return True
+
+    def _again(self, subject: AssetInProgress | User, kind: Kind) -> Callable[[bool], None]:
+        """Return what sends a call again; its argument tells whether nothing else is left to do."""
+
+        def again(alone: bool) -> None:
+            subject.alone = alone
+            if isinstance(subject, AssetInProgress):
+                (self._to_match if kind == "match" else self._to_index).appendleft(subject)
+            elif kind == "delete":
+                self._delete(subject)
+            else:
+                self._open(subject)
+
+        return again
+
+    def _fail_refused(self) -> None:
+        refused, self._refused = self._refused, []
+        for asset, error in refused:
+            self._started += 1
+            self._fail(asset, error)
+
+    def _end_refused(self) -> None:
+        """End the run: whatever refuses each photo is not the application that is meant."""
+        _, error = self._refused[0]
+        self._refused = []
+        self._end(
+            SettingsError(
+                f"no photo was accepted so far: {error.message}",
+                remedy="Check the address. No asset was marked as failed, and the same command continues.",
+            )
+        )
 
     def _repeat_after(self, seconds: float, call: Callable[[], None]) -> None:
         self._to_repeat.append((time.monotonic() + seconds, call))
@@ -462,9 +721,11 @@ class _Work:
         for attempt in range(1, _RECORD_ATTEMPTS + 1):
             try:
                 outcome = self._processor.record(*arguments)
+                self._run.database_answered()
                 break
             except psycopg.Error as error:
-                if self._writer.closed:
+                of_the_schema = (error.sqlstate or "").startswith("42") and not self._tally.succeeded
+                if of_the_schema or concerns_all(error, self._writer):
                     raise
                 conflict = isinstance(error, pg.DeadlockDetected | pg.SerializationFailure)
                 if not conflict or attempt == _RECORD_ATTEMPTS:
@@ -539,6 +800,8 @@ class _Work:
     def _count_user(self, user: User) -> None:
         self._tally.users += not user.counted
         user.counted = True
+        if self._options.limit is not None:
+            self._tally.done_of[user.id] += 1
 
     def _report_progress(self, listener: Listener, *, last: bool = False) -> None:
         now = time.monotonic()

@@ -8,13 +8,14 @@ the last of its users. It holds back vacuum no longer than its longest user take
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import psycopg
 
 from seedtool.backfill import journal, library
+from seedtool.backfill.outage import ConnectionLost, Subject
 from seedtool.backfill.processing import Found
 from seedtool.backfill.queries import query
 from seedtool.postgres import server
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from seedtool.postgres.server import Target
 
 #: How far an asset is. `skipped`: it no longer qualifies. `paused`: the next run continues it.
-Stage = Literal["started", "indexed", "matching", "matched", "failed", "skipped", "paused"]
+#: `refused`: the application refused it, and has not accepted any photo yet.
+Stage = Literal["started", "indexed", "matching", "matched", "failed", "skipped", "paused", "refused"]
 
 # Users, and ids of a user's assets, that are read ahead.
 _USERS_AHEAD = 1000
@@ -64,12 +66,21 @@ class Users:
         writer: the run's own connection, autocommitting.
         wanted: which assets are to process.
         collection_prefix: what the id of a new collection begins with.
+        done: how many of a user's assets this run has done already; only with a limit.
 
     Attributes:
         of_other_runs: users that another run processes.
     """
 
-    def __init__(self, target: Target, writer: psycopg.Connection, wanted: Wanted, collection_prefix: str) -> None:
+    def __init__(
+        self,
+        target: Target,
+        writer: psycopg.Connection,
+        wanted: Wanted,
+        collection_prefix: str,
+        done: Counter[str],
+    ) -> None:
+        self._done = done
         self._writer = writer
         self._wanted = wanted
         self._prefix = collection_prefix
@@ -118,7 +129,7 @@ class Users:
                 collection_id=collection_id,
                 # no collection is created for a user who is deleted
                 remembered=found.deleted or (collection is not None and bool(collection[1])),
-                cursor=library.assets(lease.connection, found.id, self._wanted),
+                cursor=library.assets(lease.connection, found.id, self._wanted_of(found.id)),
                 counted_assets=found.assets,
                 unfinished=journal.unfinished(self._writer, found.id, failed=failed_too),
                 to_look_for=self._to_look_for(found, collection_id),
@@ -126,6 +137,11 @@ class Users:
             )
             return user
         return None
+
+    def _wanted_of(self, user_id: str) -> Wanted:
+        if self._wanted.limit is None:
+            return self._wanted
+        return msgspec.structs.replace(self._wanted, limit=max(0, self._wanted.limit - self._done[user_id]))
 
     def _to_look_for(self, user: UserToProcess, collection_id: str) -> frozenset[str]:
         """Return the assets whose faces may be in the collection although the journal does not know it.
@@ -136,7 +152,7 @@ class Users:
         if not user.assets or journal.collection_is_known(self._writer, user.id, collection_id):
             return frozenset()
         # what was done before is to be indexed again, not to be adopted
-        not_done = msgspec.structs.replace(self._wanted, reindex_since=None)
+        not_done = msgspec.structs.replace(self._wanted_of(user.id), reindex_since=None)
         return library.asset_ids(self._writer, user.id, not_done)
 
     def change_of_rest(self) -> int:
@@ -215,6 +231,9 @@ class AssetInProgress(msgspec.Struct, eq=False):
         matches: of its faces, once they are matched.
         calls: the billed AWS calls that it took, by operation.
         attempts: how often it was throttled after all attempts.
+        trouble: how else its calls have failed.
+        alone: nothing else is left to do.
+        left_behind: its faces that were in the collection already.
     """
 
     user: User
@@ -225,6 +244,9 @@ class AssetInProgress(msgspec.Struct, eq=False):
     matches: Matches = {}
     calls: dict[str, int] = {}
     attempts: int = 0
+    trouble: Subject = msgspec.field(default_factory=Subject)
+    alone: bool = False
+    left_behind: list[Face] = msgspec.field(default_factory=list)
 
     def add_calls(self, calls: dict[str, int]) -> None:
         """Count AWS calls."""
@@ -254,7 +276,10 @@ class User:
         left_behind: faces that are in the collection already, by asset, until the asset is indexed.
         all_is_known: once these assets are done, the collection holds no face of an asset that is still to process.
         deleting: a call that deletes faces is in progress.
+        in_deletion: the faces that it deletes, by asset.
         attempts: how often preparing the user was throttled after all attempts.
+        trouble: how else its calls have failed.
+        alone: nothing else is left to do.
         counted: an asset of the user was counted in the report.
         started: how many assets were started, or no longer qualified when they were to start.
         expected: how many more assets are expected.
@@ -288,7 +313,10 @@ class User:
         self.left_behind: dict[str, list[Face]] = {}
         self.all_is_known = False
         self.deleting = False
+        self.in_deletion: dict[str, list[str]] = {}
         self.attempts = 0
+        self.trouble = Subject()
+        self.alone = False
         self.counted = False
         self._cursor = cursor
         self._ahead: deque[str] = deque()
@@ -299,7 +327,8 @@ class User:
         self._read_ahead(most)
         ids = [self._ahead.popleft() for _ in range(min(most, len(self._ahead)))]
         self.started += len(ids)
-        self.expected = max(self.expected - len(ids), len(self._ahead), 0 if self._exhausted else 1)
+        left = len(self._ahead)
+        self.expected = left if self._exhausted else max(self.expected - len(ids), left, 1)
         return ids
 
     @property
@@ -415,7 +444,7 @@ class Leases:
             if not lease.users:
                 lease.renew()
         except psycopg.OperationalError as error:
-            raise translate(error, _LOST, remedy=_RUN_AGAIN) from error
+            raise _lost(error) from error
         return None
 
     def release(self, lease: Lease, user_id: str) -> None:
@@ -437,7 +466,7 @@ class Leases:
             try:
                 lease.connection.execute("SELECT")
             except psycopg.OperationalError as error:
-                raise translate(error, _LOST, remedy=_RUN_AGAIN) from error
+                raise _lost(error) from error
 
     def close(self) -> None:
         """Release all locks."""
@@ -450,6 +479,10 @@ class Leases:
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         connection.commit()
         return connection
+
+
+def _lost(error: psycopg.Error) -> ConnectionLost:
+    return ConnectionLost(translate(error, _LOST).message, remedy=_RUN_AGAIN)
 
 
 _LOST = "the connection that holds the locks of the users was lost"

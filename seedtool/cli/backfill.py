@@ -282,6 +282,7 @@ class ProgressLine(Listener):
         self._full, self._empty = ("█", "░") if blocks else ("#", "-")
         self._written = 0
         self._said_ending = False
+        self._said_outage = False
 
     def progress(self, what: str, done: int, total: int | None = None) -> None:  # noqa: ARG002 - the run knows more
         """Show how far the run is."""
@@ -290,6 +291,13 @@ class ProgressLine(Listener):
             self._said_ending = True
             self.clear()
             self._console.note("finishing what is in progress; Ctrl+C again ends at once, and loses nothing either")
+        if progress.outage and not self._said_outage:
+            self.clear()
+            self._console.note(f"{progress.outage}; trying again for up to {_time_left(progress.ends_in)}")
+        elif self._said_outage and not progress.outage:
+            self.clear()
+            self._console.note("it answers again")
+        self._said_outage = bool(progress.outage)
         if self._shows:
             try:
                 columns = os.get_terminal_size(sys.stderr.fileno()).columns
@@ -322,6 +330,8 @@ def progress_line(progress: Progress, width: int, full: str = "#", empty: str = 
     share = progress.done / progress.total if progress.total else 1.0
     percent = f"{int(100 * share)}%"
     left = "ending" if progress.ending else _time_left(progress.seconds_left)
+    if progress.outage and not progress.ending:
+        return _outage_line(f"{percent} {progress.done}/{progress.total}", _time_left(progress.ends_in), width)
     long = (
         f"{percent:>4}  {progress.done:,}/{progress.total:,}  {progress.succeeded:,} succeeded  "
         f"{progress.failed:,} failed  {progress.faces:,} faces  {left}{'' if progress.ending else ' left'}"
@@ -337,6 +347,15 @@ def progress_line(progress: Progress, width: int, full: str = "#", empty: str = 
             filled = int(columns * share)
             return f"[{full * filled}{empty * (columns - filled)}] {text}"
     return next((text for text in (terse, tiny) if len(text) <= width), tiny[: max(0, width)])
+
+
+def _outage_line(done: str, left: str, width: int) -> str:
+    texts = (
+        f"{done}  no answer: tries again, ends in {left}",
+        f"{done}  no answer: ends in {left}",
+        f"{done} waits {left}",
+    )
+    return next((text for text in texts if len(text) <= width), texts[-1][: max(0, width)])
 
 
 def _time_left(seconds: float | None) -> str:

@@ -41,6 +41,13 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="seconds until a search finds a face that was indexed (AWS has been seen to take up to 2)"
         ),
     ] = 2.0
+    longest_outage: Annotated[
+        float,
+        msgspec.Meta(
+            description="seconds that a run tries again while AWS, the network or the database does not answer; then "
+            "it ends, and the same command continues"
+        ),
+    ] = 600.0
     collection_prefix: Annotated[
         str, msgspec.Meta(description="the id of a user's collection is this and then the user's id")
     ] = "savta-user-"
@@ -72,6 +79,13 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 remedy="Write 2.",
                 setting="backfill",
                 key="visibility",
+            )
+        if not 0 <= self.longest_outage <= 86_400:
+            raise SettingsError(
+                f"setting backfill: longest_outage {self.longest_outage:g} is not between 0 seconds and a day",
+                remedy="Write 600.",
+                setting="backfill",
+                key="longest_outage",
             )
         # a user's id is a uuid of 36 characters
         if not COLLECTION_ID.fullmatch(self.collection_prefix + "0" * 36):

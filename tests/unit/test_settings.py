@@ -371,6 +371,7 @@ def test_the_backfill_has_a_table_of_its_own(project):
         (None, 'assign = "high"'),
         ("smallest_face", "smallest_face = 3"),
         ("visibility", "visibility = 100"),
+        ("longest_outage", "longest_outage = -1"),
         ("collection_prefix", 'collection_prefix = "user/"'),
         ("prices", "prices = {IndexFaces = 1000}"),
         (None, "treshold = 1"),

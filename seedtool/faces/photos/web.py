@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from typing import TypeAlias
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from seedtool.errors import PhotoError
+from seedtool.errors import PhotoError, PhotoUnreachable
 from seedtool.faces.photos.store import Scheme
 
 #: Bytes of a photo at most, the most that Rekognition reads from S3 (source: developer guide, guidelines and quotas).
@@ -58,8 +58,9 @@ def fetch(
         seconds: for all of it.
 
     Raises:
-        PhotoError: this is no address, it leads where it may not, the photo is too large, or nothing came in time.
-            The message names host and path, never the query, which may hold a signature.
+        PhotoError: this is no address, it leads where it may not, or the photo is too large. Where nothing came in
+            time, it is a PhotoUnreachable. The message names host and path, never the query, which may hold a
+            signature.
     """
     deadline = time.monotonic() + seconds
     waits = iter(_WAITS)
@@ -69,7 +70,7 @@ def fetch(
         except _Again as error:
             wait = next(waits, None)
             if wait is None or time.monotonic() + wait >= deadline:
-                raise PhotoError(
+                raise PhotoUnreachable(
                     f"{shown(url)}: {error}", remedy="Is the address right and its host up? Then run it again."
                 ) from error
             time.sleep(wait)
@@ -120,7 +121,9 @@ def _ask(url: str, private_hosts: frozenset[str], most: int, deadline: float) ->
         ) from error
     except (OSError, http.client.HTTPException) as error:
         if time.monotonic() >= deadline:
-            raise PhotoError(f"{shown(url)}: it took too long", remedy="Run it again, or fetch it by hand.") from error
+            raise PhotoUnreachable(
+                f"{shown(url)}: it took too long", remedy="Run it again, or fetch it by hand."
+            ) from error
         raise _Again(f"no answer ({_reason(error)})") from error
     except UnicodeError as error:
         raise PhotoError(f"{shown(url)}: not an address", remedy="Escape its path and query (%20).") from error

@@ -1,5 +1,6 @@
 """A photo library of drawn pictures, an emulator whose bad days a test chooses, and what is in both afterwards."""
 
+import http.client
 import importlib.util
 import io
 import itertools
@@ -22,7 +23,7 @@ import pytest
 import sqlalchemy
 from PIL import Image
 
-from seedtool.backfill import FaceProcessor, Options, Run
+from seedtool.backfill import FaceProcessor, Options, Run, outage
 from seedtool.emulator import process
 from seedtool.faces import photos
 from seedtool.faces.rekognition import limiter
@@ -390,6 +391,64 @@ def stub() -> Iterator[SimpleNamespace]:
     yield state
     stubbed.shutdown()
     stubbed.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits before another attempt, botocore's and ours."""
+    from botocore.retries import standard
+
+    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.01)
+    monkeypatch.setattr(outage, "_FIRST_WAIT", 0.02)
+    monkeypatch.setattr(outage, "_LONGEST_WAIT", 0.1)
+
+
+@pytest.fixture
+def relay(endpoint: str, impatient: None) -> Iterator[SimpleNamespace]:
+    """A way to the emulator that a test can cut: `relay.fault(operation, request)` returns what is answered instead.
+
+    None lets the request pass; "drop" closes the connection; "lose" lets it pass and closes the connection then;
+    a number is the status of an empty answer.
+    """
+    state = SimpleNamespace(fault=lambda *_: None, asked=[])
+    address = endpoint.removeprefix("http://")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            operation = self.headers.get("X-Amz-Target", "").rsplit(".", 1)[-1]
+            state.asked.append(operation)
+            fault = state.fault(operation, json.loads(body))
+            status, answer = (fault, b"{}") if isinstance(fault, int) else (0, b"")
+            if fault is None or fault == "lose":
+                connection = http.client.HTTPConnection(address)
+                connection.request("POST", "/", body, dict(self.headers))
+                response = connection.getresponse()
+                status, answer = response.status, response.read()
+                connection.close()
+            if fault in {"drop", "lose"}:
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served.daemon_threads = True
+    thread = threading.Thread(target=served.serve_forever, args=[0.01], daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{served.server_port}"
+    yield state
+    served.shutdown()
+    served.server_close()
     thread.join()
 
 

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from seedtool.backfill import Options, Run
+from seedtool.backfill import Options, Run, outage
 from seedtool.backfill import endpoint as endpoints
 from seedtool.backfill.endpoint import Endpoint
 from seedtool.errors import AccessDenied, CredentialsError, SettingsError
@@ -96,6 +96,8 @@ def application():
 def shared(album, monkeypatch):
     """An album whose photos are web addresses; attempts follow one another at once."""
     monkeypatch.setattr(endpoints, "_WAIT", 0.001)
+    monkeypatch.setattr(outage, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(outage, "_LONGEST_WAIT", 0.05)
     put = album.photo
     monkeypatch.setattr(
         album, "photo", lambda user, **columns: put(user, **{"storage_url": "https://cdn.example/1.jpg"} | columns)
@@ -196,13 +198,53 @@ def test_what_concerns_one_photo_fails_it_alone(shared, application):
     assert (report.succeeded, report.failed) == (7, 0)
 
 
-def test_after_all_attempts_a_photo_fails_and_the_next_is_tried(shared, application):
+def test_a_photo_that_always_ends_in_an_error_fails_alone(shared, application):
     ana = shared.user()
-    assets = [shared.photo(ana) for _ in range(2)]
-    application.answers[assets[0]] = [(503, {}, {"message": "maintenance"})] * 5
+    assets = [shared.photo(ana) for _ in range(3)]
+    application.answers[assets[1]] = [(503, {}, {"message": "maintenance"})] * 99
     report = go(shared, application)
     assert [each.cause for each in report.errors] == [f"{application.url.split('?')[0]} answered 503: maintenance"]
-    assert report.succeeded == 1
+    assert report.succeeded == 2
+
+
+@pytest.mark.parametrize("bad", [(503, {}, b""), ("drop", {}, b"")])
+def test_an_application_that_restarts_is_waited_for(shared, application, bad):
+    ana = shared.user()
+    for _ in range(8):
+        shared.photo(ana)
+    application.answers["*"] = [(200, {}, COUNTS), (200, {}, COUNTS), *[bad] * 60]
+    report = go(shared, application, batch_size=2)
+    assert (report.succeeded, report.failed) == (8, 0)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 10), (3, 1), (60, 10)])
+@pytest.mark.parametrize("answer", [(404, {}, b""), (200, {}, b"<html>"), (422, {}, {"error": "no"}), (200, {}, {})])
+def test_an_address_that_accepts_no_photo_at_all_ends_the_run(shared, application, answer, count, batch_size):
+    ana = shared.user()
+    for _ in range(count):
+        shared.photo(ana)
+    application.answers["*"] = [answer] * 99
+    with pytest.raises(SettingsError, match="no photo was accepted so far") as ended:
+        go(shared, application, batch_size=batch_size)
+    assert "same command" in ended.value.remedy
+    assert len(application.asked) <= 40
+    assert {state for state, _ in shared.journal().values()} == {"started"}
+    application.answers.clear()
+    assert go(shared, application).succeeded == count
+
+
+def test_photos_that_were_refused_before_the_first_was_accepted_fail(shared, application):
+    ana = shared.user()
+    assets = [shared.photo(ana) for _ in range(5)]
+    application.answers |= {asset: [(404, {}, b"")] for asset in assets[:4]}
+    report = go(shared, application, batch_size=1)
+    assert (report.succeeded, report.failed) == (1, 4)
+
+
+def test_an_answer_may_be_a_megabyte(shared, application):
+    shared.photo(shared.user())
+    application.answers["*"] = [(200, {}, {**COUNTS, "log": "x" * 1_000_000})]
+    assert go(shared, application).succeeded == 1
 
 
 def test_a_path_is_nothing_to_an_application_elsewhere(shared, application):

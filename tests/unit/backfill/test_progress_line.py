@@ -47,6 +47,13 @@ def test_an_ending_run_says_so():
     assert line(progress(ending=True), 200).endswith("faces  ending")
 
 
+def test_an_outage_takes_the_place_of_the_numbers():
+    waits = progress(outage="rekognition: no answer", ends_in=594.0)
+    assert line(waits, 79) == "45% 450/1000  no answer: tries again, ends in 9m54s"
+    assert line(waits, 24) == "45% 450/1000 waits 9m54s"
+    assert len(line(waits, 12)) == 12
+
+
 @given(
     st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**8), st.one_of(st.none(), st.floats(0, 1e7)),
     st.integers(0, 400),
