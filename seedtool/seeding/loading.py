@@ -73,6 +73,7 @@ def _is_simple(source: Staged) -> bool:
     table = source.table
     return (
         source.binding is None
+        and table.row_key is None
         and len(source.batches) == 1
         and source.batches[0].batch.form is not None
         and not table.triggers

@@ -127,12 +127,14 @@ def _digest(source: Staged) -> sql.Composed:
     columns = [sql.Identifier("t", name) for name in _looked_at(source)]
     return sql.SQL(
         "(SELECT concat(count(*), '/', sum(hashtextextended(ROW({})::text COLLATE \"C\", 0))) FROM {} AS t)"
-    ).format(sql.SQL(", ").join(columns), source.table.identifier)
+    ).format(sql.SQL(", ").join(columns), source.table.stored)
 
 
 def _looked_at(source: Staged) -> list[str]:
     """Return the key and the columns that the files name; without the face's id, which a sync writes."""
-    names = [*source.table.primary_key, *(name for each in source.batches for name in each.batch.columns)]
+    row = source.table.row_key
+    key = source.table.primary_key if row is None else row.columns
+    names = [*key, *(name for each in source.batches for name in each.batch.columns)]
     managed = source.binding.face_id if source.binding else None
     image = [source.binding.external_image_id] if source.binding else []
     return [name for name in dict.fromkeys([*names, *image]) if name != managed]
