@@ -1,9 +1,9 @@
 """Alembic, run in this process against one database of ours.
 
 Any Alembic project is served. env.py gets our connection in `config.attributes["connection"]`. An env.py that ignores
-it finds the same database in `sqlalchemy.url` and in the environment. Where it connects to the target in another way,
-the connection is redirected. Every database that env.py turns to is looked at before anything runs there: another
-database is never migrated.
+it finds the same database in `sqlalchemy.url` and in the environment. Where it or a revision connects to the target in
+another way, the connection is redirected. Every database that env.py turns to is looked at before anything runs there:
+another database is never migrated.
 """
 
 import re
@@ -133,7 +133,7 @@ class _Run:
     def env(self, revision: str | None) -> None:
         """Run env.py: up to a revision, or only to learn where it keeps its version table."""
         settings, database = self.settings, self.database
-        target = server.find(settings).conninfo
+        target = server.find(settings)
         only = database if isinstance(database, OneTransaction) else None
         conninfo = address(database)
         # of the one connection psycopg's engines can be given a share, others' not

@@ -1,16 +1,16 @@
 """Redirecting env.py's connections to the database that is built, wherever env.py takes its URL from.
 
 The environment names that database under the names that projects use. What env.py reads elsewhere (a `.env` file, a
-settings class, a constant) names the target. While the target is built anew, SQLAlchemy's own hook redirects
-connections to the target to the database being built. Other addresses are left alone, and refused later.
+settings class, a constant) names the target. While the target is built anew, connections to the target are redirected
+to the database being built: SQLAlchemy's by its own hook, those that a revision makes by itself within the drivers.
+Other addresses are left alone, and refused later.
 """
 
 import contextlib
 import os
 import re
-import threading
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import psycopg
@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from seedtool.errors import MigrationError
 from seedtool.postgres import server
+from seedtool.postgres.drivers import Decide, Reach, intercepted
 from seedtool.postgres.server import Target
 from seedtool.resetting.transaction import OneTransaction
 
@@ -38,15 +39,6 @@ _PARTS = {
 }
 #: Parameters of libpq that asyncpg takes as arguments too, which is how SQLAlchemy hands them on.
 _OF_ASYNCPG = frozenset({"target_session_attrs", "passfile", "krbsrvname", "gsslib"})
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-class _Address(NamedTuple):
-    """Which database is meant; who connects, and how, does not matter."""
-
-    host: str
-    port: str
-    name: str
 
 
 def address(database: Target | OneTransaction) -> str:
@@ -129,50 +121,78 @@ def _for_asyncpg(parameter: str) -> str | None:
 
 
 @contextlib.contextmanager
-def redirected(conninfo: str, target: str, only: OneTransaction | None) -> Iterator[None]:
-    """Redirect connections that SQLAlchemy makes to the target in this thread to the database that is built.
+def redirected(conninfo: str, target: Target, only: OneTransaction | None) -> Iterator[None]:
+    """Redirect connections to the target that the project's code makes meanwhile to the database that is built.
 
-    Those that a pool keeps are closed in the end: what was built will have another name.
+    Those that a pool of SQLAlchemy keeps are closed in the end: what was built will have another name.
 
     Args:
-        conninfo: libpq connection string of the database that is built.
-        target: that of the target, whose name stands for it meanwhile.
+        conninfo: libpq connection string of the database that is built, with a host.
+        target: the target, whose name stands for it meanwhile.
         only: the one connection on which everything has to happen; None lets env.py make its own.
     """
-    from sqlalchemy import Engine, Pool, event
+    reaches_target = Reach(target, conninfo)
+    to = {key: str(value) for key, value in conninfo_to_dict(conninfo).items() if key in {"host", "port", "dbname"}}
 
-    to, thread = conninfo_to_dict(conninfo), threading.get_ident()
-    name = conninfo_to_dict(target).get("dbname")
-    meant = {_address(to), _address({**to, "dbname": name}), _address(conninfo_to_dict(target))}
-    if to["dbname"] != name:
+    def changes(given: Mapping[str, Any]) -> Mapping[str, str]:
+        if reaches_target(given):
+            return {"dbname": to["dbname"]}
         # no other server has a database of this name, so whoever takes a URL of ours apart means this one (see `url`)
-        meant.add(_address({**to, "host": "localhost"}))
-    kept: list[psycopg.Connection[Any]] = []
+        return to if (given.get("dbname") or given.get("database")) == to["dbname"] else {}
+
+    with intercepted(changes) as concerns_us, _engines(changes, concerns_us, only):
+        if conninfo == target.conninfo:
+            yield
+            return
+        with _pools_closed(to["dbname"], concerns_us):
+            yield
+
+
+@contextlib.contextmanager
+def _engines(changes: Decide, concerns_us: Callable[[], bool], only: OneTransaction | None) -> Iterator[None]:
+    """Redirect what SQLAlchemy's engines connect to, whatever their driver is."""
+    from sqlalchemy import Engine, event
 
     def redirect(
         dialect: "Dialect", _: "ConnectionPoolEntry", __: list[Any], given: dict[str, Any]
     ) -> psycopg.Connection[Any] | None:
-        if dialect.name != "postgresql" or threading.get_ident() != thread or _address(given) not in meant:
+        if dialect.name != "postgresql" or not concerns_us():
             return None
-        if only is not None:
+        host = unquote(str(given.get("host") or ""))  # a socket's folder, of which SQLAlchemy leaves the `%2F`
+        changed = dict(changes({**given, "host": host}))
+        if only is not None and changed:
             return _shared(only, dialect)
-        given["database" if "database" in given else "dbname"] = to["dbname"]
-        given |= {key: to[key] for key in ("host", "port") if to.get(key)}
+        if changed and "database" in given:
+            changed["database"] = changed.pop("dbname")
+        if changed:
+            given |= {**({"host": host} if host else {}), **changed}
         return None
 
-    def keep(connection: object, _: "ConnectionPoolEntry") -> None:
-        if isinstance(connection, psycopg.Connection) and threading.get_ident() == thread:
-            kept.append(connection)
-
     event.listen(Engine, "do_connect", redirect)
-    event.listen(Pool, "connect", keep)
     try:
         yield
     finally:
         event.remove(Engine, "do_connect", redirect)
+
+
+@contextlib.contextmanager
+def _pools_closed(name: str, concerns_us: Callable[[], bool]) -> Iterator[None]:
+    """Close in the end what pools of SQLAlchemy keep of a database."""
+    from sqlalchemy import Pool, event
+
+    kept: list[psycopg.Connection[Any]] = []
+
+    def keep(connection: object, _: "ConnectionPoolEntry") -> None:
+        if isinstance(connection, psycopg.Connection) and concerns_us():
+            kept.append(connection)
+
+    event.listen(Pool, "connect", keep)
+    try:
+        yield
+    finally:
         event.remove(Pool, "connect", keep)
         for connection in kept:
-            if not connection.closed and connection.info.dbname == to["dbname"] and conninfo != target:
+            if not connection.closed and connection.info.dbname == name:
                 connection.close()
 
 
@@ -185,18 +205,6 @@ def _shared(only: OneTransaction, dialect: "Dialect") -> OneTransaction:
     # SQLAlchemy would ask for it when the dialect begins, in a way that only its own connections understand
     dialect.use_native_hstore = False  # type: ignore[attr-defined] # psycopg's
     return only
-
-
-def _address(given: Mapping[str, Any]) -> _Address:
-    """Return what connection parameters mean, libpq's defaults included."""
-    host = unquote(str(given.get("host") or os.environ.get("PGHOST") or "localhost"))
-    return _Address(
-        host="localhost" if host in _LOOPBACK else host,
-        port=str(given.get("port") or os.environ.get("PGPORT") or "5432"),
-        name=str(
-            given.get("dbname") or given.get("database") or os.environ.get("PGDATABASE") or given.get("user") or ""
-        ),
-    )
 
 
 def engine(database: Target | OneTransaction) -> "Engine":

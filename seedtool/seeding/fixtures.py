@@ -304,7 +304,8 @@ def _run(path: Path, content: bytes, root: Path) -> list[tuple[int, dict[str, ob
         with run_from_text(root):
             exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102 - a fixture is the project's own code
             return [(number, _row(number, row)) for number, row in enumerate(_rows(module), 1)]
-    except Malformed:
+    except Malformed as error:
+        error.line = error.line or _failing_line(error, path)
         raise
     except SyntaxError as error:
         line = error.lineno if error.filename == str(path) else _failing_line(error, path)

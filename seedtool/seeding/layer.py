@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from seedtool.files import Malformed
 from seedtool.postgres import server
 from seedtool.resetting.layers import Layer
 from seedtool.seeding.fingerprint import seed_fingerprint
@@ -86,10 +87,23 @@ class Seeds(Layer):
         return {"rows": report.rows, "tables": tables}
 
     def _fixtures(self) -> Fixtures:
+        from seedtool.postgres.drivers import Reach, intercepted
         from seedtool.seeding.fixtures import read_profile
 
         if self._read is None:
-            self._read = read_profile(self._settings.seeds, self._profile, self._settings.root)
+            target = server.find(self._settings)
+            reaches_target = Reach(target, target.conninfo)
+
+            def refuse(given: Mapping[str, str]) -> Mapping[str, str]:
+                if reaches_target(given):
+                    raise Malformed(
+                        f"the code connects to {target}, and what is built there has to be the same whatever is in it",
+                        remedy="Let rows() read files instead, or load this set with `seedtool seed` alone.",
+                    )
+                return {}
+
+            with intercepted(refuse):
+                self._read = read_profile(self._settings.seeds, self._profile, self._settings.root)
         return self._read
 
 
