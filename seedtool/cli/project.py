@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli.console import CONTEXT, Console, common_options, table
+from seedtool.cli.failures import ErrorWithReport
+from seedtool.errors import MigrationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 @click.command(short_help="Begin to use seedtool in an Alembic project.", context_settings=CONTEXT)
 @common_options
 def init(*, console: Console, settings: Settings) -> None:
-    """Write settings and a first seed file for a project that uses Alembic. It overwrites nothing."""
+    """Write settings and a first seed file for a project that uses Alembic. It overwrites nothing.
+
+    Where the migrations fail, it writes what needs no table, shows the error, and ends with exit code 1.
+    """
     from seedtool.workflows.adopt import adopt
 
     report = adopt(settings=settings)
@@ -32,14 +37,20 @@ def init(*, console: Console, settings: Settings) -> None:
         yield from report.advice
         if report.face_tables:
             yield f"tables with faces: {', '.join(report.face_tables)}"
-        if not report.tables:
+        if report.failed:
+            yield "the tables could not be looked at: run seedtool init again once they can"
+        elif not report.tables:
             yield "the database has no tables yet: run seedtool migrate, then seedtool init again"
         else:
             yield f"seed files go into seeds/local, one a table: {', '.join(report.tables)}"
             yield "fill them, or write rows of the database back with seedtool seed-dump --table NAME"
             yield "then: seedtool db-reset --seed local"
 
+    if report.failed and console.as_json:
+        raise ErrorWithReport(MigrationError(report.failed, remedy=report.cure), report)
     console.report(report, lines)
+    if report.failed:
+        raise MigrationError(report.failed, remedy=report.cure)
 
 
 @click.command(short_help="Find what is wrong, and say what to do.", context_settings=CONTEXT)

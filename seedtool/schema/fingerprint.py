@@ -157,7 +157,7 @@ def no_script_location(settings: Settings) -> MigrationError:
     remedy = "Set alembic_ini in [tool.seedtool], or begin with `alembic init migrations`."
     if inside:
         remedy = "Correct alembic_name in [tool.seedtool]: it is the section that `alembic -n` takes."
-    elif not ini.is_file() and (found := _elsewhere(settings)):
+    elif not ini.is_file() and (found := elsewhere(settings)):
         remedy = f'Set alembic_ini = "{found}" in [tool.seedtool].'
     return MigrationError(
         f"{settings.shown(ini)} does not exist or names no script_location{inside}, nor does [tool.alembic]",
@@ -166,8 +166,12 @@ def no_script_location(settings: Settings) -> MigrationError:
     )
 
 
-def _elsewhere(settings: Settings) -> str:
-    """Return an alembic.ini one or two folders below the project's, as in `backend/` of a monorepo; or nothing."""
+def elsewhere(settings: Settings) -> str:
+    """Return an alembic.ini that is one or two folders below the project's, as in `backend/` of a monorepo; or nothing.
+
+    Returns:
+        its path from the project's folder.
+    """
     found = [
         path.relative_to(settings.root)
         for pattern in ("*/alembic.ini", "*/*/alembic.ini")

@@ -3,17 +3,22 @@
 Nothing that is there is overwritten.
 """
 
+import json
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from seedtool.errors import SeedtoolError
 from seedtool.files.writing import write_whole
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Column, Table, read_catalog
+from seedtool.schema.fingerprint import project_files
 from seedtool.schema.migrations import LEAVE_OUR_SCHEMA, compares_all_schemas, heads
-from seedtool.settings import Settings
+from seedtool.settings import FaceBinding, Settings
 from seedtool.workflows.project import project_settings
 from seedtool.workflows.reset import migrate
 
@@ -26,7 +31,13 @@ aws = "embedded"
 _FACES = """
 [[tool.seedtool.faces]]
 table = "{table}"
-"""
+{keys}"""
+
+#: Names that columns have in tables of faces: what Rekognition calls them, and what projects make of it.
+_FACE_IDS = re.compile(r"(?:aws_|rekognition_)?face_id|face_?uuid|faceid", re.IGNORECASE)
+_EXTERNAL_IDS = re.compile(r"(?:aws_|rekognition_)?external_(?:image_)?id|external_?image_?id", re.IGNORECASE)
+_PHOTOS = re.compile(r"(?:photo|image|picture|storage|s3)_(?:url|key|path|uri)", re.IGNORECASE)
+_LABELS = re.compile(r"(?:full|display)_?name|name", re.IGNORECASE)
 
 _PROFILES = """\
 # A profile is a list of seed sets, folders beside this file. `seedtool seed --list` shows them.
@@ -53,6 +64,8 @@ class AdoptReport(msgspec.Struct, frozen=True, kw_only=True):
         tables: the tables that seed files can be written for.
         face_tables: those of them that hold faces.
         advice: what the project has to change itself.
+        failed: why the tables could not be looked at; the files were written without them. Empty where they were.
+        cure: what to do about that.
     """
 
     written: list[str]
@@ -60,6 +73,8 @@ class AdoptReport(msgspec.Struct, frozen=True, kw_only=True):
     tables: list[str]
     face_tables: list[str]
     advice: list[str]
+    failed: str = ""
+    cure: str = ""
 
 
 def adopt(*, settings: Settings | None = None) -> AdoptReport:
@@ -70,25 +85,33 @@ def adopt(*, settings: Settings | None = None) -> AdoptReport:
     Args:
         settings: the project's, which name alembic.ini and the target; those of the working folder's when None.
 
+    Where the migrations do not run, or the database cannot be reached, the files that need no table are written all the
+    same, and the report says what failed.
+
     Raises:
-        MigrationError: there is no alembic.ini, or the migrations do not run.
-        DatabaseError: the database cannot be reached.
+        MigrationError: nothing says where the migrations are; nothing was written.
+        SettingsError: pyproject.toml cannot be read.
     """
     settings = project_settings(settings)
-    if settings.build_command is None:
-        heads(settings)
-    target = server.find(settings)
-    if target.embedded is not None:
-        migrate(settings=settings, target=target)
-    with server.connect(target) as connection:
-        tables = _application_tables(read_catalog(connection))
-    bound = [table for table in tables if {"face_id", "external_image_id"} <= table.columns.keys()]
+    next(project_files(settings))
+    failed: SeedtoolError | None = None
+    tables: list[Table] = []
+    people: dict[int, Table] = {}
+    try:
+        catalog = _read(settings)
+        tables = _application_tables(catalog)
+        people = catalog.tables
+    except SeedtoolError as error:
+        failed = error
+    bound = {str(table): keys for table in tables if (keys := _binding(table, people)) is not None}
     report = AdoptReport(
         written=[],
         kept=[],
         tables=[str(table) for table in tables],
-        face_tables=[str(table) for table in bound],
+        face_tables=list(bound),
         advice=[],
+        failed=failed.message if failed else "",
+        cure=failed.remedy if failed else "",
     )
     env = compares_all_schemas(settings)
     if env is not None:
@@ -113,6 +136,47 @@ def adopt(*, settings: Settings | None = None) -> AdoptReport:
     return report
 
 
+def _read(settings: Settings) -> Catalog:
+    """Return the catalog of the target, which is migrated first where it is the embedded server's."""
+    if settings.build_command is None:
+        heads(settings)
+    target = server.find(settings)
+    if target.embedded is not None:
+        migrate(settings=settings, target=target)
+    with server.connect(target) as connection:
+        return read_catalog(connection)
+
+
+def _binding(table: Table, tables: Mapping[int, Table]) -> dict[str, object] | None:
+    """Return how a table that holds faces is bound: the keys that differ from their defaults; None where none are held.
+
+    Args:
+        table: the table.
+        tables: all tables, by their oids.
+    """
+    face, external = _first(table, _FACE_IDS), _first(table, _EXTERNAL_IDS)
+    if face is None or external is None:
+        return None
+    found: dict[str, object] = {"face_id": face, "external_image_id": external}
+    if table.primary_key and table.primary_key != ("id",):
+        found["key"] = list(table.primary_key)
+    parents = {key.columns[0]: tables.get(key.references) for key in table.foreign_keys if len(key.columns) == 1}
+    if "student_id" not in table.columns and len(parents) == 1:
+        [(found["person"], of_person)] = parents.items()
+        if of_person is not None and (label := _first(of_person, _LABELS)) not in {None, "name", "full_name"}:
+            found["label"] = [label]
+    if (photo := _first(table, _PHOTOS)) is not None:
+        found["photo"] = photo
+    usual = {field: getattr(FaceBinding(table="t"), field) for field in found}
+    return {field: value for field, value in found.items() if value != usual[field]}
+
+
+def _first(table: Table, names: re.Pattern[str]) -> str | None:
+    """Return the first text or uuid column with such a name; the whole match counts before a longer name."""
+    found = [column.name for column in table.columns.values() if column.is_text or column.type == "uuid"]
+    return next(filter(names.fullmatch, found), None)
+
+
 def _application_tables(catalog: Catalog) -> list[Table]:
     """Return the application's tables, those that others refer to first."""
     tables = [
@@ -128,19 +192,27 @@ def _is_worth_a_cell(column: Column) -> bool:
     return not column.generated and column.identity != "always" and (column.default is None or not column.not_null)
 
 
-def _write_settings(settings: Settings, bound: list[Table], report: AdoptReport) -> None:
+def _write_settings(settings: Settings, bound: Mapping[str, dict[str, object]], report: AdoptReport) -> None:
     path = settings.root / "pyproject.toml"
     before = path.read_bytes() if path.exists() else b""
+    bindings = "".join(
+        # a list of texts reads in JSON as it does in TOML
+        _FACES.format(table=table, keys="".join(f"{name} = {json.dumps(value)}\n" for name, value in keys.items()))
+        for table, keys in bound.items()
+    )
     if "seedtool" in tomllib.loads(before.decode()).get("tool", {}):
         report.kept.append(f"[tool.seedtool] in {path.name}")
+        if bindings and not settings.faces:
+            report.advice.append(f"add to {path.name}, for the tables with faces:\n{bindings.strip()}")
         return
-    bindings = "".join(_FACES.format(table=table) for table in bound)
     # a folder may be called anything, a collection not
     name = re.sub(r"[^a-zA-Z0-9_.-]+", "-", settings.root.name).strip("-") or "app"
     collection = f'collection = "{name}-faces"\n' if bound and not settings.collection else ""
     added = _SETTINGS + collection + bindings
-    if b"\r\n" in before:
+    ends = Counter(re.findall(rb"\r?\n", before))
+    if ends and ends.most_common(1)[0][0] == b"\r\n":
         added = added.replace("\n", "\r\n")
+        before += b"" if before.endswith(b"\n") else b"\r\n"
     write_whole(path, before + added.encode())
     report.written.append(f"[tool.seedtool] in {path.name}")
 

@@ -27,9 +27,12 @@ def refuse_outside_a_project(settings: Settings) -> None:
     """
     marks = (settings.root / "pyproject.toml", settings.alembic_ini)
     if settings.database_url is None and not any(mark.is_file() for mark in marks):
+        from seedtool.schema.fingerprint import elsewhere
+
+        found = elsewhere(settings)
         raise UsageError(
             f"{settings.root} is no project: neither it nor a folder above has a pyproject.toml or an alembic.ini",
-            remedy="Go to the project's folder first.",
+            remedy=f"Go to the project's folder first{f': {found} is there' if found else ''}.",
             file=str(settings.root),
         )
 

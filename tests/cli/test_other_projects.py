@@ -101,6 +101,18 @@ def test_init_wants_an_alembic_project(bare):
     assert files(bare) == before
 
 
+def test_init_writes_what_it_can_and_shows_what_failed(adopt):
+    library = adopt("library")
+    (library.root / "alembic/versions/3c.py").write_text("def upgrade(:\n", encoding="utf-8")
+    done = library.run("init")
+    assert done.code == 1
+    assert "wrote  [tool.seedtool] in pyproject.toml\nwrote  seeds/profiles.toml\n" in done.out
+    assert "run seedtool init again" in done.out
+    assert "alembic/versions/3c.py:1: SyntaxError" in done.err
+    (library.root / "alembic/versions/3c.py").unlink()
+    assert "wrote  seeds/local/authors.csv" in library.ok("init").out
+
+
 @pytest.fixture
 def dojo(adopt):
     """A project whose database holds a row, to see whether it stays."""

@@ -1,0 +1,150 @@
+"""What `init` writes: into a file as it is, without a database, and for tables with other names."""
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from seedtool.errors import MigrationError, UsageError
+from seedtool.postgres import server
+from seedtool.settings import FaceBinding, load
+from seedtool.workflows.adopt import adopt
+from seedtool.workflows.project import refuse_outside_a_project
+
+PROJECTS = Path(__file__).resolve().parents[1] / "projects"
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+@pytest.fixture
+def project(tmp_path, database):
+    """Copy a project of tests/projects and return a function that loads its settings."""
+
+    def settings(name="library", url=database.url):
+        root = tmp_path / name
+        if not root.exists():
+            shutil.copytree(PROJECTS / name, root, ignore=shutil.ignore_patterns("__pycache__"))
+        return load(root, environ={"HOME": str(tmp_path), "DATABASE_URL": url})
+
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("before", "end"),
+    [
+        (b"[project]\r\nname = 'x'\r\n", b"\r\n"),
+        (b"[project]\r\nname = 'x'", b"\r\n"),
+        (b"[project]\r\nname = 'x'\r\n# one line of another editor\n", b"\r\n"),
+        (b"[project]\nname = 'x'\n", b"\n"),
+        (b"[project]\nname = 'x'\n# one line of another editor\r\n", b"\n"),
+        (b"[project]\nname = 'x'", b"\n"),
+    ],
+)
+def test_a_file_keeps_its_line_ends(project, before, end):
+    settings = project()
+    path = settings.root / "pyproject.toml"
+    path.write_bytes(before)
+    adopt(settings=settings)
+    after = path.read_bytes()
+    assert after.startswith(before)
+    assert tomllib.loads(after.decode())["tool"]["seedtool"] == {"aws": "embedded"}
+    added = after[len(before) :]
+    assert added.count(end) == added.count(b"\n") > 2
+    assert added.count(b"\r\n") == (added.count(b"\n") if end == b"\r\n" else 0)
+
+
+@pytest.mark.parametrize("fault", ["server", "revision"])
+def test_what_needs_no_table_is_written_when_the_migrations_fail(project, fault):
+    settings = project(url=NOWHERE)
+    if fault == "revision":
+        settings = project()
+        (settings.root / "alembic/versions/3c.py").write_text("def upgrade(:\n")
+    report = adopt(settings=settings)
+    assert report.written == ["[tool.seedtool] in pyproject.toml", "seeds/profiles.toml"]
+    assert report.tables == []
+    assert {"server": "cannot connect to nothing", "revision": "alembic/versions/3c.py:1: SyntaxError"}[
+        fault
+    ] in report.failed
+    assert report.cure
+
+
+def test_where_nothing_is_said_of_migrations_nothing_is_written(project):
+    settings = project()
+    settings.alembic_ini.unlink()
+    before = {path: path.read_bytes() for path in settings.root.rglob("*.*") if path.is_file()}
+    with pytest.raises(MigrationError, match="names no script_location"):
+        adopt(settings=settings)
+    assert {path: path.read_bytes() for path in settings.root.rglob("*.*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("place", ["backend", "services/api"])
+def test_a_monorepos_root_is_told_where_the_migrations_are(tmp_path, place):
+    shutil.copytree(PROJECTS / "library", tmp_path / place)
+    for name in (".venv", "node_modules"):  # what is installed is nobody's backend
+        shutil.copytree(PROJECTS / "library", tmp_path / name)
+    settings = load(tmp_path, environ={"HOME": str(tmp_path)})
+    with pytest.raises(UsageError) as raised:
+        refuse_outside_a_project(settings)
+    assert f"{place}/alembic.ini" in raised.value.remedy
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'whole'\n")
+    with pytest.raises(MigrationError) as refused:
+        adopt(settings=load(tmp_path, environ={"HOME": str(tmp_path)}))
+    assert f'alembic_ini = "{place}/alembic.ini"' in refused.value.remedy
+
+
+PUPILS = """
+CREATE TABLE pupils (id uuid PRIMARY KEY, display_name text NOT NULL);
+CREATE TABLE pupil_photos (
+    id bigint PRIMARY KEY, pupil_id uuid NOT NULL REFERENCES pupils, aws_face_id text, external_id text UNIQUE,
+    photo_key text NOT NULL)
+"""
+MEMBERS = """
+CREATE TABLE members (no int PRIMARY KEY, name text);
+CREATE TABLE portraits (
+    code text PRIMARY KEY, member int REFERENCES members, rekognition_face_id uuid, external_image_id text,
+    image_url text)
+"""
+
+
+@pytest.mark.parametrize(
+    ("tables", "binding"),
+    [
+        (
+            PUPILS,
+            FaceBinding(
+                table="pupil_photos", face_id="aws_face_id", external_image_id="external_id", person="pupil_id",
+                label=("display_name",), photo="photo_key",
+            ),
+        ),
+        (
+            MEMBERS,
+            FaceBinding(
+                table="portraits", face_id="rekognition_face_id", key=("code",), person="member", photo="image_url"
+            ),
+        ),
+        ("CREATE TABLE devices (id int PRIMARY KEY, face_id int, external_image_id int)", None),
+    ],
+    ids=["pupils", "members", "no text"],
+)  # fmt: skip
+def test_tables_with_faces_are_bound_whatever_their_columns_are_called(project, database, tables, binding):
+    with server.connect(database) as connection:
+        connection.execute(tables)
+    settings = project()
+    report = adopt(settings=settings)
+    assert list(load(settings.root, environ={"HOME": "/"}).faces) == ([binding] if binding else [])
+    assert report.face_tables == ([binding.table] if binding else [])
+
+
+def test_where_settings_are_there_already_the_binding_is_advised(project, database):
+    with server.connect(database) as connection:
+        connection.execute(PUPILS)
+    settings = project(url=NOWHERE)
+    adopt(settings=settings)  # without a database it cannot know the tables
+    report = adopt(settings=project())
+    (advice,) = report.advice
+    path = settings.root / "pyproject.toml"
+    path.write_text(f"{path.read_text()}\n{advice.partition(chr(10))[2]}\n")
+    assert [each.table for each in project().faces] == ["pupil_photos"]
+    assert adopt(settings=project()).advice == []
+    assert msgspec.json.encode(report)
