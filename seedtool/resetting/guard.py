@@ -73,6 +73,7 @@ def given(target: Target, *, yes: bool, confirm: str | None) -> Consent:
             f"--confirm names {confirm}, but the target is {target}",
             remedy="Check that you mean this database.",
             option="--confirm",
+            database=target.name,
         )
     return Consent.NAME if confirm else Consent.YES if yes else Consent.NONE
 
@@ -90,8 +91,11 @@ def require(needed: Consent, given: Consent, target: Target) -> None:
             f"{target} holds data and was not made by seedtool",
             remedy=f"If it may be lost: --confirm {shlex.quote(target.name)}."
             " To forbid it for good: seedtool guard protect.",
+            database=target.name,
         )
-    raise NotConfirmed(f"{target} would be replaced and all its data lost", remedy="Agree with --yes.")
+    raise NotConfirmed(
+        f"{target} would be replaced and all its data lost", remedy="Agree with --yes.", database=target.name
+    )
 
 
 def refuse_protected(target: Target, facts: DatabaseFacts, verb: str) -> None:
@@ -108,6 +112,7 @@ def _protected(target: Target, verb: str) -> Protected:
     return Protected(
         f"{target} is protected and may not be {verb}",
         remedy="Check that you mean this database. If so: seedtool guard unprotect.",
+        database=target.name,
     )
 
 

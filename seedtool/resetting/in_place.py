@@ -131,7 +131,7 @@ def _at_once(
         except MigrationError as error:
             # autocommit was asked for, or COMMIT was sent; either may have been followed by other errors
             if connection.left or _sqlstate(error) == _COMMITTED:
-                raise LeavesTransaction(error.message) from error
+                raise LeavesTransaction(error.message, **error.place) from error
             raise
         _conclude(Cluster(connection, cluster.target))
         connection.finish()

@@ -258,8 +258,13 @@ def _check_database(migration: "MigrationContext", ours: "Connection") -> None:
                 theirs.rollback()
             if seen:
                 return
-        name = "no database" if theirs is None else f"the database {theirs.engine.url.database}"
-        raise MigrationError(f"env.py turned to {name} instead of the one it was given; nothing ran", remedy=USE_OURS)
+        name = None if theirs is None else theirs.engine.url.database
+        raise MigrationError(
+            f"env.py turned to {f'the database {name}' if name else 'no database'} instead of the one it was given; "
+            "nothing ran",
+            remedy=USE_OURS,
+            database=name,
+        )
     finally:
         ours.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         ours.commit()

@@ -81,6 +81,7 @@ def export(
                     f"{snapshot.name} cannot be dumped: {programs.fault(done.errors)}",
                     remedy="Work as a role that may read every row of every table (BYPASSRLS where policies apply), or"
                     " as a superuser. Is there room on the disk?",
+                    snapshot=snapshot.name,
                 )
             sign(new.handle, keys, _ABOUT)
             cluster.step("rename file")

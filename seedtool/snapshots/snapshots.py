@@ -130,12 +130,17 @@ def _saveable(cluster: Cluster) -> DatabaseFacts:
     target = cluster.target
     facts = cluster.database(target.name)
     if facts is None:
-        raise DatabaseError(f"the database {target.name} does not exist", remedy="Run seedtool db-reset to make it.")
+        raise DatabaseError(
+            f"the database {target.name} does not exist",
+            remedy="Run seedtool db-reset to make it.",
+            database=target.name,
+        )
     if facts.protected and facts.sessions:
         count = f"{facts.sessions} session{'' if facts.sessions == 1 else 's'}"
         raise Protected(
             f"{target} is protected, and saving it would end {count}",
             remedy="Stop what is connected to it first; a backup with pg_dump needs no such thing.",
+            database=target.name,
         )
     if held := sessions.bound(cluster.connection, facts.oid):  # nobody may end these: the cloning would wait in vain
         raise BlockedError(

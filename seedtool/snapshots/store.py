@@ -99,6 +99,7 @@ def checked_name(name: str) -> str:
         raise UsageError(
             f"{name[:NAME_LIMIT]!r} cannot be a snapshot's name: it {fault}",
             remedy=f"Use 1 to {NAME_LIMIT} printable characters, without spaces at the ends.",
+            snapshot=name[:NAME_LIMIT],
         )
     return composed
 
@@ -112,7 +113,9 @@ def checked_note(note: str) -> str:
     note = note.strip()
     fault = _fault(note, NOTE_LIMIT)
     if fault:
-        raise UsageError(f"the note {fault}", remedy=f"Use 1 to {NOTE_LIMIT} printable characters, in one line.")
+        raise UsageError(
+            f"the note {fault}", remedy=f"Use 1 to {NOTE_LIMIT} printable characters, in one line.", option="--note"
+        )
     return note
 
 
@@ -252,7 +255,7 @@ def require(cluster: Cluster, name: str) -> Snapshot:
     remedy = "There is none yet: seedtool snapshot save."
     if names:
         remedy = f"Did you mean {close[0]}?" if close else "seedtool snapshot list shows the snapshots."
-    raise UsageError(f"there is no snapshot {name} of {cluster.target}", remedy=remedy)
+    raise UsageError(f"there is no snapshot {name} of {cluster.target}", remedy=remedy, snapshot=name)
 
 
 def _refuse_others(cluster: Cluster, name: str) -> None:
@@ -264,6 +267,7 @@ def _refuse_others(cluster: Cluster, name: str) -> None:
             f" which is not {cluster.user} nor a role that {cluster.user} is a member of",
             remedy="If you trust what is in it, let an administrator run:"
             f" ALTER DATABASE {snapshot.database} OWNER TO {cluster.user}.",
+            snapshot=name,
         )
 
 
@@ -281,7 +285,7 @@ def refuse_taken(cluster: Cluster, name: str, remedy: str) -> None:
     """
     _refuse_others(cluster, name)
     if find(cluster, name) is not None:
-        raise UsageError(f"the snapshot {name} of {cluster.target} exists already", remedy=remedy)
+        raise UsageError(f"the snapshot {name} of {cluster.target} exists already", remedy=remedy, snapshot=name)
 
 
 def database_name(target: Target, name: str) -> str:

@@ -102,6 +102,7 @@ def unprotect(confirm: str, *, settings: Settings | None = None, target: Target 
             f"{target} stays protected, for its name was not given",
             remedy=f"Type --confirm {shlex.quote(target.name)}.",
             option="--confirm",
+            database=target.name,
         )
     with open_cluster(target) as cluster:
         _refuse_missing(target, exists=cluster.database(target.name) is not None)
@@ -134,4 +135,8 @@ def prune_cache(*, everything: bool = False, dry_run: bool = False, settings: Se
 
 def _refuse_missing(target: Target, *, exists: bool) -> None:
     if not exists:
-        raise DatabaseError(f"the database {target.name} does not exist", remedy="Run seedtool db-reset to make it.")
+        raise DatabaseError(
+            f"the database {target.name} does not exist",
+            remedy="Run seedtool db-reset to make it.",
+            database=target.name,
+        )

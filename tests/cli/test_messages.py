@@ -88,7 +88,6 @@ CASES = {
     "a folder that is no project": Case("db-reset", files={"pyproject.toml": None, "alembic.ini": None}),
     # settings
     "a setting that is misspelt": table('colection = "x"'),
-    "a setting that there is not": table('zzz = "x"'),
     "a secret in pyproject.toml": table('backfill_token = "x"'),
     "a table of settings that is none": Case("config", files={"pyproject.toml": "[tool]\nseedtool = 1\n"}),
     "a mode of aws that there is not": table('aws = "moto"'),

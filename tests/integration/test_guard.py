@@ -50,8 +50,9 @@ class TestManaged:
             [programs / "psql", *place, "-q", "postgres"], input=dump.stdout, capture_output=True, check=True
         )
         assert not facts_of(database, database.name).managed
-        with pytest.raises(NotConfirmed, match="not made by seedtool"):
+        with pytest.raises(NotConfirmed) as refusal:
             reset(project, database, [Schema(project, build)], consent=Consent.YES)
+        assert f"--confirm {database.name}" in refusal.value.remedy
 
     def test_not_kept_under_another_name(self, project, database):
         reset(project, database, [Schema(project, build)], consent=Consent.NONE)
@@ -156,8 +157,9 @@ def test_a_target_that_somebody_makes_meanwhile_is_not_replaced(project, databas
         build(made)
         execute(database, "CREATE DATABASE {name}", name=database.name)
 
-    with pytest.raises(BlockedError, match="already exists"):
+    with pytest.raises(BlockedError) as refusal:
         reset(project, database, [Schema(project, build_slowly)], consent=Consent.NAME)
+    assert refusal.value.place == {"code": "42P04"}  # duplicate_database
     assert not facts_of(database, database.name).managed
 
 

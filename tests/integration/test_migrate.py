@@ -132,7 +132,8 @@ def test_the_targets_own_settings_are_in_force_while_its_template_is_built(datab
 
 def test_a_folder_that_is_no_project_is_refused_before_a_server_is_made(tmp_path):
     settings = load(tmp_path, environ={"HOME": str(tmp_path), "SEEDTOOL_HOME": str(tmp_path / "state")})
-    with pytest.raises(MigrationError, match=r"alembic\.ini does not exist") as refusal:
+    with pytest.raises(MigrationError) as refusal:
         reset(settings, server.find(settings), [Schema(settings, lambda _: None)], consent=Consent.NAME)
+    assert refusal.value.place == {"file": "alembic.ini"}
     assert "alembic init" in refusal.value.remedy
     assert not (tmp_path / "state").exists()

@@ -176,7 +176,7 @@ class TestGuard:
         with pytest.raises(Protected):
             reset(project, hidden, [Schema(project, build)], consent=Consent.NAME)
         with server.connect(hidden) as connection, pytest.raises(Protected):
-            guard.refuse_protected_connection(hidden, connection, "seeded")
+            guard.consent_to_seed(hidden, connection)
 
     def test_protection_set_while_the_reset_waits_is_honoured(self, project, database, listening):
         put_old_data(database)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from seedtool.errors import FixtureError, Protected, SeedError
+from seedtool.errors import FixtureError, Protected
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
 from seedtool.resetting.guard import Consent
@@ -225,21 +225,18 @@ def test_killed_at_any_step_the_target_is_whole_and_the_next_reset_succeeds(scho
 
 class TestFailing:
     @pytest.mark.parametrize(
-        ("content", "error", "said"),
-        [
-            ("id,name,age\n1,Ana,old\n", FixtureError, r"pupils\.csv:2, column age"),
-            ("id,name\n1,Ana\n1,Eva\n", SeedError, r"pupils\.csv"),
-            ("", FixtureError, "the file is empty"),
-        ],
+        ("content", "line", "column"),
+        [("id,name,age\n1,Ana,old\n", 2, "age"), ("id,name\n1,Ana\n1,Eva\n", 3, "id"), ("", None, None)],
     )
-    def test_a_seed_that_fails_leaves_target_and_templates_as_they_were(self, school, private, content, error, said):
+    def test_a_seed_that_fails_leaves_target_and_templates_as_they_were(self, school, private, content, line, column):
         school.reset()
         with server.connect(school.target) as connection:
             connection.execute("INSERT INTO pupils (name) VALUES ('Olga')")
         before = private("template", "spare")
         school.write(content)
-        with pytest.raises(error, match=said):
+        with pytest.raises(FixtureError) as caught:
             school.reset(build=pytest.fail)
+        assert (caught.value.file, caught.value.line, caught.value.column) == ("seeds/local/pupils.csv", line, column)
         assert school.names() == ["Ana", "Eva", "Olga"]
         assert private("template", "spare", "building", "clone", "old") == before
 

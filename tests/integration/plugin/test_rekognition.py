@@ -99,8 +99,10 @@ def test_another_process_finds_it(rekognition):
     assert rekognition.environ["AWS_REKOGNITION_COLLECTION"] == "dojo"
 
 def test_nobody_says_whose_faces(rekognition):
-    with pytest.raises(Exception, match="no profile says whose faces to enroll"):
+    from seedtool.errors import UsageError
+    with pytest.raises(UsageError) as refused:
         rekognition.enroll_seeds()
+    assert "enroll_seeds(" in refused.value.remedy
 """,
     )
     ran = dojo.run(HTTP_PROXY="http://127.0.0.1:1", AWS_PROFILE="nobody")

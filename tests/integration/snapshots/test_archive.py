@@ -1,5 +1,6 @@
 """Snapshots in files: what travels with them, what other programs make of them, and what broken ones leave behind."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -79,9 +80,10 @@ def test_a_taken_name_is_refused_before_anything_is_loaded(shop, tmp_path, liste
     shop.fill("new")
     shop.save(replace=True)
     steps = []
-    with pytest.raises(UsageError, match="already") as refusal:
+    with pytest.raises(UsageError) as refusal:
         shop.import_file(tmp_path / "a.dump", listener=listening(steps.append))
     assert "load" not in steps
+    assert refusal.value.place == {"snapshot": "first"}
     assert "--replace" in refusal.value.remedy
     shop.import_file(tmp_path / "a.dump", "second")
     shop.import_file(tmp_path / "a.dump", replace=True)
@@ -102,8 +104,9 @@ def test_a_broken_or_truncated_file_leaves_nothing(shop, tmp_path):
     flipped = whole[:middle] + bytes(byte ^ 0xFF for byte in whole[middle : middle + 64]) + whole[middle + 64 :]
     for content in (*cuts, whole[:-1], flipped, b"SELECT 1;\n" * 100, b"\0" * 1000):
         broken.write_bytes(content)
-        with pytest.raises(SnapshotError, match=r"broken\.dump cannot be re") as refusal:
+        with pytest.raises(SnapshotError) as refusal:
             shop.import_file(broken, "broken", keys=None)
+        assert refusal.value.place == {"file": str(broken)}
         assert refusal.value.remedy
         assert (shop.names(), shop.passing()) == (["first"], [])
 
@@ -130,8 +133,9 @@ def test_a_file_that_is_there_is_not_overwritten_unless_told(shop, tmp_path):
     shop.save()
     file = tmp_path / "a.dump"
     file.write_text("precious")
-    with pytest.raises(UsageError, match="exists") as refusal:
+    with pytest.raises(UsageError) as refusal:
         shop.export(file)
+    assert refusal.value.place == {"file": str(file)}
     assert "--force" in refusal.value.remedy
     assert file.read_text() == "precious"
     shop.export(file, force=True)
@@ -139,19 +143,23 @@ def test_a_file_that_is_there_is_not_overwritten_unless_told(shop, tmp_path):
     assert file.stat().st_mode & 0o777 == 0o600
     os.mkfifo(tmp_path / "pipe")  # as /dev/stdout may be, and /dev/null is no file either
     for other in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(UsageError, match="exists") as refusal:
+        with pytest.raises(UsageError) as refusal:
             shop.export(other, force=True)
+        assert refusal.value.place == {"file": str(other)}
         assert "--force" not in refusal.value.remedy
     assert (tmp_path / "pipe").is_fifo()
     assert [path.name for path in tmp_path.glob("*dump*")] == ["a.dump"]
 
 
 def test_what_an_export_needs_is_told(shop, tmp_path):
-    with pytest.raises(UsageError, match="no snapshot"):
+    with pytest.raises(UsageError) as refusal:
         shop.export(tmp_path / "a.dump")
+    assert refusal.value.place == {"snapshot": "first"}
     shop.save()
-    with pytest.raises(SnapshotError, match="No such file"):
+    with pytest.raises(SnapshotError) as failure:
         shop.export(tmp_path / "nowhere" / "a.dump")
+    assert failure.value.place == {"file": str(tmp_path / "nowhere" / "a.dump")}
+    assert os.strerror(errno.ENOENT) in failure.value.message
     assert list(tmp_path.glob("*.dump*")) == []
 
 
@@ -188,7 +196,7 @@ def test_what_is_imported_belongs_to_the_targets_owner(shop, weak, tmp_path, too
 
 class TestPrograms:
     def test_a_server_newer_than_all_of_them_is_told_with_the_cure(self):
-        with pytest.raises(SnapshotError, match=r"PostgreSQL 99, .* found: .*18 in ") as refusal:
+        with pytest.raises(SnapshotError, match=r"PostgreSQL 99\b.*\b18 in ") as refusal:
             programs.fitting(990000)
         assert "postgresql-client-99" in refusal.value.remedy
 

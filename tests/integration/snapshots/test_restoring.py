@@ -186,15 +186,17 @@ class TestShelf:
         shop.save("first")
         shop.save("second")
         for new_name in ("first", "second"):
-            with pytest.raises(UsageError, match="already"):
+            with pytest.raises(UsageError) as refusal:
                 store.rename(shop.target, "first", new_name)
+            assert refusal.value.place == {"snapshot": new_name}
         assert shop.names() == ["first", "second"]
 
     def test_of_several_all_are_deleted_or_none(self, shop):
         for name in "abc":
             shop.save(name)
-        with pytest.raises(UsageError, match="no snapshot x"):
+        with pytest.raises(UsageError) as refusal:
             store.delete(shop.target, ["a", "x"])
+        assert refusal.value.place == {"snapshot": "x"}
         assert shop.names() == ["a", "b", "c"]
         assert len(store.delete(shop.target, ["a", "b", "a"])) == 2
         assert shop.names() == ["c"]
@@ -206,7 +208,7 @@ class TestShelf:
         shop.save()
         with pytest.raises(UsageError) as refusal:
             shop.restore("frist")
-        assert refusal.value.remedy == "Did you mean first?"
+        assert "first" in refusal.value.remedy
 
     def test_what_somebody_has_spoilt_is_no_snapshot_and_stops_nobody(self, shop):
         spoilt = [

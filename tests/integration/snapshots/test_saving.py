@@ -84,8 +84,9 @@ def test_names_that_cannot_be_shown_are_refused(shop, name):
 
 @pytest.mark.parametrize("note", [" ", "a\nb", "\x1b[31mred", "x" * 501])
 def test_a_note_is_one_line_that_can_be_shown(shop, note):
-    with pytest.raises(UsageError, match="the note"):
+    with pytest.raises(UsageError) as refusal:
         shop.save(note=note)
+    assert refusal.value.place == {"option": "--note"}
 
 
 def test_what_looks_the_same_is_the_same_name(shop):
@@ -97,8 +98,9 @@ def test_what_looks_the_same_is_the_same_name(shop):
 def test_a_name_is_taken_once_unless_it_is_to_be_replaced(shop):
     first = shop.save().snapshot
     shop.fill("new")
-    with pytest.raises(UsageError, match="first") as refusal:
+    with pytest.raises(UsageError) as refusal:
         shop.save()
+    assert refusal.value.place == {"snapshot": "first"}
     assert "--replace" in refusal.value.remedy
     second = shop.save(replace=True).snapshot
     assert second.created > first.created
@@ -133,8 +135,9 @@ def test_nobody_gets_into_a_snapshot(shop):
 
 def test_a_missing_target_cannot_be_saved(shop):
     missing = shop.also("nowhere")
-    with pytest.raises(DatabaseError, match="nowhere does not exist") as refusal:
+    with pytest.raises(DatabaseError) as refusal:
         missing.save()
+    assert refusal.value.place == {"database": "nowhere"}
     assert "db-reset" in refusal.value.remedy
 
 
@@ -244,7 +247,7 @@ def test_a_role_without_superuser_saves_restores_renames_and_deletes(weak):
 def test_a_role_that_may_not_create_databases_is_told_before_a_session_ends(shop, weak):
     shop.execute("ALTER ROLE weak NOCREATEDB")
     with server.connect(weak.target) as connection:
-        with pytest.raises(DatabaseError, match="may not create databases, which this needs") as refusal:
+        with pytest.raises(DatabaseError) as refusal:
             weak.save()
         connection.execute("SELECT 1")
     assert "CREATEDB" in refusal.value.remedy
