@@ -175,6 +175,15 @@ def photos(seedtool_settings: Settings, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Explain a comparison with a database's address by what may be shown: pytest's own explanation has the texts."""
+    from seedtool.testing.address import Address
+
+    if isinstance(left, Address) or isinstance(right, Address):
+        return [f"{left!r} {op} {right!r}"]
+    return None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
@@ -257,5 +266,7 @@ def _errors_reported() -> Iterator[None]:
 
 
 def _message(error: Exception) -> str:
+    from seedtool.printable import printable
+
     remedy = getattr(error, "remedy", "")
-    return f"seedtool: {error}" + (f"\n  {remedy}" if remedy else "")
+    return printable(f"seedtool: {error}" + (f"\n  {remedy}" if remedy else ""))

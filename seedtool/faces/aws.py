@@ -126,7 +126,7 @@ class AwsSession:
                 )
         except ValueError as error:
             raise SettingsError(
-                f"the endpoint of {service} is not an address: {error}",
+                f"the endpoint of {service} is not an address",
                 remedy="Check AWS_ENDPOINT_URL*.",
                 setting=f"AWS_ENDPOINT_URL_{service.upper()}",
             ) from error

@@ -21,7 +21,7 @@ _NUMBERS = {f"tag:yaml.org,2002:{name}" for name in ("int", "float")}
 _SCALARS = {_NULL, _BOOL, *_NUMBERS, *(f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "value", "merge"))}
 #: How deep lists and mappings may lie in each other. libyaml's composer calls itself for each level, and some tens of
 #: thousands of them take more stack than a thread has; serde_json and Go's encoding/json have such a bound, too.
-DEEPEST = 500
+DEEPEST = 200
 #: How many values aliases (`*name`) and merges (`<<`) may bring in: this many, and ten for each value of the file. Nine
 #: levels of nine aliases would make a billion values of a few hundred bytes. go-yaml bounds the ratio likewise
 #: (`allowedAliasRatio` in its decode.go).

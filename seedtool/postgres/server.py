@@ -150,7 +150,8 @@ def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
     origin = settings.origins.get("database_url")
     parts = None
     # of a password that is not encoded, libpq takes a piece for the host, port or database, and tells it
-    if not re.match(r"postgres(ql)?(\+\w+)?://([^?]*@[^?]*@|[^@?]*/[^?]*@)", url):
+    login, at, _ = url.partition("?")[0].partition("://")[2].rpartition("@")
+    if not (at and ("@" in login or "/" in login)):
         with contextlib.suppress(psycopg.ProgrammingError):
             parts = conninfo_to_dict(url_for_libpq(url, origin))
     if parts is None or not re.fullmatch(r"[\d,]*", str(parts.get("port") or "")):

@@ -229,7 +229,7 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def _check_endpoint(text: str) -> Fault | None:
     if not re.match(r"https?://[^/\s]+", text):
         return Fault(
-            f"{text!r} is not an http(s) address", "Write https://<account>.r2.cloudflarestorage.com or the like."
+            "the value is not an http(s) address", "Write https://<account>.r2.cloudflarestorage.com or the like."
         )
     return None
 

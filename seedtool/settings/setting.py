@@ -17,6 +17,9 @@ import msgspec
 
 from seedtool.errors import SettingsError
 
+_SECRET = re.compile("passw|secret|token", re.IGNORECASE)
+#: `name=value` in a query or in libpq's key=value form; the value may be quoted. Nothing in it is tried twice.
+_ASSIGNED = re.compile(r"(?<!\w)(\w++)\s*+=\s*+(?:(?:'(?:[^'\\]|\\.)*+'?)++|(?:\\.|[^\s&\\])++)", re.DOTALL)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # source: Unicode's category Cc
 
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
@@ -115,8 +118,9 @@ def converted(key: str, hint: object, setting: Setting, value: object, *, origin
     else:
         found = _table(hint, setting, value)
     if isinstance(found, Fault):
+        message = redacted(found.message)  # an address may hold a password
         raise SettingsError(
-            f"setting {key}: {found.message} (from {origin})", remedy=found.remedy, setting=key, origin=origin
+            f"setting {key}: {message} (from {origin})", remedy=found.remedy, setting=key, origin=origin
         )
     return found
 
@@ -177,20 +181,19 @@ def no_control(text: str) -> Fault | None:
     found = CONTROL.search(text)
     if found is None:
         return None
-    return Fault(f"{text!r} holds a control character (U+{ord(found[0]):04X})", "Take it out.")
+    # the value itself may be a secret
+    where = f"its character {found.start() + 1}"
+    return Fault(f"the value holds a control character ({where}, U+{ord(found[0]):04X})", "Take it out.")
 
 
 def redacted(value: object) -> object:
     """Return a setting's value as it may be shown: without the password of a database or other URL."""
     if not isinstance(value, str):
         return value
-    hidden = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", value, flags=re.DOTALL)
-    keyword, quoted, plain = (
-        r"(\w*(?:password|secret|token)\w*)\s*=\s*",
-        r"(?:'(?:[^'\\]|\\.)*'?)+",
-        r"(?:\\.|[^\s&\\])+",
-    )
-    return re.sub(f"(?i){keyword}(?:{quoted}|{plain})", r"\1=***", hidden)
+    # the time grows with the length alone: a password may be 100 kB long, and there is one `@` to look for
+    login, at, rest = value.rpartition("@")
+    login = re.sub(r"(://[^:/@\s]*):.*", r"\1:***", login, count=1, flags=re.DOTALL)
+    return _ASSIGNED.sub(lambda found: f"{found[1]}=***" if _SECRET.search(found[1]) else found[0], login + at + rest)
 
 
 def texts_of(struct: type[msgspec.Struct]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from seedtool.postgres.server import Target
 from seedtool.resetting import templates
 from seedtool.seeding.profiles import Profile, find_profile, load_profiles
 from seedtool.settings import Settings
+from seedtool.testing.address import Address
 from seedtool.testing.pool import Kept, Pool
 from seedtool.workflows.prepare import ensure_template
 from seedtool.workflows.project import refuse_outside_a_project
@@ -33,7 +34,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def url(self) -> str:
         """Its address, as psycopg, SQLAlchemy and other programs take it (`postgresql://`)."""
-        return plain_url(self.target)
+        return Address(plain_url(self.target))
 
 
 class Databases:

@@ -1,5 +1,7 @@
+import contextlib
 import json
 import os
+import time
 from typing import Annotated
 
 import msgspec
@@ -7,6 +9,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from seedtool.errors import SettingsError
+from seedtool.faces.photos import store
+from seedtool.faces.rekognition.service import Aws
 from seedtool.settings import SETTINGS, Backfill, FaceBinding, Settings, find_root, load, redacted
 from seedtool.settings.database import check_name
 from seedtool.settings.setting import Count, Setting, converted, settings_of, texts_of
@@ -284,11 +288,61 @@ def test_the_root_is_where_seedtool_is_set_up_even_above_an_alembic_ini(project)
         ("host=h password=my\\ secret dbname=d", "host=h password=*** dbname=d"),
         ("postgresql://h/d?sslpassword=secret&x=1", "postgresql://h/d?sslpassword=***&x=1"),
         ("postgresql://ana@host/db", "postgresql://ana@host/db"),
+        ("host=h passwd=secret dbname=d", "host=h passwd=*** dbname=d"),
+        ("postgresql://ana:secret@host/db@more", "postgresql://ana:***@more"),
     ],
 )
 def test_a_password_is_never_shown(value, shown):
     assert "secret" not in redacted(value)
     assert redacted(value).startswith(shown)
+
+
+LONG = 100_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgresql://" + "a" * LONG, "postgresql://" + ":" * LONG, "://x:" * (LONG // 5), "a" * LONG + "=",
+        "password" * (LONG // 8), "password " * (LONG // 9), "password=" + "'" * LONG, "password=" + "\\" * LONG,
+        "postgresql:" + "/" * LONG, "postgresql:" + "/" * LONG + "?@", "postgresql://" + "@" * LONG, " =" * (LONG // 2),
+        "postgresql://h/d?" + "a=b&" * (LONG // 4), "postgresql+asyncpg://h/d?" + "ssl=x&" * (LONG // 6),
+        "x" + " " * LONG, "postgresql+" * (LONG // 11),
+    ],
+    ids=lambda value: value[:20],
+)  # fmt: skip
+def test_a_long_address_takes_no_time(project, value):
+    from seedtool.postgres.server import find
+
+    root, begun = project(), time.process_time()
+    redacted(value)
+    with contextlib.suppress(SettingsError):
+        find(read(root, {"DATABASE_URL": value}))
+    assert time.process_time() - begun < 1  # one that grew with the square of the length took minutes
+
+
+@pytest.mark.parametrize("variable", ["PHOTOS_URL", "S3_ENDPOINT_URL", "DATABASE_URL", "SEEDTOOL_BACKFILL_TOKEN"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ftp://ana:sec12ret@h/p",
+        "ana:sec12ret@h/p",
+        "https://ana:sec12ret@h/\x01",
+        "s3://ana:sec12ret@",
+        "sec12ret \x01",
+    ],
+)
+def test_no_error_of_an_address_or_a_secret_holds_it(project, variable, value):
+    from seedtool.postgres.server import find
+
+    told = ""
+    try:
+        settings = read(project(), {variable: value, "AWS_REGION": "us-east-1"})
+        find(settings)
+        store(settings, Aws(settings))
+    except SettingsError as error:
+        told = error.message + error.remedy
+    assert "sec12ret" not in told
 
 
 def test_asyncpgs_word_for_tls_is_understood(project):

@@ -10,6 +10,7 @@ from seedtool.faces.aws import AwsSession, Vendor
 from seedtool.faces.aws_errors import translated
 from seedtool.faces.photos.store import Context, Photos, Scheme, Stamp, checked
 from seedtool.faces.port import FaceService, S3Location
+from seedtool.settings import redacted
 
 # Source: the user guide, general purpose bucket naming rules.
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
@@ -162,7 +163,7 @@ def _open_store(rest: str, context: Context) -> S3Store:
     bucket, prefix = parse(f"s3://{rest}")
     if not _BUCKET.fullmatch(bucket):
         raise SettingsError(
-            f"setting photos_url: 's3://{bucket}' does not name a bucket",
+            f"setting photos_url: 's3://{bucket.rpartition('@')[2]}' does not name a bucket",
             remedy="Write s3://bucket/prefix.",
             setting="photos_url",
         )
@@ -173,7 +174,7 @@ def _open_store(rest: str, context: Context) -> S3Store:
 def _open_photo(address: str, context: Context) -> tuple[Photos, str]:
     bucket, key = parse(address)
     if not bucket or not key:
-        raise PhotoError(f"{address[:200]}: this names no object", remedy="Write s3://bucket/key.")
+        raise PhotoError(f"{redacted(address[:200])}: this names no object", remedy="Write s3://bucket/key.")
     name = f"s3://{bucket}"
     if name not in context.opened:
         context.opened[name] = S3Store(_session(context), context.service, bucket)

@@ -3,6 +3,8 @@
 import errno
 import os
 
+import pytest
+
 ASKS = "import pytest\n\n@pytest.mark.parametrize('n', range(3))\ndef test_asks(seeded_database, n): pass\n"
 
 
@@ -58,6 +60,54 @@ def test_no_project_at_all(library):
         (library.root / name).unlink()
     library.write("test_asks.py", ASKS)
     assert "seedtool_root" in told(library, DATABASE_URL="")
+
+
+PASSWORD = "hunter2"
+FAILS = """
+import pytest
+
+def raises(url):
+    raise RuntimeError("it failed")
+
+def test_compares(seeded_database):
+    assert seeded_database == "postgresql://elsewhere/library"
+
+def test_compares_the_other_way(seeded_database):
+    assert "postgresql://postgres:another@/library?host=%2Ftmp" != seeded_database and 0
+
+def test_compares_in_a_list(seeded_database):
+    assert [seeded_database] == ["postgresql://elsewhere/library"]
+
+def test_looks_inside(seeded_database):
+    assert "elsewhere" in seeded_database
+
+def test_raises(seeded_database_session):
+    raises(seeded_database_session)
+
+@pytest.fixture
+def connected(seeded_database):
+    raises(seeded_database)
+
+def test_asks_a_fixture_that_raises(connected):
+    pass
+
+def test_gets_the_whole_address(seeded_database):
+    import psycopg
+
+    assert ":" + "hun" + "ter2@" in seeded_database
+    psycopg.connect(seeded_database).close()
+"""
+
+
+@pytest.mark.parametrize("options", ["-q", "-vv", "--showlocals"])
+def test_no_password_of_a_database_is_in_a_report(library, options):
+    library.write("test_fails.py", FAILS)
+    ran = library.run(
+        options, DATABASE_URL=library.environ["DATABASE_URL"].replace("postgres@", f"postgres:{PASSWORD}@")
+    )
+    assert ran.counts == {"failed": 5, "error": 1, "passed": 1}, ran.text
+    assert PASSWORD not in ran.text
+    assert "postgres:***@" in ran.text
 
 
 def test_a_server_that_is_not_there(library):
