@@ -90,4 +90,6 @@ def _refuse_nothing(connection: psycopg.Connection, bound: tuple[Bound, ...], co
             remedy="Leave --collection out to see which collections the rows are in, and correct what names them: "
             + ", ".join(each.binding.collection_column or "collection_query" for each in bound)
             + ".",
+            option="--collection",
+            table=tables,
         )

@@ -65,6 +65,7 @@ class Collection(FaceCollection):
                     raise ServiceUnavailable(
                         f"rekognition:ListFaces on {self._subject}: the same page token was answered twice",
                         remedy="Run it again; report it to AWS when it lasts.",
+                        operation="rekognition:ListFaces",
                     )
                 seen.add(hash(token))
                 pending = _in_background(self._page, page_size or PAGE, face_ids, token)

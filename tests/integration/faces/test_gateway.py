@@ -243,11 +243,13 @@ def test_photos_in_a_bucket_are_addressed_by_path_and_sent_plainly(bucket, stub)
 
 def test_a_bucket_that_is_missing_or_closed_is_told(bucket, stub, impatient):
     stub.answer = lambda *_: (404, b"<Error><Code>NoSuchBucket</Code></Error>")
-    with pytest.raises(ResourceNotFound, match="NoSuchBucket"):
+    with pytest.raises(ResourceNotFound) as missing:
         bucket.get("a/b.jpg")
+    assert missing.value.place["code"] == "NoSuchBucket"
     stub.answer = lambda *_: (403, b"<Error><Code>AccessDenied</Code></Error>")
-    with pytest.raises(AccessDenied, match="s3:PutObject") as caught:
+    with pytest.raises(AccessDenied) as caught:
         bucket.put("a/b.jpg", b"x")
+    assert caught.value.place == {"operation": "s3:PutObject", "code": "AccessDenied"}
     assert "IAM" in caught.value.remedy
     with pytest.raises(AccessDenied) as caught:
         bucket.get("a/b.jpg")

@@ -107,8 +107,9 @@ def test_from_the_first_photo_to_a_reset(pupils, bound, aws, kept, portrait, tmp
 
 def test_mistakes_name_the_columns_of_this_table(pupils, bound, aws, kept, portrait, tmp_path):
     (tmp_path / "1.jpg").write_bytes(portrait(1))
-    with pytest.raises(UsageError, match="pupils has no row 77"):
+    with pytest.raises(UsageError, match="77") as unknown:
         enroll(pupils, bound, aws, kept, "77", [tmp_path / "1.jpg"])
+    assert unknown.value.place == {"table": "pupils"}
     manifest = tmp_path / "photos.csv"
     manifest.write_text("student_id,photo\n1,1.jpg\n")
     with pytest.raises(FixtureError) as caught:

@@ -135,14 +135,15 @@ def test_a_photo_is_fetched_and_one_that_is_not_there_is_none(host, trusted):
 
 
 def test_a_certificate_that_is_not_trusted(host):
-    with pytest.raises(PhotoError, match="certificate is not trusted") as caught:
+    with pytest.raises(PhotoError) as caught:
         fetch(host)
     assert "SSL_CERT_FILE" in caught.value.remedy
 
 
 def test_this_machine_is_refused_unless_settings_allow_it(host, trusted):
-    with pytest.raises(PhotoError, match="not on the public internet"):
+    with pytest.raises(PhotoError) as caught:
         web.fetch(f"{host.url}/a.jpg")
+    assert 'private_photo_hosts = ["localhost"]' in caught.value.remedy
     assert host.requests == []
 
 
@@ -166,7 +167,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(host, trusted, monk
     assert asked.count("photos.example") == 1
 
 
-def test_redirects_are_followed_checked_and_limited(host, trusted):
+def test_redirects_are_followed_checked_and_limited(host, trusted, approved):
     def answer(handler):
         left = int(handler.path.strip("/").partition("?")[0] or 0)
         if left:
@@ -177,29 +178,31 @@ def test_redirects_are_followed_checked_and_limited(host, trusted):
 
     plain, host.answer = host.answer, answer
     assert fetch(host, "/5") == PHOTO
-    with pytest.raises(PhotoError, match="redirected more than 5 times"):
+    with pytest.raises(PhotoError) as caught:
         fetch(host, "/6")
+    approved(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("location", "fault"),
+    "location",
     [
-        ("http://localhost.example/a.jpg", "only https"),
-        ("https://169.254.169.254/latest/meta-data/iam?secret", "not on the public internet"),
-        ("https://127.0.0.1:1/a.jpg", "not on the public internet"),
-        ("https://[::ffff:127.0.0.1]/a.jpg", "not on the public internet"),
-        ("file:///etc/passwd", "not an address"),
-        ("gopher://localhost/a", "only https"),
+        "http://localhost.example/a.jpg",
+        "https://169.254.169.254/latest/meta-data/iam?secret",
+        "https://127.0.0.1:1/a.jpg",
+        "https://[::ffff:127.0.0.1]/a.jpg",
+        "file:///etc/passwd",
+        "gopher://localhost/a",
     ],
 )
-def test_a_redirect_to_where_photos_may_not_come_from(host, trusted, location, fault):
+def test_a_redirect_to_where_photos_may_not_come_from(host, trusted, location, approved):
     host.answer = lambda handler: redirect(handler, location)
-    with pytest.raises(PhotoError, match=fault) as caught:
+    with pytest.raises(PhotoError) as caught:
         fetch(host)
     assert "secret" not in caught.value.message
+    approved(caught.value)
 
 
-def test_a_photo_that_is_too_large_is_given_up_early(host, trusted):
+def test_a_photo_that_is_too_large_is_given_up_early(host, trusted, approved):
     def endless(handler):
         handler.send_response(200)
         handler.send_header("Connection", "close")
@@ -213,16 +216,18 @@ def test_a_photo_that_is_too_large_is_given_up_early(host, trusted):
 
     announced = host.answer
     host.photos["/big.jpg"] = bytes(20_001)
-    with pytest.raises(PhotoError, match="larger than 20000 bytes"):
+    with pytest.raises(PhotoError, match="20000") as caught:
         fetch(host, "/big.jpg", most=20_000)
+    approved(caught.value)
     host.answer = endless
-    with pytest.raises(PhotoError, match="larger than 20000 bytes"):
+    with pytest.raises(PhotoError, match="20000") as caught:
         fetch(host, most=20_000)
+    approved(caught.value)
     host.answer = announced
     assert web.MOST_BYTES == 15 * 1024 * 1024
 
 
-def test_a_host_that_drips_is_cut_off_at_the_deadline(host, trusted):
+def test_a_host_that_drips_is_cut_off_at_the_deadline(host, trusted, approved):
     def drip(handler):
         handler.send_response(200)
         handler.end_headers()
@@ -235,16 +240,18 @@ def test_a_host_that_drips_is_cut_off_at_the_deadline(host, trusted):
 
     host.answer = drip
     started = time.monotonic()
-    with pytest.raises(PhotoError, match="too long"):
+    with pytest.raises(PhotoError) as caught:
         fetch(host, seconds=0.5)
+    approved(caught.value)
     assert time.monotonic() - started < 2
 
 
-def test_a_host_that_says_nothing_is_cut_off_at_the_deadline(trusted):
+def test_a_host_that_says_nothing_is_cut_off_at_the_deadline(trusted, approved):
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the connection and never speaks TLS
         started = time.monotonic()
-        with pytest.raises(PhotoError, match="too long"):
+        with pytest.raises(PhotoError) as caught:
             web.fetch(f"https://localhost:{mute.getsockname()[1]}/a", private_hosts=("localhost",), seconds=0.4)
+        approved(caught.value)
         assert time.monotonic() - started < 2
 
 
@@ -276,7 +283,7 @@ def test_a_host_that_refuses(host, trusted, hasty, status, asked):
     assert "secret" not in caught.value.message
 
 
-def test_an_answer_cut_short_is_no_photo(host, trusted, hasty):
+def test_an_answer_cut_short_is_no_photo(host, trusted, hasty, approved):
     def answer(handler):
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")
@@ -285,8 +292,9 @@ def test_an_answer_cut_short_is_no_photo(host, trusted, hasty):
         handler.close_connection = True
 
     host.answer = answer
-    with pytest.raises(PhotoError, match="cut short"):
+    with pytest.raises(PhotoError) as caught:
         fetch(host)
+    approved(caught.value)
 
 
 def test_photos_of_rows_and_manifests_may_be_web_addresses(

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from seedtool.errors import ImageRefused, ResourceNotFound, SchemaError, ServiceUnavailable
+from seedtool.errors import ImageRefused, ResourceNotFound, SchemaError, SeedtoolError, ServiceUnavailable
 from seedtool.faces.enroll.rows import enroll_all
 from seedtool.faces.photos import store
 from seedtool.faces.recognize import recognize
@@ -74,7 +74,7 @@ def test_after_a_reset_it_says_to_sync_and_after_the_sync_it_knows(enrolled, min
     face = recognize(enrolled, mine, aws, portrait(3)).faces[0]
     assert face.person is None
     assert face.external_image_id.startswith("student-003-photo-")
-    assert face.remedy == "Run seedtool sync-faces."
+    assert "seedtool sync-faces" in face.remedy
     sync(enrolled, mine, aws)
     assert recognize(enrolled, mine, aws, portrait(3)).faces[0].person == "student-003"
 
@@ -99,8 +99,9 @@ def test_a_picture_that_is_refused_and_a_collection_that_is_missing(school, mine
         recognize(school, mine, aws, portrait(1))
     elsewhere = FaceBinding(table="students", face_id="id", external_image_id="id")
     settings = msgspec.structs.replace(mine, faces=(elsewhere,))
-    with pytest.raises(SchemaError, match="student_id"):
+    with pytest.raises(SchemaError) as caught:
         recognize(school, settings, aws, portrait(1))
+    assert (caught.value.place["table"], caught.value.place["column"]) == ("students", "student_id")
 
 
 def test_ctrl_c_while_searching_deletes_the_temporary_faces(enrolled, mine, aws, class_photo, temporary, monkeypatch):
@@ -163,8 +164,7 @@ def test_temporary_faces_that_may_be_left_are_told(enrolled, mine, aws, class_ph
             with pytest.raises(ServiceUnavailable, match="IndexFaces") as caught:
                 recognize(enrolled, mine, aws, class_photo)
         (external,) = {face.external_image_id for face in temporary()}
-        assert caught.value.remedy.startswith("Run it again. Temporary faces may be left in ")
-        assert f" under {external}: " in caught.value.remedy
+        assert external in caught.value.remedy
         assert "seedtool faces dedupe --temporary" in caught.value.remedy
         aws.collection(mine.collection).delete_faces([face.face_id for face in temporary()])
 
@@ -213,8 +213,9 @@ def test_another_refusal_of_a_search_is_not_repeated_and_still_cleaned_up(school
         if operation == "SearchFaces"
         else healthy(operation, *rest)
     )
-    with pytest.raises(Exception, match="rekognition:SearchFaces") as caught:
+    with pytest.raises(SeedtoolError) as caught:
         recognize(school, mine, Aws(mine, scripted.url), portrait(1))
+    assert caught.value.place["operation"] == "rekognition:SearchFaces"
     assert "jane" not in str(caught.value)
     operations = [request[2]["X-Amz-Target"].rsplit(".", 1)[1] for request in scripted.requests]
     assert operations == ["IndexFaces", "SearchFaces", "DeleteFaces"]

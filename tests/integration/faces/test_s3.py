@@ -99,11 +99,13 @@ def test_a_photo_in_several_pieces_is_compared_by_its_bytes(bucket, s3_client, b
 
 def test_a_bucket_that_is_not_there(bucketed, here):
     missing = store(msgspec.structs.replace(bucketed, photos_url="s3://nobody-has-this"), here)
-    with pytest.raises(ResourceNotFound, match="NoSuchBucket") as caught:
+    with pytest.raises(ResourceNotFound) as caught:
         missing.put("a/b.jpg", b"x")
+    assert caught.value.place == {"operation": "s3:PutObject", "code": "NoSuchBucket"}
     assert "PHOTOS_URL" in caught.value.remedy
-    with pytest.raises(AwsError, match="NoSuchBucket"):
+    with pytest.raises(AwsError) as caught:
         list(missing.stamps())
+    assert caught.value.place["code"] == "NoSuchBucket"
 
 
 def test_an_enrollment_into_a_bucket_its_next_run_and_its_status(
