@@ -7,10 +7,11 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -51,6 +52,9 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
         settings: what `ALTER DATABASE ... SET` says and what shapes what is built in it (`search_path=app`), without
             `migrated_settings`.
         migrated_settings: what the migrations set on the database itself.
+        role_settings: as `settings`, but what `ALTER ROLE ... IN DATABASE ... SET` says for the role that we are.
+        outer_settings: what else shapes a session of ours there, each kind stronger than those before it:
+            `ALTER ROLE ALL SET`, `ALTER ROLE ... SET`, and what our connection asks for (`options`, PGOPTIONS).
         comment: the whole comment, with its marks.
     """
 
@@ -71,8 +75,19 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int
     settings: list[str]
     migrated_settings: list[str]
+    role_settings: list[str]
+    outer_settings: tuple[list[str], list[str], list[str]]
     comment: str
     marks: list[str]
+
+    @property
+    def session_settings(self) -> list[str]:
+        """What is in force in a session of ours on the database and does not come from the database alone."""
+        everybody, role, connection = self.outer_settings
+        of_database = dict.fromkeys(map(_key, self.settings + self.migrated_settings))
+        in_force: dict[str, str | None] = {_key(option): option for option in everybody} | of_database
+        in_force |= {_key(option): option for option in (*role, *self.role_settings, *connection)}
+        return sorted(option for option in in_force.values() if option is not None)
 
     @property
     def managed(self) -> bool:
@@ -110,7 +125,13 @@ class PrivateDatabase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # our marks, and what limits or logs an application's queries: these settings do not change what is built under them
-_SHAPELESS = re.compile(r"seedtool\.|log_|default_transaction_|\w+_timeout=", re.IGNORECASE)
+_SHAPELESS = re.compile(
+    r"seedtool\.|log_|auto_explain\.|default_transaction_|\w+_timeout=|application_name=|client_(encoding|min_messages)=",
+    re.IGNORECASE,
+)
+
+#: What libpq makes of the environment beside PGOPTIONS, for each session (EnvironmentOptions in fe-connect.c).
+_OF_ENVIRONMENT = {"PGTZ": "timezone", "PGDATESTYLE": "datestyle"}
 
 # Asked for several times in a reset, so it is cheap to plan: no view, no join, and what can be is read in Python. The
 # locale's column was renamed in PostgreSQL 17 and ICU rules came with 16; read as JSON, one query serves all.
@@ -123,7 +144,9 @@ SELECT d.oid, d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding
        d.datistemplate AS is_template, d.datallowconn AND d.datconnlimit <> -2 AS connectable,
        d.datconnlimit = -2 AS dropping, pg_stat_get_db_numbackends(d.oid) AS sessions,
        shobj_description(d.oid, 'pg_database') AS comment,
-       (SELECT setconfig FROM pg_db_role_setting s WHERE s.setdatabase = d.oid AND s.setrole = 0) AS settings
+       (SELECT jsonb_object_agg((s.setdatabase <> 0)::int || '' || (s.setrole <> 0)::int, s.setconfig)
+        FROM pg_db_role_setting s
+        WHERE s.setdatabase IN (0, d.oid) AND s.setrole IN (0, quote_ident(session_user)::regrole)) AS settings
 FROM pg_database d
 WHERE d.datname = %s
 """)
@@ -222,17 +245,36 @@ class Cluster:
         if row is None:
             return None
         row["comment"] = comment = row["comment"] or ""
-        settings = row.pop("settings") or []
+        set_by = (
+            row.pop("settings") or {}
+        )  # whether it is of this database, and of our role: "10" of the database alone
+        settings = set_by.get("10", [])
         commented = [mark for mark, oid in re.findall(COMMENTED_MARK, comment) if int(oid) == row["oid"]]
         marks = [mark for mark in settings if mark.startswith("seedtool.")] + commented
         migrated = _migrated_settings(marks)
         return DatabaseFacts(
             **row,
             identity=self.identity(row["oid"], name),
-            settings=sorted({option for option in settings if not _SHAPELESS.match(option)} - set(migrated)),
+            settings=_shaping(settings, migrated),
             migrated_settings=migrated,
+            role_settings=_shaping(set_by.get("11", []), migrated),
+            outer_settings=(
+                _shaping(set_by.get("00", [])), _shaping(set_by.get("01", [])), self._asked_for_by_connection
+            ),
             marks=marks,
-        )
+        )  # fmt: skip
+
+    @functools.cached_property
+    def _asked_for_by_connection(self) -> list[str]:
+        """What our connections ask for themselves, wherever libpq found it."""
+        found = {name: os.environ[variable] for variable, name in _OF_ENVIRONMENT.items() if os.environ.get(variable)}
+        options = self.connection.pgconn.options.decode(errors="replace")
+        # the server divides them so (pg_split_opts), and writes a dash in a name as an underscore
+        words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r"(?:\\.|[^\s\\])+", options)]
+        for option in re.findall(r"(?:^|\0)(?:-c\0?|--)([^\0=]+=[^\0]*)", "\0".join(words)):
+            name, _, value = option.partition("=")
+            found[name.replace("-", "_")] = value
+        return _shaping([f"{name}={value}" for name, value in found.items()])
 
     def trusts(self, database: DatabaseFacts | PrivateDatabase) -> bool:
         """Tell whether a database is ours: on a shared server others may make one under any name."""
@@ -430,6 +472,15 @@ class Cluster:
             raise  # by ourselves
         except psycopg.Error as error:
             raise translate(error, "the server refuses") from error
+
+
+def _shaping(options: list[str], without: Sequence[str] = ()) -> list[str]:
+    """Return the settings that may change what is built under them, without some of them."""
+    return sorted({option for option in options if not _SHAPELESS.match(option)} - set(without))
+
+
+def _key(option: str) -> str:
+    return option.partition("=")[0].lower()
 
 
 def _migrated_settings(marks: list[str]) -> list[str]:

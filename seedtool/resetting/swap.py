@@ -147,13 +147,15 @@ def carry_over(cluster: Cluster, source: str, clone: str, *, access: bool = Fals
     _run(cluster, _inheritance(cluster, facts.oid, clone, access=access))
 
 
-def give_settings(cluster: Cluster, name: str, options: Iterable[str]) -> None:
-    """Give a database the settings of another one, written as in the catalog (`key=value`).
+def give_settings(cluster: Cluster, name: str, like: DatabaseFacts) -> None:
+    """Give a database the settings of another one, those of the database itself and those that are for our role there.
 
     Raises:
         BlockedError: this role may not set one of them, or the server does not know it.
     """
-    _run(cluster, (_setting(sql.Identifier(name), None, option) for option in options))
+    database, role = sql.Identifier(name), cluster.connection.info.user
+    of_role = (_setting(database, role, option) for option in like.role_settings)
+    _run(cluster, (*(_setting(database, None, option) for option in like.settings), *of_role))
 
 
 def _run(cluster: Cluster, statements: Iterable[tuple[str, sql.Composed]]) -> None:

@@ -41,6 +41,8 @@ def of_server(cluster: Cluster, like: DatabaseFacts) -> dict[str, str]:
     """Return the facts of server and target that shape a template, by name (see `Layer.fingerprint`)."""
     names = ("owner", "encoding", "provider", "collate", "ctype", "locale", "icu_rules", "tablespace", "settings")
     facts = {name: str(getattr(like, name)) for name in names}
+    if like.session_settings:
+        facts["session"] = str(like.session_settings)
     if not cluster.trusts(like):  # such templates belonged to the target's owner in the first release
         facts["template owner"] = cluster.user
     return {**facts, "version": str(cluster.version), "role": cluster.user}
@@ -55,7 +57,9 @@ def of_new_database(cluster: Cluster) -> DatabaseFacts:
     """Return the facts that a database made by this role without options would have."""
     default = cluster.database("template1")
     assert default is not None  # noqa: S101 - every server has one; CREATE DATABASE itself relies on it
-    return msgspec.structs.replace(default, owner=cluster.user, name=cluster.target.name, settings=[], marks=[])
+    return msgspec.structs.replace(
+        default, owner=cluster.user, name=cluster.target.name, settings=[], role_settings=[], marks=[]
+    )
 
 
 def find(cluster: Cluster, fingerprint: str) -> DatabaseFacts | None:
@@ -151,7 +155,7 @@ def build(
         if origin is not None:
             carry_over(cluster, origin.name, aside)
         else:
-            give_settings(cluster, aside, like.settings)  # a search_path, say, decides where tables are made
+            give_settings(cluster, aside, like)  # a search_path, say, decides where tables are made
         result = fill(cluster.target.at(aside))
         with server.connect(cluster.target, aside, autocommit=True) as connection:
             connection.execute("ANALYZE")
@@ -163,13 +167,17 @@ def build(
             used=notes.now(),
             size=cluster.size_of(aside),
             result=dict(result),
-            migrated_settings=sorted(set(facts.settings) - set(like.settings)) if facts is not None else [],
+            migrated_settings=_set_by_migrations(facts, like) if facts is not None else [],
         )
         return Template(_seal(cluster, aside, fingerprint, note), built=True)
     except BaseException:
         with contextlib.suppress(psycopg.Error, BlockedError):  # then the next reset sweeps it
             cluster.drop_soon(aside)
         raise
+
+
+def _set_by_migrations(built: DatabaseFacts, like: DatabaseFacts) -> list[str]:
+    return sorted({*built.settings, *built.role_settings} - {*like.settings, *like.role_settings})
 
 
 def _refuse_stranger(cluster: Cluster, name: str) -> None:
