@@ -112,10 +112,13 @@ def count_unrecorded(cursor: Cursor, staged: Staged) -> int:
     return counted[0] if counted else 0
 
 
-def find_recorded(cursor: Cursor, sets: Sequence[str]) -> set[str]:
-    """Return the tables, schema and name, of which the ledger has rows that the sets inserted."""
-    query = sql.SQL("SELECT DISTINCT relation FROM {} WHERE seed_set = ANY({})").format(LEDGER, sql.Literal([*sets]))
-    return {relation for (relation,) in cursor.execute(query)}
+def find_recorded(cursor: Cursor) -> dict[str, set[str]]:
+    """Return the tables, schema and name, of which the ledger has rows, each with the sets that inserted them."""
+    found: dict[str, set[str]] = {}
+    query = sql.SQL("SELECT DISTINCT relation, seed_set FROM {} WHERE seed_set <> ''").format(LEDGER)
+    for relation, seed_set in cursor.execute(query):
+        found.setdefault(relation, set()).add(seed_set)
+    return found
 
 
 def record_loaded(cursor: Cursor, loaded: Staged, *, recorded: bool) -> None:
@@ -159,74 +162,121 @@ def forget_tables(cursor: Cursor, sets: Sequence[str], relations: Iterable[str])
     )
 
 
-def record(cursor: Cursor, staged: Iterable[Staged], sets: Sequence[str], *, prune: bool) -> None:
-    """Record which rows are the sets' now, and remove the rows that are not any more.
+def find_left(cursor: Cursor, staged: Staged, sets: Sequence[str]) -> Staged:
+    """Find the entries of the sets that have no row in the sets' files any more.
 
-    A row is not a set's any more when it was deleted, or when its line moved to the files of another set.
+    A row is not a set's any more when it left the files, or when its line moved to the files of another set.
+
+    Returns:
+        The table with the number of these entries.
     """
-    tables = list(staged)
-    for each in tables:
-        _claim(cursor, each)
-    if not prune:
-        return
-    for each in tables:
+    table = staged.table
+    here = [
+        sql.SQL("s.{} = {}").format(sql.Identifier(name), _typed(table, name, "l.key")) for name in table.primary_key
+    ]
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT l.seed_set, l.key FROM {} AS l"
+            " WHERE l.relation = {} AND l.seed_set = ANY({}) AND NOT EXISTS"
+            " (SELECT FROM {} AS s WHERE {} AND {} = l.seed_set)"
+        ).format(
+            staged.gone,
+            LEDGER,
+            sql.Literal(table.qualified),
+            sql.Literal([*sets]),
+            staged.staged,
+            sql.SQL(" AND ").join(here),
+            _set_of(staged, "s"),
+        )
+    )
+    return msgspec.structs.replace(staged, left=cursor.rowcount)
+
+
+def record(cursor: Cursor, staged: Staged, recorded_by: Collection[str]) -> None:
+    """Record which rows are the sets' now, and remove the entries that `find_left` found.
+
+    Args:
+        cursor: in the merge's transaction.
+        staged: the table.
+        recorded_by: the sets that had inserted rows of it.
+    """
+    if staged.changes:
+        _claim(cursor, staged)
+    if recorded_by and len({*recorded_by, *(each.fixture.seed_set for each in staged.batches)}) > 1:
+        _claim_unchanged(cursor, staged)
+    if staged.left:
         cursor.execute(
             sql.SQL(
-                "DELETE FROM {} AS l WHERE relation = {} AND seed_set = ANY({}) AND NOT EXISTS"
-                " (SELECT FROM {} AS i WHERE {} = l.key AND {} = l.seed_set)"
-            ).format(
-                LEDGER,
-                sql.Literal(each.table.qualified),
-                sql.Literal([*sets]),
-                each.outcome,
-                _key(each.table, "i"),
-                _set_of(each, "i"),
-            )
+                "DELETE FROM {} AS l USING {} AS g WHERE l.relation = {} AND (l.key, l.seed_set) = (g.key, g.seed_set)"
+            ).format(LEDGER, staged.gone, sql.Literal(staged.table.qualified))
         )
 
 
 def _claim(cursor: Cursor, staged: Staged) -> None:
-    """Record the rows that were inserted, and those that some seed set had inserted before.
+    """Record the rows that were inserted, and of those that were updated the ones that some set had inserted before.
 
     Every row is recorded with digests of what was written. By them the next seed tells somebody's edit from a change
     of the file.
     """
     table, own = staged.table, staged.own
-    digests = sql.SQL("CASE i.{} {} END").format(
-        own.batch,
-        sql.SQL(" ").join(
-            sql.SQL("WHEN {} THEN {}").format(
-                sql.Literal(each.number),
-                _digests(
-                    [n for n in each.batch.columns if n not in table.primary_key], "t" if table.triggers else "i", "i"
-                ),
-            )
-            for each in staged.batches
-        ),
-    )
     stored = sql.SQL("JOIN {} AS t ON {}").format(table.rows, same_key(table, "t", "i"))
     cursor.execute(
         sql.SQL(
             "INSERT INTO {ledger} AS l (seed_set, relation, key, content)"
             " SELECT {seed_set}, {relation}, {key}, {digests} FROM {outcome} AS i {stored}"
             " WHERE NOT i.{suppressed} AND (i.{new}"
-            " OR EXISTS (SELECT FROM {ledger} AS o WHERE o.relation = {relation} AND o.key = {key}"
-            "            AND (i.{changed} <> '{{}}' OR NOT EXISTS (SELECT FROM {ledger} AS p"
-            "              WHERE p.relation = {relation} AND p.key = {key} AND p.seed_set = {seed_set}))))"
+            " OR EXISTS (SELECT FROM {ledger} AS o WHERE o.relation = {relation} AND o.key = {key}))"
             " ON CONFLICT (relation, key, seed_set) DO UPDATE SET content = excluded.content"
         ).format(
             ledger=LEDGER,
             seed_set=_set_of(staged, "i"),
             relation=sql.Literal(table.qualified),
             key=_key(table, "i"),
-            digests=digests,
+            digests=_digests_of(staged, "t" if table.triggers else "i", "i"),
             outcome=staged.outcome,
             stored=stored if table.triggers else sql.SQL(""),
             suppressed=own.suppressed,
             new=own.new,
-            changed=own.changed,
         )
     )
+
+
+def _claim_unchanged(cursor: Cursor, staged: Staged) -> None:
+    """Record the rows that are as they were, and that other sets had inserted before, but not the one of their line."""
+    table = staged.table
+    cursor.execute(
+        sql.SQL(
+            "INSERT INTO {ledger} AS l (seed_set, relation, key, content)"
+            " SELECT {seed_set}, {relation}, {key}, {digests} FROM {staged} AS s JOIN {table} AS t ON {same}"
+            " WHERE NOT EXISTS (SELECT FROM {outcome} AS i WHERE {changed})"
+            " AND EXISTS (SELECT FROM {ledger} AS o WHERE o.relation = {relation} AND o.key = {key})"
+            " AND NOT EXISTS (SELECT FROM {ledger} AS p"
+            "  WHERE p.relation = {relation} AND p.key = {key} AND p.seed_set = {seed_set})"
+        ).format(
+            ledger=LEDGER,
+            seed_set=_set_of(staged, "s"),
+            relation=sql.Literal(table.qualified),
+            key=_key(table, "t"),
+            digests=_digests_of(staged, "t", "s"),
+            staged=staged.staged,
+            table=table.rows,
+            same=same_key(table, "t", "s"),
+            outcome=staged.outcome,
+            changed=same_key(table, "i", "s"),
+        )
+    )
+
+
+def _digests_of(staged: Staged, stored: str, written: str) -> sql.Composed:
+    """Return the digests of the columns that a row's file names; of what is stored and what was written."""
+    cases = [
+        sql.SQL("WHEN {} THEN {}").format(
+            sql.Literal(each.number),
+            _digests([name for name in each.batch.columns if name not in staged.table.primary_key], stored, written),
+        )
+        for each in staged.batches
+    ]
+    return sql.SQL("CASE {}.{} {} END").format(sql.Identifier(written), staged.own.batch, sql.SQL(" ").join(cases))
 
 
 def rewritten(table: Table, column: str, stored: str, written: str) -> sql.Composed:
@@ -326,7 +376,7 @@ def find_deletions(
     Args:
         cursor: in the merge's transaction.
         catalog: the database's tables.
-        staged: the tables of the files, by oid.
+        staged: the tables of the files, by oid; `find_left` has looked at those that may have such rows.
         sets: the seed sets.
         bindings: the face bindings by the oids of their tables.
         relations: the tables that may have such rows, schema and name.
@@ -337,6 +387,8 @@ def find_deletions(
     tables = [table for table in catalog.tables.values() if table.qualified in relations and table.primary_key]
     found: dict[int, Deletion] = {}
     for number, table in enumerate(reversed(catalog.parents_first(tables))):
+        if table.oid in staged and not staged[table.oid].left:
+            continue
         deletion = Deletion(table=table, number=number, count=0)
         gone = _gone(table, staged.get(table.oid), sets)
         if table.row_key is None:
@@ -388,26 +440,34 @@ def _keep_edited(
 
 def _gone(table: Table, staged: Staged | None, sets: Sequence[str]) -> sql.Composed:
     """Return the condition that a row `t` is in the ledger and not in the files."""
-    typed = sql.SQL(", ").join(
-        sql.SQL("(l.key ->> {})::{}").format(sql.Literal(name), sql.SQL(table.columns[name].type))
-        for name in table.primary_key
+    entries: sql.Composable = (
+        staged.gone
+        if staged is not None
+        else sql.SQL("(SELECT * FROM {} WHERE relation = {} AND seed_set = ANY({}))").format(
+            LEDGER, sql.Literal(table.qualified), sql.Literal([*sets])
+        )
     )
     gone = sql.SQL(
-        "({}) IN (SELECT {} FROM {} AS l WHERE l.relation = {} AND l.seed_set = ANY({sets}) AND NOT EXISTS"
-        " (SELECT FROM {ledger} AS o WHERE o.relation = l.relation AND o.key = l.key AND o.seed_set <> ALL({sets})))"
+        "({}) IN (SELECT {} FROM {} AS l WHERE NOT EXISTS"
+        " (SELECT FROM {} AS o WHERE o.relation = {} AND o.key = l.key AND o.seed_set <> ALL({})))"
     ).format(
         names(table.primary_key, "t"),
-        typed,
+        sql.SQL(", ").join(_typed(table, name, "l.key") for name in table.primary_key),
+        entries,
         LEDGER,
         sql.Literal(table.qualified),
-        sets=sql.Literal([*sets]),
-        ledger=LEDGER,
+        sql.Literal([*sets]),
     )
     if staged is None:
         return gone
     return sql.SQL("{} AND NOT EXISTS (SELECT FROM {} AS s WHERE {})").format(
         gone, staged.staged, same_key(table, "s", "t")
     )
+
+
+def _typed(table: Table, name: str, key: str) -> sql.Composed:
+    """Return the value of a column of a key that the ledger holds."""
+    return sql.SQL("({} ->> {})::{}").format(sql.SQL(key), sql.Literal(name), sql.SQL(table.columns[name].type))
 
 
 def check_deletions(
@@ -458,8 +518,10 @@ def _referring(
         )
     if staged is not None:
         own = staged.own
-        place = sql.SQL("i.{}, i.{}").format(own.batch, own.line)
-        joined = sql.SQL("LEFT JOIN {} AS i ON {}").format(staged.outcome, same_key(child, "i", "c"))
+        place = sql.SQL("s.{}, s.{}").format(own.batch, own.line)
+        joined = sql.SQL("LEFT JOIN {} AS s ON {} LEFT JOIN {} AS i ON {}").format(
+            staged.staged, same_key(child, "s", "c"), staged.outcome, same_key(child, "i", "c")
+        )
         stays.append(
             sql.SQL("(i.{} IS NULL OR ({}) = ({}))").format(
                 own.batch, names(key.columns, "i"), names(key.referenced_columns, "d")

@@ -96,18 +96,22 @@ def _seed(
     sources = gather(catalog, fixtures.files, bound)
     files = unchanged.hash_files(sources)
     same = unchanged.find_unchanged(cursor, sources, files)
-    recorded = ledger.find_recorded(cursor, fixtures.sets)
+    recorded_by = ledger.find_recorded(cursor)
+    recorded = {relation for relation, by in recorded_by.items() if by & {*fixtures.sets}}
     may_lose = recorded - {each.table.qualified for each in same.values()} if prune else set()
     loaded = loading.load_empty(cursor, catalog, sources, same.keys(), may_lose)
     tables = _staged(cursor, (each for each in sources if each.table.oid not in same.keys() | loaded.keys()))
     may_lose -= {each.table.qualified for each in loaded.values()}
+    for oid, each in tables.items():
+        if each.table.qualified in may_lose:
+            tables[oid] = ledger.find_left(cursor, each, fixtures.sets)
     deletions = ledger.find_deletions(cursor, catalog, tables, fixtures.sets, bound, may_lose)
     # whatever refers to a row that will be deleted is looked at line by line
     referring = {key.table for each in deletions.values() for key in catalog.referencing(each.table)} & same.keys()
     tables |= _staged(cursor, (same.pop(oid) for oid in referring))
     for oid, each in tables.items():
         outcome.fill_placeholders(cursor, each, deletions.get(oid))
-        outcome.make_outcome(cursor, each)
+        tables[oid] = outcome.make_outcome(cursor, each)
 
     listener.step("check")
     plan = _checked_plan(cursor, catalog, tables, deletions)
@@ -130,7 +134,8 @@ def _seed(
     )
     for each in loaded.values():
         ledger.record_loaded(cursor, each, recorded=each.table.qualified in recorded)
-    ledger.record(cursor, tables.values(), fixtures.sets, prune=prune)
+    for each in tables.values():
+        ledger.record(cursor, each, recorded_by.get(each.table.qualified, ()))
     gone = recorded - {each.table.qualified for each in present.values()}
     if prune and gone:
         ledger.forget_tables(cursor, fixtures.sets, gone)
@@ -192,10 +197,14 @@ def _refers_to_key(catalog: Catalog, key: ForeignKey) -> bool:
 def _checked_plan(cursor: Cursor, catalog: Catalog, tables: dict[int, Staged], deletions: dict[int, Deletion]) -> Plan:
     rounds: dict[int, int] = {}
     for oid, each in tables.items():
+        if not each.changes:
+            rounds[oid] = 0
+            continue
         outcome.check_not_null(cursor, each)
         rounds[oid] = outcome.check_unique(cursor, each, deletions.get(oid))
     for each in tables.values():
-        outcome.check_references(cursor, catalog, each, tables, deletions)
+        if each.changes:
+            outcome.check_references(cursor, catalog, each, tables, deletions)
     ledger.check_deletions(cursor, catalog, tables, deletions)
     return Plan(catalog=catalog, tables=tables, deletions=deletions, rounds=rounds)
 
@@ -245,6 +254,7 @@ def _report_table(cursor: Cursor, staged: Staged | None, deletion: Deletion | No
     table = staged.table if staged else deletion.table if deletion else None
     if staged is not None:
         total = staged.rows
+    if staged is not None and staged.changes:
         counted = cursor.execute(
             sql.SQL("SELECT count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {} <> '{{}}') FROM {}").format(
                 staged.own.new, staged.own.changed, staged.outcome
@@ -252,7 +262,8 @@ def _report_table(cursor: Cursor, staged: Staged | None, deletion: Deletion | No
         ).fetchone()
         inserted, updated = counted or (0, 0)
         unrecorded = ledger.count_unrecorded(cursor, staged) if updated else 0
-        changes += [RowChange(action="insert", key=key) for key in outcome.new_keys(cursor, staged, DETAILS)]
+        if inserted:
+            changes += [RowChange(action="insert", key=key) for key in outcome.new_keys(cursor, staged, DETAILS)]
         changes += [
             RowChange(action="update", key=edit.key, columns=edit.columns, overridden=edit.overridden)
             for edit in (ledger.find_edits(cursor, staged, DETAILS) if updated else ())

@@ -1,4 +1,4 @@
-"""Outcomes: what each row of the files will be once the seed is done, and the checks that it may be so.
+"""Outcomes: what each new or changed row will be once the seed is done, and the checks that it may be so.
 
 A row's outcome has the file's values in the columns that the file names. In the other columns it has what the database
 has, or would put there. A fault that is found here is reported with its file and line before anything is written.
@@ -7,14 +7,15 @@ has, or would put there. A fault that is found here is reported with its file an
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
+import msgspec
 from psycopg import sql
 
-from seedtool.errors import SeedError
+from seedtool.errors import FixtureError, SeedError
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
 from seedtool.postgres.catalog import Catalog, Column, ForeignKey, Table, UniqueKey
 from seedtool.seeding.fixtures import Batch
 from seedtool.seeding.ledger import Deletion, rewritten
-from seedtool.seeding.staging import Cursor, OwnColumns, Staged, key_text, names, same_key
+from seedtool.seeding.staging import Cursor, OwnColumns, Place, Staged, key_text, names, same_key
 
 
 def fill_placeholders(cursor: Cursor, staged: Staged, deletion: Deletion | None) -> None:
@@ -69,8 +70,12 @@ def fill_placeholders(cursor: Cursor, staged: Staged, deletion: Deletion | None)
     )
 
 
-def make_outcome(cursor: Cursor, staged: Staged) -> None:
-    """Make the table of what each row will be. The keys must have been checked."""
+def make_outcome(cursor: Cursor, staged: Staged) -> Staged:
+    """Make the table of what each new or changed row will be. The keys must have been checked.
+
+    Returns:
+        The table with the number of these rows.
+    """
     table, own = staged.table, staged.own
     parts = [
         sql.SQL("SELECT {}, {} FROM {} AS s LEFT JOIN {} AS t ON {} WHERE s.{} = {}").format(
@@ -90,10 +95,23 @@ def make_outcome(cursor: Cursor, staged: Staged) -> None:
     cursor.execute(
         sql.SQL(
             "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS"
-            " SELECT row_number() OVER (ORDER BY r.{}, r.{}) AS {}, 0 AS {}, r.* FROM ({}) AS r ORDER BY 1"
-        ).format(staged.outcome, own.batch, own.line, own.order, own.round, sql.SQL(" UNION ALL ").join(parts))
+            " SELECT row_number() OVER (ORDER BY r.{}, r.{}) AS {}, 0 AS {}, r.* FROM ({}) AS r"
+            " WHERE r.{} OR r.{} <> '{{}}' ORDER BY 1"
+        ).format(
+            staged.outcome,
+            own.batch,
+            own.line,
+            own.order,
+            own.round,
+            sql.SQL(" UNION ALL ").join(parts),
+            own.new,
+            own.changed,
+        )
     )
-    cursor.execute(sql.SQL("ANALYZE {}").format(staged.outcome))
+    changes = cursor.rowcount
+    if changes:
+        cursor.execute(sql.SQL("ANALYZE {}").format(staged.outcome))
+    return msgspec.structs.replace(staged, changes=changes)
 
 
 def _flags(staged: Staged, batch: Batch) -> sql.Composed:
@@ -183,7 +201,7 @@ def find_suppressed(cursor: Cursor, staged: Staged) -> tuple[int, int]:
     Returns:
         How many rows were not inserted, and how many not updated.
     """
-    if not staged.table.triggers:
+    if not staged.table.triggers or not staged.changes:
         return 0, 0
     own, table = staged.own, staged.table
     cursor.execute(
@@ -400,13 +418,16 @@ def _check_repeated(cursor: Cursor, staged: Staged, key: UniqueKey) -> None:
         )
     ).fetchone()
     if repeated is not None:
-        raise staged.error(
-            repeated[:2],
-            f"the same value is at {staged.place(repeated[2:4])},"
-            f" and {key.name} allows it in one row of {staged.table}",
-            columns=key.columns,
-            remedy="Change one of the two.",
-        )
+        raise _repeated(staged, key, repeated[:2], repeated[2:4])
+
+
+def _repeated(staged: Staged, key: UniqueKey, at: Place, other: Place) -> FixtureError:
+    return staged.error(
+        at,
+        f"the same value is at {staged.place(other)}, and {key.name} allows it in one row of {staged.table}",
+        columns=key.columns,
+        remedy="Change one of the two.",
+    )
 
 
 def _check_taken(cursor: Cursor, staged: Staged, key: UniqueKey, deletion: Deletion | None) -> list[tuple[int, int]]:
@@ -422,19 +443,19 @@ def _check_taken(cursor: Cursor, staged: Staged, key: UniqueKey, deletion: Delet
         equal.format(sql.SQL("i.{}").format(own.key(n)), sql.SQL("t.{}").format(own.key(n)))
         for n, _ in enumerate(key.expressions)
     ]
-    touched = sql.SQL("{}, {}, {}, {}, {}").format(own.batch, own.line, own.order, own.new, own.changed)
+    touched = sql.SQL("{}, {}, {}, {}").format(own.batch, own.line, own.order, own.new)
     found = cursor.execute(
         sql.SQL(
-            "SELECT i.{batch}, i.{line}, i.{order}, i.{new}, h.{order}, {key} FROM {wanted} AS i"
+            "SELECT i.{batch}, i.{line}, i.{order}, i.{new}, h.{order}, s.{batch}, s.{line}, {key} FROM {wanted} AS i"
             " JOIN {held} AS t ON {match} AND NOT ({same})"
             " LEFT JOIN {outcome} AS h ON {held_here}"
-            " WHERE (i.{new} OR i.{changed} <> '{{}}') AND {stays} ORDER BY h.{order} IS NOT NULL, i.{order}"
+            " LEFT JOIN {staged} AS s ON {in_files}"
+            " WHERE {stays} ORDER BY h.{order} IS NOT NULL, i.{order}"
         ).format(
             batch=own.batch,
             line=own.line,
             order=own.order,
             new=own.new,
-            changed=own.changed,
             key=key_text(table, "t"),
             wanted=_keyed(own, key, staged.outcome, sql.SQL("{}, {}").format(touched, names(table.primary_key))),
             held=_keyed(own, key, table.rows, names(table.primary_key)),
@@ -442,12 +463,17 @@ def _check_taken(cursor: Cursor, staged: Staged, key: UniqueKey, deletion: Delet
             same=same_key(table, "i", "t"),
             outcome=staged.outcome,
             held_here=same_key(table, "h", "t"),
+            staged=staged.staged,
+            in_files=same_key(table, "s", "t"),
             stays=sql.SQL("true")
             if deletion is None
             else sql.SQL("NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(deletion.rows, same_key(table, "d", "t")),
         )
     ).fetchall()
-    for batch, line, _, _, holder, holder_key in found:
+    for batch, line, _, _, holder, *its_place, holder_key in found:
+        if holder is None and its_place[0] is not None:  # a row that stays as it is
+            first, second = sorted([(batch, line), (its_place[0], its_place[1])])
+            raise _repeated(staged, key, second, first)
         if holder is None:
             raise staged.error(
                 (batch, line),
@@ -457,7 +483,7 @@ def _check_taken(cursor: Cursor, staged: Staged, key: UniqueKey, deletion: Delet
                 remedy="Change the value, or delete that row.",
             )
     # rows are inserted after all updates, so only updates wait for one another
-    return [(row, holder) for _, _, row, new, holder, _ in found if not new and key.immediate]
+    return [(row, holder) for _, _, row, new, holder, *_ in found if not new and key.immediate]
 
 
 def _exchanged(cursor: Cursor, staged: Staged, cycle: Sequence[int]) -> Exception:

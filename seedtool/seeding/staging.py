@@ -1,7 +1,8 @@
 """Staging: the rows of the files in temporary tables, every value read as its column's type.
 
-Each table of the files has two temporary tables. `staged` holds the files' rows as they are. `outcome` holds what each
-row will be once the seed is done (see outcome.py).
+Each table of the files has up to three temporary tables. `staged` holds the files' rows as they are. `outcome` holds
+what each new or changed row will be once the seed is done (see outcome.py). `left` holds the ledger's entries that no
+row of the files has any more (see ledger.py).
 """
 
 import itertools
@@ -81,6 +82,9 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         binding: the face binding of the table, None without one.
         batches: the rows of the files.
         rows: how many there are, once they are staged.
+        changes: how many of them are new or change, once their outcome is made.
+        left: how many entries of the ledger have no row in the files any more; None where nobody looked, and there is
+            no table `left`.
     """
 
     table: Table
@@ -89,6 +93,8 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     binding: FaceBinding | None
     batches: tuple[StagedBatch, ...]
     rows: int = 0
+    changes: int = 0
+    left: int | None = None
 
     @property
     def staged(self) -> sql.Identifier:
@@ -97,8 +103,13 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def outcome(self) -> sql.Identifier:
-        """The temporary table of what each row will be."""
+        """The temporary table of what each new or changed row will be."""
         return sql.Identifier("pg_temp", f"seedtool_outcome_{self.number}")
+
+    @property
+    def gone(self) -> sql.Identifier:
+        """The temporary table of the ledger's entries that have no row in the files any more."""
+        return sql.Identifier("pg_temp", f"seedtool_left_{self.number}")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -386,4 +397,5 @@ def _refused_value(cursor: Cursor, staged: Staged, each: StagedBatch) -> Fixture
 def unstage(cursor: Cursor, tables: Iterable[Staged]) -> None:
     """Drop the temporary tables, since the transaction may go on."""
     for staged in tables:
-        cursor.execute(sql.SQL("DROP TABLE {}, {}").format(staged.staged, staged.outcome))
+        made = [staged.staged, staged.outcome, *([] if staged.left is None else [staged.gone])]
+        cursor.execute(sql.SQL("DROP TABLE {}").format(sql.SQL(", ").join(made)))

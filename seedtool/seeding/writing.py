@@ -114,12 +114,14 @@ def _statement(plan: Plan, rows: int | None) -> sql.Composed | None:
     inserts: list[sql.Composed] = []
     before = 0
     for oid, staged in plan.tables.items():
+        if not staged.changes:
+            continue
         within = (
             sql.SQL("true")
             if rows is None
             else sql.SQL("i.{} <= {}").format(staged.own.order, sql.Literal(rows - before))
         )
-        before += staged.rows
+        before += staged.changes
         for number in range(plan.rounds[oid]):
             parts += [part for each in staged.batches for part in _update(staged, each, number, within)]
         inserts += [_insert(staged, each, within) for each in staged.batches]
@@ -204,7 +206,7 @@ def _refused_row(cursor: Cursor, plan: Plan, error: psycopg.Error) -> SeedError:
         broken = _broken_check(cursor, staged, error) if trigger is None else None
         if broken is not None:
             return broken
-    low, high = 0, sum(staged.rows for staged in plan.tables.values())
+    low, high = 0, sum(staged.changes for staged in plan.tables.values())
     if _refused(cursor, plan, 0, error):
         return _refusal(error, trigger)  # a deletion is refused; no line of the files is to blame
     while high - low > 1:
@@ -214,8 +216,8 @@ def _refused_row(cursor: Cursor, plan: Plan, error: psycopg.Error) -> SeedError:
         else:
             low = middle
     for staged in plan.tables.values():
-        if high > staged.rows:
-            high -= staged.rows
+        if high > staged.changes:
+            high -= staged.changes
             continue
         own = staged.own
         found = cursor.execute(

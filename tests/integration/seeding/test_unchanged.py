@@ -218,3 +218,33 @@ def test_a_rule_is_not_passed_over(project):
     project.write("ruled.csv", "id\n1\n")
     with pytest.raises(SeedError, match="the rule no of ruled"):
         project.seed()
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "other"),
+    [(["g1,two@x.example", "g2,two@x.example"], 3, 2), (["g2,two@x.example", "g9,two@x.example"], 3, 2)],
+)
+def test_a_value_of_a_row_that_stays_is_told_with_both_places(small_school, lines, line, other):
+    small_school.write("guardians.csv", "\n".join(["id,email", *lines, "g3,three@x.example", ""]))
+    small_school.remove("pupils.csv")
+    with pytest.raises(FixtureError, match=f"guardians.csv:{other}") as caught:
+        small_school.seed()
+    assert (caught.value.line, caught.value.column) == (line, "email")
+
+
+def test_only_what_changed_is_written(small_school):
+    query = "SELECT ctid FROM pupils WHERE id <> 'p2' UNION ALL SELECT ctid FROM seedtool.ledger WHERE key <> '{\"id\": \"p2\"}'"
+    query += " AND seed_set <> '' ORDER BY 1"
+    before = small_school.rows(query)
+    small_school.write("pupils.csv", "id,name,guardian_id,best_friend\np1,Ñandú,g1,p2\np2,Zoé,g1,p1\np3,Ana,g2,\n")
+    assert small_school.counts(small_school.seed())["pupils"] == (0, 1, 2, 0)
+    assert small_school.rows(query) == before
+
+
+def test_a_row_that_the_database_refuses_is_found_among_those_that_change(small_school):
+    small_school.run("ALTER TABLE pupils ADD EXCLUDE USING btree (age WITH =)")
+    ages = "id,name,guardian_id,best_friend,age\np1,Ñandú,g1,p2,\np2,Zoë,g1,p1,5\np3,Ana,g2,,5\n"
+    small_school.write("pupils.csv", ages)
+    with pytest.raises(FixtureError) as caught:
+        small_school.seed()
+    assert (caught.value.file, caught.value.line) == ("seeds/local/pupils.csv", 4)
