@@ -20,7 +20,7 @@ _PLACEHOLDERS = (
     (re.compile(r"(?<=-)[0-9a-f]{10}(?=[/:\s]|$)"), "HASH"),
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "UUID"),
     (re.compile(r"\btest_[0-9a-f]{12}\b"), "DATABASE"),
-    (re.compile(r"(?<=127\.0\.0\.1:)\d{4,}|(?<=localhost:)\d{4,}"), "PORT"),
+    (re.compile(r"(?<=127\.0\.0\.1:)\d{5}|(?<=localhost:)\d{5}"), "PORT"),
     (re.compile(r"\b(session|process|PID) \d+"), r"\1 PID"),
 )
 

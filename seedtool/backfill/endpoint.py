@@ -214,6 +214,7 @@ class Endpoint:
                 raise SettingsError(
                     f"{self.where}: the server's certificate cannot be trusted: {_reason(error)}",
                     remedy="Correct the certificate, or give the address that the certificate is for.",
+                    option="--endpoint",
                 ) from error
             except HTTPError as error:
                 self._give_up(attempt, error)
@@ -252,6 +253,7 @@ class Endpoint:
             raise SettingsError(
                 f"{self.where} has never answered: {_reason(error)}",
                 remedy="Check the address and that the application runs, then run the same command again.",
+                option="--endpoint",
             ) from error
         raise ServiceUnavailable(
             f"{self.where}: no answer after {ATTEMPTS} attempts: {_reason(error)}",
@@ -287,6 +289,7 @@ class Endpoint:
             raise SettingsError(
                 answered,
                 remedy="Give the address that it redirects to. Redirects are not followed: they would get the token.",
+                option="--endpoint",
             )
         if status == 429:
             raise Throttled(answered, remedy="Give a smaller --batch-size, then run with --retry-failed.")

@@ -199,10 +199,11 @@ def choose(
             raise UsageError(
                 f"the face {foreign.id} belongs to the user {foreign.user_id}",
                 remedy="Leave --user-id out, or give that user.",
+                option="--user-id",
             )
         twice = {each.id for each in faces if [other.id for other in faces].count(each.id) > 1}
         if twice:
-            raise UsageError(f"the face {min(twice)} is given twice", remedy="Give each face once.")
+            raise UsageError(f"the face {min(twice)} is given twice", remedy="Give each face once.", option="FACE")
         new_persons: dict[tuple[str, str], str] = {}
         written = [_write(connection, choice, face, new_persons) for choice, face in zip(choices, faces, strict=True)]
         if journal.exists(connection):

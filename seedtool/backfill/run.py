@@ -695,6 +695,7 @@ class _Work:
             SettingsError(
                 f"no photo was accepted so far: {error.message}",
                 remedy="Check the address. No asset was marked as failed, and the same command continues.",
+                option="--endpoint",
             )
         )
 

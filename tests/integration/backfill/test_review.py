@@ -6,7 +6,7 @@ import pytest
 
 from seedtool.backfill import review
 from seedtool.backfill.review import Choice
-from seedtool.errors import CredentialsError, SchemaError, UsageError
+from seedtool.errors import AccessDenied, CredentialsError, SchemaError, UsageError
 from seedtool.faces.rekognition.service import Aws
 
 
@@ -71,7 +71,7 @@ def test_a_suggestion_has_the_person_that_its_face_has_by_now(album, waiting):
     assert waiting()[0].suggestions[0].person_id == person
 
 
-def test_skipped_and_deleted_ones_wait_no_more(album, waiting):
+def test_skipped_and_deleted_ones_wait_no_more(album, waiting, approved):
     ana, gone = album.user(), album.user()
     skipped, deleted, of_nobody = album.photo(ana, "A"), album.photo(ana, "B"), album.photo(gone, "C")
     album.run()
@@ -81,8 +81,10 @@ def test_skipped_and_deleted_ones_wait_no_more(album, waiting):
     assert waiting() == []
     assert review.count(album.db) == 0
     assert of_nobody
-    with pytest.raises(UsageError, match=f"{gone} is deleted"):
+    with pytest.raises(UsageError, match=gone) as refused:
         waiting(user_id=gone)
+    assert refused.value.place == {"option": "--user-id"}
+    approved(refused.value)
 
 
 def test_what_somebody_decides_is_written_down(album):
@@ -136,23 +138,23 @@ def test_a_beginning_of_an_id_will_do_while_it_is_its_alone(album):
 
 
 REFUSALS = [
-    ("assign", "ffffffff", "Ana", "there is no face ffffffff"),
-    ("assign", "Ana", "Ana", "'Ana' is not the id of a face"),
-    ("assign", "abc", "Ana", "'abc' is not the id of a face"),
-    ("assign", "{open}", "Nobody Here", "has no such person"),
-    ("assign", "{open}", "", "has no such person"),
-    ("assign", "{open}", "{bens}", "belongs to another user"),
-    ("assign", "{open}", "{gone}", "belongs to another user, or is deleted"),
-    ("assign", "{open}", "twin", "several persons match"),
-    ("assign", "{named}", "Ana", "has been decided already"),
-    ("skip", "{named}", "", "has been decided already"),
-    ("new", "{named}", "Eva", "has been decided already"),
-    ("new", "{open}", "ANA", "already has a person of this name"),
-    ("new", "{open}", "  ", "name is empty"),
+    ("assign", "ffffffff", "Ana"),
+    ("assign", "Ana", "Ana"),
+    ("assign", "abc", "Ana"),
+    ("assign", "{open}", "Nobody Here"),
+    ("assign", "{open}", ""),
+    ("assign", "{open}", "{bens}"),
+    ("assign", "{open}", "{gone}"),
+    ("assign", "{open}", "twin"),
+    ("assign", "{named}", "Ana"),
+    ("skip", "{named}", ""),
+    ("new", "{named}", "Eva"),
+    ("new", "{open}", "ANA"),
+    ("new", "{open}", "  "),
 ]
 
 
-def test_what_cannot_be_done_is_refused_and_nothing_of_the_call_is_done(album, waiting):
+def test_what_cannot_be_done_is_refused_and_nothing_of_the_call_is_done(album, waiting, approved):
     ana, ben = album.user(), album.user()
     photos = [album.photo(ana, name) for name in "ABC"] + [album.photo(ben, "D")]
     album.run()
@@ -164,27 +166,31 @@ def test_what_cannot_be_done_is_refused_and_nothing_of_the_call_is_done(album, w
             "INSERT INTO person_groups (user_id, name, deleted) VALUES (%s, %s, %s) RETURNING id::text", ana, name, deleted
         )  # fmt: skip
     before, third = waiting(), face_of(album, photos[2])
-    for what, face, person, said in REFUSALS:
-        with pytest.raises(UsageError, match=said) as refused:
+    for what, face, person in REFUSALS:
+        with pytest.raises(UsageError) as refused:
             choose(album, ("new", third, "Zoe"), (what, face.format(**places), person.format(**places)))
         album.db.rollback()
         assert refused.value.remedy
+        approved(refused.value)
         assert "Nobody Here" not in refused.value.message + refused.value.remedy
         assert waiting() == before
         assert album.db.execute("SELECT count(*) FROM person_groups WHERE name = 'Zoe'").fetchone() == (0,)
         album.db.rollback()
 
 
-def test_a_face_is_decided_about_once_a_call_and_of_the_user_named(album):
+def test_a_face_is_decided_about_once_a_call_and_of_the_user_named(album, approved):
     ana, ben = album.user(), album.user()
     photo, other = album.photo(ana, "A"), album.photo(ben, "B")
     album.run()
     face = face_of(album, photo)
-    with pytest.raises(UsageError, match=f"{face} is given twice"):
+    with pytest.raises(UsageError, match=face) as refused:
         choose(album, ("new", face, "Ana"), ("skip", face[:13], ""))
+    approved(refused.value)
     album.db.rollback()
-    with pytest.raises(UsageError, match=f"belongs to the user {ben}"):
+    with pytest.raises(UsageError, match=ben) as refused:
         choose(album, ("skip", face_of(album, other), ""), user_id=ana)
+    assert refused.value.place == {"option": "--user-id"}
+    approved(refused.value)
 
 
 def test_after_an_assignment_those_that_are_sure_follow_by_searches_alone(album, waiting, counters):
@@ -263,8 +269,9 @@ def test_a_search_that_broke_off_goes_on_where_it_was(album, faults):
     album.run()
     choose(album, ("new", face_of(album, photos[0]), "Ana"))
     faults(rules=[{"fault": "denied", "operation": "SearchFaces", "first": 3, "times": 1}])
-    with pytest.raises(Exception, match="SearchFaces"):
+    with pytest.raises(AccessDenied) as denied:
         again(album, ana)
+    assert denied.value.place["operation"] == "rekognition:SearchFaces"
     album.db.rollback()
     faults()
     again(album, ana)
@@ -322,5 +329,6 @@ def test_a_user_id_that_is_no_uuid_is_refused(album, call):
 
 
 def test_a_database_without_the_library_is_refused(connection: psycopg.Connection):
-    with pytest.raises(SchemaError, match="users, assets"):
+    with pytest.raises(SchemaError) as refused:
         list(review.waiting(connection))
+    assert str(refused.value.place["table"]).startswith("users, assets")
