@@ -1,4 +1,4 @@
-"""What follows the rows in the same transaction: sequences, the profile's SQL scripts, and materialized views."""
+"""What follows the rows in the same transaction: the profile's SQL scripts, and materialized views."""
 
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
@@ -9,30 +9,7 @@ from psycopg import sql
 from seedtool.errors import FixtureError
 from seedtool.listener import Listener
 from seedtool.seeding.fixtures import Script
-from seedtool.seeding.staging import Cursor, Staged
-
-#: types whose values a sequence may have given; NaN is higher than every number a sequence gives, so it never counts
-_NUMBERS = frozenset({"int2", "int4", "int8", "numeric"})
-
-
-def advance_sequences(cursor: Cursor, tables: Iterable[Staged]) -> None:
-    """Move sequences past the ids of the files, so that the next row without an id gets a free one."""
-    for staged in tables:
-        for name in staged.columns:
-            column = staged.table.columns[name]
-            if column.sequence is None or column.value.name not in _NUMBERS:
-                continue
-            cursor.execute(
-                sql.SQL(
-                    "SELECT setval({sequence}::regclass, highest)"
-                    " FROM pg_sequence AS s, LATERAL (SELECT floor(max({column})::numeric)::bigint AS highest"
-                    " FROM {table} WHERE {column} <= s.seqmax) AS t"
-                    " WHERE s.seqrelid = {sequence}::regclass AND s.seqincrement > 0"
-                    " AND highest > coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart - 1)"
-                ).format(
-                    sequence=sql.Literal(column.sequence), column=sql.Identifier(name), table=staged.table.identifier
-                )
-            )
+from seedtool.seeding.staging import Cursor
 
 
 def run_scripts(cursor: Cursor, scripts: Iterable[Script]) -> None:

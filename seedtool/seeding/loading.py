@@ -12,6 +12,7 @@ from psycopg import sql
 
 from seedtool.postgres.catalog import Catalog
 from seedtool.postgres.copying import copy_csv_in
+from seedtool.seeding.sequences import draws
 from seedtool.seeding.staging import Cursor, Staged, key_text
 
 
@@ -74,6 +75,7 @@ def _is_simple(source: Staged) -> bool:
     return (
         source.binding is None
         and table.row_key is None
+        and not draws(table, source.batches[0].batch.columns)  # a dry run would, and then the staged way once more
         and len(source.batches) == 1
         and source.batches[0].batch.form is not None
         and not table.triggers

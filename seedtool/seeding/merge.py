@@ -13,7 +13,7 @@ from seedtool.errors import NotConfirmed
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres.catalog import Catalog, ForeignKey, read_catalog
 from seedtool.postgres.copying import fix_text_form, set_locally
-from seedtool.seeding import finishing, ledger, loading, outcome, unchanged
+from seedtool.seeding import finishing, ledger, loading, outcome, sequences, unchanged
 from seedtool.seeding.fixtures import Fixtures
 from seedtool.seeding.ledger import Deletion
 from seedtool.seeding.report import RowChange, SeedReport, TableReport
@@ -123,8 +123,12 @@ def _seed(
         raise _not_confirmed(database, strange)
 
     listener.step("write")
-    write(cursor, plan)
     present = {**same, **loaded, **tables}
+    if not dry_run or (plan.may_move_sequences and sequences.shield(cursor)):
+        sequences.advance(cursor, present.values(), tables)
+    for each in loaded.values():  # before a trigger adds rows of its own
+        ledger.record_loaded(cursor, each, recorded=each.table.qualified in recorded)
+    write(cursor, plan)
     report = SeedReport(
         sets=fixtures.sets,
         dry_run=dry_run,
@@ -132,8 +136,6 @@ def _seed(
         tables=tuple(_as_stored(cursor, each, plan.tables.get(oid)) for oid, each in expected.items()),
         confirm=database if strange else "",
     )
-    for each in loaded.values():
-        ledger.record_loaded(cursor, each, recorded=each.table.qualified in recorded)
     for each in tables.values():
         ledger.record(cursor, each, recorded_by.get(each.table.qualified, ()))
     gone = recorded - {each.table.qualified for each in present.values()}
@@ -144,8 +146,6 @@ def _seed(
     unchanged.note_left(cursor, written.values(), files if settled else {})
     unstage(cursor, tables.values())
     ledger.drop_deletions(cursor, deletions.values())
-    if not dry_run:
-        finishing.advance_sequences(cursor, present.values())
 
     listener.step("finish")
     set_locally(cursor, settings)  # a project's own SQL may depend on them

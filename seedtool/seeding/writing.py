@@ -12,6 +12,7 @@ from psycopg import sql
 from seedtool.errors import DatabaseError, FixtureError, SeedError
 from seedtool.postgres.catalog import Catalog, Table, Trigger
 from seedtool.postgres.errors import translate
+from seedtool.seeding import sequences
 from seedtool.seeding.ledger import Deletion
 from seedtool.seeding.staging import Cursor, Place, Staged, StagedBatch, names, same_key
 
@@ -41,6 +42,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     triggers_off: bool = False
 
     @property
+    def may_move_sequences(self) -> bool:
+        """Writing the rows may take values of sequences."""
+        return sequences.may_move(self.catalog, self.tables.values(), triggers_off=self.triggers_off)
+
+    @property
     def written(self) -> list[Table]:
         """The tables that the statement writes."""
         staged = [each.table for each in self.tables.values()]
@@ -61,7 +67,11 @@ def write(cursor: Cursor, plan: Plan) -> None:
         if isinstance(error, _NO_ROWS_FAULT):
             raise
         _refuse_rules(plan, error)
-        raise _refused_row(cursor, plan, error) from error
+        # what a trial draws from a sequence would stay, so the sequences are thrown away with the trials
+        with cursor.connection.transaction(force_rollback=True):
+            harmless = not plan.may_move_sequences or sequences.shield(cursor)
+            refused = _refused_row(cursor, plan, error, trials=harmless)
+        raise refused from error
 
 
 def _refuse_rules(plan: Plan, error: psycopg.Error) -> None:
@@ -199,16 +209,23 @@ def _insert(staged: Staged, each: StagedBatch, within: sql.Composable) -> sql.Co
     )
 
 
-def _refused_row(cursor: Cursor, plan: Plan, error: psycopg.Error) -> SeedError:
-    """Find the row that the database refuses: the last row of the shortest beginning that is refused."""
+def _refused_row(cursor: Cursor, plan: Plan, error: psycopg.Error, *, trials: bool) -> SeedError:
+    """Find the row that the database refuses: the last row of the shortest beginning that is refused.
+
+    Args:
+        cursor: in the merge's transaction.
+        plan: the plan.
+        error: what the database said.
+        trials: beginnings may be tried, since nothing of a trial stays.
+    """
     trigger = _failing_trigger(plan.catalog, error)
     for staged in plan.tables.values():
         broken = _broken_check(cursor, staged, error) if trigger is None else None
         if broken is not None:
             return broken
     low, high = 0, sum(staged.changes for staged in plan.tables.values())
-    if _refused(cursor, plan, 0, error):
-        return _refusal(error, trigger)  # a deletion is refused; no line of the files is to blame
+    if not trials or _refused(cursor, plan, 0, error):
+        return _refusal(error, trigger)  # where it was tried, a deletion is refused; no line of the files is to blame
     while high - low > 1:
         middle = (low + high) // 2
         if _refused(cursor, plan, middle, error):
