@@ -1,4 +1,4 @@
-"""Which files of a project its code imports or names, told from the code's text; nothing is run.
+"""Which files and variables a project's code imports, names or reads, told from the code's text; nothing is run.
 
 A fingerprint has to be the same on every machine, before anything was built there. So the text decides, and not what a
 run imported. Where a module imports by names that are made at run time (`importlib`, `pkgutil`), everything in its
@@ -24,8 +24,23 @@ _SUFFIX = re.compile(rb"""\.(?:sql|json|ya?ml|toml|csv|txt|ini)(["'])""")
 _NAME = re.compile(rb"[\w./-]+")
 _NO_SOURCE = re.compile(r"\..*|__pycache__|.*~|#.*#|.*\.py[cod]|.*\.orig|.*\.swp")
 _INSTALLED = frozenset({"site-packages", "dist-packages", "node_modules"})
+#: Code that reads the environment, by whatever library, mentions one of these.
+_READS_ENVIRONMENT = re.compile(rb"environ|getenv|dotenv|decouple")
+#: A variable that is read by name, and any text that could be the name of one: a constant, a helper's argument.
+_VARIABLE = re.compile(rb"""(?:environ(?:\.\w+)?|getenv)\s*[\[(]\s*["'](\w+)""")
+_LIKE_VARIABLE = re.compile(rb"""["']([A-Za-z_]\w*)["']""")
+#: What each shell has, and a text in quotes may be by chance; such a variable counts only where it is read by name.
+_OF_EACH_SHELL = frozenset(
+    {b"HOME", b"USER", b"LOGNAME", b"PATH", b"PWD", b"OLDPWD", b"SHELL", b"LANG", b"TERM", b"HOSTNAME", b"TMPDIR", b"_"}
+)
+#: Variables that name the database, which are set while it is built (see schema.redirecting), and credentials of AWS,
+#: which change by the hour.
+_NO_SHAPE = re.compile(
+    r"DATABASE_URL|SQLALCHEMY_DATABASE_UR[IL]|PG\w+|POSTGRES_(HOST|SERVER|PORT|USER|PASSWORD|DB)"
+    r"|DB_(HOST|PORT|USER|PASSWORD|NAME)|AWS_\w+"
+)
 #: Names that stand for what is remembered of a file beside the modules it imports.
-_FOLDER, _NAMED = "*", "file:"
+_FOLDER, _NAMED, _OF_ENVIRONMENT = "*", "file:", "variable:"
 
 
 class Imports:
@@ -44,7 +59,8 @@ class Imports:
         self._root = os.path.normpath(root)
         places = (os.path.normpath(path) for path in [*map(os.fspath, paths), *filter(None, sys.path)])
         self._paths = [path for path in places if self._is_below(path) and not _INSTALLED & set(path.split(os.sep))]
-        self._known = Hashes(memory / "imports.json", _references, list[str], least=0)
+        self._known = Hashes(memory / "references.json", _references, list[str], least=0)
+        self._variables: set[str] = set()
         self._entries: dict[str, frozenset[str]] = {}
 
     def reached(self, code: Iterable[Path], *, packages: bool = False) -> dict[Path, str]:
@@ -65,6 +81,9 @@ class Imports:
             seen.add(path)
             folder = os.path.dirname(path)
             for reference in self._known.of(Path(path)).answer:
+                if reference.startswith(_OF_ENVIRONMENT):
+                    self._variables.add(reference.removeprefix(_OF_ENVIRONMENT))
+                    continue
                 if (folder, reference) in asked:
                     continue
                 asked.add((folder, reference))
@@ -74,6 +93,20 @@ class Imports:
                         waiting += [target] if target.endswith(".py") else []
         self._known.save()
         return {Path(path): digest for path, digest in found.items()}
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the code seen so far may read and that are set, sorted, with their values.
+
+        They are set in the environment, or in the file `.env` of the project's folder, which code often reads itself.
+        There the value is the rest of the line. Those that name the database do not count.
+        """
+        if not self._variables:
+            return {}
+        file = Path(self._root) / ".env"
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        written = dict(re.findall(r"^\s*(?:export\s+)?(\w+)\s*=(.*)$", text, flags=re.MULTILINE))
+        names = {name for name in self._variables if not _NO_SHAPE.fullmatch(name)}
+        return {name: value for name, value in sorted({**written, **os.environ}.items()) if name in names}
 
     def _targets(self, folder: str, reference: str, *, packages: bool) -> Iterable[str]:
         if reference == _FOLDER:
@@ -151,6 +184,9 @@ def _references(path: Path, content: bytes) -> list[str]:
         named = content[content.rfind(match[1], 0, match.start()) + 1 : match.end() - 1]
         if _NAME.fullmatch(named):
             found[f"{_NAMED}{named.decode()}"] = None
+    if _READS_ENVIRONMENT.search(content):
+        variables = set(_LIKE_VARIABLE.findall(content)) - _OF_EACH_SHELL | set(_VARIABLE.findall(content))
+        found |= dict.fromkeys(f"{_OF_ENVIRONMENT}{name.decode()}" for name in sorted(variables))
     # this program's own modules shape nothing that its version does not tell
     return [name for name in found if name.split(".")[0] != "seedtool"]
 

@@ -77,20 +77,16 @@ def _parts(settings: Settings, server_facts: Mapping[str, str]) -> Iterator[tupl
     files = {os.path.relpath(path, settings.root) for path in _files(settings, written, table)}
     for name in sorted(files):
         yield b"file", os.fsencode(name), (settings.root / name).read_bytes()
-    imported = _imported(settings, written, table, [settings.root / name for name in files if name.endswith(".py")])
-    for name, digest in sorted(imported.items()):
-        if name not in files:
-            yield b"imported", os.fsencode(name), digest.encode()
-
-
-def _imported(
-    settings: Settings, written: Mapping[str, str], table: Mapping[str, object], code: Iterable[Path]
-) -> dict[str, str]:
-    """Return the project's files that env.py and the revisions import, by their names, and the SHA-256 of each."""
     folder = settings.alembic_folder
     paths = [folder / path for path in _listed("prepend_sys_path", written, table, folder)]
     imports = Imports(settings.root, settings.state_dir, [*paths, folder])
-    return {os.path.relpath(path, settings.root): digest for path, digest in imports.reached(code).items()}
+    reached = imports.reached([settings.root / name for name in files if name.endswith(".py")])
+    imported = {os.path.relpath(path, settings.root): digest for path, digest in reached.items()}
+    for name, digest in sorted(imported.items()):
+        if name not in files:
+            yield b"imported", os.fsencode(name), digest.encode()
+    for name, value in imports.environment().items():
+        yield b"variable", name.encode(), os.fsencode(value)
 
 
 def _version(package: str) -> str:

@@ -73,12 +73,15 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
         digest.add(b"after", *(name.encode() for name in profile.after))
     fixtures = [path for name in profile.sets for path in fixture_files(settings.seeds / name)]
     code = [path for path in fixtures if path.suffix.lower() == ".py"]
+    variables: dict[str, str] = {}
+    counted: set[str] = set()
     files = {*fixtures, *(path for name in profile.after if (path := settings.seeds / name).is_file())}
     if code:
         digest.add(b"python", str(sys.version_info[:2]).encode())
         files |= set(_sources(settings, profile))
         imports = Imports(settings.root, settings.state_dir)
         files |= imports.reached([path for path in files if path.suffix == ".py"], packages=True).keys()
+        variables = imports.environment()
     hashes = Hashes(settings.state_dir / "hashes.json", reads_day, bool)
     for path in sorted(files):
         found = hashes.of(path)
@@ -87,8 +90,12 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
         if path.suffix == ".py":
             code_text = path.read_text(encoding="utf-8", errors="replace")
             for name in sorted(set(_VARIABLE.findall(code_text))):
-                digest.add(b"variable", name.encode(), os.environ.get(name, "").encode())
+                value = variables.get(name, os.environ.get(name, ""))
+                digest.add(b"variable", name.encode(), os.fsencode(value))
+                counted.add(name)
     hashes.save()
+    for name in sorted(variables.keys() - counted):
+        digest.add(b"variable", name.encode(), os.fsencode(variables[name]))
     if names_day:
         now = now or datetime.now(UTC)
         # Python asks for the local day, and PostgreSQL for the day in UTC while a seed is written

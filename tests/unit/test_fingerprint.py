@@ -180,6 +180,55 @@ def test_what_a_revision_or_env_py_imports_changes_it(project: Path, line: str, 
     assert of(project) != before
 
 
+READS = {
+    "subscript": "import os\nX = os.environ['COLOUR']",
+    "get": "import os\nX = os.environ.get('COLOUR', 'none')",
+    "getenv": "from os import getenv\nX = getenv('COLOUR')",
+    "a constant": "import os\nNAME = 'COLOUR'\nX = os.environ[NAME]",
+    "membership": "import os\nX = 'COLOUR' in os.environ",
+    "decouple": "from decouple import config\nX = config('COLOUR')",
+    "environs": "from environs import Env\nX = Env().str('COLOUR')",
+}
+
+
+@pytest.mark.parametrize("place", ["migrations/versions/0001_first.py", "migrations/env.py", "app/colours.py"])
+@pytest.mark.parametrize("way", READS)
+def test_a_variable_that_the_code_reads_changes_it(project: Path, monkeypatch: pytest.MonkeyPatch, way, place):
+    write(project, {"migrations/env.py": "from app import colours", "app/colours.py": "", place: READS[way]})
+    if place != "migrations/env.py":
+        write(project, {"migrations/env.py": "from app import colours"})
+    monkeypatch.delenv("COLOUR", raising=False)
+    unset = of(project)
+    seen = {unset}
+    for value in ("red", "blue", ""):
+        monkeypatch.setenv("COLOUR", value)
+        seen.add(of(project))
+    assert len(seen) == 4
+    monkeypatch.setenv("COLOUR", "red")
+    assert of(project) in seen
+    monkeypatch.delenv("COLOUR")
+    write(project, {".env": "export COLOUR=red\n"})  # as load_dotenv() reads it
+    assert of(project) != unset
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "PGHOST", "POSTGRES_DB", "AWS_SESSION_TOKEN"])
+def test_variables_that_name_the_database_do_not_change_it(project: Path, monkeypatch: pytest.MonkeyPatch, name):
+    write(project, {"migrations/env.py": f"import os\nX = os.environ.get('{name}')"})
+    monkeypatch.delenv(name, raising=False)
+    before = of(project)
+    monkeypatch.setenv(name, "another")
+    assert of(project) == before
+
+
+def test_what_a_text_and_a_variable_share_by_chance_does_not_change_it(project: Path, monkeypatch: pytest.MonkeyPatch):
+    write(project, {"migrations/env.py": "import os\nROLE = 'USER'\n", "migrations/versions/2.py": "X = 'COLOUR'"})
+    write(project, {"migrations/versions/3.py": "import os\nX = os.environ.get('SHAPE')"})
+    before = of(project)
+    for name in ("USER", "COLOUR", "OTHER"):
+        monkeypatch.setenv(name, "another")
+    assert of(project) == before
+
+
 def test_what_is_imported_by_nobody_does_not_change_it(project: Path):
     write(project, {**PROJECT, "migrations/env.py": "from app.models import Base\nimport os, re, alembic.context\n"})
     write(project, {".venv/lib/site-packages/app/models.py": "", "tests/test_models.py": ""})
