@@ -13,7 +13,7 @@ from seedtool.backfill import plots
 from seedtool.backfill.formatting import count, dollars, duration, escaped, percent
 from seedtool.backfill.report import Failure, Report
 from seedtool.errors import UsageError
-from seedtool.files.writing import NewFile, write_whole
+from seedtool.files.writing import PRIVATE, NewFile, write_whole
 from seedtool.settings import Backfill
 
 #: The most users and errors that a table shows. It says how many more there are.
@@ -78,8 +78,11 @@ def check_place(path: Path) -> None:
 
 
 def write(path: Path, page: str) -> None:
-    """Write a page. Whoever opens the file meanwhile sees the old page or the new one, never a part of it."""
-    write_whole(path, page.encode("utf-8", errors="replace"))
+    """Write a page that its owner alone may read: it names files and people.
+
+    Whoever opens the file meanwhile sees the old page or the new one, never a part of it.
+    """
+    write_whole(path, page.encode("utf-8", errors="replace"), mode=PRIVATE)
 
 
 # The sections of the page, from top to bottom.

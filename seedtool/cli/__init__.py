@@ -13,10 +13,13 @@ import sys
 import threading
 from typing import NoReturn
 
-import click
+try:
+    import click
 
-from seedtool import __version__
-from seedtool.cli import output
+    from seedtool import __version__
+    from seedtool.cli import output
+except KeyboardInterrupt:  # Ctrl+C while the program starts
+    sys.exit(130)
 
 #: command → module of this package and the object in it
 COMMANDS = {
@@ -102,10 +105,12 @@ def sync_faces_main() -> NoReturn:
 
 def _program(command: click.Command, name: str) -> NoReturn:
     """Run a command as a program. It starts and ends faster than Python does without this."""
-    gc.set_threshold(100_000)  # imports make many objects and hardly any garbage
-    output.take_stdout()
     try:
+        gc.set_threshold(100_000)  # imports make many objects and hardly any garbage
+        output.take_stdout()
         run(command, name)
+    except KeyboardInterrupt:  # before the command began, or while its error was shown
+        os._exit(130)
     except SystemExit as end:
         sys.stdout = sys.stderr  # what is printed while Python ends is not ours
         if threading.active_count() == 1 and isinstance(end.code, int):
@@ -129,9 +134,9 @@ def run(command: click.Command, name: str) -> NoReturn:
 
     An error is a message with its remedy, never a traceback; `--debug` shows it.
     """
-    from seedtool.cli import failures
-
     try:
+        from seedtool.cli import failures
+
         answer = command.main(prog_name=name, standalone_mode=False)
         code = answer if isinstance(answer, int) else 0
         if sys.stdout is not None:  # closed by the caller (`>&-`)
@@ -143,6 +148,8 @@ def run(command: click.Command, name: str) -> NoReturn:
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - here every error becomes a message
+        from seedtool.cli import failures
+
         code = failures.show(error)
     if code == failures.INTERRUPTED and threading.active_count() > 1:
         os._exit(code)  # what had to be undone is undone; Python would wait for calls whose answers nobody needs

@@ -106,6 +106,8 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
     if plan.sessions:
         which = "" if plan.in_place is None else ", where they hold locks"
         lines.append(f"would end {number(plan.sessions, 'session')} on it{which}")
+    if plan.slots:
+        lines.append(f"would drop {slots_line(plan.slots)}")
     if profile is not None and plan.in_place is not None:
         lines.append(f"would then seed {profile}")
     needs = {Consent.NONE: "no confirmation", Consent.YES: "--yes", Consent.NAME: "its name: --confirm NAME"}
@@ -131,7 +133,15 @@ def _reset_lines(report: ResetReport) -> list[str]:
     lines = [f"{what} {report.database} in {took} ({how})"]
     if report.sessions_ended:
         lines.append(f"ended {number(report.sessions_ended, 'session')} on it")
+    if report.slots_dropped:
+        lines.append(f"dropped {slots_line(report.slots_dropped)}")
     return lines
+
+
+def slots_line(slots: Sequence[str]) -> str:
+    """Name the logical replication slots that go with a database."""
+    whose = "its reader has" if len(slots) == 1 else "their readers have"
+    return f"{number(len(slots), 'logical replication slot')} on it ({', '.join(slots)}): {whose} to start anew"
 
 
 @click.command(short_help="Run the migrations on the database as it is.", context_settings=CONTEXT)

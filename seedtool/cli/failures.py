@@ -14,6 +14,9 @@ from seedtool.errors import Place, SeedtoolError
 
 INTERRUPTED = 130
 
+#: Characters that are shown of a message that is not ours: an error of Python's may list thousands of files.
+_LONGEST = 300
+
 
 class Failure(NamedTuple):
     """What is shown of an error."""
@@ -83,10 +86,10 @@ def show(error: BaseException) -> int:
 
 def _describe(error: BaseException) -> Failure:
     kind = type(error).__name__
+    if _was_interrupted(error):
+        return Failure("Interrupted", "interrupted", "", INTERRUPTED)
     if isinstance(error, SeedtoolError):
         return Failure(kind, error.message, error.remedy, error.exit_code, error.place)
-    if isinstance(error, KeyboardInterrupt | click.Abort):
-        return Failure("Interrupted", "interrupted", "", INTERRUPTED)
     if isinstance(error, click.ClickException):
         given = error.param if isinstance(error, click.BadParameter) else None
         where = Place(option=_name(given)) if given is not None else None
@@ -94,7 +97,7 @@ def _describe(error: BaseException) -> Failure:
     if hasattr(error, "remedy"):  # the emulator's own errors: it imports nothing of ours
         return Failure(kind, str(error), str(error.remedy), 1)
     text = str(error).strip()
-    first = text.splitlines()[0] if text else "no message"
+    first = text.splitlines()[0][:_LONGEST] if text else "no message"
     if isinstance(error, OSError) and error.strerror:
         place = f": {error.filename}" if error.filename is not None else ""
         return Failure(kind, f"{error.strerror}{place}", "--debug shows what was being done.", 1)
@@ -107,6 +110,22 @@ def _describe(error: BaseException) -> Failure:
 def _name(parameter: click.Parameter) -> str:
     """Return a parameter as it is typed: its longest flag, or an argument's name in capitals."""
     return max(parameter.opts, key=len) if isinstance(parameter, click.Option) else str(parameter.name).upper()
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Tell whether Ctrl+C ended the command.
+
+    It may hide behind another error: Ctrl+C in the middle of a statement leaves a connection on which nothing else may
+    be done ("another command is already in progress"), and what then cleans up fails.
+    """
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        if isinstance(found, KeyboardInterrupt | click.Abort):
+            return True
+        seen.add(id(found))
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _given(flag: str) -> bool:

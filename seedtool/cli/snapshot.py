@@ -11,6 +11,7 @@ import click
 
 from seedtool.cli import output
 from seedtool.cli.console import CONTEXT, Console, agree_to, ask_to_replace, common_options, number, table
+from seedtool.cli.database import slots_line
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -112,6 +113,8 @@ def _restore_lines(report: RestoreReport) -> list[str]:
     lines = [f"restored {report.database} from {report.snapshot.name} in {report.milliseconds:.0f} ms"]
     if report.sessions_ended:
         lines.append(f"ended {number(report.sessions_ended, 'session')} on it")
+    if report.slots_dropped:
+        lines.append(f"dropped {slots_line(report.slots_dropped)}")
     return lines
 
 

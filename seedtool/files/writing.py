@@ -141,10 +141,14 @@ def _link(path: Path, final: Path) -> None:
 def _sweep(final: Path) -> None:
     """Remove what killed writers of a file left. Earlier versions did not begin the name with a dot."""
     leftover = re.compile(rf"\.?{re.escape(_beginning(final))}\.\w{{8}}\.part")
-    for path in final.parent.iterdir():
-        if leftover.fullmatch(path.name):
+    try:
+        names = os.listdir(final.parent)  # noqa: PTH208 - one call, so that one `except` is enough
+    except PermissionError:  # a folder that may be written to and not be read, such as a drop box
+        return
+    for name in names:
+        if leftover.fullmatch(name):
             with contextlib.suppress(OSError):  # it belongs to somebody else, or its writer was faster
-                _remove_unlocked(path)
+                _remove_unlocked(final.with_name(name))
 
 
 def _remove_unlocked(path: Path) -> None:

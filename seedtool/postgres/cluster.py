@@ -325,13 +325,13 @@ class Cluster:
             if not self.connection.closed:
                 self.connection.execute("SELECT pg_advisory_unlock(%s)", [key])
 
-    def _wait_for(self, key: int) -> None:
+    def _wait_for(self, key: int, *, shared: bool = False) -> None:
         """Wait for an advisory lock; after two seconds the listener hears who holds it."""
         holder = "somebody"
         for seconds in (QUIET_WAIT, LONGEST_WAIT):
             try:
                 self.connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{seconds}s"])
-                self.connection.execute("SELECT pg_advisory_lock(%s)", [key])
+                self.connection.execute(f"SELECT pg_advisory_lock{'_shared' * shared}(%s)".encode(), [key])
             except _errors.LockNotAvailable:
                 holder = self._holder(key)
                 self.listener.note(f"waiting for the lock of {self.target}: {holder} holds it")
@@ -358,7 +358,10 @@ class Cluster:
     def hold(self, digest: str) -> None:
         """Keep a template from being pruned until this connection ends; others may hold it at the same time."""
         if digest[:20] not in self.held:
-            self.connection.execute("SELECT pg_advisory_lock_shared(%s)", [_holding(digest)])
+            key = _holding(digest)
+            row = self.connection.execute("SELECT pg_try_advisory_lock_shared(%s)", [key]).fetchone()
+            if row != (True,):
+                self._wait_for(key, shared=True)
             self.held.add(digest[:20])
 
     @contextlib.contextmanager

@@ -74,6 +74,11 @@ def _kind(error: psycopg.Error) -> tuple[type[DatabaseError], str]:
         return DatabaseError, f"The server's disk is full. Make room there and run again. {_NOTHING_CHANGED}"
     if isinstance(error, pg.ReadOnlySqlTransaction):
         return DatabaseError, "The session may only read. Is this a replica, or is default_transaction_read_only set?"
+    kind = (error.sqlstate or "")[:2]  # source: PostgreSQL's appendix A, the classes of errors
+    if kind == "53":
+        return DatabaseError, f"The server lacks memory, connections or another resource. {_NOTHING_CHANGED}"
+    if kind == "58":
+        return DatabaseError, f"The server's disk or system failed: see its log. {_NOTHING_CHANGED}"
     if isinstance(error, psycopg.OperationalError):
         return DatabaseError, RUN_AGAIN
     return DatabaseError, _NOTHING_CHANGED

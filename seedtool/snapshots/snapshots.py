@@ -142,7 +142,8 @@ def _saveable(cluster: Cluster) -> DatabaseFacts:
             remedy="Stop what is connected to it first; a backup with pg_dump needs no such thing.",
             database=target.name,
         )
-    if held := sessions.bound(cluster.connection, facts.oid):  # nobody may end these: the cloning would wait in vain
+    held = sessions.attached(cluster.connection, facts.oid).bound
+    if held:  # nobody may end these: the cloning would wait in vain
         raise BlockedError(
             f"{target} cannot be copied: {', '.join(held)}; nothing was changed",
             remedy="End it in that database: COMMIT PREPARED or ROLLBACK PREPARED, or DROP SUBSCRIPTION.",
@@ -181,13 +182,14 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was restored, whether a target was there before, and how many sessions on it were ended."""
+    """What was restored, whether a target was there before, and what went with it: sessions, replication slots."""
 
     database: str
     snapshot: Snapshot
     replaced: bool
     unknown_revisions: list[str]
     sessions_ended: int
+    slots_dropped: list[str] = []
     milliseconds: float
 
 
@@ -231,13 +233,14 @@ def restore(
             templates.sweep(cluster, target.digest)
             like = facts or cluster.database(snapshot.database)
             assert like is not None  # noqa: S101 - it was found just now, and the target's lock is held
-            ended = put_in_place(cluster, snapshot.database, like, facts, settings=settings, consent=consent)
+            done = put_in_place(cluster, snapshot.database, like, facts, settings=settings, consent=consent)
     return RestoreReport(
         database=str(target),
         snapshot=snapshot,
         replaced=facts is not None,
         unknown_revisions=plan.unknown_revisions,
-        sessions_ended=ended,
+        sessions_ended=done.sessions_ended,
+        slots_dropped=done.slots,
         milliseconds=round((time.perf_counter() - since) * 1000, 3),
     )
 

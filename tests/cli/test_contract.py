@@ -282,6 +282,55 @@ def test_what_is_raised_below_us_becomes_a_message(capsys, monkeypatch, error, c
     assert said in capsys.readouterr().err
 
 
+def test_an_interruption_that_hides_behind_what_it_broke_is_one(capsys, monkeypatch):
+    @click.command()
+    def broken():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise psycopg.OperationalError("another command is already in progress")
+
+    monkeypatch.setattr("sys.argv", ["seedtool", "--json"])
+    monkeypatch.setattr("threading.active_count", lambda: 1)
+    monkeypatch.setattr(broken, "params", [click.Option(["--json"], is_flag=True, expose_value=False)])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(broken, "broken")
+    out, err = capsys.readouterr()
+    assert ended.value.code == 130
+    assert json.loads(out)["error"]["kind"] == "Interrupted"
+    assert err == "interrupted\n"
+
+
+INTERRUPTED_IMPORT = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == module:
+            sys.meta_path.remove(self)
+            raise KeyboardInterrupt
+
+module = sys.argv.pop(1)
+sys.meta_path.insert(0, Interrupting())
+from seedtool.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["click", "seedtool.cli.output", "seedtool.cli.failures", "seedtool.cli.database", "msgspec", "psycopg"],
+)
+def test_an_interruption_while_the_program_is_imported_is_quiet(school, module):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, module, "db-reset", "--dry-run"],
+        cwd=school.root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 130
+    assert done.stdout == ""
+    assert done.stderr.strip() in {"", "interrupted"}
+
+
 def test_a_database_error_from_below_is_told_in_one_line(capsys, monkeypatch):
     @click.command()
     def broken():

@@ -261,3 +261,11 @@ def test_a_place_that_cannot_be_written_is_refused_beforehand(tmp_path, place, a
     assert refused.value.place == {"option": "--html"}
     assert refused.value.remedy
     approved(refused.value)
+
+
+def test_a_page_is_for_its_owner_alone(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("an old one")
+    path.chmod(0o644)
+    write(path, "<p>names of files</p>")
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -2,15 +2,19 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
+from pathlib import Path
 
 import pytest
 
 from seedtool.files.writing import PRIVATE, NewFile, write_whole
+from tests import processes
 
 
 @pytest.fixture
@@ -185,3 +189,27 @@ def test_a_file_that_was_swept_before_it_was_locked_is_made_again(file, monkeypa
     write_whole(file, b"new")
     assert swept
     assert file.read_bytes() == b"new"
+
+
+DROP_BOX = """
+import os, sys
+from pathlib import Path
+from seedtool.files.writing import write_whole
+
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+folder = Path(sys.argv[1])
+write_whole(folder / "a.dump", b"whole", mode=0o600)
+print(oct((folder / "a.dump").stat().st_mode & 0o777))
+"""
+
+
+def test_a_folder_that_may_be_written_to_and_not_be_read_is_written_to():
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o333)
+        assert processes.run(str(folder), code=DROP_BOX).stdout == "0o600\n"
+    finally:
+        folder.chmod(0o700)
+        shutil.rmtree(folder)
