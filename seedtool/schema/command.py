@@ -52,6 +52,7 @@ def run(database: Target, settings: Settings) -> None:
         raise MigrationError(
             f"build_command: {command[0]} cannot be started: {error.strerror}",
             remedy="Correct build_command in [tool.seedtool]; it runs in the project's folder, without a shell.",
+            setting="build_command",
         ) from error
     if done.returncode:
         lines = done.stdout.decode("utf-8", "replace").strip().splitlines()[-_LINES:]
@@ -59,6 +60,7 @@ def run(database: Target, settings: Settings) -> None:
         raise MigrationError(
             "\n".join([f"build_command failed with exit code {done.returncode}:", without_secrets("\n".join(lines))]),
             remedy=f"{lack.message}. {lack.remedy}" if lack else f"Repair it and run again: {settings.build_command}",
+            setting="build_command",
         )
     with server.connect(database) as connection:
         if guard.holds_nothing(connection):
@@ -66,4 +68,6 @@ def run(database: Target, settings: Settings) -> None:
                 f"build_command ended without an error, and {database.name} is still empty: it may have turned to"
                 " another database",
                 remedy="Let the command connect to the database that DATABASE_URL, or PGHOST and PGDATABASE, name.",
+                setting="build_command",
+                database=database.name,
             )

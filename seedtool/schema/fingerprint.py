@@ -107,7 +107,7 @@ def _files(settings: Settings, written: Mapping[str, str], table: Mapping[str, o
             "setting build_command: nothing says which files shape what it builds"
             f" (from {settings.origins.get('build_command', 'given')})",
             remedy='Name them in [tool.seedtool]: fingerprint_paths = ["*/migrations/**", "uv.lock"].',
-            setting="fingerprint_paths",
+            setting="build_command",
         )
     for pattern in settings.fingerprint_paths:
         matches = list(_matches(settings.root, pattern))

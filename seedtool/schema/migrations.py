@@ -310,6 +310,8 @@ def _choose_database(config: "Config", settings: Settings, conninfo: str, *, onl
         raise MigrationError(
             f"{listed}, and alembic_database = {chosen}" if chosen else f"{listed}, and seedtool works on one of them",
             remedy=f'Set alembic_database = "{names[0]}" in [tool.seedtool], if that is the one of DATABASE_URL.',
+            file=settings.shown(settings.alembic_ini),
+            setting="alembic_database",
         )
     config.set_main_option("databases", chosen)
     written = None if only else sections[chosen].get("sqlalchemy.url")

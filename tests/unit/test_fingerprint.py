@@ -292,7 +292,7 @@ def test_the_named_section_counts(project: Path):
     ini = "[alembic]\nscript_location = nowhere\n[shop]\nscript_location = %(here)s/migrations\n"
     write(project, {"alembic.ini": ini})
     assert of(project, alembic_name="shop") != of(project, alembic_name="shop", alembic_database="one")
-    with pytest.raises(MigrationError, match=r"names no script_location in its section \[stock\]") as raised:
+    with pytest.raises(MigrationError, match=r"\[stock\]") as raised:
         of(project, alembic_name="stock")
     assert "alembic_name" in raised.value.remedy
 
@@ -360,22 +360,21 @@ def test_a_glob_that_matches_nothing_is_an_error(project: Path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "fault"),
+    "pattern",
     [
-        ("..", "around the project"), ("../**", "around the project"), ("migrations/../..", "around the project"),
-        ("**models", "is no glob"), ("a" * 5000, "is no glob: File name too long"), ("loop/self", "matches no file"),
-        ("loop/pipe", "matches no file"), ("loop", "leads to itself"), ("loop/**", "leads to itself"),
-        ("round", "a folder that it is in"),
+        "..", "../**", "migrations/../..", "**models", "loop/self", "loop/pipe", "loop", "loop/**", "round",
+        pytest.param("a" * 5000, id="too long"),
     ],
 )  # fmt: skip
-def test_a_glob_that_finds_too_much_or_nothing_is_told(project: Path, pattern: str, fault: str):
+def test_a_glob_that_finds_too_much_or_nothing_is_told(project: Path, pattern: str, approved):
     (project / "loop").mkdir()
     (project / "loop" / "self").symlink_to("self")
     os.mkfifo(project / "loop" / "pipe")
     (project / "round" / "below").mkdir(parents=True)
     (project / "round" / "below" / "up").symlink_to("..")
-    with pytest.raises(SettingsError, match=fault):
+    with pytest.raises(SettingsError) as refused:
         of(project, fingerprint_paths=(pattern,))
+    approved(refused.value)
 
 
 def test_a_link_to_a_folder_that_is_elsewhere_is_followed(project: Path, tmp_path_factory: pytest.TempPathFactory):

@@ -1,11 +1,12 @@
 """The database of DATABASE_URL is not touched while something is built, whatever address the project's code connects to."""
 
 import textwrap
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from seedtool.errors import FixtureError
+from seedtool.errors import FixtureError, MigrationError
 from seedtool.settings import load
 from seedtool.workflows.prepare import prepare
 
@@ -176,8 +177,9 @@ def test_a_fixture_that_connects_to_the_target_is_refused_with_its_line(newest, 
     newest.execute("CREATE TABLE precious ()", database="constant_shop")
     dsn = newest.url("constant_shop")
     settings = shop("    pass", dsn, fixture=FIXTURE.format(code.format(dsn=dsn)))
-    with pytest.raises(FixtureError, match=r"first\.py:4: the code connects to constant_shop") as refusal:
+    with pytest.raises(FixtureError, match="constant_shop") as refusal:
         prepare(["base"], settings=settings)
+    assert (Path(refusal.value.file).name, refusal.value.line) == ("first.py", 4)
     assert "seedtool seed" in refusal.value.remedy
     assert tables(newest, "constant_shop") == {"precious"}
 
@@ -188,7 +190,8 @@ def test_the_drivers_are_as_before_afterwards(newest, shop):
 
     before = (psycopg2._connect, asyncpg.connect_utils._connect_addr, psycopg.Connection._connect_gen.__func__)
     settings = shop("    1 / 0", newest.url("constant_shop"))
-    with pytest.raises(Exception, match="r2"):
+    with pytest.raises(MigrationError) as failure:
         prepare(settings=settings)
+    assert failure.value.place["revision"] == "r2"
     after = (psycopg2._connect, asyncpg.connect_utils._connect_addr, psycopg.Connection._connect_gen.__func__)
     assert after == before

@@ -196,78 +196,68 @@ def test_another_database_is_never_migrated(database, project, production, monke
     assert tables(database) == set()
 
 
-def test_a_failing_revision_is_named_with_its_file_and_the_databases_words(database, project):
+def test_a_failing_revision_is_named_with_its_file_and_the_databases_words(database, project, approved):
     files = {**CREATE, **revision(2, "op.execute(\"INSERT INTO t VALUES (1, 'ana@x'), (2, 'ana@x')\")")}
     with pytest.raises(MigrationError) as raised:
         migrations.upgrade(database, project(files))
-    assert raised.value.message == (
-        "revision r2 (db/versions/r2_step.py) failed: duplicate key value violates unique constraint "
-        '"t_email_key"; Key (email); table t; constraint t_email_key'
-    )
-    assert raised.value.remedy
+    place = {"revision": "r2", "file": "db/versions/r2_step.py", "code": "23505"}  # unique_violation
+    assert raised.value.place == place
+    assert "ana@x" not in raised.value.message
+    approved(raised.value)
     assert tables(database) == set()
 
 
 @pytest.mark.parametrize(
-    ("files", "message"),
+    "files",
     [
-        (revision(1, 'op.execute("SELECT nonsense")'), 'r1_step.py) failed: column "nonsense" does not exist'),
-        (
-            revision(1, "op.execute(\"SELECT cast('María' AS int)\")"),
-            "r1_step.py) failed: invalid input syntax for type integer",
-        ),
-        (revision(1, "1 / 0"), "revision r1 (db/versions/r1_step.py) failed: ZeroDivisionError: division by zero"),
-        (revision(1, "def"), "db/versions/r1_step.py:6: SyntaxError: "),
-        ({"db/env.py": "import nowhere_at_all", **CREATE}, "db/env.py:1: ModuleNotFoundError: No module named"),
-        ({"db/env.py": "pass", **CREATE}, "env.py never called context.configure()"),
-        (revision(1, "raise SystemExit('no tenant')"), "r1_step.py) failed: it ended the program: no tenant"),
-        ({"db/env.py": "import sys; sys.exit(3)", **CREATE}, "db/env.py:1: it ended the program: exit code 3"),
-        (
-            {**CREATE, "db/versions/x.py": "revision = 'x'\ndown_revision = 'gone'"},
-            "Revision gone referenced from gone -> x (head), is not present",
-        ),
-        ({"db/versions/readme.txt": ""}, "there are no revisions in db"),
-        ({"alembic.ini": "[alembic]\n"}, "alembic.ini does not exist or names no script_location"),
-        ({"alembic.ini": "[alembic]\nscript_location = gone\n"}, "Path doesn't exist: gone"),
+        pytest.param(revision(1, 'op.execute("SELECT nonsense")'), id="a column that there is not"),
+        pytest.param(revision(1, "op.execute(\"SELECT cast('María' AS int)\")"), id="a value of a wrong type"),
+        pytest.param(revision(1, "1 / 0"), id="an exception"),
+        pytest.param(revision(1, "def"), id="a revision that is no Python"),
+        pytest.param({"db/env.py": "import nowhere_at_all", **CREATE}, id="a module that there is not"),
+        pytest.param({"db/env.py": "pass", **CREATE}, id="an env.py that does nothing"),
+        pytest.param(revision(1, "raise SystemExit('no tenant')"), id="a revision that ends the program"),
+        pytest.param({"db/env.py": "import sys; sys.exit(3)", **CREATE}, id="an env.py that ends the program"),
+        pytest.param({**CREATE, "db/versions/x.py": "revision = 'x'\ndown_revision = 'gone'"}, id="a missing revision"),
+        pytest.param({"db/versions/readme.txt": ""}, id="no revisions"),
+        pytest.param({"alembic.ini": "[alembic]\n"}, id="no script_location"),
+        pytest.param({"alembic.ini": "[alembic]\nscript_location = gone\n"}, id="a script_location that there is not"),
     ],
-)  # fmt: skip
-def test_what_is_wrong_with_a_project_is_told(database, project, files, message):
+)
+def test_what_is_wrong_with_a_project_is_told(database, project, files, approved):
     with pytest.raises(MigrationError) as raised:
         migrations.upgrade(database, project(files))
-    assert message in raised.value.message
     assert "María" not in raised.value.message
     assert raised.value.remedy
+    approved(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("statement", "message", "cure"),
+    "statement",
     [
-        ('CREATE EXTENSION IF NOT EXISTS "uuid-ossp"', "the embedded server has no extension uuid-ossp", "gen_random_"),
-        ("CREATE EXTENSION pgcrypto", "the embedded server has no extension pgcrypto", "sha256()"),
-        ("CREATE EXTENSION postgis", "the embedded server has no extension postgis", "DATABASE_URL"),
-        ("CREATE TABLE x AS SELECT xml '<a/>' AS a", "the embedded server is built without XML", "DATABASE_URL"),
-        (
-            "CREATE COLLATION x (provider = icu, locale = 'de')",
-            "the embedded server is built without ICU",
-            "DATABASE_URL",
-        ),
+        'CREATE EXTENSION IF NOT EXISTS "uuid-ossp"',
+        "CREATE EXTENSION pgcrypto",
+        "CREATE EXTENSION postgis",
+        "CREATE TABLE x AS SELECT xml '<a/>' AS a",
+        "CREATE COLLATION x (provider = icu, locale = 'de')",
     ],
 )
-def test_what_the_embedded_server_lacks_is_told_with_what_is_there_instead(database, project, statement, message, cure):
+def test_what_the_embedded_server_lacks_is_told_with_what_is_there_instead(database, project, statement, approved):
     with pytest.raises(MigrationError) as raised:
         migrations.upgrade(database, project(revision(1, f"op.execute({statement!r})")))
-    assert raised.value.message == f"revision r1 (db/versions/r1_step.py) failed: {message}"
-    assert cure in raised.value.remedy
+    assert (raised.value.place["revision"], raised.value.place["file"]) == ("r1", "db/versions/r1_step.py")
     assert "DATABASE_URL" in raised.value.remedy
+    approved(raised.value)
 
 
-def test_what_another_server_lacks_is_its_administrators_to_install(database, project):
+def test_what_another_server_lacks_is_its_administrators_to_install(database, project, approved):
     settings = msgspec.structs.replace(
         project(revision(1, "op.execute('CREATE EXTENSION postgis')")), database_url=database.url
     )
-    with pytest.raises(MigrationError, match=r"failed: the server has no extension postgis$") as raised:
+    with pytest.raises(MigrationError, match="postgis") as raised:
         migrations.upgrade(database, settings)
-    assert "administrator" in raised.value.remedy
+    assert (raised.value.place["revision"], raised.value.place["file"]) == ("r1", "db/versions/r1_step.py")
+    approved(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,8 @@ def test_of_several_databases_the_projects_own_is_migrated(database, other, of_t
 @pytest.mark.parametrize("changes", [{}, {"alembic_database": "stocks"}])
 def test_several_databases_of_which_none_is_the_projects_own_are_refused_with_the_cure(database, of_two, changes):
     settings = of_two("driver://user:pass@localhost/dbname", **changes)
-    with pytest.raises(MigrationError, match=r"alembic.ini names the databases people, stock, and ") as raised:
+    with pytest.raises(MigrationError, match=r"people, stock") as raised:
         migrations.upgrade(database, settings)
+    assert raised.value.place["file"] == "alembic.ini"
     assert 'alembic_database = "people"' in raised.value.remedy
     assert tables(database) == set()

@@ -209,8 +209,10 @@ class TestPrograms:
         monkeypatch.setattr(programs.wheel, "programs", lambda: None)
         monkeypatch.setattr(programs, "DEBIAN", Path("/nowhere"))
         monkeypatch.setenv("PATH", "/nowhere")
-        with pytest.raises(SnapshotError, match="found: none"):
+        with pytest.raises(SnapshotError) as refusal:
             programs.fitting(150000)
+        assert "postgresql-client-15" in refusal.value.remedy
+        assert "/nowhere" not in refusal.value.message
 
     def test_no_password_is_on_a_command_line(self, tmp_path):
         program = tmp_path / "pg_dump"
