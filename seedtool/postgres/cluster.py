@@ -12,13 +12,13 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
 from psycopg import errors as _errors
 from psycopg import sql
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row, dict_row, tuple_row
 
 from seedtool.errors import BlockedError, DatabaseError
 from seedtool.listener import SILENT, Listener
@@ -333,7 +333,7 @@ class Cluster:
                 self.connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{seconds}s"])
                 self.connection.execute(f"SELECT pg_advisory_lock{'_shared' * shared}(%s)".encode(), [key])
             except _errors.LockNotAvailable:
-                holder = self._holder(key)
+                holder = holder_of(self.connection, key)
                 self.listener.note(f"waiting for the lock of {self.target}: {holder} holds it")
             else:
                 return
@@ -343,17 +343,6 @@ class Cluster:
             f"{holder} has held the lock of {self.target} for {LONGEST_WAIT // 60} minutes",
             remedy="Let it finish, or end that session: SELECT pg_terminate_backend(PID).",
         )
-
-    def _holder(self, key: int) -> str:
-        row = self.connection.execute(
-            "SELECT format('session %%s of %%s (%%s), since %%s', a.pid, a.usename,"
-            " coalesce(nullif(a.application_name, ''), 'no name'), to_char(coalesce(a.xact_start, a.backend_start),"
-            " 'HH24:MI:SS')) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
-            " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
-            " AND l.classid::bigint = %s AND l.objid::bigint = %s",
-            [key >> 32, key & 0xFFFFFFFF],
-        ).fetchone()
-        return row[0] if row else "another session"
 
     def hold(self, digest: str) -> None:
         """Keep a template from being pruned until this connection ends; others may hold it at the same time."""
@@ -551,6 +540,21 @@ def fresh_name(kind: str, digest: str) -> str:
     begins with the digest of the target or fingerprint whose lock goes with it.
     """
     return f"seedtool_{kind}_{digest[:10]}{secrets.token_hex(5)}"
+
+
+def holder_of(connection: psycopg.Connection[Any], key: int) -> str:
+    """Name the session that holds an advisory lock of the connection's database, for messages."""
+    query = """
+        SELECT format('session %%s of %%s (%%s), since %%s', a.pid, a.usename,
+               coalesce(nullif(a.application_name, ''), 'no name'),
+               to_char(coalesce(a.xact_start, a.backend_start), 'HH24:MI:SS'))
+        FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND l.classid::bigint = %s AND l.objid::bigint = %s"""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(query, [key >> 32, key & 0xFFFFFFFF]).fetchone()
+    return str(row[0]) if row else "another session"
 
 
 def lock_key(digest: str) -> int:

@@ -3,12 +3,15 @@
 The ledger is a table of the database whose rows it lists, in a schema of its own.
 """
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from psycopg import sql
 
-from seedtool.errors import SeedError
+from seedtool.errors import BlockedError, SeedError
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres import cluster
 from seedtool.postgres.catalog import Catalog, ForeignKey, Table
 from seedtool.seeding.staging import Cursor, Staged, key_text, names, same_key
 from seedtool.settings import FaceBinding
@@ -18,6 +21,8 @@ LEDGER = sql.Identifier(SCHEMA, "ledger")
 
 #: every seed of a database takes this advisory lock; the number is "seed" in ASCII
 _LOCK = 0x73656564
+#: How often a seed asks whether another one has ended (seconds).
+_INTERVAL = 0.05
 
 _CREATE = """
 CREATE TABLE seedtool.ledger (
@@ -45,12 +50,32 @@ class Edit(msgspec.Struct, frozen=True):
     overridden: tuple[str, ...]
 
 
-def open_ledger(cursor: Cursor) -> None:
+def open_ledger(cursor: Cursor, listener: Listener = SILENT) -> None:
     """Wait until no other seed runs in this database, and keep others waiting until the transaction ends.
 
     The ledger is made where it does not exist yet.
+
+    Args:
+        cursor: in a transaction.
+        listener: hears after two seconds who is waited for.
+
+    Raises:
+        BlockedError: somebody has held the lock for fifteen minutes.
     """
-    cursor.execute(sql.SQL("SELECT pg_advisory_xact_lock({})").format(sql.Literal(_LOCK)))
+    since, told = time.monotonic(), False
+    # asked for again and again: a timeout would end the transaction
+    while cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone() != (True,):
+        waited = time.monotonic() - since
+        if waited > cluster.LONGEST_WAIT:
+            raise BlockedError(
+                f"{cluster.holder_of(cursor.connection, _LOCK)} has held the lock of seeds for"
+                f" {cluster.LONGEST_WAIT // 60} minutes; nothing was changed",
+                remedy="Let it finish, or end that session: SELECT pg_terminate_backend(PID).",
+            )
+        if waited > cluster.QUIET_WAIT and not told:
+            listener.note(f"waiting for another seed: {cluster.holder_of(cursor.connection, _LOCK)} holds the lock")
+            told = True
+        time.sleep(_INTERVAL)
     # IF NOT EXISTS would need the right to create even where there is nothing to create
     for missing, create in (
         ("SELECT to_regnamespace('seedtool') IS NULL", "CREATE SCHEMA seedtool"),

@@ -88,7 +88,7 @@ def _seed(
     listener: Listener,
 ) -> SeedReport:
     settings = fix_text_form(cursor)
-    ledger.open_ledger(cursor)
+    ledger.open_ledger(cursor, listener)
     catalog = read_catalog(cursor.connection).with_row_keys()
 
     listener.step("stage")

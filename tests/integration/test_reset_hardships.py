@@ -12,7 +12,7 @@ from seedtool.postgres import cluster, server
 from seedtool.postgres.cluster import lock_key, open_cluster, private_name
 from seedtool.postgres.server import Target
 from seedtool.resetting.guard import Consent
-from seedtool.resetting.reset import reset
+from seedtool.resetting.reset import plan, reset
 from seedtool.schema.layer import Schema
 
 
@@ -248,3 +248,12 @@ class TestALockThatSomebodyHolds:
                 reset(project, database, [Schema(project, build)], consent=Consent.NONE)
         assert "a colleague" in str(refusal.value)
         assert "pg_terminate_backend" in refusal.value.remedy
+
+    def test_a_wait_for_a_template_has_an_end_too(self, project, database, monkeypatch):
+        monkeypatch.setattr(cluster, "QUIET_WAIT", 1)
+        monkeypatch.setattr(cluster, "LONGEST_WAIT", 1)
+        with server.connect(database, database.maintenance, autocommit=True, application="a colleague") as other:
+            fingerprint = plan(database, [Schema(project, build)]).fingerprint
+            other.execute("SELECT pg_advisory_lock(%s)", [cluster._holding(fingerprint)])
+            with pytest.raises(BlockedError, match="a colleague"):
+                reset(project, database, [Schema(project, build)], consent=Consent.NONE)

@@ -6,10 +6,11 @@ import time
 import psycopg
 import pytest
 
-from seedtool.errors import DatabaseError, SeedError
+from seedtool.errors import BlockedError, DatabaseError, SeedError
 from seedtool.listener import Listener
-from seedtool.postgres import server
+from seedtool.postgres import cluster, server
 from seedtool.postgres.errors import RUN_AGAIN
+from seedtool.seeding import ledger
 from seedtool.seeding.fixtures import read_fixtures
 from seedtool.seeding.merge import seed
 
@@ -81,6 +82,22 @@ def test_two_seeds_at_once_follow_one_another(project, database):
     for thread in threads:
         thread.join()
     assert sorted(each["notes"] for each in found) == [(0, 0, 2000, 0), (0, 0, 2000, 0), (2000, 0, 0, 0)]
+
+
+def test_a_seed_tells_whom_it_waits_for_and_does_not_wait_for_ever(small_school, database, monkeypatch):
+    monkeypatch.setattr(cluster, "QUIET_WAIT", 0)
+    monkeypatch.setattr(cluster, "LONGEST_WAIT", 1)
+    heard = []
+    listener = Listener()
+    listener.note = heard.append
+    before = small_school.everything()
+    with server.connect(database, autocommit=True, application="a colleague") as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [ledger._LOCK])
+        fixtures = read_fixtures(small_school.root / "seeds", ["local"], small_school.root)
+        with server.connect(database) as connection, pytest.raises(BlockedError, match="a colleague"):
+            seed(connection, fixtures, listener=listener)
+    assert [text for text in heard if "a colleague" in text] == heard != []
+    assert small_school.everything() == before
 
 
 def test_a_row_that_people_add_while_a_seed_prunes_is_never_taken_along(small_school, database):
