@@ -18,26 +18,31 @@ _LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
-def run_from_text(root: Path) -> Iterator[None]:
+def run_from_text(root: Path) -> Iterator[set[Path]]:
     """Compile modules below a folder anew when they are imported; no compiled file is read or written for them.
+
+    Yields:
+        the files that were compiled, of all threads.
 
     Args:
         root: the project's folder. Packages that are installed below it (`.venv`) are loaded as usual.
     """
     usual = SourceFileLoader.get_code
     folder = root.absolute()
+    compiled: set[Path] = set()
 
     def get_code(loader: SourceFileLoader, fullname: str) -> CodeType | None:
         path = loader.get_filename(fullname)
         place = Path(path).absolute()
         if not place.is_relative_to(folder) or _INSTALLED & set(place.relative_to(folder).parts):
             return usual(loader, fullname)
+        compiled.add(place)
         code: CodeType = loader.source_to_code(loader.get_data(path), path)
         return code
 
     with _LOCK:
         SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
         try:
-            yield
+            yield compiled
         finally:
             SourceFileLoader.get_code = usual  # type: ignore[method-assign]

@@ -148,18 +148,18 @@ class Hashes(Generic[Answer]):
         self._known: dict[str, tuple[list[int], str, Answer]] | None = None
         self._changed = False
 
-    def of(self, path: Path) -> Found[Answer]:
+    def of(self, path: Path | str) -> Found[Answer]:
         """Return what is known of a file, reading it where that is needed."""
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116 - a text is not made a Path for it: there may be thousands
         if stat.st_size < self._least:
-            return self._read(path)
+            return self._read(Path(path))
         identity = [stat.st_size, stat.st_ino, stat.st_dev, stat.st_mtime_ns, stat.st_ctime_ns]
         if self._known is None:
             self._known = self._load()
         entry = self._known.get(os.fspath(path))
         if entry is not None and entry[0] == identity:
             return Found(entry[1], entry[2])
-        found = self._read(path)
+        found = self._read(Path(path))
         if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED:
             self._known[os.fspath(path)] = (identity, *found)
             self._changed = True

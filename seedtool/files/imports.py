@@ -8,10 +8,10 @@ folder counts.
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from seedtool.files.hashing import Hashes, files_below
+from seedtool.files.hashing import Found, Hashes, files_below
 
 # Patterns that begin with a letter are found ten times as quickly as those that begin with the start of a line.
 _IMPORT = re.compile(rb"import\b[ \t]*(\([^)]*\)|[^\n;]*)")
@@ -23,6 +23,7 @@ _AT_RUN_TIME = re.compile(rb"""pkgutil\b|import(?:_module|__)\((?!\s*["'][\w.]+[
 _SUFFIX = re.compile(rb"""\.(?:sql|json|ya?ml|toml|csv|txt|ini)(["'])""")
 _NAME = re.compile(rb"[\w./-]+")
 _NO_SOURCE = re.compile(r"\..*|__pycache__|.*~|#.*#|.*\.py[cod]|.*\.orig|.*\.swp")
+_INIT = "__init__.py"
 _INSTALLED = frozenset({"site-packages", "dist-packages", "node_modules"})
 #: Code that reads the environment, by whatever library, mentions one of these.
 _READS_ENVIRONMENT = re.compile(rb"environ|getenv|dotenv|decouple")
@@ -62,6 +63,7 @@ class Imports:
         self._known = Hashes(memory / "references.json", _references, list[str], least=0)
         self._variables: set[str] = set()
         self._entries: dict[str, frozenset[str]] = {}
+        self._above: dict[str, list[str]] = {}
 
     def reached(self, code: Iterable[Path], *, packages: bool = False) -> dict[Path, str]:
         """Return the files that code imports or names, and those that they import or name, with their SHA-256 in hex.
@@ -80,7 +82,7 @@ class Imports:
                 continue
             seen.add(path)
             folder = os.path.dirname(path)
-            for reference in self._known.of(Path(path)).answer:
+            for reference in self._of(path).answer:
                 if reference.startswith(_OF_ENVIRONMENT):
                     self._variables.add(reference.removeprefix(_OF_ENVIRONMENT))
                     continue
@@ -89,7 +91,7 @@ class Imports:
                 asked.add((folder, reference))
                 for target in self._targets(folder, reference, packages=packages):
                     if target not in found:
-                        found[target] = self._known.of(Path(target)).digest
+                        found[target] = self._of(target).digest
                         waiting += [target] if target.endswith(".py") else []
         self._known.save()
         return {Path(path): digest for path, digest in found.items()}
@@ -108,6 +110,12 @@ class Imports:
         names = {name for name in self._variables if not _NO_SHAPE.fullmatch(name)}
         return {name: value for name, value in sorted({**written, **os.environ}.items()) if name in names}
 
+    def _of(self, path: str) -> Found[list[str]]:
+        try:
+            return self._known.of(path)
+        except OSError:  # it was deleted a moment ago, or nobody may read it: then no import can either
+            return Found("unreadable", [])
+
     def _targets(self, folder: str, reference: str, *, packages: bool) -> Iterable[str]:
         if reference == _FOLDER:
             return _modules_below(folder)
@@ -120,40 +128,55 @@ class Imports:
             for _ in range(dots - 1):
                 folder = os.path.dirname(folder)
             return self._modules([folder], name, packages=False)
-        above = [folder]
-        while self._is_below(above[-1]) and above[-1] != self._root:
-            above.append(os.path.dirname(above[-1]))
-        return self._modules([*self._paths, *above, os.path.join(self._root, "src")], name, packages=packages)
+        return self._modules(self._places(folder), name, packages=packages)
+
+    def _places(self, folder: str) -> list[str]:
+        """Return where a module in a folder may import from."""
+        if folder not in self._above:
+            above = [folder]
+            while self._is_below(above[-1]) and above[-1] != self._root:
+                above.append(os.path.dirname(above[-1]))
+            self._above[folder] = list(dict.fromkeys([*self._paths, *above, os.path.join(self._root, "src")]))
+        return self._above[folder]
 
     def _modules(self, bases: Iterable[str], name: str, *, packages: bool) -> Iterable[str]:
         """Return the files of a module and of the packages that it is in, from the first folder that has it."""
         parts = name.split(".") if name else []
         for base in bases:
-            if not self._is_below(base) or (parts and not {parts[0], f"{parts[0]}.py"} & self._listed(base)):
-                continue
-            files = [file for file in _files_of(base, parts) if os.path.isfile(file)]
-            if files:
+            if files := self._files(base, parts):
                 top = os.path.join(base, *parts[:1])
                 return [*files, *(_modules_below(top) if packages and parts and os.path.isdir(top) else [])]
         return []
 
+    def _files(self, base: str, parts: Sequence[str]) -> list[str]:
+        """Return the files of a module below a folder: each package's `__init__`, then the module itself."""
+        if not self._is_below(base):
+            return []
+        if not parts:
+            return [os.path.join(base, _INIT)] if _INIT in self._listed(base) else []
+        found, folder = [], base
+        for part in parts:
+            listed = self._listed(folder)
+            if f"{part}.py" in listed:
+                found.append(os.path.join(folder, f"{part}.py"))
+            if part not in listed:
+                break
+            folder = os.path.join(folder, part)
+            if _INIT in self._listed(folder):
+                found.append(os.path.join(folder, _INIT))
+        return found
+
     def _listed(self, folder: str) -> frozenset[str]:
+        """Return what a folder holds. Asking once for all is quicker than once for each name."""
         if folder not in self._entries:
-            self._entries[folder] = frozenset(os.listdir(folder) if os.path.isdir(folder) else ())
+            try:
+                self._entries[folder] = frozenset(os.listdir(folder))
+            except OSError:  # there is none, or a file has its name
+                self._entries[folder] = frozenset()
         return self._entries[folder]
 
     def _is_below(self, path: str) -> bool:
         return path == self._root or path.startswith(self._root + os.sep)
-
-
-def _files_of(base: str, parts: Sequence[str]) -> Iterator[str]:
-    """Yield where Python would look for a module below a folder: each package's `__init__`, then the module itself."""
-    if not parts:
-        yield os.path.join(base, "__init__.py")
-    for number in range(1, len(parts) + 1):
-        place = os.path.join(base, *parts[:number])
-        yield f"{place}.py"
-        yield os.path.join(place, "__init__.py")
 
 
 def _modules_below(folder: str) -> list[str]:

@@ -23,8 +23,10 @@ class Layer(abc.ABC):
         purpose: what the layer is, in words: `schema`, `seeds local`.
         in_place: it can also be built within one transaction of the target itself, for a role that may not create
             databases.
+        notes: what users should know about the last `build`, a sentence each.
     """
 
+    notes: Sequence[str] = ()
     step: ClassVar[str]
     in_place: ClassVar[bool] = False
 

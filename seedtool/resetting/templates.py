@@ -100,7 +100,10 @@ def _ensure(cluster: Cluster, stack: Sequence[tuple[Layer, str]], like: Database
         layer.check()  # before the layers below are built
         source = _ensure(cluster, below, like, fresh=fresh).name if below else None
         cluster.step(layer.step)
-        return build(cluster, fingerprint, like, layer.build, purpose=_purpose(layer, cluster), source=source)
+        built = build(cluster, fingerprint, like, layer.build, purpose=_purpose(layer, cluster), source=source)
+        for note in layer.notes:
+            cluster.listener.note(note)
+        return built
 
 
 def load(

@@ -19,6 +19,8 @@ from seedtool.settings import Settings
 
 #: Installed packages that decide what a revision does. PostgreSQL's version is among the server's facts.
 _PACKAGES = ("alembic", "sqlalchemy")
+#: This program's own code: its version tells what it does.
+_OURS = Path(__file__).absolute().parents[1]
 #: What Python, editors and operating systems leave beside the files: these files shape nothing.
 _LEFTOVER = re.compile(
     r"__pycache__|.*\.py[cod]|\..*\.sw[a-px]|.*~|\.#.*|#.*#|\.DS_Store|4913|.*\.orig|\.(?:mypy|ruff|pytest)_cache|\.git"
@@ -58,6 +60,24 @@ def project_files(settings: Settings) -> Iterator[Path]:
     return _files(settings, _read_ini(settings.alembic_ini, settings), table)
 
 
+def uncounted(settings: Settings, ran: Iterable[Path]) -> list[str]:
+    """Return the files of a project that were run while its schema was built, and that no fingerprint counts.
+
+    Args:
+        settings: the project's.
+        ran: files that were run as modules.
+
+    Returns:
+        their paths as messages show them.
+    """
+    table = _read_toml(settings.alembic_folder / "pyproject.toml", settings)
+    written = _read_ini(settings.alembic_ini, settings)
+    files = {os.path.relpath(path, settings.root) for path in _files(settings, written, table)}
+    files |= _imported(settings, _imports(settings, written, table), files).keys()
+    own = {os.path.relpath(path, settings.root) for path in ran if not path.is_relative_to(_OURS)}
+    return sorted(own - files)
+
+
 def _parts(settings: Settings, server_facts: Mapping[str, str]) -> Iterator[tuple[bytes, ...]]:
     yield b"seedtool schema 1", *(f"{name} {_version(name)}".encode() for name in _PACKAGES)
     for name, value in sorted(server_facts.items()):
@@ -77,16 +97,25 @@ def _parts(settings: Settings, server_facts: Mapping[str, str]) -> Iterator[tupl
     files = {os.path.relpath(path, settings.root) for path in _files(settings, written, table)}
     for name in sorted(files):
         yield b"file", os.fsencode(name), (settings.root / name).read_bytes()
-    folder = settings.alembic_folder
-    paths = [folder / path for path in _listed("prepend_sys_path", written, table, folder)]
-    imports = Imports(settings.root, settings.state_dir, [*paths, folder])
-    reached = imports.reached([settings.root / name for name in files if name.endswith(".py")])
-    imported = {os.path.relpath(path, settings.root): digest for path, digest in reached.items()}
+    imports = _imports(settings, written, table)
+    imported = _imported(settings, imports, files)
     for name, digest in sorted(imported.items()):
         if name not in files:
             yield b"imported", os.fsencode(name), digest.encode()
     for name, value in imports.environment().items():
         yield b"variable", name.encode(), os.fsencode(value)
+
+
+def _imports(settings: Settings, written: Mapping[str, str], table: Mapping[str, object]) -> Imports:
+    folder = settings.alembic_folder
+    paths = [folder / path for path in _listed("prepend_sys_path", written, table, folder)]
+    return Imports(settings.root, settings.state_dir, [*paths, folder])
+
+
+def _imported(settings: Settings, imports: Imports, files: Iterable[str]) -> dict[str, str]:
+    """Return the project's files that others import, by their names, and the SHA-256 of each."""
+    reached = imports.reached([settings.root / name for name in files if name.endswith(".py")])
+    return {os.path.relpath(path, settings.root): digest for path, digest in reached.items()}
 
 
 def _version(package: str) -> str:
@@ -180,9 +209,10 @@ def elsewhere(settings: Settings) -> str:
 def _revisions(settings: Settings) -> Iterator[Path]:
     """Yield all revisions of a project whose env.py says only while it runs where they are."""
     known = Hashes(settings.state_dir / "revisions.json", lambda _, content: b"down_revision" in content, bool, least=0)
-    for path in files_below(settings.root, _LEFTOVER, {settings.seeds}):
-        if path.suffix == ".py" and known.of(path).answer:
-            yield path
+    for place, folders, names in os.walk(settings.root):  # links are not followed: one may lead back
+        folder = Path(place)
+        folders[:] = [name for name in folders if not _LEFTOVER.fullmatch(name) and folder / name != settings.seeds]
+        yield from (folder / name for name in names if name.endswith(".py") and known.of(folder / name).answer)
     known.save()
 
 

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from seedtool.errors import BlockedError
 from seedtool.postgres.server import Target
 from seedtool.resetting.layers import Layer
 from seedtool.resetting.transaction import LeavesTransaction, OneTransaction
-from seedtool.schema.fingerprint import project_files, schema_fingerprint
+from seedtool.schema.fingerprint import project_files, schema_fingerprint, uncounted
 from seedtool.settings import Settings
 
 #: What a file says that cannot work within a transaction; whether it is reached only the run tells.
@@ -47,7 +48,14 @@ class Schema(Layer):
         Raises:
             MigrationError: a revision failed.
         """
-        self._apply(database)
+        ran: set[Path] = set()
+        self._apply(database, ran)
+        if unseen := uncounted(self._settings, ran):
+            note = (
+                f"the schema was built with {', '.join(unseen)}, which no fingerprint counts: name such files in"
+                " fingerprint_paths, so that a change of them builds it again"
+            )
+            self.notes = [note]
         return {}
 
     def build_in_place(self, connection: OneTransaction) -> Mapping[str, object]:
@@ -76,7 +84,7 @@ class Schema(Layer):
         files = project_files(self._settings)
         return [self._settings.shown(path) for path in files if _LEAVES.search(path.read_bytes())]
 
-    def _apply(self, database: Target | OneTransaction) -> object:
+    def _apply(self, database: Target | OneTransaction, ran: set[Path] | None = None) -> object:
         if self._run is not None:
             return self._run(database)
         if self._settings.build_command is not None and isinstance(database, Target):
@@ -86,4 +94,4 @@ class Schema(Layer):
             return None
         from seedtool.schema.migrations import upgrade
 
-        return upgrade(database, self._settings)
+        return upgrade(database, self._settings, ran=ran)

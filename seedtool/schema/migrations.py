@@ -36,13 +36,16 @@ if TYPE_CHECKING:
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def upgrade(database: Target | OneTransaction, settings: Settings, revision: str = "heads") -> list[str]:
+def upgrade(
+    database: Target | OneTransaction, settings: Settings, revision: str = "heads", *, ran: set[Path] | None = None
+) -> list[str]:
     """Bring a database to a revision; whoever calls sees to it that nobody else does so at the same time.
 
     Args:
         database: the database, which exists; or the one connection to the target on which everything has to happen.
         settings: they name alembic.ini and its `-x` arguments.
         revision: as `alembic upgrade` takes it.
+        ran: gets the files of the project that were run as modules.
 
     Returns:
         the revisions applied, in their order; empty when there was nothing to do.
@@ -55,6 +58,8 @@ def upgrade(database: Target | OneTransaction, settings: Settings, revision: str
     """
     run = _Run(database, settings)
     run.env(revision)
+    if ran is not None:
+        ran |= run.ran
     if run.progress.applied and run.progress.applied[-1] not in run.heads():
         raise MigrationError(
             "env.py ran the revisions, but the database does not have them",
@@ -129,6 +134,7 @@ class _Run:
         self.settings = settings
         self.progress = Progress()
         self.newest: list[str] = []
+        self.ran: set[Path] = set()
 
     def env(self, revision: str | None) -> None:
         """Run env.py: up to a revision, or only to learn where it keeps its version table."""
@@ -141,7 +147,7 @@ class _Run:
         environment = variables(conninfo, like)
         with (
             _ONE_AT_A_TIME,
-            inside(settings.alembic_folder, settings.root, environment),
+            inside(settings.alembic_folder, settings.root, environment) as self.ran,
             redirected(conninfo, target, only),
             explaining(settings, self.progress),
         ):

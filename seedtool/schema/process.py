@@ -13,7 +13,7 @@ from seedtool.files.code import run_from_text
 
 
 @contextlib.contextmanager
-def inside(folder: Path, root: Path, variables: Mapping[str, str]) -> Iterator[None]:
+def inside(folder: Path, root: Path, variables: Mapping[str, str]) -> Iterator[set[Path]]:
     """Work in a project's folder without output; afterwards the process is as it was. One thread at a time.
 
     Working folder, `sys.path`, modules and environment are the project's. What is printed goes to stderr,
@@ -23,6 +23,9 @@ def inside(folder: Path, root: Path, variables: Mapping[str, str]) -> Iterator[N
         folder: where `alembic` would be called.
         root: the project's folder: code below it is run from its text.
         variables: environment variables that are set meanwhile.
+
+    Yields:
+        the files of the project that were run as modules.
 
     Raises:
         MigrationError: there is no such folder.
@@ -40,14 +43,14 @@ def inside(folder: Path, root: Path, variables: Mapping[str, str]) -> Iterator[N
         _logging_quiet(),
         contextlib.redirect_stdout(sys.stderr),
         _modules_apart(folder),
-        run_from_text(root),
+        run_from_text(root) as compiled,
         warnings.catch_warnings(),
     ):
         # these warnings are about how the project's own alembic.ini is written
         warnings.filterwarnings("ignore", "No path_separator found|The version_path_separator", DeprecationWarning)
         # Alembic only warns here, and fails later with a message that says less
         warnings.filterwarnings("error", "Revision .* is not present", UserWarning)
-        yield
+        yield compiled
 
 
 @contextlib.contextmanager

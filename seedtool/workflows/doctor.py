@@ -8,8 +8,9 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import DatabaseError, ResourceNotFound, SeedtoolError
+from seedtool.errors import DatabaseError, ResourceNotFound, SchemaError, SeedtoolError
 from seedtool.faces import bindings
+from seedtool.faces.bindings.bound import Bound
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
 from seedtool.postgres import server
 from seedtool.postgres.cluster import Cluster, open_cluster
@@ -213,11 +214,18 @@ def _collections_in_use(settings: Settings) -> dict[str, int]:
     return {id_: rows for id_, rows in found.items() if id_ is not None}
 
 
+#: The commands that work with more columns of the first face binding than a sync does, and the fields that name them.
+_NEEDED_BY = {"recognize": ("person",), "enroll": ("person", "photo"), "enroll --all": ("photo",)}
+
+
 def _faces(settings: Settings) -> Check:
+    unfit: SchemaError | None = None
     with server.connect(server.find(settings)) as connection:
         waiting = {}
         for binding in settings.faces:
             bound = bindings.resolve(connection, binding)
+            if binding is settings.faces[0]:
+                unfit = _unfit(bound)
             query = sql.SQL("SELECT count(*) FROM {} WHERE starts_with({}::text, %s)")
             row = connection.execute(
                 query.format(bound.table, sql.Identifier(binding.face_id)), [PLACEHOLDER_PREFIX]
@@ -227,4 +235,17 @@ def _faces(settings: Settings) -> Check:
     if waiting:
         rows = ", ".join(f"{count} rows of {table}" for table, count in waiting.items())
         return Check(name="faces", state="wrong", detail=f"{rows} hold placeholders", cure="Run seedtool sync-faces.")
+    if unfit is not None:
+        detail = f"no row holds a placeholder; {unfit.message}"
+        return Check(name="faces", state="note", detail=detail, cure=unfit.remedy)
     return Check(name="faces", state="ok", detail="no row holds a placeholder")
+
+
+def _unfit(bound: Bound) -> SchemaError | None:
+    """Return why a command cannot work with a table; None where each can."""
+    for command, fields in _NEEDED_BY.items():
+        try:
+            bound.require(command, *fields)
+        except SchemaError as error:
+            return error
+    return None

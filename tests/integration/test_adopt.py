@@ -11,6 +11,7 @@ from seedtool.errors import MigrationError, UsageError
 from seedtool.postgres import server
 from seedtool.settings import FaceBinding, load
 from seedtool.workflows.adopt import adopt
+from seedtool.workflows.doctor import examine
 from seedtool.workflows.project import refuse_outside_a_project
 
 PROJECTS = Path(__file__).resolve().parents[1] / "projects"
@@ -149,3 +150,17 @@ def test_where_settings_are_there_already_the_binding_is_advised(project, databa
     assert [each.table for each in project().faces] == ["pupil_photos"]
     assert adopt(settings=project()).advice == []
     assert msgspec.json.encode(report)
+
+
+@pytest.mark.parametrize(("photo", "state"), [("photo_key", "ok"), (None, "note")])
+def test_doctor_says_which_command_a_binding_is_too_little_for(project, database, photo, state):
+    with server.connect(database) as connection:
+        connection.execute(PUPILS)
+    binding = FaceBinding(
+        table="pupil_photos", face_id="aws_face_id", external_image_id="external_id", person="pupil_id",
+        **({"photo": photo} if photo else {}),
+    )  # fmt: skip
+    settings = msgspec.structs.replace(project(), faces=(binding,), collection="c")
+    check = {each.name: each for each in examine(settings=settings)}["faces"]
+    assert check.state == state
+    assert ("which enroll needs" in check.detail, "photo = " in check.cure) == (photo is None, photo is None)

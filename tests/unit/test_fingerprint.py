@@ -408,7 +408,7 @@ def test_it_takes_a_few_milliseconds(tmp_path: Path):
         schema_fingerprint(settings, FACTS)
         return time.process_time() - begin
 
-    assert min(once() for _ in range(20)) < 0.005
+    assert min(once() for _ in range(20)) < 0.01  # 3 ms without coverage, on a quiet machine
 
 
 def test_the_hash_that_version_0_1_0_gave_is_still_given(project, monkeypatch):

@@ -130,11 +130,16 @@ def test_every_driver_and_settings_class_takes_it(found, project, way):
     assert tables(database) == {"built", "alembic_version"}
 
 
-@pytest.mark.parametrize("given", ["?service=shop", "?host=127.0.0.1:1&host=127.0.0.1:{port}"])
-def test_a_service_file_and_a_list_of_hosts_become_one_host(newest, project, tmp_path, monkeypatch, given):
+@pytest.mark.parametrize("given", ["?service=shop", "?host=127.0.0.1:1&host=127.0.0.1:{port}", ""])
+def test_a_service_file_a_list_of_hosts_and_libpqs_variables_become_one_host(
+    newest, project, tmp_path, monkeypatch, given
+):
     (tmp_path / "services").write_text(f"[shop]\nhost=127.0.0.1\nport={newest.port}\nuser=boss\ndbname=app\n")
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    if not given:
+        monkeypatch.setenv("PGHOST", "127.0.0.1")
+        monkeypatch.setenv("PGPORT", str(newest.port))
     newest.execute("CREATE DATABASE building")
     url = f"postgresql+psycopg://boss@/app{given.format(port=newest.port)}"
     settings = project(WAYS["pydantic"][1], url)

@@ -14,6 +14,7 @@ import pytest
 from psycopg import sql
 
 from seedtool.errors import MigrationError
+from seedtool.listener import Listener
 from seedtool.postgres import server, wheel
 from seedtool.postgres.cluster import open_cluster
 from seedtool.resetting.guard import Consent
@@ -176,6 +177,31 @@ def test_a_module_that_env_py_imports_builds_the_template_again(database, tmp_pa
         with (kind.root / "db/models.py").open("a") as models:
             models.write("# changed\n")
         assert (first.built, again.built, kind.reset().built) == (True, False, True)
+    finally:
+        with open_cluster(database) as cluster:
+            for each in cluster.private_databases():
+                cluster.drop(each.name)
+
+
+def test_a_module_that_no_text_names_is_told_when_the_template_is_built(database, tmp_path, monkeypatch):
+    kind = Kind("dojo", tmp_path / "dojo", database)
+    monkeypatch.setenv("DATABASE_URL", kind.target.url)
+    env = kind.root / "db/env.py"
+    (kind.root / "late").mkdir()
+    (kind.root / "late/plugin_of_dojo.py").write_text("")
+    line = "import sys; sys.path.append('late'); __import__('plugin' + '_of_dojo')\n"
+    env.write_text(line + env.read_text().split('"""', 2)[2])
+    told = []
+    listener = Listener()
+    listener.note = told.append
+    try:
+        reset(kind.settings, database, [Schema(kind.settings)], consent=Consent.NAME, listener=listener)
+        (note,) = [each for each in told if "fingerprint" in each]
+        assert "late/plugin_of_dojo.py, which no fingerprint counts" in note
+        told.clear()
+        settings = msgspec.structs.replace(kind.settings, fingerprint_paths=("late/**",))
+        reset(settings, database, [Schema(settings)], consent=Consent.NAME, listener=listener)
+        assert [each for each in told if "fingerprint" in each] == []
     finally:
         with open_cluster(database) as cluster:
             for each in cluster.private_databases():
