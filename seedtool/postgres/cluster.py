@@ -48,6 +48,9 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         identity: changes when the database is restored on another server, replaced or renamed.
         provider: pg_database.datlocprovider: c, i or b.
+        collation_version: the version of its default collation when its indexes were built; None for template0, and
+            where the provider has none.
+        present_collation_version: the one that the server's libraries have now.
         dropping: its removal has begun.
         settings: what `ALTER DATABASE ... SET` says and what shapes what is built in it (`search_path=app`), without
             `migrated_settings`.
@@ -68,6 +71,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     ctype: str
     locale: str | None
     icu_rules: str | None
+    collation_version: str | None
+    present_collation_version: str | None
     tablespace: str
     is_template: bool
     connectable: bool
@@ -88,6 +93,11 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
         in_force: dict[str, str | None] = {_key(option): option for option in everybody} | of_database
         in_force |= {_key(option): option for option in (*role, *self.role_settings, *connection)}
         return sorted(option for option in in_force.values() if option is not None)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the server's libraries sort otherwise than when it was made: PostgreSQL then clones it no more."""
+        return self.collation_version is not None and self.collation_version != self.present_collation_version
 
     @property
     def managed(self) -> bool:
@@ -139,7 +149,8 @@ _FACTS = sql.SQL("""
 SELECT d.oid, d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
        d.datlocprovider::text AS provider, d.datcollate AS collate, d.datctype AS ctype,
        coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale,
-       to_jsonb(d) ->> 'daticurules' AS icu_rules,
+       to_jsonb(d) ->> 'daticurules' AS icu_rules, d.datcollversion AS collation_version,
+       pg_database_collation_actual_version(d.oid) AS present_collation_version,
        (SELECT spcname FROM pg_tablespace t WHERE t.oid = d.dattablespace) AS tablespace,
        d.datistemplate AS is_template, d.datallowconn AND d.datconnlimit <> -2 AS connectable,
        d.datconnlimit = -2 AS dropping, pg_stat_get_db_numbackends(d.oid) AS sessions,
@@ -241,7 +252,10 @@ class Cluster:
     def database(self, name: str) -> DatabaseFacts | None:
         """Return a database's facts, or None when it does not exist."""
         with self.connection.cursor(row_factory=dict_row) as cursor:
-            row = cursor.execute(_FACTS, [name], prepare=True).fetchone()
+            try:
+                row = cursor.execute(_FACTS, [name], prepare=True).fetchone()
+            except _errors.UndefinedObject:  # it was dropped while its collation was asked for
+                row = cursor.execute(_FACTS, [name], prepare=True).fetchone()
         if row is None:
             return None
         row["comment"] = comment = row["comment"] or ""

@@ -12,7 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from seedtool.errors import DatabaseError
 from seedtool.postgres.cluster import WAL_LOG, Cluster, DatabaseFacts, Strategy
+from seedtool.postgres.server import SNAPSHOT_NAME
 from seedtool.resetting import notes
 
 #: From this size on (bytes) files are copied: the log would have to hold every page.
@@ -46,8 +48,30 @@ def clone(cluster: Cluster, source: DatabaseFacts, name: str, like: DatabaseFact
 
     Raises:
         BlockedError: the source is in use, or this role may not clone it.
+        DatabaseError: its collation has another version now.
     """
+    refuse_outdated(source)
     cluster.create(name, source.name, like, connectable=connectable, strategy=choose(cluster, source))
+
+
+def refuse_outdated(facts: DatabaseFacts) -> None:
+    """Refuse to clone a database whose indexes were built under another version of its collation.
+
+    PostgreSQL refuses it itself, but a clone that was made ahead would bring such indexes, too.
+
+    Raises:
+        DatabaseError: they were; nothing has changed.
+    """
+    if not facts.outdated:
+        return
+    refresh, reindex = f'ALTER DATABASE "{facts.name}" REFRESH COLLATION VERSION;', "REINDEX DATABASE"
+    raise DatabaseError(
+        f"the indexes of {facts.name} were built under version {facts.collation_version} of its collation, and the"
+        f" server has version {facts.present_collation_version or 'none'} now: it cannot be copied",
+        remedy=f"Run {refresh} Then restore it and run {reindex} in the restored database."
+        if SNAPSHOT_NAME.fullmatch(facts.name)
+        else f'Connect to it and run: {reindex} "{facts.name}"; {refresh}',
+    )
 
 
 class Trials:

@@ -63,7 +63,8 @@ def take(cluster: Cluster, name: str, clone: str, like: DatabaseFacts) -> bool:
 
 def _is_ours(cluster: Cluster, spare: DatabaseFacts) -> bool:
     """Tell a spare from what somebody else has put under its name: ours lets nobody in and belongs to us."""
-    return cluster.trusts(spare) and not spare.connectable and not spare.dropping and not spare.protected
+    usable = not (spare.connectable or spare.dropping or spare.protected or spare.outdated)
+    return usable and cluster.trusts(spare)
 
 
 def upkeep(

@@ -63,9 +63,12 @@ def of_new_database(cluster: Cluster) -> DatabaseFacts:
 
 
 def find(cluster: Cluster, fingerprint: str) -> DatabaseFacts | None:
-    """Return the facts of the template with this fingerprint, or None when there is none that is ours."""
+    """Return the facts of the template with this fingerprint, or None when there is none that is ours.
+
+    One that was made under another version of its collation is none either: building it again replaces it.
+    """
     facts = cluster.database(private_name("template", fingerprint))
-    if facts is None or not facts.is_template or facts.connectable or not cluster.trusts(facts):
+    if facts is None or not facts.is_template or facts.connectable or not cluster.trusts(facts) or facts.outdated:
         return None
     return facts
 

@@ -16,7 +16,9 @@ from seedtool.postgres import server
 from seedtool.postgres.cluster import Cluster, open_cluster
 from seedtool.postgres.errors import reason
 from seedtool.postgres.extensions import Lack, created_in, of_extensions
+from seedtool.resetting import clones
 from seedtool.settings import Settings
+from seedtool.snapshots import store
 from seedtool.workflows.aws import open_aws
 from seedtool.workflows.project import project_settings
 
@@ -158,6 +160,8 @@ def _database(settings: Settings) -> Check:
     target = server.find(settings)
     with open_cluster(target) as cluster:
         facts = cluster.database(target.name)
+        if outdated := _outdated(cluster):
+            return outdated
     if facts is None:
         return Check(name="database", state="wrong", detail=f"{target} does not exist", cure="Run seedtool db-reset.")
     mark = "protected" if facts.protected else "made by seedtool" if facts.managed else "not made by seedtool"
@@ -168,6 +172,35 @@ def _database(settings: Settings) -> Check:
         detail = f"{target} is at revision {', '.join(found) or 'none'}, the newest is {', '.join(newest)}"
         return Check(name="database", state="wrong", detail=detail, cure="Run seedtool migrate, or seedtool db-reset.")
     return Check(name="database", state="ok", detail=f"{target}, {mark}, at the newest revision")
+
+
+def _outdated(cluster: Cluster) -> Check | None:
+    """Return what is wrong with the collation of the target or of one of its snapshots, after an upgrade of ICU."""
+    names = [cluster.target.name, *(each.database for each in store.of_target(cluster))]
+    for facts in filter(None, map(cluster.database, names)):
+        try:
+            clones.refuse_outdated(facts)
+        except DatabaseError as error:
+            return Check(name="database", state="wrong", detail=error.message, cure=error.remedy)
+    if cluster.database(cluster.target.name) is None:
+        return None
+    with server.connect(cluster.target) as connection:
+        rows = connection.execute(
+            "SELECT oid::regcollation::text FROM pg_collation c"
+            " WHERE collversion IS NOT NULL AND collversion IS DISTINCT FROM pg_collation_actual_version(oid)"
+            " AND EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_collation'::regclass AND refobjid = c.oid"
+            "             AND classid = 'pg_class'::regclass) ORDER BY 1"
+        ).fetchall()
+    if not rows:
+        return None
+    names = [name for (name,) in rows]
+    return Check(
+        name="database",
+        state="wrong",
+        detail=f"indexes under the collation {', '.join(names)} were built under another version of it",
+        cure=f'Run: REINDEX DATABASE "{cluster.target.name}";'
+        + "".join(f" ALTER COLLATION {name} REFRESH VERSION;" for name in names),
+    )
 
 
 def _photos(settings: Settings) -> Check:
