@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
@@ -199,12 +199,46 @@ def _change_lines(report: TableReport) -> Iterable[str]:
 @click.option(
     "--set", "set_name", metavar="NAME", default="local", show_default=True, help="The seed set to write into."
 )
+@click.option("--all", "every_table", is_flag=True, help="Write also the tables that have rows and no file in any set.")
+@click.option(
+    "--sort",
+    type=click.Choice(["key", "file"]),
+    default="key",
+    show_default=True,
+    help="Order rows by key, or leave the rows of a file in their order and add new ones at its end.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 when rows or columns would be lost at the next reset.")
 @common_options
-def seed_dump(*, tables: tuple[str, ...], set_name: str, console: Console, settings: Settings) -> None:
-    """Write rows of the database into seed files. The next reset then has them."""
+def seed_dump(
+    *,
+    tables: tuple[str, ...],
+    set_name: str,
+    every_table: bool,
+    sort: Literal["key", "file"],
+    strict: bool,
+    console: Console,
+    settings: Settings,
+) -> int:
+    """Write rows of the database into seed files. The next reset then has them.
+
+    A file that has rows keeps its columns. A column that it leaves out, and that holds anything but its default, is
+    named.
+    """
     from seedtool.workflows.seed import dump_seeds
 
-    written = dump_seeds(tables, set_name, settings=settings)
+    written = dump_seeds(tables, set_name, every_table=every_table, sort=sort, settings=settings)
+    for each in written.files:
+        if each.left_out:
+            console.note(
+                f"{each.file} leaves out {', '.join(each.left_out)}, and rows hold more there than the default: the"
+                " next reset loses that. Add the columns to its header and dump again."
+            )
+        if each.gone:
+            console.note(f"{each.file}: {each.table} has no column {', '.join(each.gone)} any more")
+    if written.without_file:
+        console.note(
+            f"without a file: {', '.join(written.without_file)}. The next reset loses their rows. --all writes them."
+        )
 
     def lines() -> Iterable[str]:
         for each in written.files:
@@ -216,3 +250,4 @@ def seed_dump(*, tables: tuple[str, ...], set_name: str, console: Console, setti
             yield f"the seed set {written.seed_set} is unchanged"
 
     console.report(written, lines)
+    return 1 if strict and not written.whole else 0

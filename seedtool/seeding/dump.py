@@ -2,9 +2,11 @@
 
 import contextlib
 import filecmp
+import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import psycopg
@@ -16,7 +18,7 @@ from seedtool.files import Malformed, csv_text
 from seedtool.files.csv_text import Form
 from seedtool.files.shown import shown_path
 from seedtool.files.writing import NewFile
-from seedtool.postgres.catalog import Catalog, Table, read_catalog
+from seedtool.postgres.catalog import Catalog, Column, Table, read_catalog
 from seedtool.postgres.copying import copy_out, fix_text_form
 from seedtool.postgres.errors import translated
 from seedtool.seeding.fixtures import fixture_files, table_of
@@ -26,20 +28,44 @@ from seedtool.settings.setting import no_control
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One file that was written, or found to be the same already."""
+    """One file that was written, or found to be the same already.
+
+    Args:
+        table: the table.
+        file: the path, relative to the project's root.
+        rows: how many rows it has.
+        changed: it was written.
+        left_out: the columns that its header leaves out although a row holds something else than their default.
+        gone: the columns that its header had and the table has not any more.
+    """
 
     table: str
     file: str
     rows: int
     changed: bool
+    left_out: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 class DumpReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dump wrote: one file for each table, parents first."""
+    """What a dump wrote: one file for each table, parents first.
+
+    Args:
+        seed_set: the set.
+        rows: how many rows all files have.
+        files: the files.
+        without_file: the tables that have rows and no file in any set, where no tables were named.
+    """
 
     seed_set: str
     rows: int
     files: tuple[FileReport, ...]
+    without_file: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the files have all that the next reset would lose."""
+        return not self.without_file and not any(each.left_out for each in self.files)
 
 
 class _Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +76,7 @@ class _Job(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     form: Form
     binding: FaceBinding | None
+    gone: tuple[str, ...]
 
 
 def dump(
@@ -60,12 +87,14 @@ def dump(
     *,
     root: Path,
     bindings: Iterable[FaceBinding] = (),
+    every_table: bool = False,
+    sort: Literal["key", "file"] = "key",
 ) -> DumpReport:
     """Write tables as csv files of a seed set. Seeding these files brings the rows back.
 
-    A file that exists keeps its columns, their order, its delimiter and its line ends. A new one gets all columns but
-    the generated ones. Face ids are left out, since the next sync finds them by the external image id; a row without
-    an external image id keeps its face id.
+    A file that has rows keeps its columns, their order, its delimiter and its line ends. A new one, and one without
+    rows, gets all columns but the generated ones. Face ids are left out, since the next sync finds them by the external
+    image id; a row without an external image id keeps its face id.
 
     Args:
         connection: a connection without an open transaction, so that all tables are read at one moment; within a
@@ -75,6 +104,8 @@ def dump(
         seed_set: the set; its folder is made when it is missing.
         root: the project's root; messages show paths relative to it.
         bindings: the face bindings of the project.
+        every_table: write also the tables that have rows and no file in any set.
+        sort: order rows by key, or leave those that a file has in their order and put new ones behind them, by key.
 
     Raises:
         UsageError: there is nothing to write, the set lies outside the seeds folder, or a table is seedtool's or
@@ -97,10 +128,10 @@ def dump(
     there = {table_of(path): path for path in fixture_files(folder)} if folder.is_dir() else {}
     named = tuple(dict.fromkeys(tables))
     wanted = named or tuple(name for name, path in there.items() if path.suffix == ".csv")
-    if not wanted:
+    if not wanted and not every_table:
         raise UsageError(
             f"{shown_path(folder, root)} has no csv file to refresh",
-            remedy="Name tables: --table NAME.",
+            remedy="Name tables: --table NAME. Or write all that have rows and no file: --all.",
             option="--table",
         )
     alone = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -113,6 +144,9 @@ def dump(
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         fix_text_form(cursor)
         catalog = read_catalog(connection)
+        fileless = () if named and not every_table else _without_file(cursor, catalog, seeds)
+        if every_table:
+            wanted, fileless = tuple(dict.fromkeys((*wanted, *fileless))), ()
         jobs = _jobs(cursor, catalog, wanted, there, folder, root, tuple(bindings))
         if not named:
             for job in jobs:
@@ -120,9 +154,99 @@ def dump(
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             new = [stack.enter_context(NewFile(job.path.resolve())) for job in jobs]
-            rows = [_write(cursor, job, each.path) for job, each in zip(jobs, new, strict=True)]
-            files = tuple(_put_in_place(*each, root) for each in zip(jobs, new, rows, strict=True))
-    return DumpReport(seed_set=seed_set, rows=sum(file.rows for file in files), files=files)
+            rows = [_write(cursor, job, each.path, sort) for job, each in zip(jobs, new, strict=True)]
+            left_out = [_left_out(cursor, job) for job in jobs]
+            files = tuple(_put_in_place(*each, root) for each in zip(jobs, new, rows, left_out, strict=True))
+    return DumpReport(
+        seed_set=seed_set, rows=sum(file.rows for file in files), files=files, without_file=tuple(fileless)
+    )
+
+
+def _without_file(cursor: psycopg.Cursor[Any], catalog: Catalog, seeds: Path) -> tuple[str, ...]:
+    """Return the tables of the project that have rows and no fixture in any set."""
+    folders = [path for path in seeds.rglob("*") if path.is_dir()] if seeds.is_dir() else []
+    with_file = {_found(catalog, table_of(path)) for folder in folders for path in fixture_files(folder)}
+    of_extensions = {oid for (oid,) in cursor.execute(_OF_EXTENSIONS)}
+    tables = [
+        table
+        for table in catalog.parents_first(catalog.tables.values())
+        if table.kind == "table"
+        and table.schema != "seedtool"
+        and table.name != "alembic_version"
+        # the rows of a partition are those of the partitioned table
+        and not table.ancestors
+        and table.oid not in with_file | of_extensions
+    ]
+    seen = dict(cursor.execute(_SEEN, [[table.oid for table in tables]]).fetchall())
+    readable = [table for table in tables if seen.get(table.oid)]
+    holding = set()
+    if readable:
+        each_holds = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {}::int8 WHERE EXISTS (SELECT FROM {})").format(sql.Literal(table.oid), table.stored)
+            for table in readable
+        )
+        holding = {oid for (oid,) in cursor.execute(each_holds)}
+    return tuple(str(table) for table in tables if table.oid in holding or seen.get(table.oid) is False)
+
+
+# the tables that this role may read; of those whose rows are hidden from it nobody knows whether they have any
+_SEEN = """
+SELECT oid::int8, NOT row_security_active(oid) FROM unnest(%s::oid[]) AS t (oid)
+WHERE has_table_privilege(oid, 'SELECT')
+"""
+
+_OF_EXTENSIONS = "SELECT objid::int8 FROM pg_depend WHERE classid = 'pg_class'::regclass AND deptype = 'e'"
+
+
+def _left_out(cursor: psycopg.Cursor[Any], job: _Job) -> tuple[str, ...]:
+    """Return the columns that a file leaves out although a row holds something else than their default.
+
+    Where every row gets a default of its own, such as a time or a number, nothing tells which values came from it.
+    """
+    managed = job.binding.face_id if job.binding else None
+    columns = [job.table.columns[name] for name in job.table.writable if name not in {*job.columns, managed}]
+    columns = [each for each in columns if not each.identity and not (each.default and each.default_has_effects)]
+    moving = _moving_defaults(cursor, columns)
+    columns = [each for each in columns if each.name not in moving]
+    if not columns:
+        return ()
+    found = cursor.execute(
+        sql.SQL("SELECT {} FROM {} AS t").format(
+            sql.SQL(", ").join(sql.SQL("coalesce(bool_or({}), false)").format(_not_default(each)) for each in columns),
+            job.table.stored,
+        )
+    ).fetchone()
+    return tuple(each.name for each, differs in zip(columns, found or (), strict=True) if differs)
+
+
+def _not_default(column: Column) -> sql.Composed:
+    """Return the condition that a row holds something else than what a column would get without a file."""
+    held = sql.Identifier("t", column.name)
+    if column.default is None:
+        return sql.SQL("{} IS NOT NULL").format(held)
+    by = sql.SQL("" if column.value.comparison == "value" else "::text")
+    return sql.SQL("{}{} IS DISTINCT FROM ({})::{}{}").format(
+        held, by, sql.SQL(column.default), sql.SQL(column.type), by
+    )
+
+
+def _moving_defaults(cursor: psycopg.Cursor[Any], columns: Iterable[Column]) -> set[str]:
+    """Return the columns whose default depends on when, and by whom, a row is inserted."""
+    bare = {each.name: re.sub(r"'(?:[^']|'')*'", "", each.default or "") for each in columns}
+    called = {name: set(re.findall(r"([a-z_][a-z_0-9]*)\(", expression)) for name, expression in bare.items()}
+    unsteady = (
+        {name for (name,) in cursor.execute(_UNSTEADY, [list(set().union(*called.values()))])}
+        if any(called.values())
+        else set()
+    )
+    return {
+        name
+        for name, expression in bare.items()
+        if called[name] & unsteady or re.search(r"\b(CURRENT_\w+|LOCALTIME\w*|SESSION_USER|USER)\b", expression)
+    }
+
+
+_UNSTEADY = "SELECT proname::text FROM pg_proc WHERE proname = ANY(%s) GROUP BY 1 HAVING bool_and(provolatile <> 'i')"
 
 
 def _jobs(
@@ -156,17 +280,19 @@ def _jobs(
                 file=shown_path(path, root),
             )
         binding = bound.get(table.oid)
-        written, form = _header(path, root) if path.is_file() else ((), Form())
-        columns = _columns(table, written, binding.face_id if binding else None)
+        written, form, has_rows = _header(path, root) if path.is_file() else ((), Form(), False)
+        whole = not has_rows and _has_rows(cursor, table)
+        columns = _columns(table, written, binding.face_id if binding else None, whole=whole)
+        gone = tuple(name for name in written if name not in table.columns)
         if binding is not None and _has_unknown_image(cursor, table, binding):
             columns = (*columns, binding.face_id)
-        jobs[table.oid] = _Job(table=table, path=path, columns=columns, form=form, binding=binding)
+        jobs[table.oid] = _Job(table=table, path=path, columns=columns, form=form, binding=binding, gone=gone)
     return [jobs[table.oid] for table in catalog.parents_first(job.table for job in jobs.values())]
 
 
 def _refuse_to_empty(cursor: psycopg.Cursor[Any], job: _Job, root: Path) -> None:
     """Refuse to take all rows from a file whose table is empty: most likely the database was reset and not seeded."""
-    if cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(job.table.stored)).fetchone() == (True,):
+    if _has_rows(cursor, job.table):
         return
     try:
         with job.path.open("rb") as file:
@@ -179,6 +305,10 @@ def _refuse_to_empty(cursor: psycopg.Cursor[Any], job: _Job, root: Path) -> None
             remedy="Seed first, or name the table with --table.",
             table=str(job.table),
         )
+
+
+def _has_rows(cursor: psycopg.Cursor[Any], table: Table) -> bool:
+    return cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table.stored)).fetchone() == (True,)
 
 
 def _found(catalog: Catalog, name: str) -> int | None:
@@ -196,25 +326,27 @@ def _has_unknown_image(cursor: psycopg.Cursor[Any], table: Table, binding: FaceB
     return cursor.execute(query).fetchone() == (True,)
 
 
-def _header(path: Path, root: Path) -> tuple[tuple[str, ...], Form]:
-    """Return the columns of a csv file, and how it is written."""
+def _header(path: Path, root: Path) -> tuple[tuple[str, ...], Form, bool]:
+    """Return the columns of a csv file, how it is written, and whether it has rows."""
     try:
         with path.open("rb") as file:
             reader = csv_text.Reader(file)
-            return reader.columns, reader.form
+            return reader.columns, reader.form, next(iter(reader), None) is not None
     except Malformed as fault:
         raise fault.of(shown_path(path, root)) from fault
 
 
-def _columns(table: Table, written: Sequence[str], face_id: str | None) -> tuple[str, ...]:
-    """Return the columns that the file has already, as far as the table has them; those of the table without any."""
+def _columns(table: Table, written: Sequence[str], face_id: str | None, *, whole: bool) -> tuple[str, ...]:
+    """Return the columns that the file has already, as far as the table has them; of a file without rows all."""
     chosen = [name for name in written if name in table.writable] or list(table.writable)
     missing = [name for name in table.primary_key or table.writable if name not in chosen]
+    if whole:
+        chosen += [name for name in table.writable if name not in {*chosen, *missing}]
     return tuple(name for name in [*missing, *chosen] if name != face_id)
 
 
-def _write(cursor: psycopg.Cursor[Any], job: _Job, path: Path) -> int:
-    """Write the rows of a table into a file, ordered by key so that diffs stay small; return how many there are."""
+def _write(cursor: psycopg.Cursor[Any], job: _Job, path: Path, sort: Literal["key", "file"]) -> int:
+    """Write the rows of a table into a file, in an order that keeps diffs small; return how many there are."""
     query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
         sql.SQL(", ").join(_value(job, name) for name in job.columns), job.table.stored, _key_order(job.table)
     )
@@ -222,13 +354,27 @@ def _write(cursor: psycopg.Cursor[Any], job: _Job, path: Path) -> int:
 
     def counted() -> Iterator[Sequence[str | None]]:
         nonlocal rows
-        for row in copy_out(cursor, query):
+        found = copy_out(cursor, query)
+        for row in found if sort == "key" or not job.path.is_file() else _in_order_of(job, found):
             rows += 1
             yield row
 
     with path.open("w", encoding="utf-8", newline="") as file:
         file.writelines(csv_text.write(job.columns, counted(), job.form))
     return rows
+
+
+def _in_order_of(job: _Job, rows: Iterable[Sequence[str | None]]) -> list[Sequence[str | None]]:
+    """Return rows in the order that the file has; those that it has not behind them, as they come."""
+    key = job.table.primary_key or job.columns
+    with job.path.open("rb") as file:
+        reader = csv_text.Reader(file)
+        if not set(key) <= set(reader.columns):
+            return list(rows)
+        cells = [reader.columns.index(name) for name in key]
+        places = {tuple(row[cell] for cell in cells): line for line, row in reader}
+    cells = [job.columns.index(name) for name in key]
+    return sorted(rows, key=lambda row: places.get(tuple(row[cell] for cell in cells), sys.maxsize))
 
 
 def _value(job: _Job, column: str) -> sql.Composable:
@@ -251,8 +397,15 @@ def _key_order(table: Table) -> sql.Composed:
     )
 
 
-def _put_in_place(job: _Job, new: NewFile, rows: int, root: Path) -> FileReport:
+def _put_in_place(job: _Job, new: NewFile, rows: int, left_out: tuple[str, ...], root: Path) -> FileReport:
     changed = not job.path.is_file() or not filecmp.cmp(job.path, new.path, shallow=False)
     if changed:
         new.put_in_place()
-    return FileReport(table=str(job.table), file=shown_path(job.path, root), rows=rows, changed=changed)
+    return FileReport(
+        table=str(job.table),
+        file=shown_path(job.path, root),
+        rows=rows,
+        changed=changed,
+        left_out=left_out,
+        gone=job.gone,
+    )

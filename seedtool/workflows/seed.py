@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -227,6 +227,8 @@ def dump_seeds(
     tables: Iterable[str] = (),
     seed_set: str = "local",
     *,
+    every_table: bool = False,
+    sort: Literal["key", "file"] = "key",
     settings: Settings | None = None,
     target: Target | None = None,
 ) -> DumpReport:
@@ -235,6 +237,8 @@ def dump_seeds(
     Args:
         tables: names of tables; those that have a file in the set already when empty.
         seed_set: the set to write into.
+        every_table: write also the tables that have rows and no file in any set.
+        sort: order rows by key, or leave those that a file has in their order and put new ones behind them.
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
 
@@ -245,4 +249,13 @@ def dump_seeds(
 
     settings = project_settings(settings)
     with server.connect(target or server.find(settings)) as connection:
-        return dump(connection, tables, settings.seeds, seed_set, root=settings.root, bindings=settings.faces)
+        return dump(
+            connection,
+            tables,
+            settings.seeds,
+            seed_set,
+            root=settings.root,
+            bindings=settings.faces,
+            every_table=every_table,
+            sort=sort,
+        )

@@ -20,7 +20,7 @@ CONTRACT = {
     "db-reset": {"--yes", "-y", "--confirm", "--seed", "--fresh", "--dry-run"},
     "migrate": set(),
     "seed": {"[PROFILE]", "--list", "--confirm", "--dry-run", "--prune", "--no-prune"},
-    "seed-dump": {"--table", "--set"},
+    "seed-dump": {"--all", "--set", "--sort", "--strict", "--table"},
     "sync-faces": {"--collection", "--dry-run", "--strict"},
     "enroll": {"[STUDENT_ID]", "[PHOTO...]", "--all", "--replaced", "--manifest", "--collection"},
     "recognize": {"PHOTO", "--collection"},

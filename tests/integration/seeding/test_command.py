@@ -67,7 +67,9 @@ def test_a_dump_tells_which_files_it_left_alone(small_school, own, capsys):
 
     def dumped() -> list[str]:
         assert seed_dump.callback is not None
-        seed_dump.callback.__wrapped__(tables=(), set_name="local", console=console, settings=own)
+        seed_dump.callback.__wrapped__(
+            tables=(), set_name="local", every_table=False, sort="key", strict=False, console=console, settings=own
+        )
         return capsys.readouterr().out.splitlines()
 
     small_school.run("UPDATE pupils SET name = 'Otra' WHERE id = 'p1'")
