@@ -15,7 +15,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Annotated
@@ -31,6 +31,7 @@ from seedtool.backfill import journal
 from seedtool.backfill.calls import Meter
 from seedtool.backfill.decisions import Matches
 from seedtool.backfill.journal import Asset
+from seedtool.backfill.library import CollectionOfUser
 from seedtool.backfill.processing import Found, Opened, Paused
 from seedtool.backfill.report import Outcome
 from seedtool.errors import (
@@ -146,6 +147,16 @@ class Endpoint:
         del collection_id, unfinished, to_look_for, remembered
         self._pause = pause
         return Opened()
+
+    def gone(self, collections: Sequence[CollectionOfUser]) -> dict[str, str]:
+        """Return nothing: the application knows its collections."""
+        del collections
+        return {}
+
+    def there(self, collection_id: str, face_ids: Sequence[str]) -> set[str]:
+        """Return all of them, as nothing is known of them."""
+        del collection_id
+        return set(face_ids)
 
     def answers(self) -> bool:
         """Tell whether the application has accepted a photo: there is no call that does nothing."""

@@ -4,7 +4,7 @@ The statements stand in `queries.sql`.
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         retry_failed: also assets that failed in earlier runs.
         failed_before: of these, only those that failed before this time; None for all.
         reindex_since: also assets that were done or failed before this time.
+        gone: also assets that are marked because their faces are gone.
     """
 
     user_id: str | None = None
@@ -42,6 +43,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     retry_failed: bool = False
     failed_before: datetime | None = None
     reindex_since: Any = None
+    gone: bool = False
 
     def parameters(self) -> dict[str, object]:
         """Return the parameters that the statements take."""
@@ -51,6 +53,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             "retry": self.retry_failed,
             "before": self.failed_before,
             "since": self.reindex_since,
+            "gone": self.gone,
         }
 
 
@@ -79,6 +82,22 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     asset_id: str
     file_name: str
+
+
+class CollectionOfUser(msgspec.Struct, frozen=True, kw_only=True):
+    """The collection of a user.
+
+    Args:
+        user_id: the user.
+        id: the collection's id.
+        arn: its ARN; None where it was never asked for.
+        has_faces: the tables have faces that are in it.
+    """
+
+    user_id: str
+    id: str
+    arn: str | None
+    has_faces: bool
 
 
 class KnownFace(msgspec.Struct, frozen=True, kw_only=True):
@@ -285,6 +304,44 @@ def close(cursor: psycopg.ServerCursor[Any]) -> None:
 def collection_of(connection: psycopg.Connection, user_id: str) -> tuple[str, str | None] | None:
     """Return the id and the ARN of the user's collection; None when no collection is remembered."""
     return connection.execute(query("collection_of"), [user_id]).fetchone()
+
+
+def collections(connection: psycopg.Connection, user_id: str | None, prefix: str) -> list[CollectionOfUser]:
+    """Return the collections of all users, or of one, that are remembered or that faces are in.
+
+    Args:
+        connection: to the target.
+        user_id: the user; None for all.
+        prefix: what the id of a collection begins with that is not remembered.
+    """
+    rows = connection.execute(query("collections"), {"user": user_id, "prefix": prefix})
+    return [CollectionOfUser(user_id=user, id=id_, arn=arn, has_faces=faces) for user, id_, arn, faces in rows]
+
+
+def forget_collection(connection: psycopg.Connection, user_id: str) -> None:
+    """Forget that the user's collection exists, so that it is created."""
+    connection.execute(query("forget_collection"), {"user": user_id})
+
+
+def faces_to_index_again(connection: psycopg.Connection, user_id: str) -> list[str]:
+    """Return the FaceIds of a user's assets that are marked because their faces are gone."""
+    return [face_id for (face_id,) in connection.execute(query("faces_to_index_again"), [user_id])]
+
+
+def faces_are_there(connection: psycopg.Connection, user_id: str, face_ids: Collection[str]) -> None:
+    """Remove the marks of a user's assets whose faces are all among these."""
+    connection.execute(query("faces_are_there"), {"user": user_id, "faces": list(face_ids)})
+
+
+def faces_are_gone(connection: psycopg.Connection, run_id: str, user_id: str) -> int:
+    """Mark a user's assets whose faces are gone with their collection; return how many there are."""
+    found = connection.execute(query("faces_are_gone"), {"run": run_id, "user": user_id}).fetchone()
+    return int(found[0]) if found else 0
+
+
+def users_to_index_again(connection: psycopg.Connection, user_id: str | None) -> dict[str, int]:
+    """Return how many assets of each user, or of one, are marked because their faces are gone."""
+    return dict(connection.execute(query("users_to_index_again"), {"user": user_id}).fetchall())
 
 
 def remember_collection(connection: psycopg.Connection, user_id: str, collection_id: str, arn: str) -> None:

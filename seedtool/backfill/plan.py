@@ -153,9 +153,15 @@ def check_options(connection: psycopg.Connection, options: Options) -> tuple[Wan
         library.check_user(connection, options.user_id)
     has_journal = journal.exists(connection)
     since = None
-    if options.reindex:
+    # what has lost its faces comes first, and alone
+    gone = options.reindex and has_journal and bool(library.users_to_index_again(connection, options.user_id))
+    if options.reindex and not gone:
         since = (journal.reindex_since(connection, options.scope) if has_journal else None) or "infinity"
     wanted = Wanted(
-        user_id=options.user_id, limit=options.limit, retry_failed=options.retry_failed, reindex_since=since
+        user_id=options.user_id,
+        limit=options.limit,
+        retry_failed=options.retry_failed,
+        reindex_since=since,
+        gone=gone,
     )
     return wanted, has_journal

@@ -7,8 +7,8 @@ is called in the run's own thread.
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from seedtool.backfill import decisions, library
 from seedtool.backfill.calls import Meter
 from seedtool.backfill.decisions import Matches
 from seedtool.backfill.journal import Asset
+from seedtool.backfill.library import CollectionOfUser
 from seedtool.backfill.report import Outcome
 from seedtool.errors import (
     AccessDenied,
@@ -33,6 +34,9 @@ from seedtool.faces.photos import Addresses, FolderStore, PhotoStore, is_address
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.port import Face, FaceCollection, FaceService, Image, Indexed
 from seedtool.settings import Settings
+
+# FaceIds that ListFaces takes at once (source: API reference, FaceIds: at most 4096).
+_FACES = 4096
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +71,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 class Paused(Exception):
     """The run ends before this could be done. The next run does it."""
+
+
+class CollectionGone(SeedtoolError):
+    """The user's collection was there, and is not any more."""
 
 
 class Processor(Protocol):
@@ -111,6 +119,12 @@ class Processor(Protocol):
             pause: waits so many seconds, or less when the run ends.
             remembered: the collection was created before, or need not be created.
         """
+
+    def gone(self, collections: Sequence[CollectionOfUser]) -> dict[str, str]:
+        """Return the ids of the collections that are not there, each with what is there instead, in words."""
+
+    def there(self, collection_id: str, face_ids: Sequence[str]) -> set[str]:
+        """Return which of these faces are in a collection."""
 
     def answers(self) -> bool:
         """Tell whether the service answers another call, one that is free."""
@@ -200,9 +214,44 @@ class FaceProcessor:
                         faces.setdefault(external_id, []).append(face)
                     else:
                         others.add(external_id)
-        except ResourceNotFound:
+        except ResourceNotFound as error:
+            if remembered and to_look_for:
+                raise _gone(collection_id) from error
             faces = {}  # the collection does not exist, so it holds no faces
         return Opened(arn=arn, faces=faces, others=frozenset(others) if to_look_for else None)
+
+    def gone(self, collections: Sequence[CollectionOfUser]) -> dict[str, str]:
+        """List all collections, and compare the ARNs that are remembered with that of one that is there.
+
+        Without the permission for ListCollections, only the regions are compared.
+        """
+        if not collections:
+            return {}
+        there: frozenset[str] | None = None
+        with suppress(AccessDenied):
+            there = frozenset(self._aws.collection_ids())
+        here = ""
+        example = next((each.id for each in collections if each.arn and there and each.id in there), None)
+        if example is not None:
+            here = _place(self._aws.collection(example).describe().arn)
+        found: dict[str, str] = {}
+        for each in collections:
+            place = _place(each.arn or "")
+            elsewhere = place and place != here if here else place and _region(place) != self.region
+            if elsewhere:
+                found[each.id] = f"it was made in {_spoken(place)}, and this is {_spoken(here) or self._aws.where}"
+            elif there is not None and each.id not in there:
+                found[each.id] = f"it does not exist in {self._aws.where}"
+        return found
+
+    def there(self, collection_id: str, face_ids: Sequence[str]) -> set[str]:
+        """List these faces."""
+        collection, found = self._aws.collection(collection_id), set[str]()
+        with suppress(ResourceNotFound):
+            for start in range(0, len(face_ids), _FACES):
+                pages = collection.list_pages(face_ids=face_ids[start : start + _FACES])
+                found |= {face.face_id for page in pages for face in page}
+        return found
 
     def answers(self) -> bool:
         """Ask about a collection that nobody has."""
@@ -229,13 +278,13 @@ class FaceProcessor:
 
     def _index(self, collection: FaceCollection, asset: Asset, old: list[str]) -> list[Face]:
         def use(image: Image) -> Indexed:
-            if old:
-                collection.delete_faces(old)
+            # It exists: `open` has created it, or it was there. It is not made again, as its other faces are lost, too.
             try:
+                if old:
+                    collection.delete_faces(old)
                 return collection.index_faces(image, asset.id)
-            except ResourceNotFound:
-                collection.create()  # it was remembered, and was deleted since
-                return collection.index_faces(image, asset.id)
+            except ResourceNotFound as error:
+                raise _gone(collection.id) from error
 
         # A photo whose old faces will be deleted is read first: a photo that is missing keeps its faces.
         indexed = self._photos.offer(asset.storage_url, use, read=bool(old))
@@ -248,13 +297,20 @@ class FaceProcessor:
             AwsError: a search failed after all attempts.
         """
         collection = self._aws.collection(collection_id)
-        return {
-            face.face_id: tuple(
-                (match.face.face_id, match.similarity)
-                for match in collection.search_faces(face.face_id, threshold=self._rules.review, just_indexed=True)
-            )
-            for face in found.faces
-        }
+        try:
+            return {
+                face.face_id: tuple(
+                    (match.face.face_id, match.similarity)
+                    for match in collection.search_faces(face.face_id, threshold=self._rules.review, just_indexed=True)
+                )
+                for face in found.faces
+            }
+        except ResourceNotFound:
+            try:
+                collection.describe()  # it may be the face alone that is not there
+            except ResourceNotFound as error:
+                raise _gone(collection_id) from error
+            raise
 
     def record(
         self,
@@ -291,6 +347,24 @@ class FaceProcessor:
                 f"{', '.join(sorted(set(reasons)))}",
                 remedy="The next run tries again.",
             )
+
+
+def _gone(collection_id: str) -> CollectionGone:
+    return CollectionGone(f"the collection {collection_id} does not exist any more")
+
+
+def _place(arn: str) -> str:
+    """Return the partition, region and account of an ARN (`arn:aws:rekognition:REGION:ACCOUNT:collection/ID`)."""
+    arn = arn if arn.startswith("arn:") else f"arn:{arn}"  # as older versions and AWS's samples have it
+    return ":".join(arn.split(":")[1:5]) if arn.count(":") >= 5 else ""
+
+
+def _region(place: str) -> str:
+    return place.split(":")[2]
+
+
+def _spoken(place: str) -> str:
+    return f"account {place.split(':')[3]}, region {_region(place)}" if place else ""
 
 
 class LibraryPhotos:

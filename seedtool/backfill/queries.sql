@@ -18,8 +18,8 @@
     WHEN 'started' THEN true
     WHEN 'skipped' THEN true
     WHEN 'failed' THEN %(retry)s AND coalesce(j.finished_at < %(before)s::timestamptz, true)
-        OR coalesce(j.finished_at < %(since)s::timestamptz, false)
-    WHEN 'done' THEN coalesce(j.finished_at < %(since)s::timestamptz, false)
+        OR coalesce(j.finished_at < %(since)s::timestamptz, false) OR %(gone)s AND j.reindex
+    WHEN 'done' THEN coalesce(j.finished_at < %(since)s::timestamptz, false) OR %(gone)s AND j.reindex
     ELSE a.face_detection_processed_at IS NULL
 END
 
@@ -29,7 +29,7 @@ END
 
 -- no_journal --
 (SELECT NULL::uuid AS asset_id, NULL::uuid AS user_id, NULL::text AS state, NULL::timestamptz AS finished_at,
-    NULL::text[] AS dropping, NULL::int AS faces WHERE false)
+    NULL::text[] AS dropping, NULL::int AS faces, NULL::boolean AS reindex WHERE false)
 
 -- no_matches --
 (SELECT NULL::uuid AS face_id, NULL::uuid AS matched_face_id, NULL::numeric AS similarity WHERE false)
@@ -165,12 +165,70 @@ ORDER BY a.created_at, a.id LIMIT %(limit)s
 -- collection_of --
 SELECT aws_collection_id, rekognition_arn FROM face_collections WHERE user_id = %s AND NOT deleted
 
+-- collections --
+-- Placeholders stand for faces that nobody has indexed yet.
+SELECT * FROM (
+    SELECT u.id::text, coalesce(c.aws_collection_id, %(prefix)s || u.id), c.rekognition_arn, EXISTS (
+        SELECT FROM faces f WHERE f.user_id = u.id AND NOT f.deleted
+            AND NOT starts_with(f.rekognition_face_id, 'placeholder:')) AS has_faces
+    FROM users u LEFT JOIN face_collections c ON c.user_id = u.id AND NOT c.deleted
+    WHERE NOT u.deleted AND (%(user)s::uuid IS NULL OR u.id = %(user)s::uuid)
+) s
+WHERE has_faces OR rekognition_arn IS NOT NULL
+
+-- forget_collection --
+WITH unknown AS (
+    DELETE FROM seedtool.backfill_collections WHERE user_id = %(user)s
+)
+UPDATE face_collections SET rekognition_arn = NULL WHERE user_id = %(user)s
+
+-- faces_to_index_again --
+SELECT f.rekognition_face_id FROM seedtool.backfill_assets j JOIN faces f ON f.asset_id = j.asset_id AND NOT f.deleted
+WHERE j.user_id = %s AND j.state = 'done' AND j.reindex
+
+-- faces_are_there --
+WITH there AS (
+    SELECT j.asset_id, j.attempts FROM seedtool.backfill_assets j
+    WHERE j.user_id = %(user)s AND j.state = 'done' AND j.reindex AND NOT EXISTS (
+        SELECT FROM faces f WHERE f.asset_id = j.asset_id AND NOT f.deleted AND f.rekognition_face_id <> ALL(%(faces)s))
+),
+of_the_application AS (
+    DELETE FROM seedtool.backfill_assets j USING there WHERE j.asset_id = there.asset_id AND there.attempts = 0
+)
+UPDATE seedtool.backfill_assets j SET reindex = false FROM there WHERE j.asset_id = there.asset_id AND there.attempts > 0
+
+-- faces_are_gone --
+-- Mark the assets of a user whose faces are gone: `done` with `reindex` is to be indexed again. The application's assets
+-- get a line for that, with no attempts.
+WITH marked AS (
+    INSERT INTO seedtool.backfill_assets AS j
+        (asset_id, user_id, state, run, attempts, reindex, faces, started_at, finished_at)
+    SELECT a.id, a.user_id, 'done', %(run)s, 0, true, count(*), clock_timestamp(), clock_timestamp()
+    FROM assets a JOIN faces f ON f.asset_id = a.id AND NOT f.deleted
+        AND NOT starts_with(f.rekognition_face_id, 'placeholder:')
+    WHERE a.user_id = %(user)s AND {eligible}
+    GROUP BY a.id
+    ON CONFLICT (asset_id) DO UPDATE SET reindex = true WHERE j.state IN ('done', 'failed')
+    RETURNING asset_id
+),
+unknown AS (
+    DELETE FROM seedtool.backfill_collections WHERE user_id = %(user)s
+)
+SELECT count(*) FROM marked
+
+-- users_to_index_again --
+SELECT j.user_id::text, count(*) FROM seedtool.backfill_assets j
+JOIN assets a ON a.id = j.asset_id JOIN users u ON u.id = j.user_id
+WHERE j.state = 'done' AND j.reindex AND {eligible} AND NOT u.deleted
+    AND (%(user)s::uuid IS NULL OR j.user_id = %(user)s::uuid)
+GROUP BY j.user_id
+
 -- remember_collection --
 INSERT INTO face_collections AS c (user_id, aws_collection_id, rekognition_arn)
 SELECT u.id, %(collection)s, %(arn)s FROM users u WHERE u.id = %(user)s AND NOT u.deleted
 ON CONFLICT (user_id) DO UPDATE SET
     aws_collection_id = excluded.aws_collection_id, rekognition_arn = excluded.rekognition_arn, deleted = false
-WHERE c.deleted OR c.rekognition_arn IS NULL
+WHERE c.deleted OR c.rekognition_arn IS DISTINCT FROM excluded.rekognition_arn
 
 -- database_and_time --
 SELECT oid::int8, clock_timestamp() FROM pg_database WHERE datname = current_database()

@@ -20,6 +20,8 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 import psycopg
@@ -30,7 +32,7 @@ from seedtool.backfill.calls import Calls, Finished, Kind, Meter, OverBudget
 from seedtool.backfill.library import Wanted
 from seedtool.backfill.outage import UNANSWERED, ConnectionLost, Outages, concerns_all
 from seedtool.backfill.plan import FACES_PER_PHOTO, Options, check_options
-from seedtool.backfill.processing import Found, Paused, Processor
+from seedtool.backfill.processing import CollectionGone, Found, Paused, Processor
 from seedtool.backfill.report import Failure, Progress, Report, Tally
 from seedtool.backfill.users import AssetInProgress, User, Users
 from seedtool.errors import (
@@ -49,6 +51,8 @@ from seedtool.postgres import server
 from seedtool.postgres.errors import translate
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings
+
+_Answer = TypeVar("_Answer")
 
 #: Errors that concern every asset. They stop the run, and mark no asset as failed.
 _FATAL = (CredentialsError, AccessDenied, SettingsError)
@@ -146,22 +150,82 @@ class Run:
                         remedy="Look at what it would do there (--dry-run) before you run the same command again.",
                     )
                 wanted = msgspec.structs.replace(wanted, failed_before=before.wanted.failed_before if before else now)
+                run_id = str(uuid.uuid4())
+                gone, notes = self._look_for_collections(writer, run_id, listener)
                 if options.reindex:
-                    since = journal.begin_reindex(writer, options.scope)
-                    wanted = msgspec.structs.replace(wanted, reindex_since=since)
+                    since = None if gone else journal.begin_reindex(writer, options.scope)
+                    wanted = msgspec.structs.replace(wanted, reindex_since=since, gone=bool(gone))
                 census = library.census(writer, wanted, has_journal=True)
                 tally = before.tally if before is not None else Tally(census.assets, census.skipped)
                 tally.total = tally.succeeded + tally.failed + census.assets
-                users = Users(self.target, writer, wanted, self.settings.backfill.collection_prefix, tally.done_of)
-                self._work = work = _Work(self, writer, users, meter, tally, wanted, database)
+                tally.notes += [note for note in notes if note not in tally.notes]
+                prefix = self.settings.backfill.collection_prefix
+                users = Users(self.target, writer, wanted, prefix, tally.done_of, gone, create=options.reindex)
+                self._work = work = _Work(self, run_id, writer, users, meter, tally, wanted, database)
             except psycopg.Error as error:
                 if before is None or not concerns_all(error, writer):
                     raise
                 raise _lost(error) from error
             work.process_all(listener)
-            if options.reindex and options.limit is None and work.complete:
+            if options.reindex and not gone and options.limit is None and work.complete:
                 journal.end_reindex(writer, options.scope)
             return work.report
+
+    def _look_for_collections(
+        self, writer: psycopg.Connection, run_id: str, listener: Listener
+    ) -> tuple[frozenset[str], list[str]]:
+        """Look whether the collections exist that the faces in the tables are in.
+
+        Where one does not, the assets whose faces it held are marked. `reindex` indexes them again.
+
+        Returns:
+            the users whose collection is gone, or whose assets are still marked; and what a report says about them.
+
+        Raises:
+            AwsError: ListCollections failed.
+        """
+        options, prefix = self.options, self.settings.backfill.collection_prefix
+        collections = library.collections(writer, options.user_id, prefix)
+        gone = self._until_answered(lambda: self.processor.gone(collections), listener)
+        notes = []
+        for each in (each for each in collections if each.id in gone):
+            if not each.has_faces:
+                library.forget_collection(writer, each.user_id)  # nothing is lost, so it is made again
+                continue
+            count = library.faces_are_gone(writer, run_id, each.user_id)
+            what = f"the collection {each.id} is gone: {gone[each.id]}. The faces of {count} assets are lost"
+            notes.append(f"user {each.user_id}: {what}")
+        marked = library.users_to_index_again(writer, options.user_id)
+        for each in (each for each in collections if each.user_id in marked and each.id not in gone):
+            # it was made again, or the run that missed it had looked in another account or region
+            wanted = library.faces_to_index_again(writer, each.user_id)
+            there = self._until_answered(partial(self.processor.there, each.id, wanted), listener)
+            library.faces_are_there(writer, each.user_id, there)
+        marked = library.users_to_index_again(writer, options.user_id) if marked else {}
+        if options.reindex:
+            return frozenset(marked), []
+        if marked:
+            notes.append(
+                f"{sum(marked.values())} assets of {len(marked)} users have lost their faces, so these users were left "
+                "out. Check account and region. Then seedtool backfill --reindex indexes these assets again"
+            )
+        return frozenset(marked), notes
+
+    def _until_answered(self, call: Callable[[], _Answer], listener: Listener) -> _Answer:
+        """Make a call before the work begins, again and again during an outage."""
+        outages = Outages(self.settings.backfill.longest_outage)
+        while True:
+            try:
+                return call()
+            except UNANSWERED as error:
+                outages.unanswered(error)
+                if (too_long := outages.too_long()) is not None:
+                    raise too_long from error
+                while time.monotonic() < outages.next_at:
+                    if self._stopped:
+                        raise
+                    listener.progress("assets", 0, None)
+                    time.sleep(_TICK)
 
     def _wait_for_database(self, work: "_Work", lost: SeedtoolError, listener: Listener) -> None:
         """Wait until the database can be reached again.
@@ -251,6 +315,7 @@ class _Work:
     def __init__(
         self,
         run: Run,
+        run_id: str,
         writer: psycopg.Connection,
         users: Users,
         meter: Meter,
@@ -267,7 +332,7 @@ class _Work:
         self._users = users
         self._meter = meter
         self._tally = tally
-        self._id = str(uuid.uuid4())  # of this run, in the journal
+        self._id = run_id
         self._calls = Calls(run.options.batch_size, meter.take_billed_of_thread)
         self._to_index: deque[AssetInProgress] = deque()
         self._to_match: deque[AssetInProgress] = deque()
@@ -453,7 +518,9 @@ class _Work:
         for user in self._users:
             if user.to_delete and user.ready and not user.deleting:
                 self._delete(user)
-            if user.finished:
+            if user.lost and not user.deleting and not any(asset.sent for asset in user.queue):
+                self._leave_out(user)
+            elif user.finished:
                 self._tally.total += user.started - user.counted_assets
                 self._users.release(user)
         self._send_assets()
@@ -561,6 +628,8 @@ class _Work:
 
     def _send(self, subject: AssetInProgress | User, kind: Kind, call: Callable[[], object]) -> None:
         alone, subject.alone = subject.alone, False
+        if isinstance(subject, AssetInProgress):
+            subject.sent = True
 
         def call_and_compare() -> object:
             try:
@@ -593,6 +662,7 @@ class _Work:
         """Continue with what a call returned or raised; return the user whose assets may be recorded now."""
         if isinstance(finished.subject, AssetInProgress):
             finished.subject.add_calls(finished.calls)
+            finished.subject.sent = False
             self._reserved.pop(finished.subject.asset.id, None)
         if isinstance(finished.error, _FATAL):
             self._end(finished.error)
@@ -619,24 +689,22 @@ class _Work:
         elif error is None:
             if not self._ending:  # otherwise `open` may not have waited until old calls are visible
                 self._users.opened(user, finished.result)
+        elif isinstance(error, CollectionGone):
+            self._lose(user, error)
         elif not held:  # this user cannot be processed, but others can
             self._tally.add_note(f"user {user.id}", error)
             self._users.release(user)
 
     def _take_result_of_asset(self, asset: AssetInProgress, finished: Finished) -> None:
         error = _error_of(finished)
-        if self._hold(finished, self._again(asset, finished.kind)):
-            return
-        if error is None and self._refused and self._processor.proven:
-            self._fail_refused()
-        if error is None and finished.kind == "index":
-            asset.found = finished.result
-            asset.indexed_at = 0.0 if asset.found.adopted else finished.at
-            asset.stage = "indexed"
-            self._faces_per_photo += (len(asset.found.faces) - self._faces_per_photo) / 100
+        if isinstance(error, CollectionGone):
+            self._lose(asset.user, error)
+        if asset.user.lost:
+            asset.stage = "paused"
+        elif self._hold(finished, self._again(asset, finished.kind)):
+            pass
         elif error is None:
-            asset.matches = finished.result
-            asset.stage = "matched"
+            self._continue(asset, finished)
         elif isinstance(error, OverBudget):
             self._end_over_budget(asset)
         elif isinstance(error, Paused):
@@ -649,6 +717,19 @@ class _Work:
                 self._end_refused()
         else:
             self._fail(asset, error)
+
+    def _continue(self, asset: AssetInProgress, finished: Finished) -> None:
+        """Go on with what a call returned."""
+        if self._refused and self._processor.proven:
+            self._fail_refused()
+        if finished.kind == "index":
+            asset.found = finished.result
+            asset.indexed_at = 0.0 if asset.found.adopted else finished.at
+            asset.stage = "indexed"
+            self._faces_per_photo += (len(asset.found.faces) - self._faces_per_photo) / 100
+        else:
+            asset.matches = finished.result
+            asset.stage = "matched"
 
     def _hold(self, finished: Finished, again: Callable[[bool], None]) -> bool:
         """Hold a call back that was not answered, to be sent again; False when it was, or when it failed for good."""
@@ -680,6 +761,33 @@ class _Work:
                 self._open(subject)
 
         return again
+
+    def _lose(self, user: User, error: CollectionGone) -> None:
+        """Do nothing more for a user whose collection was deleted during the run.
+
+        The faces of the assets that are done are gone with it. They are marked, and the others stay `started`.
+        """
+        if user.lost:
+            return
+        user.lost = True
+        count = library.faces_are_gone(self._writer, self._id, user.id)
+        if count:
+            lost = f"The faces of {count} assets are lost. seedtool backfill --reindex indexes these assets again"
+        else:
+            library.forget_collection(self._writer, user.id)
+            lost = "No faces are lost. Run the same command again"
+        self._tally.add_note(f"user {user.id}", CollectionGone(f"{error.message}. {lost}"))
+        for asset in user.queue:
+            asset.stage = "paused"
+        self._to_index = deque(each for each in self._to_index if each.user is not user)
+        self._to_match = deque(each for each in self._to_match if each.user is not user)
+
+    def _leave_out(self, user: User) -> None:
+        for asset in user.queue:
+            journal.add_calls(self._writer, self._id, asset.asset, asset.calls)
+        self._started -= len(user.queue)
+        user.queue.clear()
+        self._users.release(user)
 
     def _fail_refused(self) -> None:
         refused, self._refused = self._refused, []

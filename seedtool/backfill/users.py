@@ -22,7 +22,7 @@ from seedtool.postgres import server
 from seedtool.postgres.errors import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from seedtool.backfill.decisions import Matches
     from seedtool.backfill.journal import Asset
@@ -67,6 +67,8 @@ class Users:
         wanted: which assets are to process.
         collection_prefix: what the id of a new collection begins with.
         done: how many of a user's assets this run has done already; only with a limit.
+        gone: users whose collection is gone.
+        create: create these users' collections again; otherwise leave these users out.
 
     Attributes:
         of_other_runs: users that another run processes.
@@ -79,8 +81,13 @@ class Users:
         wanted: Wanted,
         collection_prefix: str,
         done: Counter[str],
+        gone: Collection[str],
+        *,
+        create: bool,
     ) -> None:
         self._done = done
+        self._gone = gone
+        self._create = create
         self._writer = writer
         self._wanted = wanted
         self._prefix = collection_prefix
@@ -116,6 +123,8 @@ class Users:
             DatabaseError: a connection was lost.
         """
         while (found := self._next()) is not None:
+            if found.id in self._gone and not self._create:
+                continue
             lease = self._leases.lock(found.id)
             if lease is None:
                 self.of_other_runs.append(found)
@@ -128,7 +137,8 @@ class Users:
                 lease,
                 collection_id=collection_id,
                 # no collection is created for a user who is deleted
-                remembered=found.deleted or (collection is not None and bool(collection[1])),
+                remembered=found.deleted
+                or (collection is not None and bool(collection[1]) and found.id not in self._gone),
                 cursor=library.assets(lease.connection, found.id, self._wanted_of(found.id)),
                 counted_assets=found.assets,
                 unfinished=journal.unfinished(self._writer, found.id, failed=failed_too),
@@ -234,6 +244,7 @@ class AssetInProgress(msgspec.Struct, eq=False):
         trouble: how else its calls have failed.
         alone: nothing else is left to do.
         left_behind: its faces that were in the collection already.
+        sent: a call for it is in progress.
     """
 
     user: User
@@ -247,6 +258,7 @@ class AssetInProgress(msgspec.Struct, eq=False):
     trouble: Subject = msgspec.field(default_factory=Subject)
     alone: bool = False
     left_behind: list[Face] = msgspec.field(default_factory=list)
+    sent: bool = False
 
     def add_calls(self, calls: dict[str, int]) -> None:
         """Count AWS calls."""
@@ -280,6 +292,7 @@ class User:
         attempts: how often preparing the user was throttled after all attempts.
         trouble: how else its calls have failed.
         alone: nothing else is left to do.
+        lost: the collection is gone: nothing more is done for the user in this run.
         counted: an asset of the user was counted in the report.
         started: how many assets were started, or no longer qualified when they were to start.
         expected: how many more assets are expected.
@@ -317,6 +330,7 @@ class User:
         self.attempts = 0
         self.trouble = Subject()
         self.alone = False
+        self.lost = False
         self.counted = False
         self._cursor = cursor
         self._ahead: deque[str] = deque()
@@ -324,6 +338,8 @@ class User:
 
     def next_ids(self, most: int) -> list[str]:
         """Return the ids of the next assets to start, at most so many."""
+        if self.lost:
+            return []
         self._read_ahead(most)
         ids = [self._ahead.popleft() for _ in range(min(most, len(self._ahead)))]
         self.started += len(ids)
@@ -334,6 +350,8 @@ class User:
     @property
     def to_start(self) -> bool:
         """Tell whether there is an asset to start."""
+        if self.lost:
+            return False
         self._read_ahead(1)
         return self.ready and bool(self._ahead)
 

@@ -36,7 +36,10 @@ _AGAIN = (
     "Run it again. If it lasts, see https://health.aws.amazon.com and whether your network reaches the region"
     ' (with aws = "embedded": the emulator\'s log in the state folder).'
 )
-_WHERE = "Are account and region the right ones? Without the collection: seedtool enroll --all makes it."
+_WHERE = (
+    "Are account and region the right ones? Without the collection: seedtool enroll --all makes it; seedtool backfill"
+    " --reindex makes those of the photo library."
+)
 _BUCKET = "Are bucket, prefix and endpoint in PHOTOS_URL and S3_ENDPOINT_URL right?"
 _QUOTA = "Delete what is no longer needed, or ask AWS for a higher quota (Service Quotas, Amazon Rekognition)."
 _CLOCK = "Set this machine's clock: AWS accepts signatures for five minutes."

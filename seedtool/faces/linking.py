@@ -115,11 +115,13 @@ def cures(
     """Return what to do about rows without a face, by why they have none."""
     cures = {
         "no collection": f"The collection {collection} does not exist: index its photos (seedtool enroll --all creates "
-        "it), or check that account and region are the ones that hold the faces."
+        "it; seedtool backfill --reindex for the photo library), or check that account and region are the ones that "
+        "hold the faces."
         if collection
         else "These rows name no collection: fill the column, or correct the query, that the face binding names.",
-        "not indexed": f"No photo is indexed under these ids in {collection}: run seedtool enroll --all, or check that "
-        "account, region and collection are the ones that hold the faces.",
+        "not indexed": f"No photo is indexed under these ids in {collection}: run seedtool enroll --all (seedtool "
+        "backfill --reindex for the photo library), or check that account, region and collection are the ones that "
+        "hold the faces.",
         "indexed otherwise": "These photos are indexed under another id: write that id into the seed file, or run "
         "seedtool enroll --all to index them under this one as well.",
         "shared": "Several rows share one external image id, so it cannot tell which face is whose.",

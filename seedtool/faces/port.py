@@ -245,6 +245,13 @@ class FaceService(Protocol):
     def collection(self, collection_id: str) -> FaceCollection:
         """Return a collection. It need not exist yet."""
 
+    def collection_ids(self) -> Iterator[str]:
+        """Yield the ids of the account's collections in the region.
+
+        Raises:
+            AccessDenied: it needs a permission that no other call of ours needs.
+        """
+
     def how_to_delete(self, collection_id: str, face_ids: Sequence[str]) -> str:
         """Return a command of the vendor's that deletes faces, for a person to run."""
 

@@ -273,7 +273,10 @@ _PLACEHOLDERS = {
 }
 
 _DUPLICATES = "Run seedtool faces dedupe. It keeps those that another row points at."
-_MISSING = "Are account, region and collection the right ones? Then run seedtool enroll --all."
+_MISSING = (
+    "Are account, region and collection the right ones? Then run seedtool enroll --all, or seedtool backfill --reindex"
+    " for the photo library."
+)
 _ELSEWHERE = "They are lost at the next reset: run seedtool enroll --all to index them under their own ids."
 _ORPHANS = "Nothing: another database may know them."
 _UNNAMED = "Nothing: nobody can tell whose they are. Index the photos again under ids, then delete these."
@@ -281,7 +284,10 @@ _TEMPORARY = "While no attendance is being taken: seedtool faces dedupe --tempor
 _REPLACED = "Run seedtool enroll --all --replaced, then seedtool faces dedupe."
 
 _NOWHERE = "Set AWS_REKOGNITION_COLLECTION, or fill the column (correct the query) that names each row's collection."
-_ABSENT = "Are account and region the right ones? Then seedtool enroll --all makes it and indexes every photo."
+_ABSENT = (
+    "Are account and region the right ones? Then seedtool enroll --all makes it and indexes every photo; "
+    "seedtool backfill --reindex does so for the photo library."
+)
 
 _STRANGER = """(l.external_image_id ~ {pattern} AND NOT EXISTS (
     SELECT FROM {table} o

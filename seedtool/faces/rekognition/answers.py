@@ -21,6 +21,7 @@ _SHAPE = "ListFacesResponse"
 _MEMBERS = {
     "CreateCollection": ("StatusCode", "CollectionArn"),
     "DescribeCollection": ("FaceCount",),
+    "ListCollections": ("CollectionIds",),
     "IndexFaces": ("FaceRecords", "UnindexedFaces", "FaceModelVersion"),
     "ListFaces": ("Faces",),
     "SearchFaces": ("FaceMatches", "SearchedFaceId"),
@@ -104,6 +105,11 @@ def description_of(answer: Vendor) -> Description:
         model_version=answer.get("FaceModelVersion", ""),
         arn=answer.get("CollectionARN", ""),
     )
+
+
+def collections_of(answer: Vendor) -> tuple[list[str], str | None]:
+    """Return the ids of a page of ListCollections, and the next page's token."""
+    return answer.get("CollectionIds", []), answer.get("NextToken")
 
 
 def page_of(answer: Vendor) -> tuple[list[Face], str | None]:

@@ -12,6 +12,9 @@ from seedtool.faces.port import CallMeter, FaceCollection, FaceService
 from seedtool.faces.rekognition.limiter import Limiter
 from seedtool.settings import Settings
 
+# Collections a page, the most that ListCollections gives (source: API reference, MaxResults).
+_PAGE = 4096
+
 # Seconds that something on a network of ours may take to say what it is.
 _PATIENCE = 2.0
 
@@ -108,6 +111,22 @@ class Aws(AwsSession, FaceService):
         from seedtool.faces.rekognition.collection import Collection
 
         return Collection(self.rekognition(), collection_id)
+
+    def collection_ids(self) -> Iterator[str]:
+        """Yield the ids of the account's collections in the region."""
+        from seedtool.faces.rekognition import answers
+
+        token: str | None = None
+        while True:
+            with translated("rekognition"):
+                answer = self.rekognition().list_collections(
+                    MaxResults=_PAGE, **({"NextToken": token} if token else {})
+                )
+            ids, following = answers.collections_of(answer)
+            yield from ids
+            if not following or following == token:
+                return
+            token = following
 
     def how_to_delete(self, collection_id: str, face_ids: Sequence[str]) -> str:
         """Return the command of AWS's own program that deletes faces."""

@@ -288,6 +288,10 @@ class Album:
         pages = self.aws.collection(f"savta-user-{user}").list_pages()
         return sorted((face.external_image_id, round(face.box.left, 2)) for page in pages for face in page)
 
+    def indexed_in(self, collection_id: str) -> int:
+        """How many faces a collection has."""
+        return sum(len(page) for page in self.aws.collection(collection_id).list_pages())
+
     def consistent(self) -> None:
         """Assert that rows and collections hold the same faces, and each once."""
         rows: dict[str, list] = {}
