@@ -5,6 +5,8 @@ import urllib.request
 
 import pytest
 
+from seedtool.workflows.aws import open_aws
+
 from .conftest import copy_of_this_project
 from .test_terminal import CTRL_C, CTRL_D, at_a_terminal
 
@@ -24,7 +26,10 @@ def photos(home, tmp_path_factory):
 
 @pytest.fixture
 def library(photos):
-    """The photo library just after a reset; the emulator has good days."""
+    """The photo library just after a reset, with no face of an earlier test; the emulator has good days."""
+    service = open_aws(photos.settings)
+    for collection in list(service.collection_ids()):
+        service.rekognition().delete_collection(CollectionId=collection)
     photos.ok("db-reset --yes --seed photos")
     yield photos
     faults(photos)
