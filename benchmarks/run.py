@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import backfill
 import enroll
+import large
 import plugin
 import reset
 import snapshot
@@ -37,6 +38,7 @@ SECTIONS: dict[str, Callable[[dict[str, str], Path], Iterable[Row]]] = {
     "reset": reset.rows,
     "snapshot": snapshot.rows,
     "plugin": lambda environ, folder: plugin.measure(),  # noqa: ARG005 - it makes its own
+    "large": large.rows,
     "sync": sync.rows,
     "enroll": enroll.rows,
     "backfill": backfill.rows,

@@ -249,8 +249,10 @@ def _claim(cursor: Cursor, staged: Staged) -> None:
         sql.SQL(
             "INSERT INTO {ledger} AS l (seed_set, relation, key, content)"
             " SELECT {seed_set}, {relation}, {key}, {digests} FROM {outcome} AS i {stored}"
-            " WHERE NOT i.{suppressed} AND (i.{new}"
-            " OR EXISTS (SELECT FROM {ledger} AS o WHERE o.relation = {relation} AND o.key = {key}))"
+            # the limit lets each row be looked up, where a join would read the whole ledger
+            " LEFT JOIN LATERAL (SELECT true AS recorded FROM {ledger} AS o"
+            "  WHERE NOT i.{new} AND o.relation = {relation} AND o.key = {key} LIMIT 1) AS o ON true"
+            " WHERE NOT i.{suppressed} AND (i.{new} OR o.recorded)"
             " ON CONFLICT (relation, key, seed_set) DO UPDATE SET content = excluded.content"
         ).format(
             ledger=LEDGER,

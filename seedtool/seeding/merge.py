@@ -12,7 +12,7 @@ from psycopg.rows import tuple_row
 from seedtool.errors import NotConfirmed
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres.catalog import Catalog, ForeignKey, read_catalog
-from seedtool.postgres.copying import fix_text_form, set_locally
+from seedtool.postgres.copying import fix_text_form, raise_memory, set_locally
 from seedtool.seeding import finishing, ledger, loading, outcome, sequences, unchanged
 from seedtool.seeding.fixtures import Fixtures
 from seedtool.seeding.ledger import Deletion
@@ -21,6 +21,8 @@ from seedtool.seeding.staging import Cursor, Staged, find_bindings, gather, stag
 from seedtool.seeding.writing import Plan, refusal, write
 from seedtool.settings import FaceBinding
 
+#: Files from this size on (bytes) are joined and sorted in more of the server's memory.
+_LARGE = 2**20
 #: a report names at most so many rows of a table and action; the counts are always whole
 DETAILS = 100
 
@@ -94,6 +96,7 @@ def _seed(
     listener.step("stage")
     bound = find_bindings(catalog, bindings)
     sources = gather(catalog, fixtures.files, bound)
+    settings |= _with_memory(cursor, sources)
     files = unchanged.hash_files(sources)
     same = unchanged.find_unchanged(cursor, sources, files)
     recorded_by = ledger.find_recorded(cursor)
@@ -162,6 +165,12 @@ def _not_confirmed(database: str, rows: Mapping[str, int]) -> NotConfirmed:
         f"the files would change rows of {database} that no seed put there: {counted}",
         remedy=f"See them with --dry-run. If the files shall win: --confirm {shlex.quote(database)}.",
     )
+
+
+def _with_memory(cursor: Cursor, sources: Iterable[Staged]) -> dict[str, str]:
+    """Where a file is large, let the server join and sort in memory; return the setting as it was."""
+    large = any(each.fixture.path.stat().st_size >= _LARGE for source in sources for each in source.batches)
+    return {"work_mem": raise_memory(cursor)} if large else {}
 
 
 def _staged(cursor: Cursor, sources: Iterable[Staged]) -> dict[int, Staged]:

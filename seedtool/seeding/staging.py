@@ -287,7 +287,8 @@ def stage(cursor: Cursor, staged: Staged) -> Staged:
     )
     rows = sum(_copy_batch(cursor, staged, each) for each in staged.batches)
     _number(cursor, staged)
-    cursor.execute(sql.SQL("ANALYZE {}").format(staged.staged))
+    # rows are found by their key only
+    cursor.execute(sql.SQL("ANALYZE {} ({}, {})").format(staged.staged, own.batch, names(staged.table.primary_key)))
     return msgspec.structs.replace(staged, rows=rows)
 
 

@@ -4,7 +4,7 @@ The ledger has a line of each seeded table: a hash of its files, and a digest of
 empty key, which no row's line has.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import stat_result
 from pathlib import Path
 
@@ -83,36 +83,40 @@ def find_unchanged(cursor: Cursor, sources: Iterable[Staged], files: Mapping[int
             ).format(LEDGER, sql.Literal([each.table.qualified for each in sources]))
         )
     }
-    found: dict[int, Staged] = {}
-    for each in sources:
-        left = known.get(each.table.qualified)
-        if left is None or left.files != files[each.table.oid].hash:
-            continue
-        if cursor.execute(sql.SQL("SELECT {}").format(_digest(each))).fetchone() == (left.digest,):
-            found[each.table.oid] = msgspec.structs.replace(each, rows=left.rows)
-    return found
+    as_before = [
+        each
+        for each in sources
+        if (left := known.get(each.table.qualified)) is not None and left.files == files[each.table.oid].hash
+    ]
+    return {
+        each.table.oid: msgspec.structs.replace(each, rows=known[each.table.qualified].rows)
+        for each, digest in zip(as_before, _digests(cursor, as_before), strict=True)
+        if digest == known[each.table.qualified].digest
+    }
 
 
 def note_left(cursor: Cursor, sources: Iterable[Staged], files: Mapping[int, Files]) -> None:
     """Note how a seed leaves tables; of those without files forget what was noted before."""
-    forgotten = []
+    noted, forgotten = [], []
     for each in sources:
         hashed = files.get(each.table.oid)
-        if hashed is None or not hashed.are_as_hashed():
+        if hashed is not None and hashed.are_as_hashed():
+            noted.append((each, hashed.hash))
+        else:
             forgotten.append(each.table.qualified)
-            continue
+    lines = [
+        sql.SQL("('', {}, '{{}}', {})").format(
+            sql.Literal(each.table.qualified),
+            sql.Literal(msgspec.json.encode(Left(hashed, each.rows, digest)).decode()),
+        )
+        for (each, hashed), digest in zip(noted, _digests(cursor, [each for each, _ in noted]), strict=True)
+    ]
+    if lines:
         cursor.execute(
             sql.SQL(
-                "INSERT INTO {} (seed_set, relation, key, content)"
-                " VALUES ('', {}, '{{}}', jsonb_build_object('files', {}::text, 'rows', {}::bigint, 'digest', {}))"
+                "INSERT INTO {} (seed_set, relation, key, content) VALUES {}"
                 " ON CONFLICT (relation, key, seed_set) DO UPDATE SET content = excluded.content"
-            ).format(
-                LEDGER,
-                sql.Literal(each.table.qualified),
-                sql.Literal(hashed.hash),
-                sql.Literal(each.rows),
-                _digest(each),
-            )
+            ).format(LEDGER, sql.SQL(", ").join(lines))
         )
     if forgotten:
         cursor.execute(
@@ -120,6 +124,13 @@ def note_left(cursor: Cursor, sources: Iterable[Staged], files: Mapping[int, Fil
                 LEDGER, sql.Literal(forgotten)
             )
         )
+
+
+def _digests(cursor: Cursor, sources: Sequence[Staged]) -> Sequence[str]:
+    """Return the digest of each table. A query alone may run on several cores, and as a part of an INSERT may not."""
+    if not sources:
+        return ()
+    return cursor.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(map(_digest, sources)))).fetchone() or ()
 
 
 def _digest(source: Staged) -> sql.Composed:
