@@ -33,7 +33,7 @@ def run(database: Target, settings: Settings) -> None:
         MigrationError: it cannot be started, fails, or leaves the database empty.
     """
     command = shlex.split(settings.build_command or "")
-    environ = {**os.environ, **variables(address(database), settings.database_url or "postgresql://")}
+    environ = {**os.environ, **variables(address(database), settings.database_url or "postgresql://", in_process=False)}
     if "VIRTUAL_ENV" not in environ:
         environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environ.get("PATH", os.defpath)))
     # no compiled file is read or written: one may be older than its source (see files.code)

@@ -72,15 +72,16 @@ def _connected(connection: psycopg.Connection[Any]) -> str:
     return make_conninfo(**parts)
 
 
-def variables(conninfo: str, like: str | None) -> dict[str, str]:
+def variables(conninfo: str, like: str | None, *, in_process: bool = True) -> dict[str, str]:
     """Return the environment in which a project finds this database.
 
     Args:
         conninfo: libpq connection string of the database, with a host.
         like: a URL whose scheme, and so the driver, is what env.py understands where no variable says so.
+        in_process: env.py reads them, whose connections are led to the database; False for another program.
     """
     parts = {key: str(value) for key, value in conninfo_to_dict(conninfo).items() if value is not None}
-    found = {name: url(conninfo, os.environ.get(name) or like) for name in _URLS}
+    found = {name: url(conninfo, os.environ.get(name) or like, host=in_process) for name in _URLS}
     for each in psycopg.pq.Conninfo.get_defaults():
         if each.envvar and each.keyword.decode() in parts:
             found[each.envvar.decode()] = parts[each.keyword.decode()]
@@ -92,17 +93,23 @@ def variables(conninfo: str, like: str | None) -> dict[str, str]:
     return found
 
 
-def url(conninfo: str, like: str | None) -> str:
+def url(conninfo: str, like: str | None, *, host: bool = True) -> str:
     """Return a database's URL with the scheme (and so the driver) of another one, and with its driver's parameters.
 
     It has a host before its path, as settings classes want it (pydantic's PostgresDsn). For a socket that is
     `localhost`; the parameter `host`, which libpq and SQLAlchemy prefer, names the socket's folder.
+
+    Args:
+        conninfo: libpq connection string of the database, with a host.
+        like: the other URL.
+        host: on a socket, name `localhost` before the path. Without it Django finds the socket as well: it prefers the
+            host before the path.
     """
     scheme = re.match(r"(postgres(?:ql)?(?:\+\w+)?)://", like or "")
     named = scheme[1] if scheme else "postgresql+psycopg"
     address, _, query = Target(conninfo=conninfo, name="", maintenance="").url.partition("://")[2].partition("?")
     login, at, place = address.rpartition("@")
-    if place.startswith("/"):
+    if host and place.startswith("/"):
         place = f"localhost{place}"
     parameters = [each for each in query.split("&") if each]
     if named.endswith("+asyncpg"):

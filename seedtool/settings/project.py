@@ -17,6 +17,16 @@ def _check_glob(text: str) -> Fault | None:
     return None
 
 
+def _check_command(text: str) -> Fault | None:
+    import shlex  # few projects have the setting
+
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        return Fault(f"cannot be split into words: {str(error).lower()}", "Close the quotes; there is no shell.")
+    return None if words else Fault("is empty", "Write a command such as `python manage.py migrate`, or take it out.")
+
+
 class ProjectSettings(DatabaseSettings, frozen=True, kw_only=True):
     """Where the migrations and the seed files are."""
 
@@ -53,7 +63,8 @@ class ProjectSettings(DatabaseSettings, frozen=True, kw_only=True):
         str | None,
         Setting(
             "a command that builds the schema in place of Alembic, such as `python manage.py migrate`; it gets"
-            " DATABASE_URL and PG*, and `fingerprint_paths` names the files that shape what it builds"
+            " DATABASE_URL and PG*, and `fingerprint_paths` names the files that shape what it builds",
+            check=_check_command,
         ),
     ] = None
     fingerprint_paths: Annotated[

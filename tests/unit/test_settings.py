@@ -186,6 +186,8 @@ def test_the_root_is_the_nearest_folder_with_a_project_file(project):
         ("cache_gb", 'cache_gb = "much"'),
         ("owned_collections", 'owned_collections = "one"'),
         ("alembic_x", "alembic_x = [1]"),
+        ("build_command", 'build_command = " "'),
+        ("build_command", 'build_command = "python \'manage.py"'),
         ("fingerprint_paths", 'fingerprint_paths = [""]'),
         ("fingerprint_paths", 'fingerprint_paths = ["/etc/**"]'),
         ("fingerprint_paths", 'fingerprint_paths = ["."]'),

@@ -24,6 +24,7 @@ import psycopg
 from steps_of_app import STEPS
 assert sys.argv[1:] == ["database", "upgrade"], sys.argv
 assert os.environ["PGDATABASE"] in os.environ["DATABASE_URL"]
+assert "@/" in os.environ["DATABASE_URL"], "Django would take a host before the path, and not the socket"
 for conninfo in (os.environ["DATABASE_URL"], ""):
     with psycopg.connect(conninfo) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS applied (step text PRIMARY KEY, database text)")
