@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from seedtool.backfill.journal import Asset
 from seedtool.backfill.library import AssetDecision, FaceRow, KnownFace, Suggestion
 from seedtool.backfill.report import Outcome
 from seedtool.faces import boxes
@@ -80,7 +81,7 @@ def decide_asset(
     matches: Matches,
     rules: Backfill,
     *,
-    reindex: bool,
+    asset: Asset,
 ) -> tuple[AssetDecision, Outcome]:
     """Decide about all faces of an asset.
 
@@ -93,7 +94,7 @@ def decide_asset(
         known: the asset's own rows, and the rows on earlier assets that matched.
         matches: what the searches found.
         rules: the settings.
-        reindex: the asset was indexed again.
+        asset: the asset. It may have been indexed again, or only be decided about again.
 
     Returns:
         what is to be written, and what a report says about it.
@@ -109,6 +110,7 @@ def decide_asset(
         ).items()
     }
     rows: list[FaceRow] = []
+    changed: list[str] = []  # FaceIds of faces that are new, or have another person now
     suggestions: list[Suggestion] = []
     summary: list[dict[str, object]] = []
     similarities: list[float] = []
@@ -122,8 +124,10 @@ def decide_asset(
         similarities += [each.similarity for each in candidates]
         stored = own.get(row_of_face.get(face.face_id, ""))
         decision = decide(candidates, rules)
-        row = _row(face, stored, decision)
+        row = _row(face, stored, decision, again=asset.again)
         rows.append(row)
+        if not asset.again or (row.person_id is not None and stored is not None and row.person_id != stored.person_id):
+            changed.append(face.face_id)
         if not row.keep:
             suggestions += [
                 Suggestion(face_id=row.id, matched_face_id=each.row, similarity=round(each.similarity, 4))
@@ -134,17 +138,33 @@ def decide_asset(
     return (
         AssetDecision(
             faces=tuple(rows),
-            gone=tuple(row for row in own if reindex and row not in found),
+            gone=tuple(row for row in own if asset.reindex and row not in found),
             suggestions=tuple(suggestions),
             faces_to_delete=tuple(sorted(face.face_id for face in small)),
             summary={"faces": summary, "dropped": len(small)},
+            look_again=_look_again(asset, changed, matches),
         ),
         _outcome(rows, suggestions, len(small), similarities),
     )
 
 
-def _row(face: Face, stored: KnownFace | None, decision: Decision) -> FaceRow:
-    keep = stored is not None and (stored.person_id is not None or stored.skipped)
+def _look_again(asset: Asset, changed: Sequence[str], matches: Matches) -> tuple[str, ...]:
+    """Return the FaceIds that match faces which were not there, or had another person, when later assets were decided.
+
+    An asset that is done in its turn has no later ones that are done. It is another matter where it had failed. Those
+    that are indexed again do not count: their rows keep their persons.
+    """
+    if asset.reindex or not (asset.again or asset.attempts > 1):
+        return ()
+    return tuple(sorted({other for face_id in changed for other, _ in matches.get(face_id, ())}))
+
+
+def _row(face: Face, stored: KnownFace | None, decision: Decision, *, again: bool) -> FaceRow:
+    linked = stored is not None and stored.person_id is not None
+    keep = stored is not None and (linked or stored.skipped)
+    # Of several links that it could make the system makes the same as if all assets had been done in their order.
+    relink = again and linked and stored is not None and not stored.by_user and decision.outcome == "assigned"
+    keep = keep and not relink
     return FaceRow(
         id=stored.id if stored else str(uuid.uuid4()),
         stored=stored is not None,
@@ -155,6 +175,7 @@ def _row(face: Face, stored: KnownFace | None, decision: Decision) -> FaceRow:
         needs_person=decision.outcome != "assigned",
         person_id=None if keep else decision.person_id,
         similarity=None if keep or decision.similarity is None else round(decision.similarity / 100, 4),
+        relink=relink,
     )
 
 

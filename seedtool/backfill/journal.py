@@ -13,6 +13,7 @@ import psycopg
 from psycopg import errors as pg
 
 from seedtool.backfill.queries import query
+from seedtool.faces.port import Face
 from seedtool.postgres.errors import translate
 
 #: How long a statement waits for a row that another session holds. Then its asset fails; the run goes on.
@@ -21,7 +22,14 @@ LOCK_TIMEOUT = "30s"
 #: The key of the advisory lock under which the tables are created. Any number will do that every run uses ("back").
 _LOCK = 0x6261636B
 
-_TABLES = ("backfill_users", "backfill_assets", "backfill_reindex", "backfill_collections", "face_matches")
+_TABLES = (
+    "backfill_users",
+    "backfill_assets",
+    "backfill_reindex",
+    "backfill_collections",
+    "backfill_again",
+    "face_matches",
+)
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -43,6 +51,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
         reindex: its faces are to be deleted and indexed again.
         face_ids: Rekognition's ids in its rows; only with `reindex`.
         index_calls: calls of IndexFaces that `start` has counted in advance.
+        again: it is done, and is only decided about again.
     """
 
     id: str
@@ -53,6 +62,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     reindex: bool
     face_ids: tuple[str, ...]
     index_calls: int = 0
+    again: bool = False
 
 
 def exists(connection: psycopg.Connection) -> bool:
@@ -148,6 +158,41 @@ def start(
         )
         for id_, user, url, name, attempts, reindex_this, face_ids in rows
     ]
+
+
+def to_decide_again(
+    connection: psycopg.Connection, user_id: str, queued: Sequence[str], most: int
+) -> list[tuple[Asset, tuple[Face, ...]]]:
+    """Return a user's assets to decide about again, in their order, and the faces of each.
+
+    Args:
+        connection: to the target.
+        user_id: the user.
+        queued: ids of assets to leave out.
+        most: at most so many.
+    """
+    rows = connection.execute(query("to_decide_again"), {"user": user_id, "queued": list(queued), "limit": most})
+    return [
+        (
+            Asset(
+                id=id_,
+                user_id=user,
+                storage_url=url,
+                file_name=name,
+                attempts=attempts,
+                reindex=False,
+                face_ids=(),
+                again=True,
+            ),
+            tuple(msgspec.convert(faces, list[Face])),
+        )
+        for id_, user, url, name, attempts, faces in rows
+    ]
+
+
+def is_decided_again(connection: psycopg.Connection, asset_id: str) -> None:
+    """Write down that an asset need not be decided about again."""
+    connection.execute(query("is_decided_again"), [asset_id])
 
 
 def finish(connection: psycopg.Connection, run_id: str, asset: Asset, faces: int, calls: dict[str, int]) -> bool:

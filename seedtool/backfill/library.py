@@ -110,6 +110,7 @@ class KnownFace(msgspec.Struct, frozen=True, kw_only=True):
         person_id: the person that the face is linked to.
         own: the face is on the asset that was asked about; otherwise on an earlier one.
         skipped: a user decided to leave the face without a person.
+        by_user: a user linked the face to the person.
     """
 
     id: str
@@ -118,6 +119,7 @@ class KnownFace(msgspec.Struct, frozen=True, kw_only=True):
     person_id: str | None
     own: bool
     skipped: bool
+    by_user: bool = False
 
 
 class FaceRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +135,7 @@ class FaceRow(msgspec.Struct, frozen=True, kw_only=True):
         needs_person: the face waits for a person.
         person_id: the person that the face is linked to.
         similarity: of that link, 0 to 1.
+        relink: the system has linked it before; that link is changed.
     """
 
     id: str
@@ -144,6 +147,7 @@ class FaceRow(msgspec.Struct, frozen=True, kw_only=True):
     needs_person: bool
     person_id: str | None = None
     similarity: float | None = None
+    relink: bool = False
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +167,7 @@ class AssetDecision(msgspec.Struct, frozen=True, kw_only=True):
         suggestions: for faces that wait for a person.
         faces_to_delete: FaceIds to delete from the collection.
         summary: the value of assets.face_detection_data.
+        look_again: FaceIds whose assets are to be decided about again, if they are later ones that are done.
     """
 
     faces: tuple[FaceRow, ...]
@@ -170,6 +175,7 @@ class AssetDecision(msgspec.Struct, frozen=True, kw_only=True):
     suggestions: tuple[Suggestion, ...]
     faces_to_delete: tuple[str, ...]
     summary: dict[str, object]
+    look_again: tuple[str, ...] = ()
 
 
 def check_tables(connection: psycopg.Connection) -> None:
@@ -368,9 +374,15 @@ def known_faces(connection: psycopg.Connection, asset_id: str, face_ids: Sequenc
     rows = connection.execute(query("known_faces"), {"asset": asset_id, "faces": list(face_ids)})
     return [
         KnownFace(
-            id=id_, face_id=face_id, box=Box(left, top, width, height), person_id=person, own=own, skipped=skipped
+            id=id_,
+            face_id=face_id,
+            box=Box(left, top, width, height),
+            person_id=person,
+            own=own,
+            skipped=skipped,
+            by_user=by_user,
         )
-        for id_, face_id, left, top, width, height, person, own, skipped in rows
+        for id_, face_id, left, top, width, height, person, own, skipped, by_user in rows
     ]
 
 
@@ -400,6 +412,8 @@ def record(
             "faces_to_delete": list(decision.faces_to_delete) or None,
             "summary": Jsonb(decision.summary),
             "count": len(decision.faces),
+            "again": asset.again,
+            "look_again": list(decision.look_again),
             "provider": PROVIDER,
             **journal.call_counts(asset, calls),
         },

@@ -324,9 +324,7 @@ class FaceProcessor:
         """Decide about each face by its matches on earlier assets, and write it down."""
         matched = {face_id for each in matches.values() for face_id, _ in each}
         known = library.known_faces(connection, asset.id, sorted(matched))
-        decision, outcome = decisions.decide_asset(
-            found.faces, found.small, known, matches, self._rules, reindex=asset.reindex
-        )
+        decision, outcome = decisions.decide_asset(found.faces, found.small, known, matches, self._rules, asset=asset)
         if not library.record(connection, run_id, asset, decision, calls):
             return None
         return msgspec.structs.replace(outcome, adopted=found.adopted)

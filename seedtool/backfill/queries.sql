@@ -83,6 +83,12 @@ CREATE TABLE seedtool.backfill_collections (
 COMMENT ON TABLE seedtool.backfill_collections IS
 'Collections that hold no face of an asset that seedtool backfill has still to process. A line counts only in the database where it was written: in a copy, the rows may be older than the collection';
 
+-- create_backfill_again --
+CREATE TABLE seedtool.backfill_again (asset_id uuid PRIMARY KEY, user_id uuid NOT NULL);
+CREATE INDEX backfill_again_user ON seedtool.backfill_again (user_id);
+COMMENT ON TABLE seedtool.backfill_again IS
+'Assets to decide about again, by SearchFaces only: a photo before them was done after them, because it had failed';
+
 -- create_face_matches --
 CREATE TABLE seedtool.face_matches (
     face_id uuid NOT NULL,
@@ -149,6 +155,8 @@ FROM (
     GROUP BY a.user_id
     UNION ALL
     SELECT j.user_id, 0 FROM {journal} j WHERE j.state = 'started' OR j.dropping IS NOT NULL
+    UNION ALL
+    SELECT user_id, 0 FROM seedtool.backfill_again
 ) s LEFT JOIN users u ON u.id = s.user_id
 WHERE %(user)s::uuid IS NULL OR s.user_id = %(user)s::uuid
 GROUP BY s.user_id, u.created_at, u.deleted
@@ -288,6 +296,19 @@ ORDER BY array_position(%(ids)s::uuid[], a.id)
 -- still_eligible --
 SELECT {eligible} AND NOT u.deleted FROM assets a JOIN users u ON u.id = a.user_id WHERE a.id = %s
 
+-- to_decide_again --
+SELECT a.id::text, a.user_id::text, a.storage_url, a.file_name, j.attempts, (
+    SELECT coalesce(jsonb_agg(jsonb_build_object('FaceId', f.rekognition_face_id, 'BoundingBox', f.bounding_box,
+        'Confidence', f.confidence * 100)), '[]')
+    FROM faces f WHERE f.asset_id = a.id AND NOT f.deleted)
+FROM seedtool.backfill_again g JOIN assets a ON a.id = g.asset_id
+JOIN seedtool.backfill_assets j ON j.asset_id = a.id AND j.state = 'done'
+WHERE g.user_id = %(user)s AND {eligible} AND g.asset_id <> ALL(%(queued)s::uuid[])
+ORDER BY a.created_at, a.id LIMIT %(limit)s
+
+-- is_decided_again --
+DELETE FROM seedtool.backfill_again WHERE asset_id = %s
+
 -- finish --
 UPDATE seedtool.backfill_assets SET state = 'done', faces = %(faces)s, reindex = false, cause = NULL, remedy = NULL,
     finished_at = clock_timestamp(),
@@ -355,7 +376,7 @@ found AS (
 SELECT f.id::text, f.rekognition_face_id,
     (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8,
     (f.bounding_box ->> 'Width')::float8, (f.bounding_box ->> 'Height')::float8,
-    p.id::text, f.asset_id = this.id, f.skipped
+    p.id::text, f.asset_id = this.id, f.skipped, coalesce(l.assigned_by <> 'system', false)
 FROM found f CROSS JOIN this JOIN assets a ON a.id = f.asset_id
 LEFT JOIN face_person_links l ON l.face_id = f.id AND NOT l.deleted
 LEFT JOIN person_groups p ON p.id = l.person_group_id AND NOT p.deleted
@@ -364,19 +385,22 @@ ORDER BY a.created_at, a.id, 3, 4, f.id
 
 -- record --
 -- One statement, so that a crash leaves all of it or nothing. It writes nothing unless the journal's line belongs to
--- this run and says `started`, the asset is neither deleted nor disapproved, and its user is not deleted.
+-- this run and says `started`, the asset is neither deleted nor disapproved, and its user is not deleted. An asset that
+-- is decided about again says `done`.
 WITH line AS (
-    UPDATE seedtool.backfill_assets j SET state = 'done', faces = %(count)s, dropping = %(faces_to_delete)s,
+    UPDATE seedtool.backfill_assets j SET state = 'done', faces = %(count)s,
+        dropping = CASE WHEN %(again)s THEN dropping ELSE %(faces_to_delete)s::text[] END,
         reindex = false, cause = NULL, remedy = NULL, finished_at = clock_timestamp(),
         index_calls = index_calls + %(index_calls)s, search_calls = search_calls + %(search_calls)s
     FROM assets a JOIN users u ON u.id = a.user_id
-    WHERE j.asset_id = %(asset)s AND j.run = %(run)s AND j.state = 'started'
+    WHERE j.asset_id = %(asset)s AND CASE WHEN %(again)s THEN j.state = 'done' AND NOT j.reindex
+            ELSE j.run = %(run)s AND j.state = 'started' END
         AND a.id = j.asset_id AND a.approved AND NOT a.deleted AND NOT u.deleted
     RETURNING a.id AS asset_id, a.user_id
 ),
 given AS MATERIALIZED (
     SELECT line.user_id, line.asset_id, t.* FROM line CROSS JOIN jsonb_to_recordset(%(faces)s) AS t (
-        id uuid, stored boolean, keep boolean, face_id text, box jsonb, confidence numeric, needs_person boolean,
+        id uuid, stored boolean, keep boolean, relink boolean, face_id text, box jsonb, confidence numeric, needs_person boolean,
         person_id uuid, similarity numeric)
 ),
 gone AS (
@@ -407,8 +431,13 @@ written AS (SELECT id FROM inserted UNION ALL SELECT id FROM updated),
 links AS (
     INSERT INTO face_person_links (face_id, person_group_id, confidence, assigned_by)
     SELECT t.id, t.person_id, t.similarity, 'system' FROM given t JOIN written USING (id)
-    WHERE t.person_id IS NOT NULL AND NOT t.keep
+    WHERE t.person_id IS NOT NULL AND NOT t.keep AND NOT t.relink
     ON CONFLICT (face_id) WHERE NOT deleted DO NOTHING
+),
+relinked AS (
+    UPDATE face_person_links l SET person_group_id = t.person_id, confidence = t.similarity, updated_at = now()
+    FROM given t JOIN written USING (id)
+    WHERE l.face_id = t.id AND t.relink AND NOT l.deleted AND l.assigned_by = 'system'
 ),
 suggested AS MATERIALIZED (
     SELECT s.* FROM jsonb_to_recordset(%(suggestions)s) AS s (face_id uuid, matched_face_id uuid, similarity numeric)
@@ -425,8 +454,23 @@ matches AS (
     ON CONFLICT (face_id, matched_face_id) DO UPDATE SET similarity = excluded.similarity
 ),
 asset AS (
-    UPDATE assets a SET face_detection_data = %(summary)s, face_detection_provider = %(provider)s,
+    UPDATE assets a SET face_detection_data = CASE WHEN %(again)s
+            THEN %(summary)s || jsonb_build_object('dropped', coalesce(a.face_detection_data -> 'dropped', '0'))
+            ELSE %(summary)s END,
+        face_detection_provider = %(provider)s,
         face_detection_processed_at = now() FROM line WHERE a.id = line.asset_id
+),
+decided_again AS (
+    DELETE FROM seedtool.backfill_again g USING line WHERE g.asset_id = line.asset_id
+),
+again AS (
+    INSERT INTO seedtool.backfill_again (asset_id, user_id)
+    SELECT DISTINCT later.id, later.user_id
+    FROM line JOIN assets this ON this.id = line.asset_id
+    JOIN faces f ON f.user_id = line.user_id AND f.rekognition_face_id = ANY(%(look_again)s) AND NOT f.deleted
+    JOIN assets later ON later.id = f.asset_id AND (later.created_at, later.id) > (this.created_at, this.id)
+    JOIN seedtool.backfill_assets j ON j.asset_id = later.id AND j.state = 'done'
+    ON CONFLICT DO NOTHING
 ),
 collection AS (
     UPDATE face_collections c SET last_indexed_at = now(),

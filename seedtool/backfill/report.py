@@ -94,6 +94,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         needs_person: faces that wait for somebody to name them, with suggestions or without.
         suggested: the faces among them that have suggestions.
         adopted: assets whose faces were in the collection already, so that they were not indexed again.
+        decided_again: assets that are done and were decided about again: a photo before them had failed.
         calls: calls sent, by operation; retries count.
         billed: calls that AWS bills, by operation, without operations that are free. AWS does not bill a call that it
             answers with an error. A call whose answer was lost counts as billed.
@@ -125,6 +126,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     needs_person: int
     suggested: int
     adopted: int
+    decided_again: int
     calls: dict[str, int]
     billed: dict[str, int]
     throttled: dict[str, int]
@@ -181,7 +183,7 @@ class Tally:
 
     def __init__(self, total: int, skipped: int = 0) -> None:
         self.total = total
-        self.succeeded = self.failed = 0
+        self.succeeded = self.failed = self.decided_again = 0
         self.sums: Counter[str] = Counter()
         self.similarities: Counter[int] = Counter()
         self.errors: list[Failure] = []
@@ -283,6 +285,7 @@ class Tally:
             skipped=self._skipped,
             left=max(0, self.total - self.succeeded - self.failed),
             **{name: self.sums[name] for name in _SUMMED},
+            decided_again=self.decided_again,
             calls=dict(sorted(calls.items())),
             billed=dict(sorted(billed.items())),
             throttled=dict(sorted(throttled.items())),

@@ -66,6 +66,9 @@ _MOST_REFUSED = 20
 # How often a statement is repeated that lost a conflict over locks.
 _RECORD_ATTEMPTS = 3
 
+# Assets of a user that are queued at once to be decided about again.
+_DECIDED_AGAIN = 100
+
 # Seconds between two looks at signals and at what is due, and between two reports of progress.
 _TICK = 0.1
 
@@ -520,6 +523,8 @@ class _Work:
                 self._delete(user)
             if user.lost and not user.deleting and not any(asset.sent for asset in user.queue):
                 self._leave_out(user)
+            elif user.finished and self._decide_again(user):
+                due.append(now)
             elif user.finished:
                 self._tally.total += user.started - user.counted_assets
                 self._users.release(user)
@@ -540,6 +545,16 @@ class _Work:
                 asset.stage = "matching"
                 self._to_match.append(asset)
         return due
+
+    def _decide_again(self, user: User) -> bool:
+        """Queue assets whose decisions were made without a photo that had failed; False when there are none."""
+        if self._ending:
+            return False
+        for asset, faces in journal.to_decide_again(self._writer, user.id, [*user.left_undecided], _DECIDED_AGAIN):
+            queued = AssetInProgress(user=user, asset=asset, stage="indexed", found=Found(faces=faces))
+            user.queue.append(queued)
+            self._started += 1
+        return bool(user.queue)
 
     def _repeat(self, now: float) -> None:
         due = [repeat for at, repeat in self._to_repeat if at <= now]
@@ -841,6 +856,11 @@ class _Work:
                     remedy = "Fix the cause in the database, then run with --retry-failed."
                     self._fail(asset, translate(error, "the asset's faces cannot be written", remedy=remedy))
                     return
+        if asset.asset.again:
+            self._tally.decided_again += outcome is not None
+            if outcome is None:  # it no longer qualifies, or is to be indexed again
+                journal.is_decided_again(self._writer, asset.asset.id)
+            return
         if outcome is None:
             self._skip(asset)
             return
@@ -851,6 +871,11 @@ class _Work:
 
     def _fail(self, asset: AssetInProgress, error: Exception) -> None:
         """Write down that an asset failed."""
+        if asset.asset.again:
+            asset.stage = "failed"
+            asset.user.left_undecided.add(asset.asset.id)
+            self._tally.add_note(f"asset {asset.asset.id}, which was to be decided about again", error)
+            return
         if not library.still_eligible(self._writer, asset.asset.id):
             # Its photo may be deleted, too. The journal still says `started`: so the next run looks into the collection
             # for faces of a call whose answer was lost.

@@ -293,6 +293,7 @@ class User:
         trouble: how else its calls have failed.
         alone: nothing else is left to do.
         lost: the collection is gone: nothing more is done for the user in this run.
+        left_undecided: assets that could not be decided about again in this run.
         counted: an asset of the user was counted in the report.
         started: how many assets were started, or no longer qualified when they were to start.
         expected: how many more assets are expected.
@@ -331,6 +332,7 @@ class User:
         self.trouble = Subject()
         self.alone = False
         self.lost = False
+        self.left_undecided: set[str] = set()
         self.counted = False
         self._cursor = cursor
         self._ahead: deque[str] = deque()

@@ -403,6 +403,8 @@ def _report_lines(report: Report, prices: Mapping[str, float], where: str) -> It
     yield f"{where}, in {report.seconds:.1f} s{share}"
     if report.adopted:
         yield f"the faces of {_many(report.adopted, 'asset')} were in the collection already and not indexed again"
+    if report.decided_again:
+        yield f"{_many(report.decided_again, 'asset')} decided about again, as photos before them had failed"
     if report.users_elsewhere:
         yield f"another run is processing {_many(report.users_elsewhere, 'user')}"
     if report.stopped:

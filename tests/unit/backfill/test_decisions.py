@@ -1,15 +1,21 @@
 """What is to become of a face, as a rule over its matches."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seedtool.backfill.decisions import MOST_SUGGESTIONS, Candidate, decide, decide_asset, is_small
+from seedtool.backfill.journal import Asset
 from seedtool.backfill.library import KnownFace
 from seedtool.faces.port import Box, Face
 from seedtool.settings import Backfill
 
 RULES = Backfill()
+
+ASSET = Asset(
+    id="asset", user_id="user", storage_url="1.jpg", file_name="1.jpg", attempts=1, reindex=False, face_ids=()
+)  # fmt: skip
 
 candidates = st.lists(
     st.builds(
@@ -61,15 +67,15 @@ def face(name, left):
     return Face(face_id=name, confidence=99.98765, box=Box(left, 0.1, 0.2, 0.2))
 
 
-def known(row, face_id, left, person=None, *, own=False, skipped=False):
+def known(row, face_id, left, person=None, **more):
     box = Box(left, 0.1, 0.2, 0.2)
-    return KnownFace(id=row, face_id=face_id, box=box, person_id=person, own=own, skipped=skipped)
+    return KnownFace(id=row, face_id=face_id, box=box, person_id=person, **{"own": False, "skipped": False} | more)
 
 
 def test_matches_that_are_no_faces_of_earlier_assets_do_not_count():
     matches = {"new": [("later", 100.0), ("early", 96.0), ("unknown", 99.0)]}
     decided, outcome = decide_asset(
-        [face("new", 0.1)], [], [known("row", "early", 0.5, "ana")], matches, RULES, reindex=False
+        [face("new", 0.1)], [], [known("row", "early", 0.5, "ana")], matches, RULES, asset=ASSET
     )
     assert decided.faces[0].person_id == "ana"
     assert decided.faces[0].similarity == 0.96
@@ -80,7 +86,7 @@ def test_matches_that_are_no_faces_of_earlier_assets_do_not_count():
 def test_of_equally_alike_faces_the_earlier_one_decides_whatever_the_order_of_the_answer():
     earlier = [known("one", "b", 0.1, "ana"), known("two", "a", 0.5, "ben")]
     for answer in ([("a", 97.0), ("b", 97.0)], [("b", 97.0), ("a", 97.0)]):
-        decided, _ = decide_asset([face("new", 0.1)], [], earlier, {"new": answer}, RULES, reindex=False)
+        decided, _ = decide_asset([face("new", 0.1)], [], earlier, {"new": answer}, RULES, asset=ASSET)
         assert decided.faces[0].person_id == "ana"
 
 
@@ -95,7 +101,9 @@ def test_rows_that_are_there_are_kept_by_their_boxes():
     matches = {name: [("early", 99.0)] for name in ("new-1", "new-2", "new-3")}
     early = known("early", "early", 0.5, "ben")
     for reindex in (True, False):
-        decided, _ = decide_asset(faces, [], [early, *own], matches, RULES, reindex=reindex)
+        decided, _ = decide_asset(
+            faces, [], [early, *own], matches, RULES, asset=msgspec.structs.replace(ASSET, reindex=reindex)
+        )
         told = {row.id: (row.stored, row.keep, row.person_id, row.face_id) for row in decided.faces}
         assert told == {
             "named": (True, True, None, "new-1"),
@@ -103,3 +111,33 @@ def test_rows_that_are_there_are_kept_by_their_boxes():
             "waiting": (True, False, "ben", "new-3"),
         }
         assert decided.gone == (("vanished",) if reindex else ())
+
+
+def test_deciding_again_changes_the_systems_links_and_no_decision_of_a_user():
+    own = [
+        known("by-system", "1", 0.0, "ana", own=True),
+        known("by-user", "2", 0.2, "ana", own=True, by_user=True),
+        known("skipped", "3", 0.4, own=True, skipped=True),
+        known("waiting", "4", 0.6, own=True),
+        known("unlike", "5", 0.8, "ana", own=True),
+    ]
+    faces = [face(each.face_id, each.box.left) for each in own]
+    matches = {face_id: [("early", 99.0), (f"later-{face_id}", 96.0)] for face_id in "1234"}
+    again = msgspec.structs.replace(ASSET, again=True)
+    decided, _ = decide_asset(faces, [], [known("early", "early", 0.5, "ben"), *own], matches, RULES, asset=again)
+    told = {row.id: (row.keep, row.relink, row.person_id) for row in decided.faces}
+    assert told == {
+        "by-system": (False, True, "ben"),
+        "by-user": (True, False, None),
+        "skipped": (True, False, None),
+        "waiting": (False, False, "ben"),
+        "unlike": (True, False, None),
+    }
+    assert decided.look_again == ("early", "later-1", "later-4")
+
+
+def test_only_an_asset_that_was_started_before_may_change_what_was_decided_later():
+    for attempts, reindex, expected in ((1, False, ()), (2, False, ("later",)), (2, True, ())):
+        asset = msgspec.structs.replace(ASSET, attempts=attempts, reindex=reindex)
+        decided, _ = decide_asset([face("new", 0.1)], [], [], {"new": [("later", 90.0)]}, RULES, asset=asset)
+        assert decided.look_again == expected

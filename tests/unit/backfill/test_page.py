@@ -21,7 +21,7 @@ USER = "00000000-0000-4000-8000-000100010000"
 
 TINY = Report(
     mode="live", region="us-east-1", users=1, users_elsewhere=0, assets=3, succeeded=3, failed=0, skipped=2, left=0,
-    faces=6, dropped=1, auto_assigned=3, needs_person=3, suggested=1, adopted=0,
+    faces=6, dropped=1, auto_assigned=3, needs_person=3, suggested=1, adopted=0, decided_again=0,
     calls={"CreateCollection": 1, "IndexFaces": 3, "SearchFaces": 6}, billed={"IndexFaces": 3, "SearchFaces": 6}, throttled={}, cost=0.009, errors=(), notes=(),
     similarities={880: 1, 950: 2, 991: 4, 999: 1}, points=(Point(0.3, 1, 0, 3, 0), Point(1.2, 3, 0, 10, 0)),
     by_user=(UserSum(user_id=USER, succeeded=3, faces=6, auto_assigned=3, needs_person=3, cost=0.009),),
