@@ -54,9 +54,16 @@ class Settings(BackfillSettings, frozen=True, kw_only=True):
 
     @property
     def alembic_folder(self) -> Path:
-        """The folder in which `alembic` is called: alembic.ini's, or the project's when env.py lies beside it."""
+        """The folder in which `alembic` is called: alembic.ini's, or the project's where `flask db` is called instead.
+
+        Flask-Migrate's alembic.ini lies beside env.py and names no script_location.
+        """
         folder = self.alembic_ini.parent
-        return folder if self.alembic_ini.is_file() and not (folder / "env.py").is_file() else self.root
+        if not self.alembic_ini.is_file():
+            return self.root
+        if (folder / "env.py").is_file() and b"\nscript_location" not in b"\n" + self.alembic_ini.read_bytes():
+            return self.root
+        return folder
 
     def shown(self, path: Path) -> str:
         """Return a path as messages show it: from the project's folder, when it lies there."""

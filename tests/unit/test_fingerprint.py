@@ -278,6 +278,18 @@ def test_seeds_below_the_script_folder_do_not_change_it(project: Path):
     assert of(project) != before
 
 
+def test_an_alembic_ini_beside_env_py_is_read_in_its_own_folder_unless_flask_reads_it(project: Path):
+    write(project, {"back/env.py": "from app import models", "back/app/models.py": "", "back/versions/1.py": ""})
+    write(project, {"back/alembic.ini": "[alembic]\nscript_location = .\nprepend_sys_path = .\n"})
+    settings = changed(project, alembic_ini=project / "back/alembic.ini")
+    assert settings.alembic_folder == project / "back"
+    before = schema_fingerprint(settings, FACTS)
+    write(project, {"back/app/models.py": "x = 1"})
+    assert schema_fingerprint(settings, FACTS) != before
+    write(project, {"back/alembic.ini": "[alembic]\n# script_location is said by flask db\n"})
+    assert settings.alembic_folder == project
+
+
 def test_revisions_count_wherever_they_are_when_env_py_says_it_while_it_runs(project: Path):
     write(project, {"migrations/env.py": "context.script.version_locations = found()"})
     write(project, {"plugins/stars/steps/s1.py": "revision = 's1'\ndown_revision = None\n", "plugins/other.py": ""})
