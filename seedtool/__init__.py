@@ -16,6 +16,12 @@ settings as the commands find them, from the working folder, and take everything
 Everything else is internal and may change. Names are imported when they are first used.
 """
 
+import sys
+
+if sys.argv and sys.argv[0].rpartition("/")[2] in {"seedtool", "db-reset", "seed", "sync-faces"}:
+    # Ctrl+C while one of our programs starts: Python ends by the signal, and no traceback is shown before
+    sys.excepthook = lambda kind, *error: None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *error)
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -13,13 +13,10 @@ import sys
 import threading
 from typing import NoReturn
 
-try:
-    import click
+import click
 
-    from seedtool import __version__
-    from seedtool.cli import output
-except KeyboardInterrupt:  # Ctrl+C while the program starts
-    sys.exit(130)
+from seedtool import __version__
+from seedtool.cli import output
 
 #: command → module of this package and the object in it
 COMMANDS = {

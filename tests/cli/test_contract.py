@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -311,6 +312,7 @@ class Interrupting:
             raise KeyboardInterrupt
 
 module = sys.argv.pop(1)
+sys.argv[0] = "/usr/bin/seedtool"
 sys.meta_path.insert(0, Interrupting())
 from seedtool.cli import main
 main()
@@ -319,14 +321,23 @@ main()
 
 @pytest.mark.parametrize(
     "module",
-    ["click", "seedtool.cli.output", "seedtool.cli.failures", "seedtool.cli.database", "msgspec", "psycopg"],
+    [
+        "seedtool.version",
+        "click",
+        "seedtool.cli",
+        "seedtool.cli.output",
+        "seedtool.cli.failures",
+        "seedtool.cli.database",
+        "msgspec",
+        "psycopg",
+    ],
 )
 def test_an_interruption_while_the_program_is_imported_is_quiet(school, module):
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_IMPORT, module, "db-reset", "--dry-run"],
         cwd=school.root, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 130
+    assert done.returncode in {130, -signal.SIGINT}  # a shell tells both as 130
     assert done.stdout == ""
     assert done.stderr.strip() in {"", "interrupted"}
 
