@@ -107,12 +107,16 @@ def _refuse_contradictions(
 ) -> None:
     if interactive and (dry_run or user_id is not None or limit is not None):
         raise UsageError(
-            "--interactive asks for what --dry-run, --user-id and --limit say",
+            "--interactive asks what to do, so --dry-run, --user-id and --limit cannot be given with it",
             remedy="Leave these flags out.",
             option="--interactive",
         )
     if dry_run and html is not None:
-        raise UsageError("a dry run does nothing that --html could report", remedy="Leave --html out.", option="--html")
+        raise UsageError(
+            "a dry run writes no report, so --html cannot be given with --dry-run",
+            remedy="Leave --html out.",
+            option="--html",
+        )
     if endpoint is not None and max_cost is not None:
         raise UsageError(
             "--max-cost counts AWS calls, but with --endpoint the application makes them",
@@ -169,7 +173,7 @@ def _ask_what_to_do(console: Console) -> dict[str, object] | None:
     if not sys.stdin.isatty():
         raise UsageError(
             "--interactive needs a terminal to ask at, and there is none",
-            remedy="Give flags instead.",
+            remedy="Say what to do with flags: --dry-run, --user-id, --limit.",
             option="--interactive",
         )
     for line in (

@@ -138,8 +138,9 @@ def enroll(
     ways = [all_photos, manifest is not None, student_id is not None]
     if sum(ways) != 1 or (student_id is not None and not photos) or (replaced and not all_photos):
         raise UsageError(
-            "name a student and at least one photo, or --manifest FILE, or --all (with --replaced, if you like)",
-            remedy="seedtool enroll STUDENT_ID PHOTO...",
+            "the command does not say whose photos to enroll",
+            remedy="Give a student and photos (seedtool enroll STUDENT_ID PHOTO...), or --manifest FILE, or --all,"
+            " which --replaced may follow.",
         )
     aws = open_aws(settings)
     with console.working("photos") as listener:

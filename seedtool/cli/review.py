@@ -54,7 +54,11 @@ def review(
         *(Choice(what="skip", face=face) for face in skip),
     ]
     if (choices or search) and limit is not None:
-        raise UsageError("--limit only applies to the list", remedy="Leave it out.", option="--limit")
+        raise UsageError(
+            "--limit shortens the list of faces, so it cannot be given with a decision",
+            remedy="Leave it out.",
+            option="--limit",
+        )
     if choices or search:
         return _decide(choices, user_id, console, settings, search=search)
     _list(user_id, limit, console, settings)

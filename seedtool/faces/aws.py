@@ -127,7 +127,7 @@ class AwsSession:
         except ValueError as error:
             raise SettingsError(
                 f"the endpoint of {service} is not an address",
-                remedy="Check AWS_ENDPOINT_URL*.",
+                remedy=f"Correct AWS_ENDPOINT_URL_{service.upper()} or AWS_ENDPOINT_URL: http://host:port or https://host.",
                 setting=f"AWS_ENDPOINT_URL_{service.upper()}",
             ) from error
         client.meta.events.register("before-call.*.*", self._count)

@@ -114,12 +114,12 @@ def _open(data: bytes) -> "Image":
             return PngImageFile(io.BytesIO(data))
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
         raise ImageRefused("the picture is truncated or damaged", remedy="Export or copy it again.") from error
+    if not data:
+        raise ImageRefused("the file is empty", remedy="Export or copy it again.")
     raise ImageRefused(f"the file is {_name_of(data)}, not JPEG or PNG", remedy="Save it as JPEG.")
 
 
 def _name_of(data: bytes) -> str:
-    if not data:
-        return "empty"
     if data[4:8] == b"ftyp":
         return {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}.get(data[8:12], "a video or HEIF")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":

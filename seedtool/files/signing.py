@@ -183,6 +183,7 @@ def _verified(file: Path, copy: IO[bytes], known: Mapping[str, bytes]) -> Mappin
             raise SnapshotError(
                 f"{file} cannot be read: it is no archive of pg_dump",
                 remedy="Import a whole file that seedtool snapshot export or pg_dump -Fc wrote.",
+                file=str(file),
             )
         raise _not_trusted(
             file, "is not signed: pg_dump, an earlier version of seedtool or somebody else wrote it, or it is cut off"
@@ -208,6 +209,7 @@ def _not_trusted(file: Path, fault: str) -> NotTrusted:
         f"{file} {fault}. What is in it would run on the server with your rights",
         remedy="If you trust whoever wrote it: --trust-file. A SEEDTOOL_ARCHIVE_KEY that both sides set lets one side"
         " read what the other wrote.",
+        file=str(file),
     )
 
 

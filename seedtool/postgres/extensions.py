@@ -75,4 +75,5 @@ def of_extensions(names: Iterable[str], *, embedded: bool) -> Lack:
 
 def _way_out(names: Iterable[str]) -> str:
     instead = [f"{name}: {INSTEAD[name]}." for name in names if name in INSTEAD]
-    return " ".join([*instead, "Or let DATABASE_URL name a server that has it, such as Docker's image postgres."])
+    way = "et DATABASE_URL name a server that has it, such as Docker's image postgres."
+    return " ".join([*instead, f"{'Or l' if instead else 'L'}{way}"])

@@ -117,7 +117,7 @@ def dump(
     """
     fault = no_control(seed_set)
     if fault:
-        raise UsageError(f"the set {fault.message}", remedy=fault.remedy, option="--set")
+        raise UsageError(f"--set: {fault.message}", remedy=fault.remedy, option="--set")
     if not is_below(seed_set):
         raise UsageError(
             f"the set {seed_set!r} lies outside {shown_path(seeds, root)}",

@@ -129,7 +129,7 @@ def _profile(path: Path, name: str, table: object) -> Profile:
     fault = no_control(profile.indexed or "")
     if fault:
         raise ProfileError(
-            f"{path}, [{name}]: indexed {fault.message}", remedy=fault.remedy, file=FILE, profile=name, key="indexed"
+            f"{path}, [{name}], indexed: {fault.message}", remedy=fault.remedy, file=FILE, profile=name, key="indexed"
         )
     _check_files(path, profile)
     return profile
@@ -180,7 +180,7 @@ def _check_sets(path: Path, profile: Profile) -> None:
         fault = no_control(name)
         if fault:
             raise ProfileError(
-                f"{path}, [{profile.name}]: the set {fault.message}",
+                f"{path}, [{profile.name}], sets: {fault.message}",
                 remedy=fault.remedy,
                 file=FILE,
                 profile=profile.name,

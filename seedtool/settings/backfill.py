@@ -61,8 +61,9 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         if not 0 <= self.review <= self.assign <= 100:
             raise SettingsError(
-                f"setting backfill: review is {self.review:g} and assign is {self.assign:g}, which cannot be",
-                remedy="Both are similarities from 0 to 100, and assign is not below review: review = 80, assign = 95.",
+                f"setting backfill: review is {self.review:g} and assign is {self.assign:g}, but review must not"
+                " be above assign, and both must be from 0 to 100",
+                remedy="Write similarities such as review = 80, assign = 95.",
                 setting="backfill",
                 key="review",
             )
@@ -82,7 +83,7 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             )
         if not 0 <= self.longest_outage <= 86_400:
             raise SettingsError(
-                f"setting backfill: longest_outage {self.longest_outage:g} is not between 0 seconds and a day",
+                f"setting backfill: longest_outage is {self.longest_outage:g}, not a number of seconds up to 86400",
                 remedy="Write 600.",
                 setting="backfill",
                 key="longest_outage",

@@ -142,7 +142,7 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         fault = check_collection(self.collection) if self.collection is not None else None
         if fault:
             raise SettingsError(
-                f"setting faces: {self.table}: collection {fault.message}",
+                f"setting faces: {self.table}: collection: {fault.message}",
                 remedy=fault.remedy,
                 setting="faces",
                 table=self.table,
@@ -184,7 +184,7 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 fault = no_control(text)
                 if fault:
                     raise SettingsError(
-                        f"setting faces: {name} {fault.message}", remedy=fault.remedy, setting="faces", key=name
+                        f"setting faces: {name}: {fault.message}", remedy=fault.remedy, setting="faces", key=name
                     )
 
     def _check_template(self, name: str, template: str) -> None:

@@ -9,11 +9,15 @@ from seedtool.settings.setting import Fault, Setting
 
 def _check_glob(text: str) -> Fault | None:
     if not text:
-        return Fault("has an empty pattern", 'Write a glob such as "models/**/*.py", or take it out.')
+        return Fault("a pattern is empty", 'Write a glob such as "models/**/*.py", or take it out.')
     if not PurePosixPath(text).parts:
-        return Fault(f"{text!r} is the whole project", "Name the files that shape the schema: models/**/*.py.")
+        return Fault(
+            f"the pattern {text!r} means the whole project", "Name the files that shape the schema: models/**/*.py."
+        )
     if text.startswith(("/", "~")):
-        return Fault(f"{text!r} is no pattern of the project", "Write it from the project's folder: models/**/*.py.")
+        return Fault(
+            f"the pattern {text!r} leads out of the project", "Write it from the project's folder: models/**/*.py."
+        )
     return None
 
 

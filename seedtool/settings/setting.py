@@ -129,7 +129,7 @@ def _number(key: str, hint: object, setting: Setting, value: object) -> object:
     try:
         return msgspec.convert(value, hint, strict=False)  # a variable's comes as text
     except msgspec.ValidationError as error:
-        message = f"{value!r} is not a value that it can have ({str(error)[0].lower()}{str(error)[1:]})"
+        message = f"the value {value!r} cannot be used: {str(error)[0].lower()}{str(error)[1:]}"
         return Fault(message, setting.written or f"Write {key} = 1.")
 
 
@@ -142,7 +142,7 @@ def _texts(key: str, setting: Setting, value: object) -> tuple[str, ...] | Fault
 
 def _text(key: str, kind: object, setting: Setting, value: object, root: Path) -> str | Path | Fault:
     if not isinstance(value, str | Path):
-        return Fault(f"{value!r} is not a text", f'Write {key} = "...".')
+        return Fault(f"the value {value!r} is not a text", f'Write {key} = "...".')
     fault = _text_fault(str(value), kind, setting)
     if fault or kind is not Path:
         return fault or str(value)
@@ -172,7 +172,7 @@ def _is_text(kind: object) -> bool:
 
 def _text_fault(text: str, kind: object, setting: Setting) -> Fault | None:
     if get_origin(kind) is Literal and text not in get_args(kind):
-        return Fault(f"{text!r} is not one of its values", f"Use {' or '.join(get_args(kind))}.")
+        return Fault(f"the value {text!r} is unknown", f"Use {' or '.join(get_args(kind))}.")
     return (setting.check(text) if setting.check else None) or (None if setting.lines else no_control(text))
 
 

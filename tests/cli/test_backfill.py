@@ -160,26 +160,27 @@ def test_a_run_that_ends_with_an_error_says_what_it_has_spent(library):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "place"),
     [
-        ("--html /nowhere/x.html --yes", "/nowhere does not exist"),
-        ("--html report.html --dry-run", "a dry run does nothing that --html could report"),
-        ("--user-id me", "'me' is not the id of a user"),
-        ("--user-id ffffffff-0000-4000-8000-000000000000", "ffffffff-0000-4000-8000-000000000000 does not exist"),
-        ("--interactive", "needs a terminal"),
-        ("--interactive --limit 3", "--interactive asks for"),
-        ("--endpoint http://app.example/x", "plain http"),
-        ("--endpoint https://app.example/x", "token for the endpoint is missing"),
-        ("--endpoint https://app.example/x --max-cost 1", "--max-cost counts AWS calls"),
-        ("--batch-size 0", "not in the range"),
+        ("--html /nowhere/x.html --yes", {"option": "--html"}),
+        ("--html report.html --dry-run", {"option": "--html"}),
+        ("--user-id me", {"option": "--user-id"}),
+        ("--user-id ffffffff-0000-4000-8000-000000000000", {"option": "--user-id"}),
+        ("--interactive", {"option": "--interactive"}),
+        ("--interactive --limit 3", {"option": "--interactive"}),
+        ("--endpoint http://app.example/x", {"option": "--endpoint"}),
+        ("--endpoint https://app.example/x", {"setting": "backfill_token"}),
+        ("--endpoint https://app.example/x --max-cost 1", {"option": "--max-cost"}),
+        ("--batch-size 0", {"option": "--batch-size"}),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_anything_begins(photos, arguments, said):
-    done = photos.run(f"backfill {arguments}")
+def test_what_cannot_be_meant_is_refused_before_anything_begins(photos, arguments, place):
+    done = photos.run(f"backfill {arguments} --json")
     assert done.code == 2
-    assert said in done.err
-    assert len(done.err.strip().splitlines()) > 1
-    assert done.out == ""
+    error = done.json["error"]
+    assert error["place"] == place  # its words: test_messages.py
+    assert error["remedy"]
+    assert error["message"] in done.err
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ def _follow(url: str, private_hosts: frozenset[str], most: int, deadline: float)
             return answer
         url = urljoin(url, answer)
     raise PhotoError(
-        f"{shown(url)}: redirected more than {_REDIRECTS} times", remedy="Name where the photo is at last."
+        f"{shown(url)}: its host redirects more than {_REDIRECTS} times",
+        remedy="Give the address that the last redirect leads to.",
     )
 
 
@@ -102,7 +103,9 @@ def _ask(url: str, private_hosts: frozenset[str], most: int, deadline: float) ->
     parts, host, port = _parts(url)
     trusted = host in private_hosts
     if parts.scheme != "https" and not (parts.scheme == "http" and trusted):
-        raise PhotoError(f"{shown(url)}: only https:// addresses are read", remedy="Write https://.")
+        raise PhotoError(
+            f"{shown(url)}: photos are read from https:// addresses only", remedy="Give an https:// address."
+        )
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         addresses = _resolved(url, host, port, trusted=trusted)
@@ -122,11 +125,11 @@ def _ask(url: str, private_hosts: frozenset[str], most: int, deadline: float) ->
     except (OSError, http.client.HTTPException) as error:
         if time.monotonic() >= deadline:
             raise PhotoUnreachable(
-                f"{shown(url)}: it took too long", remedy="Run it again, or fetch it by hand."
+                f"{shown(url)}: the answer took too long", remedy="Run the command again, or fetch the photo by hand."
             ) from error
         raise _Again(f"no answer ({_reason(error)})") from error
     except UnicodeError as error:
-        raise PhotoError(f"{shown(url)}: not an address", remedy="Escape its path and query (%20).") from error
+        raise PhotoError(f"{shown(url)}: this is not an address", remedy="Escape its path and query (%20).") from error
     return answer
 
 
@@ -140,11 +143,13 @@ def _answer(url: str, response: http.client.HTTPResponse, most: int) -> bytes | 
         raise _Again(f"HTTP status {response.status}")
     if response.status != 200:
         raise PhotoError(
-            f"{shown(url)}: HTTP status {response.status}",
-            remedy="It has to be readable without signing in; a signed address may have expired.",
+            f"{shown(url)}: its host answered with HTTP status {response.status}",
+            remedy="The photo must be readable without signing in. A signed address may have expired.",
         )
     length = response.length  # as announced; None when it is not
-    too_large = PhotoError(f"{shown(url)}: larger than {most} bytes", remedy="Put a smaller picture there.")
+    too_large = PhotoError(
+        f"{shown(url)}: the photo is larger than {most} bytes", remedy="Put a smaller picture there."
+    )
     if length is not None and length > most:
         raise too_large
     data = bytearray()
@@ -169,7 +174,8 @@ def _parts(url: str) -> tuple[SplitResult, str, int]:
         ) from error
     if not host or parts.username is not None or any(ord(letter) < 33 or ord(letter) == 127 for letter in url):
         raise PhotoError(
-            f"{shown(url)}: not an address of a photo", remedy="Write https://host/path, without user and password."
+            f"{shown(url)}: this is not the address of a photo",
+            remedy="Write https://host/path, without user and password.",
         )
     return parts, host.lower(), port
 
