@@ -272,10 +272,10 @@ def _nothing() -> None:
 Side = tuple[Callable[[], None], Callable[[], None]]
 
 
-def in_turn(one: Side, two: Side) -> tuple[float, float]:
+def in_turn(one: Side, two: Side, runs: int = RUNS) -> tuple[float, float]:
     """Return the median seconds of two works run in turn; each is a preparation, not counted, and the work."""
     times: tuple[list[float], list[float]] = ([], [])
-    for number in range(RUNS + 1):
+    for number in range(runs + 1):
         for (prepare, work), seconds in zip((one, two), times, strict=True):
             prepare()
             started = time.perf_counter()

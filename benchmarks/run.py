@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import backfill
+import daily
 import enroll
 import large
 import plugin
@@ -36,6 +37,7 @@ Row = tuple[str, str, float, float, float]
 #: heading → how its rows are measured, given an environment and a folder of the section's own
 SECTIONS: dict[str, Callable[[dict[str, str], Path], Iterable[Row]]] = {
     "reset": reset.rows,
+    "daily": daily.rows,
     "snapshot": snapshot.rows,
     "plugin": lambda environ, folder: plugin.measure(),  # noqa: ARG005 - it makes its own
     "large": large.rows,
