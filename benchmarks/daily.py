@@ -13,8 +13,8 @@ from reset import ROOT, Project, Row, in_turn
 
 sys.path.insert(0, str(ROOT))
 
-from seedtool.emulator import process  # noqa: E402
-from seedtool.settings import load  # noqa: E402
+from seedtool.emulator import process
+from seedtool.settings import load
 
 RUNS = 15
 

@@ -76,6 +76,20 @@ def test_a_byte_that_moves_to_the_next_file_changes_it(project: Path, tree, data
     assert of(project) != before
 
 
+@given(st.lists(st.binary(min_size=1, max_size=5), min_size=2, max_size=4), st.data())
+def test_no_byte_moves_from_one_part_to_its_neighbour_unseen(parts, data):
+    def digest_of(*entries):
+        digest = hashing.Digest()
+        for entry in entries:
+            digest.add(*entry)
+        return digest.hexdigest()
+
+    at = data.draw(st.integers(0, len(parts) - 2))
+    moved = [*parts[:at], parts[at][:-1], parts[at][-1:] + parts[at + 1], *parts[at + 2 :]]
+    assert digest_of(parts) != digest_of(moved)
+    assert digest_of(parts) != digest_of(parts[: at + 1], parts[at + 1 :])
+
+
 @slow_disk
 @given(order=st.permutations(["a.py", "b.py", "c.py", "d"]))
 def test_the_order_in_which_files_were_made_does_not_matter(project: Path, order):

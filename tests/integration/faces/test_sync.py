@@ -1,12 +1,13 @@
 """Sync against a real emulator, and against a stub where the collection must be a mess or the service sick."""
 
 import itertools
+import random
 import uuid
 
 import msgspec
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -416,13 +417,18 @@ faces_of_a_mess = st.lists(
 @hypothesis_settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
 )
-@given(faces=faces_of_a_mess, held=st.tuples(*[st.sampled_from(["p", A, B, C])] * 2), data=st.data())
+@given(faces=faces_of_a_mess, held=st.tuples(*[st.sampled_from(["p", A, B, C])] * 2), drawn=st.randoms())
+@example(
+    faces=[(A, "student-001-photo-1", 90.0), (B, "student-001-photo-1", 99.0)],
+    held=("p", "p"),
+    drawn=random.Random(1),  # noqa: S311 - an order
+)
 def test_the_choice_is_the_same_whatever_the_order_and_the_second_sync_changes_nothing(
-    school, mine, stubbed, listing, faces, held, data
+    school, mine, stubbed, listing, faces, held, drawn
 ):
     ids = ("student-001-photo-1", "student-002-photo-1")
     outcomes = []
-    for order in (faces, data.draw(st.permutations(faces))):
+    for order in (faces, drawn.sample(faces, len(faces))):
         school.execute("DELETE FROM student_faces")
         for external, face in zip(ids, held, strict=True):
             school.execute(

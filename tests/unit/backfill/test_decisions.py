@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seedtool.backfill.decisions import MOST_SUGGESTIONS, Candidate, decide, decide_asset, is_small
@@ -29,6 +29,8 @@ candidates = st.lists(
 
 
 @given(candidates)
+@example([Candidate("row", "ana", 95.0)])
+@example([Candidate("row", "ana", 80.0)])
 def test_the_rule_holds_for_any_matches(found):
     decision = decide(found, RULES)
     sure = [each.similarity for each in found if each.person_id and each.similarity >= 95]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seedtool.backfill.page import check_place, render, write
@@ -183,6 +183,8 @@ def test_drawings_and_tables_can_be_read_aloud():
 
 
 @given(st.text(), st.text(max_size=20))
+@example("<b>", "</b>")
+@example('" onclick="', "' onclick='")
 def test_no_value_becomes_markup(name, other):
     report = msgspec.structs.replace(
         TINY,

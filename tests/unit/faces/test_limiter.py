@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from botocore.hooks import HierarchicalEmitter
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seedtool.faces.rekognition import limiter
@@ -24,10 +24,11 @@ def test_a_burst_goes_at_once_and_then_the_rate_holds():
 
 
 @given(
-    gaps=st.lists(st.floats(0, 0.5), min_size=1, max_size=200),
+    gaps=st.lists(st.floats(0, 0.5) | st.sampled_from([0.0, 5.0]), min_size=1, max_size=200),
     rate=st.sampled_from([5.0, 49.0]),
     burst=st.sampled_from([1.0, 10.0]),
 )
+@example(gaps=[5.0] + [0.0] * 100, rate=49.0, burst=10.0)
 def test_no_second_sees_more_than_rate_and_burst(gaps, rate, burst):
     bucket, now, sent = Bucket(rate, burst), 1000.0, []
     for gap in gaps:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seedtool.errors import PhotoError, SettingsError
@@ -93,6 +93,9 @@ def test_a_directory_in_the_way_is_told(photos, tmp_path):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda key: len(key.encode()) <= 1024))
+@example("/photo.jpg")
+@example("a//b")
+@example("IMG#7.jpg?x=%20+ñ")
 def test_a_key_of_s3_comes_back_as_it_went_in(key):
     address = f"s3://a-bucket/{key}"
     assert is_address(address)

@@ -17,7 +17,7 @@ def read(content):
 
 
 cells = st.none() | st.text(st.characters(exclude_categories=("Cs",))) | st.sampled_from(
-    ["", '"', ",", "\n", "\r", "\r\n", " a", "a ", "\u2028", "\x0b", "\x1c", "\ufeff", 'say ""hi""', "\n\n"]
+    ["", '"', ",", "\n", "\r", "\r\n", " a", "a ", "\u2028", "\x0b", "\x1c", "\ufeff", 'say ""hi""', "\n\n", "a;b", "a\tb"]
 )  # fmt: skip
 
 
