@@ -97,8 +97,9 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
                 how = f"a new template, that of the schema with {profile} loaded"
     lines = [f"would {what} {plan.database} by a clone of {how}"]
     if plan.in_place is not None:
+        why = plan.in_place.why
         lines = [
-            f"would rebuild the schemas of {plan.database} in one transaction: this role may not create databases",
+            f"would rebuild the schemas of {plan.database} in one transaction: {why}",
             f"would drop {', '.join(plan.in_place.drops) or 'nothing'}",
         ]
         if note := leaving_note(plan.in_place):
@@ -119,7 +120,7 @@ def _reset_lines(report: ResetReport) -> list[str]:
     took = f"{sum(report.milliseconds.values()):.0f} ms"
     if report.in_place is not None:
         how = "in one transaction" if report.in_place.atomic else "in two steps"
-        lines = [f"rebuilt the schemas of {report.database} in {took} ({how}: this role may not create databases)"]
+        lines = [f"rebuilt the schemas of {report.database} in {took} ({how}: {report.in_place.why})"]
         if report.sessions_ended:
             lines.append(f"ended {number(report.sessions_ended, 'session')} in its way")
         return lines

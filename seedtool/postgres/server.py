@@ -39,6 +39,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         name: the database's name.
         maintenance: name of the database that commands connect to while the target is replaced.
         embedded: the embedded server that holds it; None for an external one.
+        base: the database that templates are built from.
+        in_place: its schemas are rebuilt in it, and it is not replaced.
         addresses: where libpq connected, once it did: a service file, PGHOST or a list of hosts may lead elsewhere than
             the connection string reads. Copies of a target share it.
     """
@@ -47,6 +49,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     maintenance: str
     embedded: EmbeddedServer | None = None
+    base: str = "template0"
+    in_place: bool = False
     addresses: list[str] = msgspec.field(default_factory=list)
 
     def __str__(self) -> str:
@@ -113,13 +117,17 @@ def find(settings: Settings) -> Target:
         conninfo = make_conninfo(
             host=str(server.socket_dir), hostaddr="", port=PORT, user=SUPERUSER, dbname=settings.database
         )
-        return Target(conninfo=conninfo, name=settings.database, maintenance=maintenance, embedded=server)
+        return Target(
+            conninfo=conninfo, name=settings.database, maintenance=maintenance, embedded=server,
+            base=settings.base_template, in_place=settings.in_place,
+        )  # fmt: skip
     parts = _parts(settings, settings.database_url)
     name = str(parts.get("dbname") or "")
     _check_name(settings, "database_url", name)
     return Target(
-        conninfo=make_conninfo(**{key: str(value) for key, value in parts.items()}), name=name, maintenance=maintenance
-    )
+        conninfo=make_conninfo(**{key: str(value) for key, value in parts.items()}), name=name, maintenance=maintenance,
+        base=settings.base_template, in_place=settings.in_place,
+    )  # fmt: skip
 
 
 def is_named_by(url: str, settings: Settings) -> bool:

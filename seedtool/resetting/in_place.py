@@ -19,7 +19,6 @@ from seedtool.errors import BlockedError, MigrationError, NotConfirmed
 from seedtool.postgres import server, sessions
 from seedtool.postgres.background import no_limits
 from seedtool.postgres.cluster import Cluster, DatabaseFacts
-from seedtool.postgres.server import Target
 from seedtool.resetting import guard
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.layers import Layer, refuse_in_place
@@ -27,8 +26,13 @@ from seedtool.resetting.transaction import LeavesTransaction, OneTransaction, on
 
 #: What a build says that needs something no revision makes: no such schema, type or function; no right to make it.
 _MISSING = frozenset({"3F000", "42704", "42883", "42501"})
-#: What a build says that wrote COMMIT into the one transaction.
-_COMMITTED = "2D000"
+#: What a build says that cannot be done in the one transaction: it wrote COMMIT into it, or uses a value that it added
+#: to an enum before. (PostgreSQL 17 allows that where the enum itself is as new, and no savepoint was set.)
+_NEEDS_COMMIT = frozenset({"2D000", "55P04"})
+
+
+#: Why a target is not replaced, by whether the role may create databases.
+_WHY = {True: "in_place is set", False: "this role may not create databases"}
 
 
 class RebuildPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,10 +41,12 @@ class RebuildPlan(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         drops: what is dropped, in words.
         may_leave_transaction: files that mention autocommit. Should one need it, the rebuild is not atomic.
+        why: why the target is not replaced, in words.
     """
 
     drops: list[str]
     may_leave_transaction: list[str]
+    why: str
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,18 +55,20 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         atomic: within one transaction, or in two steps.
         sessions_ended: how many sessions were in the way.
+        why: why the target was not replaced, in words.
     """
 
     atomic: bool
     sessions_ended: int
+    why: str
 
 
-def plan_rebuild(target: Target, layers: Sequence[Layer]) -> RebuildPlan:
+def plan_rebuild(cluster: Cluster, layers: Sequence[Layer]) -> RebuildPlan:
     """Look at what a rebuild of the target would do, and change nothing."""
-    with server.connect(target) as connection:
+    with server.connect(cluster.target) as connection:
         drops = _summary(_owned(connection))
     mentions = [file for layer in layers for file in layer.leaves_transaction()]
-    return RebuildPlan(drops=drops, may_leave_transaction=sorted(mentions))
+    return RebuildPlan(drops=drops, may_leave_transaction=sorted(mentions), why=_WHY[cluster.may_create])
 
 
 def leaving_note(plan: RebuildPlan) -> str:
@@ -92,11 +100,12 @@ def rebuild(
             nothing has changed.
         DatabaseError: a layer cannot be built in place; nothing has changed.
     """
-    refuse_in_place(layers, cluster.user)
+    why = _WHY[True] if cluster.may_create else f"the role {cluster.user} may not create databases"
+    refuse_in_place(layers, why)
     for layer in layers:
         layer.check()
-    plan = plan_rebuild(cluster.target, layers)
-    cluster.listener.note(f"the role {cluster.user} may not create databases: rebuilding {facts.name} in place ...")
+    plan = plan_rebuild(cluster, layers)
+    cluster.listener.note(f"{why}: rebuilding {facts.name} in place ...")
     if note := leaving_note(plan):
         cluster.listener.note(note)
     ended: set[int] = set()
@@ -111,12 +120,12 @@ def rebuild(
                 if keep or isinstance(error, LeavesTransaction) or _sqlstate(error) not in _MISSING:
                     raise
                 continue
-            return Rebuilt(atomic=True, sessions_ended=len(ended)), results
+            return Rebuilt(atomic=True, sessions_ended=len(ended), why=plan.why), results
     except LeavesTransaction as leaves:
         _require_name(cluster, facts, consent, leaves)
     cluster.step("empty")
     results = _in_steps(cluster, facts, layers, ended, consent, keep=keep)
-    return Rebuilt(atomic=False, sessions_ended=len(ended)), results
+    return Rebuilt(atomic=False, sessions_ended=len(ended), why=plan.why), results
 
 
 def _at_once(
@@ -130,7 +139,7 @@ def _at_once(
                 results[layer.step] = layer.build_in_place(connection)
         except MigrationError as error:
             # autocommit was asked for, or COMMIT was sent; either may have been followed by other errors
-            if connection.left or _sqlstate(error) == _COMMITTED:
+            if connection.left or _sqlstate(error) in _NEEDS_COMMIT:
                 raise LeavesTransaction(error.message, **error.place) from error
             raise
         _conclude(Cluster(connection, cluster.target))
@@ -216,8 +225,8 @@ def _require_name(cluster: Cluster, facts: DatabaseFacts, consent: Consent, leav
     raise NotConfirmed(
         f"{leaves.message}, so {cluster.target} cannot be rebuilt in one transaction: if a later revision failed,"
         " it would stay empty. Nothing was changed",
-        remedy=f"If that may happen: --confirm {shlex.quote(cluster.target.name)}. Or let an administrator run:"
-        f" ALTER ROLE {cluster.user} CREATEDB.",
+        remedy=f"If that may happen: --confirm {shlex.quote(cluster.target.name)}."
+        + ("" if cluster.may_create else f" Or let an administrator run: ALTER ROLE {cluster.user} CREATEDB."),
         **leaves.place,
     ) from leaves
 

@@ -82,12 +82,12 @@ def fingerprints(layers: Sequence[Layer], server: Mapping[str, str]) -> list[str
     return found
 
 
-def refuse_in_place(layers: Sequence[Layer], role: str) -> None:
+def refuse_in_place(layers: Sequence[Layer], why: str) -> None:
     """Refuse a stack that cannot be built in place.
 
     Args:
         layers: the stack.
-        role: the role that may not create databases.
+        why: why that is wanted, in words.
 
     Raises:
         DatabaseError: one of the layers cannot.
@@ -95,6 +95,6 @@ def refuse_in_place(layers: Sequence[Layer], role: str) -> None:
     for layer in layers:
         if not layer.in_place:
             raise DatabaseError(
-                f"the role {role} may not create databases, and {layer.purpose} cannot be built in place",
-                remedy=f"Let an administrator run: ALTER ROLE {role} CREATEDB.",
+                f"{why}, and {layer.purpose} cannot be built in place",
+                remedy="Work as a role with CREATEDB, without in_place.",
             )

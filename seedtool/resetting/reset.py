@@ -112,7 +112,7 @@ def plan(target: Target, layers: Sequence[Layer]) -> ResetPlan:
             spare=template is not None and spares.is_ready(cluster, target.digest, template.name, like),
             sessions=facts.sessions if facts else 0,
             slots=sessions.attached(cluster.connection, facts.oid).slots if facts and cluster.may_create else [],
-            in_place=None if facts is None or cluster.may_create else _plan_rebuild(target, layers),
+            in_place=_plan_rebuild(cluster, layers) if facts is not None and _is_rebuilt(cluster) else None,
         )
 
 
@@ -145,7 +145,7 @@ def reset(
         with cluster.lock(target.digest):
             facts = cluster.database(target.name)
             guard.require(guard.consent_to_replace(cluster, facts), consent, target)
-            if facts is not None and not cluster.may_create:
+            if facts is not None and _is_rebuilt(cluster):
                 from seedtool.resetting import in_place  # few roles need it
 
                 rebuilt, results = in_place.rebuild(cluster, facts, layers, consent=consent)
@@ -285,10 +285,15 @@ def migrate(
             return created, upgrade(target)
 
 
-def _plan_rebuild(target: Target, layers: Sequence[Layer]) -> RebuildPlan:
+def _is_rebuilt(cluster: Cluster) -> bool:
+    """Tell whether a target that exists is rebuilt in place, and not replaced."""
+    return cluster.target.in_place or not cluster.may_create
+
+
+def _plan_rebuild(cluster: Cluster, layers: Sequence[Layer]) -> RebuildPlan:
     from seedtool.resetting.in_place import plan_rebuild
 
-    return plan_rebuild(target, layers)
+    return plan_rebuild(cluster, layers)
 
 
 def _in_place_report(cluster: Cluster, rebuilt: Rebuilt, results: Mapping[str, Mapping[str, object]]) -> ResetReport:

@@ -6,6 +6,7 @@ that: it tells it from work in progress by the advisory lock that goes with the 
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import BlockedError
+from seedtool.errors import BlockedError, DatabaseError, MigrationError
 from seedtool.postgres import server, sessions
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, fresh_name, private_name
 from seedtool.postgres.server import Target
@@ -23,6 +24,14 @@ from seedtool.resetting.swap import carry_over, give_settings
 
 #: Kinds of private databases that are meant to stay; all others are work in progress, or left by a crash.
 LASTING = frozenset({"template", "spare", "snapshot"})
+_EMPTY = "template0"
+#: What a build says that relies on something no revision makes: no such schema, type, function or database; no right.
+_LACKING = frozenset({"3F000", "42704", "42883", "42501", "3D000"})
+_LACKING_WORDS = re.compile("permission denied to create extension|can only create extension in database")  # pg_cron's
+_WHERE_THE_TARGET_HAS_IT = (
+    "Where the target has what a new database lacks: in_place = true in [tool.seedtool] rebuilds the target itself;"
+    " base_template names a database that has it, to build from."
+)
 
 
 class Template(NamedTuple):
@@ -41,6 +50,8 @@ def of_server(cluster: Cluster, like: DatabaseFacts) -> dict[str, str]:
     """Return the facts of server and target that shape a template, by name (see `Layer.fingerprint`)."""
     names = ("owner", "encoding", "provider", "collate", "ctype", "locale", "icu_rules", "tablespace", "settings")
     facts = {name: str(getattr(like, name)) for name in names}
+    if cluster.target.base != _EMPTY:
+        facts["base"] = cluster.target.base
     if like.session_settings:
         facts["session"] = str(like.session_settings)
     if not cluster.trusts(like):  # such templates belonged to the target's owner in the first release
@@ -55,8 +66,10 @@ def of_target(cluster: Cluster) -> DatabaseFacts:
 
 def of_new_database(cluster: Cluster) -> DatabaseFacts:
     """Return the facts that a database made by this role without options would have."""
-    default = cluster.database("template1")
-    assert default is not None  # noqa: S101 - every server has one; CREATE DATABASE itself relies on it
+    base = cluster.target.base
+    default = cluster.database("template1" if base == _EMPTY else base)
+    if default is None:
+        raise _no_base(base)
     return msgspec.structs.replace(
         default, owner=cluster.user, name=cluster.target.name, settings=[], role_settings=[], marks=[]
     )
@@ -103,7 +116,13 @@ def _ensure(cluster: Cluster, stack: Sequence[tuple[Layer, str]], like: Database
         layer.check()  # before the layers below are built
         source = _ensure(cluster, below, like, fresh=fresh).name if below else None
         cluster.step(layer.step)
-        built = build(cluster, fingerprint, like, layer.build, purpose=_purpose(layer, cluster), source=source)
+        purpose, base = _purpose(layer, cluster), cluster.target.base
+        try:
+            built = build(cluster, fingerprint, like, layer.build, purpose=purpose, source=source, base=base)
+        except MigrationError as error:
+            if _lacks_something(error):
+                error.remedy = f"{error.remedy} {_WHERE_THE_TARGET_HAS_IT}"
+            raise
         for note in layer.notes:
             cluster.listener.note(note)
         return built
@@ -139,6 +158,7 @@ def build(
     *,
     purpose: str,
     source: str | None,
+    base: str = _EMPTY,
 ) -> Template:
     """Build a template aside and seal it; the lock of its fingerprint is held.
 
@@ -148,7 +168,8 @@ def build(
         like: as `ensure` takes it.
         fill: fills the new database. When it raises, the database is dropped.
         purpose: what the template is for, in words.
-        source: the template that it is cloned from; None for an empty database.
+        source: the template that it is cloned from; None for a new database.
+        base: what a new database is made from.
     """
     _refuse_stranger(cluster, private_name("template", fingerprint))
     aside, like = fresh_name("building", fingerprint), cluster.kept(like)
@@ -156,7 +177,8 @@ def build(
     if origin is not None:
         clones.clone(cluster, origin, aside, like)
     else:
-        cluster.create(aside, "template0", like)
+        _refuse_other_locale(cluster, base, like)
+        cluster.create(aside, base, like)
     try:
         if origin is not None:
             carry_over(cluster, origin.name, aside)
@@ -202,6 +224,31 @@ def result_of(cluster: Cluster, template: str) -> dict[str, object]:
     facts = cluster.database(template)
     note = notes.read(facts) if facts is not None else None
     return note.result if note is not None else {}
+
+
+def _lacks_something(error: MigrationError) -> bool:
+    """Tell whether a build failed for want of something that an administrator may have put into the target."""
+    return error.place.get("code") in _LACKING or _LACKING_WORDS.search(error.message) is not None
+
+
+def _no_base(base: str) -> DatabaseError:
+    return DatabaseError(
+        f"base_template: there is no database {base}", remedy="Let an administrator create it, or correct the setting."
+    )
+
+
+def _refuse_other_locale(cluster: Cluster, base: str, like: DatabaseFacts) -> None:
+    """Refuse a base template whose encoding or locale is not the target's: what is made from it has the base's."""
+    found = cluster.database(base) if base != _EMPTY else like
+    if found is None:
+        raise _no_base(base)
+    for name in ("encoding", "provider", "collate", "ctype", "locale", "icu_rules"):
+        if getattr(found, name) != getattr(like, name):
+            raise DatabaseError(
+                f"base_template: {base} has the {name} {getattr(found, name)}, and {cluster.target.name} has"
+                f" {getattr(like, name)}",
+                remedy=f"Create {base} anew from template0 with the encoding and locale of {cluster.target.name}.",
+            )
 
 
 def _purpose(layer: Layer, cluster: Cluster) -> str:

@@ -92,6 +92,25 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
             check=check_name,
         ),
     ] = "postgres"
+    in_place: Annotated[
+        bool,
+        Setting(
+            "rebuild the schemas of the target itself, as for a role that may not create databases, where a new "
+            "database lacks what the target has (an administrator's extension, pg_cron, grants)",
+            variables=("SEEDTOOL_IN_PLACE",),
+            default="no",
+            written="Write in_place = true.",
+        ),
+    ] = False
+    base_template: Annotated[
+        str,
+        Setting(
+            "the database that templates are built from, such as one with an administrator's extensions; after a "
+            "change of it: `db-reset --fresh`",
+            variables=("SEEDTOOL_BASE_TEMPLATE",),
+            check=check_name,
+        ),
+    ] = "template0"
     home: Annotated[
         Path,
         Setting(

@@ -234,6 +234,33 @@ def test_a_revision_that_leaves_the_transaction_needs_the_name(project, body):
     assert project.reset(Consent.NAME).in_place.atomic is False
 
 
+ENUM = """
+    op.execute("CREATE TYPE mood AS ENUM ('good')")
+    op.execute("CREATE TABLE moods (mood mood)")
+"""
+
+
+def test_a_value_of_an_enum_that_a_later_revision_uses(project):
+    """A value that was added cannot be used before it is committed, as `transaction_per_migration` would."""
+    project.revisions(
+        ENUM, """op.execute("ALTER TYPE mood ADD VALUE 'bad'")""", """op.execute("INSERT INTO moods VALUES ('bad')")"""
+    )
+    project.execute("CREATE TABLE precious ()")
+    with pytest.raises(NotConfirmed) as refusal:
+        reset_marked(project)
+    assert "--confirm app" in refusal.value.remedy
+    assert project.query("SELECT to_regclass('precious') IS NOT NULL") == [(True,)]
+    assert project.reset(Consent.NAME).in_place.atomic is False
+    assert project.query("SELECT mood::text FROM moods") == [("bad",)]
+
+
+def reset_marked(project):
+    """Reset with --yes a database that carries the managed mark."""
+    with open_cluster(project.target) as cluster:
+        guard.mark_managed(cluster, project.target.name)
+    return project.reset(Consent.YES)
+
+
 @ON_THE_NEWEST
 def test_a_failure_in_steps_says_that_the_database_was_emptied(project, approved):
     project.reset(Consent.NONE)
