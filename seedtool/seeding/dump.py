@@ -2,7 +2,6 @@
 
 import contextlib
 import filecmp
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,9 +17,10 @@ from seedtool.files import Malformed, csv_text
 from seedtool.files.csv_text import Form
 from seedtool.files.shown import shown_path
 from seedtool.files.writing import NewFile
-from seedtool.postgres.catalog import Catalog, Column, Table, read_catalog
+from seedtool.postgres.catalog import Catalog, Table, read_catalog
 from seedtool.postgres.copying import copy_out, fix_text_form
 from seedtool.postgres.errors import translated
+from seedtool.seeding import defaults
 from seedtool.seeding.fixtures import fixture_files, table_of
 from seedtool.seeding.profiles import is_below
 from seedtool.settings import FaceBinding
@@ -205,48 +205,18 @@ def _left_out(cursor: psycopg.Cursor[Any], job: _Job) -> tuple[str, ...]:
     """
     managed = job.binding.face_id if job.binding else None
     columns = [job.table.columns[name] for name in job.table.writable if name not in {*job.columns, managed}]
-    columns = [each for each in columns if not each.identity and not (each.default and each.default_has_effects)]
-    moving = _moving_defaults(cursor, columns)
-    columns = [each for each in columns if each.name not in moving]
+    columns = defaults.comparable(cursor, columns)
     if not columns:
         return ()
     found = cursor.execute(
         sql.SQL("SELECT {} FROM {} AS t").format(
-            sql.SQL(", ").join(sql.SQL("coalesce(bool_or({}), false)").format(_not_default(each)) for each in columns),
+            sql.SQL(", ").join(
+                sql.SQL("coalesce(bool_or({}), false)").format(defaults.differs(each, "t")) for each in columns
+            ),
             job.table.stored,
         )
     ).fetchone()
     return tuple(each.name for each, differs in zip(columns, found or (), strict=True) if differs)
-
-
-def _not_default(column: Column) -> sql.Composed:
-    """Return the condition that a row holds something else than what a column would get without a file."""
-    held = sql.Identifier("t", column.name)
-    if column.default is None:
-        return sql.SQL("{} IS NOT NULL").format(held)
-    by = sql.SQL("" if column.value.comparison == "value" else "::text")
-    return sql.SQL("{}{} IS DISTINCT FROM ({})::{}{}").format(
-        held, by, sql.SQL(column.default), sql.SQL(column.type), by
-    )
-
-
-def _moving_defaults(cursor: psycopg.Cursor[Any], columns: Iterable[Column]) -> set[str]:
-    """Return the columns whose default depends on when, and by whom, a row is inserted."""
-    bare = {each.name: re.sub(r"'(?:[^']|'')*'", "", each.default or "") for each in columns}
-    called = {name: set(re.findall(r"([a-z_][a-z_0-9]*)\(", expression)) for name, expression in bare.items()}
-    unsteady = (
-        {name for (name,) in cursor.execute(_UNSTEADY, [list(set().union(*called.values()))])}
-        if any(called.values())
-        else set()
-    )
-    return {
-        name
-        for name, expression in bare.items()
-        if called[name] & unsteady or re.search(r"\b(CURRENT_\w+|LOCALTIME\w*|SESSION_USER|USER)\b", expression)
-    }
-
-
-_UNSTEADY = "SELECT proname::text FROM pg_proc WHERE proname = ANY(%s) GROUP BY 1 HAVING bool_and(provolatile <> 'i')"
 
 
 def _jobs(

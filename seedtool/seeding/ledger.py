@@ -13,6 +13,7 @@ from seedtool.errors import BlockedError, SeedError
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import cluster
 from seedtool.postgres.catalog import Catalog, ForeignKey, Table
+from seedtool.seeding import defaults
 from seedtool.seeding.staging import Cursor, Staged, key_text, names, same_key
 from seedtool.settings import FaceBinding
 
@@ -248,11 +249,14 @@ def _claim(cursor: Cursor, staged: Staged) -> None:
     cursor.execute(
         sql.SQL(
             "INSERT INTO {ledger} AS l (seed_set, relation, key, content)"
-            " SELECT {seed_set}, {relation}, {key}, {digests} FROM {outcome} AS i {stored}"
+            # a column that the file names no longer keeps the digest of what was written there
+            " SELECT {seed_set}, {relation}, {key}, coalesce(o.content, '{{}}') || {digests}"
+            " FROM {outcome} AS i {stored}"
             # the limit lets each row be looked up, where a join would read the whole ledger
-            " LEFT JOIN LATERAL (SELECT true AS recorded FROM {ledger} AS o"
-            "  WHERE NOT i.{new} AND o.relation = {relation} AND o.key = {key} LIMIT 1) AS o ON true"
-            " WHERE NOT i.{suppressed} AND (i.{new} OR o.recorded)"
+            " LEFT JOIN LATERAL (SELECT o.content FROM {ledger} AS o"
+            "  WHERE NOT i.{new} AND o.relation = {relation} AND o.key = {key}"
+            "  ORDER BY o.seed_set = {seed_set} DESC LIMIT 1) AS o ON true"
+            " WHERE NOT i.{suppressed} AND (i.{new} OR o.content IS NOT NULL)"
             " ON CONFLICT (relation, key, seed_set) DO UPDATE SET content = excluded.content"
         ).format(
             ledger=LEDGER,
@@ -274,7 +278,8 @@ def _claim_unchanged(cursor: Cursor, staged: Staged) -> None:
     cursor.execute(
         sql.SQL(
             "INSERT INTO {ledger} AS l (seed_set, relation, key, content)"
-            " SELECT {seed_set}, {relation}, {key}, {digests} FROM {staged} AS s JOIN {table} AS t ON {same}"
+            " SELECT {seed_set}, {relation}, {key}, (SELECT o.content FROM {ledger} AS o WHERE o.relation = {relation}"
+            "  AND o.key = {key} LIMIT 1) || {digests} FROM {staged} AS s JOIN {table} AS t ON {same}"
             " WHERE NOT EXISTS (SELECT FROM {outcome} AS i WHERE {changed})"
             " AND EXISTS (SELECT FROM {ledger} AS o WHERE o.relation = {relation} AND o.key = {key})"
             " AND NOT EXISTS (SELECT FROM {ledger} AS p"
@@ -439,10 +444,15 @@ def find_deletions(
 def _keep_edited(
     cursor: Cursor, deletion: Deletion, sets: Sequence[str], binding: FaceBinding | None
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Take out of a deletion the rows that no entry of the sets describes; return their keys and what differs."""
+    """Take out of a deletion the rows that no entry of the sets describes; return their keys and what differs.
+
+    A column that the file named has its digest in the entry. A column that it left out had its default.
+    """
     table = deletion.table
     ours = {*table.primary_key} | ({binding.face_id, binding.indexed_at, binding.quality} if binding else set())
-    columns = [column.name for column in table.columns.values() if column.name not in ours and not column.generated]
+    columns = [column for column in table.columns.values() if column.name not in ours and not column.generated]
+    # of a column that the file left out there is no digest; a trigger may have filled it in
+    others = [] if table.triggers else defaults.comparable(cursor, columns)
     found = cursor.execute(
         sql.SQL(
             "DELETE FROM {rows} AS d USING (SELECT DISTINCT ON (t.ctid) t.ctid AS place, e.edited FROM {rows} AS t"
@@ -450,13 +460,20 @@ def _keep_edited(
             " JOIN {ledger} AS l ON l.relation = {relation} AND l.key = {key} AND l.seed_set = ANY({sets})"
             " CROSS JOIN LATERAL (SELECT ARRAY("
             "   SELECT c.key FROM jsonb_each_text(l.content) AS c WHERE n.content ? c.key"
-            "   AND nullif(split_part(c.value, '/', 1), '') IS DISTINCT FROM n.content ->> c.key ORDER BY 1) AS edited"
+            "   AND nullif(split_part(c.value, '/', 1), '') IS DISTINCT FROM n.content ->> c.key ORDER BY 1)"
+            "  || array_remove(ARRAY[{others}]::text[], NULL) AS edited"
             " ) AS e ORDER BY t.ctid, cardinality(e.edited)) AS f"
             " WHERE f.place = d.ctid AND f.edited <> '{{}}' RETURNING {shown}, f.edited"
         ).format(
             rows=deletion.rows,
             key=_key(table, "t"),
-            digests=_digests(columns, "t"),
+            digests=_digests([each.name for each in columns], "t"),
+            others=sql.SQL(", ").join(
+                sql.SQL("CASE WHEN NOT l.content ? {0} AND {1} THEN {0} END").format(
+                    sql.Literal(each.name), defaults.differs(each, "t")
+                )
+                for each in others
+            ),
             ledger=LEDGER,
             relation=sql.Literal(table.qualified),
             sets=sql.Literal([*sets]),

@@ -144,7 +144,7 @@ class TestAnotherKey:
         project.run("CREATE TABLE rooms (code text NOT NULL UNIQUE, name text, note text)")
         project.write("rooms.csv", "code,name\na,One\nb,Two\n")
         assert counted(project.seed(), "rooms") == (2, 0, 0, 0)
-        project.run("UPDATE rooms SET note = 'mine'")
+        project.run("UPDATE rooms SET note = 'mine' WHERE code = 'a'")
         project.write("rooms.csv", "code,name\na,Uno\n")
         (report,) = project.seed().tables
         assert (report.updated, report.deleted) == (1, 1)

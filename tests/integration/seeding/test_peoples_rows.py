@@ -19,6 +19,8 @@ EDITS = {
     "a value": "UPDATE pupils SET name = 'Otra' WHERE id = 'p3'",
     "a value that becomes empty": "UPDATE pupils SET guardian_id = NULL WHERE id = 'p3'",
     "an empty value that gets one": "UPDATE pupils SET best_friend = 'p1' WHERE id = 'p3'",
+    "a column that the file leaves out": "UPDATE pupils SET age = 9 WHERE id = 'p3'",
+    "the default of one": "UPDATE pupils SET mood = 'sad' WHERE id = 'p3'",
     "made anew under the key": "DELETE FROM pupils WHERE id = 'p3'; INSERT INTO pupils (id, name) VALUES ('p3', 'New')",
 }
 WITHOUT_P3 = "id,name,guardian_id,best_friend\np1,Ñandú,g1,p2\np2,Zoë,g1,p1\n"
@@ -66,6 +68,13 @@ def test_a_row_whose_file_changed_since_it_was_inserted_is_deleted(small_school)
     small_school.write("pupils.csv", WITHOUT_P3 + "p3,Ana María,g3,\n")
     small_school.seed()
     small_school.write("pupils.csv", WITHOUT_P3)
+    assert pupils(small_school.seed()).deleted == 1
+
+
+def test_a_column_that_the_file_stopped_naming_is_no_edit(small_school):
+    small_school.write("pupils.csv", "id,name\np1,Ñandú\np2,Zoë\np3,Ana Tres\n")
+    small_school.seed()
+    small_school.write("pupils.csv", "id,name\np1,Ñandú\np2,Zoë\n")
     assert pupils(small_school.seed()).deleted == 1
 
 
