@@ -61,6 +61,8 @@ def load_profiles(seeds: Path) -> dict[str, Profile]:
             folder does not exist.
     """
     path = seeds / FILE
+    if path.exists() and not path.is_file():  # the reader of a pipe would wait
+        raise ProfileError(f"{path} is not a file", remedy="Take it away, and run seedtool init.", file=FILE)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -72,6 +74,10 @@ def load_profiles(seeds: Path) -> dict[str, Profile]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProfileError(
             f"{path} cannot be read: {error}", remedy="Correct the file; it is TOML, in UTF-8.", file=FILE
+        ) from error
+    except OSError as error:
+        raise ProfileError(
+            f"{path} cannot be read: {error.strerror}", remedy="Give this user the right to read it.", file=FILE
         ) from error
     return {name: _profile(path, name, table) for name, table in document.items()}
 

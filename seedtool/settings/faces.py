@@ -265,7 +265,6 @@ class FaceSettings(CacheSettings, frozen=True, kw_only=True):
             "where photos are kept: `s3://bucket/prefix` or a folder",
             variables=("PHOTOS_URL",),
             default='a folder of `home`, with `aws = "embedded"`',
-            check=no_control,
         ),
     ] = None
     s3_endpoint_url: Annotated[

@@ -173,17 +173,22 @@ def _is_text(kind: object) -> bool:
 def _text_fault(text: str, kind: object, setting: Setting) -> Fault | None:
     if get_origin(kind) is Literal and text not in get_args(kind):
         return Fault(f"the value {text!r} is unknown", f"Use {' or '.join(get_args(kind))}.")
-    return (setting.check(text) if setting.check else None) or (None if setting.lines else no_control(text))
+    fault = None if setting.lines else no_control(text, shown=False)
+    return fault or (setting.check(text) if setting.check else None)
 
 
-def no_control(text: str) -> Fault | None:
-    """Refuse control characters: nobody sees them in a message, and a name that holds one is another name."""
+def no_control(text: str, *, shown: bool = True) -> Fault | None:
+    """Refuse control characters: nobody sees them in a message, and a name that holds one is another name.
+
+    Args:
+        text: a name, or the value of a setting.
+        shown: the fault may hold the text. A setting's may be a secret.
+    """
     found = CONTROL.search(text)
     if found is None:
         return None
-    # the value itself may be a secret
-    where = f"its character {found.start() + 1}"
-    return Fault(f"the value holds a control character ({where}, U+{ord(found[0]):04X})", "Take it out.")
+    what = repr(text) if shown else "the value"
+    return Fault(f"{what} holds a control character (U+{ord(found[0]):04X})", "Take it out.")
 
 
 def redacted(value: object) -> object:

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from seedtool.errors import ProfileError
@@ -60,6 +62,25 @@ def test_a_file_that_is_no_toml_is_told_with_line_and_column(tmp_path):
     assert caught.value.place == {"file": "profiles.toml"}
     assert "line 1, column 7" in caught.value.message
     assert "TOML" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (lambda path: path.mkdir(), "is not a file"),
+        (os.mkfifo, "is not a file"),
+        (lambda path: path.symlink_to(path), "cannot be read: Too many levels of symbolic links"),
+        (lambda path: path.write_text("x = " + "[" * 50_000), "cannot be read: maximum recursion depth exceeded"),
+        (lambda path: path.write_text("[local]\n[local]\n"), "cannot be read: Cannot declare"),
+    ],
+)
+def test_what_is_no_file_of_profiles_is_told(tmp_path, make, fault):
+    make(tmp_path / "profiles.toml")
+    with pytest.raises(ProfileError) as caught:
+        load_profiles(tmp_path)
+    assert caught.value.place == {"file": "profiles.toml"}
+    assert fault in caught.value.message
+    assert caught.value.remedy
 
 
 def test_a_missing_file_is_told_with_an_example(tmp_path, approved):
