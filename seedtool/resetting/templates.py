@@ -233,7 +233,10 @@ def _lacks_something(error: MigrationError) -> bool:
 
 def _no_base(base: str) -> DatabaseError:
     return DatabaseError(
-        f"base_template: there is no database {base}", remedy="Let an administrator create it, or correct the setting."
+        f"base_template: there is no database {base}",
+        remedy="Let an administrator create it, or correct the setting.",
+        setting="base_template",
+        database=base,
     )
 
 
@@ -248,6 +251,8 @@ def _refuse_other_locale(cluster: Cluster, base: str, like: DatabaseFacts) -> No
                 f"base_template: {base} has the {name} {getattr(found, name)}, and {cluster.target.name} has"
                 f" {getattr(like, name)}",
                 remedy=f"Create {base} anew from template0 with the encoding and locale of {cluster.target.name}.",
+                setting="base_template",
+                database=base,
             )
 
 

@@ -65,7 +65,9 @@ def test_missing_and_broken_profiles(seeded):
     finally:
         aside.rename(profiles)
     with replaced(profiles, 'sets = ["local"]', 'sets = ["lokal"]'):
-        assert "Did you mean local?" in wrong(seeded.run("doctor --json"))["seeds"]
+        checks = seeded.run("doctor --json").json["checks"]
+        (check,) = [each for each in checks if each["name"] == "seeds"]
+        assert (check["state"], "lokal" in check["detail"], "local" in check["cure"]) == ("wrong", True, True)
 
 
 def test_a_revision_that_cannot_be_loaded(seeded):

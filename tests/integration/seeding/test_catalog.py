@@ -115,7 +115,7 @@ def test_tables_are_found_by_the_search_path_and_ordered_by_their_references(pro
     with pytest.raises(SchemaError) as caught:
         catalog.find("other.pupil")
     assert caught.value.place == {"table": "other.pupil"}
-    assert caught.value.remedy == "Did you mean other.pupils?"
+    assert "other.pupils" in caught.value.remedy
     pupils = catalog.find("pupils")
     assert pupils.columns["loud"].generated
     assert pupils.columns["mood"].labels == ("glad", "sad")
