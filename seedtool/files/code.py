@@ -6,6 +6,7 @@ built would be kept under the fingerprint of the new one.
 """
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
@@ -46,3 +47,23 @@ def run_from_text(root: Path) -> Iterator[set[Path]]:
             yield compiled
         finally:
             SourceFileLoader.get_code = usual  # type: ignore[method-assign]
+
+
+def variables_for_fresh_code(root: Path, memory: Path) -> dict[str, str]:
+    """Return the environment in which another Python runs a project's code from its text.
+
+    Compiled files of installed packages are kept in a folder of ours, since compiling a framework takes seconds. Those
+    of the project are deleted from it first.
+
+    Args:
+        root: the project's folder.
+        memory: the folder for what is remembered; without it, everything is compiled in memory.
+    """
+    if not memory.is_dir():
+        return {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
+    kept = memory / "bytecode"
+    ours = kept / root.absolute().relative_to("/")  # as Python lays it out (importlib.util.cache_from_source)
+    for path in ours.rglob("*.pyc"):
+        if not _INSTALLED & set(path.relative_to(ours).parts):
+            path.unlink(missing_ok=True)
+    return {"PYTHONPYCACHEPREFIX": str(kept), "PYTHONDONTWRITEBYTECODE": ""}

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from seedtool.errors import MigrationError
+from seedtool.files.code import variables_for_fresh_code
 from seedtool.postgres import server
 from seedtool.postgres.extensions import lacking
 from seedtool.postgres.server import Target
@@ -36,8 +37,7 @@ def run(database: Target, settings: Settings) -> None:
     environ = {**os.environ, **variables(address(database), settings.database_url or "postgresql://", in_process=False)}
     if "VIRTUAL_ENV" not in environ:
         environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environ.get("PATH", os.defpath)))
-    # no compiled file is read or written: one may be older than its source (see files.code)
-    environ |= {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
+    environ |= variables_for_fresh_code(settings.root, settings.state_dir)
     try:
         done = subprocess.run(
             command,

@@ -1,5 +1,6 @@
 """A schema that the application's own command builds, in place of Alembic."""
 
+import os
 import sys
 
 import pytest
@@ -130,3 +131,23 @@ def test_it_cannot_share_the_one_transaction_of_a_rebuild_in_place(project, data
     with one_transaction(database) as connection, pytest.raises(LeavesTransaction, match="build_command"):
         layer.build_in_place(connection)
     assert layer.leaves_transaction() == ["build_command"]
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_an_edited_module_runs_as_it_is_whatever_its_time_says(project, database, remembers):
+    settings = project()
+    if remembers:
+        settings.state_dir.mkdir(parents=True)
+    module = settings.root / "steps_of_app.py"
+    for text, table in (("STEPS = 'steps'\n", "ships"), ("STEPS = 'other'\n", "boats")):
+        (settings.root / "other").mkdir(exist_ok=True)
+        (settings.root / "other/1.sql").write_text("CREATE TABLE boats (a int)")
+        module.write_text(text)
+        os.utime(module, (1_700_000_000, 1_700_000_000))
+        with server.connect(database) as connection:
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        Schema(settings).build(database)
+        assert ask(database, f"SELECT count(*) FROM {table}") == [(0,)]
+    assert [path for path in settings.root.rglob("*.pyc") if settings.state_dir not in path.parents] == []
+    # what is installed is compiled once
+    assert any(path.name.startswith("psycopg") for path in settings.state_dir.rglob("psycopg*")) == remembers
