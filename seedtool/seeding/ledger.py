@@ -129,10 +129,16 @@ def count_unrecorded(cursor: Cursor, staged: Staged) -> int:
     """Return how many of the rows that will be updated no seed put there."""
     counted = cursor.execute(
         sql.SQL(
-            "SELECT count(*) FROM {} AS i WHERE i.{} <> '{{}}'"
-            " AND NOT EXISTS (SELECT FROM {} AS l WHERE l.relation = {} AND l.key = {})"
+            # the limit lets each row be looked up, where a join would read the whole ledger
+            "SELECT count(*) FROM {outcome} AS i LEFT JOIN LATERAL"
+            " (SELECT true AS recorded FROM {ledger} AS l WHERE l.relation = {relation} AND l.key = {key} LIMIT 1) AS l"
+            " ON true WHERE i.{changed} <> '{{}}' AND l.recorded IS NULL"
         ).format(
-            staged.outcome, staged.own.changed, LEDGER, sql.Literal(staged.table.qualified), _key(staged.table, "i")
+            outcome=staged.outcome,
+            changed=staged.own.changed,
+            ledger=LEDGER,
+            relation=sql.Literal(staged.table.qualified),
+            key=_key(staged.table, "i"),
         )
     ).fetchone()
     return counted[0] if counted else 0
