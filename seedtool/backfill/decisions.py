@@ -126,7 +126,7 @@ def decide_asset(
         decision = decide(candidates, rules)
         row = _row(face, stored, decision, again=asset.again)
         rows.append(row)
-        if not asset.again or (row.person_id is not None and stored is not None and row.person_id != stored.person_id):
+        if stored is None or not (asset.again or asset.reindex) or row.person_id not in {None, stored.person_id}:
             changed.append(face.face_id)
         if not row.keep:
             suggestions += [
@@ -151,10 +151,9 @@ def decide_asset(
 def _look_again(asset: Asset, changed: Sequence[str], matches: Matches) -> tuple[str, ...]:
     """Return the FaceIds that match faces which were not there, or had another person, when later assets were decided.
 
-    An asset that is done in its turn has no later ones that are done. It is another matter where it had failed. Those
-    that are indexed again do not count: their rows keep their persons.
+    An asset that is done in its turn has no later ones that are done. It is another matter where it had failed.
     """
-    if asset.reindex or not (asset.again or asset.attempts > 1):
+    if asset.attempts == 1 and not asset.again:
         return ()
     return tuple(sorted({other for face_id in changed for other, _ in matches.get(face_id, ())}))
 

@@ -62,6 +62,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """Return what a round of `reindex` is remembered by: the user's id, or `all`."""
         return self.user_id or "all"
 
+    @property
+    def repair(self) -> str:
+        """Return what a round is remembered by that indexes only assets whose faces are gone."""
+        return f"gone {self.scope}"
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run would do.
@@ -154,7 +159,8 @@ def check_options(connection: psycopg.Connection, options: Options) -> tuple[Wan
     has_journal = journal.exists(connection)
     since = None
     # what has lost its faces comes first, and alone
-    gone = options.reindex and has_journal and bool(library.users_to_index_again(connection, options.user_id))
+    gone = options.reindex and has_journal and journal.reindex_since(connection, options.repair) is not None
+    gone = gone or (options.reindex and has_journal and bool(library.users_to_index_again(connection, options.user_id)))
     if options.reindex and not gone:
         since = (journal.reindex_since(connection, options.scope) if has_journal else None) or "infinity"
     wanted = Wanted(

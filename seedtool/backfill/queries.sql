@@ -461,7 +461,7 @@ asset AS (
         face_detection_processed_at = now() FROM line WHERE a.id = line.asset_id
 ),
 decided_again AS (
-    DELETE FROM seedtool.backfill_again g USING line WHERE g.asset_id = line.asset_id
+    DELETE FROM seedtool.backfill_again g USING line WHERE g.asset_id = line.asset_id AND %(again)s
 ),
 again AS (
     INSERT INTO seedtool.backfill_again (asset_id, user_id)

@@ -156,22 +156,26 @@ class Run:
                 run_id = str(uuid.uuid4())
                 gone, notes = self._look_for_collections(writer, run_id, listener)
                 if options.reindex:
-                    since = None if gone else journal.begin_reindex(writer, options.scope)
-                    wanted = msgspec.structs.replace(wanted, reindex_since=since, gone=bool(gone))
-                census = library.census(writer, wanted, has_journal=True)
-                tally = before.tally if before is not None else Tally(census.assets, census.skipped)
-                tally.total = tally.succeeded + tally.failed + census.assets
-                tally.notes += [note for note in notes if note not in tally.notes]
-                prefix = self.settings.backfill.collection_prefix
-                users = Users(self.target, writer, wanted, prefix, tally.done_of, gone, create=options.reindex)
+                    # an interrupted repair must not become a round over everything
+                    repair = bool(gone) or wanted.gone
+                    began = journal.begin_reindex(writer, options.repair if repair else options.scope)
+                    wanted = msgspec.structs.replace(wanted, reindex_since=None if repair else began, gone=repair)
+                with writer.transaction():  # one snapshot, so that what another run does meanwhile is not counted twice
+                    writer.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                    census = library.census(writer, wanted, has_journal=True)
+                    tally = before.tally if before is not None else Tally(census.assets, census.skipped)
+                    tally.total = tally.succeeded + tally.failed + census.assets
+                    tally.notes += [note for note in notes if note not in tally.notes]
+                    prefix = self.settings.backfill.collection_prefix
+                    users = Users(self.target, writer, wanted, prefix, tally.done_of, gone, create=options.reindex)
                 self._work = work = _Work(self, run_id, writer, users, meter, tally, wanted, database)
             except psycopg.Error as error:
                 if before is None or not concerns_all(error, writer):
                     raise
                 raise _lost(error) from error
             work.process_all(listener)
-            if options.reindex and not gone and options.limit is None and work.complete:
-                journal.end_reindex(writer, options.scope)
+            if options.reindex and options.limit is None and work.complete:
+                journal.end_reindex(writer, options.repair if wanted.gone else options.scope)
             return work.report
 
     def _look_for_collections(

@@ -4,6 +4,8 @@ import pytest
 
 from seedtool.faces.rekognition.service import Aws
 
+from .conftest import OnProgress
+
 ADVICE = "seedtool backfill --reindex"
 
 
@@ -86,6 +88,18 @@ def test_an_interrupted_repair_goes_on(lost):
     second = lost.run(reindex=True)
     assert (first.succeeded + second.succeeded, second.ok) == (3, True)
     assert lost.faces() == lost.before
+
+
+def test_a_repair_that_is_interrupted_at_its_very_end_does_not_become_a_round_over_everything(lost):
+    for _ in range(2):
+        lost.photo(lost.ben, "Ben")
+    run = lost.new_run(reindex=True, batch_size=1, user_id=None)
+    report = run.execute(OnProgress(lambda _what, done, _total: done >= 3 and run.stop()))
+    assert report.interrupted
+    assert lost.db.execute("SELECT count(*) FROM seedtool.backfill_assets WHERE reindex").fetchone() == (0,)
+    lost.db.commit()
+    second = lost.run(reindex=True)
+    assert (report.succeeded + second.succeeded, second.ok) == (5, True)
     lost.consistent()
 
 

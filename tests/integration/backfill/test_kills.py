@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from seedtool.postgres import server
+
 ROOT = Path(__file__).resolve().parents[3]
 
 # One process imports everything and makes the client; its children are the runs that are killed.
 _RUNS = """
 import json, os, random, signal, sys, time
 import msgspec
-from seedtool.backfill import FaceProcessor, Options, Run
+from botocore.retries import standard
+from seedtool.backfill import FaceProcessor, Options, Run, outage
 from seedtool.postgres.server import Target
 from seedtool.faces import photos
 from seedtool.faces.rekognition.service import Aws
@@ -24,6 +27,8 @@ from pathlib import Path
 
 limiter.QUOTAS = dict.fromkeys(limiter.QUOTAS, (5000, 5000))
 limiter.OTHER_QUOTA = 5000
+outage._FIRST_WAIT, outage._LONGEST_WAIT = 0.02, 0.1
+standard.ExponentialBackoff.delay_amount = lambda *_: 0.01
 given = json.loads(sys.argv[1])
 settings = load(Path.cwd())
 settings = msgspec.structs.replace(
@@ -112,12 +117,12 @@ def outcome(album) -> tuple[list, list]:
     return album.faces(), suggestions, told, collections
 
 
-def killed(album, *, options: dict, seed: int, kills: int) -> dict:
+def killed(album, *, options: dict, seed: int, kills: int, endpoint: str | None = None) -> dict:
     """Run and kill so many times, then run to the end; returns what the last run told."""
     given = {
         "conninfo": album.target.conninfo,
         "name": album.target.name,
-        "endpoint": album.endpoint,
+        "endpoint": endpoint or album.endpoint,
         "photos": album.settings.photos_url,
         "rules": {"smallest_face": 0.28, "visibility": 0.02},
         "options": options,
@@ -185,3 +190,90 @@ def test_kills_while_everything_is_indexed_anew_lose_no_person_and_leave_no_old_
     assert [row[:5] for row in outcome(album)[0]] == [row[:5] for row in before[0]]
     assert not old & set(album.db.execute("SELECT rekognition_face_id FROM faces WHERE NOT deleted").fetchall())
     assert len(collections) == 2
+
+
+def test_kills_outages_failures_a_deleted_user_and_a_lost_collection_leave_what_an_undisturbed_run_leaves(
+    album, another_album, relay
+):
+    for each in (album, another_album):
+        fill(each, users=4, photos=48)
+    assert another_album.run(batch_size=16).ok
+    users = [user for (user,) in album.db.execute("SELECT id::text FROM users ORDER BY created_at")]
+    lost, deleted = users[1], users[2]
+    mend = break_every_fifth_photo(album)
+
+    def fault(operation, request):
+        """Outages of twelve calls each, and the user is deleted in the first."""
+        number = len(relay.asked)
+        if number == 30:
+            with server.connect(album.target, autocommit=True) as connection:
+                connection.execute("UPDATE users SET deleted = true WHERE id = %s", [deleted])
+        return 500 if number > 20 and number % 40 < 12 else None
+
+    relay.fault = fault
+    last = killed(album, options={"batch_size": 8}, seed=3, kills=5, endpoint=relay.url)
+    assert last["killed"] == 5
+    assert "error" not in last
+
+    for each, user in ((album, lost), (another_album, users_of(another_album)[1])):
+        for _ in range(3):
+            each.photo(user, "Ana")
+    album.during_each_record(
+        lambda progress: (
+            progress.succeeded == 1 and album.aws.rekognition().delete_collection(CollectionId=f"savta-user-{lost}")
+        )
+    )
+    assert not album.run(batch_size=1).ok
+    album.during_each_record(None)
+    assert another_album.run().ok
+
+    mend()
+    repaired = killed(album, options={"batch_size": 8, "reindex": True}, seed=4, kills=2)
+    assert repaired["ok"], repaired
+    retried = killed(album, options={"batch_size": 8, "retry_failed": True}, seed=5, kills=2)
+    assert retried["ok"], retried
+    rest = album.run(retry_failed=True)
+    assert (rest.ok, rest.succeeded, rest.decided_again) == (True, 0, 0)
+
+    assert {asset for asset, _ in album.indexed(deleted)} <= set(album.faces_of(deleted))
+    for each, user in ((album, deleted), (another_album, users_of(another_album)[2])):
+        forget_user(each, user)
+    assert outcome(album) == outcome(another_album)
+    assert {state for state, _ in album.journal().values()} == {"done"}
+    for each in (album, another_album):
+        each.consistent()
+
+
+def users_of(album) -> list[str]:
+    found = [user for (user,) in album.db.execute("SELECT id::text FROM users ORDER BY created_at")]
+    album.db.commit()
+    return found
+
+
+def break_every_fifth_photo(album):
+    """Let photos be nowhere; returns what puts them back."""
+    broken = album.db.execute(
+        "SELECT id, storage_url FROM assets WHERE face_detection_processed_at IS NULL ORDER BY created_at, id"
+    ).fetchall()[::5]
+
+    def place(prefix):
+        for asset, url in broken:
+            album.db.execute("UPDATE assets SET storage_url = %s WHERE id = %s", [prefix + url, asset])
+        album.db.commit()
+
+    place("nowhere/")
+    return lambda: place("")
+
+
+def forget_user(album, user):
+    """Delete a user's rows, so that the others can be compared."""
+    album.db.execute(
+        "DELETE FROM seedtool.face_matches m USING faces f WHERE f.user_id = %(user)s"
+        " AND f.id IN (m.face_id, m.matched_face_id)",
+        {"user": user},
+    )
+    album.db.execute("DELETE FROM face_person_links l USING faces f WHERE f.id = l.face_id AND f.user_id = %s", [user])
+    for table in ("faces", "person_groups", "face_collections", "seedtool.backfill_assets", "assets"):
+        album.db.execute(f"DELETE FROM {table} WHERE user_id = %s", [user])
+    album.db.execute("DELETE FROM users WHERE id = %s", [user])
+    album.db.commit()

@@ -97,7 +97,9 @@ def test_two_operators_share_the_work_by_user(album, operator, faults, counters)
     reports = [json.loads(child.stdout.readline()) for child in children]
     assert [child.wait() for child in children] == [0, 0]
     assert sum(report["succeeded"] for report in reports) == 24
-    assert [report["left"] for report in reports] == [0, 0]
+    # whoever ends first may leave a user to the other one, who is at work on it
+    assert [0, max(report["left"] for report in reports)] == sorted(report["left"] for report in reports)
+    assert max(report["left"] for report in reports) <= 4
     assert all(report["succeeded"] for report in reports)
     assert counters()["IndexFaces"] - before == 24
     shared = [{each["user_id"] for each in report["by_user"]} for report in reports]

@@ -139,7 +139,13 @@ def test_deciding_again_changes_the_systems_links_and_no_decision_of_a_user():
 
 
 def test_only_an_asset_that_was_started_before_may_change_what_was_decided_later():
-    for attempts, reindex, expected in ((1, False, ()), (2, False, ("later",)), (2, True, ())):
+    own = known("row", "old", 0.1, own=True)
+    for attempts, reindex, rows, expected in (
+        (1, False, [], ()),
+        (2, False, [], ("later",)),
+        (2, True, [], ("later",)),
+        (2, True, [own], ()),
+    ):
         asset = msgspec.structs.replace(ASSET, attempts=attempts, reindex=reindex)
-        decided, _ = decide_asset([face("new", 0.1)], [], [], {"new": [("later", 90.0)]}, RULES, asset=asset)
+        decided, _ = decide_asset([face("new", 0.1)], [], rows, {"new": [("later", 90.0)]}, RULES, asset=asset)
         assert decided.look_again == expected
