@@ -25,7 +25,8 @@ Decide = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 # the drivers are the process's: of two who replace their functions, the first to end would put back the second's
 _ONE_AT_A_TIME = threading.RLock()
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+#: How the folder of a socket begins, or an abstract socket; and what stands for each address of this machine.
+_SOCKETS, _HERE = ("/", "@"), "here"
 
 
 class Reach:
@@ -38,7 +39,7 @@ class Reach:
 
     def __init__(self, target: Target, conninfo: str) -> None:
         self._name = target.name
-        self._servers = {_server(_whole(text)) for text in (conninfo, target.conninfo)}
+        self._servers = {server for text in (conninfo, target.conninfo) for server in _servers(_whole(text))}
         port = target.embedded.tcp_port() if target.embedded is not None else None
         if port is not None:
             self._servers.add(("localhost", str(port)))
@@ -47,25 +48,20 @@ class Reach:
 
     def __call__(self, given: Mapping[str, Any]) -> bool:
         """Tell whether a connection with these parameters, by libpq's words, reaches the target."""
-        if _name(given) != self._name:
-            return False
-        hosts, ports = (text.split(",") for text in _server(given))
-        servers = [(host, ports[min(number, len(ports) - 1)]) for number, host in enumerate(hosts)]
-        return any(
+        return _name(given) == self._name and any(
             port == other_port and self._same(host, other)
-            for host, port in servers
-            for others, other_port in self._servers
-            for other in others.split(",")
+            for host, port in _servers(given)
+            for other, other_port in self._servers
         )
 
     def _same(self, host: str, other: str) -> bool:
         if host == other:
             return True
-        local = [each in _LOOPBACK or each.startswith(("/", "@")) for each in (host, other)]
-        sockets = [each.startswith(("/", "@")) for each in (host, other)]
-        if any(sockets):
-            return all(local) and not self._sockets_are_apart
-        return all(local) or bool(_resolved(host) & _resolved(other))
+        if host.startswith(_SOCKETS) or other.startswith(_SOCKETS):
+            return not self._sockets_are_apart and all(
+                each.startswith(_SOCKETS) or _HERE in _resolved(each) for each in (host, other)
+            )
+        return bool(_resolved(host) & _resolved(other))
 
 
 @contextlib.contextmanager
@@ -182,10 +178,24 @@ def _whole(conninfo: str) -> dict[str, str]:
     return {each.keyword.decode(): each.val.decode() for each in found if each.val} | given
 
 
-def _server(given: Mapping[str, Any]) -> tuple[str, str]:
-    """Return host and port, or lists of them, that connection parameters mean, libpq's defaults included."""
-    host = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST") or "localhost"
-    return str(host), str(given.get("port") or os.environ.get("PGPORT") or "5432")
+def _servers(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return each host and port that connection parameters mean, libpq's defaults included.
+
+    Of a host with an address beside it (`hostaddr`) both count.
+    """
+    hosts, addresses, ports = (_listed(given.get(name)) for name in ("host", "hostaddr", "port"))
+    hosts = hosts or ([] if addresses else [os.environ.get("PGHOST") or "localhost"])
+    ports = ports or [os.environ.get("PGPORT") or "5432"]
+    return [
+        (host, ports[min(number, len(ports) - 1)]) for each in (hosts, addresses) for number, host in enumerate(each)
+    ]
+
+
+def _listed(value: object) -> list[str]:
+    """Return the parts of a list as libpq writes it, or as SQLAlchemy hands it to a driver."""
+    if isinstance(value, list | tuple):
+        return [str(each) for each in value]
+    return str(value).split(",") if value else []
 
 
 def _name(given: Mapping[str, Any]) -> str:
@@ -195,8 +205,19 @@ def _name(given: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _resolved(host: str) -> frozenset[str]:
-    """Return the addresses of a host; none where it is unknown."""
+    """Return the addresses of a host, all of this machine as one; none where the host is unknown."""
     try:
-        return frozenset(str(found[4][0]) for found in socket.getaddrinfo(host, None))
-    except OSError:
+        return frozenset(map(_place, socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)))
+    except (OSError, UnicodeError):
         return frozenset()
+
+
+def _place(found: tuple[Any, ...]) -> str:
+    """Return an address; an address of this machine is one that a socket can be bound to."""
+    family, _, _, _, place = found
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((place[0], 0, *place[2:]))
+    except OSError:
+        return str(place[0])
+    return _HERE
