@@ -63,6 +63,9 @@ def main() -> int:
     page = str(settings.state_dir / "backfill.html")
     for command in ("db-reset --yes --seed photos -q", f"backfill --yes --html {shlex.quote(page)}"):
         run({}, command, LIBRARY)
+    environment = " ".join(f"{name}={value}" for name, value in LIBRARY.items())
+    print("\nSome faces wait for a person. See them, and say who they are, on a page of your browser:")
+    print(f"  {environment} {Path(sys.executable).with_name('seedtool')} faces review --web")
     return 0
 
 

@@ -185,7 +185,7 @@ def _serve(address: str) -> dict[str, Any]:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(seedtool.__path__, "seedtool."):
         if (
-            not module.name.startswith(("seedtool.emulator", "seedtool.pytest_plugin"))
+            not module.name.startswith(("seedtool.emulator", "seedtool.pytest_plugin", "seedtool.review_page"))
             and "__main__" not in module.name
         ):
             importlib.import_module(module.name)

@@ -402,6 +402,12 @@ class LibraryPhotos:
 
     def picture(self, address: str) -> bytes:
         """Return a photo's bytes in the form that IndexFaces takes; raises as `offer` does."""
+        data = self.read(address)
+        with self._decoding:
+            return prepare_image(data, keep_regions=self._keep_regions).data
+
+    def read(self, address: str) -> bytes:
+        """Return a photo's bytes as they are kept; raises as `offer` does."""
         with _errors_of_this_photo(address):
             data = self._addresses.get(address)
             if data is None and not is_address(address):
@@ -411,8 +417,7 @@ class LibraryPhotos:
                 f"there is no photo at {shown(address)}",
                 remedy="Correct the row's storage_url or put the photo back, then run with --retry-failed.",
             )
-        with self._decoding:
-            return prepare_image(data, keep_regions=self._keep_regions).data
+        return data
 
 
 @contextmanager

@@ -483,10 +483,23 @@ SELECT count(*)::int FROM line
 -- The review: faces that wait for a person.
 
 -- waiting --
-SELECT f.id::text, f.user_id::text, f.asset_id::text, a.file_name, f.bounding_box, f.confidence::float8,
+-- The rows are chosen before their suggestions are looked up, so that a page costs as much as its own suggestions.
+SELECT f.id::text, f.user_id::text, f.asset_id::text, f.file_name, f.bounding_box, f.confidence::float8,
     coalesce(s.suggestions, '[]')
-FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
-LEFT JOIN LATERAL (
+FROM (
+    SELECT f.id, f.user_id, f.asset_id, a.file_name, f.bounding_box, f.confidence, u.created_at AS user_since,
+        a.created_at, (f.bounding_box ->> 'Left')::float8 AS "left", (f.bounding_box ->> 'Top')::float8 AS top
+    FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
+    WHERE {waits} AND NOT a.deleted AND NOT u.deleted AND (%(user)s::uuid IS NULL OR f.user_id = %(user)s::uuid)
+        AND (%(after)s::uuid IS NULL OR (u.created_at, u.id, a.created_at, a.id,
+            (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id) > (
+            SELECT u.created_at, u.id, a.created_at, a.id,
+                (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id
+            FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
+            WHERE f.id = %(after)s::uuid))
+    ORDER BY user_since, f.user_id, a.created_at, f.asset_id, "left", top, f.id
+    LIMIT %(limit)s
+) f LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object('face_id', g.id, 'similarity', m.similarity, 'person_id', p.id,
         'name', coalesce(nullif(p.display_name, ''), p.name)) ORDER BY m.similarity DESC, g.id) AS suggestions
     FROM {matches} m JOIN faces g ON g.id = m.matched_face_id AND NOT g.deleted
@@ -494,10 +507,7 @@ LEFT JOIN LATERAL (
     LEFT JOIN person_groups p ON p.id = l.person_group_id AND NOT p.deleted
     WHERE m.face_id = f.id
 ) s ON true
-WHERE {waits} AND NOT a.deleted AND NOT u.deleted AND (%(user)s::uuid IS NULL OR f.user_id = %(user)s::uuid)
-ORDER BY u.created_at, u.id, a.created_at, a.id,
-    (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id
-LIMIT %(limit)s
+ORDER BY f.user_since, f.user_id, f.created_at, f.asset_id, f."left", f.top, f.id
 
 -- count_waiting --
 SELECT count(*) FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
@@ -516,9 +526,9 @@ FROM faces f WHERE f.id BETWEEN %s AND %s AND NOT f.deleted ORDER BY f.id LIMIT 
 
 -- lock_faces --
 WITH locked AS MATERIALIZED (
-    SELECT id, user_id, needs_assignment FROM faces WHERE id = ANY(%s::uuid[]) AND NOT deleted ORDER BY id FOR UPDATE
+    SELECT id, user_id, needs_assignment, skipped FROM faces WHERE id = ANY(%s::uuid[]) AND NOT deleted ORDER BY id FOR UPDATE
 )
-SELECT f.id::text, f.user_id::text, l.person_group_id::text, f.needs_assignment
+SELECT f.id::text, f.user_id::text, l.person_group_id::text, f.needs_assignment, f.skipped
 FROM locked f LEFT JOIN face_person_links l ON l.face_id = f.id AND NOT l.deleted
 
 -- lock_owner --
@@ -567,6 +577,7 @@ WITH face AS (
 link AS (
     INSERT INTO face_person_links (face_id, person_group_id, confidence, assigned_by)
     SELECT face.id, p.id, %(confidence)s, 'system' FROM face, person_groups p WHERE p.id = %(person)s AND NOT p.deleted
+    FOR SHARE OF p
     ON CONFLICT (face_id) WHERE NOT deleted DO NOTHING RETURNING face_id
 ),
 outdated AS (
@@ -586,3 +597,37 @@ outdated AS (
 INSERT INTO seedtool.face_matches (face_id, matched_face_id, similarity)
 SELECT %(face)s, matched_face_id, similarity FROM suggested
 ON CONFLICT (face_id, matched_face_id) DO UPDATE SET similarity = excluded.similarity
+
+
+-- The review page, and corrections.
+
+-- users_with_faces --
+SELECT u.id::text, u.email, count(*) FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
+WHERE {waits} AND NOT a.deleted AND NOT u.deleted GROUP BY u.id ORDER BY u.created_at, u.id LIMIT %(limit)s
+
+-- place_of_face --
+SELECT a.storage_url, a.file_name, f.bounding_box FROM faces f JOIN assets a ON a.id = f.asset_id
+WHERE f.id = %s AND NOT f.deleted AND NOT a.deleted
+
+-- still_wait --
+SELECT f.id::text FROM faces f JOIN assets a ON a.id = f.asset_id WHERE f.id = ANY(%s::uuid[]) AND {waits} AND NOT a.deleted
+
+-- matches --
+SELECT face_id::text, matched_face_id::text, similarity::float8 FROM {matches} m WHERE face_id = ANY(%s::uuid[])
+
+-- lock_person --
+SELECT FROM person_groups WHERE id = %s AND NOT deleted FOR SHARE
+
+-- lock_person_to_change --
+SELECT FROM person_groups WHERE id = %s AND NOT deleted FOR UPDATE
+
+-- unlink --
+UPDATE face_person_links SET deleted = true, updated_at = now() WHERE face_id = ANY(%s::uuid[]) AND NOT deleted
+
+-- wait_again --
+UPDATE faces SET needs_assignment = true, auto_assigned = false, skipped = false, updated_at = now()
+WHERE id = ANY(%s::uuid[])
+
+-- delete_person_without_faces --
+UPDATE person_groups p SET deleted = true WHERE p.id = %s AND NOT p.deleted AND NOT EXISTS (
+    SELECT FROM face_person_links l WHERE l.person_group_id = p.id AND NOT l.deleted)

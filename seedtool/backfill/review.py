@@ -82,7 +82,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def waiting(
-    connection: psycopg.Connection, *, user_id: str | None = None, limit: int | None = None
+    connection: psycopg.Connection, *, user_id: str | None = None, after: str | None = None, limit: int | None = None
 ) -> Iterator[Waiting]:
     """Yield the faces that wait for a person, user by user, in the order of their photos.
 
@@ -91,6 +91,7 @@ def waiting(
     Args:
         connection: to the target.
         user_id: faces of this user only.
+        after: faces that follow this one in the order; it need not wait any more.
         limit: at most so many.
 
     Raises:
@@ -101,7 +102,7 @@ def waiting(
     statement = query("waiting", has_journal=journal.exists(connection))
     with connection.transaction(), connection.cursor(name="seedtool_waiting") as cursor:
         cursor.itersize = _FETCH
-        cursor.execute(statement, {"user": user_id, "limit": limit})
+        cursor.execute(statement, {"user": user_id, "after": after, "limit": limit})
         for face, user, asset, file_name, box, confidence, suggestions in cursor:
             yield Waiting(
                 face_id=face,
@@ -171,10 +172,15 @@ class _LockedFace(msgspec.Struct, frozen=True):
     user_id: str
     person_id: str | None
     waits: bool
+    skipped: bool
 
 
 def choose(
-    connection: psycopg.Connection, choices: Sequence[Choice], *, user_id: str | None = None
+    connection: psycopg.Connection,
+    choices: Sequence[Choice],
+    *,
+    user_id: str | None = None,
+    decided_before: bool = True,
 ) -> tuple[Assigned, ...]:
     """Write choices down, all of them or none, and commit.
 
@@ -182,6 +188,7 @@ def choose(
         connection: to the target.
         choices: each about another face. A new name that is given twice for faces of one user makes one person.
         user_id: check that the faces belong to this user.
+        decided_before: a face may be decided that somebody has skipped.
 
     Returns:
         what was written, in the order of the choices.
@@ -204,6 +211,13 @@ def choose(
         twice = {each.id for each in faces if [other.id for other in faces].count(each.id) > 1}
         if twice:
             raise UsageError(f"the face {min(twice)} is given twice", remedy="Give each face once.", option="FACE")
+        skipped = next((each for each in faces if each.skipped and not decided_before), None)
+        if skipped is not None:
+            raise UsageError(
+                f"the face {skipped.id} does not wait for a person: somebody has skipped it",
+                remedy="Look at the faces that still wait.",
+                option="FACE",
+            )
         new_persons: dict[tuple[str, str], str] = {}
         written = [_write(connection, choice, face, new_persons) for choice, face in zip(choices, faces, strict=True)]
         if journal.exists(connection):
@@ -234,7 +248,7 @@ def _write(
         person_id = _find_person(connection, face, choice.person)
     else:
         name = " ".join(choice.person.split())
-        key = (face.user_id, _folded(name))
+        key = (face.user_id, folded(name))
         is_new = key not in new_persons
         if is_new:
             new_persons[key] = _insert_person(connection, face, name)
@@ -275,15 +289,15 @@ def _find_person(connection: psycopg.Connection, face: _LockedFace, given: str) 
     persons: list[tuple[str, str, str | None]] = connection.execute(query("persons"), [face.user_id]).fetchall()
     digits = given.lower().replace("-", "")
     exact = [id_ for id_, *_ in persons if id_.replace("-", "") == digits]
-    wanted = _folded(given)
-    by_name = [id_ for id_, *names in persons if wanted and wanted in map(_folded, names)]
+    wanted = folded(given)
+    by_name = [id_ for id_, *names in persons if wanted and wanted in map(folded, names)]
     by_beginning = [
         id_ for id_, *_ in persons if len(digits) >= _FEWEST_DIGITS and id_.replace("-", "").startswith(digits)
     ]
     meant = exact or by_name or by_beginning
-    if len(meant) == 1:
-        return meant[0]
-    if meant:
+    if len(meant) == 1 and connection.execute(query("lock_person"), meant).fetchone() is not None:
+        return meant[0]  # locked, so that nobody deletes the person meanwhile
+    if len(meant) > 1:
         raise UsageError(
             f"the face {face.id}: several persons match: {', '.join(meant[:3])}{', ...' * (len(meant) > 3)}",
             remedy="Give the person's id.",
@@ -305,7 +319,7 @@ def _insert_person(connection: psycopg.Connection, face: _LockedFace, name: str)
         raise UsageError(f"the face {face.id}: the new person's name is empty", remedy="Give --new-person FACE NAME.")
     connection.execute(query("lock_owner"), [face.user_id])  # so that nobody else adds the same name meanwhile
     persons = connection.execute(query("persons"), [face.user_id])
-    same = next((id_ for id_, *names in persons if _folded(name) in map(_folded, names)), None)
+    same = next((id_ for id_, *names in persons if folded(name) in map(folded, names)), None)
     if same is not None:
         raise UsageError(
             f"the face {face.id}: its user already has a person of this name: {same}",
@@ -326,7 +340,7 @@ def _range_of_ids(given: str) -> tuple[str, str]:
     return str(uuid.UUID(digits.ljust(32, "0"))), str(uuid.UUID(digits.ljust(32, "f")))
 
 
-def _folded(name: str | None) -> str:
+def folded(name: str | None) -> str:
     """Return a name for comparison: without differences in case, blanks and Unicode composition."""
     return unicodedata.normalize("NFC", " ".join((name or "").split())).casefold()
 

@@ -28,6 +28,9 @@ _LISTED = 20
 @click.option("--new-person", nargs=2, multiple=True, metavar="FACE NAME", help="Link a face to a new person.")
 @click.option("--skip", multiple=True, metavar="FACE", help="Leave a face without a person.")
 @click.option("--search/--no-search", default=None, help="Search waiting faces again [after a link].")
+@click.option("--web", is_flag=True, help="Serve a page on this machine that shows the faces, until Ctrl+C.")
+@click.option("--port", metavar="N", type=click.IntRange(1, 65535), help="Port of the page [a free one].")
+@click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 @common_options
 def review(
     *,
@@ -37,6 +40,9 @@ def review(
     new_person: tuple[tuple[str, str], ...],
     skip: tuple[str, ...],
     search: bool | None,
+    web: bool,
+    port: int | None,
+    open_browser: bool,
     console: Console,
     settings: Settings,
 ) -> int:
@@ -45,6 +51,9 @@ def review(
     FACE is the id of a face or the beginning of it. Several decisions may be given at once: all of them are written, or
     none. After a face is linked, the user's other waiting faces are searched again, without indexing, and linked where
     the match is sure.
+
+    With --web, the faces are shown on a page, and decided there by mouse or keys. Only a browser that opens the printed
+    address sees it. Ctrl+C ends it (exit code 0).
     """
     from seedtool.backfill.review import Choice
 
@@ -53,6 +62,18 @@ def review(
         *(Choice(what="assign", face=face, person=person) for face, person in assign),
         *(Choice(what="skip", face=face) for face in skip),
     ]
+    if web:
+        if choices or user_id or limit:
+            raise UsageError(
+                "--web shows the faces and takes the decisions on its page",
+                remedy="Leave the other flags out, but for --port, --open and --no-search.",
+                option="--web",
+            )
+        _serve(console, settings, port=port or 0, search=search is not False, open_browser=open_browser)
+        return 0
+    if port or open_browser:
+        option = "--port" if port else "--open"
+        raise UsageError(f"{option} only applies to the page", remedy="Add --web.", option=option)
     if (choices or search) and limit is not None:
         raise UsageError(
             "--limit shortens the list of faces, so it cannot be given with a decision",
@@ -63,6 +84,27 @@ def review(
         return _decide(choices, user_id, console, settings, search=search)
     _list(user_id, limit, console, settings)
     return 0
+
+
+def _serve(console: Console, settings: Settings, *, port: int, search: bool, open_browser: bool) -> None:
+    from seedtool.review_page import server
+
+    def announce(url: str) -> None:
+        lines = (
+            url,
+            "Open this address in a browser. It is secret: whoever has it sees the faces. Ctrl+C ends the page.",
+        )
+        # the address is what the command is for: --quiet takes it not away
+        Console(as_json=console.as_json, quiet=False, out=console.out).report({"url": url}, lambda: lines)
+        if console.out is not None:
+            console.out.flush()
+        if open_browser:
+            import webbrowser
+
+            webbrowser.open(url)
+
+    server.run(settings, port=port, search=search, announce=announce)
+    console.note("the page has ended; what was decided is written")
 
 
 def _list(user_id: str | None, limit: int | None, console: Console, settings: Settings) -> None:

@@ -1,12 +1,15 @@
 """A picture that a face service takes: JPEG or PNG, at least 80 pixels a side, at most 5 MiB."""
 
 import io
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from seedtool.errors import ImageRefused
 from seedtool.faces import regions
+from seedtool.faces.port import Box
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,6 +25,9 @@ MOST_PIXELS = 120_000_000
 
 #: Pixels of the longer side when a picture has to be made smaller; faces of 40 pixels at 1920 stay above that.
 LONGER_SIDE = 4096
+
+#: Around a face that is cut out, a part of its box on each side: people are recognised by their hair, too.
+_MARGIN = 0.35
 
 #: The first bytes of formats that people try → their name.
 _OTHERS = (
@@ -185,3 +191,84 @@ def _on_white(image: "Image") -> "Image":
     layer = image.convert("RGBA")
     ground = Image.new("RGBA", layer.size, "white")
     return Image.alpha_composite(ground, layer).convert("RGB")
+
+
+# Pictures for people to look at: upright, without metadata, and never larger than asked.
+
+
+def cut_out(data: bytes, box: Box, side: int) -> bytes:
+    """Return a face with a margin as a JPEG whose longer side has at most `side` pixels.
+
+    Args:
+        data: the picture's file.
+        box: where the face is on the upright picture.
+        side: pixels.
+
+    Raises:
+        ImageRefused: the picture cannot be read, has too many pixels, or the box is outside it.
+    """
+    width, height = box.width * (1 + 2 * _MARGIN), box.height * (1 + 2 * _MARGIN)
+    image = _upright(data, lambda size: side / max(1.0, width * size[0], height * size[1]))
+    left, top = box.left - _MARGIN * box.width, box.top - _MARGIN * box.height
+    edges = (
+        max(0, math.floor(left * image.width)),
+        max(0, math.floor(top * image.height)),
+        min(image.width, math.ceil((left + width) * image.width)),
+        min(image.height, math.ceil((top + height) * image.height)),
+    )
+    if edges[0] >= edges[2] or edges[1] >= edges[3]:
+        raise ImageRefused("the face's box is outside the picture", remedy="Correct the row's bounding_box.")
+    return _small_jpeg(image.crop(edges), side)
+
+
+def framed(data: bytes, box: Box, side: int) -> bytes:
+    """Return the whole picture as a JPEG of at most `side` pixels a side, with a frame around the face.
+
+    Args:
+        data: the picture's file.
+        box: where the face is on the upright picture.
+        side: pixels.
+
+    Raises:
+        ImageRefused: the picture cannot be read, or has too many pixels.
+    """
+    from PIL import ImageDraw
+
+    image = _upright(data, lambda size: side / max(size))
+    image.thumbnail((side, side))
+    draw = ImageDraw.Draw(image)
+    line = max(2, max(image.size) // 300)
+    left, top = box.left * image.width, box.top * image.height
+    right, bottom = left + box.width * image.width, top + box.height * image.height
+    # a white line between black ones is seen on any picture
+    for grow, color, wide in ((2 * line, "black", 3 * line), (line, "white", line)):
+        draw.rectangle((left - grow, top - grow, right + grow, bottom + grow), outline=color, width=wide)
+    return _small_jpeg(image, side)
+
+
+def _upright(data: bytes, scale: Callable[[tuple[int, int]], float]) -> "Image":
+    """Return the picture upright and in RGB, unpacked no larger than its size times `scale(size)` needs."""
+    from PIL import ImageOps
+
+    image = _open(data)
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise ImageRefused(
+            f"the picture has {width} x {height} pixels, more than {MOST_PIXELS // 1_000_000} million",
+            remedy="Scale it down.",
+        )
+    try:
+        turned = image.getexif().get(0x0112, 1) in range(5, 9)
+        factor = min(1.0, scale((height, width) if turned else (width, height)))
+        image.draft(None, (max(1, math.ceil(width * factor)), max(1, math.ceil(height * factor))))
+        return _on_white(ImageOps.exif_transpose(image)).convert("RGB")
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+        raise ImageRefused("the picture is truncated or damaged", remedy="Export or copy it again.") from error
+
+
+def _small_jpeg(image: "Image", side: int) -> bytes:
+    image.thumbnail((side, side))
+    image.info.clear()
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()

@@ -163,6 +163,7 @@ def decide_faces(
     *,
     user_id: str | None = None,
     search: bool | None = None,
+    decided_before: bool = True,
     settings: Settings | None = None,
     target: Target | None = None,
     aws: FaceService | None = None,
@@ -174,6 +175,7 @@ def decide_faces(
         choices: the decisions.
         user_id: the user whose faces are meant.
         search: search again; None means after a face was linked.
+        decided_before: a face may be decided that somebody has skipped.
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
         aws: the face service; the one that the settings name when None.
@@ -186,7 +188,7 @@ def decide_faces(
     settings = project_settings(settings)
     target = target or server.find(settings)
     with server.connect(target) as connection:
-        assigned = review.choose(connection, list(choices), user_id=user_id)
+        assigned = review.choose(connection, list(choices), user_id=user_id, decided_before=decided_before)
         users = review.users_of(assigned)
         if search and not choices:
             users = review.users_waiting(connection, user_id)

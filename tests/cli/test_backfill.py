@@ -1,11 +1,14 @@
 """backfill and faces review, as an operator meets them: flags, questions, the line, Ctrl+C, the summary, the page."""
 
 import json
+import signal
+import time
 import urllib.request
 
 import pytest
 
 from seedtool.workflows.aws import open_aws
+from tests import processes
 
 from .conftest import copy_of_this_project
 from .test_terminal import CTRL_C, CTRL_D, at_a_terminal
@@ -233,3 +236,39 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on(library,
     faults(library)
     library.ok("backfill --yes -q")
     assert outcomes(library) == [("done", 18)]
+
+
+def test_the_review_page_says_where_it_is_and_ends_quietly(library, tmp_path):
+    out, err = tmp_path / "out", tmp_path / "err"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        page = processes.start(
+            "seedtool", "faces", "review", "--web", "--json", cwd=library.root, stdout=stdout, stderr=stderr
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not out.read_text().endswith("\n"):
+            assert page.poll() is None, err.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        url = json.loads(out.read_text())["url"]
+        assert url.startswith("http://127.0.0.1:")
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(url) as answer:
+            assert "<h1>Faces without a person</h1>" in answer.read().decode()
+        port = url.split(":")[2].partition("/")[0]
+        taken = library.run(f"faces review --web --port {port}")
+        assert (taken.code, f"127.0.0.1:{port}: Address already in use" in taken.err) == (2, True)
+    finally:
+        page.send_signal(signal.SIGINT)
+    assert page.wait(20) == 0
+    assert err.read_text() == "the page has ended; what was decided is written\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "option"),
+    [("--web --limit 3", "--web"), ("--web --skip 00000000", "--web"), ("--port 8000", "--port"), ("--open", "--open")],
+)
+def test_flags_that_do_not_go_with_the_page_are_refused(library, flags, option):
+    refused = library.run(f"faces review --json {flags}")
+    assert refused.code == 2
+    assert refused.json["error"]["place"] == {"option": option}

@@ -1,0 +1,212 @@
+"""The ASGI application: pages, pictures, and the answers to what is decided on them.
+
+Every form works without the script; the script answers keys and saves a reload.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+from urllib.parse import quote
+
+import psycopg
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from seedtool.backfill import corrections, library, review
+from seedtool.errors import ImageRefused, PhotoError, SeedtoolError, UsageError
+from seedtool.postgres import server
+from seedtool.postgres.errors import translate
+from seedtool.review_page import pages
+from seedtool.review_page.access import Access, AccessMiddleware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+    from seedtool.review_page.cutouts import CutOuts
+    from seedtool.review_page.desk import Desk, Done
+
+#: Faces on a page. Each has up to eleven pictures.
+FACES_PER_PAGE = 12
+
+# Users that can be chosen at a time, those who have waited longest; their numbers are counted in one statement.
+_MOST_USERS = 200
+
+# Bytes of a form, and faces that one answer may be about.
+_MOST_BODY = 100_000
+_MOST_FACES = 200
+
+
+def application(desk: Desk, cut_outs: CutOuts, access: Access) -> Starlette:
+    """Make the application.
+
+    Args:
+        desk: carries out decisions.
+        cut_outs: makes the pictures.
+        access: who may use it.
+    """
+    page = _Page(desk, cut_outs)
+    return Starlette(
+        routes=[
+            Route("/", page.faces),
+            Route("/picture/{face}/{what}", page.picture),
+            Route("/answer", page.answer, methods=["POST"]),
+            Route("/undo", page.undo, methods=["POST"]),
+            Route("/news", page.news),
+            Route("/style.css", _file("style.css", "text/css")),
+            Route("/favicon.ico", lambda _request: Response(status_code=204)),
+            Route("/script.js", _file("script.js", "text/javascript")),
+        ],
+        middleware=[Middleware(AccessMiddleware, access=access)],
+        exception_handlers={SeedtoolError: _error, psycopg.Error: _error},
+    )
+
+
+class _Page:
+    def __init__(self, desk: Desk, cut_outs: CutOuts) -> None:
+        self._desk = desk
+        self._cut_outs = cut_outs
+        self._said: dict[str, str] = {}  # by browser, what the next page says first
+
+    def faces(self, request: Request) -> Response:
+        """Return the faces that wait for a person, of one user, from one face on."""
+        browser = request.state.browser
+        after = _uuid(request.query_params.get("after"))
+        wanted = _uuid(request.query_params.get("user"))
+        with server.connect(self._desk.target) as connection:
+            library.check_tables(connection)
+            users = corrections.users(connection, _MOST_USERS)
+            user = wanted or (users[0].id if users else None)
+            shown: list[review.Waiting] = []
+            persons: list[corrections.Person] = []
+            if user is not None:
+                shown = list(review.waiting(connection, user_id=user, after=after, limit=FACES_PER_PAGE + 1))
+                persons = corrections.persons(connection, user)
+        return HTMLResponse(
+            pages.faces(
+                users,
+                user,
+                shown[:FACES_PER_PAGE],
+                [each.name for each in persons],
+                following=shown[FACES_PER_PAGE - 1].face_id if len(shown) > FACES_PER_PAGE else None,
+                after=after,
+                message=self._said.pop(browser, ""),
+                can_undo=self._desk.can_undo(browser),
+                number=self._desk.number,
+            )
+        )
+
+    def picture(self, request: Request) -> Response:
+        """Return a face, cut out of its photo, or the whole photo with the face framed."""
+        face, what = _uuid(request.path_params["face"]), request.path_params["what"]
+        if face is None or what not in {"small", "large", "photo"}:
+            return PlainTextResponse("There is no such picture.\n", 404)
+        try:
+            made = self._cut_outs.get(face, cast('Literal["small", "large", "photo"]', what))
+        except (PhotoError, ImageRefused) as error:
+            return PlainTextResponse(f"{error.message}\n{error.remedy}\n", 404)
+        return Response(made, media_type="image/jpeg")
+
+    async def answer(self, request: Request) -> Response:
+        """Decide about a face, and about others that are the same person."""
+        form = await _form(request)
+        user, after = _uuid(form.get("user", [""])[0]), _uuid(form.get("after", [""])[0])
+        faces = [face for face in map(_uuid, [*form.get("face", []), *form.get("also", [])]) if face is not None]
+        faces = list(dict.fromkeys(faces))[:_MOST_FACES]
+        if user is None or not faces:
+            raise UsageError("the form names no face", remedy="Reload the page.")
+        person = form.get("person", [""])[0]
+        what, who = ("assign", person) if person else (form.get("do", [""])[0], form.get("name", [""])[0])
+        return await self._carried_out(
+            request, user, after, lambda: self._desk.decide(request.state.browser, user, faces, what, who), faces
+        )
+
+    async def undo(self, request: Request) -> Response:
+        """Take back the browser's last decision."""
+        form = await _form(request)
+        user, after = _uuid(form.get("user", [""])[0]), _uuid(form.get("after", [""])[0])
+        return await self._carried_out(request, user, after, lambda: self._desk.undo(request.state.browser), [])
+
+    def news(self, request: Request) -> Response:
+        """Return what searches did since, and which of the faces that a page shows no longer wait."""
+        since = request.query_params.get("since", "")
+        showing = [face for face in map(_uuid, request.query_params.get("showing", "").split(",")) if face]
+        with server.connect(self._desk.target) as connection:
+            waiting = corrections.still_wait(connection, showing[:_MOST_FACES])
+        news = self._desk.news(int(since) if since.isdigit() else 0)
+        return JSONResponse(
+            {
+                "gone": [face for face in showing if face not in waiting],
+                "messages": [each.message for each in news],
+                "number": news[-1].number if news else self._desk.number,
+                "searching": self._desk.searching,
+            }
+        )
+
+    async def _carried_out(
+        self, request: Request, user: str | None, after: str | None, work: Callable[[], Done], faces: list[str]
+    ) -> Response:
+        """Do something; answer the script with JSON, and a form with the page that says what was done."""
+        script = "application/json" in request.headers.get("accept", "")
+        try:
+            done = await run_in_threadpool(work)
+            status, message, about = 200, done.message, list(done.faces)
+        except UsageError as error:
+            status, message = 409, f"{_sentence(error.message)} {error.remedy}".strip()
+            about = await run_in_threadpool(self._decided_already, faces)
+        if script:
+            can_undo = self._desk.can_undo(request.state.browser)
+            return JSONResponse({"message": message, "faces": about, "can_undo": can_undo}, status)
+        self._said[request.state.browser] = message
+        where = f"user={user}" if user else ""
+        return RedirectResponse(f"/?{where}{f'&after={quote(after)}' if after else ''}", 303)
+
+    def _decided_already(self, faces: list[str]) -> list[str]:
+        with server.connect(self._desk.target) as connection:
+            waiting = corrections.still_wait(connection, faces)
+        return [face for face in faces if face not in waiting]
+
+
+async def _form(request: Request) -> dict[str, list[str]]:
+    """Return the fields of a form, as browsers send it without files."""
+    from urllib.parse import parse_qs
+
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BODY:
+            raise UsageError("the form is too large", remedy="Choose fewer faces at a time.")
+    return parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    """Say what went wrong and what to do, as the command line does."""
+    told = translate(error, "the page's question") if isinstance(error, psycopg.Error) else error
+    message = told.message if isinstance(told, SeedtoolError) else str(told)
+    remedy = told.remedy if isinstance(told, SeedtoolError) else ""
+    status = 400 if isinstance(told, UsageError) else 500
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse({"message": f"{_sentence(message)} {remedy}".strip(), "faces": []}, status)
+    return HTMLResponse(pages.error(message, remedy), status)
+
+
+def _file(name: str, media_type: str) -> Callable[[Request], Response]:
+    content = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return lambda _request: Response(content, media_type=media_type)
+
+
+def _uuid(text: str | None) -> str | None:
+    try:
+        return str(uuid.UUID(text or ""))
+    except ValueError:
+        return None
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

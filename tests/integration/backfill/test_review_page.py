@@ -1,0 +1,616 @@
+"""The review page over HTTP and in Chromium: who may see it, what it shows, what an answer writes, keys and clicks."""
+
+import html
+import http.client
+import io
+import json
+import re
+import shutil
+import threading
+import urllib.parse
+
+import pytest
+from PIL import Image
+
+from seedtool.backfill import review
+from seedtool.review_page.server import Page
+
+
+@pytest.fixture
+def serve(album):
+    """Serves the page of the album, and ends it after the test."""
+    running = []
+
+    def start(**options):
+        album.db.commit()
+        page = Page(album.settings, target=album.target, aws=album.aws, **options)
+        thread = threading.Thread(target=page.serve)
+        thread.start()
+        running.append((page, thread))
+        return Browser(page.url)
+
+    yield start
+    for page, thread in running:
+        page.end()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+class Answer:
+    def __init__(self, answer):
+        self.status, self.headers, self.body = answer.status, answer.headers, answer.read()
+
+    @property
+    def text(self):
+        return self.body.decode()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def faces(self):
+        """The faces that wait on a page."""
+        return re.findall(r'data-face="([^"]+)"', self.text)
+
+
+class Browser:
+    """Sends what a browser would, with the cookie that it got."""
+
+    def __init__(self, url):
+        self.url = urllib.parse.urlsplit(url)
+        self.cookie = None
+
+    def ask(self, path, form=None, **headers):
+        connection = http.client.HTTPConnection(self.url.hostname, self.url.port, timeout=20)
+        sent = {"Cookie": self.cookie} if self.cookie else {}
+        body = None
+        if form is not None:
+            body = urllib.parse.urlencode(form, doseq=True)
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+            sent["Origin"] = f"http://{self.url.netloc}"
+            sent["Accept"] = "application/json"
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("GET" if form is None else "POST", path, body, {k: v for k, v in sent.items() if v})
+        with connection.getresponse() as answer:
+            found = Answer(answer)
+        connection.close()
+        return found
+
+    def open(self):
+        """Show the key and keep the cookie."""
+        answer = self.ask(f"/?{self.url.query}")
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
+        self.cookie = answer.headers["Set-Cookie"].partition(";")[0]
+        return self
+
+    def answer(self, user, face, **form):
+        return self.ask("/answer", {"user": user, "face": face, **form})
+
+    def settled(self, *faces):
+        """Wait until a search is over, and return what the page hears then."""
+        for _ in range(400):
+            told = self.ask(f"/news?since=0&showing={','.join(faces)}").json
+            if not told["searching"] and told["messages"]:
+                return told
+            threading.Event().wait(0.02)
+        raise TimeoutError
+
+
+def photo(color="white", size=(400, 200), orientation=None):
+    """A picture whose left half is red, as it is stored."""
+    image = Image.new("RGB", size, color)
+    image.paste("red", (0, 0, size[0] // 2, size[1]))
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95, exif=exif)
+    return buffer.getvalue()
+
+
+def plant(album, user, asset, box=(0.25, 0.25, 0.5, 0.5)):
+    """Put a face that waits into the database."""
+    (face,) = album.db.execute(
+        "INSERT INTO faces (user_id, asset_id, rekognition_face_id, bounding_box, confidence) VALUES (%s, %s, "
+        "gen_random_uuid()::text, jsonb_build_object('Left', %s::float8, 'Top', %s::float8, 'Width', %s::float8, "
+        "'Height', %s::float8), 0.99) RETURNING id::text",
+        [user, asset, *box],
+    ).fetchone()
+    album.db.commit()
+    return face
+
+
+# Who may see it
+
+
+def test_only_a_browser_that_has_shown_the_key_sees_anything(album, serve):
+    stranger = serve()
+    for path in ("/", "/script.js", "/news", "/picture/00000000-0000-4000-8000-000000000000/small", "/?key=wrong"):
+        assert stranger.ask(path).status == 403
+    stranger.cookie = f"seedtool_review_{stranger.url.port}=wrong"
+    assert stranger.ask("/").status == 403
+    assert stranger.ask("/answer", {"face": "x"}).status == 403
+    answer = stranger.ask(f"/?{stranger.url.query}")
+    assert {"HttpOnly", "SameSite=strict"} <= {part.strip() for part in answer.headers["Set-Cookie"].split(";")}
+    assert stranger.open().ask("/").status == 200
+
+
+def test_no_other_host_and_no_other_page_is_answered(album, serve):
+    browser = serve().open()
+    for headers in (
+        {"Host": "example.com"},
+        {"Host": "127.0.0.1"},
+        {"Host": "127.0.0.1.example.com:80"},
+        {"Host": "localhost.example.com"},
+        {"Origin": "http://example.com"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "https://127.0.0.1"},
+    ):
+        assert browser.ask("/", **headers).status == 403, headers
+        assert browser.ask("/answer", {"face": "x"}, **headers).status == 403, headers
+
+
+def test_a_page_fetches_nothing_from_elsewhere_and_may_not_be_embedded(album, serve):
+    answer = serve().open().ask("/")
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert not re.findall(r"https?://", answer.text)
+    assert " style=" not in answer.text
+    assert "<script>" not in answer.text
+
+
+def test_names_of_strangers_stay_text(album, serve):
+    ana = album.user("<script>x</script>")
+    first = album.photo(ana, "Ana Soto", file_name='"><img src=x onerror=alert(1)>\u202e.jpg')
+    album.run()
+    album.name(ana, first, "<b>Ana</b>")
+    album.photo(ana, "Ana Soto~88", file_name="<i>.jpg")
+    album.run()
+    text = serve().open().ask("/").text
+    assert "<b>" not in text
+    assert "<i>" not in text
+    assert "<img src=x" not in text
+    assert "&lt;b&gt;Ana&lt;/b&gt;" in text
+
+
+# What it shows
+
+
+def test_the_page_shows_a_users_faces_with_suggestions(album, serve):
+    ana, ben = album.user("ana"), album.user("ben")
+    first = album.photo(ana, "Ana Soto")
+    album.run()
+    person = album.name(ana, first, "Ana")
+    album.photo(ana, "Ana Soto~88")
+    album.photo(ben, "Ben Rojas")
+    album.run()
+    browser = serve().open()
+    shown = browser.ask("/")
+    waiting = list(review.waiting(album.db))
+    assert shown.faces == [waiting[0].face_id]
+    assert f'value="{person}"' in shown.text
+    assert "88.0 % alike" in shown.text
+    assert "ben-2@example.cl: 1 face" in shown.text
+    assert browser.ask(f"/?user={ben}").faces == [waiting[1].face_id]
+
+
+def test_pages_follow_each_other_and_miss_no_face(album, serve):
+    ana = album.user()
+    asset = album.photo(ana, "A")
+    faces = [plant(album, ana, asset, (0.01 * i, 0.1, 0.1, 0.1)) for i in range(30)]
+    browser = serve().open()
+    found, path = [], "/"
+    while path:
+        answer = browser.ask(path)
+        found += answer.faces
+        following = re.search(r'href="([^"]+)" rel="next"', answer.text)
+        path = html.unescape(following[1]) if following else None
+    assert found == faces
+    browser.answer(ana, faces[11], do="skip")
+    assert browser.ask(f"/?user={ana}&after={faces[11]}").faces == faces[12:24]
+
+
+def test_a_face_is_cut_out_of_the_upright_photo(album, serve):
+    ana = album.user()
+    browser = serve().open()
+    # the red half lies left, right, above or below once the photo is upright
+    left, right, above, below = (
+        (0.05, 0.3, 0.15, 0.3),
+        (0.8, 0.3, 0.15, 0.3),
+        (0.3, 0.05, 0.3, 0.15),
+        (0.3, 0.8, 0.3, 0.15),
+    )
+    for orientation, box in ((None, left), (1, left), (3, right), (6, above), (8, below)):
+        asset = album.photo(ana, data=photo(orientation=orientation))
+        face = plant(album, ana, asset, box)
+        for what, side in (("small", 144), ("large", 384)):
+            cut = Image.open(io.BytesIO(browser.ask(f"/picture/{face}/{what}").body))
+            assert max(cut.size) <= side
+            edges = [cut.getpixel((x, cut.height // 2)) for x in (2, cut.width - 3)]
+            assert all(r > 200 and g < 90 for r, g, _ in edges), orientation
+            assert not cut.getexif()
+        whole = Image.open(io.BytesIO(browser.ask(f"/picture/{face}/photo").body))
+        assert whole.size == ((200, 400) if orientation in {6, 8} else (400, 200))
+
+
+def test_a_photo_that_cannot_be_shown_says_why(album, serve):
+    ana = album.user()
+    browser = serve().open()
+    for data, box, why in (
+        (None, (0.1, 0.1, 0.2, 0.2), "there is no photo at"),
+        (b"", (0.1, 0.1, 0.2, 0.2), "the file is empty"),
+        (b"<html>", (0.1, 0.1, 0.2, 0.2), "not JPEG or PNG"),
+        (photo()[:600], (0.1, 0.1, 0.2, 0.2), "truncated"),
+        (photo(), (-0.9, 0.1, 0.1, 0.2), "outside the picture"),
+    ):
+        face = plant(
+            album, ana, album.photo(ana, data=data, **({"storage_url": "gone.jpg"} if data is None else {})), box
+        )
+        answer = browser.ask(f"/picture/{face}/small")
+        assert (answer.status, why in answer.text) == (404, True), answer.text
+
+
+# What an answer writes
+
+
+def test_an_answer_is_committed_and_settles_what_is_alike(album, serve):
+    ana = album.user()
+    album.photo(ana, "Ana Soto")
+    album.photo(ana, "Ana Soto~97")
+    album.photo(ana, "Ben Rojas")
+    album.run()
+    first, alike, other = (each.face_id for each in review.waiting(album.db))
+    album.db.commit()
+    browser = serve().open()
+    done = browser.answer(ana, first, do="name", name="  Ana  Soto ")
+    assert done.json == {
+        "message": "1 face linked to the new person Ana Soto.",
+        "faces": [first],
+        "can_undo": True,
+    }
+    told = browser.settled(first, alike, other)
+    assert told["gone"] == [first, alike]
+    assert told["messages"] == ["1 more face linked to Ana Soto (2 faces searched again, $0.002)."]
+    assert [each[2:] for each in album.faces()] == [
+        ("Ana Soto", False, False, 1.0),
+        ("Ana Soto", False, True, 0.97),
+        (None, True, False, None),
+    ]
+    assert browser.ask("/").faces == [other]
+    linked = browser.answer(ana, other, do="name", name="ANA SOTO").json
+    assert linked["message"] == "1 face linked to Ana Soto."
+
+
+def test_one_answer_serves_all_faces_that_are_marked(album, serve):
+    ana = album.user()
+    asset = album.photo(ana, "A")
+    faces = [plant(album, ana, asset, (0.1 * i, 0.1, 0.1, 0.1)) for i in range(3)]
+    done = serve(search=False).open().answer(ana, faces[0], also=faces[1:], do="name", name="Eva").json
+    assert done["message"] == "3 faces linked to the new person Eva."
+    assert [row[2] for row in album.faces()] == ["Eva"] * 3
+
+
+def test_undo_takes_back_an_answer_its_person_and_what_followed(album, serve):
+    ana = album.user()
+    album.photo(ana, "Ana Soto")
+    album.photo(ana, "Ana Soto~97")
+    album.photo(ana, "Eva Diaz")
+    album.run()
+    before = album.faces()
+    waiting = list(review.waiting(album.db))
+    faces = [each.face_id for each in waiting]
+    album.db.commit()
+    browser = serve().open()
+    browser.answer(ana, faces[2], do="skip")
+    browser.answer(ana, faces[0], do="name", name="Ana")
+    browser.settled(*faces)
+    undone = browser.ask("/undo", {"user": ana}).json
+    assert undone["message"] == "Undone: 1 face linked to the new person Ana. 2 faces wait again."
+    assert set(undone["faces"]) == set(faces[:2])
+    assert undone["can_undo"]
+    assert browser.ask("/undo", {"user": ana}).json["message"] == "Undone: 1 face skipped. 1 face waits again."
+    assert album.faces() == before
+    assert album.db.execute("SELECT count(*) FROM person_groups WHERE NOT deleted").fetchone() == (0,)
+    nothing = browser.ask("/undo", {"user": ana})
+    assert (nothing.status, nothing.json["message"]) == (409, "There is nothing to undo. Decide about a face first.")
+
+
+def test_an_undone_answer_has_its_suggestions_again(album, serve):
+    ana = album.user()
+    first = album.photo(ana, "Ana Soto")
+    album.run()
+    album.name(ana, first, "Ana")
+    album.photo(ana, "Ana Soto~88")
+    album.run()
+    before = list(review.waiting(album.db))
+    album.db.commit()
+    assert before[0].suggestions
+    browser = serve(search=False).open()
+    browser.answer(ana, before[0].face_id, person=before[0].suggestions[0].person_id)
+    assert list(review.waiting(album.db)) == []
+    album.db.commit()
+    browser.ask("/undo", {"user": ana})
+    assert list(review.waiting(album.db)) == before
+
+
+@pytest.mark.parametrize("first", ["name", "skip"])
+def test_the_second_of_two_people_is_told_and_changes_nothing(album, serve, first):
+    ana = album.user()
+    face = plant(album, ana, album.photo(ana, "A"))
+    one = serve(search=False).open()
+    other = Browser(one.url.geturl()).open()
+    one.answer(ana, face, do=first, name="Ana")
+    after = album.faces()
+    for form in ({"do": "name", "name": "Ben"}, {"do": "skip"}):
+        refused = other.answer(ana, face, **form)
+        assert refused.status == 409
+        assert refused.json["faces"] == [face]
+        assert "does not wait for a person" in refused.json["message"]
+    assert album.faces() == after
+    assert other.ask("/undo", {"user": ana}).status == 409
+    assert album.faces() == after
+    told = other.ask(f"/news?since=0&showing={face}").json
+    assert told["gone"] == [face]
+
+
+def test_undo_leaves_alone_what_somebody_has_changed_since(album, serve):
+    ana = album.user()
+    faces = [plant(album, ana, album.photo(ana, name)) for name in "AB"]
+    browser = serve(search=False).open()
+    browser.answer(ana, faces[0], do="name", name="Ana")
+    album.db.execute("UPDATE face_person_links SET deleted = true")
+    album.db.execute("UPDATE faces SET needs_assignment = true")
+    other = Browser(browser.url.geturl()).open()
+    album.db.commit()
+    other.answer(ana, faces[0], do="name", name="Eva")
+    refused = browser.ask("/undo", {"user": ana})
+    assert refused.status == 409
+    assert "has been decided again since" in refused.json["message"]
+    assert album.faces()[0][2] == "Eva"
+
+
+def test_a_person_that_has_got_other_faces_survives_the_undo(album, serve):
+    ana = album.user()
+    faces = [plant(album, ana, album.photo(ana, name)) for name in "AB"]
+    one = serve(search=False).open()
+    other = Browser(one.url.geturl()).open()
+    one.answer(ana, faces[0], do="name", name="Ana")
+    other.answer(ana, faces[1], do="name", name="Ana")
+    one.ask("/undo", {"user": ana})
+    assert [row[2] for row in album.faces()] == [None, "Ana"]
+
+
+REFUSED = [
+    ({"do": "name", "name": " "}, "The name is empty. Type a name."),
+    ({"do": "delete"}, "'delete' is no decision. Reload the page."),
+    ({"person": "00000000-0000-4000-8000-000000000000"}, "has no such person"),
+    ({"user": "00000000-0000-4000-8000-000000000000", "do": "skip"}, "does not exist"),
+]
+
+
+def test_an_answer_that_cannot_be_is_refused_with_a_reason(album, serve):
+    ana = album.user()
+    face = plant(album, ana, album.photo(ana, "A"))
+    browser = serve().open()
+    for form, message in REFUSED:
+        refused = browser.answer(**{"user": ana, "face": face, **form})
+        assert (refused.status, message in refused.json["message"]) == (409, True), refused.text
+    assert album.faces()[0][2:] == (None, True, False, None)
+
+
+def test_forms_work_without_the_script(album, serve):
+    ana = album.user()
+    face = plant(album, ana, album.photo(ana, "A"))
+    browser = serve(search=False).open()
+    answer = browser.ask("/answer", {"user": ana, "face": face, "do": "name", "name": "Ana"}, Accept="text/html")
+    assert answer.status == 303
+    page = browser.ask(answer.headers["Location"]).text
+    assert '<p id="status" role="status">1 face linked to the new person Ana.</p>' in page
+    answer = browser.ask("/undo", {"user": ana}, Accept="text/html")
+    assert browser.ask(answer.headers["Location"]).faces == [face]
+
+
+def test_a_search_that_fails_is_told_and_the_decision_stays(album, serve, faults):
+    ana = album.user()
+    album.photo(ana, "Ana Soto")
+    album.photo(ana, "Ben Rojas")
+    album.run()
+    face = next(review.waiting(album.db)).face_id
+    album.db.commit()
+    faults(rules=[{"operation": "SearchFaces", "fault": "denied", "times": None}])
+    browser = serve().open()
+    assert browser.answer(ana, face, do="name", name="Ana").status == 200
+    assert browser.settled(face)["messages"][0].startswith("The search failed: ")
+    assert album.faces()[0][2] == "Ana"
+
+
+# In Chromium
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Debian's Chromium."""
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        # without its sandbox, which needs privileges that containers do not give; it only opens our own page
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def view(chromium, serve):
+    """Opens the page in Chromium; nothing may go wrong there, and nothing may be fetched from elsewhere."""
+    contexts, faults = [], []
+
+    def open_page(url=None, width=1280, scheme="light", **options):
+        url = url or serve(**options).url.geturl()
+        context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if "Security" in message.text else None)
+        page.on("request", lambda asked: faults.append(asked.url) if "//127.0.0.1:" not in asked.url else None)
+        page.goto(url)
+        page.locator("body[data-ready]").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def status(page, text):
+    page.locator("#status", has_text=text).wait_for()
+
+
+def focused(page):
+    return page.evaluate("document.activeElement.closest('.face')?.dataset.face")
+
+
+def test_keys_decide(album, view):
+    ana = album.user()
+    first = album.photo(ana, "Ana Soto")
+    album.run()
+    album.name(ana, first, "Ana")
+    album.photo(ana, "Ana Soto~88")
+    for name in ("Ben Rojas", "Eva Diaz"):
+        album.photo(ana, name)
+    album.run()
+    alike, _, third = (each.face_id for each in review.waiting(album.db))
+    page = view(search=False)
+    assert "?key" not in page.url
+    assert focused(page) == alike
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert focused(page) == third
+    page.keyboard.press("9")
+    status(page, "no suggestion 9")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("s")
+    status(page, "1 face skipped.")
+    assert focused(page) == third
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("1")
+    status(page, "1 face linked to Ana.")
+    assert focused(page) == third
+    page.keyboard.press("n")
+    page.keyboard.type("us")  # letters in a name are no keys
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    page.keyboard.type("ula")
+    page.keyboard.press("Enter")
+    page.get_by_text("No face waits for a person.").wait_for()
+    assert [row[2] for row in album.faces()] == ["Ana", "Ana", None, "usula"]
+    page.keyboard.press("u")
+    status(page, "Undone: 1 face linked to the new person usula.")
+    assert focused(page) == third
+    assert [row[2] for row in album.faces()] == ["Ana", "Ana", None, None]
+
+
+def test_clicks_decide_and_what_a_search_settles_goes_with_a_word(album, view):
+    ana = album.user()
+    album.photo(ana, "Ana Soto")
+    album.photo(ana, "Ana Soto~97")
+    album.photo(ana, "Ana Soto~85")
+    album.photo(ana, "Ben Rojas")
+    album.run()
+    faces = [each.face_id for each in review.waiting(album.db)]
+    page = view()
+    third = page.locator(f"#face-{faces[2]}")
+    third.get_by_role("checkbox").first.check()
+    page.locator(f"#face-{faces[0]}").get_by_label("Name").fill("Ana")
+    page.locator(f"#face-{faces[0]}").get_by_role("button", name="Save the name").click()
+    status(page, "1 more face linked to Ana")
+    assert [face.get_attribute("data-face") for face in page.locator(".face").all()] == faces[2:]
+    page.locator(f"#face-{faces[3]}").get_by_role("button", name="Skip").click()
+    status(page, "1 face skipped.")
+    page.get_by_role("button", name="Undo").click()
+    status(page, "Undone: 1 face skipped.")
+    page.locator(f"#face-{faces[3]}").wait_for()
+
+
+def test_a_second_browser_is_told_what_was_decided_elsewhere(album, serve, view):
+    ana = album.user()
+    faces = [plant(album, ana, album.photo(ana, name)) for name in "ABC"]
+    url = serve(search=False).url.geturl()
+    one, other = view(url), view(url)
+    other.evaluate("clearInterval(asking)")  # so that it decides before it hears
+    one.keyboard.press("s")
+    status(one, "1 face skipped.")
+    other.keyboard.press("s")
+    status(other, "does not wait for a person")
+    assert focused(other) == faces[1]
+    other.keyboard.press("s")
+    status(other, "1 face skipped.")
+    status(one, "1 face is settled. Somebody else decided")
+    assert focused(one) == faces[2]
+
+
+def test_the_photo_is_shown_on_demand_and_a_missing_one_says_why(album, view):
+    ana = album.user()
+    plant(album, ana, album.photo(ana, "A"))
+    plant(album, ana, album.photo(ana, storage_url="gone.jpg"))
+    page = view()
+    page.get_by_text("there is no photo at gone.jpg").wait_for()
+    page.get_by_role("link", name="Show the whole photo").first.click()
+    dialog = page.get_by_role("dialog")
+    assert dialog.get_by_role("img").get_attribute("alt").endswith("with a frame around the face")
+    assert dialog.get_by_role("img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 160
+    page.keyboard.press("s")  # no key decides while the photo is before the face
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    assert len(list(review.waiting(album.db))) == 2
+
+
+def test_the_page_fits_every_screen_and_can_be_read(album, serve, view):
+    ana = album.user("a" * 60)
+    first = album.photo(ana, "Ana Soto")
+    album.run()
+    album.name(ana, first, "Ana " * 20)
+    album.photo(ana, "Ana Soto~88", file_name=f"{'x' * 70}.jpg")
+    album.run()
+    url = serve().url.geturl()
+    for width, scheme in ((360, "light"), (360, "dark"), (3840, "light")):
+        page = view(url, width=width, scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # text and what is below it differ by the ratio of WCAG 2.2, criterion 1.4.3
+        assert page.evaluate(CONTRAST) >= 4.5
+    # every field has a name for a screen reader, and every picture says what it is, or that its text does
+    assert page.evaluate(
+        "[...document.querySelectorAll('input:not([type=hidden]), select')].every(f => f.labels.length)"
+    )
+    assert page.evaluate("[...document.images].every(image => image.hasAttribute('alt'))")
+
+
+CONTRAST = """() => {
+  const light = (color) => {
+    const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((value) => {
+      const part = value / 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = getComputedStyle(at).backgroundColor;
+      if (!color.endsWith(", 0)")) return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const texts = [...document.querySelectorAll("h1, h2, a, label, legend, summary, small, bdi, select, button:not(:disabled):not(.first)")];
+  return Math.min(...texts.map((each) => {
+    const [a, b] = [light(getComputedStyle(each).color), light(ground(each))].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05);
+  }));
+}"""
