@@ -5,8 +5,11 @@ from collections.abc import Iterable, Mapping
 from psycopg import sql
 
 from seedtool.postgres.catalog import Catalog, Table
+from seedtool.postgres.copying import set_locally
 from seedtool.seeding.staging import Cursor, Staged
 
+#: how long `shield` waits for sessions that have drawn a value (a setting of PostgreSQL)
+PATIENCE = "2s"
 #: types whose values a sequence may have given; NaN is higher than every number a sequence gives, so it never counts
 _NUMBERS = frozenset({"int2", "int4", "int8", "numeric"})
 
@@ -63,15 +66,22 @@ def shield(cursor: Cursor) -> bool:
 
     Returns:
         Whether every sequence is this role's.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: another session has drawn from one in a transaction that goes on.
     """
     found = cursor.execute(_SEQUENCES).fetchall()
-    for schema, name, following, own in found:
-        if own:
-            cursor.execute(
-                sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(
-                    sql.Identifier(schema, name), sql.Literal(following)
+    with cursor.connection.transaction():
+        before = cursor.execute("SELECT current_setting('lock_timeout')").fetchone()
+        set_locally(cursor, {"lock_timeout": PATIENCE})
+        for schema, name, following, own in found:
+            if own:
+                cursor.execute(
+                    sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(
+                        sql.Identifier(schema, name), sql.Literal(following)
+                    )
                 )
-            )
+        set_locally(cursor, {"lock_timeout": before[0] if before else "0"})
     return all(own for *_, own in found)
 
 

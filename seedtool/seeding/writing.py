@@ -69,7 +69,10 @@ def write(cursor: Cursor, plan: Plan) -> None:
         _refuse_rules(plan, error)
         # what a trial draws from a sequence would stay, so the sequences are thrown away with the trials
         with cursor.connection.transaction(force_rollback=True):
-            harmless = not plan.may_move_sequences or sequences.shield(cursor)
+            try:
+                harmless = not plan.may_move_sequences or sequences.shield(cursor)
+            except psycopg.errors.LockNotAvailable:
+                harmless = False
             refused = _refused_row(cursor, plan, error, trials=harmless)
         raise refused from error
 
