@@ -49,6 +49,7 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
         table: the file's name without its suffix: a table, optionally with its schema.
         file: its path as messages show it, relative to the project's root.
         path: where it is.
+        stamp: what `read_stamp` returned before it was read.
         header: the line that names the columns; None where every row names its own.
         numbered: rows have a number and no line of their own (a .py).
         cells: the lines of cells that stand below their row's line (in a .yaml), by the row's line and the column.
@@ -59,6 +60,7 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     file: str
     path: Path
+    stamp: tuple[int, int] = (0, 0)
     header: int | None = None
     numbered: bool = False
     cells: dict[tuple[int, str], int] = {}
@@ -94,11 +96,27 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True):
 
         try:
             with self.path.open("rb") as file:
-                yield csv_text.Reader(file)
+                reader = csv_text.Reader(file)
+                batch = self.batches[0]
+                if (reader.columns, reader.form.delimiter) != (batch.columns, batch.form and batch.form.delimiter):
+                    raise self.error("the file was given another header while it was read", remedy="Seed again.")
+                yield reader
         except OSError as error:
             raise self.unreadable(error) from error
         except Malformed as fault:
             raise fault.of(self.file) from fault
+
+    def read_stamp(self) -> tuple[int, int]:
+        """Return when the file was written last (nanoseconds), and how large it is now (bytes).
+
+        Raises:
+            FixtureError: the file cannot be read.
+        """
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise self.unreadable(error) from error
+        return found.st_mtime_ns, found.st_size
 
     def unreadable(self, error: OSError) -> FixtureError:
         """Return the error for a file that cannot be read."""
@@ -232,6 +250,7 @@ def _read_script(path: Path, root: Path) -> Script:
 def _read(path: Path, seed_set: str, root: Path) -> Fixture:
     fixture = Fixture(seed_set=seed_set, table=table_of(path), file=shown_path(path, root), path=path)
     read = {".csv": _read_csv, ".py": _read_python}.get(path.suffix.lower(), _read_yaml)
+    fixture = msgspec.structs.replace(fixture, stamp=fixture.read_stamp())
     try:
         return read(fixture, path, root)
     except OSError as error:

@@ -169,7 +169,7 @@ def _not_confirmed(database: str, rows: Mapping[str, int]) -> NotConfirmed:
 
 def _with_memory(cursor: Cursor, sources: Iterable[Staged]) -> dict[str, str]:
     """Where a file is large, let the server join and sort in memory; return the setting as it was."""
-    large = any(each.fixture.path.stat().st_size >= _LARGE for source in sources for each in source.batches)
+    large = any(each.fixture.stamp[1] >= _LARGE for source in sources for each in source.batches)
     return {"work_mem": raise_memory(cursor)} if large else {}
 
 

@@ -5,8 +5,6 @@ empty key, which no row's line has.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from os import stat_result
-from pathlib import Path
 
 import msgspec
 from psycopg import sql
@@ -14,6 +12,7 @@ from psycopg import sql
 from seedtool.files.hashing import Digest, hash_file
 from seedtool.postgres.catalog import ValueType
 from seedtool.seeding.fingerprint import reads_day
+from seedtool.seeding.fixtures import Fixture
 from seedtool.seeding.ledger import LEDGER
 from seedtool.seeding.staging import Cursor, Staged
 
@@ -32,15 +31,15 @@ class Files(msgspec.Struct, frozen=True):
 
     Args:
         hash: of all that shapes the table's rows.
-        stats: when they were written, and how large they are, by their paths.
+        fixtures: the files.
     """
 
     hash: str
-    stats: dict[Path, tuple[int, int]]
+    fixtures: tuple[Fixture, ...]
 
-    def are_as_hashed(self) -> bool:
-        """Tell whether no file was written since."""
-        return all(_stat(path.stat()) == before for path, before in self.stats.items())
+    def are_as_read(self) -> bool:
+        """Tell whether no file was written since it was read."""
+        return all(each.read_stamp() == each.stamp for each in self.fixtures)
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -100,7 +99,7 @@ def note_left(cursor: Cursor, sources: Iterable[Staged], files: Mapping[int, Fil
     noted, forgotten = [], []
     for each in sources:
         hashed = files.get(each.table.oid)
-        if hashed is not None and hashed.are_as_hashed():
+        if hashed is not None and hashed.are_as_read():
             noted.append((each, hashed.hash))
         else:
             forgotten.append(each.table.qualified)
@@ -162,27 +161,24 @@ def _files(source: Staged) -> Files | None:
     digest.add(b"key", *(name.encode() for name in source.table.primary_key))
     if source.binding is not None:
         digest.add(b"face", source.binding.face_id.encode(), source.binding.external_image_id.encode())
-    stats: dict[Path, tuple[int, int]] = {}
     for each in source.batches:
         digest.add(b"batch", each.fixture.seed_set.encode(), *(name.encode() for name in each.batch.columns))
-        path = each.fixture.path
-        if path in stats:
-            continue
+    fixtures = {each.fixture.path: each.fixture for each in source.batches}
+    for path, fixture in fixtures.items():
         if path.suffix.lower() == ".py":
             return None
-        stats[path] = _stat(path.stat())
-        found = hash_file(path, reads_day)
+        try:
+            found = hash_file(path, reads_day)
+        except OSError as error:
+            raise fixture.unreadable(error) from error
         if found.answer and not kinds <= _STEADY:
             return None
         digest.add(b"file", found.digest.encode())
-    return Files(hash=digest.hexdigest(), stats=stats)
+    files = Files(hash=digest.hexdigest(), fixtures=tuple(fixtures.values()))
+    return files if files.are_as_read() else None
 
 
 def _base_types(value: ValueType) -> set[str]:
     """Return the names of the types that a value is made of."""
     parts = [*value.attributes.values(), *([value.part] if value.part else [])]
     return {value.name} if not parts else {name for part in parts for name in _base_types(part)}
-
-
-def _stat(found: stat_result) -> tuple[int, int]:
-    return found.st_mtime_ns, found.st_size

@@ -1,10 +1,13 @@
 """Files of many rows are streamed; what they hold and what is wrong with them is told as of small ones."""
 
+import time
 import tracemalloc
 
 import pytest
 
 from seedtool.errors import FixtureError
+from seedtool.seeding.fixtures import read_fixtures
+from seedtool.seeding.merge import seed
 
 ROWS = 12_000
 
@@ -54,3 +57,36 @@ def test_the_client_holds_no_rows(table):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 200_000
+
+
+def test_a_header_that_changes_while_the_seed_waits_is_told(table):
+    """Otherwise the values would go into the columns of the header that was read first."""
+    table.write("plain.csv", "id,name,note\n1,a,b\n")
+    fixtures = read_fixtures(table.root / "seeds", ["local"], table.root)
+    table.write("plain.csv", "id,note,name\n1,b,a\n")
+    with pytest.raises(FixtureError, match="another header") as caught:
+        seed(table.connection, fixtures)
+    assert caught.value.file == "seeds/local/plain.csv"
+    assert rows_of(table) == []
+
+
+@pytest.mark.parametrize("name", ["plain.csv", "plain.yaml"])
+def test_a_file_that_is_written_while_it_is_seeded_is_compared_next_time(table, name):
+    first, second = (
+        ("id,name\n1,a\n", "id,name\n1,b\n") if name == "plain.csv" else ("- {id: 1, name: a}", "- {id: 1, name: b}")
+    )
+    table.write(name, first)
+    fixtures = read_fixtures(table.root / "seeds", ["local"], table.root)
+    time.sleep(0.05)
+    table.write(name, second)
+    seed(table.connection, fixtures)
+    table.seed()
+    assert rows_of(table) == [(1, "b", None)]
+
+
+def test_a_file_that_goes_is_told(table):
+    table.write("plain.csv", "id,name\n1,a\n")
+    fixtures = read_fixtures(table.root / "seeds", ["local"], table.root)
+    table.remove("plain.csv")
+    with pytest.raises(FixtureError, match="cannot be read"):
+        seed(table.connection, fixtures)
