@@ -127,7 +127,7 @@ FIRST_ROW = "| --- | ---: | ---: | ---: | --- |\n"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def home() -> Iterator[Path]:
+def home(pytestconfig: pytest.Config) -> Iterator[Path]:
     """A state folder for this worker; no test ever meets the developer's own server, settings or credentials."""
     # not below pytest's own temporary folder: as root that is closed to the user PostgreSQL runs as;
     # in memory where there is room, for on ext4 making and dropping many databases slows down file creation
@@ -135,6 +135,8 @@ def home() -> Iterator[Path]:
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 * 2**30
     folder = Path(tempfile.mkdtemp(prefix="seedtool-test-", dir=memory if roomy else None))
     folder.chmod(0o755)
+    # after all else: the plugin drops its databases when the fixtures of the session are gone
+    pytestconfig.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     before = dict(os.environ)
     for name in list(os.environ):
         # CI=true turns spares off, which a test has to say itself
@@ -151,7 +153,6 @@ def home() -> Iterator[Path]:
     processes.stop()
     os.environ.clear()
     os.environ.update(before)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -171,28 +172,27 @@ def settings(home: Path) -> Settings:
 @pytest.fixture(scope="session")
 def target(settings: Settings) -> Iterator[Target]:
     """The embedded server's target, started; its database does not exist until a test makes it."""
-    with started(settings) as found:
-        yield found
+    found = started(settings)
+    yield found
+    found.embedded.stop()
 
 
 @pytest.fixture(scope="session")
-def seedtool_settings(settings: Settings, home: Path) -> Iterator[Settings]:
+def seedtool_settings(settings: Settings, home: Path, pytestconfig: pytest.Config) -> Settings:
     """What the pytest plugin works with: a server apart from the one that tests of resets stop, sweep and empty."""
     apart = msgspec.structs.replace(settings, home=home / "plugin")
-    with started(apart):
-        yield apart
+    # stopped before, it would be started again by the plugin, which drops its databases at the very end
+    pytestconfig.add_cleanup(started(apart).embedded.stop)
+    return apart
 
 
-@contextlib.contextmanager
-def started(settings: Settings) -> Iterator[Target]:
-    """An embedded server that runs until the end."""
+def started(settings: Settings) -> Target:
+    """Start the embedded server, and return its target."""
     found = server.find(settings)
     with server.connect(found, found.maintenance, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")  # nothing of a test has to outlive a power cut
         connection.execute("SELECT pg_reload_conf()")
-    yield found
-    assert found.embedded is not None
-    found.embedded.stop()
+    return found
 
 
 @pytest.fixture
