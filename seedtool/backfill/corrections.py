@@ -1,9 +1,10 @@
-"""Corrections: what was decided about a face is taken back, and the face waits for a person again.
+"""Corrections: decisions are taken back; persons are renamed and merged, and wrong faces taken away from them.
 
 A correction names what it expects to find. If somebody has changed it meanwhile, nothing is written.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from seedtool.backfill import journal
 from seedtool.backfill.queries import query
-from seedtool.backfill.review import Assigned
+from seedtool.backfill.review import Assigned, folded
 from seedtool.errors import UsageError
 from seedtool.faces.port import Box
 
@@ -130,3 +131,204 @@ def take_back(
             ]
             connection.execute(query("suggest"), {"face": face_id, "suggestions": Jsonb(of_face)})
     return tuple(dict.fromkeys(again))
+
+
+# Persons
+
+
+class PersonFaces(NamedTuple):
+    """A person as the list of a user's persons has it.
+
+    Args:
+        id: the person.
+        name: the name that is shown.
+        faces: how many faces it has.
+        by_system: how many of them the system has linked, or an application's AI.
+        face_id: one of its faces; None when it has none.
+    """
+
+    id: str
+    name: str
+    faces: int
+    by_system: int
+    face_id: str | None
+
+
+class LinkedFace(NamedTuple):
+    """A face of a person; `confidence` of the link is 0 to 1, `assigned_by` is `user`, `system` or `ai`."""
+
+    id: str
+    file_name: str
+    confidence: float
+    assigned_by: str
+
+
+def users_with_persons(connection: psycopg.Connection, limit: int) -> list[User]:
+    """Return users that have persons, the oldest first, each with the number of persons."""
+    return [User(*row) for row in connection.execute(query("all_users"), {"limit": limit})]
+
+
+def persons_with_faces(connection: psycopg.Connection, user_id: str, limit: int) -> list[PersonFaces]:
+    """Return the persons of a user by name, at most `limit`."""
+    return [PersonFaces(*row) for row in connection.execute(query("persons_with_faces"), [user_id, limit])]
+
+
+def person(connection: psycopg.Connection, person_id: str) -> tuple[str, str] | None:
+    """Return a person's user and name; None when there is no such person."""
+    return connection.execute(query("person"), [person_id]).fetchone()
+
+
+def faces_of(connection: psycopg.Connection, person_id: str, after: str | None, limit: int) -> list[LinkedFace]:
+    """Return the faces of a person, the least similar first.
+
+    Args:
+        connection: to the target.
+        person_id: the person.
+        after: faces that follow this one.
+        limit: at most so many.
+    """
+    rows = connection.execute(query("faces_of_person"), {"person": person_id, "after": after, "limit": limit})
+    return [LinkedFace(*row) for row in rows]
+
+
+def take_away(connection: psycopg.Connection, face_id: str, person_id: str) -> str:
+    """Take a wrong face away from a person, and commit. It waits again, and searches do not link it to this person.
+
+    Returns:
+        the link, for `give_back`.
+
+    Raises:
+        UsageError: the face is not linked to this person any more.
+    """
+    journal.ensure(connection)
+    connection.commit()
+    with connection.transaction():
+        connection.execute(query("lock_faces"), [[face_id]])
+        found = connection.execute(query("take_away"), [face_id, person_id]).fetchone()
+        if found is None:
+            raise UsageError(
+                f"the face {face_id} is not linked to this person any more: somebody has changed it",
+                remedy="Reload the page.",
+                option="FACE",
+            )
+        connection.execute(query("wait_again"), [[face_id]])
+        connection.execute(query("exclude"), [face_id, person_id])
+        connection.execute(query("forget_avatar"), [person_id, face_id])
+    return str(found[0])
+
+
+def give_back(connection: psycopg.Connection, face_id: str, person_id: str, link_id: str) -> tuple[str, ...]:
+    """Undo `take_away`, and commit; return the face.
+
+    Raises:
+        UsageError: somebody has decided about the face since, or the person is gone.
+    """
+    connection.commit()
+    with connection.transaction():
+        row = connection.execute(query("lock_faces"), [[face_id]]).fetchone()
+        alive = connection.execute(query("lock_person"), [person_id]).fetchone() is not None
+        if not alive or row is None or row[2] is not None or row[4]:
+            raise UsageError(
+                f"the face {face_id} or its person has been changed since, so this cannot be undone",
+                remedy="Look at the person that it is linked to now.",
+                option="FACE",
+            )
+        connection.execute(query("link_again"), [link_id])
+        connection.execute(query("include"), [face_id, person_id])
+    return (face_id,)
+
+
+def rename(connection: psycopg.Connection, person_id: str, was: str, name: str) -> str:
+    """Give a person another name, and commit.
+
+    Args:
+        connection: to the target.
+        person_id: the person.
+        was: the name that whoever renames has seen.
+        name: the new name.
+
+    Returns:
+        the name as it is written.
+
+    Raises:
+        UsageError: the name is empty or another person's, or the person has another name by now.
+    """
+    name = " ".join(name.split())
+    if not name:
+        raise UsageError("the name is empty", remedy="Type a name.", option="NAME")
+    connection.commit()
+    with connection.transaction():
+        found = person(connection, person_id)
+        if found is not None:
+            connection.execute(query("lock_owner"), [found[0]])  # so that nobody else adds the same name meanwhile
+            others = [each for each in persons(connection, found[0]) if each.id != person_id]
+            if any(folded(name) in map(folded, each.names) for each in others):
+                raise UsageError(
+                    "another person of this user has this name",
+                    remedy="If they are the same person, merge the two.",
+                    option="NAME",
+                )
+        parameters = {"person": person_id, "was": was, "name": name}
+        if connection.execute(query("rename"), parameters).fetchone() is None:
+            raise UsageError(
+                "the person has another name by now, or is deleted: somebody has changed it",
+                remedy="Reload the page.",
+                option="PERSON",
+            )
+    return name
+
+
+def merge(connection: psycopg.Connection, person_id: str, into: str) -> tuple[str, ...]:
+    """Move the faces of a person to another one of the same user, delete the first, and commit.
+
+    Returns:
+        the faces that were moved.
+
+    Raises:
+        UsageError: one of the two is gone, they are one, or they are of different users.
+    """
+    connection.commit()
+    with connection.transaction():
+        found = connection.execute(query("lock_persons"), [[person_id, into]]).fetchall()
+        if len(found) != 2 or found[0][1] != found[1][1]:
+            raise UsageError(
+                "only two persons of one user can be merged, and one of them may be deleted",
+                remedy="Reload the page.",
+                option="PERSON",
+            )
+        parameters = {"person": person_id, "into": into, "faces": None}
+        moved = [face_id for (face_id,) in connection.execute(query("move_faces"), parameters)]
+        connection.execute(query("set_deleted"), [True, person_id])
+    return tuple(moved)
+
+
+def unmerge(connection: psycopg.Connection, person_id: str, into: str, faces: Sequence[str]) -> tuple[str, ...]:
+    """Undo `merge`, and commit: the faces that are still linked to the other person go back; return them."""
+    connection.commit()
+    with connection.transaction():
+        connection.execute(query("set_deleted"), [False, person_id])
+        parameters = {"person": into, "into": person_id, "faces": list(faces)}
+        return tuple(face_id for (face_id,) in connection.execute(query("move_faces"), parameters))
+
+
+# Runs
+
+
+class RunSummary(NamedTuple):
+    """What the journal knows of a run. An asset counts for the run that processed it last."""
+
+    id: str
+    began: datetime
+    last: datetime
+    done: int
+    failed: int
+    started: int
+    faces: int
+    index_calls: int
+    search_calls: int
+
+
+def runs(connection: psycopg.Connection) -> list[RunSummary]:
+    """Return the last 20 runs of the backfill, the latest first."""
+    statement = query("runs", has_journal=journal.exists(connection))
+    return [RunSummary(*row) for row in connection.execute(statement)]

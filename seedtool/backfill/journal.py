@@ -29,6 +29,7 @@ _TABLES = (
     "backfill_collections",
     "backfill_again",
     "face_matches",
+    "face_exclusions",
 )
 
 

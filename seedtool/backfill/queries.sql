@@ -29,7 +29,8 @@ END
 
 -- no_journal --
 (SELECT NULL::uuid AS asset_id, NULL::uuid AS user_id, NULL::text AS state, NULL::timestamptz AS finished_at,
-    NULL::text[] AS dropping, NULL::int AS faces, NULL::boolean AS reindex WHERE false)
+    NULL::text[] AS dropping, NULL::int AS faces, NULL::boolean AS reindex, NULL::uuid AS run, NULL::timestamptz AS started_at,
+    NULL::int AS index_calls, NULL::int AS search_calls WHERE false)
 
 -- no_matches --
 (SELECT NULL::uuid AS face_id, NULL::uuid AS matched_face_id, NULL::numeric AS similarity WHERE false)
@@ -99,6 +100,13 @@ CREATE TABLE seedtool.face_matches (
 CREATE INDEX face_matches_matched ON seedtool.face_matches (matched_face_id);
 COMMENT ON TABLE seedtool.face_matches IS
 'Suggestions for faces that wait for a person: two rows of faces, and their similarity (0 to 100)';
+
+-- create_face_exclusions --
+CREATE TABLE seedtool.face_exclusions (
+    face_id uuid NOT NULL, person_id uuid NOT NULL, PRIMARY KEY (face_id, person_id)
+);
+COMMENT ON TABLE seedtool.face_exclusions IS
+'Faces that somebody took away from a person. A search does not link them to this person again'
 
 
 -- What there is to process.
@@ -631,3 +639,74 @@ WHERE id = ANY(%s::uuid[])
 -- delete_person_without_faces --
 UPDATE person_groups p SET deleted = true WHERE p.id = %s AND NOT p.deleted AND NOT EXISTS (
     SELECT FROM face_person_links l WHERE l.person_group_id = p.id AND NOT l.deleted)
+
+-- exclusions --
+SELECT e.face_id::text, e.person_id::text FROM seedtool.face_exclusions e JOIN faces f ON f.id = e.face_id
+WHERE f.user_id = %s
+
+-- exclude --
+INSERT INTO seedtool.face_exclusions (face_id, person_id) VALUES (%s, %s) ON CONFLICT DO NOTHING
+
+-- include --
+DELETE FROM seedtool.face_exclusions WHERE face_id = %s AND person_id = %s
+
+-- take_away --
+UPDATE face_person_links SET deleted = true, updated_at = now()
+WHERE face_id = %s AND person_group_id = %s AND NOT deleted RETURNING id::text
+
+-- forget_avatar --
+UPDATE person_groups SET avatar_face_id = NULL WHERE id = %s AND avatar_face_id = %s
+
+-- link_again --
+WITH link AS (
+    UPDATE face_person_links SET deleted = false, updated_at = now() WHERE id = %s RETURNING face_id, assigned_by
+)
+UPDATE faces f SET needs_assignment = false, auto_assigned = link.assigned_by <> 'user', updated_at = now()
+FROM link WHERE f.id = link.face_id
+
+-- persons_with_faces --
+SELECT p.id::text, coalesce(nullif(p.display_name, ''), p.name), count(f.id),
+    count(f.id) FILTER (WHERE l.assigned_by <> 'user'), min(f.id::text)
+FROM person_groups p LEFT JOIN (
+    face_person_links l JOIN faces f ON f.id = l.face_id AND NOT f.deleted
+) ON l.person_group_id = p.id AND NOT l.deleted
+WHERE p.user_id = %s AND NOT p.deleted GROUP BY p.id ORDER BY 2, p.id LIMIT %s
+
+-- all_users --
+SELECT u.id::text, u.email, (SELECT count(*) FROM person_groups p WHERE p.user_id = u.id AND NOT p.deleted)
+FROM users u WHERE NOT u.deleted AND EXISTS (SELECT FROM person_groups p WHERE p.user_id = u.id AND NOT p.deleted)
+ORDER BY u.created_at, u.id LIMIT %(limit)s
+
+-- person --
+SELECT user_id::text, coalesce(nullif(display_name, ''), name) FROM person_groups WHERE id = %s AND NOT deleted
+
+-- faces_of_person --
+SELECT f.id::text, a.file_name, l.confidence::float8, l.assigned_by
+FROM face_person_links l JOIN faces f ON f.id = l.face_id AND NOT f.deleted JOIN assets a ON a.id = f.asset_id
+WHERE l.person_group_id = %(person)s AND NOT l.deleted AND (%(after)s::uuid IS NULL OR (l.confidence, f.id) > (
+    SELECT confidence, face_id FROM face_person_links WHERE person_group_id = %(person)s AND face_id = %(after)s::uuid
+    ORDER BY updated_at DESC LIMIT 1))
+ORDER BY l.confidence, f.id LIMIT %(limit)s
+
+-- rename --
+UPDATE person_groups SET name = CASE WHEN coalesce(display_name, '') = '' THEN %(name)s ELSE name END,
+    display_name = CASE WHEN coalesce(display_name, '') = '' THEN display_name ELSE %(name)s END
+WHERE id = %(person)s AND NOT deleted AND coalesce(nullif(display_name, ''), name) = %(was)s RETURNING user_id::text
+
+-- move_faces --
+UPDATE face_person_links SET person_group_id = %(into)s, updated_at = now()
+WHERE person_group_id = %(person)s AND NOT deleted AND (%(faces)s::uuid[] IS NULL OR face_id = ANY(%(faces)s::uuid[]))
+RETURNING face_id::text
+
+-- set_deleted --
+UPDATE person_groups SET deleted = %s WHERE id = %s
+
+-- lock_persons --
+SELECT id::text, user_id::text, coalesce(nullif(display_name, ''), name) FROM person_groups
+WHERE id = ANY(%s::uuid[]) AND NOT deleted ORDER BY id FOR UPDATE
+
+-- runs --
+SELECT run::text, min(started_at), max(coalesce(finished_at, started_at)), count(*) FILTER (WHERE state = 'done'),
+    count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'started'),
+    coalesce(sum(faces), 0)::bigint, sum(index_calls)::bigint, sum(search_calls)::bigint
+FROM {journal} j GROUP BY run ORDER BY 2 DESC LIMIT 20

@@ -454,6 +454,7 @@ class _Search:
         collection = library.collection_of(connection, user_id)
         self._collection = aws.collection(collection[0] if collection else rules.collection_prefix + user_id)
         self.faces = [_WaitingFace(*row) for row in connection.execute(query("waiting_of_user"), [user_id])]
+        self._exclusions = {(row, person) for row, person in connection.execute(query("exclusions"), [user_id])}
         connection.commit()
         self._next: Iterator[_WaitingFace] = iter(self.faces)
         self._sure: dict[str, list[Candidate]] = {}  # faces that still wait, and the sure matches of each
@@ -484,7 +485,7 @@ class _Search:
                 found = False
                 for row, sure in list(self._sure.items()):
                     candidates = [msgspec.structs.replace(each, person_id=persons.get(each.row)) for each in sure]
-                    decision = decide(candidates, self._rules)
+                    decision = decide(self._possible(row, candidates), self._rules)
                     if decision.outcome == "assigned":
                         del self._sure[row]
                         if self._link(row, decision):
@@ -499,6 +500,7 @@ class _Search:
             for each in others
             if each.face_id in similarities and each.asset_id != face.asset_id
         ]
+        candidates = self._possible(face.row, candidates)
         decision = decide(candidates, self._rules)
         if decision.outcome == "assigned":
             self._link(face.row, decision)
@@ -508,6 +510,10 @@ class _Search:
             {"matched_face_id": each.row, "similarity": round(each.similarity, 4)} for each in decision.suggestions
         ]
         self._connection.execute(query("suggest"), {"face": face.row, "suggestions": Jsonb(suggestions)})
+
+    def _possible(self, row: str, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates without the persons that somebody took this face away from."""
+        return [each for each in candidates if (row, each.person_id) not in self._exclusions]
 
     def _link(self, row: str, decision: Decision) -> bool:
         """Link a face to a person; False when somebody has decided about it meanwhile."""

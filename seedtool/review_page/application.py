@@ -8,7 +8,6 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
-from urllib.parse import quote
 
 import psycopg
 from starlette.applications import Starlette
@@ -17,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from seedtool.backfill import corrections, library, review
+from seedtool.backfill import corrections, journal, library, review
 from seedtool.errors import ImageRefused, PhotoError, SeedtoolError, UsageError
 from seedtool.postgres import server
 from seedtool.postgres.errors import translate
@@ -38,6 +37,10 @@ FACES_PER_PAGE = 12
 # Users that can be chosen at a time, those who have waited longest; their numbers are counted in one statement.
 _MOST_USERS = 200
 
+# Persons of a user, and faces of a person, that a page shows.
+_MOST_PERSONS = 500
+_FACES_OF_PERSON = 60
+
 # Bytes of a form, and faces that one answer may be about.
 _MOST_BODY = 100_000
 _MOST_FACES = 200
@@ -57,6 +60,10 @@ def application(desk: Desk, cut_outs: CutOuts, access: Access) -> Starlette:
             Route("/", page.faces),
             Route("/picture/{face}/{what}", page.picture),
             Route("/answer", page.answer, methods=["POST"]),
+            Route("/persons", page.persons),
+            Route("/person/{person}", page.person),
+            Route("/person/{person}", page.change, methods=["POST"]),
+            Route("/runs", page.runs),
             Route("/undo", page.undo, methods=["POST"]),
             Route("/news", page.news),
             Route("/style.css", _file("style.css", "text/css")),
@@ -96,11 +103,73 @@ class _Page:
                 [each.name for each in persons],
                 following=shown[FACES_PER_PAGE - 1].face_id if len(shown) > FACES_PER_PAGE else None,
                 after=after,
-                message=self._said.pop(browser, ""),
-                can_undo=self._desk.can_undo(browser),
-                number=self._desk.number,
+                state=self._state(browser),
             )
         )
+
+    def persons(self, request: Request) -> Response:
+        """Return the persons of a user."""
+        wanted = _uuid(request.query_params.get("user"))
+        with server.connect(self._desk.target) as connection:
+            library.check_tables(connection)
+            users = corrections.users_with_persons(connection, _MOST_USERS)
+            user = wanted or (users[0].id if users else None)
+            found = corrections.persons_with_faces(connection, user, _MOST_PERSONS) if user else []
+        return HTMLResponse(pages.persons(users, user, found, state=self._state(request.state.browser)))
+
+    def person(self, request: Request) -> Response:
+        """Return the faces of a person, the least similar first."""
+        person, after = _uuid(request.path_params["person"]), _uuid(request.query_params.get("after"))
+        with server.connect(self._desk.target) as connection:
+            found = corrections.person(connection, person) if person else None
+            if person is None or found is None:
+                return HTMLResponse(pages.error("There is no such person.", "Somebody may have merged it."), 404)
+            user, name = found
+            shown = corrections.faces_of(connection, person, after, _FACES_OF_PERSON + 1)
+            others = [each for each in corrections.persons(connection, user) if each.id != person]
+        return HTMLResponse(
+            pages.person(
+                corrections.Person(person, name, (name,)),
+                user,
+                shown[:_FACES_OF_PERSON],
+                others,
+                following=shown[_FACES_OF_PERSON - 1].id if len(shown) > _FACES_OF_PERSON else None,
+                after=after,
+                state=self._state(request.state.browser),
+            )
+        )
+
+    async def change(self, request: Request) -> Response:
+        """Take a face away from a person, rename it, or merge it into another one."""
+        form = await _form(request)
+        browser, person = request.state.browser, _uuid(request.path_params["person"])
+        face, into = _uuid(form.get("face", [""])[0]), _uuid(form.get("into", [""])[0])
+        was, name = form.get("was", [""])[0], form.get("name", [""])[0]
+        if person is not None and face is not None:
+            return await self._carried_out(
+                request, f"/person/{person}", lambda: self._desk.take_away(browser, face, person), []
+            )
+        if person is not None and into is not None:
+            return await self._carried_out(
+                request, f"/person/{into}", lambda: self._desk.merge(browser, person, into), []
+            )
+        if person is None or "was" not in form:
+            raise UsageError("the form names nothing to change", remedy="Reload the page.", option="PERSON")
+        return await self._carried_out(
+            request, f"/person/{person}", lambda: self._desk.rename(browser, person, was, name), []
+        )
+
+    def runs(self, request: Request) -> Response:
+        """Return the runs of the backfill, and how far it is."""
+        with server.connect(self._desk.target) as connection:
+            library.check_tables(connection)
+            found = corrections.runs(connection)
+            census = library.census(connection, library.Wanted(), has_journal=journal.exists(connection))
+        prices = self._desk.settings.backfill.prices
+        return HTMLResponse(pages.runs(found, census, prices, state=self._state(request.state.browser)))
+
+    def _state(self, browser: str) -> pages.State:
+        return pages.State(self._said.pop(browser, ""), self._desk.can_undo(browser), self._desk.number)
 
     def picture(self, request: Request) -> Response:
         """Return a face, cut out of its photo, or the whole photo with the face framed."""
@@ -124,14 +193,19 @@ class _Page:
         person = form.get("person", [""])[0]
         what, who = ("assign", person) if person else (form.get("do", [""])[0], form.get("name", [""])[0])
         return await self._carried_out(
-            request, user, after, lambda: self._desk.decide(request.state.browser, user, faces, what, who), faces
+            request,
+            _place(user, after),
+            lambda: self._desk.decide(request.state.browser, user, faces, what, who),
+            faces,
         )
 
     async def undo(self, request: Request) -> Response:
         """Take back the browser's last decision."""
         form = await _form(request)
-        user, after = _uuid(form.get("user", [""])[0]), _uuid(form.get("after", [""])[0])
-        return await self._carried_out(request, user, after, lambda: self._desk.undo(request.state.browser), [])
+        back = form.get("back", ["/"])[0]
+        # only to a page of ours: `//host` would lead elsewhere
+        back = back if back.startswith(("/?", "/person")) else "/"
+        return await self._carried_out(request, back, lambda: self._desk.undo(request.state.browser), [])
 
     def news(self, request: Request) -> Response:
         """Return what searches did since, and which of the faces that a page shows no longer wait."""
@@ -149,9 +223,7 @@ class _Page:
             }
         )
 
-    async def _carried_out(
-        self, request: Request, user: str | None, after: str | None, work: Callable[[], Done], faces: list[str]
-    ) -> Response:
+    async def _carried_out(self, request: Request, back: str, work: Callable[[], Done], faces: list[str]) -> Response:
         """Do something; answer the script with JSON, and a form with the page that says what was done."""
         script = "application/json" in request.headers.get("accept", "")
         try:
@@ -164,13 +236,17 @@ class _Page:
             can_undo = self._desk.can_undo(request.state.browser)
             return JSONResponse({"message": message, "faces": about, "can_undo": can_undo}, status)
         self._said[request.state.browser] = message
-        where = f"user={user}" if user else ""
-        return RedirectResponse(f"/?{where}{f'&after={quote(after)}' if after else ''}", 303)
+        return RedirectResponse(back, 303)
 
     def _decided_already(self, faces: list[str]) -> list[str]:
         with server.connect(self._desk.target) as connection:
             waiting = corrections.still_wait(connection, faces)
         return [face for face in faces if face not in waiting]
+
+
+def _place(user: str | None, after: str | None) -> str:
+    """Return the address of a page of waiting faces."""
+    return f"/?user={user or ''}{f'&after={after}' if after else ''}"
 
 
 async def _form(request: Request) -> dict[str, list[str]]:

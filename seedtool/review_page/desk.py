@@ -7,15 +7,15 @@ for a search each.
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 import psycopg
 
 from seedtool.backfill import corrections, review
-from seedtool.backfill.corrections import Match
 from seedtool.backfill.formatting import count, dollars
-from seedtool.backfill.review import Assigned, Choice
+from seedtool.backfill.review import Choice
 from seedtool.errors import SeedtoolError, UsageError
 from seedtool.faces.port import FaceService
 from seedtool.postgres import server
@@ -36,13 +36,11 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     faces: tuple[str, ...]
 
 
-class _Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision that can be undone. `linked_before`: the faces that searches had linked to the person before it."""
+class _Undoable(NamedTuple):
+    """Something that can be undone: what it was, in words, and what undoes it and returns the faces concerned."""
 
     words: str
-    assigned: tuple[Assigned, ...]
-    suggestions: tuple[Match, ...]
-    linked_before: int
+    undo: Callable[[psycopg.Connection], tuple[str, ...]]
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +63,7 @@ class Desk:
     def __init__(self, settings: Settings, target: Target, aws: FaceService, *, search: bool = True) -> None:
         self.settings, self.target, self.aws = settings, target, aws
         self._search = search
-        self._undo: defaultdict[str, deque[_Decision]] = defaultdict(lambda: deque(maxlen=_MOST_UNDONE))
+        self._undo: defaultdict[str, deque[_Undoable]] = defaultdict(lambda: deque(maxlen=_MOST_UNDONE))
         self._linked: defaultdict[str, list[str]] = defaultdict(list)  # by person, the faces that searches linked
         self._news: deque[News] = deque(maxlen=_MOST_NEWS)
         self._to_search: dict[str, None] = {}
@@ -119,20 +117,19 @@ class Desk:
         else:
             name = next((each.name for each in known if each.id == person_id), who)
             words = f"{which} linked to {name}"
-        self._undo[browser].append(
-            _Decision(
-                words=words,
-                assigned=decided.assigned,
-                suggestions=tuple(suggestions),
-                linked_before=linked_before.get(person_id or "", 0),
-            )
-        )
+        since = linked_before.get(person_id or "", 0)
+
+        def take_back(connection: psycopg.Connection) -> tuple[str, ...]:
+            followed = self._linked[person_id][since:] if person_id else []
+            return corrections.take_back(connection, decided.assigned, followed=followed, suggestions=suggestions)
+
+        self._undo[browser].append(_Undoable(words, take_back))
         if self._search and what != "skip":
             self._ask_to_search(user_id)
         return Done(message=f"{words}.", faces=tuple(faces))
 
     def undo(self, browser: str) -> Done:
-        """Take back the browser's last decision, and the links that searches made to its new faces since.
+        """Undo the last thing that the browser did; after a link, also what searches linked to its person since.
 
         Raises:
             UsageError: there is none, or somebody has changed since what it was about.
@@ -142,11 +139,42 @@ class Desk:
         except IndexError:
             raise UsageError("there is nothing to undo", remedy="Decide about a face first.") from None
         with self._searching, server.connect(self.target) as connection:
-            person = next((each.person_id for each in last.assigned if each.person_id), None)
-            followed = self._linked[person][last.linked_before :] if person else []
-            again = corrections.take_back(connection, last.assigned, followed=followed, suggestions=last.suggestions)
-        wait = "wait again" if len(again) != 1 else "waits again"
-        return Done(message=f"Undone: {last.words}. {count(len(again), 'face')} {wait}.", faces=again)
+            about = last.undo(connection)
+        return Done(message=f"Undone: {last.words}. {count(len(about), 'face')} changed back.", faces=about)
+
+    def take_away(self, browser: str, face_id: str, person_id: str) -> Done:
+        """Take a face away from a person; raises UsageError when it is not linked to the person any more."""
+        with server.connect(self.target) as connection:
+            link = corrections.take_away(connection, face_id, person_id)
+        words = "1 face taken away; it waits for a person again"
+        self._undo[browser].append(
+            _Undoable(words, lambda connection: corrections.give_back(connection, face_id, person_id, link))
+        )
+        return Done(message=f"{words}.", faces=(face_id,))
+
+    def rename(self, browser: str, person_id: str, was: str, name: str) -> Done:
+        """Rename a person; raises UsageError as `corrections.rename` does."""
+        with server.connect(self.target) as connection:
+            written = corrections.rename(connection, person_id, was, name)
+
+        def back(connection: psycopg.Connection) -> tuple[str, ...]:
+            corrections.rename(connection, person_id, written, was)
+            return ()
+
+        words = f"{was} renamed to {written}"
+        self._undo[browser].append(_Undoable(words, back))
+        return Done(message=f"{words}.", faces=())
+
+    def merge(self, browser: str, person_id: str, into: str) -> Done:
+        """Merge a person into another one; raises UsageError as `corrections.merge` does."""
+        with server.connect(self.target) as connection:
+            names = [(corrections.person(connection, each) or ("", each))[1] for each in (person_id, into)]
+            moved = corrections.merge(connection, person_id, into)
+        words = f"{names[0]} merged into {names[1]}"
+        self._undo[browser].append(
+            _Undoable(words, lambda connection: corrections.unmerge(connection, person_id, into, moved))
+        )
+        return Done(message=f"{words}, with {count(len(moved), 'face')}.", faces=moved)
 
     def can_undo(self, browser: str) -> bool:
         """Tell whether a browser has a decision to undo."""

@@ -1,9 +1,12 @@
 """The pages as HTML. What comes from the database was written by strangers: it gets in only through `escaped`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
 
-from seedtool.backfill.corrections import User
-from seedtool.backfill.formatting import count, escaped
+from seedtool.backfill.corrections import LinkedFace, Person, PersonFaces, RunSummary, User
+from seedtool.backfill.formatting import count, dollars, duration, escaped, percent
+from seedtool.backfill.library import Census
 from seedtool.backfill.review import Suggested, Waiting
 
 # Suggestions that have a key, and that are shown.
@@ -14,6 +17,20 @@ _KEYS = """<kbd>1</kbd> to <kbd>9</kbd> choose a suggestion, <kbd>n</kbd> goes t
 a person is marked; the next answer is for both faces."""
 
 
+class State(NamedTuple):
+    """What a page says of the browser that asks for it.
+
+    Args:
+        message: what is said first: the outcome of a form.
+        can_undo: the browser has something to undo.
+        number: of the last message of a search.
+    """
+
+    message: str
+    can_undo: bool
+    number: int
+
+
 def faces(
     users: Sequence[User],
     user: str | None,
@@ -22,9 +39,7 @@ def faces(
     *,
     following: str | None,
     after: str | None,
-    message: str,
-    can_undo: bool,
-    number: int,
+    state: State,
 ) -> str:
     """Return the page of the faces that wait for a person.
 
@@ -35,31 +50,30 @@ def faces(
         names: the user's persons.
         following: the last face of this page, if there is a next page.
         after: the last face of the page before; None on the user's first page.
-        message: what is said first: the outcome of a form.
-        can_undo: the browser has something to undo.
-        number: of the last message of a search.
+        state: of the browser.
     """
-    return _page(
-        "Faces without a person", _faces(users, user, shown, names, following, after, can_undo), message, number
-    )
+    body = _faces(users, user, shown, names, following, after, state)
+    return _page("Faces without a person", body, state)
 
 
 def error(message: str, remedy: str) -> str:
     """Return a page that says what went wrong and what to do."""
     body = f"<main><h1>This did not work</h1><p>{escaped(message, 600)}</p><p>{escaped(remedy, 600)}</p>"
-    return _page("This did not work", iter((body, '<p><a href="/">Back to the faces</a></p></main>')), "", 0)
+    return _page(
+        "This did not work", iter((body, '<p><a href="/">Back to the faces</a></p></main>')), State("", False, 0)
+    )
 
 
-def _page(title: str, body: Iterator[str], message: str, number: int) -> str:
+def _page(title: str, body: Iterator[str], state: State, *, head: str = "") -> str:
     return "".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title>",
+            f"<title>{escaped(title)}</title>{head}",
             '<link rel="stylesheet" href="/style.css"><script src="/script.js" defer></script></head>',
-            f'<body data-number="{number}">',
+            f'<body data-number="{state.number}">',
             *body,
-            f'<p id="status" role="status">{escaped(message, 600)}</p></body></html>\n',
+            f'<p id="status" role="status">{escaped(state.message, 600)}</p></body></html>\n',
         )
     )
 
@@ -71,19 +85,11 @@ def _faces(
     names: Sequence[str],
     following: str | None,
     after: str | None,
-    can_undo: bool,
+    state: State,
 ) -> Iterator[str]:
     place = _hidden(user, after)
-    yield "<header><h1>Faces without a person</h1>"
-    if users:
-        yield '<form action="/" class="line"><label for="user">User</label> <select id="user" name="user">'
-        for each in users:
-            chosen = " selected" if each.id == user else ""
-            yield f'<option value="{each.id}"{chosen}>{escaped(each.email)}: {count(each.waiting, "face")}</option>'
-        yield "</select> <button>Show</button></form>"
-    disabled = "" if can_undo else " disabled"
-    yield f'<form action="/undo" method="post" class="line">{place}'
-    yield f'<button id="undo"{disabled}>Undo <kbd>u</kbd></button></form>'
+    yield from _header("Faces without a person", "/", state, _place("/", user, after))
+    yield from _choose_user("/", users, user, "face")
     yield "</header><main>"
     if shown:
         yield f"<details><summary>Keys</summary><p>{_KEYS}</p></details>"
@@ -141,3 +147,154 @@ def _suggestion(key: int, each: Suggested) -> str:
         f'<input type="checkbox" name="also" value="{each.face_id}"> same person <small>{alike}, no name yet</small>'
         "</span></label>"
     )
+
+
+# Persons
+
+
+def persons(users: Sequence[User], user: str | None, found: Sequence[PersonFaces], *, state: State) -> str:
+    """Return the page of a user's persons."""
+
+    def body() -> Iterator[str]:
+        yield from _header("Persons", "/persons", state, _place("/persons", user))
+        yield from _choose_user("/persons", users, user, "person")
+        yield "</header><main>"
+        if not found:
+            yield '<p class="state">This user has no persons.</p>'
+        yield '<ul class="wall">'
+        for each in found:
+            name, image = escaped(each.name, 80), '<span class="none"></span>'
+            if each.face_id:
+                image = f'<img src="/picture/{each.face_id}/large" alt="" width="144" height="144" loading="lazy">'
+            by_system = f", {count(each.by_system)} by the system" if each.by_system else ""
+            yield f'<li><a href="/person/{each.id}">{image}<bdi>{name}</bdi></a>'
+            yield f"<small>{count(each.faces, 'face')}{by_system}</small></li>"
+        yield "</ul></main>"
+
+    return _page("Persons", body(), state)
+
+
+def person(
+    who: Person,
+    user: str,
+    shown: Sequence[LinkedFace],
+    others: Sequence[Person],
+    *,
+    following: str | None,
+    after: str | None,
+    state: State,
+) -> str:
+    """Return the page of a person.
+
+    Args:
+        who: the person.
+        user: its user.
+        shown: its faces, the least similar first.
+        others: the other persons of the user.
+        following: the last face of this page, if there is a next page.
+        after: the last face of the page before; None on the first page.
+        state: of the browser.
+    """
+    name = escaped(who.name, 80)
+    address = f"/person/{who.id}"
+
+    def body() -> Iterator[str]:
+        yield from _header(who.name, "", state, address)
+        yield f'</header><main><p><a href="/persons?user={user}">All persons of this user</a></p>'
+        yield f'<div class="changes"><form action="{address}" method="post" class="line">'
+        yield f'<input type="hidden" name="was" value="{escaped(who.name, 10_000)}"><label for="name">Name</label> '
+        yield f'<input id="name" name="name" value="{escaped(who.name, 10_000)}" maxlength="200" autocomplete="off"> '
+        yield "<button>Rename</button></form>"
+        if others:
+            options = "".join(f'<option value="{each.id}">{escaped(each.name, 80)}</option>' for each in others)
+            yield f'<form action="{address}" method="post" class="line"><label for="into">The same person as</label> '
+            yield f'<select id="into" name="into" required><option value="">choose a person</option>{options}</select> '
+            yield "<button>Merge</button></form>"
+        yield "</div><p>The least similar faces come first: there a wrong link is found. A face that is taken away "
+        yield "waits for a person again, and no search links it to this person.</p>"
+        if not shown:
+            yield f'<p class="state">This person has no {"more " if after else ""}faces.</p>'
+        yield '<ul class="wall">'
+        for each in shown:
+            who_linked = "by a person" if each.assigned_by == "user" else f"by the {_SYSTEMS[each.assigned_by]}"
+            alike = "" if each.assigned_by == "user" else f", {100 * each.confidence:.1f} % alike"
+            yield f'<li data-face="{each.id}"><a class="cut" href="/picture/{each.id}/photo">'
+            yield f'<img src="/picture/{each.id}/large" alt="{name} on {escaped(each.file_name, 80)}" width="144" '
+            yield f'height="144" loading="lazy"></a><small>linked {who_linked}{alike}</small>'
+            yield f'<form action="{address}" method="post"><input type="hidden" name="face" value="{each.id}">'
+            yield f'<button aria-label="Take away: {escaped(each.file_name, 80)}">Take away</button></form></li>'
+        yield '</ul><nav aria-label="Pages"><p>'
+        if after:
+            yield f'<a href="{address}">First page</a> '
+        if following:
+            yield f'<a href="{address}?after={following}" rel="next">Next page</a>'
+        yield "</p></nav></main>"
+
+    return _page(who.name, body(), state)
+
+
+_SYSTEMS = {"system": "system", "ai": "application"}
+
+
+# Runs
+
+
+def runs(found: Sequence[RunSummary], census: Census, prices: Mapping[str, float], *, state: State) -> str:
+    """Return the page of the backfill's runs. It is loaded again every 5 seconds while assets are in progress."""
+    working = sum(each.started for each in found)
+    done = census.skipped - census.failed_before
+
+    def body() -> Iterator[str]:
+        yield from _header("Runs of the backfill", "/runs", state, "/runs")
+        yield "</header><main>"
+        total = done + census.assets
+        share = f"{count(done)} of {count(total, 'asset')} done ({percent(done, total)})"
+        yield f'<p><label for="progress">{share}</label> '
+        yield f'<progress id="progress" max="{max(1, total)}" value="{done}"></progress></p>'
+        yield f"<p>{count(working)} in progress or interrupted, {count(census.failed_before)} failed.</p>"
+        if not found:
+            yield '<p class="state">The journal has no run.</p></main>'
+            return
+        yield "<div class=scroll><table><caption>The last runs. An asset counts for the run that processed it last. "
+        yield "<code>seedtool backfill --html FILE</code> writes the whole report of a run.</caption><thead><tr>"
+        heads = ("began", "took", "done", "failed", "in progress", "faces", "cost")
+        yield "".join(f'<th scope="col">{head}</th>' for head in heads) + "</tr></thead><tbody>"
+        for each in found:
+            cost = each.index_calls * prices.get("IndexFaces", 0) + each.search_calls * prices.get("SearchFaces", 0)
+            numbers = (each.done, each.failed, each.started, each.faces)
+            yield f'<tr><th scope="row">{each.began:%Y-%m-%d %H:%M %Z}</th>'
+            yield f"<td>{duration((each.last - each.began).total_seconds())}</td>"
+            yield "".join(f"<td>{count(number)}</td>" for number in numbers) + f"<td>{dollars(cost)}</td></tr>"
+        yield "</tbody></table></div></main>"
+
+    fresh = bool(found) and (datetime.now(UTC) - max(each.last for each in found)).total_seconds() < 600
+    head = '<meta http-equiv="refresh" content="5">' if working and fresh else ""
+    return _page("Runs of the backfill", body(), state, head=head)
+
+
+# What the pages share
+
+
+def _header(title: str, here: str, state: State, back: str) -> Iterator[str]:
+    """Begin the header: the title, the other pages, and the button that undoes and leads back here."""
+    yield f'<header><h1><bdi>{escaped(title, 80)}</bdi></h1><nav aria-label="Review"><ul>'
+    for address, name in (("/", "Faces"), ("/persons", "Persons"), ("/runs", "Runs")):
+        current = ' aria-current="page"' if address == here else ""
+        yield f'<li><a href="{address}"{current}>{name}</a></li>'
+    disabled = "" if state.can_undo else " disabled"
+    yield '</ul></nav><form action="/undo" method="post" class="line">'
+    yield f'<input type="hidden" name="back" value="{escaped(back, 1000)}">'
+    yield f'<button id="undo"{disabled}>Undo <kbd>u</kbd></button></form>'
+
+
+def _choose_user(action: str, users: Sequence[User], user: str | None, thing: str) -> Iterator[str]:
+    if users:
+        yield f'<form action="{action}" class="line"><label for="user">User</label> <select id="user" name="user">'
+        for each in users:
+            chosen = " selected" if each.id == user else ""
+            yield f'<option value="{each.id}"{chosen}>{escaped(each.email)}: {count(each.waiting, thing)}</option>'
+        yield "</select> <button>Show</button></form>"
+
+
+def _place(page: str, user: str | None, after: str | None = None) -> str:
+    return f"{page}?user={user or ''}{f'&after={after}' if after else ''}"

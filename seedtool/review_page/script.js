@@ -50,15 +50,23 @@ async function send(form, button) {
       body: new URLSearchParams(new FormData(form, button ?? undefined)),
     });
     const told = await answer.json();
-    if (form.action.endsWith("/undo") && answer.ok) {
+    if ((form.action.endsWith("/undo") || form.closest(".changes")) && answer.ok) {
       sessionStorage.setItem("said", told.message);
       sessionStorage.setItem("at", told.faces[0] ?? "");
-      location.reload();
+      const into = form.querySelector("[name=into]")?.value;
+      if (into) location.assign(`/person/${into}`);
+      else location.reload();
       return;
     }
     say(told.message, !answer.ok);
     if (undo && "can_undo" in told) undo.disabled = !told.can_undo;
     remove(told.faces);
+    const taken = form.closest(".wall > li");
+    if (taken && answer.ok) {
+      const next = taken.nextElementSibling ?? taken.previousElementSibling;
+      taken.remove();
+      next?.querySelector("button").focus();
+    }
   } catch {
     say("The page gets no answer. Is seedtool faces review --web still running?", true);
   } finally {
@@ -97,7 +105,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest(".cut, .whole");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  show(link.href, link.closest(".face").querySelector("h2 bdi").textContent);
+  show(link.href, link.closest(".face")?.querySelector("h2 bdi").textContent ?? link.querySelector("img").alt);
 });
 
 // a photo that cannot be read: its place says why
@@ -133,7 +141,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 async function ask() {
-  if (document.hidden || busy) return;
+  if (document.hidden || busy || !document.querySelector(".faces")) return;
   const showing = faces().map((face) => face.dataset.face).join(",");
   try {
     const answer = await fetch(`/news?since=${document.body.dataset.number}&showing=${showing}`);

@@ -254,7 +254,7 @@ def test_the_review_page_says_where_it_is_and_ends_quietly(library, tmp_path):
         assert url.startswith("http://127.0.0.1:")
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         with opener.open(url) as answer:
-            assert "<h1>Faces without a person</h1>" in answer.read().decode()
+            assert "<h1><bdi>Faces without a person</bdi></h1>" in answer.read().decode()
         port = url.split(":")[2].partition("/")[0]
         taken = library.run(f"faces review --web --port {port}")
         assert (taken.code, f"127.0.0.1:{port}: Address already in use" in taken.err) == (2, True)

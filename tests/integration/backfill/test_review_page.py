@@ -11,8 +11,10 @@ import urllib.parse
 
 import pytest
 from PIL import Image
+from psycopg import sql
 
 from seedtool.backfill import review
+from seedtool.backfill.queries import query
 from seedtool.review_page.server import Page
 
 
@@ -310,10 +312,10 @@ def test_undo_takes_back_an_answer_its_person_and_what_followed(album, serve):
     browser.answer(ana, faces[0], do="name", name="Ana")
     browser.settled(*faces)
     undone = browser.ask("/undo", {"user": ana}).json
-    assert undone["message"] == "Undone: 1 face linked to the new person Ana. 2 faces wait again."
+    assert undone["message"] == "Undone: 1 face linked to the new person Ana. 2 faces changed back."
     assert set(undone["faces"]) == set(faces[:2])
     assert undone["can_undo"]
-    assert browser.ask("/undo", {"user": ana}).json["message"] == "Undone: 1 face skipped. 1 face waits again."
+    assert browser.ask("/undo", {"user": ana}).json["message"] == "Undone: 1 face skipped. 1 face changed back."
     assert album.faces() == before
     assert album.db.execute("SELECT count(*) FROM person_groups WHERE NOT deleted").fetchone() == (0,)
     nothing = browser.ask("/undo", {"user": ana})
@@ -411,7 +413,12 @@ def test_forms_work_without_the_script(album, serve):
     assert answer.status == 303
     page = browser.ask(answer.headers["Location"]).text
     assert '<p id="status" role="status">1 face linked to the new person Ana.</p>' in page
-    answer = browser.ask("/undo", {"user": ana}, Accept="text/html")
+    answer = browser.ask("/undo", {"back": f"/?user={ana}"}, Accept="text/html")
+    assert answer.headers["Location"] == f"/?user={ana}"
+    for elsewhere in ("//example.com", "https://example.com", "/\\\\example.com"):
+        away = browser.ask("/undo", {"back": elsewhere}, Accept="text/html")
+        assert away.headers["Location"] == "/"
+    answer = browser.ask("/undo", {"back": "/"}, Accept="text/html")
     assert browser.ask(answer.headers["Location"]).faces == [face]
 
 
@@ -427,6 +434,137 @@ def test_a_search_that_fails_is_told_and_the_decision_stays(album, serve, faults
     assert browser.answer(ana, face, do="name", name="Ana").status == 200
     assert browser.settled(face)["messages"][0].startswith("The search failed: ")
     assert album.faces()[0][2] == "Ana"
+
+
+# Persons and runs
+
+
+def linked(album, ana):
+    """Make a person with a face that somebody linked, and two that the system linked."""
+    asset = album.photo(ana, "Ana Soto")
+    album.run()
+    person = album.name(ana, asset, "Ana")
+    album.photo(ana, "Ana Soto~96")
+    album.photo(ana, "Ana Soto~99")
+    album.run()
+    rows = album.db.execute(
+        "SELECT face_id::text FROM face_person_links WHERE NOT deleted ORDER BY confidence"
+    ).fetchall()
+    album.db.commit()
+    return person, [face for (face,) in rows]
+
+
+def test_a_wrong_face_is_taken_away_and_no_search_brings_it_back(album, serve):
+    ana = album.user()
+    person, faces = linked(album, ana)
+    before = album.faces()
+    browser = serve().open()
+    page = browser.ask(f"/person/{person}")
+    assert page.faces == faces  # the least similar first
+    assert "linked by the system, 96.0 % alike" in page.text
+    assert "linked by a person" in page.text
+    assert "Ana" in browser.ask(f"/persons?user={ana}").text
+    taken = browser.ask(f"/person/{person}", {"face": faces[0]})
+    assert taken.json["message"] == "1 face taken away; it waits for a person again."
+    assert browser.ask("/").faces == [faces[0]]
+    again = browser.ask(f"/person/{person}", {"face": faces[0]})
+    assert (again.status, "somebody has changed it" in again.json["message"]) == (409, True)
+    found = review.search_again(album.db, album.aws, album.settings.backfill, [ana])
+    assert (found.searched, found.linked) == (1, ())
+    browser.ask("/undo", {"back": "/"})
+    assert album.faces() == before
+    assert browser.ask(f"/person/{person}").faces == faces
+
+
+def test_a_person_is_renamed_and_the_second_one_who_does_so_is_told(album, serve):
+    ana = album.user()
+    person, _ = linked(album, ana)
+    browser = serve().open()
+    name = lambda: album.db.execute("SELECT name FROM person_groups WHERE id = %s", [person]).fetchone()[0]  # noqa: E731
+    renamed = browser.ask(f"/person/{person}", {"was": "Ana", "name": " Ana  Soto "})
+    assert renamed.json["message"] == "Ana renamed to Ana Soto."
+    assert browser.ask(f"/person/{person}", {"was": "Ana", "name": "Eva"}).status == 409
+    assert browser.ask(f"/person/{person}", {"was": "Ana Soto", "name": " "}).status == 409
+    assert name() == "Ana Soto"
+    album.db.commit()
+    assert browser.ask("/undo", {"back": "/"}).status == 200
+    assert name() == "Ana"
+    album.db.execute("INSERT INTO person_groups (user_id, name) VALUES (%s, 'Eva')", [ana])
+    album.db.commit()
+    taken = browser.ask(f"/person/{person}", {"was": "Ana", "name": "EVA"})
+    assert "merge the two" in taken.json["message"]
+
+
+def test_two_persons_are_merged_and_undo_parts_them(album, serve):
+    ana, ben = album.user(), album.user()
+    person, faces = linked(album, ana)
+    other = album.name(ana, album.photo_and_run(ana, "Eva Diaz"), "Eva")
+    foreign = album.name(ben, album.photo_and_run(ben, "Ben Rojas"), "Ben")
+    before = album.faces()
+    browser = serve().open()
+    merged = browser.ask(f"/person/{other}", {"into": person})
+    assert merged.json["message"] == "Eva merged into Ana, with 1 face."
+    assert len(browser.ask(f"/person/{person}").faces) == len(faces) + 1
+    assert browser.ask(f"/person/{other}").status == 404
+    assert browser.ask(f"/person/{other}", {"into": person}).status == 409
+    for wrong in (person, foreign):
+        assert browser.ask(f"/person/{person}", {"into": wrong}).status == 409
+    browser.ask("/undo", {"back": "/"})
+    assert album.faces() == before
+    assert album.db.execute("SELECT count(*) FROM person_groups WHERE NOT deleted").fetchone() == (3,)
+
+
+def test_the_runs_of_the_backfill_and_its_progress_are_shown(album, serve):
+    browser = serve().open()
+    assert "The journal has no run." in browser.ask("/runs").text
+    ana = album.user()
+    album.photo(ana, "Ana Soto")
+    album.photo(ana, storage_url="gone.jpg")
+    album.run()
+    album.photo(ana, "Ben Rojas")
+    album.db.commit()
+    text = browser.ask("/runs").text
+    assert "1 of 2 assets done (50 %)" in text
+    assert "<td>1</td><td>1</td><td>0</td><td>1</td><td>$0.002</td>" in text
+    assert "refresh" not in text
+
+
+def test_a_page_of_100_000_waiting_faces_looks_up_the_suggestions_of_its_own_faces_only(album, serve):
+    ana = album.user()
+    album.photo_and_run(ana, "Ana Soto")
+    album.db.execute(
+        "INSERT INTO assets (user_id, file_name, mime_type, approved, created_at) "
+        "SELECT %s, 'x', 'image/jpeg', true, now() + i * interval '1 s' FROM generate_series(1, 1000) i",
+        [ana],
+    )
+    album.db.execute(
+        "INSERT INTO faces (user_id, asset_id, rekognition_face_id, bounding_box, confidence) SELECT a.user_id, a.id, "
+        """gen_random_uuid()::text, '{"Left": 0.1, "Top": 0.1, "Width": 0.1, "Height": 0.1}', 0.99 """
+        "FROM assets a, generate_series(1, 100) WHERE a.file_name = 'x'"
+    )
+    album.db.commit()
+    album.db.execute("ANALYZE faces, assets, users, seedtool.face_matches")
+    (middle,) = album.db.execute(
+        "SELECT id::text FROM faces ORDER BY created_at DESC, id OFFSET 50000 LIMIT 1"
+    ).fetchone()
+    for after in (None, middle):
+        (plan,) = album.db.execute(
+            sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) ") + query("waiting"), {"user": ana, "after": after, "limit": 13}
+        ).fetchone()
+        nodes = list(every(plan[0]["Plan"]))
+        sorts = [node for node in nodes if node["Node Type"] == "Sort" and "Sort Method" in node]
+        assert all(node["Sort Space Type"] == "Memory" for node in sorts)
+        assert "top-N heapsort" in {node["Sort Method"] for node in sorts}
+        assert all(node["Actual Loops"] <= 13 for node in nodes if node.get("Relation Name") == "face_matches")
+    album.db.commit()
+    assert len(serve().open().ask(f"/?user={ana}&after={middle}").faces) == 12
+
+
+def every(node):
+    """The nodes of a plan."""
+    yield node
+    for each in node.get("Plans", ()):
+        yield from every(each)
 
 
 # In Chromium
@@ -573,11 +711,37 @@ def test_the_photo_is_shown_on_demand_and_a_missing_one_says_why(album, view):
     assert len(list(review.waiting(album.db))) == 2
 
 
+def test_a_wall_of_faces_is_put_right_by_clicks(album, serve, view):
+    ana = album.user()
+    person, faces = linked(album, ana)
+    other = album.name(ana, album.photo_and_run(ana, "Eva Diaz"), "Eva")
+    page = view(f"{serve().url.geturl()}")
+    page.get_by_role("link", name="Persons").click()
+    page.get_by_role("link", name="Ana").click()
+    assert [each.get_attribute("data-face") for each in page.locator(".wall li").all()] == faces
+    page.get_by_role("button", name="Take away").first.click()
+    status(page, "1 face taken away")
+    assert page.locator(".wall li").count() == 2
+    page.keyboard.press("u")
+    status(page, "Undone: 1 face taken away")
+    assert page.locator(".wall li").count() == 3
+    page.get_by_label("Name").fill("Ana Soto")
+    page.get_by_role("button", name="Rename").click()
+    status(page, "Ana renamed to Ana Soto.")
+    page.get_by_role("heading", name="Ana Soto").wait_for()
+    page.get_by_label("The same person as").select_option("Eva")
+    page.get_by_role("button", name="Merge").click()
+    status(page, "Ana Soto merged into Eva, with 3 faces.")
+    assert page.url.endswith(other)
+    assert page.locator(".wall li").count() == 4
+    assert person not in page.content()
+
+
 def test_the_page_fits_every_screen_and_can_be_read(album, serve, view):
     ana = album.user("a" * 60)
     first = album.photo(ana, "Ana Soto")
     album.run()
-    album.name(ana, first, "Ana " * 20)
+    person = album.name(ana, first, "Ana " * 20)
     album.photo(ana, "Ana Soto~88", file_name=f"{'x' * 70}.jpg")
     album.run()
     url = serve().url.geturl()
@@ -586,6 +750,11 @@ def test_the_page_fits_every_screen_and_can_be_read(album, serve, view):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         # text and what is below it differ by the ratio of WCAG 2.2, criterion 1.4.3
         assert page.evaluate(CONTRAST) >= 4.5
+    for path in ("persons", f"person/{person}", "runs"):
+        page = view(url, width=360)
+        page.goto(f"{url.partition('?')[0]}{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+    page = view(url)
     # every field has a name for a screen reader, and every picture says what it is, or that its text does
     assert page.evaluate(
         "[...document.querySelectorAll('input:not([type=hidden]), select')].every(f => f.labels.length)"
