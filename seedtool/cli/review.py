@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -105,6 +108,11 @@ def _serve(console: Console, settings: Settings, *, port: int, search: bool, ope
 
     server.run(settings, port=port, search=search, announce=announce)
     console.note("the page has ended; what was decided is written")
+    if threading.active_count() > 1:
+        # a search, which faces review --search repeats; Python would wait for its calls, minutes if nobody answers
+        for stream in filter(None, (console.out, sys.stderr)):
+            stream.flush()
+        os._exit(0)
 
 
 def _list(user_id: str | None, limit: int | None, console: Console, settings: Settings) -> None:

@@ -16,7 +16,7 @@ import psycopg
 from seedtool.backfill import corrections, review
 from seedtool.backfill.formatting import count, dollars
 from seedtool.backfill.review import Choice
-from seedtool.errors import SeedtoolError, UsageError
+from seedtool.errors import DatabaseError, SeedtoolError, UsageError
 from seedtool.faces.port import FaceService
 from seedtool.postgres import server
 from seedtool.postgres.errors import translate
@@ -138,8 +138,12 @@ class Desk:
             last = self._undo[browser].pop()
         except IndexError:
             raise UsageError("there is nothing to undo", remedy="Decide about a face first.") from None
-        with self._searching, server.connect(self.target) as connection:
-            about = last.undo(connection)
+        try:
+            with self._searching, server.connect(self.target) as connection:
+                about = last.undo(connection)
+        except (DatabaseError, psycopg.Error):
+            self._undo[browser].append(last)  # the next try may succeed
+            raise
         return Done(message=f"Undone: {last.words}. {count(len(about), 'face')} changed back.", faces=about)
 
     def take_away(self, browser: str, face_id: str, person_id: str) -> Done:

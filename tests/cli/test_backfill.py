@@ -238,6 +238,12 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on(library,
     assert outcomes(library) == [("done", 18)]
 
 
+PLANTED = """
+INSERT INTO faces (user_id, asset_id, rekognition_face_id, bounding_box, confidence)
+SELECT user_id, id, gen_random_uuid()::text, '{"Left": 0.1, "Top": 0.1, "Width": 0.1, "Height": 0.1}', 0.99
+FROM assets, generate_series(1, 2) WHERE user_id = %s AND NOT deleted RETURNING id"""
+
+
 def test_the_review_page_says_where_it_is_and_ends_quietly(library, tmp_path):
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
@@ -256,19 +262,29 @@ def test_the_review_page_says_where_it_is_and_ends_quietly(library, tmp_path):
         with opener.open(url) as answer:
             assert "<h1><bdi>Faces without a person</bdi></h1>" in answer.read().decode()
         port = url.split(":")[2].partition("/")[0]
+        # Ctrl+C comes while a search waits for answers
+        faults(library, latency={"SearchFaces": 60})
+        answer = urllib.request.Request(f"http://127.0.0.1:{port}/answer", headers={"Accept": "application/json"})
+        answer.data = f"user={ELENA}&face={library.query(PLANTED, ELENA)[0][0]}&do=name&name=Nueva".encode()
+        with opener.open(answer) as told:
+            assert json.load(told)["message"] == "1 face linked to the new person Nueva."
+        with opener.open(f"http://127.0.0.1:{port}/news") as told:
+            assert json.load(told)["searching"]
         taken = library.run(f"faces review --web --port {port}")
         assert (taken.code, f"127.0.0.1:{port}: Address already in use" in taken.err) == (2, True)
     finally:
         page.send_signal(signal.SIGINT)
-    assert page.wait(20) == 0
+    assert page.wait(30) == 0
     assert err.read_text() == "the page has ended; what was decided is written\n"
 
 
-@pytest.mark.parametrize(
-    ("flags", "option"),
-    [("--web --limit 3", "--web"), ("--web --skip 00000000", "--web"), ("--port 8000", "--port"), ("--open", "--open")],
-)
-def test_flags_that_do_not_go_with_the_page_are_refused(library, flags, option):
-    refused = library.run(f"faces review --json {flags}")
-    assert refused.code == 2
-    assert refused.json["error"]["place"] == {"option": option}
+def test_flags_that_do_not_go_with_the_page_are_refused(library):
+    for flags, option in (
+        ("--web --limit 3", "--web"),
+        ("--web --skip 00000000", "--web"),
+        ("--port 8000", "--port"),
+        ("--open", "--open"),
+    ):
+        refused = library.run(f"faces review --json {flags}")
+        assert refused.code == 2
+        assert refused.json["error"]["place"] == {"option": option}
