@@ -123,6 +123,8 @@ def decide_asset(
         ]
         similarities += [each.similarity for each in candidates]
         stored = own.get(row_of_face.get(face.face_id, ""))
+        if stored is not None and stored.exclusions:
+            candidates = [each for each in candidates if each.person_id not in stored.exclusions]
         decision = decide(candidates, rules)
         row = _row(face, stored, decision, again=asset.again)
         rows.append(row)

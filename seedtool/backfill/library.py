@@ -111,6 +111,7 @@ class KnownFace(msgspec.Struct, frozen=True, kw_only=True):
         own: the face is on the asset that was asked about; otherwise on an earlier one.
         skipped: a user decided to leave the face without a person.
         by_user: a user linked the face to the person.
+        exclusions: persons that somebody took the face away from.
     """
 
     id: str
@@ -120,6 +121,7 @@ class KnownFace(msgspec.Struct, frozen=True, kw_only=True):
     own: bool
     skipped: bool
     by_user: bool = False
+    exclusions: tuple[str, ...] = ()
 
 
 class FaceRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -381,8 +383,9 @@ def known_faces(connection: psycopg.Connection, asset_id: str, face_ids: Sequenc
             own=own,
             skipped=skipped,
             by_user=by_user,
+            exclusions=tuple(exclusions),
         )
-        for id_, face_id, left, top, width, height, person, own, skipped, by_user in rows
+        for id_, face_id, left, top, width, height, person, own, skipped, by_user, exclusions in rows
     ]
 
 

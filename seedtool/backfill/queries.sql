@@ -106,7 +106,7 @@ CREATE TABLE seedtool.face_exclusions (
     face_id uuid NOT NULL, person_id uuid NOT NULL, PRIMARY KEY (face_id, person_id)
 );
 COMMENT ON TABLE seedtool.face_exclusions IS
-'Faces that somebody took away from a person. A search does not link them to this person again'
+'Faces that somebody took away from a person. Nothing links them to this person again by itself'
 
 
 -- What there is to process.
@@ -384,7 +384,8 @@ found AS (
 SELECT f.id::text, f.rekognition_face_id,
     (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8,
     (f.bounding_box ->> 'Width')::float8, (f.bounding_box ->> 'Height')::float8,
-    p.id::text, f.asset_id = this.id, f.skipped, coalesce(l.assigned_by <> 'system', false)
+    p.id::text, f.asset_id = this.id, f.skipped, coalesce(l.assigned_by <> 'system', false),
+    ARRAY(SELECT e.person_id::text FROM seedtool.face_exclusions e WHERE e.face_id = f.id)
 FROM found f CROSS JOIN this JOIN assets a ON a.id = f.asset_id
 LEFT JOIN face_person_links l ON l.face_id = f.id AND NOT l.deleted
 LEFT JOIN person_groups p ON p.id = l.person_group_id AND NOT p.deleted

@@ -211,7 +211,7 @@ def person(
             yield f'<select id="into" name="into" required><option value="">choose a person</option>{options}</select> '
             yield "<button>Merge</button></form>"
         yield "</div><p>The least similar faces come first: there a wrong link is found. A face that is taken away "
-        yield "waits for a person again, and no search links it to this person.</p>"
+        yield "waits for a person again, and is not linked to this one by itself.</p>"
         if not shown:
             yield f'<p class="state">This person has no {"more " if after else ""}faces.</p>'
         yield '<ul class="wall">'
