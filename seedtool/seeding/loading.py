@@ -86,13 +86,23 @@ def _is_simple(source: Staged) -> bool:
 
 
 def _load(cursor: Cursor, source: Staged) -> int | None:
-    """Copy a file into its table; return how many rows it has, None where the database refuses one."""
+    """Copy a file into its table; return how many rows it has, None where the database refuses one.
+
+    From here on nobody else writes the table, since every row of it is taken for one of the file. A table that somebody
+    writes at the moment is left to the staged way.
+    """
     fixture, batch = source.batches[0].fixture, source.batches[0].batch
     delimiter = batch.form.delimiter if batch.form else ","
     rows = (row if row[:1] != "\\" else _quoted_first(row, delimiter) for _, row in fixture.copyable())
     try:
         with cursor.connection.transaction():
+            lock = sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE NOWAIT").format(source.table.identifier)
+            cursor.execute(lock)
+            if cursor.execute("SELECT pg_relation_size(%s)", [source.table.oid]).fetchone() != (0,):
+                return None
             return copy_csv_in(cursor, source.table.identifier, batch.columns, delimiter, rows)
+    except psycopg.errors.LockNotAvailable:
+        return None
     except psycopg.OperationalError:
         raise  # the connection was lost or the disk is full; the rows may be right
     except psycopg.DatabaseError:

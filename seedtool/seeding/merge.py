@@ -98,10 +98,10 @@ def _seed(
     sources = gather(catalog, fixtures.files, bound)
     settings |= _with_memory(cursor, sources)
     files = unchanged.hash_files(sources)
-    same = unchanged.find_unchanged(cursor, sources, files)
     recorded_by = ledger.find_recorded(cursor)
-    recorded = {relation for relation, by in recorded_by.items() if by & {*fixtures.sets}}
-    may_lose = recorded - {each.table.qualified for each in same.values()} if prune else set()
+    recorded = {relation: by & {*fixtures.sets} for relation, by in recorded_by.items() if by & {*fixtures.sets}}
+    same = unchanged.find_unchanged(cursor, sources, files, recorded)
+    may_lose = recorded.keys() - {each.table.qualified for each in same.values()} if prune else set()
     loaded = loading.load_empty(cursor, catalog, sources, same.keys(), may_lose)
     tables = _staged(cursor, (each for each in sources if each.table.oid not in same.keys() | loaded.keys()))
     may_lose -= {each.table.qualified for each in loaded.values()}
@@ -141,12 +141,11 @@ def _seed(
     )
     for each in tables.values():
         ledger.record(cursor, each, recorded_by.get(each.table.qualified, ()))
-    gone = recorded - {each.table.qualified for each in present.values()}
+    gone = recorded.keys() - {each.table.qualified for each in present.values()}
     if prune and gone:
         ledger.forget_tables(cursor, fixtures.sets, gone)
-    written = {**loaded, **tables}
     settled = prune and _is_settled(catalog, expected, triggers_off=triggers_off)
-    unchanged.note_left(cursor, written.values(), files if settled else {})
+    unchanged.note_left(cursor, loaded.values(), tables.values(), files if settled else {})
     unstage(cursor, tables.values())
     ledger.drop_deletions(cursor, deletions.values())
 

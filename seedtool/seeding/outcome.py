@@ -76,42 +76,51 @@ def make_outcome(cursor: Cursor, staged: Staged) -> Staged:
     Returns:
         The table with the number of these rows.
     """
-    table, own = staged.table, staged.own
-    parts = [
-        sql.SQL("SELECT {}, {} FROM {} AS s LEFT JOIN {} AS t ON {} WHERE s.{} = {}").format(
-            _flags(staged, each.batch),
-            sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(_final(staged, each.batch, column), sql.Identifier(column.name))
-                for column in table.columns.values()
-            ),
-            staged.staged,
-            table.rows,
-            same_key(table, "s", "t"),
-            own.batch,
-            sql.Literal(each.number),
-        )
-        for each in staged.batches
-    ]
+    own = staged.own
     cursor.execute(
         sql.SQL(
             "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS"
-            " SELECT row_number() OVER (ORDER BY r.{}, r.{}) AS {}, 0 AS {}, r.* FROM ({}) AS r"
-            " WHERE r.{} OR r.{} <> '{{}}' ORDER BY 1"
+            " SELECT row_number() OVER (ORDER BY r.{}, r.{}) AS {}, 0 AS {}, r.* FROM {} ORDER BY 1"
         ).format(
             staged.outcome,
             own.batch,
             own.line,
             own.order,
             own.round,
-            sql.SQL(" UNION ALL ").join(parts),
-            own.new,
-            own.changed,
+            _changes(staged),
         )
     )
     changes = cursor.rowcount
     if changes:
         cursor.execute(sql.SQL("ANALYZE {}").format(staged.outcome))
     return msgspec.structs.replace(staged, changes=changes)
+
+
+def has_changes(staged: Staged) -> sql.Composed:
+    """Return the condition that a row of the files is not in the table as it is in the files."""
+    return sql.SQL("EXISTS (SELECT FROM {})").format(_changes(staged))
+
+
+def _changes(staged: Staged) -> sql.Composed:
+    """Return the rows `r` that are new or change, each with what it will be, and their condition."""
+    parts = [
+        sql.SQL("SELECT {}, {} FROM {} AS s LEFT JOIN {} AS t ON {} WHERE s.{} = {}").format(
+            _flags(staged, each.batch),
+            sql.SQL(", ").join(
+                sql.SQL("{} AS {}").format(_final(staged, each.batch, column), sql.Identifier(column.name))
+                for column in staged.table.columns.values()
+            ),
+            staged.staged,
+            staged.table.rows,
+            same_key(staged.table, "s", "t"),
+            staged.own.batch,
+            sql.Literal(each.number),
+        )
+        for each in staged.batches
+    ]
+    return sql.SQL("({}) AS r WHERE r.{} OR r.{} <> '{{}}'").format(
+        sql.SQL(" UNION ALL ").join(parts), staged.own.new, staged.own.changed
+    )
 
 
 def _flags(staged: Staged, batch: Batch) -> sql.Composed:

@@ -4,7 +4,7 @@ The ledger has a line of each seeded table: a hash of its files, and a digest of
 empty key, which no row's line has.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from psycopg import sql
@@ -14,6 +14,7 @@ from seedtool.postgres.catalog import ValueType
 from seedtool.seeding.fingerprint import reads_day
 from seedtool.seeding.fixtures import Fixture
 from seedtool.seeding.ledger import LEDGER
+from seedtool.seeding.outcome import has_changes
 from seedtool.seeding.staging import Cursor, Staged
 
 #: raised when the same files or rows make another hash or digest than before
@@ -62,18 +63,27 @@ def hash_files(sources: Iterable[Staged]) -> dict[int, Files]:
     return {oid: files for oid, files in hashed.items() if files is not None}
 
 
-def find_unchanged(cursor: Cursor, sources: Iterable[Staged], files: Mapping[int, Files]) -> dict[int, Staged]:
+def find_unchanged(
+    cursor: Cursor, sources: Iterable[Staged], files: Mapping[int, Files], recorded: Mapping[str, Collection[str]]
+) -> dict[int, Staged]:
     """Find the tables whose files and rows are as the last seed left them.
 
     Args:
         cursor: in the merge's transaction.
         sources: the tables of the files.
         files: what `hash_files` returned.
+        recorded: the tables, schema and name, of which the ledger holds rows of the sets, each with these sets.
 
     Returns:
         The tables with the number of the files' rows, by oid.
     """
-    sources = [each for each in sources if each.table.oid in files]
+    # a set that has no file of the table any more may have left rows there while it was not loaded
+    sources = [
+        each
+        for each in sources
+        if each.table.oid in files
+        and {*recorded.get(each.table.qualified, ())} <= {batch.fixture.seed_set for batch in each.batches}
+    ]
     known = {
         relation: msgspec.convert(content, Left)
         for relation, content in cursor.execute(
@@ -89,26 +99,43 @@ def find_unchanged(cursor: Cursor, sources: Iterable[Staged], files: Mapping[int
     ]
     return {
         each.table.oid: msgspec.structs.replace(each, rows=known[each.table.qualified].rows)
-        for each, digest in zip(as_before, _digests(cursor, as_before), strict=True)
+        for each, digest in zip(as_before, _digests(cursor, [_digest(each) for each in as_before]), strict=True)
         if digest == known[each.table.qualified].digest
     }
 
 
-def note_left(cursor: Cursor, sources: Iterable[Staged], files: Mapping[int, Files]) -> None:
-    """Note how a seed leaves tables; of those without files forget what was noted before."""
-    noted, forgotten = [], []
-    for each in sources:
-        hashed = files.get(each.table.oid)
-        if hashed is not None and hashed.are_as_read():
-            noted.append((each, hashed.hash))
-        else:
-            forgotten.append(each.table.qualified)
+def note_left(cursor: Cursor, loaded: Iterable[Staged], staged: Iterable[Staged], files: Mapping[int, Files]) -> None:
+    """Note how a seed leaves tables; forget what was noted of others before.
+
+    Args:
+        cursor: in the merge's transaction.
+        loaded: the tables that nobody else can have written meanwhile.
+        staged: those whose rows others may have changed after they were compared, so each is compared again here.
+        files: what `hash_files` returned, of the tables that may be noted.
+    """
+    queries = [(each, _digest(each)) for each in loaded]
+    queries += [
+        (each, sql.SQL("CASE WHEN {} THEN NULL ELSE {} END").format(has_changes(each), _digest(each)))
+        for each in staged
+    ]
+    forgotten = {each.table.qualified for each, _ in queries}
+    queries = [
+        (each, query)
+        for each, query in queries
+        if (hashed := files.get(each.table.oid)) is not None and hashed.are_as_read()
+    ]
+    noted = [
+        (each, digest)
+        for (each, _), digest in zip(queries, _digests(cursor, [query for _, query in queries]), strict=True)
+        if digest is not None
+    ]
+    forgotten -= {each.table.qualified for each, _ in noted}
     lines = [
         sql.SQL("('', {}, '{{}}', {})").format(
             sql.Literal(each.table.qualified),
-            sql.Literal(msgspec.json.encode(Left(hashed, each.rows, digest)).decode()),
+            sql.Literal(msgspec.json.encode(Left(files[each.table.oid].hash, each.rows, digest)).decode()),
         )
-        for (each, hashed), digest in zip(noted, _digests(cursor, [each for each, _ in noted]), strict=True)
+        for each, digest in noted
     ]
     if lines:
         cursor.execute(
@@ -120,16 +147,16 @@ def note_left(cursor: Cursor, sources: Iterable[Staged], files: Mapping[int, Fil
     if forgotten:
         cursor.execute(
             sql.SQL("DELETE FROM {} WHERE seed_set = '' AND key = '{{}}' AND relation = ANY({})").format(
-                LEDGER, sql.Literal(forgotten)
+                LEDGER, sql.Literal([*forgotten])
             )
         )
 
 
-def _digests(cursor: Cursor, sources: Sequence[Staged]) -> Sequence[str]:
-    """Return the digest of each table. A query alone may run on several cores, and as a part of an INSERT may not."""
-    if not sources:
+def _digests(cursor: Cursor, queries: Sequence[sql.Composed]) -> Sequence[str | None]:
+    """Return what each query gives. A query alone may run on several cores, and as a part of an INSERT may not."""
+    if not queries:
         return ()
-    return cursor.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(map(_digest, sources)))).fetchone() or ()
+    return cursor.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(queries))).fetchone() or ()
 
 
 def _digest(source: Staged) -> sql.Composed:
@@ -158,6 +185,8 @@ def _files(source: Staged) -> Files | None:
         return None  # such a value is looked up in the catalog
     digest = Digest()
     digest.add(_FORMAT, *(part.encode() for column in columns for part in (column.name, column.type)))
+    # a domain or a composite type may be made anew under its name
+    digest.add(b"values", *(msgspec.json.encode(column.value) for column in columns))
     digest.add(b"key", *(name.encode() for name in source.table.primary_key))
     if source.binding is not None:
         digest.add(b"face", source.binding.face_id.encode(), source.binding.external_image_id.encode())

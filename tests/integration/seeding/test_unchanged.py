@@ -1,10 +1,12 @@
 """What a seed left is noted, and empty tables are loaded by COPY: quicker ways that may make no difference."""
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seedtool.errors import FixtureError, SeedError
+from seedtool.errors import BlockedError, FixtureError, SeedError
+from seedtool.listener import Listener
 
 
 def forget(project):
@@ -249,3 +251,81 @@ def test_a_row_that_the_database_refuses_is_found_among_those_that_change(small_
     with pytest.raises(FixtureError) as caught:
         small_school.seed()
     assert (caught.value.file, caught.value.line) == ("seeds/local/pupils.csv", 4)
+
+
+def test_a_set_that_lost_its_file_while_it_was_not_loaded_is_pruned(project):
+    project.run("CREATE TABLE towns (id int PRIMARY KEY)")
+    project.write("towns.csv", "id\n1\n", "base")
+    project.write("towns.csv", "id\n2\n", "more")
+    project.write("guardians.csv", "id\ng1\n", "more")
+    project.seed("base", "more")
+    project.remove("towns.csv", "more")
+    project.seed("base")
+    assert project.rows("SELECT id FROM towns ORDER BY id") == [(1,), (2,)]
+    assert project.counts(project.seed("base", "more"))["towns"] == (0, 0, 1, 1)
+    assert project.rows("SELECT id FROM towns") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("CREATE DOMAIN amount AS float8", "CREATE DOMAIN amount AS text"),
+        ("CREATE TYPE amount AS (n float8)", "CREATE TYPE amount AS (n text)"),
+    ],
+)
+def test_a_type_that_was_made_anew_under_its_name_is_compared(project, before, after):
+    value, kind = ("(1.50)", "TYPE") if "TYPE" in before else ("1.50", "DOMAIN")
+    project.run(f"{before}; CREATE TABLE prices (id int PRIMARY KEY, amount amount)")
+    project.write("prices.csv", f"id,amount\n1,{value}\n")
+    project.seed()
+    project.run(
+        "ALTER TABLE prices ALTER amount TYPE text USING amount::text;"
+        f"DROP {kind} amount; {after}; ALTER TABLE prices ALTER amount TYPE amount USING amount::text::amount"
+    )
+    assert project.counts(project.seed()) == {"prices": (0, 1, 0, 0)}
+    assert project.rows("SELECT amount::text FROM prices") == [(value,)]
+
+
+class Meanwhile(Listener):
+    """Another session writes once the rows are compared, and before they are written."""
+
+    def __init__(self, conninfo, statement):
+        self.conninfo, self.statement = conninfo, statement
+
+    def step(self, name):
+        if name == "write":
+            with psycopg.connect(self.conninfo, autocommit=True) as other:
+                other.execute(f"SET lock_timeout = '100ms'; {self.statement}")
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM guardians WHERE id = 'g3'", "UPDATE guardians SET email = 'mine' WHERE id = 'g2'"]
+)
+def test_what_others_write_during_a_seed_is_seen_by_the_next(small_school, database, statement):
+    small_school.write("guardians.csv", "id,email\ng1,one@x.example\ng2,two@x.example\ng3,three@x.example\ng4,\n")
+    small_school.seed(listener=Meanwhile(database.conninfo, statement))
+    assert "public.guardians" not in noted(small_school)
+    report = small_school.counts(small_school.seed())["guardians"]
+    assert report in {(1, 0, 3, 0), (0, 1, 3, 0)}
+    assert small_school.rows("SELECT id, email FROM guardians ORDER BY id") == [
+        ("g1", "one@x.example"), ("g2", "two@x.example"), ("g3", "three@x.example"), ("g4", None)
+    ]  # fmt: skip
+
+
+def test_nobody_else_inserts_into_a_table_that_is_loaded(project, database):
+    """Every row of such a table is recorded as the seed's, so another one would be pruned some day."""
+    project.write("guardians.csv", "id\ng1\n")
+    with pytest.raises(BlockedError):  # of the other session
+        project.seed(listener=Meanwhile(database.conninfo, "INSERT INTO guardians VALUES ('mine')"))
+    assert project.counts(project.seed()) == {"guardians": (1, 0, 0, 0)}
+
+
+def test_an_empty_table_that_somebody_is_about_to_write_is_not_waited_for(project, database):
+    project.write("guardians.csv", "id\ng1\ng2\n")
+    with psycopg.connect(database.conninfo) as other:
+        other.execute("LOCK TABLE guardians IN ROW EXCLUSIVE MODE")
+        assert project.counts(project.seed()) == {"guardians": (2, 0, 0, 0)}
+        other.execute("INSERT INTO guardians VALUES ('mine')")
+    project.write("guardians.csv", "id\ng1\n")
+    assert project.counts(project.seed()) == {"guardians": (0, 0, 1, 1)}
+    assert project.rows("SELECT id FROM guardians ORDER BY id") == [("g1",), ("mine",)]
