@@ -4,6 +4,8 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seedtool.errors import MigrationError
@@ -16,8 +18,8 @@ from seedtool.schema.explaining import without_secrets
 from seedtool.schema.redirecting import address, variables
 from seedtool.settings import Settings
 
-#: How many of the last lines of its output an error shows: the end of a traceback, with what it says.
-_LINES = 30
+#: How many of the last lines of its output, and at most of its last bytes, an error shows: the end of a traceback.
+_LINES, _BYTES = 30, 2**16
 
 
 def run(database: Target, settings: Settings) -> None:
@@ -39,26 +41,19 @@ def run(database: Target, settings: Settings) -> None:
         environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environ.get("PATH", os.defpath)))
     environ |= variables_for_fresh_code(settings.root, settings.state_dir)
     try:
-        done = subprocess.run(
-            command,
-            cwd=settings.root,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+        code, output = _ended(command, settings.root, environ)
     except OSError as error:
         raise MigrationError(
             f"build_command: {command[0]} cannot be started: {error.strerror}",
             remedy="Correct build_command in [tool.seedtool]; it runs in the project's folder, without a shell.",
             setting="build_command",
         ) from error
-    if done.returncode:
-        lines = done.stdout.decode("utf-8", "replace").strip().splitlines()[-_LINES:]
+    if code:
+        lines = output.strip().splitlines()[-_LINES:]
         lack = lacking("\n".join(lines), embedded=database.embedded is not None)
+        how = f"failed with exit code {code}" if code > 0 else f"was ended by signal {-code}"
         raise MigrationError(
-            "\n".join([f"build_command failed with exit code {done.returncode}:", without_secrets("\n".join(lines))]),
+            "\n".join([f"build_command {how}{':' if lines else ''}", *without_secrets("\n".join(lines)).splitlines()]),
             remedy=f"{lack.message}. {lack.remedy}" if lack else f"Repair it and run again: {settings.build_command}",
             setting="build_command",
         )
@@ -71,3 +66,23 @@ def run(database: Target, settings: Settings) -> None:
                 setting="build_command",
                 database=database.name,
             )
+
+
+def _ended(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> tuple[int, str]:
+    """Run a command to its end; return its exit code and the end of its output.
+
+    The output goes to a file. The end of a pipe would come only when every process that the command started has ended,
+    and one may go on in the background.
+    """
+    with tempfile.TemporaryFile() as output:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        output.seek(max(0, output.seek(0, os.SEEK_END) - _BYTES))
+        return done.returncode, output.read().decode("utf-8", "replace")

@@ -1,7 +1,10 @@
 """A schema that the application's own command builds, in place of Alembic."""
 
+import contextlib
 import os
+import signal
 import sys
+import time
 
 import pytest
 
@@ -95,6 +98,7 @@ def test_migrate_runs_it_on_the_target_and_doctor_knows_it(project, database):
             "build_command failed with exit code 3:\n",
         ),
         ("def f():\n    raise ValueError('line 1\\nline 2')\nf()", "ValueError: line 1\nline 2"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "build_command was ended by signal 9"),
         ("pass", "is still empty"),
     ],
 )
@@ -109,6 +113,20 @@ def test_when_it_fails_its_words_are_shown_and_nothing_has_changed(project, data
     assert raised.value.remedy
     assert ask(database, "SELECT * FROM mine") == []
     assert plan(database, [Schema(settings)]).template is None
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_process_that_it_leaves_in_the_background_is_not_waited_for(project, database, code):
+    leave = "import subprocess\nleft = subprocess.Popen(['sleep', '60'])\nopen('left', 'w').write(str(left.pid))\n"
+    settings = project(f"{APP}{leave}print('the last line')\nsys.exit({code})")
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        if code:
+            failed = stack.enter_context(pytest.raises(MigrationError))
+        Schema(settings).build(database)
+    assert time.monotonic() - started < 30
+    os.kill(int((settings.root / "left").read_text()), signal.SIGKILL)
+    assert not code or failed.value.message == "build_command failed with exit code 3:\nthe last line"
 
 
 def test_a_program_that_is_not_there_is_told(project, database, approved):
