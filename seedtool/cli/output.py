@@ -38,13 +38,28 @@ def take_stdout() -> None:
 
 @contextlib.contextmanager
 def stdout_apart() -> Iterator[TextIO | None]:
-    """Yield stdout for results. In the body `sys.stdout` is stderr, for everybody else."""
-    results = sys.stdout
+    """Yield stdout for results. In the body `sys.stdout` is stderr, for everybody else; afterwards both are as before."""
+    results, errors = sys.stdout, sys.stderr
     with contextlib.ExitStack() as stack:
         # stderr may be closed (`2>&-`)
-        others = sys.stderr or stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        others = errors or stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        stack.callback(_open_stderr, errors)
         stack.enter_context(contextlib.redirect_stdout(others))
         yield results
+
+
+def _open_stderr(errors: TextIO | None) -> None:
+    """Let a stream be `sys.stderr`; where the project's code closed it, open its descriptor as Python did."""
+    if errors is not None and not _writes(errors):
+        errors = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = errors
+
+
+def _writes(stream: TextIO) -> bool:
+    try:
+        return not stream.closed
+    except ValueError:  # `detach` took its buffer away
+        return False
 
 
 def write(text: str, out: TextIO | None) -> None:
@@ -79,6 +94,8 @@ def say(text: str = "", label: str = "") -> None:
         text: what is said; it may have several lines.
         label: `error` or `warning` before it, in colour at a terminal.
     """
+    if sys.stderr is not None and not _writes(sys.stderr):
+        _open_stderr(sys.stderr)
     if label:
         colour = "red" if label == "error" else "yellow"
         click.echo(click.style(f"{label}: ", fg=colour, bold=True) + printable(text), err=True)

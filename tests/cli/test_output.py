@@ -124,6 +124,28 @@ def test_an_error_is_one_object_even_when_the_fixture_prints(loud: Project):
         fixture.write_text(FIXTURE)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sys.stdout.close()",
+        "sys.stderr.close()",
+        "import io; sys.stdout = sys.stderr = io.StringIO()",
+        "sys.stdout = sys.stderr = None",
+        "sys.stdout.detach()",
+    ],
+)
+def test_an_error_is_shown_whatever_a_fixture_did_to_the_streams(loud: Project, line: str):
+    fixture = loud.root / "seeds" / "loud" / "items.py"
+    try:
+        fixture.write_text(f"import sys\n\n\ndef rows():\n    {line}\n    return 1 / 0\n")
+        done = loud.run("seed loud --json")
+        assert (done.code, done.json["error"]["place"]["line"]) == (1, 6)
+        assert "error: seeds/loud/items.py:6" in done.err
+        assert "lost sys.stderr" not in done.err
+    finally:
+        fixture.write_text(FIXTURE)
+
+
 @pytest.mark.parametrize("streams", ["2>&-", "2>/dev/null", "0<&- 2>&-"])
 def test_a_closed_stderr_is_no_way_to_stdout(loud: Project, streams: str):
     done = subprocess.run(
