@@ -38,7 +38,7 @@ def take_stdout() -> None:
 
 @contextlib.contextmanager
 def stdout_apart() -> Iterator[TextIO | None]:
-    """Yield stdout for results. In the body `sys.stdout` is stderr, for everybody else; afterwards both are as before."""
+    """Yield stdout for results. In the body `sys.stdout` is stderr, for everybody else; both are restored."""
     results, errors = sys.stdout, sys.stderr
     with contextlib.ExitStack() as stack:
         # stderr may be closed (`2>&-`)
