@@ -89,7 +89,8 @@ def test_only_the_photo_whose_face_was_deleted_meanwhile_is_indexed(filled):
 
 
 @pytest.mark.parametrize("options", [{"limit": 1}, {"stop": True}])
-def test_after_a_half_finished_first_run_the_rest_is_adopted_too(filled, options):
+def test_after_a_half_finished_first_run_the_rest_is_adopted_too(filled, options, faults):
+    faults(latency={"SearchFaces": 0.1})  # or the run is over before it is told to stop
     first = filled.run_and_stop_after_one(batch_size=1) if "stop" in options else filled.run(**options)
     assert 0 < first.succeeded < 8
     second = filled.run()

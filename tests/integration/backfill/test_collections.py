@@ -81,7 +81,8 @@ def test_what_the_application_had_processed_is_indexed_too_when_its_faces_are_go
     lost.consistent()
 
 
-def test_an_interrupted_repair_goes_on(lost):
+def test_an_interrupted_repair_goes_on(lost, faults):
+    faults(latency={"IndexFaces": 0.3})  # or the run is over before it is told to stop
     first = lost.run_and_stop_after_one(reindex=True, batch_size=1)
     assert 0 < first.succeeded < 3
     assert not lost.run().ok  # and leaves the user out: some of the faces are still lost
@@ -90,7 +91,8 @@ def test_an_interrupted_repair_goes_on(lost):
     assert lost.faces() == lost.before
 
 
-def test_a_repair_that_is_interrupted_at_its_very_end_does_not_become_a_round_over_everything(lost):
+def test_a_repair_that_is_interrupted_at_its_very_end_does_not_become_a_round_over_everything(lost, faults):
+    faults(latency={"IndexFaces": 0.3})
     for _ in range(2):
         lost.photo(lost.ben, "Ben")
     run = lost.new_run(reindex=True, batch_size=1, user_id=None)
