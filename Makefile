@@ -15,7 +15,7 @@ demo: $(INSTALLED) ## Reset, seed, sync, recognise and backfill, on the embedded
 
 test: $(INSTALLED) ## Run the test suite with branch coverage
 	@$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=seedtool --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=seedtool --cov-report=term --durations=20
 
 approve: $(INSTALLED) ## Write the messages that the tests meet into tests/cli/messages.txt
 	$(BIN)/python -m pytest -n 2 -q -m approved --approve

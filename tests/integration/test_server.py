@@ -142,12 +142,11 @@ class TestAttaching:
         assert refusal.value.place == {"database": "nowhere"}
         assert "db-reset" in refusal.value.remedy
 
-    def test_a_socket_that_is_gone_is_told_with_the_cure(self, embedded, own, monkeypatch):
+    def test_a_socket_that_is_gone_is_told_with_the_cure(self, embedded, own):
         embedded.start()
         (embedded.socket_dir / ".s.PGSQL.5432").unlink()
-        monkeypatch.setattr("seedtool.postgres.server.PATIENCE", 0.2)
         with pytest.raises(DatabaseError) as refusal:
-            server.connect(own, "postgres")
+            server.connect(own, "postgres", patience=0.2)
         assert "seedtool server stop" in refusal.value.remedy
 
     def test_each_project_has_a_server_of_its_own(self, tmp_path):
