@@ -114,6 +114,12 @@ def trusted(file: Path, keys: Keys | None, **expected: str) -> Iterator[Archive]
         SnapshotError: it cannot be read, or there is no room for its copy.
     """
     if keys is None:
+        if not file.is_file() and not file.is_dir():  # of a pipe pg_restore would wait for the other end
+            raise SnapshotError(
+                f"{file} cannot be read: it is no ordinary file",
+                remedy="Name a file that seedtool snapshot export or pg_dump -Fc wrote.",
+                file=str(file),
+            )
         yield Archive(file, (), _said(file))
         return
     with tempfile.TemporaryFile() as copy:  # it has no name, so a kill leaves nothing of it
@@ -166,8 +172,8 @@ def _signature(file: IO[bytes]) -> _Signature | None:
 
 
 def _said(file: Path) -> Mapping[str, Any]:
-    """Return what a file says of itself, whoever signed it."""
-    if not file.is_file():
+    """Return what a file says of itself, whoever signed it; nothing of a folder."""
+    if file.is_dir():
         return {}
     with file.open("rb") as opened:
         found = _signature(opened)

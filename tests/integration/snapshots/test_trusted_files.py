@@ -94,6 +94,11 @@ def test_neither_a_folder_nor_a_tar_file_is_signed(shop, tmp_path, tools, form):
 def test_a_pipe_is_not_waited_for(shop, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert "no ordinary file" in refused(shop, tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in (tmp_path / "pipe", tmp_path / "loop", Path("/dev/zero")):
+        with pytest.raises(SnapshotError, match="no ordinary file") as told:  # nor where its writer is trusted
+            shop.import_file(name, "stranger", keys=None)
+        assert told.value.place == {"file": str(name)}
 
 
 def test_parts_of_signed_files_are_not_signed(shop, tmp_path):
