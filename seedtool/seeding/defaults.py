@@ -34,9 +34,12 @@ def differs(column: Column, alias: str) -> sql.Composed:
     if column.default is None:
         return sql.SQL("{} IS NOT NULL").format(held)
     by = sql.SQL("" if column.value.comparison == "value" else "::text")
-    return sql.SQL("{}{} IS DISTINCT FROM ({})::{}{}").format(
-        held, by, sql.SQL(column.default), sql.SQL(column.type), by
-    )
+    return sql.SQL("{}{} IS DISTINCT FROM {}{}").format(held, by, value(column), by)
+
+
+def value(column: Column) -> sql.Composed:
+    """Return the default of a column as an expression; NULL of one without."""
+    return sql.SQL("({})::{}").format(sql.SQL(column.default or "NULL"), sql.SQL(column.type))
 
 
 #: keywords of SQL that depend on when, and by whom, a row is inserted

@@ -4,9 +4,10 @@ The ledger is a table of the database whose rows it lists, in a schema of its ow
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 import msgspec
+import psycopg
 from psycopg import sql
 
 from seedtool.errors import BlockedError, SeedError
@@ -151,6 +152,136 @@ def find_recorded(cursor: Cursor) -> dict[str, set[str]]:
     for relation, seed_set in cursor.execute(query):
         found.setdefault(relation, set()).add(seed_set)
     return found
+
+
+def fit_keys(
+    cursor: Cursor, catalog: Catalog, staged: Container[int], recorded: Container[str], relations: Container[str]
+) -> None:
+    """Let the ledger name rows by the keys that tables have now, and forget entries that describe no row.
+
+    A migration may have given a table another key, or its key another type. A table without a key has another one with
+    each column that comes or goes.
+
+    Args:
+        cursor: in the merge's transaction.
+        catalog: the database's tables.
+        staged: the oids of the tables of the files.
+        recorded: the tables of which the ledger has rows, schema and name.
+        relations: the tables that may lose rows, schema and name.
+    """
+    for table in catalog.tables.values():
+        if (
+            table.qualified in recorded
+            and (table.oid in staged or table.qualified in relations)
+            and table.primary_key
+            and not _keys_fit(cursor, table)
+        ):
+            _fit(cursor, table)
+
+
+def _fit(cursor: Cursor, table: Table) -> None:
+    entries = sql.Identifier("pg_temp", "seedtool_entries")
+    of_table = sql.SQL("FROM {} WHERE relation = {} AND seed_set <> ''").format(LEDGER, sql.Literal(table.qualified))
+    cursor.execute(sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT * {}").format(entries, of_table))
+    cursor.execute(sql.SQL("DELETE {}").format(of_table))
+    shapes = cursor.execute(
+        sql.SQL(
+            "SELECT DISTINCT ARRAY(SELECT jsonb_object_keys(e.key) ORDER BY 1),"
+            " ARRAY(SELECT jsonb_object_keys(e.content) ORDER BY 1) FROM {} AS e"
+        ).format(entries)
+    ).fetchall()
+    for key, content in shapes:
+        _carry(cursor, table, entries, key, content)
+    cursor.execute(sql.SQL("DROP TABLE {}").format(entries))
+
+
+def _keys_fit(cursor: Cursor, table: Table) -> bool:
+    """Tell whether all entries of a table have its key, and values of its types."""
+    key = sql.Literal([*table.primary_key])
+    fits: sql.Composable = sql.SQL("l.key ?& {0} AND l.key - {0}::text[] = '{{}}'").format(key)
+    if table.row_key is not None:
+        fits = sql.SQL("{0} AND l.content ?& {1} AND l.content - {1}::text[] = '{{}}'").format(
+            fits, sql.Literal([*table.row_key.columns])
+        )
+    read = [sql.SQL("count({})").format(_typed(table, name, "l.key")) for name in table.primary_key]
+    try:
+        with cursor.connection.transaction():
+            found = cursor.execute(
+                sql.SQL("SELECT count(*) FILTER (WHERE NOT ({})), {} FROM {} AS l WHERE {}").format(
+                    fits,
+                    sql.SQL(", ").join(read),
+                    LEDGER,
+                    sql.SQL("l.relation = {} AND l.seed_set <> ''").format(sql.Literal(table.qualified)),
+                )
+            ).fetchone()
+    except (psycopg.DataError, psycopg.IntegrityError):  # a text that is no value of the type, or not of the domain
+        return False
+    return found is not None and found[0] == 0
+
+
+def _carry(cursor: Cursor, table: Table, entries: sql.Identifier, key: list[str], content: list[str]) -> None:
+    """Record the rows that entries of one shape describe: by the key's columns, or else by all columns that are known.
+
+    Args:
+        cursor: in the merge's transaction.
+        table: the table.
+        entries: its entries.
+        key: the names in the keys of these entries.
+        content: the names of the columns whose digests they hold.
+    """
+    row, own = table.row_key, table.free_prefix()
+    columns = {*(table.columns if row is None else row.columns)}
+    known = {name: sql.SQL("left(md5(e.key ->> {}), 8)").format(sql.Literal(name)) for name in key if name in columns}
+    added: dict[str, sql.Composable] = {name: known[name] for name in known if name not in table.primary_key}
+    known |= {
+        name: sql.SQL("nullif(split_part(e.content ->> {}, '/', 1), '')").format(sql.Literal(name))
+        for name in content
+        if name in columns
+    }
+    found_by = [*table.primary_key] if {*table.primary_key} <= known.keys() else [*known]
+    if not found_by:
+        return
+    # a column that came since had its default
+    missing = [table.columns[name] for name in row.columns if name not in known] if row is not None else []
+    steady = {
+        each.name: sql.SQL("left(md5({}::text), 8)").format(defaults.value(each))
+        for each in defaults.comparable(cursor, missing)
+    }
+    added |= {each.name: steady.get(each.name, _digest(each.name, "t")) for each in missing}
+    cursor.execute(
+        sql.SQL(
+            "INSERT INTO {ledger} (seed_set, relation, key, content)"
+            " SELECT e.seed_set, e.relation, {key}, (e.content - {gone}::text[]) || {added}"
+            " FROM (SELECT e.*, {of_entry} AS known, row_number() OVER (PARTITION BY e.seed_set, {of_entry}"
+            "   ORDER BY e.key) AS number FROM {entries} AS e"
+            "  WHERE e.key ?& {keys} AND e.key - {keys} = '{{}}'"
+            "  AND e.content ?& {contents} AND e.content - {contents} = '{{}}') AS e"
+            " JOIN (SELECT t.*, {of_row} AS {known}, row_number() OVER (PARTITION BY {of_row}"
+            "   ORDER BY {as_added} DESC) AS {number} FROM {rows} AS t) AS t"
+            " ON t.{known} = e.known AND t.{number} = e.number ON CONFLICT DO NOTHING"
+        ).format(
+            ledger=LEDGER,
+            key=_key(table, "t"),
+            gone=sql.Literal([name for name in content if name not in columns or name in table.primary_key]),
+            added=_object(added),
+            entries=entries,
+            keys=sql.SQL("{}::text[]").format(sql.Literal(key)),
+            contents=sql.SQL("{}::text[]").format(sql.Literal(content)),
+            of_entry=_object({name: known[name] for name in found_by}),
+            of_row=_object({name: _digest(name, "t") for name in found_by}),
+            as_added=sql.SQL("{} = {}").format(_object({name: _digest(name, "t") for name in steady}), _object(steady)),
+            rows=table.rows,
+            known=sql.Identifier(f"{own}known"),
+            number=sql.Identifier(f"{own}number"),
+        )
+    )
+
+
+def _object(values: Mapping[str, sql.Composable]) -> sql.Composed:
+    """Return an object of texts by name."""
+    return sql.SQL("jsonb_object({}::text[], ARRAY[{}]::text[])").format(
+        sql.Literal([*values]), sql.SQL(", ").join(values.values())
+    )
 
 
 def record_loaded(cursor: Cursor, loaded: Staged, *, recorded: bool) -> None:

@@ -105,6 +105,7 @@ def _seed(
     loaded = loading.load_empty(cursor, catalog, sources, same.keys(), may_lose)
     tables = _staged(cursor, (each for each in sources if each.table.oid not in same.keys() | loaded.keys()))
     may_lose -= {each.table.qualified for each in loaded.values()}
+    ledger.fit_keys(cursor, catalog, tables, recorded_by, may_lose)
     for oid, each in tables.items():
         if each.table.qualified in may_lose:
             tables[oid] = ledger.find_left(cursor, each, fixtures.sets)
