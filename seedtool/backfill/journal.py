@@ -14,6 +14,7 @@ from psycopg import errors as pg
 
 from seedtool.backfill.queries import query
 from seedtool.faces.port import Face
+from seedtool.postgres.cluster import take_lock
 from seedtool.postgres.errors import translate
 
 #: How long a statement waits for a row that another session holds. Then its asset fails; the run goes on.
@@ -79,7 +80,7 @@ def ensure(connection: psycopg.Connection) -> None:
     """
     try:
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            take_lock(connection, _LOCK, "the backfill's tables")
             # IF NOT EXISTS would need the privilege to create even where nothing is to be created
             if connection.execute("SELECT to_regnamespace('seedtool') IS NULL").fetchone() == (True,):
                 connection.execute(query("create_schema"))

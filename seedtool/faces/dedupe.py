@@ -138,7 +138,7 @@ def dedupe(
         _refuse_foreign(settings, sorted({id_ for id_ in used if id_ is not None}))
     with ExitStack() as stack:
         for table in sorted({bound.binding.table for bound in bounds}):
-            stack.enter_context(alone(connection, table))
+            stack.enter_context(alone(connection, table, listener))
         for collection_id, extra in _look(connection, bounds, every, aws, temporary=temporary).items():
             report = Deduped(
                 collection=collection_id,

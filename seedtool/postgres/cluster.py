@@ -32,6 +32,8 @@ MINIMUM_VERSION = 150000
 #: How long a lock is waited for without a word, and how long at all (seconds). Others on the server can take a lock
 #: with our key, so a wait has an end; building a template takes minutes at most.
 QUIET_WAIT, LONGEST_WAIT = 2, 15 * 60
+#: How often a lock is asked for again (seconds).
+_INTERVAL = 0.05
 
 #: Marks are settings on the database itself or, where a role may not set them, a line of its comment that names its
 #: oid. The mark that permits has the database's identity for its value, since `pg_dump -C` carries settings elsewhere.
@@ -567,8 +569,45 @@ def holder_of(connection: psycopg.Connection[Any], key: int) -> str:
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND l.classid::bigint = %s AND l.objid::bigint = %s"""
     with connection.cursor(row_factory=tuple_row) as cursor:
-        row = cursor.execute(query, [key >> 32, key & 0xFFFFFFFF]).fetchone()
+        row = cursor.execute(query, [key >> 32 & 0xFFFFFFFF, key & 0xFFFFFFFF]).fetchone()
     return str(row[0]) if row else "another session"
+
+
+def take_lock(
+    connection: psycopg.Connection[Any], key: int, what: str, listener: Listener = SILENT, *, session: bool = False
+) -> None:
+    """Take an advisory lock of the connection's database, and wait while somebody else holds it.
+
+    Args:
+        connection: in a transaction.
+        key: the lock's key (64 bits, with a sign).
+        what: what the lock is of, for messages.
+        listener: hears after two seconds who is waited for.
+        session: keep it until it is given back or the session ends; otherwise until the transaction ends.
+
+    Raises:
+        BlockedError: somebody has held the lock for fifteen minutes.
+    """
+    attempt = f"SELECT pg_try_advisory{'' if session else '_xact'}_lock(%s)".encode()
+    since, told = time.monotonic(), False
+    # asked for again and again: a timeout would end the transaction
+    while not _is_true(connection, attempt, key):
+        waited = time.monotonic() - since
+        if waited > LONGEST_WAIT:
+            raise BlockedError(
+                f"{holder_of(connection, key)} has held the lock of {what} for {LONGEST_WAIT // 60} minutes;"
+                " nothing was changed",
+                remedy="Let it finish, or end that session: SELECT pg_terminate_backend(PID).",
+            )
+        if waited > QUIET_WAIT and not told:
+            listener.note(f"waiting for the lock of {what}: {holder_of(connection, key)} holds it")
+            told = True
+        time.sleep(_INTERVAL)
+
+
+def _is_true(connection: psycopg.Connection[Any], query: bytes, key: int) -> bool:
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return cursor.execute(query, [key]).fetchone() == (True,)
 
 
 def lock_key(digest: str) -> int:

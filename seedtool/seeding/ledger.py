@@ -3,17 +3,16 @@
 The ledger is a table of the database whose rows it lists, in a schema of its own.
 """
 
-import time
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import BlockedError, SeedError
+from seedtool.errors import SeedError
 from seedtool.listener import SILENT, Listener
-from seedtool.postgres import cluster
 from seedtool.postgres.catalog import Catalog, ForeignKey, Table
+from seedtool.postgres.cluster import take_lock
 from seedtool.seeding import defaults
 from seedtool.seeding.staging import Cursor, Staged, key_text, names, same_key
 from seedtool.settings import FaceBinding
@@ -23,8 +22,6 @@ LEDGER = sql.Identifier(SCHEMA, "ledger")
 
 #: every seed of a database takes this advisory lock; the number is "seed" in ASCII
 _LOCK = 0x73656564
-#: How often a seed asks whether another one has ended (seconds).
-_INTERVAL = 0.05
 
 _CREATE = """
 CREATE TABLE seedtool.ledger (
@@ -64,20 +61,7 @@ def open_ledger(cursor: Cursor, listener: Listener = SILENT) -> None:
     Raises:
         BlockedError: somebody has held the lock for fifteen minutes.
     """
-    since, told = time.monotonic(), False
-    # asked for again and again: a timeout would end the transaction
-    while cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone() != (True,):
-        waited = time.monotonic() - since
-        if waited > cluster.LONGEST_WAIT:
-            raise BlockedError(
-                f"{cluster.holder_of(cursor.connection, _LOCK)} has held the lock of seeds for"
-                f" {cluster.LONGEST_WAIT // 60} minutes; nothing was changed",
-                remedy="Let it finish, or end that session: SELECT pg_terminate_backend(PID).",
-            )
-        if waited > cluster.QUIET_WAIT and not told:
-            listener.note(f"waiting for another seed: {cluster.holder_of(cursor.connection, _LOCK)} holds the lock")
-            told = True
-        time.sleep(_INTERVAL)
+    take_lock(cursor.connection, _LOCK, "seeds", listener)
     # IF NOT EXISTS would need the right to create even where there is nothing to create
     for missing, create in (
         ("SELECT to_regnamespace('seedtool') IS NULL", "CREATE SCHEMA seedtool"),

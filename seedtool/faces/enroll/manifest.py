@@ -298,7 +298,7 @@ def enroll_manifest(
     with connection.transaction():
         collections = bindings.collections_of(connection, bound, list(dict.fromkeys(each.person for each in lines)))
     ids = tuple(dict.fromkeys(collections.values()))
-    with alone(connection, bound.binding.table):
+    with alone(connection, bound.binding.table, listener):
         with translated(bound.binding.table), connection.transaction():
             see_every_row(connection)
             listed = copy_faces(connection, ids, aws)

@@ -72,7 +72,7 @@ def enroll(
     watch, uploads = aws.watched(), store.uploads
     connection.commit()
     bound = table_of(connection, settings, collection)
-    run = _Run(Enrollment(connection, bound, aws, store), person)
+    run = _Run(Enrollment(connection, bound, aws, store), person, listener)
     run.check()
     collection_id = run.choose()
     created = aws.collection(collection_id).ensure()
@@ -104,9 +104,10 @@ class _Run:
 
     _collection: FaceCollection  # known once `choose` has looked
 
-    def __init__(self, enrollment: Enrollment, person: str) -> None:
+    def __init__(self, enrollment: Enrollment, person: str, listener: Listener) -> None:
         self._connection, self._bound, self._aws, self._store = enrollment
         self._person = person
+        self._listener = listener
         self._in_collection: dict[str, set[str]] = {}
 
     def check(self) -> None:
@@ -169,7 +170,7 @@ class _Run:
 
     def _lock_person(self) -> None:
         """Lock the person, so that two enrollments never choose the same number, and the person's row."""
-        wait_for(self._connection, self._person)
+        wait_for(self._connection, self._person, self._listener)
         see_every_row(self._connection)
         people = self._bound.people
         if people is None:

@@ -96,7 +96,7 @@ def enroll_all(
     connection.commit()
     bound = table_of(connection, settings, collection)
     bound.require("enroll --all", "photo")
-    with alone(connection, bound.binding.table):
+    with alone(connection, bound.binding.table, listener):
         with connection.transaction():
             linked, created = linked_rows(connection, bound, aws)
             todo = _todo(connection, bound)

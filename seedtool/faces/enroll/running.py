@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol, TypeVar
 
 import psycopg
+from psycopg.rows import scalar_row
 
 from seedtool.errors import (
     AccessDenied,
@@ -28,6 +29,8 @@ from seedtool.faces.interrupts import held
 from seedtool.faces.linking import BindingReport, link_all
 from seedtool.faces.photos import PhotoStore
 from seedtool.faces.port import FaceService
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres.cluster import take_lock
 from seedtool.settings import COLLECTION_ID, Settings
 
 #: Photos in progress at one time. A quota of 50 IndexFaces a second, at more than a second each, takes about so many.
@@ -211,23 +214,36 @@ def named(ids: Iterable[str]) -> str:
 
 
 @contextmanager
-def alone(connection: psycopg.Connection, table: str) -> Iterator[None]:
-    """Let one run at a time work on a table: the second waits, and then finds nothing to do."""
-    name = f"seedtool.enroll_all:{table}"
-    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+def alone(connection: psycopg.Connection, table: str, listener: Listener = SILENT) -> Iterator[None]:
+    """Let one run at a time work on a table: the second waits, and then finds nothing to do.
+
+    Raises:
+        BlockedError: another run has worked on it for fifteen minutes.
+    """
+    key = _key(connection, f"seedtool.enroll_all:{table}")
+    take_lock(connection, key, table, listener, session=True)
     connection.commit()
     try:
         yield
     finally:
         if not connection.closed:
             connection.rollback()
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+            connection.execute("SELECT pg_advisory_unlock(%s)", [key])
             connection.commit()
 
 
-def wait_for(connection: psycopg.Connection, person: str) -> None:
-    """Lock a person until the transaction ends, so that two enrollments never choose the same number."""
-    connection.execute(_WAIT, [person])
+def wait_for(connection: psycopg.Connection, person: str, listener: Listener = SILENT) -> None:
+    """Lock a person until the transaction ends, so that two enrollments never choose the same number.
+
+    Raises:
+        BlockedError: another enrollment of this person has gone on for fifteen minutes.
+    """
+    take_lock(connection, _key(connection, f"seedtool.enroll:{person}"), person, listener)
+
+
+def _key(connection: psycopg.Connection, name: str) -> int:
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return int(cursor.execute("SELECT hashtextextended(%s, 0)", [name]).fetchone() or 0)
 
 
 def try_lock(connection: psycopg.Connection, people: Collection[str]) -> set[str]:
@@ -242,8 +258,6 @@ def unlock(connection: psycopg.Connection, people: Collection[str]) -> None:
         with connection.transaction():
             connection.execute(_UNLOCK, [list(people)])
 
-
-_WAIT = "SELECT pg_advisory_xact_lock(hashtextextended('seedtool.enroll:' || %s::text, 0))"
 
 # MATERIALIZED: each lock is tried once, whatever the planner makes of the filter
 _TRY = """

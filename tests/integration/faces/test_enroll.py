@@ -10,14 +10,15 @@ import msgspec
 import pytest
 from PIL import Image
 
-from seedtool.errors import CredentialsError, ResourceNotFound, ServiceUnavailable, UsageError
+from seedtool.errors import BlockedError, CredentialsError, ResourceNotFound, ServiceUnavailable, UsageError
 from seedtool.faces.enroll.person import enroll
 from seedtool.faces.enroll.rows import enroll_all
 from seedtool.faces.photos import FolderStore
 from seedtool.faces.rekognition import collection as gateway
 from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.sync import sync
-from seedtool.postgres import server
+from seedtool.listener import Listener
+from seedtool.postgres import cluster, server
 from tests import processes
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -232,6 +233,27 @@ def test_two_enrollments_at_once_never_choose_the_same_number(school, database, 
     rows, keys, faces = state()
     assert [row[0] for row in rows] == ["student-001-photo-1", "student-001-photo-2"]
     assert (len(keys), len({face for _, face in faces})) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["seedtool.enroll:student-001", "seedtool.enroll_all:student_faces"])
+def test_it_tells_whom_it_waits_for_and_does_not_wait_for_ever(
+    school, database, mine, aws, photos, state, face_rows, monkeypatch, name
+):
+    monkeypatch.setattr(cluster, "QUIET_WAIT", 0)
+    monkeypatch.setattr(cluster, "LONGEST_WAIT", 1)
+    face_rows("student-001-photo-1")
+    heard = []
+    listener = Listener()
+    listener.note = heard.append
+    before = state()
+    with server.connect(database, autocommit=True, application="a colleague") as other:
+        other.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+        one = () if "all" in name else ("student-001", [portrait_path(1)])
+        with pytest.raises(BlockedError, match="a colleague"):
+            (enroll if one else enroll_all)(school, mine, aws, photos, *one, listener=listener)
+    assert [text for text in heard if "a colleague" in text] == heard != []
+    assert state() == before
+    assert enroll_all(school, mine, aws, photos).ok
 
 
 def test_ctrl_c_finishes_the_photo_at_hand_and_stops(school, mine, aws, photos, state, monkeypatch):
