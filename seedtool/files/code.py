@@ -5,13 +5,16 @@ that is edited within a second, or whose time was set (by Docker, Nix, tar), wou
 built would be kept under the fingerprint of the new one.
 """
 
+import builtins
 import contextlib
+import io
 import os
 import threading
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 # the loader's method is the process's: two threads would take it from each other
@@ -47,6 +50,41 @@ def run_from_text(root: Path) -> Iterator[set[Path]]:
             yield compiled
         finally:
             SourceFileLoader.get_code = usual  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def reads_noted(root: Path, noted: set[Path]) -> Iterator[None]:
+    """Note the files below a folder that code opens to read them, of all threads; pathlib and runpy open them so, too.
+
+    Args:
+        root: the project's folder.
+        noted: gets the files.
+    """
+    usual, usual_of_code, folder = io.open, io.open_code, root.absolute()
+
+    def note(file: Any) -> None:  # noqa: ANN401 - whatever `open` takes
+        place = Path(os.path.abspath(os.fsdecode(file)))  # noqa: PTH100 - `absolute` leaves `..` in it
+        if place.is_relative_to(folder) and place.is_file():
+            noted.add(place)
+
+    def opened(file: Any, mode: str = "r", *others: Any, **named: Any) -> Any:  # noqa: ANN401 - as `open`
+        result = usual(file, mode, *others, **named)
+        if not isinstance(file, int) and not set(mode) & set("wax+"):
+            note(file)
+        return result
+
+    def opened_as_code(path: str) -> Any:  # noqa: ANN401 - as `open`
+        result = usual_of_code(path)
+        note(path)
+        return result
+
+    builtins.open = io.open = opened
+    io.open_code = opened_as_code
+    try:
+        yield
+    finally:
+        builtins.open = io.open = usual
+        io.open_code = usual_of_code
 
 
 def variables_for_fresh_code(root: Path, memory: Path) -> dict[str, str]:

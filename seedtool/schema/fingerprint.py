@@ -26,6 +26,8 @@ _LEFTOVER = re.compile(
     r"__pycache__|.*\.py[cod]|\..*\.sw[a-px]|.*~|\.#.*|#.*#|\.DS_Store|4913|.*\.orig|\.(?:mypy|ruff|pytest)_cache|\.git"
     r"|\.?venv|\.tox|\.nox|node_modules|\.hypothesis|\.idea|\.vscode|.*\.egg-info"
 )
+#: What may be read and shapes nothing; of pyproject.toml [tool.alembic] counts.
+_NO_MATTER = re.compile(rf"\..*|pyproject\.toml|site-packages|{_LEFTOVER.pattern}")
 # A line that may begin [tool.alembic] or one of its keys. A mere dependency on Alembic does not match: parsing the
 # whole file takes milliseconds.
 _MAY_BE_THERE = re.compile(rb"""^[ \t\["'.]*(?:tool[ \t"'.]*)?alembic["' \t]*[.\]=]""", re.MULTILINE)
@@ -60,12 +62,14 @@ def project_files(settings: Settings) -> Iterator[Path]:
     return _files(settings, _read_ini(settings.alembic_ini, settings), table)
 
 
-def uncounted(settings: Settings, ran: Iterable[Path]) -> list[str]:
-    """Return the files of a project that were run while its schema was built, and that no fingerprint counts.
+def uncounted(settings: Settings, used: Iterable[Path]) -> list[str]:
+    """Return the files of a project that were used while its schema was built, and that no fingerprint counts.
+
+    Hidden files do not matter: what is read of `.env` counts as variables.
 
     Args:
         settings: the project's.
-        ran: files that were run as modules.
+        used: files that were run as modules or read.
 
     Returns:
         their paths as messages show them.
@@ -74,8 +78,8 @@ def uncounted(settings: Settings, ran: Iterable[Path]) -> list[str]:
     written = _read_ini(settings.alembic_ini, settings)
     files = {os.path.relpath(path, settings.root) for path in _files(settings, written, table)}
     files |= _imported(settings, _imports(settings, written, table), files).keys()
-    own = {os.path.relpath(path, settings.root) for path in ran if not path.is_relative_to(_OURS)}
-    return sorted(own - files)
+    own = {os.path.relpath(path, settings.root) for path in used if not path.is_relative_to(_OURS)}
+    return sorted(name for name in own - files if not any(map(_NO_MATTER.fullmatch, Path(name).parts)))
 
 
 def _parts(settings: Settings, server_facts: Mapping[str, str]) -> Iterator[tuple[bytes, ...]]:

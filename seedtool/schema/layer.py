@@ -14,6 +14,9 @@ from seedtool.settings import Settings
 #: What a file says that cannot work within a transaction; whether it is reached only the run tells.
 _LEAVES = re.compile(rb"autocommit|AUTOCOMMIT|CONCURRENTLY|concurrently=True|\bCOMMIT\b|\bVACUUM\b")
 
+#: How many files that no fingerprint counts are named.
+_SHOWN = 8
+
 #: Runs the migrations on a database, or on the one connection to it; returns the revisions that it applied.
 Run = Callable[[Target | OneTransaction], object]
 
@@ -48,12 +51,13 @@ class Schema(Layer):
         Raises:
             MigrationError: a revision failed.
         """
-        ran: set[Path] = set()
-        self._apply(database, ran)
-        if unseen := uncounted(self._settings, ran):
+        used: set[Path] = set()
+        self._apply(database, used)
+        if unseen := uncounted(self._settings, used):
+            more = f" and {len(unseen) - _SHOWN} more" if len(unseen) > _SHOWN else ""
             note = (
-                f"the schema was built with {', '.join(unseen)}, which no fingerprint counts: name such files in"
-                " fingerprint_paths, so that a change of them builds it again"
+                f"the schema was built with {', '.join(unseen[:_SHOWN])}{more}, which no fingerprint counts: name such"
+                " files in fingerprint_paths, so that a change of them builds it again"
             )
             self.notes = [note]
         return {}

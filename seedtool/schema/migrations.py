@@ -45,7 +45,7 @@ def upgrade(
         database: the database, which exists; or the one connection to the target on which everything has to happen.
         settings: they name alembic.ini and its `-x` arguments.
         revision: as `alembic upgrade` takes it.
-        ran: gets the files of the project that were run as modules.
+        ran: gets the files of the project that were run as modules or read.
 
     Returns:
         the revisions applied, in their order; empty when there was nothing to do.

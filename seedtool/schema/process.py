@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from seedtool.errors import MigrationError
-from seedtool.files.code import run_from_text
+from seedtool.files.code import reads_noted, run_from_text
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def inside(folder: Path, root: Path, variables: Mapping[str, str]) -> Iterator[s
         variables: environment variables that are set meanwhile.
 
     Yields:
-        the files of the project that were run as modules.
+        the files of the project that were run as modules or read.
 
     Raises:
         MigrationError: there is no such folder.
@@ -43,14 +43,15 @@ def inside(folder: Path, root: Path, variables: Mapping[str, str]) -> Iterator[s
         _logging_quiet(),
         contextlib.redirect_stdout(sys.stderr),
         _modules_apart(folder),
-        run_from_text(root) as compiled,
+        run_from_text(root) as used,
+        reads_noted(root, used),
         warnings.catch_warnings(),
     ):
         # these warnings are about how the project's own alembic.ini is written
         warnings.filterwarnings("ignore", "No path_separator found|The version_path_separator", DeprecationWarning)
         # Alembic only warns here, and fails later with a message that says less
         warnings.filterwarnings("error", "Revision .* is not present", UserWarning)
-        yield compiled
+        yield used
 
 
 @contextlib.contextmanager

@@ -183,6 +183,44 @@ def test_a_module_that_env_py_imports_builds_the_template_again(database, tmp_pa
                 cluster.drop(each.name)
 
 
+def test_a_file_that_no_text_names_is_told_when_the_template_is_built(database, tmp_path, monkeypatch):
+    kind = Kind("dojo", tmp_path / "dojo", database)
+    monkeypatch.setenv("DATABASE_URL", kind.target.url)
+    for name in ("joined", "globbed", "packaged", "written", "counted"):
+        (kind.root / f"late/{name}").mkdir(parents=True)
+        (kind.root / f"late/{name}/a.sql").write_text("")
+    (kind.root / "late/run.py").write_text("")
+    (kind.root / ".env").write_text("")
+    lines = """
+import importlib.resources, os, runpy, sys
+from pathlib import Path
+late = Path("late")
+(late / "joined" / "a.sql").read_text()
+[path.read_bytes() for path in late.glob("gl*/*")]
+sys.path.append(".")
+importlib.resources.files("late").joinpath("packaged").joinpath("a.sql").read_text()
+runpy.run_path(os.path.join("late", "run" + ".py"))
+with open(os.path.join("late", "written", "a.sql"), "w"), open("late/counted/a.sql"), open(".env"), open(os.devnull):
+    pass
+"""
+    env = kind.root / "db/env.py"
+    env.write_text(lines + env.read_text().split('"""', 2)[2])
+    told = []
+    listener = Listener()
+    listener.note = told.append
+    opened = open
+    try:
+        reset(kind.settings, database, [Schema(kind.settings)], consent=Consent.NAME, listener=listener)
+    finally:
+        with open_cluster(database) as cluster:
+            for each in cluster.private_databases():
+                cluster.drop(each.name)
+    (note,) = [each for each in told if "fingerprint" in each]
+    names = ("globbed/a.sql", "joined/a.sql", "packaged/a.sql", "run.py")
+    assert note.startswith(f"the schema was built with {', '.join(f'late/{name}' for name in names)}, which no")
+    assert open is opened
+
+
 def test_a_module_that_no_text_names_is_told_when_the_template_is_built(database, tmp_path, monkeypatch):
     kind = Kind("dojo", tmp_path / "dojo", database)
     monkeypatch.setenv("DATABASE_URL", kind.target.url)
