@@ -147,11 +147,22 @@ COMMENT ON TABLE seedtool.guard IS 'The protection mark of this database (seedto
 DELETE FROM seedtool.guard"""
 
 
+#: The catalog tells everybody. `to_regclass` fails for a role that may not use the schema, which the ledger is in, too.
+_KEEPS_MARK = """
+SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'seedtool' AND c.relname = 'guard'"""
+
+
 def _kept_mark(connection: psycopg.Connection, cluster: Cluster, oid: int) -> Literal["here", "elsewhere", "none"]:
-    """Return whether the database says of itself that it is protected: it, or the one that it is a copy of."""
-    if connection.execute("SELECT to_regclass('seedtool.guard')").fetchone() == (None,):
-        return "none"
-    rows = connection.execute("SELECT system, database FROM seedtool.guard WHERE protected").fetchall()
+    """Return whether the database says of itself that it is protected: it, or the one that it is a copy of.
+
+    Raises:
+        BlockedError: it says something, and this role may not read it.
+    """
+    with translated(f"the protection mark within {connection.info.dbname}"):
+        if connection.execute(_KEEPS_MARK).fetchone() is None:
+            return "none"
+        rows = connection.execute("SELECT system, database FROM seedtool.guard WHERE protected").fetchall()
     if (cluster.system, oid) in rows:
         return "here"
     return "elsewhere" if rows else "none"
@@ -198,7 +209,7 @@ def unprotect(cluster: Cluster, name: str) -> None:
         DatabaseError: the mark within the database cannot be taken away; the database stays protected.
     """
     with server.connect(cluster.target, name) as connection, translated(f"the mark within {name}"):
-        if connection.execute("SELECT to_regclass('seedtool.guard')").fetchone() != (None,):
+        if connection.execute(_KEEPS_MARK).fetchone() is not None:
             connection.execute("DROP TABLE seedtool.guard")
     database = sql.Identifier(name)
     comment = _comment(cluster, name) or ""

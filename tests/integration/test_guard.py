@@ -1,5 +1,6 @@
 """What may be replaced: marks that stay with their database, and only with it."""
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -291,6 +292,30 @@ class TestTheMarkWithin:
             self.take(database, "ALTER DATABASE {} OWNER TO postgres")
             with server.connect(database, database.maintenance, autocommit=True) as connection:
                 connection.execute("DROP ROLE weak_owner")
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_a_role_that_may_not_use_our_schema_is_told(self, database, kept):
+        with open_cluster(database) as cluster:
+            guard.protect(cluster, database.name)
+        self.take(database, *self.TAKES)
+        with server.connect(database, autocommit=True) as connection:
+            connection.execute("DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN")
+            if not kept:  # as the ledger alone leaves the schema
+                connection.execute("DROP TABLE seedtool.guard")
+        reader = msgspec.structs.replace(
+            database, conninfo=psycopg.conninfo.make_conninfo(database.conninfo, user="reader"), embedded=None
+        )
+        try:
+            with contextlib.ExitStack() as stack:
+                cluster = stack.enter_context(open_cluster(reader))
+                if kept:
+                    refused = stack.enter_context(pytest.raises(BlockedError, match="the protection mark within"))
+                guard.consent_to_replace(cluster, cluster.database(reader.name))
+            assert not kept or "Work as the owner" in refused.value.remedy
+        finally:
+            self.take(database, "DROP ROLE reader")
+            with server.connect(database, autocommit=True) as connection:
+                connection.execute("DROP SCHEMA seedtool CASCADE")
 
     def test_seeding_is_refused(self, database):
         with open_cluster(database) as cluster:
