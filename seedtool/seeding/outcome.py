@@ -381,8 +381,9 @@ def check_unique(cursor: Cursor, staged: Staged, deletion: Deletion | None) -> i
         _check_repeated(cursor, staged, key)
         for waiting, holder in _check_taken(cursor, staged, key, deletion):
             waits.setdefault(waiting, set()).add(holder)
-    if not waits:
-        return 1
+    if not waits:  # without a row to update the statement needs no right to update
+        updated = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} <> '{{}}')").format(staged.outcome, own.changed)
+        return int(cursor.execute(updated).fetchone() == (True,))
     try:
         order = list(TopologicalSorter(waits).static_order())
     except CycleError as error:

@@ -28,9 +28,11 @@ def advance(cursor: Cursor, tables: Iterable[Staged], planned: Mapping[int, Stag
             if column.sequence is None or column.value.name not in _NUMBERS:
                 continue
             relations = [staged.table.identifier, *([staged.outcome] if staged.table.oid in planned else [])]
+            # infinity, which is a numeric, is beyond these limits on either side
+            given = sql.SQL("t.{} BETWEEN s.seqmin AND s.seqmax").format(sql.Identifier(name))
             highest = [
-                sql.SQL("(SELECT floor(max(t.{0})::numeric)::bigint FROM {1} AS t WHERE t.{0} <= s.seqmax)").format(
-                    sql.Identifier(name), relation
+                sql.SQL("(SELECT floor(max(t.{})::numeric)::bigint FROM {} AS t WHERE {})").format(
+                    sql.Identifier(name), relation, given
                 )
                 for relation in relations
             ]

@@ -134,3 +134,14 @@ def test_an_open_transaction_that_drew_a_value_is_not_waited_for_for_ever(audite
     with pytest.raises(FixtureError) as caught:
         audited.seed()
     assert caught.value.line == 3
+
+
+def test_values_that_no_sequence_gives_do_not_count(project):
+    project.run("CREATE SEQUENCE ids; CREATE TABLE rated (id numeric PRIMARY KEY DEFAULT nextval('ids'))")
+    for ids in ("-Infinity", "-Infinity\n-3\n0", "NaN\nInfinity\n1e30"):
+        project.write("rated.csv", f"id\n{ids}\n")
+        project.seed()
+        assert project.rows("SELECT last_value, is_called FROM ids") == [(1, False)]
+    project.write("rated.csv", "id\n7.5\nInfinity\n")
+    project.seed()
+    assert project.rows("SELECT nextval('ids')") == [(8,)]

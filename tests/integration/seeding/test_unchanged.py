@@ -329,3 +329,24 @@ def test_an_empty_table_that_somebody_is_about_to_write_is_not_waited_for(projec
     project.write("guardians.csv", "id\ng1\n")
     assert project.counts(project.seed()) == {"guardians": (0, 0, 1, 1)}
     assert project.rows("SELECT id FROM guardians ORDER BY id") == [("g1",), ("mine",)]
+
+
+def test_a_role_that_may_only_insert_seeds_new_rows(project):
+    """It cannot keep others from writing an empty table, so its rows are staged, and none is updated."""
+    project.write("guardians.csv", "id,email\n")
+    project.seed()
+    role = f"seeding_inserter_{project.connection.info.dbname}"
+    project.run(
+        f"CREATE ROLE {role}; GRANT SELECT, INSERT ON guardians TO {role}; GRANT USAGE ON SCHEMA seedtool TO {role};"
+        f"GRANT ALL ON seedtool.ledger TO {role}; SET ROLE {role}"
+    )
+    project.write("guardians.csv", "id,email\ng1,\n")
+    assert project.counts(project.seed())["guardians"] == (1, 0, 0, 0)
+    project.write("guardians.csv", "id,email\ng1,\ng2,\n")
+    assert project.counts(project.seed())["guardians"] == (1, 0, 1, 0)
+    project.write("guardians.csv", "id,email\ng1,a\n")
+    with pytest.raises(BlockedError) as caught:
+        project.seed()
+    assert caught.value.place["code"] == "42501"  # insufficient_privilege
+    project.connection.rollback()
+    project.run(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
