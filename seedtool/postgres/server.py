@@ -20,6 +20,7 @@ from psycopg.pq import PGconn, Ping
 from seedtool.errors import DatabaseError, PoolerError, SettingsError
 from seedtool.postgres.embedded import PORT, SUPERUSER, EmbeddedServer
 from seedtool.settings import Settings
+from seedtool.settings.setting import no_control
 
 #: How long `connect` waits for a server that is starting, stopping or recovering (seconds).
 PATIENCE = 60
@@ -260,6 +261,8 @@ def _check_name(settings: Settings, key: str, name: str) -> None:
         fault, remedy = "the address names no database", "Add the database's name: postgresql://user@host:5432/NAME."
     elif len(name.encode()) > 63:
         fault, remedy = f"{name} is too long for a database's name", "Use 1 to 63 bytes."
+    elif (control := no_control(name)) is not None:  # percent-encoded, in quotes, or of a service file
+        fault, remedy = f"the database's name {control.message}", control.remedy
     elif name == settings.maintenance_database:
         fault = f"{name} is the maintenance database"
         remedy = "Name the application's own database, or set maintenance_database to another one."

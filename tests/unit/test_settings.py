@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from seedtool.errors import SettingsError
 from seedtool.faces.photos import store
 from seedtool.faces.rekognition.service import Aws
+from seedtool.postgres.server import find
 from seedtool.settings import SETTINGS, Backfill, FaceBinding, Settings, find_root, load, redacted
 from seedtool.settings.database import check_name
 from seedtool.settings.setting import Count, Setting, converted, settings_of, texts_of
@@ -129,6 +130,19 @@ def test_a_control_character_is_refused(project, key, value, character):
         read(project(), flags={key: given})
     assert refusal.value.place["setting"] == key
     assert character not in refusal.value.message
+    assert refusal.value.remedy
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql://h/sh%0Aop", "postgresql+asyncpg://h/sh%1Bop", "host=h dbname='sh\rop'", ""]
+)
+def test_a_database_has_no_control_character_in_its_name_however_it_is_written(project, monkeypatch, tmp_path, address):
+    (tmp_path / "services").write_text("[shop]\nhost=h\ndbname=sh\top\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    with pytest.raises(SettingsError, match="control character") as refusal:
+        find(read(project(), {"DATABASE_URL": address or "service=shop"}))
+    assert refusal.value.place["setting"] == "database_url"
+    assert refusal.value.message.isprintable()
     assert refusal.value.remedy
 
 
