@@ -255,7 +255,10 @@ def _database_of_service(service: str) -> str | None:
 
 
 def _check_name(settings: Settings, key: str, name: str) -> None:
-    """Refuse names that no target may have: it would be replaced, or swept away, while we stand on it."""
+    """Refuse names that no target may have: it would be replaced, or swept away, while we stand on it.
+
+    Nor may the base template be the target, whose rows a reset would bring back, or a database of ours.
+    """
     fault = remedy = ""
     if not name:
         fault, remedy = "the address names no database", "Add the database's name: postgresql://user@host:5432/NAME."
@@ -269,6 +272,9 @@ def _check_name(settings: Settings, key: str, name: str) -> None:
     elif name in {"template0", "template1"} or PRIVATE_NAME.fullmatch(name) or SNAPSHOT_NAME.fullmatch(name):
         fault = f"{name} is {'PostgreSQL' if name.startswith('template') else 'seedtool'}'s own"
         remedy = "Name the application's own database."
+    elif (base := settings.base_template) == name or PRIVATE_NAME.fullmatch(base) or SNAPSHOT_NAME.fullmatch(base):
+        key, fault = "base_template", f"{base} is {'the target itself' if base == name else 'a database of seedtool'}"
+        remedy = "Make a database of its own for it, or take the setting out."
     if fault:
         raise SettingsError(
             f"setting {key}: {fault} (from {settings.origins.get(key, 'given')})",

@@ -146,6 +146,18 @@ def test_a_database_has_no_control_character_in_its_name_however_it_is_written(p
     assert refusal.value.remedy
 
 
+@pytest.mark.parametrize(
+    "base", ["shop", "seedtool_template_0123456789abcdef0123", "seedtool_snapshot_0123456789abcdef0123"]
+)
+@pytest.mark.parametrize("given", [{"DATABASE_URL": "postgresql://h/shop"}, {"SEEDTOOL_DATABASE": "shop"}])
+def test_neither_the_target_nor_a_database_of_ours_is_its_base(project, base, given):
+    with pytest.raises(SettingsError) as refusal:
+        find(read(project(f'base_template = "{base}"'), given))
+    assert refusal.value.place == {"setting": "base_template", "origin": "pyproject.toml, [tool.seedtool]"}
+    assert refusal.value.message.startswith(f"setting base_template: {base} is ")
+    assert "take the setting out" in refusal.value.remedy
+
+
 def test_sql_and_libpqs_words_may_stand_on_several_lines(project):
     query = "SELECT id,\n\tcollection\nFROM photos"
     faces = [{"table": "photos", "collection_query": query, "where": "NOT\ndeleted"}]
