@@ -11,7 +11,7 @@ from psycopg import sql
 
 from seedtool.errors import SeedError
 from seedtool.listener import SILENT, Listener
-from seedtool.postgres.catalog import Catalog, ForeignKey, Table
+from seedtool.postgres.catalog import Catalog, Column, ForeignKey, Table
 from seedtool.postgres.cluster import take_lock
 from seedtool.seeding import defaults
 from seedtool.seeding.staging import Cursor, Staged, key_text, names, same_key
@@ -181,26 +181,37 @@ def _fit(cursor: Cursor, table: Table) -> None:
 
 def _keys_fit(cursor: Cursor, table: Table) -> bool:
     """Tell whether all entries of a table have its key, and values of its types."""
-    key = sql.Literal([*table.primary_key])
-    fits: sql.Composable = sql.SQL("l.key ?& {0} AND l.key - {0}::text[] = '{{}}'").format(key)
-    if table.row_key is not None:
-        fits = sql.SQL("{0} AND l.content ?& {1} AND l.content - {1}::text[] = '{{}}'").format(
-            fits, sql.Literal([*table.row_key.columns])
+    entries = sql.SQL("{} AS l WHERE l.relation = {} AND l.seed_set <> ''").format(LEDGER, sql.Literal(table.qualified))
+    ends = sql.SQL(", ").join(
+        sql.SQL("(SELECT ARRAY(SELECT jsonb_object_keys(l.key)) FROM {} ORDER BY l.key {} LIMIT 1)").format(
+            entries, way
         )
-    read = [sql.SQL("count({})").format(_typed(table, name, "l.key")) for name in table.primary_key]
+        for way in (sql.SQL("ASC"), sql.SQL("DESC"))
+    )
+    # entries are carried all at once, and the index orders keys by their names first: its two ends tell
+    found = cursor.execute(sql.SQL("SELECT {}").format(ends)).fetchone() or ()
+    if any({*(each or ())} != {*table.primary_key} for each in found):
+        return False
+    if table.row_key is not None:
+        differs = sql.SQL(
+            "SELECT EXISTS (SELECT FROM {} AND NOT (l.content ?& {columns} AND l.content - {columns} = '{{}}'))"
+        )
+        columns = sql.SQL("{}::text[]").format(sql.Literal([*table.row_key.columns]))
+        return cursor.execute(differs.format(entries, columns=columns)).fetchone() == (False,)
+    read = [_typed(table, name, "l.key") for name in table.primary_key if not _takes_any_text(table.columns[name])]
+    if not read:
+        return True
+    counts = sql.SQL(", ").join(sql.SQL("count({})").format(each) for each in read)
     try:
         with cursor.connection.transaction():
-            found = cursor.execute(
-                sql.SQL("SELECT count(*) FILTER (WHERE NOT ({})), {} FROM {} AS l WHERE {}").format(
-                    fits,
-                    sql.SQL(", ").join(read),
-                    LEDGER,
-                    sql.SQL("l.relation = {} AND l.seed_set <> ''").format(sql.Literal(table.qualified)),
-                )
-            ).fetchone()
+            cursor.execute(sql.SQL("SELECT {} FROM {}").format(counts, entries))
     except (psycopg.DataError, psycopg.IntegrityError):  # a text that is no value of the type, or not of the domain
         return False
-    return found is not None and found[0] == 0
+    return True
+
+
+def _takes_any_text(column: Column) -> bool:
+    return column.type.partition("(")[0] in {"text", "character varying", "character"}
 
 
 def _carry(cursor: Cursor, table: Table, entries: sql.Identifier, key: list[str], content: list[str]) -> None:
