@@ -20,6 +20,8 @@ from seedtool.errors import SettingsError
 _SECRET = re.compile("passw|secret|token", re.IGNORECASE)
 #: `name=value` in a query or in libpq's key=value form; the value may be quoted. Nothing in it is tried twice.
 _ASSIGNED = re.compile(r"(?<!\w)(\w++)\s*+=\s*+(?:(?:'(?:[^'\\]|\\.)*+'?)++|(?:\\.|[^\s&\\])++)", re.DOTALL)
+#: What Python makes of bytes of the environment that are not UTF-8 (PEP 383).
+_BYTES = re.compile(r"[\udc80-\udcff]")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # source: Unicode's category Cc
 
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
@@ -173,6 +175,8 @@ def _is_text(kind: object) -> bool:
 def _text_fault(text: str, kind: object, setting: Setting) -> Fault | None:
     if get_origin(kind) is Literal and text not in get_args(kind):
         return Fault(f"the value {text!r} is unknown", f"Use {' or '.join(get_args(kind))}.")
+    if kind is not Path and _BYTES.search(text):  # libpq and AWS take UTF-8; a file may have any name
+        return Fault("the value is not UTF-8", "Write it in UTF-8.")
     fault = None if setting.lines else no_control(text, shown=False)
     return fault or (setting.check(text) if setting.check else None)
 

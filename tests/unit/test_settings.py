@@ -158,6 +158,22 @@ def test_neither_the_target_nor_a_database_of_ours_is_its_base(project, base, gi
     assert "take the setting out" in refusal.value.remedy
 
 
+@pytest.mark.parametrize(
+    "variable",
+    ["DATABASE_URL", "SEEDTOOL_DATABASE", "SEEDTOOL_BASE_TEMPLATE", "SEEDTOOL_ARCHIVE_KEY", "PHOTOS_URL"],
+)
+def test_a_variable_in_another_encoding_is_refused(project, variable):
+    with pytest.raises(SettingsError, match="the value is not UTF-8") as refusal:
+        read(project(), {variable: f"postgresql://h/{os.fsdecode(bytes([0xE9]))}{'x' * 40}"})
+    assert refusal.value.place["origin"] == f"environment variable {variable}"
+    assert refusal.value.message.isascii()
+
+
+def test_a_path_may_have_a_name_that_is_not_utf8(project):
+    name = os.fsdecode(b"caf\xe9")
+    assert read(project(), {"SEEDTOOL_SEEDS": name}).seeds.name == name
+
+
 def test_sql_and_libpqs_words_may_stand_on_several_lines(project):
     query = "SELECT id,\n\tcollection\nFROM photos"
     faces = [{"table": "photos", "collection_query": query, "where": "NOT\ndeleted"}]
