@@ -471,7 +471,15 @@ class Cluster:
             DatabaseError: the server refuses for another reason, or the connection was lost.
         """
         try:
-            self.connection.execute(statement)
+            try:
+                self.connection.execute(statement)
+            except _errors.InternalError_ as error:
+                # "tuple concurrently updated": another session changed the same database at this instant, such as one
+                # that notes in the background when a template was used. PostgreSQL does not translate these words.
+                idle = self.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+                if "concurrently" not in str(error) or not idle:
+                    raise
+                self.connection.execute(statement)
         except _errors.InsufficientPrivilege as error:
             what = f"the role {self.user} may not do what this needs"
             remedy = "Work as the database's owner or a member of it, or as a superuser."

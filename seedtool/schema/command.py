@@ -1,7 +1,9 @@
 """The application's own command, where that builds the schema and not Alembic (`build_command`)."""
 
+import errno
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,8 +45,11 @@ def run(database: Target, settings: Settings) -> None:
     try:
         code, output = _ended(command, settings.root, environ)
     except OSError as error:
+        there = os.sep in command[0] or shutil.which(command[0], path=environ["PATH"])
+        # a folder of PATH that may not be read hides that the program is in none of them
+        reason = error.strerror if there else os.strerror(errno.ENOENT)
         raise MigrationError(
-            f"build_command: {command[0]} cannot be started: {error.strerror}",
+            f"build_command: {command[0]} cannot be started: {reason}",
             remedy="Correct build_command in [tool.seedtool]; it runs in the project's folder, without a shell.",
             setting="build_command",
         ) from error

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_an_error_is_shown_whatever_a_fixture_did_to_the_streams(loud: Project, 
 @pytest.mark.parametrize("streams", ["2>&-", "2>/dev/null", "0<&- 2>&-"])
 def test_a_closed_stderr_is_no_way_to_stdout(loud: Project, streams: str):
     done = subprocess.run(
-        ["bash", "-c", f"{BIN}/seedtool seed loud --json {streams}"],
+        ["bash", "-c", f"{shlex.quote(str(BIN))}/seedtool seed loud --json {streams}"],
         cwd=loud.root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -22,11 +22,12 @@ from tests.conftest import started
 @pytest.fixture(scope="module")
 def own(settings, home):
     """A server that decodes its log for logical replication."""
-    with started(msgspec.structs.replace(settings, home=home / "of_its_own")) as target:
-        with server.connect(target, target.maintenance, autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET wal_level = logical")
-        target.embedded.stop()
-        yield target
+    target = started(msgspec.structs.replace(settings, home=home / "of_its_own"))
+    with server.connect(target, target.maintenance, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET wal_level = logical")
+    target.embedded.stop()
+    yield target
+    target.embedded.stop()
 
 
 def build(database):

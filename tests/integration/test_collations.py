@@ -9,6 +9,7 @@ import pytest
 from seedtool.errors import DatabaseError
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
+from seedtool.resetting.cache import prune
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import plan, reset
 from seedtool.schema.layer import Schema
@@ -37,6 +38,8 @@ def names(target, pattern):
 def test_templates_and_spares_are_built_anew(project, database, private):
     settings = msgspec.structs.replace(project, spares=1)
     layers = [Schema(settings, build)]
+    with open_cluster(database) as cluster:
+        prune(cluster, settings, everything=True)  # what other tests left
     assert reset(settings, database, layers, consent=Consent.NAME).built
     assert len(private("template", "spare")) == 2
     before = names(database, r"seedtool\_template\_%")
