@@ -32,8 +32,6 @@ MINIMUM_VERSION = 150000
 #: How long a lock is waited for without a word, and how long at all (seconds). Others on the server can take a lock
 #: with our key, so a wait has an end; building a template takes minutes at most.
 QUIET_WAIT, LONGEST_WAIT = 2, 15 * 60
-#: How often a lock is asked for again (seconds).
-_INTERVAL = 0.05
 
 #: Marks are settings on the database itself or, where a role may not set them, a line of its comment that names its
 #: oid. The mark that permits has the database's identity for its value, since `pg_dump -C` carries settings elsewhere.
@@ -261,9 +259,8 @@ class Cluster:
         if row is None:
             return None
         row["comment"] = comment = row["comment"] or ""
-        set_by = (
-            row.pop("settings") or {}
-        )  # whether it is of this database, and of our role: "10" of the database alone
+        # by two digits, whether it is of this database, and whether of our role: "10" is of the database alone
+        set_by = row.pop("settings") or {}
         settings = set_by.get("10", [])
         commented = [mark for mark, oid in re.findall(COMMENTED_MARK, comment) if int(oid) == row["oid"]]
         marks = [mark for mark in settings if mark.startswith("seedtool.")] + commented
@@ -332,41 +329,18 @@ class Cluster:
             BlockedError: somebody else has held it for fifteen minutes.
         """
         key = lock_key(digest)
-        row = self.connection.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()
-        if row != (True,):
-            self._wait_for(key)
+        take_lock(self.connection, key, str(self.target), self.listener, session=True)
         try:
             yield
         finally:
             if not self.connection.closed:
                 self.connection.execute("SELECT pg_advisory_unlock(%s)", [key])
 
-    def _wait_for(self, key: int, *, shared: bool = False) -> None:
-        """Wait for an advisory lock; after two seconds the listener hears who holds it."""
-        holder = "somebody"
-        for seconds in (QUIET_WAIT, LONGEST_WAIT):
-            try:
-                self.connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{seconds}s"])
-                self.connection.execute(f"SELECT pg_advisory_lock{'_shared' * shared}(%s)".encode(), [key])
-            except _errors.LockNotAvailable:
-                holder = holder_of(self.connection, key)
-                self.listener.note(f"waiting for the lock of {self.target}: {holder} holds it")
-            else:
-                return
-            finally:
-                self.connection.execute("SET lock_timeout = 0")
-        raise BlockedError(
-            f"{holder} has held the lock of {self.target} for {LONGEST_WAIT // 60} minutes",
-            remedy="Let it finish, or end that session: SELECT pg_terminate_backend(PID).",
-        )
-
     def hold(self, digest: str) -> None:
         """Keep a template from being pruned until this connection ends; others may hold it at the same time."""
         if digest[:20] not in self.held:
             key = _holding(digest)
-            row = self.connection.execute("SELECT pg_try_advisory_lock_shared(%s)", [key]).fetchone()
-            if row != (True,):
-                self._wait_for(key, shared=True)
+            take_lock(self.connection, key, str(self.target), self.listener, session=True, shared=True)
             self.held.add(digest[:20])
 
     @contextlib.contextmanager
@@ -471,15 +445,7 @@ class Cluster:
             DatabaseError: the server refuses for another reason, or the connection was lost.
         """
         try:
-            try:
-                self.connection.execute(statement)
-            except _errors.InternalError_ as error:
-                # "tuple concurrently updated": another session changed the same database at this instant, such as one
-                # that notes in the background when a template was used. PostgreSQL does not translate these words.
-                idle = self.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
-                if "concurrently" not in str(error) or not idle:
-                    raise
-                self.connection.execute(statement)
+            self._execute(statement)
         except _errors.InsufficientPrivilege as error:
             what = f"the role {self.user} may not do what this needs"
             remedy = "Work as the database's owner or a member of it, or as a superuser."
@@ -488,6 +454,20 @@ class Cluster:
             raise  # by ourselves
         except psycopg.Error as error:
             raise translate(error, "the server refuses") from error
+
+    def _execute(self, statement: sql.Composed) -> None:
+        """Run a statement, once more where another session changed the same database at this instant.
+
+        One does that notes in the background when a template was used. PostgreSQL then says "tuple concurrently
+        updated", which it does not translate.
+        """
+        try:
+            self.connection.execute(statement)
+        except _errors.InternalError_ as error:
+            idle = self.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+            if "concurrently" not in str(error) or not idle:
+                raise
+            self.connection.execute(statement)
 
 
 def _shaping(options: list[str], without: Sequence[str] = ()) -> list[str]:
@@ -582,40 +562,48 @@ def holder_of(connection: psycopg.Connection[Any], key: int) -> str:
 
 
 def take_lock(
-    connection: psycopg.Connection[Any], key: int, what: str, listener: Listener = SILENT, *, session: bool = False
+    connection: psycopg.Connection[Any],
+    key: int,
+    what: str,
+    listener: Listener = SILENT,
+    *,
+    session: bool = False,
+    shared: bool = False,
 ) -> None:
     """Take an advisory lock of the connection's database, and wait while somebody else holds it.
 
     Args:
-        connection: in a transaction.
+        connection: in a transaction, or in autocommit.
         key: the lock's key (64 bits, with a sign).
         what: what the lock is of, for messages.
         listener: hears after two seconds who is waited for.
         session: keep it until it is given back or the session ends; otherwise until the transaction ends.
+        shared: others may share it.
 
     Raises:
         BlockedError: somebody has held the lock for fifteen minutes.
     """
-    attempt = f"SELECT pg_try_advisory{'' if session else '_xact'}_lock(%s)".encode()
-    since, told = time.monotonic(), False
-    # asked for again and again: a timeout would end the transaction
-    while not _is_true(connection, attempt, key):
-        waited = time.monotonic() - since
-        if waited > LONGEST_WAIT:
-            raise BlockedError(
-                f"{holder_of(connection, key)} has held the lock of {what} for {LONGEST_WAIT // 60} minutes;"
-                " nothing was changed",
-                remedy="Let it finish, or end that session: SELECT pg_terminate_backend(PID).",
-            )
-        if waited > QUIET_WAIT and not told:
-            listener.note(f"waiting for the lock of {what}: {holder_of(connection, key)} holds it")
-            told = True
-        time.sleep(_INTERVAL)
-
-
-def _is_true(connection: psycopg.Connection[Any], query: bytes, key: int) -> bool:
+    lock = f"advisory{'' if session else '_xact'}_lock{'_shared' if shared else ''}"
+    holder = "somebody"
     with connection.cursor(row_factory=tuple_row) as cursor:
-        return cursor.execute(query, [key]).fetchone() == (True,)
+        if cursor.execute(f"SELECT pg_try_{lock}(%s)".encode(), [key]).fetchone() == (True,):
+            return
+        before = cursor.execute("SELECT current_setting('lock_timeout')").fetchone()
+        for seconds in (QUIET_WAIT, LONGEST_WAIT):
+            try:
+                with connection.transaction():  # within the caller's, the timeout undoes this part alone
+                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
+                    cursor.execute(f"SELECT pg_{lock}(%s)".encode(), [key])
+                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", before)
+            except _errors.LockNotAvailable:
+                holder = holder_of(connection, key)
+                listener.note(f"waiting for the lock of {what}: {holder} holds it")
+            else:
+                return
+    raise BlockedError(
+        f"{holder} has held the lock of {what} for {LONGEST_WAIT // 60} minutes; nothing was changed",
+        remedy="Let it finish, or end that session: SELECT pg_terminate_backend(PID).",
+    )
 
 
 def lock_key(digest: str) -> int:

@@ -85,7 +85,7 @@ def test_two_seeds_at_once_follow_one_another(project, database):
 
 
 def test_a_seed_tells_whom_it_waits_for_and_does_not_wait_for_ever(small_school, database, monkeypatch):
-    monkeypatch.setattr(cluster, "QUIET_WAIT", 0)
+    monkeypatch.setattr(cluster, "QUIET_WAIT", 0.1)
     monkeypatch.setattr(cluster, "LONGEST_WAIT", 1)
     heard = []
     listener = Listener()
