@@ -110,35 +110,31 @@ def _profile(path: Path, name: str, table: object) -> Profile:
         if key not in _TYPES:
             close = difflib.get_close_matches(key, _TYPES, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"The keys are: {', '.join(_TYPES)}."
-            raise ProfileError(f"{path}, [{name}]: unknown key {key}", remedy=hint, file=FILE, profile=name, key=key)
+            raise _fault(path, name, key, f"unknown key {key}", hint)
     if "sets" not in table:
-        raise ProfileError(
-            f"{path}, [{name}]: the key sets is missing",
-            remedy=f'Write sets = ["{name}"].',
-            file=FILE,
-            profile=name,
-            key="sets",
-        )
+        raise _fault(path, name, "sets", "the key sets is missing", f'Write sets = ["{name}"].')
     for key, value in table.items():
         try:
             msgspec.convert(value, Profile.__annotations__[key])
         except msgspec.ValidationError:
-            raise ProfileError(
-                f"{path}, [{name}]: {key} is not {_TYPES[key]}",
-                remedy=f"Correct {key}.",
-                file=FILE,
-                profile=name,
-                key=key,
-            ) from None
+            raise _fault(path, name, key, f"{key} is not {_TYPES[key]}", f"Correct {key}.") from None
     profile = msgspec.convert({"name": name, **table}, Profile)
     _check_sets(path, profile)
-    fault = no_control(profile.indexed or "")
-    if fault:
-        raise ProfileError(
-            f"{path}, [{name}], indexed: {fault.message}", remedy=fault.remedy, file=FILE, profile=name, key="indexed"
-        )
+    _refuse_control(path, name, "indexed", profile.indexed or "")
     _check_files(path, profile)
     return profile
+
+
+def _fault(path: Path, profile: str, key: str, fault: str, remedy: str) -> ProfileError:
+    """Return the error for what is wrong with a key of a profile."""
+    return ProfileError(f"{path}, [{profile}]: {fault}", remedy=remedy, file=FILE, profile=profile, key=key)
+
+
+def _refuse_control(path: Path, profile: str, key: str, text: str) -> None:
+    if (fault := no_control(text)) is not None:
+        raise ProfileError(
+            f"{path}, [{profile}], {key}: {fault.message}", remedy=fault.remedy, file=FILE, profile=profile, key=key
+        )
 
 
 def _check_files(path: Path, profile: Profile) -> None:
@@ -148,20 +144,20 @@ def _check_files(path: Path, profile: Profile) -> None:
         named.append(("indexed", profile.indexed))
     for key, file in named:
         if not is_below(file):
-            raise ProfileError(
-                f"{path}, [{profile.name}]: {key} names {file!r}, which lies outside {path.parent}",
-                remedy="Name a file below the seeds folder.",
-                file=FILE,
-                profile=profile.name,
-                key=key,
+            raise _fault(
+                path,
+                profile.name,
+                key,
+                f"{key} names {file!r}, which lies outside {path.parent}",
+                "Name a file below the seeds folder.",
             )
     if profile.indexed is not None and not profile.sync_faces:
-        raise ProfileError(
-            f"{path}, [{profile.name}]: only a profile that syncs faces uses indexed, and this one does not",
-            remedy="Write sync_faces = true, or remove indexed.",
-            file=FILE,
-            profile=profile.name,
-            key="indexed",
+        raise _fault(
+            path,
+            profile.name,
+            "indexed",
+            "only a profile that syncs faces uses indexed, and this one does not",
+            "Write sync_faces = true, or remove indexed.",
         )
 
 
@@ -175,48 +171,22 @@ def _check_sets(path: Path, profile: Profile) -> None:
     """Check that every set is a folder below the seeds folder, and that none is named twice."""
     seeds = path.parent
     if not profile.sets:
-        raise ProfileError(
-            f"{path}, [{profile.name}]: sets is empty",
-            remedy="Name the folders to load.",
-            file=FILE,
-            profile=profile.name,
-            key="sets",
-        )
+        raise _fault(path, profile.name, "sets", "sets is empty", "Name the folders to load.")
     for place, name in enumerate(profile.sets):
-        fault = no_control(name)
-        if fault:
-            raise ProfileError(
-                f"{path}, [{profile.name}], sets: {fault.message}",
-                remedy=fault.remedy,
-                file=FILE,
-                profile=profile.name,
-                key="sets",
-            )
+        _refuse_control(path, profile.name, "sets", name)
         if name in profile.sets[:place]:
-            raise ProfileError(
-                f"{path}, [{profile.name}]: sets names {name} twice",
-                remedy="Name it once.",
-                file=FILE,
-                profile=profile.name,
-                key="sets",
-            )
+            raise _fault(path, profile.name, "sets", f"sets names {name} twice", "Name it once.")
         folder = seeds / name
         if not is_below(name):
-            raise ProfileError(
-                f"{path}, [{profile.name}]: the set {name!r} lies outside {seeds}",
-                remedy="A set is a folder below the seeds folder.",
-                file=FILE,
-                profile=profile.name,
-                key="sets",
+            raise _fault(
+                path,
+                profile.name,
+                "sets",
+                f"the set {name!r} lies outside {seeds}",
+                "A set is a folder below the seeds folder.",
             )
         if not folder.is_dir():
             folders = [each.name for each in sorted(seeds.iterdir()) if each.is_dir() and each.name[0] not in "._"]
             close = difflib.get_close_matches(name, folders, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"Make the folder {folder}, or remove {name} from sets."
-            raise ProfileError(
-                f"{path}, [{profile.name}]: the set {name} has no folder {folder}",
-                remedy=hint,
-                file=FILE,
-                profile=profile.name,
-                key="sets",
-            )
+            raise _fault(path, profile.name, "sets", f"the set {name} has no folder {folder}", hint)

@@ -60,50 +60,48 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         if not 0 <= self.review <= self.assign <= 100:
-            raise SettingsError(
-                f"setting backfill: review is {self.review:g} and assign is {self.assign:g}, but review must not"
+            raise _wrong(
+                "review",
+                f"review is {self.review:g} and assign is {self.assign:g}, but review must not"
                 " be above assign, and both must be from 0 to 100",
-                remedy="Write similarities such as review = 80, assign = 95.",
-                setting="backfill",
-                key="review",
+                "Write similarities such as review = 80, assign = 95.",
             )
         if not 0 <= self.smallest_face < 1:
-            raise SettingsError(
-                f"setting backfill: smallest_face is {self.smallest_face:g}, but it is a share: at least 0, below 1",
-                remedy="Write 0.03 for 3 %, or 0 to keep every face.",
-                setting="backfill",
-                key="smallest_face",
+            raise _wrong(
+                "smallest_face",
+                f"smallest_face is {self.smallest_face:g}, but it is a share: at least 0, below 1",
+                "Write 0.03 for 3 %, or 0 to keep every face.",
             )
         if not 0 <= self.visibility <= 60:
-            raise SettingsError(
-                f"setting backfill: visibility is {self.visibility:g}, but it is a number of seconds from 0 to 60",
-                remedy="Write 2.",
-                setting="backfill",
-                key="visibility",
+            raise _wrong(
+                "visibility",
+                f"visibility is {self.visibility:g}, but it is a number of seconds from 0 to 60",
+                "Write 2.",
             )
         if not 0 <= self.longest_outage <= 86_400:
-            raise SettingsError(
-                f"setting backfill: longest_outage is {self.longest_outage:g}, not a number of seconds up to 86400",
-                remedy="Write 600.",
-                setting="backfill",
-                key="longest_outage",
+            raise _wrong(
+                "longest_outage",
+                f"longest_outage is {self.longest_outage:g}, not a number of seconds up to 86400",
+                "Write 600.",
             )
         # a user's id is a uuid of 36 characters
         if not COLLECTION_ID.fullmatch(self.collection_prefix + "0" * 36):
-            raise SettingsError(
-                f"setting backfill: collection_prefix {self.collection_prefix!r} cannot begin a collection's id",
-                remedy="Use letters, digits and _.- and leave 36 of 255 characters for the user's id.",
-                setting="backfill",
-                key="collection_prefix",
+            raise _wrong(
+                "collection_prefix",
+                f"collection_prefix {self.collection_prefix!r} cannot begin a collection's id",
+                "Use letters, digits and _.- and leave 36 of 255 characters for the user's id.",
             )
         wrong = [name for name, price in self.prices.items() if not 0 <= price < 1]
         if wrong:
-            raise SettingsError(
-                f"setting backfill: the price of {', '.join(sorted(wrong))} is not between 0 and 1 dollar a call",
-                remedy="Write prices = {IndexFaces = 0.001, SearchFaces = 0.001}: AWS's price for 1,000, by 1,000.",
-                setting="backfill",
-                key="prices",
+            raise _wrong(
+                "prices",
+                f"the price of {', '.join(sorted(wrong))} is not between 0 and 1 dollar a call",
+                "Write prices = {IndexFaces = 0.001, SearchFaces = 0.001}: AWS's price for 1,000, by 1,000.",
             )
+
+
+def _wrong(key: str, fault: str, remedy: str) -> SettingsError:
+    return SettingsError(f"setting backfill: {fault}", remedy=remedy, setting="backfill", key=key)
 
 
 def _check_token(text: str) -> Fault | None:

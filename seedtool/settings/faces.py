@@ -132,50 +132,33 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         named = ("collection", "collection_column", "collection_query")
         given = [name for name in named if getattr(self, name) is not None]
         if len(given) > 1:
-            raise SettingsError(
-                f"setting faces: {self.table}: {' and '.join(given)} both name the collection of the faces",
-                remedy="Keep the one that is right: a constant, a column or a query.",
-                setting="faces",
-                table=self.table,
-                key=given[0],
+            raise self._wrong(
+                given[0],
+                f"{' and '.join(given)} both name the collection of the faces",
+                "Keep the one that is right: a constant, a column or a query.",
             )
         fault = check_collection(self.collection) if self.collection is not None else None
         if fault:
-            raise SettingsError(
-                f"setting faces: {self.table}: collection: {fault.message}",
-                remedy=fault.remedy,
-                setting="faces",
-                table=self.table,
-                key="collection",
-            )
+            raise self._wrong("collection", f"collection: {fault.message}", fault.remedy)
         for name in ("collection_column", "collection_query", "where", "box"):
             if getattr(self, name) is not None and not getattr(self, name).strip():
-                raise SettingsError(
-                    f"setting faces: {self.table}: {name} is empty",
-                    remedy="Fill it or leave it out.",
-                    setting="faces",
-                    table=self.table,
-                    key=name,
-                )
+                raise self._wrong(name, f"{name} is empty", "Fill it or leave it out.")
         if self.collection_default is not None and self.collection_column is None:
-            raise SettingsError(
-                f"setting faces: {self.table}: collection_default without collection_column",
-                remedy="Name the column whose value it is, or leave it out.",
-                setting="faces",
-                table=self.table,
-                key="collection_default",
+            raise self._wrong(
+                "collection_default",
+                "collection_default without collection_column",
+                "Name the column whose value it is, or leave it out.",
             )
         if not self.key:
-            raise SettingsError(
-                f"setting faces: {self.table}: key names no column",
-                remedy='Write key = ["id"]: rows are found by it.',
-                setting="faces",
-                table=self.table,
-                key="key",
-            )
+            raise self._wrong("key", "key names no column", 'Write key = ["id"]: rows are found by it.')
         for name in _TEMPLATES:
             self._check_template(name, getattr(self, name))
         self._check_names()
+
+    def _wrong(self, key: str, fault: str, remedy: str) -> SettingsError:
+        return SettingsError(
+            f"setting faces: {self.table}: {fault}", remedy=remedy, setting="faces", table=self.table, key=key
+        )
 
     def _check_names(self) -> None:
         for name in self.__struct_fields__:
@@ -190,29 +173,23 @@ class FaceBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def _check_template(self, name: str, template: str) -> None:
         bare = template.replace("{person}", "p", 1).replace("{n}", "1", 1)
         if "{person}" not in template or "{n}" not in template or "{" in bare or "}" in bare:
-            raise SettingsError(
-                f"setting faces: {self.table}: {name} {template!r} does not hold {{person}} and {{n}} once each",
-                remedy="{person} stands for the key of the person, and {n} for the number of the photo: "
+            raise self._wrong(
+                name,
+                f"{name} {template!r} does not hold {{person}} and {{n}} once each",
+                "{person} stands for the key of the person, and {n} for the number of the photo: "
                 f'{name} = "{_TEMPLATES[name]}".',
-                setting="faces",
-                table=self.table,
-                key=name,
             )
         if name == "id_template" and not EXTERNAL_ID.fullmatch(bare):
-            raise SettingsError(
-                f"setting faces: {self.table}: {name} {template!r} cannot make an ExternalImageId",
-                remedy="Use letters, digits and _.-: beside {person} and {n}.",
-                setting="faces",
-                table=self.table,
-                key=name,
+            raise self._wrong(
+                name,
+                f"{name} {template!r} cannot make an ExternalImageId",
+                "Use letters, digits and _.-: beside {person} and {n}.",
             )
         if name == "id_template" and re.search(r"\{person\}\{n\}|\{n\}\{person\}|\d\{n\}|\{n\}\d", template):
-            raise SettingsError(
-                f"setting faces: {self.table}: {name} {template!r} does not separate the number from other text",
-                remedy="Put another character than a digit between {person} and {n}, as in {person}-photo-{n}.",
-                setting="faces",
-                table=self.table,
-                key=name,
+            raise self._wrong(
+                name,
+                f"{name} {template!r} does not separate the number from other text",
+                "Put another character than a digit between {person} and {n}, as in {person}-photo-{n}.",
             )
 
     @property
