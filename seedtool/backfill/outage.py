@@ -15,6 +15,7 @@ import psycopg
 from psycopg import errors as pg
 
 from seedtool.backfill.calls import Kind
+from seedtool.backfill.formatting import duration
 from seedtool.errors import DatabaseError, PhotoUnreachable, SeedtoolError, ServiceUnavailable, Throttled
 
 #: Errors that may concern every asset: nobody answered, or the service had a fault of its own.
@@ -128,13 +129,6 @@ class Outages:
             f"{self._error.message}; it was tried again for {duration(self._longest)}",
             remedy="No asset was marked as failed. Run the same command again: it continues where it stopped.",
         )
-
-
-def duration(seconds: float) -> str:
-    """Return a number of seconds in words."""
-    if seconds < 120:
-        return f"{seconds:g} seconds"
-    return f"{seconds / 60:.0f} minutes"
 
 
 def concerns_all(error: psycopg.Error, connection: psycopg.Connection) -> bool:

@@ -300,7 +300,7 @@ class ProgressLine(Listener):
             self._console.note(f"{progress.outage}; trying again for up to {_time_left(progress.ends_in)}")
         elif self._said_outage and not progress.outage:
             self.clear()
-            self._console.note("it answers again")
+            self._console.note("calls are answered again")
         self._said_outage = bool(progress.outage)
         if self._shows:
             try:

@@ -109,23 +109,24 @@ class Found(NamedTuple, Generic[Answer]):
     answer: Answer
 
 
-def hash_file(path: Path, names_day: Callable[[Path, bytes], bool]) -> Found[bool]:
+def hash_file(path: Path, question: Callable[[Path, bytes], bool]) -> Found[bool]:
     """Read a file of any size, and return what is known of it then.
 
     Args:
         path: the file.
-        names_day: a question about a part of the file's text. Parts overlap, so that a word stands whole in one.
+        question: is asked about parts of the file until one is answered with True. Parts overlap, so that a word stands
+            whole in one.
 
     Raises:
         OSError: it cannot be read.
     """
-    digest, names, before = hashlib.sha256(), False, b""
+    digest, answer, before = hashlib.sha256(), False, b""
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
-            names = names or names_day(path, before + piece)
+            answer = answer or question(path, before + piece)
             before = piece[-_OVERLAP:]
-    return Found(digest.hexdigest(), names)
+    return Found(digest.hexdigest(), answer)
 
 
 class Hashes(Generic[Answer]):

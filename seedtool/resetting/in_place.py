@@ -22,14 +22,12 @@ from seedtool.postgres.cluster import Cluster, DatabaseFacts
 from seedtool.resetting import guard
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.layers import Layer, refuse_in_place
+from seedtool.resetting.templates import MISSING
 from seedtool.resetting.transaction import LeavesTransaction, OneTransaction, one_transaction
 
-#: What a build says that needs something no revision makes: no such schema, type or function; no right to make it.
-_MISSING = frozenset({"3F000", "42704", "42883", "42501"})
 #: What a build says that cannot be done in the one transaction: it wrote COMMIT into it, or uses a value that it added
 #: to an enum before. (PostgreSQL 17 allows that where the enum itself is as new, and no savepoint was set.)
 _NEEDS_COMMIT = frozenset({"2D000", "55P04"})
-
 
 #: Why a target is not replaced, by whether the role may create databases.
 _WHY = {True: "in_place is set", False: "this role may not create databases"}
@@ -117,7 +115,7 @@ def rebuild(
                 results = _at_once(cluster, layers, ended, consent, keep=keep)
             except MigrationError as error:
                 # the administrator may have made a schema or an extension that the revisions rely on
-                if keep or isinstance(error, LeavesTransaction) or _sqlstate(error) not in _MISSING:
+                if keep or isinstance(error, LeavesTransaction) or _sqlstate(error) not in MISSING:
                     raise
                 continue
             return Rebuilt(atomic=True, sessions_ended=len(ended), why=plan.why), results

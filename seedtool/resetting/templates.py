@@ -25,8 +25,8 @@ from seedtool.resetting.swap import carry_over, give_settings
 #: Kinds of private databases that are meant to stay; all others are work in progress, or left by a crash.
 LASTING = frozenset({"template", "spare", "snapshot"})
 _EMPTY = "template0"
-#: What a build says that relies on something no revision makes: no such schema, type, function or database; no right.
-_LACKING = frozenset({"3F000", "42704", "42883", "42501", "3D000"})
+#: What a build says that needs something no revision makes: no such schema, type or function; no right to make it.
+MISSING = frozenset({"3F000", "42704", "42883", "42501"})
 _LACKING_WORDS = re.compile("permission denied to create extension|can only create extension in database")  # pg_cron's
 _WHERE_THE_TARGET_HAS_IT = (
     "Where the target has what a new database lacks: in_place = true in [tool.seedtool] rebuilds the target itself;"
@@ -228,7 +228,7 @@ def result_of(cluster: Cluster, template: str) -> dict[str, object]:
 
 def _lacks_something(error: MigrationError) -> bool:
     """Tell whether a build failed for want of something that an administrator may have put into the target."""
-    return error.place.get("code") in _LACKING or _LACKING_WORDS.search(error.message) is not None
+    return error.place.get("code") in MISSING | {"3D000"} or _LACKING_WORDS.search(error.message) is not None
 
 
 def _no_base(base: str) -> DatabaseError:

@@ -213,7 +213,7 @@ class _Page:
         showing = [face for face in map(_uuid, request.query_params.get("showing", "").split(",")) if face]
         with server.connect(self._desk.target) as connection:
             waiting = corrections.still_wait(connection, showing[:_MOST_FACES])
-        news = self._desk.news(int(since) if since.isdigit() else 0)
+        news = self._desk.news(int(since) if since.isdecimal() else 0)
         return JSONResponse(
             {
                 "gone": [face for face in showing if face not in waiting],

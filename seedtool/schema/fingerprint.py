@@ -175,8 +175,14 @@ def _files_of_alembic(settings: Settings, written: Mapping[str, str], table: Map
             )
         # the script folder may be the project's own, with its seeds: their rows have a fingerprint of their own
         yield from files_below(found, _LEFTOVER, {settings.seeds})
-        if (env := found / "env.py").is_file() and b"version_locations" in env.read_bytes():
+        if says_where_revisions_are(found):
             yield from _revisions(settings)
+
+
+def says_where_revisions_are(folder: Path) -> bool:
+    """Tell whether the env.py of a script folder may set `version_locations` while it runs."""
+    env = folder / "env.py"
+    return env.is_file() and b"version_locations" in env.read_bytes()
 
 
 def no_script_location(settings: Settings) -> MigrationError:

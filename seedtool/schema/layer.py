@@ -88,7 +88,7 @@ class Schema(Layer):
         files = project_files(self._settings)
         return [self._settings.shown(path) for path in files if _LEAVES.search(path.read_bytes())]
 
-    def _apply(self, database: Target | OneTransaction, ran: set[Path] | None = None) -> object:
+    def _apply(self, database: Target | OneTransaction, used: set[Path] | None = None) -> object:
         if self._run is not None:
             return self._run(database)
         if self._settings.build_command is not None and isinstance(database, Target):
@@ -98,4 +98,4 @@ class Schema(Layer):
             return None
         from seedtool.schema.migrations import upgrade
 
-        return upgrade(database, self._settings, ran=ran)
+        return upgrade(database, self._settings, used=used)

@@ -18,7 +18,7 @@ from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.resetting.transaction import LeavesTransaction, OneTransaction
 from seedtool.schema.explaining import USE_OURS, Progress, explaining
-from seedtool.schema.fingerprint import no_script_location, project_files
+from seedtool.schema.fingerprint import no_script_location, project_files, says_where_revisions_are
 from seedtool.schema.process import inside
 from seedtool.schema.redirecting import address, engine, redirected, url, variables
 from seedtool.settings import Settings
@@ -37,7 +37,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def upgrade(
-    database: Target | OneTransaction, settings: Settings, revision: str = "heads", *, ran: set[Path] | None = None
+    database: Target | OneTransaction, settings: Settings, revision: str = "heads", *, used: set[Path] | None = None
 ) -> list[str]:
     """Bring a database to a revision; whoever calls sees to it that nobody else does so at the same time.
 
@@ -45,7 +45,7 @@ def upgrade(
         database: the database, which exists; or the one connection to the target on which everything has to happen.
         settings: they name alembic.ini and its `-x` arguments.
         revision: as `alembic upgrade` takes it.
-        ran: gets the files of the project that were run as modules or read.
+        used: gets the files of the project that were run as modules or read.
 
     Returns:
         the revisions applied, in their order; empty when there was nothing to do.
@@ -58,8 +58,8 @@ def upgrade(
     """
     run = _Run(database, settings)
     run.env(revision)
-    if ran is not None:
-        ran |= run.ran
+    if used is not None:
+        used |= run.used
     if run.progress.applied and run.progress.applied[-1] not in run.heads():
         raise MigrationError(
             "env.py ran the revisions, but the database does not have them",
@@ -90,8 +90,7 @@ def heads(settings: Settings) -> list[str]:
     """
     with _ONE_AT_A_TIME, inside(settings.alembic_folder, settings.root, {}), explaining(settings, Progress()):
         script = _load(settings)[1]
-        env = Path(script.dir, "env.py")
-        if not (env.is_file() and b"version_locations" in env.read_bytes()):
+        if not says_where_revisions_are(Path(script.dir)):
             _refuse_none(settings, script)
         return _newest(script)
 
@@ -134,7 +133,7 @@ class _Run:
         self.settings = settings
         self.progress = Progress()
         self.newest: list[str] = []
-        self.ran: set[Path] = set()
+        self.used: set[Path] = set()
 
     def env(self, revision: str | None) -> None:
         """Run env.py: up to a revision, or only to learn where it keeps its version table."""
@@ -147,7 +146,7 @@ class _Run:
         environment = variables(conninfo, like)
         with (
             _ONE_AT_A_TIME,
-            inside(settings.alembic_folder, settings.root, environment) as self.ran,
+            inside(settings.alembic_folder, settings.root, environment) as self.used,
             redirected(conninfo, target, only),
             explaining(settings, self.progress),
         ):

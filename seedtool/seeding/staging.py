@@ -1,7 +1,7 @@
 """Staging: the rows of the files in temporary tables, every value read as its column's type.
 
 Each table of the files has up to three temporary tables. `staged` holds the files' rows as they are. `outcome` holds
-what each new or changed row will be once the seed is done (see outcome.py). `left` holds the ledger's entries that no
+what each new or changed row will be once the seed is done (see outcome.py). `gone` holds the ledger's entries that no
 row of the files has any more (see ledger.py).
 """
 
@@ -84,7 +84,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         rows: how many there are, once they are staged.
         changes: how many of them are new or change, once their outcome is made.
         left: how many entries of the ledger have no row in the files any more; None where nobody looked, and there is
-            no table `left`.
+            no table `gone`.
     """
 
     table: Table

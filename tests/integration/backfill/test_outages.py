@@ -65,7 +65,7 @@ def test_one_that_lasts_too_long_ends_the_run_and_the_same_command_continues(alb
     run = album.new_run(Aws(album.settings, relay.url), batch_size=batch_size)
     with pytest.raises(ServiceUnavailable) as caught:
         run.execute()
-    assert "tried again for 0.4 seconds" in caught.value.message
+    assert "tried again for 0.4 s" in caught.value.message
     assert "same command" in caught.value.remedy
     assert (run.report.failed, run.report.notes, run.report.stopped) == (0, (), caught.value.message)
     assert "failed" not in states(album)
@@ -228,7 +228,7 @@ def test_a_database_that_stays_away_ends_the_run(album, target):
         with pytest.raises(DatabaseError) as caught:
             run.execute()
         maintenance.execute(f"ALTER DATABASE {album.target.name} ALLOW_CONNECTIONS true")
-    assert "tried again for 0.3 seconds" in caught.value.message
+    assert "tried again for 0.3 s" in caught.value.message
     assert "same command" in caught.value.remedy
     assert run.report.failed == 0
     album.during_each_record(None)
