@@ -43,7 +43,7 @@ class User(NamedTuple):
 
 
 class Person(NamedTuple):
-    """A person of a user: id and the name that is shown."""
+    """A person of a user: id, the name that is shown, and all names that it is known by."""
 
     id: str
     name: str
