@@ -1,0 +1,1 @@
+"""Generating: the layer of rows that recipes describe."""
