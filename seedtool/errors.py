@@ -19,6 +19,10 @@
     ├── SeedError                a profile, a fixture or a row cannot be loaded
     │   ├── ProfileError         profiles.toml or a seed set is wrong
     │   └── FixtureError         names file, line and column
+    ├── RefreshError             a masked copy cannot be made; the target is as it was
+    │   ├── PolicyError          the policy is wrong, or does not fit the source: names file, line and character
+    │   ├── SourceError          the source cannot be read as a masked copy needs it
+    │   └── ProofFailed          the copy holds what must not be in it: names tables and columns, never a value
     ├── SyncFailed               the rows are written, but their faces cannot be linked
     ├── PhotoError               a photo cannot be read, fetched or stored
     │   └── PhotoUnreachable     its host did not answer, or had a fault of its own
@@ -35,6 +39,7 @@ Each class has its exit code. An error has a message (what went wrong), a place 
 of them holds a credential or a person's name.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, TypedDict, Unpack, cast
 
 
@@ -46,6 +51,7 @@ class Place(TypedDict, total=False):
     option: str | None  # a flag or an argument of the command
     file: str | None  # a path, as messages show it
     line: int | None  # from 1
+    character: int | None  # where in the line, from 1
     profile: str | None  # a profile of profiles.toml
     key: str | None  # a key of a profile, of a face binding, or of another table of settings
     database: str | None
@@ -162,6 +168,35 @@ class FixtureError(SeedError):
         self.file = file
         self.line = line
         self.column = column
+
+
+class RefreshError(SeedtoolError):
+    """A masked copy cannot be made. The target is as it was.
+
+    Args:
+        message: what went wrong.
+        remedy: what to do.
+        findings: all that is wrong, each with its place and remedy, where several things were looked for at once.
+        place: where it is wrong.
+    """
+
+    def __init__(
+        self, message: str, *, remedy: str = "", findings: Sequence[object] = (), **place: Unpack[Place]
+    ) -> None:
+        super().__init__(message, remedy=remedy, **place)
+        self.findings = tuple(findings)
+
+
+class PolicyError(RefreshError):
+    """The policy is wrong, or does not fit the source."""
+
+
+class SourceError(RefreshError):
+    """The source cannot be read as a masked copy needs it."""
+
+
+class ProofFailed(RefreshError):
+    """The copy holds what must not be in it, or lacks what must. It is dropped."""
 
 
 class SyncFailed(SeedtoolError):
