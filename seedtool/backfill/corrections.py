@@ -50,7 +50,7 @@ class Person(NamedTuple):
     names: tuple[str, ...]
 
 
-def users(connection: psycopg.Connection, limit: int) -> list[User]:
+def users(connection: psycopg.Connection, limit: int | None = None) -> list[User]:
     """Return users with faces that wait for a person, the oldest first, at most `limit`."""
     return [User(*row) for row in connection.execute(query("users_with_faces"), {"limit": limit})]
 

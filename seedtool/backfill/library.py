@@ -200,6 +200,11 @@ def check_tables(connection: psycopg.Connection) -> None:
         )
 
 
+def labels(connection: psycopg.Connection, user_ids: Sequence[str]) -> dict[str, str]:
+    """Return the e-mail addresses of users, for whoever decides. Logs must not contain them."""
+    return dict(connection.execute(query("labels"), [list(user_ids)]).fetchall())
+
+
 def check_user_id(user_id: str) -> None:
     """Check that a text can be the id of a user.
 

@@ -54,17 +54,22 @@ def render(report: Report, rules: Backfill, *, where: str, database: str, ended:
     )
 
 
-def check_place(path: Path) -> None:
-    """Check, before any money is spent, that a page can be written to this file.
+def check_place(path: Path, option: str = "--html") -> None:
+    """Check, before any money is spent, that a file can be written here.
+
+    Args:
+        path: the file.
+        option: the flag that names it, for the error.
 
     Raises:
         UsageError: it is a folder, or its folder does not exist or cannot be written to.
     """
     if path.is_dir():
-        raise UsageError(f"{path} is a folder", remedy="Name a file in it: --html report.html.", option="--html")
+        name = f"report.{option.removeprefix('--')}"
+        raise UsageError(f"{path} is a folder", remedy=f"Name a file in it: {option} {name}.", option=option)
     if not path.parent.is_dir():
         raise UsageError(
-            f"the folder {path.parent} does not exist", remedy="Create it, or name another one.", option="--html"
+            f"the folder {path.parent} does not exist", remedy="Create it, or name another one.", option=option
         )
     try:
         with NewFile(path):  # it is removed again
@@ -73,7 +78,7 @@ def check_place(path: Path) -> None:
         raise UsageError(
             f"the folder {path.parent} cannot be written to: {error.strerror}",
             remedy="Name another folder.",
-            option="--html",
+            option=option,
         ) from error
 
 

@@ -152,6 +152,9 @@ SELECT listed.user_id::text, listed.id::text, file_name FROM (
 WHERE number IS NULL OR number <= %(limit)s::bigint
 ORDER BY user_since, listed.user_id, created_at, listed.id
 
+-- labels --
+SELECT id::text, email FROM users WHERE id = ANY(%s::uuid[])
+
 -- users --
 -- Also users for whom an interrupted run may have left faces in the collection. They need not have assets to process,
 -- and may have been deleted since.

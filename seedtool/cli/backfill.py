@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedtool.cli import output
 from seedtool.cli.console import CONTEXT, Console, agree_to, common_options, number, table
 from seedtool.errors import UsageError
 from seedtool.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     import psycopg
 
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
 
 # Users and assets that the text of a dry run lists before it says how many more there are.
 _LISTED = 20
-
-# The menu: assets of each user in a test, and the numbers of two entries.
-_TEST_ASSETS = 10
-_ONE_USER, _CANCEL = 3, 5
 
 # Columns of the progress bar: the most, and the fewest in the long and in the short form of the line.
 _LONGEST_BAR, _LEAST_LONG, _LEAST_SHORT = 60, 10, 4
@@ -70,14 +65,17 @@ def backfill(
     _refuse_contradictions(dry_run=dry_run, html=html, endpoint=endpoint, interactive=interactive, **chosen)
     if html is not None:
         page.check_place(html)
-    if interactive:
-        answer = _ask_what_to_do(console)
-        if answer is None:
-            return 0
-        dry_run = bool(answer.pop("dry_run", False))
-        chosen |= answer
     options = Options(**chosen)
     target = server.find(settings)
+    if interactive:
+        from seedtool.cli import backfill_menu
+
+        answer = backfill_menu.choose(options, target)
+        if answer is None:
+            console.note("cancelled; nothing was done")
+            return 0
+        dry_run = bool(answer.pop("dry_run", False))
+        options = Options(**(chosen | answer))
     if dry_run:
         with server.connect(target) as connection:
             _dry_run(connection, settings, options, console)
@@ -162,51 +160,6 @@ def _report(run: Run, report: Report, console: Console, where: str, html: Path |
 
 
 # Before the run
-
-
-def _ask_what_to_do(console: Console) -> dict[str, object] | None:
-    """Show the menu and return the options of the entry that was chosen; None when nothing is to be done.
-
-    Raises:
-        UsageError: there is no terminal to ask at.
-    """
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "--interactive needs a terminal to ask at, and there is none",
-            remedy="Say what to do with flags: --dry-run, --user-id, --limit.",
-            option="--interactive",
-        )
-    for line in (
-        "What do you want to do?",
-        "  1  a dry run: list the assets to process",
-        "  2  process everything",
-        "  3  process one user",
-        f"  4  a test: process {_TEST_ASSETS} assets of each user",
-        "  5  cancel",
-    ):
-        output.say(line)
-    entry = _prompt(lambda: click.prompt("Number", type=click.IntRange(1, 5), default=5, err=True))
-    user = _prompt(lambda: click.prompt("The user's id", type=click.UUID, err=True)) if entry == _ONE_USER else None
-    if entry is None or entry == _CANCEL or (entry == _ONE_USER and user is None):
-        console.note("cancelled; nothing was done")
-        return None
-    options: dict[int, dict[str, object]] = {
-        1: {"dry_run": True},
-        _ONE_USER: {"user_id": str(user)},
-        4: {"limit": _TEST_ASSETS},
-    }
-    return options.get(entry, {})
-
-
-def _prompt(ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked for
-    """Ask. The end of the input (Ctrl+D) is None; Ctrl+C is raised."""
-    try:
-        return ask()
-    except click.Abort as abort:
-        if isinstance(abort.__context__, EOFError):
-            output.say()
-            return None
-        raise
 
 
 def _dry_run(connection: psycopg.Connection, settings: Settings, options: Options, console: Console) -> None:

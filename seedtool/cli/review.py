@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, common_options, number
+from seedtool.cli.console import CONTEXT, Console, common_options, number, table
 from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from seedtool.backfill.corrections import User
     from seedtool.backfill.review import Assigned, Choice, Searched, Waiting
     from seedtool.settings import Settings
 
@@ -31,6 +33,11 @@ _LISTED = 20
 @click.option("--new-person", nargs=2, multiple=True, metavar="FACE NAME", help="Link a face to a new person.")
 @click.option("--skip", multiple=True, metavar="FACE", help="Leave a face without a person.")
 @click.option("--search/--no-search", default=None, help="Search waiting faces again [after a link].")
+@click.option("--users", is_flag=True, help="List the users, and how many faces of each wait.")
+@click.option(
+    "--csv", "csv", metavar="FILE", type=click.Path(path_type=Path), help="With --users: also write a csv file."
+)
+@click.option("--with-labels", is_flag=True, help="With --users: e-mail addresses in --json and --csv, too.")
 @click.option("--web", is_flag=True, help="Serve a page on this machine that shows the faces, until Ctrl+C.")
 @click.option("--port", metavar="N", type=click.IntRange(1, 65535), help="Port of the page [a free one].")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
@@ -43,6 +50,9 @@ def review(
     new_person: tuple[tuple[str, str], ...],
     skip: tuple[str, ...],
     search: bool | None,
+    users: bool,
+    csv: Path | None,
+    with_labels: bool,
     web: bool,
     port: int | None,
     open_browser: bool,
@@ -55,6 +65,9 @@ def review(
     none. After a face is linked, the user's other waiting faces are searched again, without indexing, and linked where
     the match is sure.
 
+    With --users, the users are listed whose faces wait, for the mail that tells them. E-mail addresses are shown at the
+    terminal. Files and --json have them only with --with-labels.
+
     With --web, the faces are shown on a page, and decided there by mouse or keys. Only a browser that opens the printed
     address sees it. Ctrl+C ends it (exit code 0).
     """
@@ -65,6 +78,17 @@ def review(
         *(Choice(what="assign", face=face, person=person) for face, person in assign),
         *(Choice(what="skip", face=face) for face in skip),
     ]
+    if users:
+        if choices or user_id or limit or search is not None or web or port or open_browser:
+            raise UsageError(
+                "--users lists users, so no other flag of the review goes with it",
+                remedy="Give --users alone, or with --json, --csv FILE and --with-labels.",
+                option="--users",
+            )
+        return _list_users(console, settings, csv, with_labels=with_labels)
+    if csv is not None or with_labels:
+        option = "--csv" if csv is not None else "--with-labels"
+        raise UsageError(f"{option} only applies to the list of users", remedy="Add --users.", option=option)
     if web:
         if choices or user_id or limit:
             raise UsageError(
@@ -113,6 +137,41 @@ def _serve(console: Console, settings: Settings, *, port: int, search: bool, ope
         for stream in filter(None, (console.out, sys.stderr)):
             stream.flush()
         os._exit(0)
+
+
+def _list_users(console: Console, settings: Settings, file: Path | None, *, with_labels: bool) -> int:
+    """List the users whose faces wait; the e-mail addresses get into files only when they are asked for."""
+    from seedtool.workflows import library as workflow
+
+    if file is not None:
+        from seedtool.backfill import page
+
+        page.check_place(file, "--csv")
+    found = workflow.users_waiting(settings=settings)
+    if file is not None:
+        from seedtool.files import csv_text, writing
+
+        label = ("email",) if with_labels else ()
+        rows = ((each.id, *((each.email,) if with_labels else ()), str(each.waiting)) for each in found)
+        text = "".join(csv_text.write(("user_id", *label, "waiting"), rows))
+        writing.write_whole(file, text.encode(), mode=writing.PRIVATE)
+        console.note(f"{number(len(found), 'user')} in {file}")
+    listed = [
+        {"user_id": each.id, "waiting": each.waiting} | ({"email": each.email} if with_labels else {}) for each in found
+    ]
+    report = {"users": listed, "total": sum(each.waiting for each in found)}
+    console.report(report, lambda: _user_lines(found))
+    return 0
+
+
+def _user_lines(found: list[User]) -> Iterator[str]:
+    from seedtool.backfill.formatting import visible
+
+    if found:
+        yield from table(
+            ("user", "e-mail", "waiting"), ((each.id, visible(each.email), each.waiting) for each in found)
+        )
+    yield f"{_faces_wait(sum(each.waiting for each in found))}, of {number(len(found), 'user')}"
 
 
 def _list(user_id: str | None, limit: int | None, console: Console, settings: Settings) -> None:

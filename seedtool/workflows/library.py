@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from seedtool.backfill import FaceProcessor, Options, Plan, Processor, Report, Run, review
+from seedtool.backfill import FaceProcessor, Options, Plan, Processor, Report, Run, corrections, review
+from seedtool.backfill import library as tables
 from seedtool.backfill import plan as plan_run
+from seedtool.backfill.corrections import User
 from seedtool.backfill.review import Assigned, Choice, Searched, Waiting
 from seedtool.errors import SeedtoolError
 from seedtool.faces.port import FaceService
@@ -156,6 +158,21 @@ def count_waiting(*, user_id: str | None = None, settings: Settings | None = Non
     """
     with server.connect(target or server.find(project_settings(settings))) as connection:
         return review.count(connection, user_id)
+
+
+def users_waiting(*, settings: Settings | None = None, target: Target | None = None) -> list[User]:
+    """Return the users with faces that wait for a person, the oldest user first: whom to write a mail.
+
+    Args:
+        settings: the project's; those of the working folder's project when None.
+        target: the database; the one that the settings name when None.
+
+    Raises:
+        SchemaError: the database has no photo library.
+    """
+    with server.connect(target or server.find(project_settings(settings))) as connection:
+        tables.check_tables(connection)
+        return corrections.users(connection)
 
 
 def decide_faces(

@@ -186,34 +186,42 @@ def test_what_cannot_be_meant_is_refused_before_anything_begins(photos, argument
     assert error["message"] in done.err
 
 
+MENU, USER, SIZE, BEGIN = (
+    "Number [5]: ",
+    "Number or id of the user (empty: back): ",
+    "Assets of each user [10]: ",
+    "Begin? [y/N]: ",
+)
+
+
 @pytest.mark.parametrize(
-    ("keys", "code", "said"),
+    ("dialog", "code", "said"),
     [
-        (("2\n", "n\n"), 3, "not confirmed; nothing was changed"),
-        (("4\n", CTRL_D), 3, "4 assets of 2 users"),
-        (("3\n", f"{ELENA}\n", "n\n"), 3, "8 assets of 1 user to process"),
-        (("1\n",), 0, "dry run: nothing was called"),
-        (("5\n",), 0, "cancelled; nothing was done"),
-        (("9\n", "\n"), 0, "cancelled; nothing was done"),
-        ((CTRL_D,), 0, "cancelled; nothing was done"),
+        (((MENU, "2"), (BEGIN, "n")), 3, "not confirmed; nothing was changed"),
+        (((MENU, "1"),), 0, "dry run: nothing was called"),
+        (((MENU, "5"),), 0, "cancelled; nothing was done"),
+        (((MENU, CTRL_D),), 0, "cancelled; nothing was done"),
+        # the menu comes back after each wrong entry
+        (((MENU, "9"), (MENU, "two"), (MENU, "-1"), (MENU, "")), 0, "There is no entry -1."),
+        # a user by number, with the address; by id; a wrong one; nobody leads back to the menu
+        (((MENU, "3"), (USER, "1"), (BEGIN, "n")), 3, "8 assets of 1 user to process"),
+        (((MENU, "3"), (USER, "7"), (USER, "x"), (USER, ELENA), (BEGIN, "n")), 3, "8 assets of 1 user to process"),
+        (((MENU, "3"), (USER, ""), (MENU, "5")), 0, "elena.rojas@albums.example"),
+        # the size of a test
+        (((MENU, "4"), (SIZE, "0"), (SIZE, "some"), (SIZE, "2"), (BEGIN, CTRL_D)), 3, "6 assets of 3 users to process"),
+        (((MENU, "4"), (SIZE, ""), (BEGIN, "n")), 3, "18 assets of 3 users to process"),
     ],
 )
-def test_the_menu(library, keys, code, said):
-    prompts = {"3\n": "The user's id: ", "9\n": "Number [5]: ", "2\n": "Begin? [y/N]: ", "4\n": "Begin? [y/N]: "}
+def test_the_menu(library, dialog, code, said):
     with at_a_terminal(library, "backfill --interactive") as terminal:
-        prompt = "Number [5]: "
-        for key in keys:
+        seen = ""
+        for prompt, keys in dialog:
             terminal.read_until(prompt)
-            terminal.type(key if isinstance(key, bytes) else key.encode())
-            if key in prompts:
-                prompt = prompts[key]
-                terminal.screen = "" if key == "9\n" else terminal.screen
-            else:
-                prompt = "Begin? [y/N]: "
+            seen, terminal.screen = seen + terminal.screen, ""
+            terminal.type(keys if isinstance(keys, bytes) else f"{keys}\n".encode())
         ended, screen = terminal.end()
-    assert ended == code
-    if not said.startswith("4 assets"):
-        assert said in screen
+    assert (ended, said in seen + screen) == (code, True), seen + screen
+    assert seen.count("What do you want to do?") == sum(prompt == MENU for prompt, _ in dialog)
     assert "Traceback" not in screen
 
 
@@ -278,12 +286,44 @@ def test_the_review_page_says_where_it_is_and_ends_quietly(library, tmp_path):
     assert err.read_text() == "the page has ended; what was decided is written\n"
 
 
+def test_who_has_how_many_faces_waiting(library, tmp_path):
+    library.ok("backfill --yes -q")
+    found = library.query(
+        """SELECT u.id::text, u.email, count(*) FROM faces f JOIN users u ON u.id = f.user_id JOIN assets a
+        ON a.id = f.asset_id WHERE f.needs_assignment AND NOT f.skipped AND NOT f.deleted AND NOT a.deleted
+        AND NOT u.deleted GROUP BY u.id ORDER BY u.created_at"""
+    )
+    total = sum(count for *_, count in found)
+    text = library.ok("faces review --users").out
+    assert text.endswith(f"{total} faces wait for a person, of {len(found)} users\n")
+    for user, email, count in found:
+        assert f"{user}  {email}" in text
+        assert f"{count}\n" in text
+    # an address gets into a file only when that is asked for
+    plain = library.ok("faces review --users --json")
+    assert plain.json == {"total": total, "users": [{"user_id": user, "waiting": count} for user, _, count in found]}
+    named = library.ok("faces review --users --json --with-labels").json["users"]
+    assert [each["email"] for each in named] == [email for _, email, _ in found]
+    file = tmp_path / "waiting.csv"
+    library.ok("faces review --users -q --csv", file)
+    assert file.read_text().splitlines() == ["user_id,waiting", *(f"{user},{count}" for user, _, count in found)]
+    assert file.stat().st_mode & 0o077 == 0
+    library.ok("faces review --users -q --with-labels --csv", file)
+    assert file.read_text().splitlines()[1] == "{},{},{}".format(*found[0])
+    away = library.run("faces review --users --json --csv", tmp_path / "no" / "waiting.csv")
+    assert (away.code, away.json["error"]["place"]) == (2, {"option": "--csv"})
+
+
 def test_flags_that_do_not_go_with_the_page_are_refused(library):
     for flags, option in (
         ("--web --limit 3", "--web"),
         ("--web --skip 00000000", "--web"),
         ("--port 8000", "--port"),
         ("--open", "--open"),
+        ("--users --web", "--users"),
+        ("--users --limit 3", "--users"),
+        ("--csv x.csv", "--csv"),
+        ("--with-labels", "--with-labels"),
     ):
         refused = library.run(f"faces review --json {flags}")
         assert refused.code == 2
