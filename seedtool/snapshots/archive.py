@@ -217,21 +217,13 @@ def _load(cluster: Cluster, tools: Programs, file: Path, archive: Archive, aside
         tools, "pg_restore", *options, "--", archive.path,
         target=cluster.target, database=aside, handles=archive.handles,
     )  # fmt: skip
-    errors = _without_transaction_timeout(done.errors) if tolerant else done.errors
+    errors = programs.complaints(done.errors) if tolerant else done.errors
     if done.code and (not tolerant or errors):
         raise SnapshotError(
             f"{file} cannot be restored: {programs.fault(errors)}",
             remedy="Is the file whole? Was it dumped from a newer PostgreSQL, or is an extension missing here?",
             file=str(file),
         )
-
-
-def _without_transaction_timeout(errors: str) -> str:
-    """Return what pg_restore complained of, without the one setting that an older server does not know."""
-    complaints = re.split(r"^(?=pg_restore: error: )", errors, flags=re.MULTILINE)
-    return "".join(
-        text for text in complaints if "error: " in text and "\nCommand was: SET transaction_timeout = 0;" not in text
-    )
 
 
 def _refuse_existing(file: Path, *, force: bool) -> None:

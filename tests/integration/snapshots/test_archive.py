@@ -279,7 +279,7 @@ def fifteen(home):
 @pytest.mark.parametrize("installed", ["all", "the wheel's"])
 def test_on_an_older_server_behind_a_password(fifteen, shop, tmp_path, monkeypatch, tools, installed):
     if installed == "the wheel's":  # as on a machine without PostgreSQL; its pg_restore sets what 15 does not know
-        monkeypatch.setattr(programs, "_installed", lambda: {tools.newest})
+        monkeypatch.setattr(programs, "_installed", lambda **_: {tools.newest})
     old = type(shop)(shop.settings, fifteen)
     old.fill("old")
     with server.connect(fifteen) as connection:

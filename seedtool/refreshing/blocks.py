@@ -1,0 +1,339 @@
+r"""Blocks of COPY text: the cells of masked columns replaced, all other bytes as they are.
+
+In COPY's text form a raw tab or newline always delimits (PostgreSQL's documentation, "File Formats" of COPY): within a
+value both are written with a backslash. So one scan finds every cell, and what is kept is never parsed: no type can
+break it. `Rewriter` does that with numpy, and with pyarrow where it is there. `rewrite_exactly` does the same row by
+row, in the plainest way, for blocks that are not what the scan expects; a property test holds both to one answer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from seedtool.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+    Places = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+NULL = b"\\N"
+_TAB, _NEWLINE, _BACKSLASH = 9, 10, 92
+#: What COPY writes for the characters that it escapes, and how we write them.
+_ESCAPES = {b"\\": b"\\\\", b"\t": b"\\t", b"\n": b"\\n", b"\r": b"\\r"}
+_ESCAPED = re.compile(rb"[\\\t\n\r]")
+#: An escape that COPY reads: octal and hexadecimal digits, a letter for a control character, any other for itself.
+_ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))", re.DOTALL)
+_LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+class Cells(Protocol):
+    """One column of masked cells: `seedtool.values.cells.Cells`.
+
+    Attributes:
+        matrix: the bytes of n cells, left-aligned, n × width; what lies behind a cell's length is undefined.
+        lengths: n lengths in bytes; -1 is NULL.
+    """
+
+    @property
+    def matrix(self) -> Bytes: ...  # noqa: D102 - above
+    @property
+    def lengths(self) -> NDArray[np.int32]: ...  # noqa: D102 - above
+
+
+class Column(NamedTuple):
+    """The cells of one column where they lie.
+
+    Args:
+        buffer: bytes.
+        starts: where each cell begins in it.
+        ends: where each cell ends.
+        nulls: which cells are NULL.
+    """
+
+    buffer: Bytes
+    starts: Places
+    ends: Places
+    nulls: Flags
+
+
+class Mask(Protocol):
+    """A mask of one column: `seedtool.refreshing.masks.Mask`."""
+
+    def apply(self, cells: Column, subject: Column | None = None) -> Cells:
+        """Return the masked cells.
+
+        Args:
+            cells: the original values.
+            subject: the values of the column that tells whose they are.
+        """
+
+
+class Rewriter:
+    """Replaces the cells of masked columns in a stream of blocks.
+
+    Args:
+        width: how many columns a row has.
+        masks: the mask of each masked column, by its place from 0.
+        subjects: the place of the column that holds a masked column's subject, where its mask needs one.
+        arrow: gather with pyarrow; None where it is installed.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        masks: Mapping[int, Mask],
+        subjects: Mapping[int, int] | None = None,
+        *,
+        arrow: bool | None = None,
+    ) -> None:
+        self._width = width
+        self._masks = dict(sorted(masks.items()))
+        self._subjects = dict(subjects or {})
+        self._assemble = _assembler(arrow)
+        self._rest = b""
+
+    def feed(self, block: bytes) -> bytes | memoryview:
+        """Return the rows that are complete with this block, masked.
+
+        Args:
+            block: any piece of COPY text; it need not end where a row ends.
+        """
+        cut = block.rfind(b"\n") + 1
+        if not cut:
+            self._rest += block
+            return b""
+        rows = self._rest + block[:cut] if self._rest or cut < len(block) else block
+        self._rest = block[cut:]
+        return self._rows(rows)
+
+    def end(self) -> None:
+        """Make sure that the stream ended where a row ended.
+
+        Raises:
+            DatabaseError: it did not.
+        """
+        if self._rest:
+            raise DatabaseError("the source's rows end in the middle of a row", remedy="Start again.")
+
+    def _rows(self, rows: bytes) -> bytes | memoryview:
+        import numpy as np
+
+        buffer = np.frombuffer(rows, np.uint8)
+        # 9 and 10 are the two delimiters, and uint8 wraps around
+        ends = np.flatnonzero((buffer - np.uint8(_TAB)) < 2)
+        if len(ends) % self._width or not _is_grid(buffer, ends, self._width):
+            return rewrite_exactly(rows, self._width, self._masks, self._subjects)
+        starts = np.concatenate([np.zeros(1, ends.dtype), ends[:-1] + 1]).reshape(-1, self._width)
+        stops = ends.reshape(-1, self._width)
+        escapes = np.flatnonzero(buffer == _BACKSLASH) if b"\\" in rows else None
+        columns = {
+            place: _column(buffer, starts[:, place], stops[:, place], escapes)
+            for place in {*self._masks, *(self._subjects[each] for each in self._masks if each in self._subjects)}
+        }
+        masked = [
+            _text(mask.apply(columns[place], columns.get(self._subjects.get(place, -1))))
+            for place, mask in self._masks.items()
+        ]
+        places = list(self._masks)
+        return self._assemble(buffer, starts[:, places], stops[:, places], masked)
+
+
+def rewrite_exactly(
+    rows: bytes, width: int, masks: Mapping[int, Mask], subjects: Mapping[int, int] | None = None
+) -> bytes:
+    """Return rows with their masked columns replaced, row by row.
+
+    Args:
+        rows: whole rows of COPY text.
+        width: how many columns a row has.
+        masks: the mask of each masked column, by its place from 0.
+        subjects: as `Rewriter` takes them.
+
+    Raises:
+        DatabaseError: a row has another number of columns.
+    """
+    lines = [line.split(b"\t") for line in rows.split(b"\n")[:-1]]
+    if any(len(line) != width for line in lines):
+        raise DatabaseError("the source sent a row with another number of columns", remedy="Start again.")
+    subjects = subjects or {}
+
+    def column(place: int) -> Column:
+        return _listed([None if line[place] == NULL else unescape(line[place]) for line in lines])
+
+    for place, cells in [
+        (place, mask.apply(column(place), column(subjects[place]) if place in subjects else None))
+        for place, mask in masks.items()
+    ]:
+        for line, row, length in zip(lines, cells.matrix, cells.lengths.tolist(), strict=True):
+            line[place] = NULL if length < 0 else escape(row[:length].tobytes())
+    return b"".join(b"\t".join(line) + b"\n" for line in lines)
+
+
+def escape(value: bytes) -> bytes:
+    """Return a value as COPY writes it."""
+    return _ESCAPED.sub(lambda found: _ESCAPES[found[0]], value)
+
+
+def unescape(cell: bytes) -> bytes:
+    """Return the value of a cell that is not NULL."""
+    return _ESCAPE.sub(_unescaped, cell) if b"\\" in cell else cell
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    octal, hexadecimal, character = found.groups()
+    if octal is not None:
+        return bytes([int(octal, 8) & 0xFF])
+    if hexadecimal is not None:
+        return bytes([int(hexadecimal, 16)])
+    return _LETTERS.get(character, character)
+
+
+def _is_grid(buffer: Bytes, ends: Places, width: int) -> bool:
+    """Tell whether each newline ends a row of so many columns."""
+    last = buffer[ends].reshape(-1, width) == _NEWLINE
+    return bool(last[:, -1].all() and not last[:, :-1].any())
+
+
+def _column(buffer: Bytes, starts: Places, ends: Places, escapes: Places | None) -> Column:
+    """Return the values of a column: where they lie in a buffer, and which are NULL."""
+    import numpy as np
+
+    if escapes is None:
+        return Column(buffer, starts, ends, np.zeros(len(starts), bool))
+    escaped = np.searchsorted(escapes, starts) < np.searchsorted(escapes, ends)
+    # `\N` alone is NULL; a value that has this text is written `\\N`
+    nulls = escaped & (ends - starts == 2) & (buffer[np.minimum(starts + 1, len(buffer) - 1)] == ord("N"))
+    odd = np.flatnonzero(escaped & ~nulls)
+    if not len(odd):
+        return Column(buffer, starts, ends, nulls)
+    whole = buffer.tobytes()
+    values = [unescape(whole[start:end]) for start, end in zip(starts[odd].tolist(), ends[odd].tolist(), strict=True)]
+    stops = len(buffer) + np.cumsum([len(value) for value in values])
+    starts, ends = starts.copy(), ends.copy()
+    starts[odd], ends[odd] = np.concatenate(([len(buffer)], stops[:-1])), stops
+    return Column(np.concatenate([buffer, np.frombuffer(b"".join(values), np.uint8)]), starts, ends, nulls)
+
+
+def _listed(values: Sequence[bytes | None]) -> Column:
+    """Return a list of values as a column."""
+    import numpy as np
+
+    lengths = np.array([len(value or b"") for value in values], np.int64)
+    ends = np.cumsum(lengths)
+    nulls = np.array([value is None for value in values], bool)
+    return Column(np.frombuffer(b"".join(value or b"" for value in values), np.uint8), ends - lengths, ends, nulls)
+
+
+def _text(cells: Cells) -> tuple[Bytes, Places]:
+    """Return masked cells as COPY writes them: their bytes one after the other, and their lengths."""
+    import numpy as np
+
+    matrix, lengths = cells.matrix, cells.lengths.astype(np.int64)
+    nulls = lengths < 0
+    if nulls.any():
+        lengths = np.where(nulls, 0, lengths)
+    flat = matrix[np.arange(matrix.shape[1]) < lengths[:, None]]
+    special = (flat == _BACKSLASH) | ((flat - np.uint8(_TAB)) < 2) | (flat == ord("\r"))
+    if not (nulls.any() or special.any()):
+        return flat, lengths
+    stops = np.cumsum(lengths)
+    values = [
+        NULL if null else escape(flat[stop - length : stop].tobytes())
+        for stop, length, null in zip(stops.tolist(), lengths.tolist(), nulls.tolist(), strict=True)
+    ]
+    return np.frombuffer(b"".join(values), np.uint8), np.array([len(value) for value in values], np.int64)
+
+
+def _assembler(arrow: bool | None) -> Callable[..., bytes | memoryview]:
+    if arrow is not False:
+        try:
+            import pyarrow as pa  # noqa: F401 - is it there?
+        except ImportError:
+            if arrow:
+                raise
+        else:
+            return _assemble_with_arrow
+    return _assemble
+
+
+def _assemble(buffer: Bytes, starts: Places, ends: Places, masked: Sequence[tuple[Bytes, Places]]) -> memoryview:
+    """Return the block with other cells in the places of those between `starts` and `ends` (rows × masked columns)."""
+    import numpy as np
+
+    rows, columns = starts.shape
+    before = np.diff(_bounds(starts, ends, len(buffer)))
+    after = before.copy()
+    lengths = np.stack([lengths for _, lengths in masked], axis=1)
+    after[1::2] = lengths.ravel()
+    kept = np.ones(len(before), bool)
+    kept[1::2] = False
+    out = np.empty(int(after.sum()), np.uint8)
+    is_kept = np.repeat(kept, after)
+    out[is_kept] = buffer[np.repeat(kept, before)]
+    if columns == 1:
+        out[~is_kept] = masked[0][0]
+    else:
+        out[~is_kept] = _interleaved(masked, rows)
+    return out.data
+
+
+def _bounds(starts: Places, ends: Places, size: int) -> Places:
+    """Return where each piece of a block begins: kept, masked, kept, masked, ..., kept."""
+    import numpy as np
+
+    bounds = np.empty(starts.size * 2 + 2, np.int64)
+    bounds[0], bounds[-1] = 0, size
+    bounds[1:-1:2], bounds[2:-1:2] = starts.ravel(), ends.ravel()
+    return bounds
+
+
+def _interleaved(masked: Sequence[tuple[Bytes, Places]], rows: int) -> Bytes:
+    """Return the cells of several columns row by row."""
+    import numpy as np
+
+    lengths = np.stack([lengths for _, lengths in masked], axis=1)
+    total = lengths.sum()
+    which = np.repeat(np.tile(np.arange(len(masked), dtype=np.uint8), rows), lengths.ravel())
+    out = np.empty(int(total), np.uint8)
+    for number, (flat, _) in enumerate(masked):
+        out[which == number] = flat
+    return out
+
+
+def _assemble_with_arrow(
+    buffer: Bytes, starts: Places, ends: Places, masked: Sequence[tuple[Bytes, Places]]
+) -> memoryview:
+    """Do what `_assemble` does: an array of pieces over the block itself, and one `take` whose data is the answer."""
+    import numpy as np
+    import pyarrow as pa
+
+    rows, columns = starts.shape
+    bounds = _bounds(starts, ends, len(buffer)).astype(np.int32)
+    pieces = [_binary(buffer, bounds)]
+    order = np.arange(len(bounds) - 1, dtype=np.int32)
+    first = len(order)
+    for number, (flat, lengths) in enumerate(masked):
+        offsets = np.zeros(rows + 1, np.int32)
+        np.cumsum(lengths, out=offsets[1:])
+        pieces.append(_binary(flat, offsets))
+        order[1 + 2 * number :: 2 * columns] = np.arange(first, first + rows, dtype=np.int32)
+        first += rows
+    taken = pa.concat_arrays(pieces).take(pa.array(order))
+    end = int(np.frombuffer(taken.buffers()[1], np.int32)[len(order)])
+    return memoryview(taken.buffers()[2])[:end]
+
+
+def _binary(data: Bytes, offsets: NDArray[np.int32]) -> Any:  # noqa: ANN401 - pyarrow has no types of its own
+    import numpy as np
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(
+        pa.binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(data))]
+    )

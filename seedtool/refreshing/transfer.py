@@ -1,0 +1,473 @@
+"""The copy: rows streamed from the source's COPY to the target's, several streams at once, no file in between.
+
+A table without a mask passes as raw blocks, in binary where every value means the same in another database. Of a table
+with masks, the text is read in blocks of about 1 MB, and the cells of the masked columns are replaced before the target
+sees the block. So raw values of masked columns are in this process's memory alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import re
+import threading
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from psycopg import sql
+
+from seedtool.errors import DatabaseError, SchemaError
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres import server
+from seedtool.refreshing import streams
+from seedtool.refreshing.blocks import Rewriter
+from seedtool.refreshing.source import PINNED, START_AGAIN
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+    import psycopg
+
+    from seedtool.postgres.catalog import Column, Table
+    from seedtool.postgres.server import Target
+    from seedtool.refreshing.blocks import Mask
+    from seedtool.refreshing.source import Source
+
+#: How many tables, or parts of tables, are copied at once.
+STREAMS = 2
+#: Bytes that are masked and sent at once. Measured: blocks of 1 MB beat 4 MB.
+BLOCK = 2**20
+#: A table larger than this (bytes) is read in ranges of pages of about this size, by several streams.
+PART = 64 * 2**20
+#: How many rows a statement names by their places.
+PLACES = 20_000
+_WAITING_BLOCKS = 2
+
+
+class TableCopy(msgspec.Struct, frozen=True, kw_only=True):
+    """What is copied of a table.
+
+    Args:
+        table: the table, in the source's catalog; one that holds rows itself.
+        masks: the mask of each masked column; what has none passes as it is.
+        subjects: the column that holds a masked column's subject, where its mask needs one.
+        left_out: columns that are not copied; their default is taken.
+        places: the rows that are copied, by their places (`ctid`) as the subset knows them; None for all.
+    """
+
+    table: Table
+    masks: Mapping[str, Mask] = {}
+    subjects: Mapping[str, str] = {}
+    left_out: frozenset[str] = frozenset()
+    places: Any = None
+
+
+class TableCopied(msgspec.Struct, frozen=True, kw_only=True):
+    """What was copied of a table.
+
+    Args:
+        schema: the table's schema.
+        name: its name.
+        rows: how many rows were written.
+        bytes: how many bytes were read from the source.
+        seconds: the time of its streams, added up.
+        how: `masked`, or how it passed: `text` or `binary`.
+    """
+
+    schema: str
+    name: str
+    rows: int
+    bytes: int
+    seconds: float
+    how: str
+
+
+class _Part(NamedTuple):
+    """A statement's worth of one table."""
+
+    copy: TableCopy
+    columns: tuple[str, ...]
+    query: str
+    binary: bool
+    size: int
+
+
+def copy(
+    source: Source,
+    target: Target,
+    tables: Sequence[TableCopy],
+    *,
+    streams_at_once: int = STREAMS,
+    listener: Listener = SILENT,
+) -> list[TableCopied]:
+    """Copy rows into a database that has the schema, but neither keys nor triggers yet.
+
+    Args:
+        source: the source, in its snapshot.
+        target: the database; nobody else uses it.
+        tables: what is copied. Of a partitioned table, its partitions are named.
+        streams_at_once: how many tables or parts of tables are copied at once.
+        listener: hears how many bytes are done.
+
+    Returns:
+        What was copied of each table, in the order given.
+
+    Raises:
+        DatabaseError: the source was lost, or the target took not every row as it came. The target is of no use then.
+        SchemaError: a table cannot be copied.
+        SettingsError: asyncpg is missing, or cannot reach a server in the way that was asked for.
+    """
+    asyncpg = streams.require()
+    for each in tables:
+        _refuse(source, each)
+    parts = sorted(_parts(source, tables), key=lambda part: -part.size)
+    with server.connect(target, autocommit=True) as connection:
+        given = (streams.parameters(source.holder), streams.parameters(connection))
+        mark = _mark(connection)
+    work = _Work(source, target, given, mark, asyncpg, parts, listener)
+    work.run(min(streams_at_once, len(parts)))
+    return [work.copied(each) for each in tables]
+
+
+def _refuse(source: Source, copied: TableCopy) -> None:
+    table = copied.table
+    if table.kind != "table" or table.partitioned:
+        raise SchemaError(
+            f"{table} holds no rows of its own", remedy="Name the tables or partitions that do.", table=str(table)
+        )
+    relation = source.relations[table.oid]
+    moving = sorted(relation.partition_key & set(copied.masks))
+    if moving:
+        raise SchemaError(
+            f"column {moving[0]} of {table} chooses the partition of a row, and a mask would change it",
+            remedy="Keep it, or let the policy copy no rows of this table.",
+            table=str(table),
+            column=moving[0],
+        )
+    if not relation.readable:
+        raise SchemaError(
+            f"{table} may not be read by this role", remedy="GRANT SELECT on it, or copy no rows.", table=str(table)
+        )
+
+
+def columns_of(copied: TableCopy) -> list[Column]:
+    """Return the columns that are copied: all but generated ones, which the target computes, and those left out."""
+    return [each for each in copied.table.columns.values() if not each.generated and each.name not in copied.left_out]
+
+
+def _parts(source: Source, tables: Sequence[TableCopy]) -> Iterator[_Part]:
+    for copied in tables:
+        table, relation = copied.table, source.relations[copied.table.oid]
+        columns = tuple(each.name for each in columns_of(copied))
+        binary = bool(columns) and not copied.masks and relation.binary.issuperset(columns)
+        listed = ", ".join(map(_quoted, columns))
+        select = f"SELECT {listed} FROM ONLY {_quoted(table.schema)}.{_quoted(table.name)}"  # noqa: S608 - quoted
+        if copied.places is not None:
+            share = relation.bytes / max(relation.rows, 1)
+            for texts in copied.places.texts(PLACES):
+                where = f" WHERE ctid = ANY ('{{{','.join(texts)}}}'::tid[])"
+                yield _Part(copied, columns, select + where, binary, int(share * len(texts)))
+            continue
+        count = max(1, min(relation.pages, round(relation.bytes / PART))) if relation.heap else 1
+        if source.version < 140000:  # before, a range of ctid was no reason to read less
+            count = 1
+        bounds = [relation.pages * number // count for number in range(count)]
+        for number, first in enumerate(bounds):
+            conditions = []
+            if first:
+                conditions.append(f"ctid >= '({first},0)'::tid")
+            if number + 1 < count:
+                conditions.append(f"ctid < '({bounds[number + 1]},0)'::tid")
+            where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+            yield _Part(copied, columns, select + where, binary, relation.bytes // count)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+class _Pipe:
+    """Chunks of COPY gathered to blocks; a reader that is ahead of the writer waits.
+
+    Args:
+        tell: is called with the size of each block.
+    """
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self.blocks: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=_WAITING_BLOCKS)
+        self._tell = tell
+        self._gathered: list[bytes] = []
+        self._size = 0
+
+    async def hear(self, chunk: bytes) -> None:
+        """Take a chunk; asyncpg's are 52 kB on average."""
+        self._gathered.append(chunk)
+        self._size += len(chunk)
+        if self._size >= BLOCK:
+            await self._hand_over()
+
+    async def close(self) -> None:
+        """Hand over what is left, and say that it was all."""
+        if self._gathered:
+            await self._hand_over()
+        await self.blocks.put(None)
+
+    async def _hand_over(self) -> None:
+        block = b"".join(self._gathered)
+        self._gathered, self._size = [], 0
+        self._tell(len(block))
+        await self.blocks.put(block)
+
+
+class _Work:
+    """The streams of one copy, each a thread with an event loop of its own, and what they have done."""
+
+    def __init__(
+        self,
+        source: Source,
+        target: Target,
+        given: tuple[Mapping[str, Any], Mapping[str, Any]],
+        mark: tuple[Any, ...],
+        asyncpg: Any,  # noqa: ANN401 - asyncpg has no types of its own
+        parts: Sequence[_Part],
+        listener: Listener,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._given = given
+        self._mark = mark
+        self._asyncpg = asyncpg
+        self._parts: queue.SimpleQueue[_Part] = queue.SimpleQueue()
+        for part in parts:
+            self._parts.put(part)
+        self._total = sum(part.size for part in parts)
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._errors: list[BaseException] = []
+        self._done = 0
+        self._bytes: dict[int, int] = defaultdict(int)
+        self._rows: dict[int, int] = defaultdict(int)
+        self._seconds: dict[int, float] = defaultdict(float)
+        self._how: dict[int, str] = {}
+
+    def run(self, count: int) -> None:
+        """Copy every part.
+
+        Raises:
+            DatabaseError: a stream failed. The others have stopped.
+        """
+        threads = [
+            threading.Thread(target=self._thread, name=f"seedtool-copy-{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():  # a join without a timeout would keep Ctrl+C waiting
+                    thread.join(timeout=0.2)
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join(timeout=10)
+        if self._errors:
+            raise self._errors[0]
+
+    def copied(self, copied: TableCopy) -> TableCopied:
+        """Return what was copied of a table."""
+        oid = copied.table.oid
+        return TableCopied(
+            schema=copied.table.schema, name=copied.table.name, rows=self._rows[oid], bytes=self._bytes[oid],
+            seconds=self._seconds[oid], how=self._how.get(oid, "masked" if copied.masks else "text"),
+        )  # fmt: skip
+
+    def _thread(self) -> None:
+        try:
+            asyncio.run(self._stream())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits
+            with self._lock:
+                self._errors.append(error)
+            self._stop.set()
+
+    async def _stream(self) -> None:
+        reading = await self._read_session()
+        try:
+            writing = await self._write_session()
+            try:
+                while not self._stop.is_set():
+                    try:
+                        part = self._parts.get_nowait()
+                    except queue.Empty:
+                        return
+                    started = time.monotonic()
+                    rows = await self._copy(part, reading, writing)
+                    with self._lock:
+                        oid = part.copy.table.oid
+                        self._rows[oid] += rows
+                        self._seconds[oid] += time.monotonic() - started
+                        self._how[oid] = "masked" if part.copy.masks else "binary" if part.binary else "text"
+            finally:
+                writing.terminate()
+        finally:
+            reading.terminate()
+
+    async def _read_session(self) -> Any:  # noqa: ANN401 - asyncpg's
+        source = self._source
+        reading = await streams.connect(self._given[0], source.settings, str(source.target))
+        try:
+            await reading.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            await reading.execute(f"SET TRANSACTION SNAPSHOT '{source.snapshot}'")
+            await reading.execute(source.locks.as_string(None))
+        except self._asyncpg.PostgresError as error:
+            reading.terminate()
+            raise source.not_joined(error.sqlstate, "SQLSTATE " + str(error.sqlstate)) from None
+        except (OSError, self._asyncpg.InterfaceError):
+            reading.terminate()
+            raise source.lost() from None
+        return reading
+
+    async def _write_session(self) -> Any:  # noqa: ANN401 - asyncpg's
+        settings = {
+            **PINNED,
+            "statement_timeout": "0",
+            "synchronous_commit": "off",
+            "default_transaction_read_only": "off",
+        }
+        writing = await streams.connect(self._given[1], settings, str(self._target))
+        for setting in ("log_min_messages", "log_min_error_statement"):  # a complaint quotes the value; superusers may
+            with contextlib.suppress(self._asyncpg.InsufficientPrivilegeError):
+                await writing.execute(f"SET {setting} = 'fatal'")
+        found = tuple((await writing.fetchrow(_MARK)).values())
+        if found != self._mark:
+            writing.terminate()
+            raise DatabaseError(
+                f"the address of {self._target} leads to several servers", remedy="Name one server: the writer."
+            )
+        return writing
+
+    async def _copy(self, part: _Part, reading: Any, writing: Any) -> int:  # noqa: ANN401 - asyncpg's
+        """Copy one part, and return how many rows the target took; the source sent as many."""
+        table = part.copy.table
+        pipe = _Pipe(lambda size: self._tell(table.oid, size))
+        options = {"format": "binary"} if part.binary else {}
+
+        async def read() -> str:
+            with self._translated(table, reading=True):
+                status = await reading.copy_from_query(part.query, output=pipe.hear, **options)
+                await pipe.close()
+            return str(status)
+
+        async def write() -> str:
+            with self._translated(table, reading=False):
+                status = await writing.copy_to_table(
+                    table.name, schema_name=table.schema, columns=part.columns or None,
+                    source=self._masked(part, pipe.blocks), **options,
+                )  # fmt: skip
+            return str(status)
+
+        sent, taken = map(_count, await _both(read(), write()))
+        if sent != taken:
+            raise DatabaseError(f"{table}: the source sent {sent} rows, and the target took {taken}", table=str(table))
+        return taken
+
+    async def _masked(self, part: _Part, blocks: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes | memoryview]:
+        rewriter = None
+        if part.copy.masks:
+            place = {name: number for number, name in enumerate(part.columns)}
+            masks = {place[name]: mask for name, mask in part.copy.masks.items() if name in place}
+            subjects = {place[name]: place[of] for name, of in part.copy.subjects.items() if name in place}
+            rewriter = Rewriter(len(part.columns), masks, subjects)
+        while (block := await blocks.get()) is not None:
+            if self._stop.is_set():
+                raise DatabaseError("the copy was stopped")
+            if rewriter is None:
+                yield block
+            elif ready := rewriter.feed(block):
+                yield ready
+        if rewriter is not None:
+            rewriter.end()
+
+    def _tell(self, oid: int, size: int) -> None:
+        with self._lock:
+            self._bytes[oid] += size
+            self._done += size
+            done = self._done
+        self._listener.progress("bytes", done, max(done, self._total))
+
+    @contextlib.contextmanager
+    def _translated(self, table: Table, *, reading: bool) -> Iterator[None]:
+        try:
+            yield
+        except (self._asyncpg.PostgresError, self._asyncpg.InterfaceError, OSError) as error:
+            raise self._failed(error, table, reading=reading) from None
+
+    def _failed(self, error: Exception, table: Table, *, reading: bool) -> DatabaseError:
+        """Return an error of ours with table, column and SQLSTATE alone: asyncpg's words quote values."""
+        code = getattr(error, "sqlstate", None)
+        where = self._source.target if reading else self._target
+        if code is None or code[:2] in {"08", "57"}:
+            if reading and code != "57014":
+                return self._source.lost(code)
+            if code != "57014":
+                return DatabaseError(f"the connection to {where} was lost", remedy=START_AGAIN, code=code)
+        column = getattr(error, "column_name", None) or _column_in(getattr(error, "context", None))
+        constraint = getattr(error, "constraint_name", None)
+        named = f", column {column}" if column else f", constraint {constraint}" if constraint else ""
+        done = "read from" if reading else "written to"
+        return DatabaseError(
+            f"{table}{named}: a row cannot be {done} {where} (SQLSTATE {code})",
+            remedy=_REMEDIES.get(code, "") if reading else _WRITE_REMEDIES.get(code[:2], ""),
+            table=str(table),
+            column=column,
+            code=code,
+        )
+
+
+_REMEDIES = {
+    "42501": "GRANT SELECT on it, and let the role see every row (BYPASSRLS, where policies apply).",
+    "57014": "The statement took longer than statement_timeout allows.",
+}
+_WRITE_REMEDIES = {
+    "22": "The mask's values do not fit the column's type.",
+    "23": "The mask's values do not meet the column's constraint.",
+    "53": "Make room on the target's server (disk, memory or connections) and start again.",
+}
+
+
+async def _both(reading: Any, writing: Any) -> tuple[str, str]:  # noqa: ANN401 - coroutines
+    """Wait for both ends of a copy; where one fails, the other is stopped, and the first failure is raised."""
+    tasks = [asyncio.ensure_future(reading), asyncio.ensure_future(writing)]
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    for task in waiting:
+        task.cancel()
+    if waiting:
+        await asyncio.wait(waiting, timeout=5)
+    for task in done:
+        task.result()  # raises what it failed with
+    return tasks[0].result(), tasks[1].result()
+
+
+def _column_in(context: str | None) -> str | None:
+    """Return the column that the context of an error names: `COPY people, line 3, column born: "..."`."""
+    found = re.search(r"^COPY .*?, line \d+, column ([^:\n]+)(?::|$)", context or "", re.MULTILINE)
+    return found[1] if found else None
+
+
+def _count(status: str) -> int:
+    """Return the number of rows in the tag of a COPY, such as `COPY 42`."""
+    return int(status.rpartition(" ")[2])
+
+
+_MARK = (
+    "SELECT pg_postmaster_start_time(), current_database()::text, inet_server_port(), pg_is_in_recovery(),"
+    " (SELECT oid::int8 FROM pg_database WHERE datname = current_database())"
+)
+
+
+def _mark(connection: psycopg.Connection[Any]) -> tuple[Any, ...]:
+    """Return what tells a server and its database from others."""
+    return tuple(connection.execute(sql.SQL(_MARK)).fetchone() or ())
