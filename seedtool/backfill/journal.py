@@ -13,6 +13,7 @@ import psycopg
 from psycopg import errors as pg
 
 from seedtool.backfill.queries import query
+from seedtool.backfill.report import Report
 from seedtool.faces.port import Face
 from seedtool.postgres.cluster import take_lock
 from seedtool.postgres.errors import translate
@@ -29,6 +30,7 @@ _TABLES = (
     "backfill_reindex",
     "backfill_collections",
     "backfill_again",
+    "backfill_runs",
     "face_matches",
     "face_exclusions",
 )
@@ -65,6 +67,26 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     face_ids: tuple[str, ...]
     index_calls: int = 0
     again: bool = False
+
+
+class KeptReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of a run.
+
+    Args:
+        run: its id.
+        began: when it began.
+        updated: when the report was written.
+        ended: the run has ended, and this is its last report.
+        fresh: the report was written in the last 30 seconds.
+        report: what the run did until then; None when another version of seedtool has written it.
+    """
+
+    run: str
+    began: datetime
+    updated: datetime
+    ended: bool
+    fresh: bool
+    report: Report | None
 
 
 def exists(connection: psycopg.Connection) -> bool:
@@ -277,6 +299,32 @@ def faces_per_photo(connection: psycopg.Connection) -> float | None:
     """Return the mean number of faces on the photos that were done last; None while there are fewer than 20 photos."""
     found = connection.execute(query("faces_per_photo")).fetchone()
     return float(found[0]) if found and found[0] is not None else None
+
+
+def keep_report(connection: psycopg.Connection, run_id: str, report: Report, *, ended: bool) -> None:
+    """Keep what a run has done so far, in place of what it had done before; those of the last 100 runs are kept."""
+    # not jsonb: it refuses U+0000, which the cause of an error may hold
+    encoded = msgspec.json.encode(report).decode()
+    parameters = {"run": run_id, "seconds": report.seconds, "ended": ended, "report": encoded}
+    connection.execute(query("keep_report"), parameters)
+
+
+def reports(connection: psycopg.Connection, run_id: str | None = None) -> list[KeptReport]:
+    """Return the reports of the last 20 runs, the latest first, or that of one run."""
+    if not _has_table(connection, "backfill_runs"):
+        return []
+    rows = connection.execute(query("reports"), {"run": run_id})
+    return [
+        KeptReport(run=run, began=began, updated=updated, ended=ended, fresh=fresh, report=_report(text))
+        for run, began, updated, ended, fresh, text in rows
+    ]
+
+
+def _report(text: str) -> Report | None:
+    try:
+        return msgspec.json.decode(text, type=Report)
+    except msgspec.ValidationError:
+        return None
 
 
 def _has_table(connection: psycopg.Connection, table: str) -> bool:

@@ -24,7 +24,17 @@ MOST_ERRORS = 200
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def render(report: Report, rules: Backfill, *, where: str, database: str, ended: datetime, decides: bool = True) -> str:
+def render(
+    report: Report,
+    rules: Backfill,
+    *,
+    where: str,
+    database: str,
+    ended: datetime,
+    decides: bool = True,
+    goes_on: bool = False,
+    back: str = "",
+) -> str:
     """Return a report as one page of HTML.
 
     Args:
@@ -32,8 +42,10 @@ def render(report: Report, rules: Backfill, *, where: str, database: str, ended:
         rules: the thresholds and prices that it used.
         where: the AWS account and region, or the endpoint.
         database: the target, as reports name it.
-        ended: when the run ended.
+        ended: when the run ended, or when the report was made.
         decides: seedtool compared the faces; False when an application did, which answers with counts only.
+        goes_on: the run has not ended. The browser asks for the page again.
+        back: the address of the page that leads here; empty for a file.
     """
     return "".join(
         (
@@ -41,9 +53,11 @@ def render(report: Report, rules: Backfill, *, where: str, database: str, ended:
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">',
+            '<meta http-equiv="refresh" content="5">' if goes_on else "",
             f"<title>Face backfill, {ended:%Y-%m-%d %H:%M}</title>",
             f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style></head><body>",
-            *_header(report, where, database, ended),
+            f'<nav><a href="{escaped(back)}">All runs</a></nav>' if back else "",
+            *_header(report, where, database, ended, goes_on=goes_on),
             *_faces(report, rules, decides=decides),
             *_course(report),
             *_cost(report, rules),
@@ -93,11 +107,17 @@ def write(path: Path, page: str) -> None:
 # The sections of the page, from top to bottom.
 
 
-def _header(report: Report, where: str, database: str, ended: datetime) -> Iterator[str]:
+def _header(report: Report, where: str, database: str, ended: datetime, *, goes_on: bool) -> Iterator[str]:
     zone = f" {ended:%Z}" if ended.tzinfo else ""
     yield f"<header><h1>Face backfill</h1><p class=quiet>{escaped(database)}, {escaped(where)}<br>"
-    yield f"ended {ended:%Y-%m-%d %H:%M}{escaped(zone)} after {duration(report.seconds)}</p>"
-    color, sentence = _state(report)
+    when = f"{ended:%Y-%m-%d %H:%M}{escaped(zone)}"
+    if goes_on:
+        yield f"as of {when}, running for {duration(report.seconds)}</p>"
+        done = count(report.succeeded + report.failed)
+        color, sentence = "review", f"Running: {done} of {count(report.assets, 'asset')} done."
+    else:
+        yield f"ended {when} after {duration(report.seconds)}</p>"
+        color, sentence = _state(report)
     yield f'<p class="state {color}">{sentence}</p></header>'
     yield '<dl class="sums">'
     done = f"of {count(report.assets)}, {count(report.users, 'user')}"

@@ -108,6 +108,17 @@ CREATE TABLE seedtool.face_exclusions (
 COMMENT ON TABLE seedtool.face_exclusions IS
 'Faces that somebody took away from a person. Nothing links them to this person again by itself'
 
+-- create_backfill_runs --
+CREATE TABLE seedtool.backfill_runs (
+    run uuid PRIMARY KEY,
+    began_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL,
+    ended boolean NOT NULL,
+    report json NOT NULL
+);
+COMMENT ON TABLE seedtool.backfill_runs IS
+'The reports of seedtool backfill, the last 100: of a run that goes on, as it was at updated_at'
+
 
 -- What there is to process.
 
@@ -714,3 +725,16 @@ SELECT run::text, min(started_at), max(coalesce(finished_at, started_at)), count
     count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'started'),
     coalesce(sum(faces), 0)::bigint, sum(index_calls)::bigint, sum(search_calls)::bigint
 FROM {journal} j GROUP BY run ORDER BY 2 DESC LIMIT 20
+
+-- keep_report --
+WITH old AS (
+    DELETE FROM seedtool.backfill_runs WHERE run IN (
+        SELECT run FROM seedtool.backfill_runs ORDER BY began_at DESC OFFSET 99) AND run <> %(run)s
+)
+INSERT INTO seedtool.backfill_runs AS r (run, began_at, updated_at, ended, report)
+VALUES (%(run)s, clock_timestamp() - %(seconds)s * interval '1 s', clock_timestamp(), %(ended)s, %(report)s)
+ON CONFLICT (run) DO UPDATE SET updated_at = excluded.updated_at, ended = excluded.ended, report = excluded.report
+
+-- reports --
+SELECT run::text, began_at, updated_at, ended, updated_at > clock_timestamp() - interval '30 s', report::text
+FROM seedtool.backfill_runs WHERE %(run)s::uuid IS NULL OR run = %(run)s::uuid ORDER BY began_at DESC LIMIT 20

@@ -16,6 +16,7 @@ When a service does not answer, calls are held back until it does (`outage`). Wh
 and begins anew in the same run once the database is there again, as it would after a crash.
 """
 
+import contextlib
 import time
 import uuid
 from collections import deque
@@ -72,6 +73,9 @@ _DECIDED_AGAIN = 100
 # Seconds between two looks at signals and at what is due, and between two reports of progress.
 _TICK = 0.1
 
+# Between two reports that are kept of a run that goes on. Each is at most about 300 KB.
+_SECONDS_BETWEEN_REPORTS = 5.0
+
 # The most face ids that DeleteFaces takes (source: API reference, FaceIds: at most 4096).
 _MOST_DELETED = 4096
 
@@ -97,6 +101,7 @@ class Run:
         self.target = target
         self.processor = processor
         self.options = options or Options()
+        self.id = str(uuid.uuid4())
         self._work: _Work | None = None
         self._stopped = False
         self._database_outages = Outages(settings.backfill.longest_outage)
@@ -153,7 +158,7 @@ class Run:
                         remedy="Look at what it would do there (--dry-run) before you run the same command again.",
                     )
                 wanted = msgspec.structs.replace(wanted, failed_before=before.wanted.failed_before if before else now)
-                run_id = str(uuid.uuid4())
+                run_id = self.id if before is None else str(uuid.uuid4())
                 gone, notes = self._look_for_collections(writer, run_id, listener)
                 if options.reindex:
                     # an interrupted repair must not become a round over everything
@@ -173,7 +178,10 @@ class Run:
                 if before is None or not concerns_all(error, writer):
                     raise
                 raise _lost(error) from error
-            work.process_all(listener)
+            try:
+                work.process_all(listener)
+            finally:
+                work.keep_report(ended=True)
             if options.reindex and options.limit is None and work.complete:
                 journal.end_reindex(writer, options.repair if wanted.gone else options.scope)
             return work.report
@@ -350,6 +358,7 @@ class _Work:
         self._reserved: dict[str, float] = {}  # the most dollars that each asset with AWS may cost there
         self._faces_per_photo = journal.faces_per_photo(writer) or FACES_PER_PHOTO
         self._progress_at = 0.0
+        self._report_at = time.monotonic() + _SECONDS_BETWEEN_REPORTS
         self._ending = False
         self._fatal: SeedtoolError | None = None
         self.interrupted = False
@@ -949,3 +958,13 @@ class _Work:
         self._tally.add_point(self._meter.calls, self._meter.throttled, last=last)
         progress = self.progress
         listener.progress("assets", progress.done, progress.total)
+        if not last and now >= self._report_at:
+            self._report_at = now + _SECONDS_BETWEEN_REPORTS
+            self.keep_report(ended=False)
+
+    def keep_report(self, *, ended: bool) -> None:
+        """Keep the report so far for the review page, unless the run had nothing to do."""
+        report = self.report
+        if report.assets or report.notes or report.decided_again:
+            with contextlib.suppress(psycopg.Error):  # a database that does not answer is noticed where it matters
+                journal.keep_report(self._writer, self._run.id, report, ended=ended)

@@ -24,8 +24,16 @@ _POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 
+_POLICY_HEADER = "Content-Security-Policy"
+
+#: What the report of a run needs: its own style, and nothing else. It has no script.
+REPORT_POLICY = {
+    _POLICY_HEADER: "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+}
+
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
+    _POLICY_HEADER: _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -95,7 +103,9 @@ class AccessMiddleware:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                answer = MutableHeaders(scope=message)
+                policy = answer.get(_POLICY_HEADER, _HEADERS[_POLICY_HEADER])
+                answer.update({**_HEADERS, _POLICY_HEADER: policy})
             await send(message)
 
         await self._choose(scope)(scope, receive, sending)

@@ -16,12 +16,12 @@ from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from seedtool.backfill import corrections, journal, library, review
+from seedtool.backfill import corrections, journal, library, page, review
 from seedtool.errors import ImageRefused, PhotoError, SeedtoolError, UsageError
 from seedtool.postgres import server
 from seedtool.postgres.errors import translate
 from seedtool.review_page import pages
-from seedtool.review_page.access import Access, AccessMiddleware
+from seedtool.review_page.access import REPORT_POLICY, Access, AccessMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,9 @@ _MOST_USERS = 200
 _MOST_PERSONS = 500
 _FACES_OF_PERSON = 60
 
+# How a report names who has processed the photos, by its mode; otherwise it was AWS.
+_WHERE = {"embedded": "the embedded emulator", "endpoint": "an application"}
+
 # Bytes of a form, and faces that one answer may be about.
 _MOST_BODY = 100_000
 _MOST_FACES = 200
@@ -54,18 +57,19 @@ def application(desk: Desk, cut_outs: CutOuts, access: Access) -> Starlette:
         cut_outs: makes the pictures.
         access: who may use it.
     """
-    page = _Page(desk, cut_outs)
+    served = _Page(desk, cut_outs)
     return Starlette(
         routes=[
-            Route("/", page.faces),
-            Route("/picture/{face}/{what}", page.picture),
-            Route("/answer", page.answer, methods=["POST"]),
-            Route("/persons", page.persons),
-            Route("/person/{person}", page.person),
-            Route("/person/{person}", page.change, methods=["POST"]),
-            Route("/runs", page.runs),
-            Route("/undo", page.undo, methods=["POST"]),
-            Route("/news", page.news),
+            Route("/", served.faces),
+            Route("/picture/{face}/{what}", served.picture),
+            Route("/answer", served.answer, methods=["POST"]),
+            Route("/persons", served.persons),
+            Route("/person/{person}", served.person),
+            Route("/person/{person}", served.change, methods=["POST"]),
+            Route("/runs", served.runs),
+            Route("/run/{run}", served.run),
+            Route("/undo", served.undo, methods=["POST"]),
+            Route("/news", served.news),
             Route("/style.css", _file("style.css", "text/css")),
             Route("/favicon.ico", lambda _request: Response(status_code=204)),
             Route("/script.js", _file("script.js", "text/javascript")),
@@ -164,9 +168,31 @@ class _Page:
         with server.connect(self._desk.target) as connection:
             library.check_tables(connection)
             found = corrections.runs(connection)
+            reports = journal.reports(connection)
             census = library.census(connection, library.Wanted(), has_journal=journal.exists(connection))
         prices = self._desk.settings.backfill.prices
-        return HTMLResponse(pages.runs(found, census, prices, state=self._state(request.state.browser)))
+        return HTMLResponse(pages.runs(found, reports, census, prices, state=self._state(request.state.browser)))
+
+    def run(self, request: Request) -> Response:
+        """Return the report of a run, as `backfill --html` writes it; of a run that goes on, its report so far."""
+        wanted = _uuid(request.path_params["run"])
+        with server.connect(self._desk.target) as connection:
+            kept = journal.reports(connection, wanted) if wanted else []
+        report = kept[0].report if kept else None
+        if report is None:
+            message = "There is no report of this run."
+            return HTMLResponse(pages.error(message, "The last 100 runs of this version have one."), 404)
+        text = page.render(
+            report,
+            self._desk.settings.backfill,
+            where=_WHERE.get(report.mode, f"AWS in {report.region}"),
+            database=str(self._desk.target),
+            ended=kept[0].updated,
+            decides=report.mode != "endpoint",
+            goes_on=not kept[0].ended and kept[0].fresh,
+            back="/runs",
+        )
+        return HTMLResponse(text, headers=REPORT_POLICY)
 
     def _state(self, browser: str) -> pages.State:
         return pages.State(self._said.pop(browser, ""), self._desk.can_undo(browser), self._desk.number)

@@ -1,12 +1,14 @@
 """The pages as HTML. What comes from the database was written by strangers: it gets in only through `escaped`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from seedtool.backfill.corrections import LinkedFace, Person, PersonFaces, RunSummary, User
 from seedtool.backfill.formatting import count, dollars, duration, escaped, percent
+from seedtool.backfill.journal import KeptReport
 from seedtool.backfill.library import Census
+from seedtool.backfill.report import Report
 from seedtool.backfill.review import Suggested, Waiting
 
 # Suggestions that have a key, and that are shown.
@@ -239,37 +241,101 @@ _SYSTEMS = {"system": "system", "ai": "application"}
 # Runs
 
 
-def runs(found: Sequence[RunSummary], census: Census, prices: Mapping[str, float], *, state: State) -> str:
-    """Return the page of the backfill's runs. It is loaded again every 5 seconds while assets are in progress."""
+class _Line(NamedTuple):
+    """A line of the table of runs."""
+
+    began: datetime
+    seconds: float
+    state: str
+    numbers: tuple[int, int, int]
+    cost: float
+    report: str | None
+
+
+def runs(
+    found: Sequence[RunSummary],
+    reports: Sequence[KeptReport],
+    census: Census,
+    prices: Mapping[str, float],
+    *,
+    state: State,
+) -> str:
+    """Return the page of the backfill's runs. It is loaded again every 5 seconds while a run goes on.
+
+    Args:
+        found: what the journal's lines of assets tell of runs.
+        reports: the reports that runs have kept.
+        census: what there is to process.
+        prices: dollars for a call, by operation.
+        state: of the browser.
+    """
     working = sum(each.started for each in found)
     done = census.skipped - census.failed_before
+    running = [each.report for each in reports if each.report and not each.ended and each.fresh]
 
     def body() -> Iterator[str]:
         yield from _header("Runs of the backfill", "/runs", state, "/runs")
         yield "</header><main>"
+        for each in running:
+            part, whole = each.succeeded + each.failed, each.assets
+            share = f"A run goes on: {count(part)} of {count(whole, 'asset')} done ({percent(part, whole)})"
+            yield f'<p class="state">{share}, {count(each.failed)} failed, {count(each.faces, "face")}, '
+            yield f"{dollars(each.cost)} so far, {_time_left(each)}.</p>"
         total = done + census.assets
-        share = f"{count(done)} of {count(total, 'asset')} done ({percent(done, total)})"
+        share = f"{count(done)} of {count(total, 'asset')} of the library done ({percent(done, total)})"
         yield f'<p><label for="progress">{share}</label> '
         yield f'<progress id="progress" max="{max(1, total)}" value="{done}"></progress></p>'
         yield f"<p>{count(working)} in progress or interrupted, {count(census.failed_before)} failed.</p>"
-        if not found:
+        if not found and not reports:
             yield '<p class="state">The journal has no run.</p></main>'
             return
-        yield "<div class=scroll><table><caption>The last runs. An asset counts for the run that processed it last. "
-        yield "<code>seedtool backfill --html FILE</code> writes the whole report of a run.</caption><thead><tr>"
-        heads = ("began", "took", "done", "failed", "in progress", "faces", "cost")
+        yield '<div class="scroll" tabindex="0" role="region" aria-label="The last runs"><table>'
+        yield "<caption>The last runs. Follow the date to the whole report. A run without a report is known from its "
+        yield "assets only: each counts for the run that processed it last.</caption><thead><tr>"
+        heads = ("began", "took", "state", "done", "failed", "faces", "cost")
         yield "".join(f'<th scope="col">{head}</th>' for head in heads) + "</tr></thead><tbody>"
-        for each in found:
-            cost = each.index_calls * prices.get("IndexFaces", 0) + each.search_calls * prices.get("SearchFaces", 0)
-            numbers = (each.done, each.failed, each.started, each.faces)
-            yield f'<tr><th scope="row">{each.began:%Y-%m-%d %H:%M %Z}</th>'
-            yield f"<td>{duration((each.last - each.began).total_seconds())}</td>"
-            yield "".join(f"<td>{count(number)}</td>" for number in numbers) + f"<td>{dollars(cost)}</td></tr>"
+        for line in _lines(found, reports, prices):
+            began = f"{line.began:%Y-%m-%d %H:%M %Z}"
+            if line.report:
+                began = f'<a href="/run/{line.report}">{began}</a>'
+            yield f'<tr><th scope="row">{began}</th><td>{duration(line.seconds)}</td><td>{line.state}</td>'
+            yield (
+                "".join(f"<td>{count(number)}</td>" for number in line.numbers) + f"<td>{dollars(line.cost)}</td></tr>"
+            )
         yield "</tbody></table></div></main>"
 
-    fresh = bool(found) and (datetime.now(UTC) - max(each.last for each in found)).total_seconds() < 600
-    head = '<meta http-equiv="refresh" content="5">' if working and fresh else ""
+    head = '<meta http-equiv="refresh" content="5">' if running else ""
     return _page("Runs of the backfill", body(), state, head=head)
+
+
+def _lines(found: Sequence[RunSummary], reports: Sequence[KeptReport], prices: Mapping[str, float]) -> list[_Line]:
+    lines = []
+    for kept in reports:
+        if (report := kept.report) is not None:
+            numbers = (report.succeeded, report.failed, report.faces)
+            lines.append(_Line(kept.began, report.seconds, _run_state(kept), numbers, report.cost, kept.run))
+    with_report = {each.report for each in lines}
+    for each in found:
+        if each.id not in with_report:
+            cost = each.index_calls * prices.get("IndexFaces", 0) + each.search_calls * prices.get("SearchFaces", 0)
+            state = f"{count(each.started)} in progress" if each.started else "ended"
+            seconds = (each.last - each.began).total_seconds()
+            lines.append(_Line(each.began, seconds, state, (each.done, each.failed, each.faces), cost, None))
+    return sorted(lines, reverse=True)
+
+
+def _run_state(kept: KeptReport) -> str:
+    if not kept.ended:
+        return "running" if kept.fresh else "killed"
+    report = kept.report
+    if report is None or report.interrupted or report.stopped:
+        return "ended early"
+    return "finished"
+
+
+def _time_left(report: Report) -> str:
+    done = report.succeeded + report.failed
+    return f"{duration(report.seconds / done * report.left)} left" if done else "nothing done yet"
 
 
 # What the pages share

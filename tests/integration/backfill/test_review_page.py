@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from psycopg import sql
 
-from seedtool.backfill import review
+from seedtool.backfill import review, run
 from seedtool.backfill.queries import query
 from seedtool.review_page.server import Page
 
@@ -526,9 +526,47 @@ def test_the_runs_of_the_backfill_and_its_progress_are_shown(album, serve):
     album.photo(ana, "Ben Rojas")
     album.db.commit()
     text = browser.ask("/runs").text
-    assert "1 of 2 assets done (50 %)" in text
-    assert "<td>1</td><td>1</td><td>0</td><td>1</td><td>$0.002</td>" in text
+    assert "1 of 2 assets of the library done (50 %)" in text
+    assert "<td>finished</td><td>1</td><td>1</td><td>1</td><td>$0.002</td>" in text
     assert "refresh" not in text
+    # the whole report is a link away; nothing but its own style is let in
+    report = browser.ask(re.search(r'href="(/run/[^"]+)"', text)[1])
+    assert "<h2>Cost per user</h2>" in report.text
+    assert "there is no photo at gone.jpg" in report.text
+    assert 'href="/runs"' in report.text
+    assert "script" not in report.headers["Content-Security-Policy"]
+    assert "refresh" not in report.text
+    # a run of an earlier version has no report
+    album.db.execute("DROP TABLE seedtool.backfill_runs")
+    album.db.commit()
+    assert "<td>ended</td><td>1</td><td>1</td><td>1</td><td>$0.002</td>" in browser.ask("/runs").text
+    for unknown in ("00000000-0000-4000-8000-000000000000", "x"):
+        assert browser.ask(f"/run/{unknown}").status == 404
+
+
+def test_a_run_that_goes_on_shows_its_progress_and_report(album, serve, monkeypatch):
+    monkeypatch.setattr(run, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    ana = album.user()
+    for _ in range(4):
+        album.photo(ana, "Ana Soto")
+    browser = serve().open()
+    seen = []
+
+    def look(_):
+        text = browser.ask("/runs").text
+        path = re.search(r'href="(/run/[^"]+)"', text)
+        seen.append((text, browser.ask(path[1]).text if path else ""))
+
+    album.during_each_record(look)
+    album.run(batch_size=1)
+    text, report = seen[-1]
+    assert "A run goes on: " in text
+    assert "<td>running</td>" in text
+    assert 'http-equiv="refresh"' in text
+    assert "Running: " in report
+    assert 'http-equiv="refresh"' in report
+    after = browser.ask("/runs").text
+    assert ("A run goes on" in after, "<td>finished</td>" in after) == (False, True)
 
 
 def test_a_page_of_100_000_waiting_faces_looks_up_the_suggestions_of_its_own_faces_only(album, serve):
