@@ -22,7 +22,7 @@ from seedtool.emulator import process
 from seedtool.errors import ResourceNotFound
 from seedtool.postgres import server
 from seedtool.settings import Settings, load
-from seedtool.workflows.aws import emulator_dir, open_aws
+from seedtool.workflows.face_service import emulator_dir, open_aws
 
 ROOT = Path(__file__).resolve().parent
 CLASS_PHOTO = "seeds/photos/classes/7-basico-a.jpg"

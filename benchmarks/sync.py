@@ -109,7 +109,7 @@ def _beside_rivals(database: "Database", url: str, what: str, runs: int) -> Iter
 
 def _beside_stand_in(database: "Database", faces: int, what: str) -> Iterator[Row]:
     from seedtool.emulator import planting, process
-    from seedtool.workflows.aws import emulator_dir
+    from seedtool.workflows.face_service import emulator_dir
 
     database.environ["SEEDTOOL_AWS"] = "embedded"
     state = emulator_dir(database.settings)

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from seedtool.settings import Settings
     from seedtool.settings import load as load_settings
     from seedtool.workflows.adopt import adopt
-    from seedtool.workflows.aws import open_aws
+    from seedtool.workflows.backfill import decide_faces, plan_backfill, run_backfill, waiting_faces
     from seedtool.workflows.database import guard_status, list_cache, protect, prune_cache, unprotect
     from seedtool.workflows.doctor import examine
+    from seedtool.workflows.face_service import open_aws
     from seedtool.workflows.faces import (
         dedupe_faces,
         enroll,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
         recognize,
         sync,
     )
-    from seedtool.workflows.library import decide_faces, plan_backfill, run_backfill, waiting_faces
     from seedtool.workflows.prepare import prepare
     from seedtool.workflows.reset import fingerprint, migrate, plan_reset, reset
     from seedtool.workflows.seed import dump_seeds, seed
@@ -74,7 +74,7 @@ _PLACES = {
     "Target": "postgres.server:Target",
     "adopt": "workflows.adopt:adopt",
     "connect": "postgres.server:connect",
-    "decide_faces": "workflows.library:decide_faces",
+    "decide_faces": "workflows.backfill:decide_faces",
     "dedupe_faces": "workflows.faces:dedupe_faces",
     "delete_snapshots": "workflows.snapshots:delete_snapshots",
     "dump_seeds": "workflows.seed:dump_seeds",
@@ -92,8 +92,8 @@ _PLACES = {
     "list_snapshots": "workflows.snapshots:list_snapshots",
     "load_settings": "settings:load",
     "migrate": "workflows.reset:migrate",
-    "open_aws": "workflows.aws:open_aws",
-    "plan_backfill": "workflows.library:plan_backfill",
+    "open_aws": "workflows.face_service:open_aws",
+    "plan_backfill": "workflows.backfill:plan_backfill",
     "plan_reset": "workflows.reset:plan_reset",
     "prepare": "workflows.prepare:prepare",
     "protect": "workflows.database:protect",
@@ -102,12 +102,12 @@ _PLACES = {
     "rename_snapshot": "workflows.snapshots:rename_snapshot",
     "reset": "workflows.reset:reset",
     "restore_snapshot": "workflows.snapshots:restore_snapshot",
-    "run_backfill": "workflows.library:run_backfill",
+    "run_backfill": "workflows.backfill:run_backfill",
     "save_snapshot": "workflows.snapshots:save_snapshot",
     "seed": "workflows.seed:seed",
     "sync": "workflows.faces:sync",
     "unprotect": "workflows.database:unprotect",
-    "waiting_faces": "workflows.library:waiting_faces",
+    "waiting_faces": "workflows.backfill:waiting_faces",
 }
 
 __all__ = [

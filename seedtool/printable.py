@@ -1,4 +1,4 @@
-"""How a text that strangers wrote is shown: a name or value of a database, a file, a service."""
+"""How people are shown a count, and a text that strangers wrote: a name or value of a database, a file, a service."""
 
 import re
 
@@ -7,6 +7,14 @@ import re
 STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+
+# they join emoji and letters of Persian and Hindi; Python counts them among the control characters
+_JOINERS = str.maketrans("", "", "\u200c\u200d")
+
+
+def is_printable(text: str) -> bool:
+    """Tell whether a text can be shown on a terminal as it is: no control characters, no broken Unicode."""
+    return text.translate(_JOINERS).isprintable()
 
 
 def printable(text: str, *, one_line: bool = False) -> str:
@@ -20,3 +28,8 @@ def printable(text: str, *, one_line: bool = False) -> str:
         return text
     found = STEERING.sub(lambda each: ascii(each[0])[1:-1], text)
     return found.replace("\t", "\\t").replace("\n", "\\n") if one_line else found
+
+
+def count(number: int, thing: str = "") -> str:
+    """Return `1,234`, or `1 asset`, `1,234 assets`."""
+    return f"{number:,}{f' {thing}' if thing else ''}{'s' if thing and number != 1 else ''}"

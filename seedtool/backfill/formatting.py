@@ -1,14 +1,11 @@
 """Values as text, for the page and the terminal. What comes from the database was written by strangers."""
 
 import html
-import unicodedata
+
+from seedtool.printable import printable
 
 #: Characters of a value that are shown. A longer value is cut in the middle.
 LONGEST = 200
-
-#: Unicode's categories control, format (some turn the direction of writing), surrogate, private use, line separator
-#: and paragraph separator.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
 def escaped(value: object, longest: int = LONGEST) -> str:
@@ -21,20 +18,7 @@ def escaped(value: object, longest: int = LONGEST) -> str:
     text = str(value)
     if len(text) > longest:
         text = f"{text[: longest // 2]}…{text[-longest // 2 :]}"
-    return html.escape(visible(text))
-
-
-def visible(text: str) -> str:
-    """Return a text with U+FFFD in place of characters that steer a terminal or turn the direction of writing.
-
-    A file name must neither write on the screen nor look like another name.
-    """
-    return "".join("\ufffd" if unicodedata.category(each) in _HIDDEN else each for each in text)
-
-
-def count(number: int, thing: str = "") -> str:
-    """Return `1,234`, or `1 asset`, `1,234 assets`."""
-    return f"{number:,}{f' {thing}' if thing else ''}{'s' if thing and number != 1 else ''}"
+    return html.escape(printable(text))
 
 
 def dollars(amount: float) -> str:

@@ -16,7 +16,7 @@ from seedtool.backfill.queries import query
 from seedtool.backfill.report import Report
 from seedtool.faces.port import Face
 from seedtool.postgres.cluster import take_lock
-from seedtool.postgres.errors import translate
+from seedtool.postgres.psycopg_errors import translate
 
 #: How long a statement waits for a row that another session holds. Then its asset fails; the run goes on.
 LOCK_TIMEOUT = "30s"

@@ -17,7 +17,7 @@ from seedtool.backfill.journal import Asset
 from seedtool.backfill.queries import query
 from seedtool.errors import BlockedError, SchemaError, UsageError
 from seedtool.faces.port import Box
-from seedtool.postgres.errors import HIDDEN_ROWS
+from seedtool.postgres.psycopg_errors import HIDDEN_ROWS
 
 #: What is written into assets.face_detection_provider.
 PROVIDER = "aws_rekognition"

@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 
 from seedtool.backfill import plots
-from seedtool.backfill.formatting import count, dollars, duration, escaped, percent
+from seedtool.backfill.formatting import dollars, duration, escaped, percent
 from seedtool.backfill.report import Failure, Report
 from seedtool.errors import UsageError
 from seedtool.files.writing import PRIVATE, NewFile, write_whole
+from seedtool.printable import count
 from seedtool.settings import Backfill
 
 #: The most users and errors that a table shows. It says how many more there are.

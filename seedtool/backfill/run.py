@@ -49,7 +49,7 @@ from seedtool.errors import (
 from seedtool.faces.interrupts import Held, held
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
-from seedtool.postgres.errors import translate
+from seedtool.postgres.psycopg_errors import translate
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings
 

@@ -19,7 +19,7 @@ from seedtool.backfill.outage import ConnectionLost, Subject
 from seedtool.backfill.processing import Found
 from seedtool.backfill.queries import query
 from seedtool.postgres import server
-from seedtool.postgres.errors import translate
+from seedtool.postgres.psycopg_errors import translate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, agree_to, common_options, number, table
+from seedtool.cli.console import CONTEXT, Console, agree_to, common_options, table
 from seedtool.errors import UsageError
 from seedtool.listener import Listener
+from seedtool.printable import count, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,7 +61,7 @@ def backfill(
     """
     from seedtool.backfill import Options, page
     from seedtool.postgres import server
-    from seedtool.workflows import library as workflow
+    from seedtool.workflows import backfill as workflow
 
     _refuse_contradictions(dry_run=dry_run, html=html, endpoint=endpoint, interactive=interactive, **chosen)
     if html is not None:
@@ -167,7 +168,6 @@ def _dry_run(connection: psycopg.Connection, settings: Settings, options: Option
     import msgspec
 
     from seedtool.backfill import counts, listing, plan
-    from seedtool.backfill.formatting import visible
 
     planned = plan(connection, settings, options)
     if console.as_json:
@@ -182,14 +182,14 @@ def _dry_run(connection: psycopg.Connection, settings: Settings, options: Option
         for line in table(("user", "assets"), users):
             console.line(f"  {line}")
         if planned.users > len(users):
-            console.line(f"  ... and {number(planned.users - len(users), 'more user')}")
+            console.line(f"  ... and {count(planned.users - len(users), 'more user')}")
         # one user at a time: a listing of all users would sort all assets for the first few
         of_one = (msgspec.structs.replace(options, user_id=user) for user, _ in users)
         first = islice((asset for each in of_one for asset in listing(connection, each)), _LISTED)
-        for line in table(("asset", "file"), ((each.asset_id, visible(each.file_name)) for each in first)):
+        for line in table(("asset", "file"), ((each.asset_id, each.file_name) for each in first)):
             console.line(f"  {line}")
         if planned.assets > _LISTED:
-            console.line(f"  ... and {number(planned.assets - _LISTED, 'more asset')}; --json lists all")
+            console.line(f"  ... and {count(planned.assets - _LISTED, 'more asset')}; --json lists all")
     console.line("dry run: nothing was called and nothing was written")
 
 
@@ -201,7 +201,7 @@ def _plan_lines(plan: Plan, *, priced: bool) -> Iterator[str]:
         priced: the run itself calls AWS; otherwise an application does.
     """
     failed = f" ({plan.failed_before:,} of them failed before: --retry-failed)" * bool(plan.failed_before)
-    yield f"{_many(plan.assets, 'asset')} of {_many(plan.users, 'user')} to process, {plan.skipped:,} skipped{failed}"
+    yield f"{count(plan.assets, 'asset')} of {count(plan.users, 'user')} to process, {plan.skipped:,} skipped{failed}"
     if not plan.assets:
         return
     if not priced:
@@ -214,10 +214,6 @@ def _plan_lines(plan: Plan, *, priced: bool) -> Iterator[str]:
         f"estimate: ${plan.cost:,.2f} for {calls}, at {plan.faces_a_photo:g} faces per photo "
         f"(prices of {plan.prices_of})"
     )
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
 # During the run
@@ -351,19 +347,19 @@ def _report_lines(report: Report, prices: Mapping[str, float], where: str) -> It
         ),
         ("too small", report.dropped, "faces detected and not kept"),
     )
-    width = max(len(f"{count:,}") for _, count, _ in sums)
-    for name, count, text in sums:
-        yield f"{name:9}  {count:{width},}  {text}".rstrip()
+    width = max(len(count(number)) for _, number, _ in sums)
+    for name, number, text in sums:
+        yield f"{name:9}  {count(number):>{width}}  {text}".rstrip()
     yield _cost_line(report, prices)
     throttled = sum(report.throttled.values())
     share = f", {throttled:,} of {sum(report.calls.values()):,} calls throttled" * bool(throttled)
     yield f"{where}, in {report.seconds:.1f} s{share}"
     if report.adopted:
-        yield f"the faces of {_many(report.adopted, 'asset')} were in the collection already and not indexed again"
+        yield f"the faces of {count(report.adopted, 'asset')} were in the collection already and not indexed again"
     if report.decided_again:
-        yield f"{_many(report.decided_again, 'asset')} decided about again, as photos before them had failed"
+        yield f"{count(report.decided_again, 'asset')} decided about again, as photos before them had failed"
     if report.users_elsewhere:
-        yield f"another run is processing {_many(report.users_elsewhere, 'user')}"
+        yield f"another run is processing {count(report.users_elsewhere, 'user')}"
     if report.stopped:
         yield f"ended early: {report.stopped}; the same command continues"
     if report.interrupted:
@@ -372,14 +368,12 @@ def _report_lines(report: Report, prices: Mapping[str, float], where: str) -> It
         yield "fix the errors, then run seedtool backfill --retry-failed"
     if report.needs_person:
         waits = "waits" if report.needs_person == 1 else "wait"
-        yield f"{_many(report.needs_person, 'face')} {waits} for a person: seedtool faces review"
+        yield f"{count(report.needs_person, 'face')} {waits} for a person: seedtool faces review"
 
 
 def _error_lines(report: Report) -> Iterator[str]:
-    from seedtool.backfill.formatting import visible
-
     for failure in report.errors:
-        yield f"{visible(failure.file_name)}: {visible(failure.cause)}"
+        yield f"{printable(failure.file_name, one_line=True)}: {printable(failure.cause, one_line=True)}"
         yield f"  asset {failure.asset_id}, user {failure.user_id}"
         if failure.remedy:
             yield f"  {failure.remedy}"
@@ -395,4 +389,4 @@ def _cost_line(report: Report, prices: Mapping[str, float]) -> str:
     not_billed = sum(report.calls[name] - count for name, count in report.billed.items())
     cost = f"cost: {' + '.join(paid)} = ${report.cost:,.3f}" if paid else f"cost: ${report.cost:,.3f}"
     cost += f" (and free of charge: {', '.join(free)})" if free else ""
-    return cost + (f"; {_many(not_billed, 'more call')} ended with an error and will not be billed" * bool(not_billed))
+    return cost + (f"; {count(not_billed, 'more call')} ended with an error and will not be billed" * bool(not_billed))

@@ -85,7 +85,6 @@ def choose(options: Options, target: Target) -> dict[str, object] | None:
 def _one_user(options: Options, target: Target) -> dict[str, object] | None:
     """Offer the users that have assets to process; None leads back to the menu."""
     from seedtool.backfill import counts, library
-    from seedtool.backfill.formatting import visible
     from seedtool.postgres import server
 
     with server.connect(target) as connection:
@@ -97,7 +96,7 @@ def _one_user(options: Options, target: Target) -> dict[str, object] | None:
         return None
 
     def lines() -> Iterator[str]:
-        rows = [(str(place), visible(labels.get(user, user)), count) for place, (user, count) in enumerate(offered, 1)]
+        rows = [(str(place), labels.get(user, user), count) for place, (user, count) in enumerate(offered, 1)]
         yield from table(("", "user", "assets"), rows)
         if more:
             yield "There are more users. Type the id of one that is not listed."

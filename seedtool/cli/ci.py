@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, common_options, number, table
+from seedtool.cli.console import CONTEXT, Console, common_options, table
 from seedtool.cli.seed import complete_profile
+from seedtool.printable import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,5 +63,5 @@ def _lines(report: PrepareReport) -> Iterable[str]:
     ]
     yield from table(("profile", "template", "it was", "in"), rows)
     for each in report.emulator:
-        yield f"{each.profile}: {number(each.indexed, 'photo')} indexed just now by the emulator on {each.endpoint}"
+        yield f"{each.profile}: {count(each.indexed, 'photo')} indexed just now by the emulator on {each.endpoint}"
     yield f"tests may begin: {report.server}"

@@ -158,11 +158,6 @@ def as_json(report: object) -> str:
         return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
-def number(count: int, thing: str) -> str:
-    """Return `1 row`, `2 rows`."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
 def common_options(function: F, *, anywhere: bool = False) -> F:
     """Give a command --json, --quiet and --debug. It is called with a `console` and the project's `settings`.
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, agreed, common_options, number, table, type_name
+from seedtool.cli.console import CONTEXT, Console, agreed, common_options, table, type_name
+from seedtool.printable import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,7 +107,7 @@ def _plan_lines(plan: ResetPlan, *, fresh: bool, profile: str | None) -> list[st
             lines.append(note)
     if plan.sessions:
         which = "" if plan.in_place is None else ", where they hold locks"
-        lines.append(f"would end {number(plan.sessions, 'session')} on it{which}")
+        lines.append(f"would end {count(plan.sessions, 'session')} on it{which}")
     if plan.slots:
         lines.append(f"would drop {slots_line(plan.slots)}")
     if profile is not None and plan.in_place is not None:
@@ -122,7 +123,7 @@ def _reset_lines(report: ResetReport) -> list[str]:
         how = "in one transaction" if report.in_place.atomic else "in two steps"
         lines = [f"rebuilt the schemas of {report.database} in {took} ({how}: {report.in_place.why})"]
         if report.sessions_ended:
-            lines.append(f"ended {number(report.sessions_ended, 'session')} in its way")
+            lines.append(f"ended {count(report.sessions_ended, 'session')} in its way")
         return lines
     what = "replaced" if report.replaced else "created"
     built = [
@@ -133,7 +134,7 @@ def _reset_lines(report: ResetReport) -> list[str]:
         how = f"{', '.join(built)}, template kept"
     lines = [f"{what} {report.database} in {took} ({how})"]
     if report.sessions_ended:
-        lines.append(f"ended {number(report.sessions_ended, 'session')} on it")
+        lines.append(f"ended {count(report.sessions_ended, 'session')} on it")
     if report.slots_dropped:
         lines.append(f"dropped {slots_line(report.slots_dropped)}")
     return lines
@@ -142,7 +143,7 @@ def _reset_lines(report: ResetReport) -> list[str]:
 def slots_line(slots: Sequence[str]) -> str:
     """Name the logical replication slots that go with a database."""
     whose = "its reader has" if len(slots) == 1 else "their readers have"
-    return f"{number(len(slots), 'logical replication slot')} on it ({', '.join(slots)}): {whose} to start anew"
+    return f"{count(len(slots), 'logical replication slot')} on it ({', '.join(slots)}): {whose} to start anew"
 
 
 @click.command(short_help="Run the migrations on the database as it is.", context_settings=CONTEXT)
@@ -231,7 +232,7 @@ def cache_list(*, console: Console, settings: Settings) -> None:
         yield from _entry_lines(found)
         templates = sum(each.kind == "template" for each in found)
         yield (
-            f"{number(templates, 'template')} of at most {settings.cache_templates};"
+            f"{count(templates, 'template')} of at most {settings.cache_templates};"
             f" {_size(size)} in all, templates at most {settings.cache_gb:g} GB"
         )
 
@@ -258,7 +259,7 @@ def cache_prune(*, everything: bool, dry_run: bool, console: Console, settings: 
             yield f"{name} stays: {why}"
         freed = _size(sum(each.size or 0 for each in pruned.dropped))
         verb = "would drop" if dry_run else "dropped"
-        yield f"{verb} {number(len(pruned.dropped), 'database')}, {freed}" if pruned.dropped else "nothing to prune"
+        yield f"{verb} {count(len(pruned.dropped), 'database')}, {freed}" if pruned.dropped else "nothing to prune"
 
     console.report({"dry_run": dry_run, "dropped": pruned.dropped, "kept": pruned.kept}, lines)
 
@@ -288,7 +289,7 @@ def _ago(time: str | None) -> str:
     seconds = max((datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds(), 0)
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:
-            return f"{number(int(seconds // length), unit)} ago"
+            return f"{count(int(seconds // length), unit)} ago"
     return "just now"
 
 

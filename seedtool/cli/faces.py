@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli import output
-from seedtool.cli.console import CONTEXT, Console, agree_to, check_collection, common_options, number, table
+from seedtool.cli.console import CONTEXT, Console, agree_to, check_collection, common_options, table
 from seedtool.cli.review import review
 from seedtool.errors import UsageError
+from seedtool.printable import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +49,7 @@ def sync_faces(*, collection: str | None, dry_run: bool, strict: bool, console: 
     Nothing is uploaded and nothing is indexed: the collection still knows every photo by its ExternalImageId.
     """
     from seedtool.workflows import faces as workflow
-    from seedtool.workflows.aws import open_aws
+    from seedtool.workflows.face_service import open_aws
 
     aws = open_aws(settings)
     report = workflow.sync(
@@ -73,10 +74,10 @@ def show_sync_lines(report: SyncReport, where: str) -> Iterable[str]:
     for each in report.bindings:
         verb = "would link" if report.dry_run else "linked"
         left = sum(each.placeholders.values())
-        done = f"{verb} {each.synced + each.relinked} of {number(each.rows, 'row')}"
-        within = f"{number(each.faces, 'face')} in {each.collection}" if each.collection else "in no collection"
+        done = f"{verb} {each.synced + each.relinked} of {count(each.rows, 'row')}"
+        within = f"{count(each.faces, 'face')} in {each.collection}" if each.collection else "in no collection"
         yield (
-            f"{each.table}: {done}, {each.unchanged} unchanged, {number(left, 'placeholder')} left ({within}, {where})"
+            f"{each.table}: {done}, {each.unchanged} unchanged, {count(left, 'placeholder')} left ({within}, {where})"
         )
         for row in each.unlinked:
             instead = f", seems to be {row.instead}" if row.instead else ""
@@ -133,7 +134,7 @@ def enroll(
     A picture with no face, with several, too big or in a wrong format is refused, and nothing half-done stays.
     """
     from seedtool.workflows import faces as workflow
-    from seedtool.workflows.aws import open_aws
+    from seedtool.workflows.face_service import open_aws
 
     ways = [all_photos, manifest is not None, student_id is not None]
     if sum(ways) != 1 or (student_id is not None and not photos) or (replaced and not all_photos):
@@ -168,7 +169,7 @@ def _enroll_lines(report: EnrollReport, settings: Settings, where: str) -> Itera
     done = [f"{count} {outcome}" for outcome, count in Counter(photo.outcome for photo in report.photos).items()]
     done += [f"{report.adopted} linked to a face that was there"] * bool(report.adopted)
     done += [f"{report.unchanged} were enrolled before"] * bool(report.unchanged)
-    line = f"{', '.join(done) or 'nothing to do'}; {number(report.uploads, 'upload')}, {calls_line(report.calls)}"
+    line = f"{', '.join(done) or 'nothing to do'}; {count(report.uploads, 'upload')}, {calls_line(report.calls)}"
     yield f"{line}; into {report.collection}, {where}" if report.collection else line
     if report.seed_lines:
         header, *rows = report.seed_lines
@@ -206,7 +207,7 @@ def _begins_with(path: Path, header: str) -> bool:
 def recognize(*, photo: Path, collection: str | None, console: Console, settings: Settings) -> int:
     """Say who is in a photo. The collection knows the faces, and the database knows the people."""
     from seedtool.workflows import faces as workflow
-    from seedtool.workflows.aws import open_aws
+    from seedtool.workflows.face_service import open_aws
 
     aws = open_aws(settings)
     with console.working("faces") as listener:
@@ -229,9 +230,9 @@ def _recognize_lines(report: RecognizeReport, where: str) -> Iterable[str]:
     else:
         yield "there is no face in the picture"
     where += ", which proves plumbing, not recognition" * (report.mode == "embedded")
-    yield f"{report.recognized} of {number(len(report.faces), 'face')} recognised in {report.collection} ({where})"
+    yield f"{report.recognized} of {count(len(report.faces), 'face')} recognised in {report.collection} ({where})"
     if report.left_behind:
-        left = number(len(report.left_behind), "temporary face")
+        left = count(len(report.left_behind), "temporary face")
         yield f"{left} could not be deleted: {', '.join(report.left_behind)}"
 
 
@@ -249,7 +250,7 @@ faces.add_command(review)
 def status_command(*, collection: str | None, console: Console, settings: Settings) -> int:
     """Say where rows, faces and photos do not fit together, and what to run. It changes nothing."""
     from seedtool.workflows import faces as workflow
-    from seedtool.workflows.aws import open_aws
+    from seedtool.workflows.face_service import open_aws
 
     aws = open_aws(settings)
     with console.working("faces") as listener:
@@ -262,7 +263,7 @@ def _status_lines(report: StatusReport, where: str) -> Iterable[str]:
     for each in report.collections:
         name = each.collection or "(no collection)"
         tables = ", ".join(each.tables)
-        counts = f"{number(each.rows, 'row')} of {tables}, {each.linked} linked, {number(each.faces, 'face')}"
+        counts = f"{count(each.rows, 'row')} of {tables}, {each.linked} linked, {count(each.faces, 'face')}"
         yield f"{name} ({where}): {counts}"
         if each.findings:
             rows = [
@@ -294,7 +295,7 @@ def dedupe_command(
     """
     from seedtool.postgres import server
     from seedtool.workflows import faces as workflow
-    from seedtool.workflows.aws import open_aws
+    from seedtool.workflows.face_service import open_aws
 
     target, aws = server.find(settings), open_aws(settings)
     console.note(f"{workflow.destination(collection=collection, settings=settings, target=target, aws=aws)}; {target}")
@@ -317,7 +318,7 @@ def dedupe_command(
             return 0
         for line in _dedupe_lines(found):
             output.say(line)
-        what = number(found.found, "face")
+        what = count(found.found, "face")
         fault = f"{what} would be deleted and nobody agreed; nothing was deleted"
         agree_to(f"Delete {what}? They cannot be restored.", yes=yes, fault=fault)
     report = dedupe(dry_run=False)
@@ -334,16 +335,16 @@ def _dedupe_lines(report: DedupeReport) -> Iterable[str]:
         ):
             if tally.count:
                 more = ", ..." if tally.count > len(tally.examples) else ""
-                yield f"{each.collection}: {number(tally.count, name)}{note}: {', '.join(tally.examples)}{more}"
+                yield f"{each.collection}: {count(tally.count, name)}{note}: {', '.join(tally.examples)}{more}"
         if report.dry_run and not each.owned and (each.duplicates.count or each.temporary.count):
             yield f"  {each.collection} is not named in owned_collections, so nothing of it would be deleted"
         for face_id, why in each.failed.items():
             yield f"  {face_id} could not be deleted: {why}"
         if each.spared:
-            yield f"  {number(each.spared, 'face')} spared: a row came to point at it"
+            yield f"  {count(each.spared, 'face')} spared: a row came to point at it"
     if report.dry_run:
-        yield f"{number(report.found, 'face')} would be deleted; {calls_line(report.calls)}"
+        yield f"{count(report.found, 'face')} would be deleted; {calls_line(report.calls)}"
     else:
-        yield f"{number(sum(each.deleted for each in report.collections), 'face')} deleted; {calls_line(report.calls)}"
+        yield f"{count(sum(each.deleted for each in report.collections), 'face')} deleted; {calls_line(report.calls)}"
     if report.interrupted:
         yield "interrupted; run the same command again for the rest"

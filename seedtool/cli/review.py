@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, common_options, number, table
+from seedtool.cli.console import CONTEXT, Console, common_options, table
 from seedtool.errors import UsageError
+from seedtool.printable import count, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -141,7 +142,7 @@ def _serve(console: Console, settings: Settings, *, port: int, search: bool, ope
 
 def _list_users(console: Console, settings: Settings, file: Path | None, *, with_labels: bool) -> int:
     """List the users whose faces wait; the e-mail addresses get into files only when they are asked for."""
-    from seedtool.workflows import library as workflow
+    from seedtool.workflows import backfill as workflow
 
     if file is not None:
         from seedtool.backfill import page
@@ -155,7 +156,7 @@ def _list_users(console: Console, settings: Settings, file: Path | None, *, with
         rows = ((each.id, *((each.email,) if with_labels else ()), str(each.waiting)) for each in found)
         text = "".join(csv_text.write(("user_id", *label, "waiting"), rows))
         writing.write_whole(file, text.encode(), mode=writing.PRIVATE)
-        console.note(f"{number(len(found), 'user')} in {file}")
+        console.note(f"{count(len(found), 'user')} in {file}")
     listed = [
         {"user_id": each.id, "waiting": each.waiting} | ({"email": each.email} if with_labels else {}) for each in found
     ]
@@ -165,17 +166,16 @@ def _list_users(console: Console, settings: Settings, file: Path | None, *, with
 
 
 def _user_lines(found: list[User]) -> Iterator[str]:
-    from seedtool.backfill.formatting import visible
-
     if found:
         yield from table(
-            ("user", "e-mail", "waiting"), ((each.id, visible(each.email), each.waiting) for each in found)
+            ("user", "e-mail", "waiting"),
+            ((each.id, each.email, each.waiting) for each in found),
         )
-    yield f"{_faces_wait(sum(each.waiting for each in found))}, of {number(len(found), 'user')}"
+    yield f"{_faces_wait(sum(each.waiting for each in found))}, of {count(len(found), 'user')}"
 
 
 def _list(user_id: str | None, limit: int | None, console: Console, settings: Settings) -> None:
-    from seedtool.workflows import library as workflow
+    from seedtool.workflows import backfill as workflow
 
     total = workflow.count_waiting(user_id=user_id, settings=settings)
     if console.as_json:
@@ -186,15 +186,13 @@ def _list(user_id: str | None, limit: int | None, console: Console, settings: Se
         for line in _waiting_lines(workflow.waiting_faces(user_id=user_id, limit=shown, settings=settings)):
             console.line(line)
         if total > shown:
-            console.line(f"... and {number(total - shown, 'more face')}: --limit N, or --json")
+            console.line(f"... and {count(total - shown, 'more face')}: --limit N, or --json")
         console.line(_faces_wait(total))
         if total:
             console.line("seedtool faces review --assign FACE PERSON | --new-person FACE NAME | --skip FACE")
 
 
 def _waiting_lines(faces: Iterable[Waiting]) -> Iterator[str]:
-    from seedtool.backfill.formatting import visible
-
     user = None
     for face in faces:
         if face.user_id != user:
@@ -202,10 +200,10 @@ def _waiting_lines(faces: Iterable[Waiting]) -> Iterator[str]:
             yield f"user {user}"
         x, y = (100 * (face.box.left + face.box.width / 2), 100 * (face.box.top + face.box.height / 2))
         yield f"  {face.face_id}"
-        yield f"    {visible(face.file_name)}, {x:.0f} % from the left, {y:.0f} % from the top"
+        yield f"    {printable(face.file_name, one_line=True)}, {x:.0f} % from the left, {y:.0f} % from the top"
         for each in face.suggestions:
             who = (
-                f"{visible(each.name or '')} ({each.person_id})"
+                f"{printable(each.name or '', one_line=True)} ({each.person_id})"
                 if each.person_id
                 else f"face {each.face_id}, no person"
             )
@@ -215,7 +213,7 @@ def _waiting_lines(faces: Iterable[Waiting]) -> Iterator[str]:
 def _decide(
     choices: list[Choice], user_id: str | None, console: Console, settings: Settings, *, search: bool | None
 ) -> int:
-    from seedtool.workflows import library as workflow
+    from seedtool.workflows import backfill as workflow
 
     with console.working("faces") as listener:
         decided = workflow.decide_faces(choices, user_id=user_id, search=search, settings=settings, listener=listener)
@@ -235,15 +233,15 @@ def _decided_lines(assigned: Iterable[Assigned], found: Searched | None, left: i
             yield f"{link.face_id}: person {link.person_id}, {similar}"
         calls = ", ".join(f"{count} {name}" for name, count in found.calls.items()) or "no calls"
         yield (
-            f"{number(found.searched, 'waiting face')} searched again, {len(found.linked)} linked; "
+            f"{count(found.searched, 'waiting face')} searched again, {len(found.linked)} linked; "
             f"{calls}, {found.cost:.3f} dollars"
         )
         if found.missing:
-            yield f"{number(len(found.missing), 'face')} not in the collection: seedtool faces status"
+            yield f"{count(len(found.missing), 'face')} not in the collection: seedtool faces status"
         if found.interrupted:
-            yield f"interrupted, {number(found.left, 'face')} not searched: seedtool faces review --search"
+            yield f"interrupted, {count(found.left, 'face')} not searched: seedtool faces review --search"
     yield _faces_wait(left)
 
 
-def _faces_wait(count: int) -> str:
-    return f"{number(count, 'face')} wait{'s' * (count == 1)} for a person"
+def _faces_wait(number: int) -> str:
+    return f"{count(number, 'face')} wait{'s' * (number == 1)} for a person"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
-from seedtool.cli.console import CONTEXT, Console, common_options, number, table
+from seedtool.cli.console import CONTEXT, Console, common_options, table
 from seedtool.errors import UsageError
+from seedtool.printable import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -170,7 +171,7 @@ def _seed_lines(report: SeedReport, profile: str, target: str, took: str) -> Ite
     totals["kept since somebody edited them"] = sum(each.kept for each in report.tables)
     totals["kept out by a trigger"] = sum(each.suppressed for each in report.tables)
     counted = ", ".join(f"{number} {count}" for count, number in totals.items() if number) or "nothing to do"
-    yield f"{verb} {profile} into {target}: {number(report.rows, 'row')} {took}; {counted}"
+    yield f"{verb} {profile} into {target}: {count(report.rows, 'row')} {took}; {counted}"
 
 
 def _kept_lines(report: TableReport, *, dry_run: bool) -> Iterable[str]:
@@ -242,10 +243,10 @@ def seed_dump(
 
     def lines() -> Iterable[str]:
         for each in written.files:
-            yield f"{each.file}: {number(each.rows, 'row')}" + ("" if each.changed else ", unchanged")
+            yield f"{each.file}: {count(each.rows, 'row')}" + ("" if each.changed else ", unchanged")
         changed = [each.rows for each in written.files if each.changed]
         if changed:
-            yield f"wrote {number(sum(changed), 'row')} into the seed set {written.seed_set}"
+            yield f"wrote {count(sum(changed), 'row')} into the seed set {written.seed_set}"
         else:
             yield f"the seed set {written.seed_set} is unchanged"
 

@@ -119,7 +119,7 @@ def emulator(
     from seedtool.emulator import process
     from seedtool.emulator import server as emulators
     from seedtool.emulator.access import access
-    from seedtool.workflows.aws import emulator_dir
+    from seedtool.workflows.face_service import emulator_dir
 
     folder = state_dir or emulator_dir(settings)
     try:

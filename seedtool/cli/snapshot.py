@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 from seedtool.cli import output
-from seedtool.cli.console import CONTEXT, Console, agree_to, ask_to_replace, common_options, number, table
+from seedtool.cli.console import CONTEXT, Console, agree_to, ask_to_replace, common_options, table
 from seedtool.cli.database import slots_line
+from seedtool.printable import count
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from seedtool.resetting.guard import Consent
     from seedtool.settings import Settings
+    from seedtool.snapshots.registry import Snapshot
     from seedtool.snapshots.snapshots import RestorePlan, RestoreReport, SaveReport
-    from seedtool.snapshots.store import Snapshot
 
 
 def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
@@ -28,9 +29,9 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
         from click.shell_completion import CompletionItem
 
         from seedtool.settings import load
-        from seedtool.snapshots import store
+        from seedtool.snapshots import registry
 
-        found = store.glance(load())
+        found = registry.glance(load())
         return [CompletionItem(each.name, help=each.note) for each in found if each.name.startswith(incomplete)]
     return []
 
@@ -69,7 +70,7 @@ def _save_lines(report: SaveReport, target: str) -> list[str]:
     saved = report.snapshot
     lines = [f"saved {target} as {saved.name} ({_size(saved.size)}) in {report.milliseconds:.0f} ms"]
     if report.sessions_ended:
-        lines.append(f"ended {number(report.sessions_ended, 'session')} on it; clients may connect again")
+        lines.append(f"ended {count(report.sessions_ended, 'session')} on it; clients may connect again")
     return lines
 
 
@@ -112,7 +113,7 @@ def _warn_of_revisions(plan: RestorePlan, *, yes: bool) -> None:
 def _restore_lines(report: RestoreReport) -> list[str]:
     lines = [f"restored {report.database} from {report.snapshot.name} in {report.milliseconds:.0f} ms"]
     if report.sessions_ended:
-        lines.append(f"ended {number(report.sessions_ended, 'session')} on it")
+        lines.append(f"ended {count(report.sessions_ended, 'session')} on it")
     if report.slots_dropped:
         lines.append(f"dropped {slots_line(report.slots_dropped)}")
     return lines
@@ -167,12 +168,12 @@ def rename(*, old: str, new: str, console: Console, settings: Settings) -> None:
 def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Settings) -> None:
     """Delete snapshots. When one of them does not exist, none is deleted."""
     from seedtool.postgres import server
-    from seedtool.snapshots import store
+    from seedtool.snapshots import registry
     from seedtool.workflows import snapshots as workflow
 
     target = server.find(settings)
     if not yes:
-        store.require_all(target, list(names))  # nobody has to agree to what cannot be
+        registry.require_all(target, list(names))  # nobody has to agree to what cannot be
         what = ", ".join(names)
         agree_to(f"Delete {what} of {target}?", yes=yes, fault=f"{what} of {target} would be lost")
     deleted = workflow.delete_snapshots(names, target=target)

@@ -30,7 +30,7 @@ from seedtool.faces.linking import EXAMPLES, Tally, link_all
 from seedtool.faces.port import FaceCollection, FaceReport, FaceService
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres.copying import see_every_row
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.settings import Settings
 
 #: Faces deleted under one lock on the tables; about a quarter of a second.

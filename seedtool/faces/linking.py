@@ -29,7 +29,7 @@ from seedtool.faces.listing import Listed, copy_faces
 from seedtool.faces.port import FaceService
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres.copying import see_every_row
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 
 #: How many ids a report names at most.
 EXAMPLES = 20

@@ -20,7 +20,7 @@ from seedtool.faces.pictures import prepare_image
 from seedtool.faces.port import Box, FaceCollection, FaceReport, FaceService, Indexed, Match
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres.copying import see_every_row
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.settings import Settings
 
 #: The least similarity at which the application believes a match, 0 to 100.

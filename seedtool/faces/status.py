@@ -19,7 +19,7 @@ from seedtool.faces.linking import EXAMPLES, BindingReport, Tally, link_all
 from seedtool.faces.photos import PhotoStore, store
 from seedtool.faces.port import FaceReport, FaceService
 from seedtool.listener import SILENT, Listener
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.settings import Settings
 
 

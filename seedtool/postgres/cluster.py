@@ -24,7 +24,7 @@ from seedtool.errors import BlockedError, DatabaseError
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import background, server
 from seedtool.postgres.background import Statement
-from seedtool.postgres.errors import translate
+from seedtool.postgres.psycopg_errors import translate
 from seedtool.postgres.server import PRIVATE_NAME, Target
 
 MINIMUM_VERSION = 150000

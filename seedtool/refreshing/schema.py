@@ -18,8 +18,8 @@ from psycopg import sql
 
 from seedtool.errors import DatabaseError
 from seedtool.postgres import programs, server
-from seedtool.postgres.errors import translated
 from seedtool.postgres.extensions import lacking
+from seedtool.postgres.psycopg_errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

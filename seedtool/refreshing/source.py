@@ -19,7 +19,7 @@ from seedtool.errors import BlockedError, DatabaseError
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, read_catalog
 from seedtool.postgres.copying import EVERY_ROW, PLAIN_TEXT
-from seedtool.postgres.errors import reason, translate
+from seedtool.postgres.psycopg_errors import reason, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

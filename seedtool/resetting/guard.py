@@ -19,7 +19,7 @@ from psycopg import sql
 from seedtool.errors import BlockedError, DatabaseError, NotConfirmed, Protected
 from seedtool.postgres import server
 from seedtool.postgres.cluster import COMMENTED_MARK, MANAGED, MIGRATED_SETTINGS, PROTECTED, Cluster, DatabaseFacts
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.postgres.server import Target
 
 

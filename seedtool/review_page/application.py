@@ -19,7 +19,7 @@ from starlette.routing import Route
 from seedtool.backfill import corrections, journal, library, page, review
 from seedtool.errors import ImageRefused, PhotoError, SeedtoolError, UsageError
 from seedtool.postgres import server
-from seedtool.postgres.errors import translate
+from seedtool.postgres.psycopg_errors import translate
 from seedtool.review_page import pages
 from seedtool.review_page.access import REPORT_POLICY, Access, AccessMiddleware
 

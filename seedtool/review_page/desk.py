@@ -14,15 +14,16 @@ import msgspec
 import psycopg
 
 from seedtool.backfill import corrections, review
-from seedtool.backfill.formatting import count, dollars
+from seedtool.backfill.formatting import dollars
 from seedtool.backfill.review import Choice
 from seedtool.errors import DatabaseError, SeedtoolError, UsageError
 from seedtool.faces.port import FaceService
 from seedtool.postgres import server
-from seedtool.postgres.errors import translate
+from seedtool.postgres.psycopg_errors import translate
 from seedtool.postgres.server import Target
+from seedtool.printable import count
 from seedtool.settings import Settings
-from seedtool.workflows import library
+from seedtool.workflows import backfill
 
 # Decisions of one browser that can be undone, and messages that are kept for browsers that ask late.
 _MOST_UNDONE = 200
@@ -99,7 +100,7 @@ class Desk:
             raise UsageError(f"{what!r} is no decision", remedy="Reload the page.")
         choices = [Choice(what=what, face=each, person=who) for each in faces]  # type: ignore[arg-type] # checked above
         linked_before = {person: len(found) for person, found in list(self._linked.items())}
-        decided = library.decide_faces(
+        decided = backfill.decide_faces(
             choices,
             user_id=user_id,
             search=False,
@@ -230,7 +231,7 @@ class Desk:
 
     def _search_user(self, user_id: str) -> None:
         try:
-            found = library.decide_faces(
+            found = backfill.decide_faces(
                 user_id=user_id, search=True, settings=self.settings, target=self.target, aws=self.aws
             ).search
         except (SeedtoolError, psycopg.Error) as error:

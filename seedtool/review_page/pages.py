@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from seedtool.backfill.corrections import LinkedFace, Person, PersonFaces, RunSummary, User
-from seedtool.backfill.formatting import count, dollars, duration, escaped, percent
+from seedtool.backfill.formatting import dollars, duration, escaped, percent
 from seedtool.backfill.journal import KeptReport
 from seedtool.backfill.library import Census
 from seedtool.backfill.report import Report
 from seedtool.backfill.review import Suggested, Waiting
+from seedtool.printable import count
 
 # Suggestions that have a key, and that are shown.
 _MOST_KEYS = 9

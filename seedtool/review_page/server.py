@@ -18,7 +18,7 @@ from seedtool.review_page.access import Access
 from seedtool.review_page.application import application
 from seedtool.review_page.cutouts import CutOuts
 from seedtool.review_page.desk import Desk
-from seedtool.workflows.aws import open_aws
+from seedtool.workflows.face_service import open_aws
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from seedtool.errors import BlockedError
 from seedtool.postgres.server import Target
 from seedtool.resetting.layers import Layer
 from seedtool.resetting.transaction import LeavesTransaction, OneTransaction
-from seedtool.schema.fingerprint import project_files, schema_fingerprint, uncounted
+from seedtool.schema.schema_files import project_files, schema_fingerprint, uncounted
 from seedtool.settings import Settings
 
 #: What a file says that cannot work within a transaction; whether it is reached only the run tells.

@@ -18,9 +18,9 @@ from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.resetting.transaction import LeavesTransaction, OneTransaction
 from seedtool.schema.explaining import USE_OURS, Progress, explaining
-from seedtool.schema.fingerprint import no_script_location, project_files, says_where_revisions_are
 from seedtool.schema.process import inside
 from seedtool.schema.redirecting import address, engine, redirected, url, variables
+from seedtool.schema.schema_files import no_script_location, project_files, says_where_revisions_are
 from seedtool.settings import Settings
 
 if TYPE_CHECKING:

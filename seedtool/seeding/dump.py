@@ -19,7 +19,7 @@ from seedtool.files.shown import shown_path
 from seedtool.files.writing import NewFile
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
 from seedtool.postgres.copying import copy_out, fix_text_form
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.seeding import defaults
 from seedtool.seeding.fixtures import fixture_files, table_of
 from seedtool.seeding.profiles import is_below

@@ -9,8 +9,8 @@ import msgspec
 from seedtool.files import Malformed
 from seedtool.postgres import server
 from seedtool.resetting.layers import Layer
-from seedtool.seeding.fingerprint import seed_fingerprint
 from seedtool.seeding.report import SeedReport, TableReport
+from seedtool.seeding.seed_files import seed_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,11 +14,11 @@ from seedtool.listener import SILENT, Listener
 from seedtool.postgres.catalog import Catalog, ForeignKey, read_catalog
 from seedtool.postgres.copying import fix_text_form, raise_memory, set_locally
 from seedtool.seeding import finishing, ledger, loading, outcome, sequences, unchanged
+from seedtool.seeding.applying import Plan, refusal, write
 from seedtool.seeding.fixtures import Fixtures
 from seedtool.seeding.ledger import Deletion
 from seedtool.seeding.report import RowChange, SeedReport, TableReport
 from seedtool.seeding.staging import Cursor, Staged, find_bindings, gather, stage, unstage
-from seedtool.seeding.writing import Plan, refusal, write
 from seedtool.settings import FaceBinding
 
 #: Files from this size on (bytes) are joined and sorted in more of the server's memory.

@@ -11,10 +11,10 @@ from psycopg import sql
 
 from seedtool.files.hashing import Digest, hash_file
 from seedtool.postgres.catalog import ValueType
-from seedtool.seeding.fingerprint import reads_day
 from seedtool.seeding.fixtures import Fixture
 from seedtool.seeding.ledger import LEDGER
 from seedtool.seeding.outcome import has_changes
+from seedtool.seeding.seed_files import reads_day
 from seedtool.seeding.staging import Cursor, Staged
 
 #: raised when the same files or rows make another hash or digest than before

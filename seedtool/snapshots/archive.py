@@ -26,9 +26,9 @@ from seedtool.postgres.cluster import Cluster, DatabaseFacts, fresh_name, open_c
 from seedtool.postgres.programs import Programs
 from seedtool.postgres.server import Target
 from seedtool.resetting import clones, templates
-from seedtool.snapshots import store
+from seedtool.snapshots import registry
+from seedtool.snapshots.registry import Description, Snapshot, checked_name, read
 from seedtool.snapshots.snapshots import look
-from seedtool.snapshots.store import Description, Snapshot, checked_name, read
 
 #: What is signed with an exported snapshot: a template's dump of a cache is none.
 _ABOUT = {"kind": "snapshot"}
@@ -65,12 +65,12 @@ def export(
         tools = programs.fitting(cluster.version)[0]
         with cluster.lock(target.digest):
             templates.sweep(cluster, target.digest)
-            snapshot = store.require(cluster, name)
+            snapshot = registry.require(cluster, name)
             facts = cluster.database(snapshot.database)
             assert facts is not None  # noqa: S101 - it was found just now, and the target's lock is held
             cluster.step("clone")
             clones.clone(cluster, facts, aside, facts)
-            store.describe(cluster, msgspec.structs.replace(snapshot, database=aside))
+            registry.describe(cluster, msgspec.structs.replace(snapshot, database=aside))
         with _new_file(file) as new:
             cluster.step("dump")
             done = programs.run(
@@ -123,7 +123,7 @@ def import_file(
         with cluster.lock(target.digest):
             templates.sweep(cluster, target.digest)
             if not replace:
-                store.refuse_taken(cluster, name, "Replace it with --replace, or choose another one with --name.")
+                registry.refuse_taken(cluster, name, "Replace it with --replace, or choose another one with --name.")
         like = templates.of_target(cluster)
         with _aside(cluster) as aside:
             cluster.step("create")
@@ -147,12 +147,12 @@ def import_file(
                 commit=described.commit if described else None,
                 note=described.note if described else None,
                 size=size,
-                database=store.database_name(target, name),
+                database=registry.database_name(target, name),
                 owner=owner,
             )
             cluster.step("lock")
             with cluster.lock(target.digest):
-                store.place(cluster, aside, snapshot, replace=replace)
+                registry.place(cluster, aside, snapshot, replace=replace)
     return FileReport(snapshot=snapshot, file=str(file), bytes=_bytes(file))
 
 

@@ -25,13 +25,14 @@ from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server, sessions
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, create_statement, fresh_name, open_cluster
 from seedtool.postgres.server import Target
+from seedtool.printable import is_printable
 from seedtool.resetting import clones, guard, templates
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import replace as put_in_place
-from seedtool.schema.fingerprint import project_files
+from seedtool.schema.schema_files import project_files
 from seedtool.settings import Settings
-from seedtool.snapshots import store
-from seedtool.snapshots.store import NAME_LIMIT, Snapshot, checked_name, checked_note, printable
+from seedtool.snapshots import registry
+from seedtool.snapshots.registry import NAME_LIMIT, Snapshot, checked_name, checked_note
 
 # Alembic's version table may have any name, in any schema; its key is always called <table>_pkc (alembic.ddl.impl)
 _VERSION_TABLES = """
@@ -92,7 +93,7 @@ def save(
             templates.sweep(cluster, target.digest)
             facts = _saveable(cluster)
             if not replace:
-                store.refuse_taken(cluster, name, "Replace it with --replace, or choose another name.")
+                registry.refuse_taken(cluster, name, "Replace it with --replace, or choose another name.")
             aside = fresh_name("building", target.digest)
             try:
                 ended = _clone(cluster, facts, aside)
@@ -101,9 +102,9 @@ def save(
                 snapshot = Snapshot(
                     name=name, target=target.name, created=now.isoformat(timespec="milliseconds"), revisions=found,
                     branch=branch, commit=commit, note=note, size=size,
-                    database=store.database_name(target, name), owner=cluster.kept(facts).owner,
+                    database=registry.database_name(target, name), owner=cluster.kept(facts).owner,
                 )  # fmt: skip
-                store.place(cluster, aside, snapshot, replace=replace)
+                registry.place(cluster, aside, snapshot, replace=replace)
             except BaseException:
                 with contextlib.suppress(psycopg.Error, BlockedError):  # then the next command sweeps it
                     cluster.drop(aside)
@@ -122,7 +123,7 @@ def look(cluster: Cluster, name: str) -> tuple[list[str], int]:
 def _usual_name(begin: str) -> str:
     """Return the name of a snapshot that was given none: what it is of, and the local time."""
     begin = begin[: NAME_LIMIT - len("-20261120-120000")].strip()
-    return f"{begin if printable(begin) else 'snapshot'}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    return f"{begin if is_printable(begin) else 'snapshot'}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
 
 
 def _saveable(cluster: Cluster) -> DatabaseFacts:
@@ -217,7 +218,7 @@ def restore(
         BlockedError: the target cannot be freed; nothing was changed.
     """
     with open_cluster(target, listener) as cluster:
-        snapshot = store.require(cluster, name)
+        snapshot = registry.require(cluster, name)
         needed = guard.consent_to_replace(cluster, cluster.database(target.name))
         plan = RestorePlan(
             snapshot=snapshot, consent=needed, unknown_revisions=unknown_revisions(settings, snapshot.revisions)
@@ -226,7 +227,7 @@ def restore(
         since = time.perf_counter()  # the time that somebody takes to answer does not count
         cluster.step("lock")
         with cluster.lock(target.digest):
-            snapshot = store.require(cluster, name)
+            snapshot = registry.require(cluster, name)
             facts = cluster.database(target.name)
             guard.require(guard.consent_to_replace(cluster, facts), consent, target)
             cluster.step("sweep")
@@ -250,7 +251,7 @@ def revisions_of(connection: psycopg.Connection) -> list[str]:
     found: set[str] = set()
     for names in connection.execute(_VERSION_TABLES).fetchall():
         rows = connection.execute(sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(*names)))
-        found.update(revision for (revision,) in rows if printable(revision))
+        found.update(revision for (revision,) in rows if is_printable(revision))
     return sorted(found)
 
 
@@ -290,4 +291,4 @@ def branch_and_commit(root: Path) -> tuple[str | None, str | None]:
         return None, None
     commit, head = done.stdout.splitlines()
     branch = head.removeprefix("refs/heads/")
-    return (branch if head != branch and printable(branch) else None), commit
+    return (branch if head != branch and is_printable(branch) else None), commit

@@ -16,8 +16,8 @@ from seedtool.errors import SeedtoolError
 from seedtool.files.writing import write_whole
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Column, Table, read_catalog
-from seedtool.schema.fingerprint import project_files
 from seedtool.schema.migrations import LEAVE_OUR_SCHEMA, compares_all_schemas, heads
+from seedtool.schema.schema_files import project_files
 from seedtool.settings import FaceBinding, Settings
 from seedtool.workflows.project import project_settings
 from seedtool.workflows.reset import migrate

@@ -14,12 +14,12 @@ from seedtool.faces.bindings.bound import Bound
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
 from seedtool.postgres import server
 from seedtool.postgres.cluster import Cluster, open_cluster
-from seedtool.postgres.errors import reason
 from seedtool.postgres.extensions import Lack, created_in, of_extensions
+from seedtool.postgres.psycopg_errors import reason
 from seedtool.resetting import clones
 from seedtool.settings import Settings
-from seedtool.snapshots import store
-from seedtool.workflows.aws import open_aws
+from seedtool.snapshots import registry
+from seedtool.workflows.face_service import open_aws
 from seedtool.workflows.project import project_settings
 
 
@@ -90,8 +90,8 @@ def _settings(settings: Settings) -> Check:
 
 
 def _migrations(settings: Settings) -> Check:
-    from seedtool.schema.fingerprint import project_files
     from seedtool.schema.migrations import LEAVE_OUR_SCHEMA, compares_all_schemas, heads
+    from seedtool.schema.schema_files import project_files
 
     if settings.build_command is not None:
         files = len(set(project_files(settings)))
@@ -136,7 +136,7 @@ def _server(settings: Settings) -> Check:
 
 def _lacking(settings: Settings, cluster: Cluster, *, embedded: bool) -> Lack | None:
     """Return what extensions the migrations create and the server does not have."""
-    from seedtool.schema.fingerprint import project_files
+    from seedtool.schema.schema_files import project_files
 
     wanted: dict[str, str] = {}
     with contextlib.suppress(SeedtoolError):  # the check of the migrations tells it
@@ -176,7 +176,7 @@ def _database(settings: Settings) -> Check:
 
 def _outdated(cluster: Cluster) -> Check | None:
     """Return what is wrong with the collation of the target or of one of its snapshots, after an upgrade of ICU."""
-    names = [cluster.target.name, *(each.database for each in store.of_target(cluster))]
+    names = [cluster.target.name, *(each.database for each in registry.of_target(cluster))]
     for facts in filter(None, map(cluster.database, names)):
         try:
             clones.refuse_outdated(facts)

@@ -21,7 +21,7 @@ from seedtool.resetting import clones, dumps, templates
 from seedtool.resetting.layers import Layer, fingerprints
 from seedtool.seeding.profiles import Profile
 from seedtool.settings import Settings
-from seedtool.workflows.aws import emulator_key, ensure_emulator
+from seedtool.workflows.face_service import emulator_key, ensure_emulator
 from seedtool.workflows.project import archive_keys, project_settings
 from seedtool.workflows.reset import layers_of
 from seedtool.workflows.seed import named_profile

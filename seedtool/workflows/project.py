@@ -27,7 +27,7 @@ def refuse_outside_a_project(settings: Settings) -> None:
     """
     marks = (settings.root / "pyproject.toml", settings.alembic_ini)
     if settings.database_url is None and not any(mark.is_file() for mark in marks):
-        from seedtool.schema.fingerprint import elsewhere
+        from seedtool.schema.schema_files import elsewhere
 
         found = elsewhere(settings)
         raise UsageError(

@@ -84,7 +84,7 @@ def prepare_profile(settings: Settings, name: str, listener: Listener = SILENT) 
     profile = named_profile(settings, name)
     aws = None
     if profile.sync_faces and settings.aws == "live":
-        from seedtool.workflows.aws import open_aws
+        from seedtool.workflows.face_service import open_aws
 
         aws = open_aws(settings)
         listener.note(f"faces will be synced from {aws.who()}")
@@ -201,7 +201,7 @@ def link_faces(
     if not prepared.profile.sync_faces:
         return Seeded(seed=report, sync=None, milliseconds=milliseconds)
     from seedtool.faces.sync import sync
-    from seedtool.workflows.aws import open_aws
+    from seedtool.workflows.face_service import open_aws
 
     try:
         aws = prepared.aws or open_aws(settings)

@@ -9,7 +9,7 @@ import msgspec
 
 from seedtool.errors import UsageError
 from seedtool.postgres.embedded import EmbeddedServer
-from seedtool.workflows.aws import emulator_key, ensure_emulator, find_emulator, stop_emulator
+from seedtool.workflows.face_service import emulator_key, ensure_emulator, find_emulator, stop_emulator
 from seedtool.workflows.project import project_settings
 
 if TYPE_CHECKING:

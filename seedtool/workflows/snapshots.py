@@ -11,9 +11,9 @@ from seedtool.postgres.server import Target
 from seedtool.resetting import guard
 from seedtool.resetting.guard import Consent
 from seedtool.settings import Settings
-from seedtool.snapshots import snapshots, store
+from seedtool.snapshots import registry, snapshots
+from seedtool.snapshots.registry import Snapshot
 from seedtool.snapshots.snapshots import RestorePlan, RestoreReport, SaveReport
-from seedtool.snapshots.store import Snapshot
 from seedtool.workflows.project import archive_keys, project_settings
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def list_snapshots(*, settings: Settings | None = None, target: Target | None = 
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
     """
-    return store.snapshots(target or server.find(project_settings(settings)))
+    return registry.snapshots(target or server.find(project_settings(settings)))
 
 
 def rename_snapshot(
@@ -113,7 +113,7 @@ def rename_snapshot(
     Raises:
         UsageError: there is none of this name, or one of the new name already.
     """
-    return store.rename(target or server.find(project_settings(settings)), name, new_name)
+    return registry.rename(target or server.find(project_settings(settings)), name, new_name)
 
 
 def delete_snapshots(
@@ -124,7 +124,7 @@ def delete_snapshots(
     Raises:
         UsageError: there is none of one of these names.
     """
-    return store.delete(target or server.find(project_settings(settings)), list(names))
+    return registry.delete(target or server.find(project_settings(settings)), list(names))
 
 
 def export_snapshot(

@@ -19,7 +19,7 @@ from seedtool.emulator import process
 from seedtool.postgres import server
 from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.settings import Settings, load
-from seedtool.workflows.aws import open_aws
+from seedtool.workflows.face_service import open_aws
 from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]

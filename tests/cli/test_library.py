@@ -8,7 +8,7 @@ from seedtool.emulator import process
 from seedtool.errors import ResourceNotFound
 from seedtool.faces.rekognition.service import Aws
 from seedtool.settings import load
-from seedtool.workflows.aws import open_aws
+from seedtool.workflows.face_service import open_aws
 
 ELENA = "savta-user-00000000-0000-4000-8000-000100010000"
 ROWS = "SELECT id::text, rekognition_face_id FROM faces"

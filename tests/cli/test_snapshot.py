@@ -11,7 +11,7 @@ import pytest
 
 from seedtool import cli
 from seedtool.postgres import server
-from seedtool.snapshots import store
+from seedtool.snapshots import registry
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def shop(school):
     """The school; its snapshots are gone afterwards."""
     yield school
     target = server.find(school.settings)
-    store.delete(target, [snapshot.name for snapshot in store.snapshots(target)])
+    registry.delete(target, [snapshot.name for snapshot in registry.snapshots(target)])
 
 
 def first_names(project):

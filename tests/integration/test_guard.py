@@ -18,7 +18,7 @@ from seedtool.resetting import guard
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import migrate, plan, reset
 from seedtool.schema.layer import Schema
-from seedtool.snapshots import store
+from seedtool.snapshots import registry
 from seedtool.snapshots.snapshots import restore, save
 from seedtool.workflows.database import guard_status
 
@@ -332,7 +332,7 @@ class TestTheMarkWithin:
         with pytest.raises(Protected):
             restore(project, database, "first", lambda _: Consent.NAME)
         with open_cluster(database) as cluster:
-            (snapshot,) = store.of_target(cluster)
+            (snapshot,) = registry.of_target(cluster)
             cluster.drop(snapshot.database)
 
     def test_a_migration_that_comments_on_the_database_does_not_take_the_marks(self, project, database):

@@ -12,7 +12,7 @@ from seedtool.postgres.cluster import open_cluster
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import plan, reset
 from seedtool.schema.layer import Schema
-from seedtool.seeding import fingerprint as fingerprints
+from seedtool.seeding import seed_files
 from seedtool.seeding.layer import Seeds, report_of
 from seedtool.seeding.profiles import load_profiles
 from tests import processes
@@ -158,7 +158,7 @@ class TestDay:
             def now(cls, tz=None):
                 return datetime.now(tz) + cls.ahead
 
-        monkeypatch.setattr(fingerprints, "datetime", Clock)
+        monkeypatch.setattr(seed_files, "datetime", Clock)
         school.write(
             "from datetime import date\ndef rows():\n    yield {'id': 1, 'name': str(date.today())}\n", "pupils.py"
         )

@@ -12,7 +12,7 @@ from seedtool.resetting.guard import Consent
 from seedtool.resetting.layers import fingerprints
 from seedtool.resetting.reset import reset
 from seedtool.schema.layer import Schema
-from seedtool.snapshots import store
+from seedtool.snapshots import registry
 from seedtool.snapshots.snapshots import restore, save
 
 
@@ -95,15 +95,15 @@ def test_a_spare_that_lets_clients_in_is_not_ours(project, database, private):
 
 def test_a_snapshot_of_somebody_else_is_neither_listed_nor_restored(project, database, colleague):
     reset(project, database, [Schema(project, build)], consent=Consent.NONE)
-    name = store.database_name(database, "monday")
+    name = registry.database_name(database, "monday")
     poison(colleague, name, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     with server.connect(database, database.maintenance, autocommit=True) as connection:
         oid = connection.execute("SELECT oid FROM pg_database WHERE datname = %s", [name]).fetchone()[0]
-    described = store.Description(
+    described = registry.Description(
         name="monday", target=database.name, created="2026-11-27T10:00:00+00:00", revisions=[]
     )
-    colleague(f"COMMENT ON DATABASE {name} IS '{store.written(described, oid)}'")
-    assert store.snapshots(database) == []
+    colleague(f"COMMENT ON DATABASE {name} IS '{registry.written(described, oid)}'")
+    assert registry.snapshots(database) == []
     with pytest.raises(UsageError) as refusal:
         restore(project, database, "monday", lambda _: Consent.NAME)
     assert "colleague" in str(refusal.value)
@@ -128,7 +128,7 @@ def test_the_owner_of_a_target_that_is_not_ours_keeps_it_and_templates_stay_ours
         assert cluster.database(database.name).owner == "colleague"
         assert cluster.database(first.template).owner == "postgres"
         assert {each.owner for each in cluster.private_databases()} == {"postgres"}
-        (snapshot,) = store.of_target(cluster)
+        (snapshot,) = registry.of_target(cluster)
         assert snapshot.owner == "postgres"
         cluster.drop(snapshot.database)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from seedtool.errors import MigrationError, SettingsError
 from seedtool.files import hashing
-from seedtool.schema.fingerprint import schema_fingerprint
+from seedtool.schema.schema_files import schema_fingerprint
 from seedtool.settings import Settings, load
 
 FACTS = {"version": "18.6", "locale": "C.UTF-8", "encoding": "UTF8", "owner": "postgres"}
@@ -330,7 +330,7 @@ def test_the_order_of_the_servers_facts_does_not_matter(project: Path):
 def test_it_does_not_change_by_itself_from_process_to_process(project: Path):
     code = (
         "import sys, pathlib; from seedtool.settings import load; "
-        "from seedtool.schema.fingerprint import schema_fingerprint; "
+        "from seedtool.schema.schema_files import schema_fingerprint; "
         f"print(schema_fingerprint(load(pathlib.Path(sys.argv[1])), {FACTS!r})); "
         "print(*{'alembic', 'sqlalchemy', 'mako'} & {name.split('.')[0] for name in sys.modules})"
     )
@@ -439,6 +439,6 @@ def test_it_takes_a_few_milliseconds(tmp_path: Path):
 
 def test_the_hash_that_version_0_1_0_gave_is_still_given(project, monkeypatch):
     """Templates that it made are found by it."""
-    monkeypatch.setattr("seedtool.schema.fingerprint._version", lambda _: "1.0")
+    monkeypatch.setattr("seedtool.schema.schema_files._version", lambda _: "1.0")
     found = of(project, {"version": "18.6", "locale": "C.UTF-8"}, alembic_x=("a=b",))
     assert found == "d5bfa8a947f79c04aa053b85f07402fbb7e2b6d2922ca2b86ae873d6a98a11c2"

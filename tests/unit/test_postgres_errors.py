@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from seedtool.postgres.errors import translate
+from seedtool.postgres.psycopg_errors import translate
 
 
 @pytest.mark.parametrize(

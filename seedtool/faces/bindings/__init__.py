@@ -13,7 +13,7 @@ from seedtool.errors import SettingsError
 from seedtool.faces.bindings.bound import Bound, Place, key_name
 from seedtool.faces.bindings.lookup import Reference, read_tables, references, resolve
 from seedtool.postgres.catalog import Catalog
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.settings import FaceBinding, Settings
 
 __all__ = [

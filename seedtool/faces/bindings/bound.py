@@ -10,7 +10,7 @@ from psycopg import sql
 
 from seedtool.errors import SchemaError
 from seedtool.faces.external_id import PLACEHOLDER_PREFIX
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.settings import FaceBinding
 
 _TEXT_TYPES = ("text", "character varying", "character", "citext")

@@ -11,7 +11,7 @@ from seedtool.errors import SchemaError, SettingsError
 from seedtool.faces.bindings.bound import Bound, Parent, People, Place, key_name
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
 from seedtool.postgres.copying import see_every_row
-from seedtool.postgres.errors import reason, translated
+from seedtool.postgres.psycopg_errors import reason, translated
 from seedtool.settings import FaceBinding, Settings
 
 # Fields that name columns which a table may lack, as long as the settings do not name them.

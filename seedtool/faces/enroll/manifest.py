@@ -59,7 +59,7 @@ from seedtool.files import Malformed, csv_text
 from seedtool.files.shown import shown_path
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres.copying import see_every_row
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.settings import FaceBinding, Settings
 
 #: The column of a manifest that names the photo. The other one is called as the binding's column `person`. Further

@@ -36,7 +36,7 @@ from seedtool.faces.photos import PhotoStore
 from seedtool.faces.port import FaceCollection, FaceService
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres.copying import see_every_row
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.settings import Settings
 
 

@@ -31,7 +31,7 @@ from seedtool.faces.external_id import TEMPORARY_PREFIX
 from seedtool.faces.photos import Addresses, PhotoStore, is_address, shown
 from seedtool.faces.port import FaceService, IndexedFace
 from seedtool.listener import SILENT, Listener
-from seedtool.postgres.errors import translated
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.settings import COLLECTION_ID, Settings
 
 

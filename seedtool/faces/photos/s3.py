@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 
 from seedtool.errors import AccessDenied, PhotoError, ResourceNotFound, SettingsError
-from seedtool.faces.aws import AwsSession, Vendor
 from seedtool.faces.aws_errors import translated
+from seedtool.faces.aws_session import AwsSession, Vendor
 from seedtool.faces.photos.store import Context, Photos, Scheme, Stamp, checked
 from seedtool.faces.port import FaceService, S3Location
 from seedtool.settings import redacted

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from botocore.parsers import ResponseParserFactory
 
-from seedtool.faces.aws import Vendor
 from seedtool.faces.aws_errors import NO_ANSWER
+from seedtool.faces.aws_session import Vendor
 from seedtool.faces.port import Box, Deleted, Description, Face, Indexed, IndexedFace, Match, Unindexed
 
 #: The output shape of ListFaces in Rekognition's service model.

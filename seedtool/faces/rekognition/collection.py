@@ -7,8 +7,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from seedtool.errors import ResourceNotFound, ServiceUnavailable
-from seedtool.faces.aws import Vendor
 from seedtool.faces.aws_errors import translated
+from seedtool.faces.aws_session import Vendor
 from seedtool.faces.port import Deleted, Description, Face, FaceCollection, Image, Indexed, Match, S3Location
 from seedtool.faces.rekognition import answers
 

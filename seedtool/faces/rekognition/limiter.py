@@ -4,8 +4,8 @@ import threading
 import time
 from collections import deque
 
-from seedtool.faces.aws import Vendor
 from seedtool.faces.aws_errors import THROTTLED
+from seedtool.faces.aws_session import Vendor
 
 #: Regions with the high quotas (source: Amazon Rekognition endpoints and quotas, read 2026).
 LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from seedtool.errors import AwsError, CredentialsError, SettingsError
-from seedtool.faces.aws import EMBEDDED_REGION, AwsSession, Vendor, foreign, is_awss
 from seedtool.faces.aws_errors import THROTTLED, translated
+from seedtool.faces.aws_session import EMBEDDED_REGION, AwsSession, Vendor, foreign, is_awss
 from seedtool.faces.port import CallMeter, FaceCollection, FaceService
 from seedtool.faces.rekognition.limiter import Limiter
 from seedtool.settings import Settings

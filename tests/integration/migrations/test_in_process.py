@@ -365,7 +365,7 @@ def test_two_threads_take_turns(database, settings):
 
 def test_the_import_is_light():
     code = (
-        "import sys, seedtool.schema.migrations, seedtool.schema.fingerprint;"
+        "import sys, seedtool.schema.migrations, seedtool.schema.schema_files;"
         "print({'alembic', 'sqlalchemy', 'mako', 'boto3', 'rich'} & {name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

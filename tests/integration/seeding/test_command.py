@@ -17,7 +17,7 @@ from seedtool.cli.console import Console
 from seedtool.cli.seed import seed_dump
 from seedtool.emulator import process
 from seedtool.settings import FaceBinding, Settings
-from seedtool.workflows.aws import emulator_dir, open_aws
+from seedtool.workflows.face_service import emulator_dir, open_aws
 
 PORTRAIT = "seeds/photos/students/student-001/photo-1.jpg"
 

@@ -9,7 +9,7 @@ import pytest
 from seedtool.errors import BlockedError, DatabaseError, SeedError
 from seedtool.listener import Listener
 from seedtool.postgres import cluster, server
-from seedtool.postgres.errors import RUN_AGAIN
+from seedtool.postgres.psycopg_errors import RUN_AGAIN
 from seedtool.seeding import ledger
 from seedtool.seeding.fixtures import read_fixtures
 from seedtool.seeding.merge import seed

@@ -14,7 +14,7 @@ from seedtool.postgres.server import SNAPSHOT_NAME, Target
 from seedtool.resetting import guard
 from seedtool.resetting.guard import Consent
 from seedtool.settings import load
-from seedtool.snapshots import archive, store
+from seedtool.snapshots import archive, registry
 from seedtool.snapshots.snapshots import restore, save
 
 PASSING = re.compile(r"seedtool_(building|clone|old)_[0-9a-f]{20}")
@@ -67,7 +67,7 @@ class Shop:
         return archive.import_file(self.target, file, options.pop("keys", self.keys), name, **options)
 
     def names(self):
-        return sorted(snapshot.name for snapshot in store.snapshots(self.target))
+        return sorted(snapshot.name for snapshot in registry.snapshots(self.target))
 
     def execute(self, *statements, database=None):
         """Run statements in the maintenance database, where {name} is the target's."""

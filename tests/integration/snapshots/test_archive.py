@@ -15,7 +15,7 @@ from seedtool.postgres import programs, server
 from seedtool.postgres.programs import Programs
 from seedtool.postgres.server import Target
 from seedtool.resetting.guard import Consent
-from seedtool.snapshots import store
+from seedtool.snapshots import registry
 
 
 def dump(shop, tools, file, *arguments):
@@ -28,7 +28,7 @@ def test_it_comes_back_with_all_that_it_remembered(shop, tmp_path):
     saved = shop.save("año 1", note='it\'s "done" \\ 漢字').snapshot
     report = shop.export(tmp_path / "a.dump", "año 1")
     assert report.bytes == (tmp_path / "a.dump").stat().st_size
-    store.delete(shop.target, ["año 1"])
+    registry.delete(shop.target, ["año 1"])
     shop.fill("new")
     found = shop.import_file(tmp_path / "a.dump").snapshot
     assert shop.value() == "new"
@@ -291,7 +291,7 @@ def test_on_an_older_server_behind_a_password(fifteen, shop, tmp_path, monkeypat
     old.import_file(tmp_path / "a.dump", "second", replace=True)
     old.restore("second")
     assert old.value() == "old"
-    assert {snapshot.note for snapshot in store.snapshots(fifteen)} == {"it's 15"}
+    assert {snapshot.note for snapshot in registry.snapshots(fifteen)} == {"it's 15"}
     # up to the newest server, and what is broken stays an error where one complaint is overlooked
     shop.import_file(tmp_path / "a.dump")
     shop.restore("first")

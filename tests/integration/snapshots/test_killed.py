@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from seedtool.snapshots import store
+from seedtool.snapshots import registry
 from tests import processes
 
 # at a step given as name or, where it comes again, name:2
@@ -20,7 +20,7 @@ DOOMED = textwrap.dedent(
     from seedtool.postgres.server import Target
     from seedtool.resetting.guard import Consent
     from seedtool.settings import load
-    from seedtool.snapshots import archive, snapshots, store
+    from seedtool.snapshots import archive, snapshots, registry
 
     work, root, conninfo, name, fatal, number = sys.argv[1:]
     root, seen = Path(root), Counter()
@@ -40,8 +40,8 @@ DOOMED = textwrap.dedent(
         "replace": lambda: snapshots.save(settings, target, "first", replace=True, listener=listener),
         "restore": lambda: snapshots.restore(settings, target, "first", lambda _: Consent.NAME, listener=listener),
         "restore ahead": lambda: snapshots.restore(settings, target, "first", lambda _: Consent.NAME, listener=listener),
-        "rename": lambda: store.rename(target, "first", "second", listener=listener),
-        "delete": lambda: store.delete(target, ["first", "extra"], listener=listener),
+        "rename": lambda: registry.rename(target, "first", "second", listener=listener),
+        "delete": lambda: registry.delete(target, ["first", "extra"], listener=listener),
         "export": lambda: archive.export(target, "first", root / "out.dump", keys, force=True, listener=listener),
         "import": lambda: archive.import_file(target, root / "in.dump", keys, "second", listener=listener),
     }[work]()
@@ -106,7 +106,7 @@ def test_killed_between_two_steps_everything_is_whole_and_the_next_command_sweep
         assert run(stocked, work, fatal, signal.SIGKILL).returncode == -signal.SIGKILL, (work, fatal)
         assert stocked.value() in values, (work, fatal)
         assert stocked.names() in [sorted(whole) for whole in snapshots], (work, fatal)
-        store.delete(stocked.target, [])
+        registry.delete(stocked.target, [])
         assert stocked.passing() == [], (work, fatal)
         if fatal in {"commit", "drop", "drop:2"} and values == {"new"}:
             assert look(stocked) in snapshots, (work, fatal)
@@ -117,7 +117,7 @@ def test_killed_between_two_steps_everything_is_whole_and_the_next_command_sweep
 
 def put_back(shop, work):
     """Make it as `stocked` is, where it is not, with a clone made ahead where that is what is tried."""
-    store.delete(shop.target, [name for name in shop.names() if name not in BEFORE])
+    registry.delete(shop.target, [name for name in shop.names() if name not in BEFORE])
     for name in BEFORE.keys() - set(shop.names()):
         shop.import_file(shop.settings.root / "in.dump", name)
     if work == "restore ahead":

@@ -12,7 +12,7 @@ from seedtool.postgres import server
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import reset
 from seedtool.schema.layer import Schema
-from seedtool.snapshots import store
+from seedtool.snapshots import registry
 from seedtool.snapshots.snapshots import restore
 
 
@@ -173,12 +173,12 @@ class TestShelf:
     def test_the_newest_comes_first(self, shop):
         for name in "bca":
             shop.save(name)
-        assert [snapshot.name for snapshot in store.snapshots(shop.target)] == ["a", "c", "b"]
+        assert [snapshot.name for snapshot in registry.snapshots(shop.target)] == ["a", "c", "b"]
 
     def test_a_renamed_one_keeps_what_it_remembers(self, shop):
         before = shop.save(note="x").snapshot
-        after = store.rename(shop.target, "first", "second")
-        assert store.snapshots(shop.target) == [after]
+        after = registry.rename(shop.target, "first", "second")
+        assert registry.snapshots(shop.target) == [after]
         assert (after.created, after.note, after.size) == (before.created, before.note, before.size)
         shop.restore("second")
 
@@ -187,7 +187,7 @@ class TestShelf:
         shop.save("second")
         for new_name in ("first", "second"):
             with pytest.raises(UsageError) as refusal:
-                store.rename(shop.target, "first", new_name)
+                registry.rename(shop.target, "first", new_name)
             assert refusal.value.place == {"snapshot": new_name}
         assert shop.names() == ["first", "second"]
 
@@ -195,10 +195,10 @@ class TestShelf:
         for name in "abc":
             shop.save(name)
         with pytest.raises(UsageError) as refusal:
-            store.delete(shop.target, ["a", "x"])
+            registry.delete(shop.target, ["a", "x"])
         assert refusal.value.place == {"snapshot": "x"}
         assert shop.names() == ["a", "b", "c"]
-        assert len(store.delete(shop.target, ["a", "b", "a"])) == 2
+        assert len(registry.delete(shop.target, ["a", "b", "a"])) == 2
         assert shop.names() == ["c"]
 
     def test_an_unknown_name_is_met_with_the_nearest(self, shop):
@@ -231,7 +231,7 @@ class TestShelf:
         shop.restore(listener=listening(steps.append))
         assert "clone" not in steps
         if gone == "deleted":
-            store.delete(shop.target, ["first"])
+            registry.delete(shop.target, ["first"])
         else:
             shop.save(replace=True)
         assert private("spare") == []

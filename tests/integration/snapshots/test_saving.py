@@ -11,12 +11,12 @@ import pytest
 from seedtool.errors import BlockedError, DatabaseError, Protected, UsageError
 from seedtool.postgres import server
 from seedtool.resetting.guard import Consent
-from seedtool.snapshots import store
+from seedtool.snapshots import registry
 
 
 def test_a_snapshot_remembers_where_it_comes_from(shop):
     report = shop.save("before payments", note="Ana's año")
-    (snapshot,) = store.snapshots(shop.target)
+    (snapshot,) = registry.snapshots(shop.target)
     assert snapshot == report.snapshot
     assert (snapshot.name, snapshot.note, snapshot.revisions) == ("before payments", "Ana's año", ["0007"])
     assert (snapshot.target, snapshot.owner, snapshot.branch) == (shop.target.name, "postgres", None)
@@ -66,7 +66,7 @@ def test_names_may_be_anything_that_can_be_shown(shop, name):
     shop.save(name)
     assert shop.names() == [name]
     shop.restore(name)
-    assert [snapshot.name for snapshot in store.delete(shop.target, [name])] == [name]
+    assert [snapshot.name for snapshot in registry.delete(shop.target, [name])] == [name]
     assert shop.names() == []
 
 
@@ -74,7 +74,7 @@ def test_names_may_be_anything_that_can_be_shown(shop, name):
     "name", ["", "  ", " x", "x ", "a\nb", "\x1b[31mred", "\u202egnp", "a\0b", "\udcff", "x" * 101]
 )
 def test_names_that_cannot_be_shown_are_refused(shop, name):
-    for use in (shop.save, shop.restore, lambda name: store.rename(shop.target, "x", name)):
+    for use in (shop.save, shop.restore, lambda name: registry.rename(shop.target, "x", name)):
         with pytest.raises(UsageError) as refusal:
             use(name)
         assert refusal.value.remedy
@@ -118,9 +118,9 @@ def test_each_target_has_snapshots_of_its_own(shop, target):
         shop.save()
         assert other.names() == []
         other.save()
-        store.rename(other.target, "first", "theirs")
+        registry.rename(other.target, "first", "theirs")
         other.save()
-        store.delete(other.target, ["first"])
+        registry.delete(other.target, ["first"])
         assert (shop.names(), other.names()) == (["first"], ["theirs"])
         shop.restore()
         assert shop.value() == "old"
@@ -152,7 +152,7 @@ def test_in_an_encoding_of_its_own(shop):
         latin.fill("new")
         latin.restore("漢字 🙂")
         assert latin.value() == "old"
-        assert store.snapshots(latin.target)[0].note == "¿qué?"
+        assert registry.snapshots(latin.target)[0].note == "¿qué?"
     finally:
         shop.execute(f"DROP DATABASE {latin.target.name} WITH (FORCE)")
 
@@ -234,13 +234,13 @@ def test_a_role_without_superuser_saves_restores_renames_and_deletes(weak):
     assert weak.save(note="mine").snapshot.owner == "weak"
     weak.fill("new")
     weak.save("second")
-    store.rename(weak.target, "first", "renamed")
+    registry.rename(weak.target, "first", "renamed")
     weak.restore("renamed")
     assert weak.value() == "old"
     assert "snapshot" not in str(
         weak.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = {name}")
     )
-    store.delete(weak.target, ["second"])
+    registry.delete(weak.target, ["second"])
     assert weak.names() == ["renamed"]
 
 

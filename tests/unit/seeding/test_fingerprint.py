@@ -10,9 +10,9 @@ import pytest
 
 from seedtool.errors import ProfileError
 from seedtool.files import hashing
-from seedtool.seeding import fingerprint
-from seedtool.seeding.fingerprint import seed_fingerprint
+from seedtool.seeding import seed_files
 from seedtool.seeding.profiles import load_profiles
+from seedtool.seeding.seed_files import seed_fingerprint
 from seedtool.settings import FaceBinding, load
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -273,8 +273,8 @@ class TestPinned:
 
     @pytest.fixture
     def pinned(self, seeds, monkeypatch):
-        monkeypatch.setattr(fingerprint, "VERSION", "0.1.0")
-        monkeypatch.setattr(fingerprint, "sys", SimpleNamespace(version_info=(3, 12)))
+        monkeypatch.setattr(seed_files, "VERSION", "0.1.0")
+        monkeypatch.setattr(seed_files, "sys", SimpleNamespace(version_info=(3, 12)))
         monkeypatch.setenv("TZ", "UTC")
         time.tzset()
         seeds.write("seeds/local/students.csv", "id,born\n1,today\n")

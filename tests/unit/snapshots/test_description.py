@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedtool.errors import UsageError
-from seedtool.snapshots.store import Description, checked_name, checked_note, printable, read, written
+from seedtool.printable import is_printable
+from seedtool.snapshots.registry import Description, checked_name, checked_note, read, written
 
 SHOWN = st.text(st.characters(categories=["L", "M", "N", "P", "S"]), min_size=1, max_size=100)
 DESCRIPTIONS = st.builds(
@@ -71,7 +72,7 @@ def test_a_checked_name_is_stable_and_shown_as_it_is(name):
     except UsageError:
         return
     assert checked_name(checked) == checked
-    assert printable(checked)
+    assert is_printable(checked)
     assert msgspec.structs.replace(FIRST, name=checked).name == checked
 
 

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from seedtool.errors import DatabaseError, FixtureError, SeedError
 from seedtool.postgres.catalog import Catalog, Table, Trigger
-from seedtool.postgres.errors import translate
+from seedtool.postgres.psycopg_errors import translate
 from seedtool.seeding import sequences
 from seedtool.seeding.ledger import Deletion
 from seedtool.seeding.staging import Cursor, Place, Staged, StagedBatch, names, same_key

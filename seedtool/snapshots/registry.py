@@ -23,6 +23,7 @@ from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server, sessions
 from seedtool.postgres.cluster import COMMENTED_MARK, Cluster, fresh_name, open_cluster
 from seedtool.postgres.server import Target
+from seedtool.printable import is_printable
 from seedtool.resetting import templates
 from seedtool.resetting.spares import spare_name
 from seedtool.settings import Settings
@@ -30,8 +31,6 @@ from seedtool.settings import Settings
 NAME_LIMIT = 100
 NOTE_LIMIT = 500
 _SNAPSHOT = "seedtool.snapshot"
-# they join emoji and letters of Persian and Hindi; Python counts them among the control characters
-_JOINERS = str.maketrans("", "", "\u200c\u200d")
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +63,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         if datetime.fromisoformat(self.created).tzinfo is None:
             raise ValueError("created has no time zone")
         for text in (self.name, self.branch, self.commit, self.note, *self.revisions):
-            if text is not None and not printable(text):
+            if text is not None and not is_printable(text):
                 raise ValueError("a text that cannot be shown")
         if _fault(self.name, NAME_LIMIT):
             raise ValueError("not a name")
@@ -80,11 +79,6 @@ class Snapshot(Description, frozen=True, kw_only=True):
 
     database: str
     owner: str
-
-
-def printable(text: str) -> bool:
-    """Tell whether a text can be shown on a terminal as it is: no control characters, no broken Unicode."""
-    return text.translate(_JOINERS).isprintable()
 
 
 def checked_name(name: str) -> str:
@@ -122,7 +116,7 @@ def checked_note(note: str) -> str:
 def _fault(text: str, limit: int) -> str:
     if not text.strip():
         return "is empty"
-    if not printable(text):
+    if not is_printable(text):
         return "holds a control character or one that cannot be shown"
     if text != text.strip():
         return "begins or ends with a space"

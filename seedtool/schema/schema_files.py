@@ -1,4 +1,4 @@
-"""The fingerprint: a hash of everything that shapes a template of the schema.
+"""The files that shape a schema, and the fingerprint: a hash of all that shapes it.
 
 It is taken on every reset, so it reads alembic.ini itself and imports neither Alembic nor SQLAlchemy. With env.py and
 the revisions count the project's modules that they import (see `files.imports`).

@@ -1,4 +1,4 @@
-"""The fingerprint of a profile: a hash of all that shapes its rows. Every reset takes it, so it reads no rows.
+"""The files that shape the rows of a profile, and the hash of them. Every reset takes it, so it reads no rows.
 
 A Python fixture may read anything. With its code count the project's modules that it imports, the other files of the
 seeds folder, and the environment variables that it names. Anything else has to be named in `fingerprint_paths`.

@@ -16,7 +16,7 @@ from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings
-from seedtool.workflows.aws import open_aws
+from seedtool.workflows.face_service import open_aws
 from seedtool.workflows.project import project_settings
 
 
