@@ -1,0 +1,357 @@
+"""Words about people: names, sex, e-mail addresses, phones and RUTs. A person's columns agree with each other."""
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seedtool.values.cells import Cells, concat, digits, gather
+from seedtool.values.hashing import draw
+from seedtool.values.pools import Pool, pool
+from seedtool.values.word import (
+    INTEGER,
+    TEXT,
+    ColumnName,
+    ColumnNames,
+    Context,
+    Kind,
+    Share,
+    Texts,
+    counted,
+    drawn,
+    related,
+    word,
+    wrong,
+)
+from seedtool.values.words.patterns import pattern
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Bits = NDArray[np.uint64]
+
+#: What a column may call the female sex, when a word does not say.
+FEMALE = ("f", "female", "femenino", "femenina", "mujer", "niña", "w", "woman", "girl", "feminin", "weiblich", "donna")
+
+#: Domains that nobody can register (RFC 2606, section 3).
+EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")
+
+#: How a phone number is written where people of a locale live; `#` is a digit, `%` a digit from 2 to 9.
+#: Chile: mobile numbers have nine digits and begin with 9 (Subtel, national numbering plan of 2016).
+PHONES = {
+    "es_CL": "+56 9 %### ####",
+    "es": "+34 6## ### ###",
+    "es_AR": "+54 9 11 %###-####",
+    "es_CO": "+57 3## ### ####",
+    "es_MX": "+52 55 %### ####",
+    "en_US": "(%##) %##-####",
+    "en_GB": "+44 7### ######",
+    "de_DE": "+49 15# ########",
+    "fr_FR": "+33 6 ## ## ## ##",
+    "it_IT": "+39 3## ### ####",
+    "pt_BR": "+55 11 9%###-####",
+}
+
+
+@word
+def first_name(*, locale: str = "en_US", sex: str = "", sex_of: ColumnName = "", female: Texts = FEMALE) -> Kind:
+    """A first name.
+
+    Args:
+        locale: the pool.
+        sex: `female` or `male`, for all rows.
+        sex_of: the column that says the sex of each row.
+        female: what that column calls the female sex.
+    """
+    women, men = pool("first_name_female", locale), pool("first_name_male", locale)
+    is_female = _sexes("first_name", sex, sex_of, female)
+    return _named(lambda bits, context: _first(women, men, is_female(bits, context), bits), women, men, of=sex_of)
+
+
+@word
+def last_name(*, locale: str = "en_US") -> Kind:
+    """A last name."""
+    names = pool("last_name", locale)
+    return _named(lambda bits, _context: names.pick(bits), names)
+
+
+@word
+def full_name(
+    *,
+    locale: str = "en_US",
+    sex: str = "",
+    sex_of: ColumnName = "",
+    female: Texts = FEMALE,
+    surnames: int = 1,
+    of: ColumnNames = (),
+) -> Kind:
+    """A first name and last names.
+
+    Args:
+        locale: the pools.
+        sex: `female` or `male`, for all rows.
+        sex_of: the column that says the sex of each row.
+        female: what that column calls the female sex.
+        surnames: how many last names: two in Chile.
+        of: the columns whose values are joined instead, so that the names agree.
+    """
+    if of:
+        return related(
+            lambda _bits, context: joined([context.columns[name] for name in of]),
+            TEXT,
+            200,
+            needs=tuple(of),
+            identifying=True,
+        )
+    women, men, names = (pool(name, locale) for name in ("first_name_female", "first_name_male", "last_name"))
+    is_female = _sexes("full_name", sex, sex_of, female)
+    if not 1 <= surnames <= 3:
+        raise wrong("full_name", "surnames", f"must be 1 to 3, not {surnames}")
+
+    def make(bits: "Bits", context: Context) -> Cells:
+        parts: list[Cells | bytes] = [_first(women, men, is_female(bits, context), bits)]
+        for number in range(surnames):
+            parts += [b" ", names.pick(draw(bits, 1 + number))]
+        return concat(parts)
+
+    named = _named(make, women, men, of=sex_of)
+    return replace(named, longest=named.longest + surnames * (1 + names.longest))
+
+
+@word
+def prefix(*, locale: str = "en_US", sex: str = "", sex_of: ColumnName = "", female: Texts = FEMALE) -> Kind:
+    """A title, such as `Dr.`."""
+    women, men = pool("prefix_female", locale), pool("prefix_male", locale)
+    is_female = _sexes("prefix", sex, sex_of, female)
+    made = _named(lambda bits, context: _first(women, men, is_female(bits, context), bits), women, men, of=sex_of)
+    return replace(made, identifying=False)
+
+
+@word
+def sex(*, female: str = "female", male: str = "male", share: Share = 0.5) -> Kind:
+    """The sex of a person.
+
+    Args:
+        female: what the column calls women.
+        male: what it calls men.
+        share: the share of women.
+    """
+    both = Cells.of([female, male])
+    threshold = np.uint64(min(int(Fraction(share) * 2**64), 2**64 - 1))
+    return drawn(
+        lambda bits: both.take((draw(bits, 0) >= threshold).astype(np.int64)), TEXT, max(len(female), len(male))
+    )
+
+
+@word
+def email(
+    *,
+    of: ColumnNames = (),
+    locale: str = "en_US",
+    domain: str = "",
+    numbered: bool = True,
+) -> Kind:
+    """An e-mail address, made from the names of the row where `of` names them.
+
+    Args:
+        of: the columns of the names; without it names are drawn.
+        locale: the pool of these names.
+        domain: what stands behind the @; else example.com, example.net or example.org.
+        numbered: the row's number stands behind the names, so that addresses differ.
+    """
+    names = None if of else full_name(locale=locale)
+    domains = Cells.of([domain] if domain else list(EXAMPLE_DOMAINS))
+
+    def make(bits: "Bits", context: Context) -> Cells:
+        source = joined([context.columns[name] for name in of]) if names is None else names.make(bits, context)
+        parts: list[Cells | bytes] = [slug(source, b".", b"user")]
+        if numbered:
+            parts += [b".", digits((context.rows + 1).astype(np.uint64))]
+        host = domains.take((draw(bits, 9) % np.uint64(len(domains))).astype(np.int64))
+        return concat([*parts, b"@", host])
+
+    longest = max(len(one or b"") for one in domains.tolist()) + 100
+    return related(
+        make,
+        TEXT,
+        longest,
+        needs=tuple(of),
+        distinct=numbered,
+        identifying=True,
+        reserved=None if domain else "the domains example.com, example.net and example.org (RFC 2606)",
+    )
+
+
+@word
+def username(*, of: ColumnNames = (), locale: str = "en_US", numbered: bool = True) -> Kind:
+    """A login name: the names of the row without accents, and its number.
+
+    Args:
+        of: the columns of the names; without it names are drawn.
+        locale: the pool of these names.
+        numbered: the row's number stands behind the names, so that they differ.
+    """
+    names = None if of else full_name(locale=locale)
+
+    def make(bits: "Bits", context: Context) -> Cells:
+        source = joined([context.columns[name] for name in of]) if names is None else names.make(bits, context)
+        parts: list[Cells | bytes] = [slug(source, b"_", b"user")]
+        if numbered:
+            parts.append(concat([b"_", digits((context.rows + 1).astype(np.uint64))]))
+        return concat(parts)
+
+    return related(make, TEXT, 100, needs=tuple(of), distinct=numbered, identifying=True)
+
+
+@word
+def phone(*, locale: str = "en_US", format: str = "") -> Kind:
+    """A phone number.
+
+    Args:
+        locale: the country whose mobile numbers it looks like.
+        format: how it is written: `#` is a digit, `%` a digit from 2 to 9.
+    """
+    written = format or PHONES.get(locale) or PHONES["es" if locale.startswith("es") else "en_US"]
+    return replace(pattern(format=written), identifying=True)
+
+
+@word
+def rut(*, format: str = "dots", min: int = 5_000_000, max: int = 28_000_000) -> Kind:
+    """A Chilean RUT with its check digit.
+
+    Args:
+        format: `dots` (12.345.678-5), `dash` (12345678-5), `plain` (123456785) or `number` (12345678).
+        min: the smallest number before the check digit.
+        max: the largest.
+    """
+    if format not in {"dots", "dash", "plain", "number"}:
+        raise wrong("rut", "format", f"must be dots, dash, plain or number, not {format!r}")
+    if not 1 <= min <= max < 10**9:
+        raise wrong("rut", "max", f"must be between min and 999999999, not {max}")
+    low = np.uint64(min)
+    types = INTEGER if format == "number" else TEXT
+    longest = {"dots": 13, "dash": 11, "plain": 10, "number": 9}[format]
+    return counted(max - min + 1, lambda numbers: written_rut(numbers + low, format), types, longest, identifying=True)
+
+
+_CHECK_DIGITS = Cells.of(list("0123456789K"))
+
+
+def check_digits(numbers: "Bits") -> "NDArray[np.int64]":
+    """The check digit of each RUT as a number, 10 for K: modulo 11, weights 2 to 7 from the right (SII, Chile)."""
+    rest = numbers.astype(np.int64)
+    total = np.zeros(len(numbers), dtype=np.int64)
+    for position in range(9):
+        above = rest // 10
+        total += (rest - above * 10) * (2 + position % 6)
+        rest = above
+    return (11 - total % 11) % 11
+
+
+def written_rut(numbers: "Bits", format: str) -> Cells:
+    """RUTs as text: `dots`, `dash`, `plain` or `number`."""
+    if format == "number":
+        return digits(numbers)
+    check = _CHECK_DIGITS.take(check_digits(numbers))
+    if format == "plain":
+        return concat([digits(numbers), check])
+    if format == "dash":
+        return concat([digits(numbers), b"-", check])
+    million, thousand = np.uint64(1_000_000), np.uint64(1_000)
+    high = numbers // million
+    rest = numbers - high * million
+    middle = rest // thousand
+    low = rest - middle * thousand
+    return concat([digits(high), b".", digits(middle, width=3), b".", digits(low, width=3), b"-", check])
+
+
+def joined(parts: Sequence[Cells]) -> Cells:
+    """Columns joined by spaces; NULL and empty cells are left out."""
+    pieces: list[Cells | bytes] = []
+    before = np.zeros(len(parts[0]), dtype=bool)
+    for part in parts:
+        there = part.lengths > 0
+        if pieces:
+            gap = np.where(before & there, 1, 0).astype(np.int32)
+            pieces.append(Cells(np.full((len(part), 1), 0x20, np.uint8), gap, plain=True))
+        pieces.append(Cells(part.matrix, np.maximum(part.lengths, 0), plain=part.plain))
+        before |= there
+    return concat(pieces)
+
+
+def slug(cells: Cells, between: bytes, empty: bytes) -> Cells:
+    """Texts in small letters without accents, with `between` for each space; `empty` where nothing is left.
+
+    Only the letters a to z are kept (of UTF-8's pairs, those of Latin-1 and Latin Extended-A).
+    """
+    matrix = cells.matrix
+    table = _ASCII.copy()
+    table[0x20] = between[0]
+    small = table[matrix]
+    lead = matrix[:, :-1]
+    for first, letters in _PAIRS.items():
+        there = lead == first
+        if there.any():
+            small[:, 1:][there] = letters[matrix[:, 1:][there] & 0x3F]
+    small[np.arange(cells.width, dtype=np.int32) >= cells.lengths[:, None]] = 0
+    kept = small != 0
+    lengths = kept.sum(axis=1, dtype=np.int32)
+    flat = np.concatenate([small[kept], np.zeros(cells.width, dtype=np.uint8)])
+    starts = np.cumsum(lengths, dtype=np.int64) - lengths
+    found = Cells(gather(flat, starts, cells.width), lengths, plain=True)
+    none = lengths == 0
+    return Cells.constant(empty, len(cells)).choose(none, found) if none.any() else found
+
+
+def _letters(first: int) -> "NDArray[np.uint8]":
+    """The letter from a to z of each character whose UTF-8 begins with this byte; 0 for none."""
+    letters = np.zeros(64, dtype=np.uint8)
+    for second in range(64):
+        character = bytes([first, 0x80 + second]).decode()
+        plain = _UNDECOMPOSED.get(character.lower()) or unicodedata.normalize("NFD", character.lower())[0]
+        letters[second] = ord(plain) if "a" <= plain <= "z" else 0
+    return letters
+
+
+_UNDECOMPOSED = {"ø": "o", "đ": "d", "ł": "l", "ß": "s", "æ": "a", "œ": "o", "ð": "d", "þ": "t", "ı": "i", "ħ": "h"}
+_PAIRS = {first: _letters(first) for first in (0xC3, 0xC4, 0xC5)}
+_ASCII = np.zeros(256, dtype=np.uint8)
+_ASCII[ord("a") : ord("z") + 1] = np.arange(ord("a"), ord("z") + 1)
+_ASCII[ord("A") : ord("Z") + 1] = np.arange(ord("a"), ord("z") + 1)
+
+
+def _first(women: Pool, men: Pool, is_female: "NDArray[np.bool_]", bits: "Bits") -> Cells:
+    """A first name of the right pool."""
+    return women.pick(bits).choose(is_female, men.pick(bits))
+
+
+def _named(make: "Callable[[Bits, Context], Cells]", *pools: Pool, of: str = "") -> Kind:
+    return related(
+        make,
+        TEXT,
+        max(each.longest for each in pools),
+        needs=(of,) if of else (),
+        identifying=True,
+    )
+
+
+def _sexes(name: str, sex: str, sex_of: str, female: Sequence[str]) -> "Callable[[Bits, Context], NDArray[np.bool_]]":
+    """How a word knows which rows are women: told, from a column, or from the row's own bits."""
+    if sex not in {"", "female", "male"}:
+        raise wrong(name, "sex", f"must be female or male, not {sex!r}")
+    if sex:
+        return lambda bits, _context: np.full(len(bits), sex == "female")
+    if not sex_of:
+        return lambda bits, _context: (draw(bits, 0) >> np.uint64(63)).astype(bool)
+    called = {text.lower().encode() for text in female}
+    width = max(map(len, called)) + 1
+
+    def of_column(_bits: "Bits", context: Context) -> "NDArray[np.bool_]":
+        words = context.columns[sex_of].words(width)
+        different, where = np.unique(words, return_inverse=True)
+        return np.array([one.decode(errors="replace").lower().encode() in called for one in different.tolist()])[where]
+
+    return of_column
