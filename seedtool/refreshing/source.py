@@ -330,6 +330,9 @@ def _read_relations(connection: psycopg.Connection[Any]) -> dict[int, Relation]:
 # parts. A reg... type sends an oid, money depends on the locale's digits, and xml may declare an encoding. So what is
 # sent in binary is built in and has both functions (`typsend`, `typreceive`), down to elements and bounds; or it is an
 # enum, which sends its label, or a domain over such a type.
+#
+# The columns of a partition key's expression depend on their own table, not the other way round (StorePartitionKey in
+# heap.c: "reverse the self-deps").
 _RELATIONS = """
 WITH RECURSIVE types AS (
     SELECT t.oid, t.typtype,
@@ -356,7 +359,8 @@ WITH RECURSIVE types AS (
     FROM roots r JOIN pg_attribute a ON a.attrelid = r.partrelid
     WHERE a.attnum = ANY (r.partattrs::int2[])
        OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = r.partrelid
-                  AND d.refclassid = 'pg_class'::regclass AND d.refobjid = r.partrelid AND d.refobjsubid = a.attnum
+                  AND d.objsubid = a.attnum AND d.refclassid = 'pg_class'::regclass
+                  AND d.refobjid = r.partrelid AND d.refobjsubid = 0 AND d.deptype = 'i'
                   AND 0 = ANY (r.partattrs::int2[]))
     GROUP BY r.oid
 )

@@ -1,7 +1,8 @@
 """Settings: built once, frozen, passed explicitly. A flag beats the environment beats `.env` beats pyproject.toml.
 
 A setting is one annotated field (see `setting.Setting`) in the file of its wing. A struct has one base, so the wings'
-structs build on each other: database, project, cache, faces, backfill, and last `Settings`, which is all of them.
+structs build on each other: database, project, cache, faces, backfill, refresh, and last `Settings`, which is all of
+them.
 """
 
 import os
@@ -12,9 +13,10 @@ from typing import Any, cast
 import msgspec
 
 from seedtool.files.shown import shown_path
-from seedtool.settings.backfill import Backfill, BackfillSettings
+from seedtool.settings.backfill import Backfill
 from seedtool.settings.database import slug
 from seedtool.settings.faces import COLLECTION_ID, FaceBinding
+from seedtool.settings.refresh import Refresh, RefreshSettings
 from seedtool.settings.setting import Setting, converted, redacted, settings_of
 from seedtool.settings.sources import find_root, read, surroundings
 
@@ -23,6 +25,7 @@ __all__ = [
     "SETTINGS",
     "Backfill",
     "FaceBinding",
+    "Refresh",
     "Setting",
     "Settings",
     "find_root",
@@ -31,7 +34,7 @@ __all__ = [
 ]
 
 
-class Settings(BackfillSettings, frozen=True, kw_only=True):
+class Settings(RefreshSettings, frozen=True, kw_only=True):
     """Everything that can be set, with its default.
 
     Args:

@@ -25,7 +25,8 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40]
 
 
-def _check_url(text: str) -> Fault | None:
+def check_url(text: str) -> Fault | None:
+    """Tell why a text cannot be the address of a database."""
     if text[:1] in {"'", '"'}:  # a shell takes quotes away, an env_file of Docker does not
         return Fault("the address begins with a quote", "Take the quotes away.")
     scheme = re.match(r"([a-zA-Z][\w+.\-]*)://", text)
@@ -69,7 +70,7 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
             "the database on a server of your own, in libpq's or SQLAlchemy's form",
             variables=("DATABASE_URL",),
             default="the embedded server",
-            check=_check_url,
+            check=check_url,
             lines=True,
         ),
     ] = None

@@ -1,0 +1,255 @@
+"""What a masked copy needs of the two servers, of this machine and of the roles: everything missing, named at once."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from seedtool.errors import Refused, SeedtoolError, SourceError
+from seedtool.postgres import programs
+from seedtool.refreshing.check import OWN, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import psycopg
+
+    from seedtool.postgres.cluster import Cluster
+    from seedtool.refreshing.policy import Policy
+    from seedtool.refreshing.source import Source
+
+EXTRA = "pip install 'seedtool[refresh]'"
+
+
+def refuse_same(connection: psycopg.Connection[Any], cluster: Cluster) -> None:
+    """Refuse to replace a database by a masked copy of itself, by whatever address each is named.
+
+    Args:
+        connection: to the source.
+        cluster: the target's server.
+
+    Raises:
+        Refused: both are one database.
+    """
+    oid = connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
+    facts = cluster.database(cluster.target.name)
+    if facts is None or system_of(connection) != cluster.system or oid != (facts.oid,):
+        return
+    raise Refused(
+        f"{cluster.target} is the source itself: it would be replaced by a masked copy",
+        remedy="Name staging with --to, or in DATABASE_URL.",
+        database=cluster.target.name,
+    )
+
+
+def system_of(connection: psycopg.Connection[Any]) -> str:
+    """Return the system identifier of a connection's server: physical replicas share it with their primary."""
+    row = connection.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
+    assert row is not None  # noqa: S101 - the function returns a row
+    return str(row[0])
+
+
+def preflight(source: Source, cluster: Cluster, policy: Policy, *, strict: bool) -> tuple[list[Finding], list[str]]:
+    """Return all that is missing, and what a person has to know.
+
+    Args:
+        source: the source.
+        cluster: the target's server.
+        policy: the policy.
+        strict: a role that may write at the source is a finding, and not only a note.
+    """
+    found = [*_machine(source, cluster), *_privileges(source, policy), *_target(source, cluster)]
+    notes: list[str] = []
+    writes = _may_write(source.holder)
+    if writes and strict:
+        found.append(
+            Finding(
+                kind="writes",
+                what=f"the role {writes} may write at the source, and strict_source is on",
+                remedy="Work as a role that may only read: GRANT pg_read_all_data TO ..., and no membership beside it.",
+            )
+        )
+    elif writes:
+        notes.append(f"the role {writes} may write at the source; all sessions there are read only nevertheless")
+    if _quotes(cluster):
+        notes.append(
+            f"the log of {cluster.target}'s server would quote a cell of the copy that the server cannot read:"
+            " log_error_verbosity = terse leaves that out"
+        )
+    return found, notes
+
+
+def refusal(findings: Sequence[Finding]) -> SourceError:
+    """Return the error that names everything that is missing.
+
+    Args:
+        findings: what is missing, at least one.
+    """
+    what = "; ".join(each.what for each in findings)
+    remedies = list(dict.fromkeys(each.remedy for each in findings))
+    return SourceError(
+        what, remedy=" ".join(remedies), findings=findings, table=findings[0].table, column=findings[0].column
+    )
+
+
+def _machine(source: Source, cluster: Cluster) -> Iterator[Finding]:
+    if importlib.util.find_spec("asyncpg") is None:
+        yield Finding(kind="extra", what="the package asyncpg is missing, which streams the rows", remedy=f"{EXTRA}.")
+    tls = bool(source.holder.pgconn.ssl_in_use or cluster.connection.pgconn.ssl_in_use)
+    try:
+        programs.fitting(max(source.version, cluster.version), tls=tls)
+    except SeedtoolError as error:
+        yield Finding(kind="programs", what=error.message, remedy=error.remedy)
+
+
+def _privileges(source: Source, policy: Policy) -> Iterator[Finding]:
+    connection = source.holder
+    row = connection.execute("SELECT quote_ident(current_user)").fetchone()
+    role = str(row[0]) if row else "..."
+    for kind, word, remedy in (
+        ("schemas", "USAGE ON SCHEMA", "GRANT USAGE ON SCHEMA {} TO {};"),
+        ("tables", "SELECT ON", "GRANT SELECT ON {} TO {};"),
+        ("sequences", "SELECT ON SEQUENCE", "GRANT SELECT ON {} TO {};"),
+    ):
+        missing = [name for (name,) in connection.execute(_MISSING[kind], {"own": OWN})]
+        if missing:
+            yield Finding(
+                kind="privilege",
+                what=f"the role {role} lacks {word} {', '.join(missing)}",
+                remedy=remedy.format(", ".join(missing), role),
+                table=missing[0] if kind == "tables" else None,
+            )
+    hidden = [name for (name,) in connection.execute(_ROW_SECURITY, {"own": OWN})]
+    if hidden:
+        yield Finding(
+            kind="row security",
+            what=f"row-level security would hide rows of {', '.join(hidden)} from the role {role}",
+            remedy=f"ALTER ROLE {role} BYPASSRLS;",
+            table=hidden[0],
+        )
+    count = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone()
+    if count and count[0] and policy.large_objects == "refuse":
+        yield Finding(
+            kind="large objects",
+            what=f"the source holds {count[0]} large objects, and nobody has decided what becomes of them",
+            remedy=f'Write large_objects = "leave out" into {policy.file}.',
+        )
+    elif count and count[0] and policy.large_objects == "copy":
+        unreadable = _unreadable_large_objects(connection)
+        if unreadable:
+            yield Finding(
+                kind="privilege",
+                what=f"the role {role} may not read {unreadable} large objects",
+                remedy=f"GRANT SELECT ON LARGE OBJECT ... TO {role}, or work as their owner.",
+            )
+
+
+def _unreadable_large_objects(connection: psycopg.Connection[Any]) -> int:
+    # has_largeobject_privilege is new in PostgreSQL 18; a superuser may read all
+    row = connection.execute(_LARGE_OBJECTS).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _target(source: Source, cluster: Cluster) -> Iterator[Finding]:
+    target = cluster.target
+    if target.in_place or not cluster.may_create:
+        why = "in_place is set" if cluster.may_create else f"the role {cluster.user} may not create databases"
+        yield Finding(
+            kind="createdb",
+            what=f"a masked copy is never built in the target itself, and {why}",
+            remedy="Take in_place out." if cluster.may_create else f'ALTER ROLE "{cluster.user}" CREATEDB;',
+        )
+    if cluster.version // 10000 < source.version // 10000:
+        yield Finding(
+            kind="version",
+            what=f"the source is PostgreSQL {source.version // 10000}, and the target's server is"
+            f" {cluster.version // 10000}",
+            remedy="Let staging have production's version, or a later one.",
+        )
+    there = {name for (name,) in cluster.connection.execute("SELECT name FROM pg_available_extensions")}
+    wanted = [
+        name
+        for (name,) in source.holder.execute("SELECT extname::text FROM pg_extension ORDER BY 1")
+        if name not in there
+    ]
+    if wanted:
+        yield Finding(
+            kind="extension",
+            what=f"the target's server lacks the extensions {', '.join(wanted)}",
+            remedy="Install them there.",
+        )
+    facts = cluster.database(target.name)
+    encoding = source.holder.execute(
+        "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"
+    ).fetchone()
+    if facts is not None and encoding is not None and facts.encoding != encoding[0]:
+        yield Finding(
+            kind="encoding",
+            what=f"the source has the encoding {encoding[0]}, and the target {facts.encoding}",
+            remedy=f"Make the target anew with ENCODING '{encoding[0]}' and TEMPLATE template0.",
+        )
+
+
+def _may_write(connection: psycopg.Connection[Any]) -> str:
+    """Return the source's role if it may change something there; else an empty text."""
+    row = connection.execute(_WRITES, {"own": OWN}).fetchone()
+    return str(row[0]) if row and row[1] else ""
+
+
+def _quotes(cluster: Cluster) -> bool:
+    """Tell whether the server's log gets the context of an error: that of a COPY quotes a cell."""
+    row = cluster.connection.execute(
+        "SELECT current_setting('log_error_verbosity') <> 'terse'"
+        " AND current_setting('log_min_messages') NOT IN ('fatal', 'panic', 'log')"
+    ).fetchone()
+    return bool(row and row[0])
+
+
+_OF_USERS = sql.SQL("n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname <> %(own)s")
+
+_MISSING_RELATIONS = """
+SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind::text = ANY ({kinds}) AND c.relpersistence <> 't' AND {users} AND NOT {privilege} ORDER BY 1
+"""
+
+_MISSING = {
+    "schemas": sql.SQL(
+        "SELECT quote_ident(n.nspname) FROM pg_namespace n WHERE {users} AND NOT has_schema_privilege(n.oid, 'USAGE')"
+        " ORDER BY 1"
+    ).format(users=_OF_USERS),
+    "tables": sql.SQL(_MISSING_RELATIONS).format(
+        users=_OF_USERS,
+        kinds=sql.Literal(["r", "p", "m", "f"]),
+        privilege=sql.SQL("has_table_privilege(c.oid, 'SELECT')"),
+    ),
+    "sequences": sql.SQL(_MISSING_RELATIONS).format(
+        users=_OF_USERS, kinds=sql.Literal(["S"]), privilege=sql.SQL("has_sequence_privilege(c.oid, 'SELECT')")
+    ),
+}
+
+_ROW_SECURITY = sql.SQL("""
+SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN (SELECT rolbypassrls OR rolsuper AS passes FROM pg_roles WHERE rolname = current_user) AS r
+WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity AND {users} AND NOT r.passes
+  AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE')) ORDER BY 1
+""").format(users=_OF_USERS)
+
+_LARGE_OBJECTS = """
+SELECT count(*) FROM pg_largeobject_metadata m
+CROSS JOIN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS r
+WHERE NOT r.rolsuper AND NOT pg_has_role(m.lomowner, 'USAGE')
+  AND NOT EXISTS (SELECT FROM aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'
+                  AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))
+"""
+
+# a table is the role's own, or it was granted; who may create in a schema may write there, too
+_WRITES = sql.SQL("""
+SELECT current_user::text,
+       (SELECT rolsuper OR pg_has_role('pg_write_all_data', 'USAGE') FROM pg_roles WHERE rolname = current_user)
+       OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE c.relkind IN ('r', 'p') AND {users}
+                    AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'))
+       OR EXISTS (SELECT FROM pg_namespace n WHERE {users} AND has_schema_privilege(n.oid, 'CREATE'))
+""").format(users=_OF_USERS)
