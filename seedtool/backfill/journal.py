@@ -33,7 +33,6 @@ _TABLES = (
     "backfill_runs",
     "face_matches",
     "face_exclusions",
-    "review_actions",
 )
 
 
@@ -92,7 +91,7 @@ class KeptReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def exists(connection: psycopg.Connection) -> bool:
     """Tell whether the database has a journal."""
-    return has_table(connection, "backfill_assets")
+    return _has_table(connection, "backfill_assets")
 
 
 def ensure(connection: psycopg.Connection) -> None:
@@ -108,7 +107,7 @@ def ensure(connection: psycopg.Connection) -> None:
             if connection.execute("SELECT to_regnamespace('seedtool') IS NULL").fetchone() == (True,):
                 connection.execute(query("create_schema"))
             for table in _TABLES:
-                if not has_table(connection, table):
+                if not _has_table(connection, table):
                     connection.execute(query(f"create_{table}"))
     except pg.InsufficientPrivilege as error:
         raise translate(
@@ -312,7 +311,7 @@ def keep_report(connection: psycopg.Connection, run_id: str, report: Report, *, 
 
 def reports(connection: psycopg.Connection, run_id: str | None = None) -> list[KeptReport]:
     """Return the reports of the last 20 runs, the latest first, or that of one run."""
-    if not has_table(connection, "backfill_runs"):
+    if not _has_table(connection, "backfill_runs"):
         return []
     rows = connection.execute(query("reports"), {"run": run_id})
     return [
@@ -328,7 +327,6 @@ def _report(text: str) -> Report | None:
         return None
 
 
-def has_table(connection: psycopg.Connection, table: str) -> bool:
-    """Tell whether the database has a table of the journal, which a later version may have added."""
+def _has_table(connection: psycopg.Connection, table: str) -> bool:
     found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"seedtool.{table}"]).fetchone()
     return found == (True,)

@@ -1,0 +1,207 @@
+"""What a column of the source holds, told by its name, its type and its values, and never by a policy."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from seedtool.postgres.catalog import Column, Table
+from seedtool.refreshing.proof.words import fold, words_of
+
+Kind = Literal[
+    "email", "phone", "national id", "first name", "last name", "full name", "account", "address", "birth date",
+    "face", "external image id", "collection", "photo", "embedding",
+]  # fmt: skip
+
+#: Kinds whose masks have no range that a source cannot hold: a masked value may be somebody's by chance.
+DRAWN: frozenset[Kind] = frozenset({"first name", "last name", "full name", "address", "birth date"})
+#: Kinds whose whole values are looked for as words.
+WHOLE: frozenset[Kind] = frozenset(
+    {"email", "account", "address", "face", "external image id", "collection", "photo", "national id"}
+)
+#: What the copy must not hold unless staging shares the source's faces.
+BIOMETRIC: frozenset[Kind] = frozenset({"face", "external image id", "collection", "photo", "embedding"})
+
+#: The first that fits a column's name counts. A name is written as folded words with blanks around each.
+_NAMES: tuple[tuple[Kind, str], ...] = (
+    ("email", r" (e mail|email|mail|correo)"),
+    ("phone", r" (phone|telephone|tel|telefono|fono|mobile|movil|celular|cell|whatsapp|fax)\w* "),
+    ("national id", r" (rut|run|dni|cedula|ssn|passport|pasaporte|nif|nie|curp|cpf|cuit|cuil|rfc|national id|tax id) "),
+    ("external image id", r" external (image )?id | image external id | rekognition image id "),
+    ("embedding", r" (embedding|face vector|descriptor|faceprint)s? "),
+    ("face", r" (face|faceid|rekognition|aws face|image) ids? | faceids? | face reference "),
+    ("collection", r" (face |aws |rekognition )?collection( id| name| arn)? "),
+    (
+        "photo",
+        r" (photo|picture|image|avatar|portrait|foto|imagen|selfie|thumbnail|s3|storage|object|bucket)s? (key|url) ",
+    ),
+    (
+        "photo",
+        r" (photo|picture|image|avatar|portrait|foto|s3|storage|object)s? (uri|path|file|location|address|href)s? ",
+    ),
+    ("photo", r" (photo|foto|avatar|selfie|picture)s? | (s3|storage|photo|bucket) name "),
+    ("birth date", r" (birth|dob|born|nacimiento|birthday|birthdate) | fecha nac| birth\w* "),
+    ("address", r"(?<! ip)(?<! mac) (address|direccion|domicilio|street|calle|home address)( line)?( \d)? "),
+    ("last name", r" (last|family|second last|paternal|maternal)( last)? ?names? | (sur|last)names? | apellidos? "),
+    ("first name", r" (first|given|middle|second|preferred|christian)( first)? ?names? | forenames? | nombres "),
+    (
+        "full name",
+        r" (full|legal|display|complete|person|student|teacher|guardian|parent|contact|customer)( full)? ?name ",
+    ),
+    ("full name", r" nombre completo | fullname "),
+    ("account", r" (user ?name|login|nick ?name|handle) "),
+)
+#: A column called `name` or `nombre` is a person's when its table is about people.
+_PEOPLE = re.compile(
+    r" (student|pupil|teacher|person|people|user|guardian|parent|child|children|employee|staff|customer|client|patient"
+    r"|member|contact|alumno|profesor|apoderado|persona|usuario|cliente|paciente|tutor|nino)e?s? "
+)
+
+EMAIL = re.compile(r"[^\s@<>\"',;:]+@[^\s@<>\"',;:]+\.[A-Za-z]{2,}")
+_PHONE = re.compile(r"\+?\(?\d[\d .()/-]{5,20}\d")
+_RUT = re.compile(r"\d{1,2}\.?\d{3}\.?\d{3}-?[\dkK]")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_PICTURE = re.compile(r"\S*/\S*\.(jpe?g|png|webp|heic|gif|bmp|tiff?)(\?\S*)?|(s3|r2|gs)://\S+", re.IGNORECASE)
+_NAME = re.compile(r"[^\W\d_]+(['’ .-]+[^\W\d_]+){0,5}\.?")
+
+#: Common first names, folded, of the languages of the Americas and Spain: a column of which many cells begin with one
+#: holds names of persons. They only have to be frequent ones (source: the statistics of births of the Registro Civil
+#: of Chile and of the Social Security Administration of the United States, most frequent names).
+_FIRST_NAMES = frozenset(
+    re.findall(
+        r"\w+",
+        """
+abigail agustin agustina aiden alejandra alejandro alicia alonso amanda amelia amparo amy ana andrea andres
+andrew angela anna anthony antonia antonio ashley ava barbara bastian beatriz benjamin betty brandon brenda
+brian camila carlos carmen carol carolina catalina cecilia charles charlotte christopher claudia colomba
+constanza cristian cristina cristobal cynthia daniel daniela david deborah diego donna eduardo edward elena
+elizabeth ella emilia emily emma eric ethan evelyn felipe fernanda fernando florencia francisca francisco
+frank gabriel gabriela gary gaspar george gloria grace gregory harper hector hugo ignacio isabel isabella
+isidora ivan jacob jacqueline jaime james jason javier javiera jeffrey jennifer jessica joaquin john jonathan
+jorge jose josefa joseph joshua juan julieta justin karen kathleen kenneth kevin kimberly larry laura liam
+lily linda lisa logan lorena lucas lucia luis luz maite manuel marcela margaret margarita maria mario mark
+marta martin martina mary mason mateo matias matthew maximiliano melissa mia michael michelle miguel monica
+nancy natalia nicolas noah olga oliver olivia oscar pablo pamela paola patricia patricio paul paula pedro pia
+pilar rafael ramon rebecca renato ricardo richard robert roberto rocio rodrigo ronald rosa ryan samuel sandra
+santiago sarah scott sebastian sergio sharon shirley silvia simon sofia soledad sophia stephanie stephen
+steven susan susana teresa thomas timothy tomas trinidad valentina veronica vicente victor victoria viviana
+william ximena yolanda
+        """,
+    )
+)
+#: So much of a sample has to look like a kind before the values tell it alone.
+_MOST = 0.6
+
+
+class Role(msgspec.Struct, frozen=True):
+    """What a column holds.
+
+    Args:
+        kind: of its values.
+        by: what told it.
+    """
+
+    kind: Kind
+    by: Literal["name", "values"]
+
+
+def is_rut(text: str) -> bool:
+    """Tell whether a text is a Chilean RUT with the right check digit (modulo 11, Registro Civil)."""
+    digits = re.sub(r"[.\s-]", "", text).upper()
+    return bool(re.fullmatch(r"\d{6,9}[\dK]", digits)) and check_digit(int(digits[:-1])) == digits[-1]
+
+
+def check_digit(body: int) -> str:
+    """Return the check digit of a RUT: weights 2 to 7 from the right, modulo 11; 10 is written K."""
+    total, weight = 0, 2
+    while body:
+        body, digit = divmod(body, 10)
+        total += digit * weight
+        weight = 2 if weight == 7 else weight + 1
+    return "0123456789K0"[11 - total % 11] if total % 11 else "0"
+
+
+def classify(table: Table, samples: Mapping[str, Sequence[str]]) -> dict[str, Role]:
+    """Return what the columns of a table hold, for those that hold something of a person.
+
+    Args:
+        table: the source's.
+        samples: some values of each column, without NULL, as text.
+    """
+    roles = {name: _role(table, column, samples.get(name, ())) for name, column in table.columns.items()}
+    return {name: role for name, role in roles.items() if role is not None}
+
+
+def _role(table: Table, column: Column, sample: Sequence[str]) -> Role | None:
+    kind, values = column.value.kind, [each.strip() for each in sample if each.strip()]
+    scalar = column.value.name
+    if kind == "array" and column.value.part is not None:
+        scalar = column.value.part.name
+    named = _by_name(table.name, column.name)
+    if scalar in {"vector", "halfvec", "cube"} or (named == "embedding" and scalar in {"float4", "float8", "bytea"}):
+        return Role("embedding", "values" if scalar != "cube" and named is None else "name")
+    if scalar in {"date", "timestamp", "timestamptz"}:
+        return Role("birth date", "name") if named == "birth date" else None
+    if scalar in {"bool", "float4", "float8", "time", "timetz", "interval", "json", "jsonb", "hstore", "xml", "bytea"}:
+        return None
+    if scalar == "tsvector" or column.labels:
+        return None
+    if scalar in {"int2", "int4", "int8", "numeric"}:
+        return Role(named, "name") if named in {"phone", "national id"} else None
+    if kind not in {"scalar", "array"}:
+        return None
+    if named is not None and _fits(named, values):
+        return Role(named, "name")
+    told = _by_values(values)
+    return Role(told, "values") if told is not None else None
+
+
+def _by_name(table: str, column: str) -> Kind | None:
+    """Return the kind that a column's name tells."""
+    name = f" {' '.join(_parts(column))} "
+    for kind, pattern in _NAMES:
+        if re.search(pattern, name):
+            return kind
+    if name in {" name ", " nombre "} and _PEOPLE.search(f" {' '.join(_parts(table))} "):
+        return "full name"
+    return None
+
+
+def _parts(name: str) -> list[str]:
+    """Return the words of a name that is written in snake_case or camelCase."""
+    return words_of(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " "))
+
+
+def _fits(kind: Kind, values: Sequence[str]) -> bool:
+    """Tell whether values can be of the kind that their column's name tells; no values can."""
+    looks: dict[Kind, re.Pattern[str]] = {"email": EMAIL, "full name": _NAME, "first name": _NAME, "last name": _NAME}
+    return kind not in looks or not values or _share(looks[kind], values) >= 0.2
+
+
+def _by_values(values: Sequence[str]) -> Kind | None:
+    """Return the kind that most of the values look like."""
+    if len(values) < 2:
+        return "email" if values and EMAIL.fullmatch(values[0]) else None
+    if _share(EMAIL, values) >= _MOST:
+        return "email"
+    if sum(map(is_rut, values)) >= _MOST * len(values) and _share(_RUT, values) >= _MOST:
+        return "national id"
+    written = [each for each in values if _PHONE.fullmatch(each) and 8 <= sum(map(str.isdigit, each)) <= 15]
+    if (
+        len(written) >= _MOST * len(values)
+        and sum(each[0] == "+" or " " in each for each in written) >= len(written) / 2
+    ):
+        return "phone"
+    if _share(_PICTURE, values) >= _MOST:
+        return "photo"
+    names = [fold(each).split() for each in values if _NAME.fullmatch(each)]
+    known = sum(each[0] in _FIRST_NAMES for each in names)
+    if known >= 0.3 * len(values) and len(names) >= 0.8 * len(values) and len(set(values)) >= 2:
+        return "full name" if sum(len(each) > 1 for each in names) >= len(names) / 2 else "first name"
+    return None
+
+
+def _share(pattern: re.Pattern[str], values: Iterable[str]) -> float:
+    found = [bool(pattern.fullmatch(each)) for each in values]
+    return sum(found) / len(found)

@@ -1,0 +1,276 @@
+"""What is looked for, as hashes in memory, and the look for it in words: filters first, then exact 64-bit hashes."""
+
+from collections.abc import Container, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from seedtool.refreshing.proof.words import Hasher, Words, digits_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from seedtool.refreshing.proof.words import Hashes, Places
+
+#: Of a longer value the first so many words are looked for.
+LONGEST = 12
+#: A number of so many groups is put together again: +56 (9) 1234-5678 has four.
+_GROUPS = 6
+#: The tags of numbers: phones by their last nine digits, shorter phones, RUTs with their check digit, other numbers.
+PHONE, SHORT, RUT, NUMBER = 1, 2, 3, 4
+#: Bits of a filter for each value: about 1 of 16 other values passes, and is then compared by its whole hash.
+_BITS = 16
+
+
+class Filter:
+    """A Bloom filter of one hash: which 64-bit hashes may be in a set (B. Bloom, 1970)."""
+
+    def __init__(self, hashes: "Hashes") -> None:
+        import numpy as np
+
+        self._power = max(16, (max(1, len(hashes)) * _BITS - 1).bit_length())
+        self._bits = np.zeros(1 << self._power - 3, np.uint8)
+        place, bit = self._where(hashes)
+        np.bitwise_or.at(self._bits, place, bit)
+
+    def __call__(self, hashes: "Hashes") -> "NDArray[np.bool_]":
+        """Tell which may be in the set."""
+        import numpy as np
+
+        place, bit = self._where(hashes)
+        found: NDArray[np.bool_] = (self._bits[place] & bit) != np.uint8(0)
+        return found
+
+    def _where(self, hashes: "Hashes") -> "tuple[Places, NDArray[np.uint8]]":
+        import numpy as np
+
+        high = hashes >> np.uint64(64 - self._power)
+        return (high >> np.uint64(3)).astype(np.int64), np.uint8(1) << (high & np.uint64(7)).astype(np.uint8)
+
+
+class Hits(NamedTuple):
+    """Where values are found.
+
+    Args:
+        words: number of the first word of each.
+        length: of how many words it is; 0 of numbers.
+        last: number of its last word.
+        tag: of numbers; 0 of words.
+        values: its place in the sorted hashes.
+        numbers: what the numbers are.
+    """
+
+    words: "Places"
+    length: int
+    last: "Places"
+    tag: int
+    values: "Places"
+    numbers: "Hashes | None" = None
+
+    def text(self, words: Words, at: int) -> str:
+        """Return what is compared with the source when the hash is the same: the words, or the number."""
+        if self.numbers is not None:
+            return f"{self.tag} {self.numbers[at]}"
+        first, last = int(self.words[at]), int(self.last[at])
+        return words.joined(first, self.length, (last - first) // max(1, self.length - 1) or 1)
+
+
+class Numbers(NamedTuple):
+    """Numbers of one kind in words.
+
+    Args:
+        first: the first word of each.
+        last: its last word.
+        tag: of the kind.
+        values: what they are, whatever stands between their digits.
+    """
+
+    first: "Places"
+    last: "Places"
+    tag: int
+    values: "Hashes"
+
+
+class Sought:
+    """The values that are looked for.
+
+    Args:
+        hasher: with this run's salt.
+        part: the partition of the values that is in memory.
+        parts: of how many.
+    """
+
+    def __init__(self, hasher: Hasher, part: int = 0, parts: int = 1) -> None:
+        self.hasher = hasher
+        self._part, self._parts = part, parts
+        self._prefixes: list[Hashes] = []
+        self._values: list[tuple[Hashes, int]] = []
+        self._tags: set[int] = set()
+
+    def add(self, hashes: "Hashes", origin: int, prefixes: "list[Hashes]", tag: int) -> None:
+        """Add values of one origin, with the hashes of their beginnings: their first word, first two words, ...
+
+        Args:
+            hashes: of the values.
+            origin: the number of what told them.
+            prefixes: for each number of words; none of numbers.
+            tag: of numbers; 0 of words.
+        """
+        import numpy as np
+
+        self._tags.add(tag)
+        if self._parts > 1:
+            mine = hashes % np.uint64(self._parts) == np.uint64(self._part)
+            hashes, prefixes = hashes[mine], [each[mine] for each in prefixes]
+        if len(hashes):
+            self._values.append((hashes, origin))
+            self._prefixes += [np.unique(each) for each in prefixes]
+
+    def gathered(self, rare: dict[int, int]) -> None:
+        """Sort what was added, and drop what is too frequent to identify anybody.
+
+        Args:
+            rare: by origin, how often a value may stand there.
+        """
+        import numpy as np
+
+        hashes, origins = [], []
+        for origin in sorted({origin for _, origin in self._values}):
+            own, counts = np.unique(
+                np.concatenate([each for each, other in self._values if other == origin]), return_counts=True
+            )
+            own = own[counts <= rare[origin]]
+            hashes.append(own)
+            origins.append(np.full(len(own), origin, np.uint16))
+        self._values = []
+        every = np.concatenate(hashes) if hashes else np.zeros(0, np.uint64)
+        owner = np.concatenate(origins) if origins else np.zeros(0, np.uint16)
+        order = np.argsort(every, kind="stable")
+        self.hashes, self.origins = every[order], owner[order]
+        prefixes = np.unique(np.concatenate(self._prefixes)) if self._prefixes else np.zeros(0, np.uint64)
+        self._prefixes = []
+        self._begins, self._is = Filter(prefixes), Filter(self.hashes)
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def at(self, hashes: "Hashes") -> "tuple[Places, Places]":
+        """Return which of the hashes are values, and the place of each among the values."""
+        import numpy as np
+
+        maybe = np.flatnonzero(self._is(hashes))
+        if not len(maybe) or not len(self.hashes):
+            return maybe[:0], maybe[:0]
+        place = np.minimum(np.searchsorted(self.hashes, hashes[maybe]), len(self.hashes) - 1)
+        same = self.hashes[place] == hashes[maybe]
+        return maybe[same], place[same]
+
+    def sequences(self, words: Words, step: int = 1) -> Iterator[Hits]:
+        """Yield the values that are sequences of words, each `step` words after the one before it, in one cell."""
+        import numpy as np
+
+        at, hashes = np.flatnonzero(self._begins(words.hashes)), words.hashes
+        current = hashes[at]
+        for count in range(1, LONGEST + 1):
+            found, values = self.at(current)
+            if len(found):
+                yield Hits(at[found], count, at[found] + (count - 1) * step, 0, values)
+            following = at + count * step
+            fits = following < len(hashes)
+            fits[fits] = words.cells[following[fits]] == words.cells[at[fits]]
+            at, following, current = at[fits], following[fits], current[fits]
+            current = self.hasher.followed(current, hashes[following])
+            likely = self._begins(current)
+            at, current = at[likely], current[likely]
+            if not len(at):
+                return
+
+    def numbers(self, words: Words) -> Iterator[Hits]:
+        """Yield the values that are numbers, in one word or in groups of digits with blanks, dots or dashes."""
+        for first, last, tag, values in numbers_in(words, self._tags):
+            found, places = self.at(self.hasher.numbers(values, tag))
+            if len(found):
+                yield Hits(first[found], 0, last[found], tag, places, values[found])
+
+
+def numbers_in(words: Words, tags: Container[int], *, whole: bool = False) -> "Iterator[Numbers]":
+    """Yield the numbers in words that may be a phone, a RUT or another long number.
+
+    Args:
+        words: of some rows.
+        tags: of the kinds of numbers that are wanted.
+        whole: only those of all groups of digits that stand together.
+    """
+    import numpy as np
+
+    at, values, lengths, k = digits_of(words)
+    if not len(at):
+        return
+    following = np.full(len(at), -1)  # the place of the number that continues this one
+    near = np.flatnonzero((at[1:] == at[:-1] + 1) & ~k[:-1] & (words.cells[at[1:]] == words.cells[at[:-1]]))
+    near = near[_near(words, at[near])]
+    following[near] = near + 1
+    continues = np.zeros(len(at), np.bool_)
+    continues[near + 1] = True
+    first, tail = np.arange(len(at)), np.arange(len(at))
+    total, digits = values, lengths
+    tens = np.array([10**each for each in range(17)], np.uint64)
+    for _ in range(_GROUPS):
+        for chosen, tag, numbers in _read(words, at[tail], total, digits, k[tail]):
+            if tag in tags:
+                mine = chosen
+                if whole:
+                    alone = ~continues[first[chosen]] & (following[tail[chosen]] < 0)
+                    mine, numbers = chosen[alone], numbers[alone]  # noqa: PLW2901 - those that stand alone
+                if len(mine):
+                    yield Numbers(at[first[mine]], at[tail[mine]], tag, numbers)
+        following_tail = following[tail]
+        go = np.flatnonzero(following_tail >= 0)
+        go = go[digits[go] + lengths[following_tail[go]] <= 16]
+        first, tail, total, digits = first[go], following_tail[go], total[go], digits[go]
+        total = total * tens[lengths[tail]] + values[tail]
+        digits = digits + lengths[tail]
+        if not len(first):
+            break
+
+
+def _read(
+    words: Words, last: "Places", values: "Hashes", digits: "Places", k: "NDArray[np.bool_]"
+) -> "Iterator[tuple[Places, int, Hashes]]":
+    """Yield which numbers can be of each kind, the kind's tag, and what they are then."""
+    import numpy as np
+
+    for tag, least, most in ((SHORT, 7, 8), (PHONE, 9, 15)):
+        chosen = np.flatnonzero((digits >= least) & (digits <= most) & ~k)
+        yield chosen, tag, values[chosen] % np.uint64(10**9)
+    chosen = np.flatnonzero((digits >= 7) & ~k)
+    yield chosen, NUMBER, values[chosen]
+    chosen = np.flatnonzero((digits >= 7) & (digits <= 10) & ~k)
+    bodies, checks = np.divmod(values[chosen], np.uint64(10))
+    right = np.flatnonzero(check_digits(bodies) == checks)
+    yield chosen[right], RUT, bodies[right] * np.uint64(16) + checks[right]
+    # the K stands in the last word, or is the word after it: 12.345.678-K
+    chosen = np.flatnonzero((digits >= 6) & (digits <= 9))
+    following = np.minimum(last[chosen] + 1, len(words.starts) - 1)
+    letter = (words.text[words.starts[following]] == ord("k")) & (words.ends[following] == words.starts[following] + 1)
+    letter &= (words.cells[following] == words.cells[last[chosen]]) & (following > last[chosen])
+    chosen = chosen[letter | k[chosen]]
+    right = chosen[check_digits(values[chosen]) == 10]
+    yield right, RUT, values[right] * np.uint64(16) + np.uint64(10)
+
+
+def _near(words: Words, at: "Places") -> "NDArray[np.bool_]":
+    """Tell which words are followed in their cell by one to three joiners and then the next word."""
+    begin, end = words.ends[at], words.starts[at + 1]
+    found: NDArray[np.bool_] = (end - begin <= 3) & (words.text[begin] == 0x20) & (words.text[end - 1] == 0x20)
+    return found
+
+
+def check_digits(bodies: "Hashes") -> "Hashes":
+    """Return the check digits of RUTs, 10 for K: weights 2 to 7 from the right, modulo 11."""
+    import numpy as np
+
+    total, rest = np.zeros(len(bodies), np.uint64), bodies
+    for place in range(10):
+        rest, digit = np.divmod(rest, np.uint64(10))
+        total += digit * np.uint64(2 + place % 6)
+    return (np.uint64(11) - total % np.uint64(11)) % np.uint64(11)

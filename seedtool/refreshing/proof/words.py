@@ -1,0 +1,285 @@
+"""Folded words: blocks of COPY text become words without case, accents or escapes, each with a salted 64-bit hash.
+
+A cell is read as a sequence of words, and everything that the proof looks for is a short sequence of words or a number.
+So one search finds `ana.soto@liceo.cl` in a URL, and `Ana Soto` in upper case, split over lines, or in a JSON value.
+"""
+
+import functools
+import re
+import secrets
+import unicodedata
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+    Places = NDArray[np.int64]
+    Hashes = NDArray[np.uint64]
+
+#: Letters that Unicode does not decompose, as people write them without the letter.
+_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "þ": "th", "ı": "i"})
+#: What stands between the groups of a phone number or a RUT.
+_JOINERS = b" .-()+"
+#: A separator that is no joiner, one that is, and what is taken out.
+_OTHER, _JOINER, _GONE = 0x1F, 0x20, 0xFF
+#: So many bytes of a word are hashed; a hit is compared exactly afterwards.
+_LONGEST = 64
+
+
+def fold(text: str) -> str:
+    """Return a text in lower case, without accents, in the one form that all its Unicode forms have."""
+    plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
+    return "".join(each for each in plain if not unicodedata.combining(each)).casefold().translate(_LETTERS)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the folded words of a text: runs of letters and digits."""
+    return re.findall(r"[^\W_]+", fold(text))
+
+
+def _table() -> bytes:
+    table = bytearray([_OTHER]) * 128 + bytearray(range(128, 256))
+    for each in _JOINERS:
+        table[each] = _JOINER
+    for each in range(128):
+        if chr(each).isalnum():
+            table[each] = ord(chr(each).lower())
+    table[9], table[10] = 9, 10  # in COPY's text form a raw tab or line end is always a delimiter
+    return bytes(table)
+
+
+#: Lower case; word characters stay, a joiner becomes a blank, every other separator one control character.
+_FOLDED = _table()
+
+
+@functools.cache
+def _latin() -> "dict[int, tuple[Bytes, Bytes]]":
+    """Return, by the lead byte of U+0080 to U+017F, what the two bytes of a letter become."""
+    import numpy as np
+
+    found = {}
+    for lead in range(0xC2, 0xC6):
+        first, second = np.full(256, _JOINER, np.uint8), np.full(256, _GONE, np.uint8)
+        for trail in range(0x80, 0xC0):
+            letters = "".join(words_of(chr((lead & 0x1F) << 6 | trail & 0x3F)))
+            if letters.isascii() and 0 < len(letters) <= 2:
+                first[trail] = ord(letters[0])
+                second[trail] = ord(letters[1]) if len(letters) == 2 else _GONE
+        found[lead] = (first, second)
+    return found
+
+
+def folded(block: bytes) -> bytes:
+    """Return a block of COPY text, folded: word characters, blanks, and the tabs and line ends between cells.
+
+    Characters above U+017F stay as they are, but for combining accents and punctuation: `Variants` reads their cells
+    again.
+    """
+    import numpy as np
+
+    accented = not block.isascii()
+    escaped = b"\\" in block
+    if not accented and not escaped:
+        return block.translate(_FOLDED)
+    text = np.frombuffer(block, np.uint8).copy()
+    if escaped:
+        # \n, \t and the others become blanks, and so does \N, which is NULL
+        at = np.flatnonzero(text[:-1] == 0x5C)
+        # of a run of backslashes, each second one is escaped; a run's first begins at an even distance
+        runs = np.flatnonzero(np.diff(at, prepend=-2) != 1)
+        begin = np.repeat(at[runs], np.diff(np.append(runs, len(at))))
+        at = at[(at - begin) % 2 == 0]
+        letter = np.isin(text[at + 1], np.frombuffer(b"bfnrtvN\\", np.uint8))
+        text[at[letter] + 1] = 0x2C
+        text[at] = 0x2C
+    if accented:
+        lead = np.flatnonzero(text >= 0xC2)
+        lead = lead[lead + 1 < len(text)]
+        kinds = text[lead]
+        for value, (first, second) in _latin().items():
+            at = lead[kinds == value]
+            if len(at):
+                trail = text[at + 1]
+                text[at], text[at + 1] = first[trail], second[trail]
+        at = lead[(kinds == 0xCC) | (kinds == 0xCD)]  # U+0300 to U+037F: combining accents, up to U+036F
+        at = at[(text[at] == 0xCC) | (text[at + 1] < 0xB0)]
+        text[at] = text[at + 1] = _GONE
+        at = lead[(kinds == 0xE2) & (lead + 2 < len(text))]
+        at = at[(text[at + 1] == 0x80) | (text[at + 1] == 0x81)]  # U+2000 to U+207F: dashes, quotes, blanks
+        text[at], text[at + 1], text[at + 2] = _JOINER, _GONE, _GONE
+    return text.tobytes().translate(_FOLDED, b"\xff")
+
+
+class Words(NamedTuple):
+    """The words of some rows.
+
+    Args:
+        text: the folded text, with 24 bytes of zero after it.
+        starts: where each word begins in it.
+        ends: where each word ends.
+        cells: the cell of each word: its row times the number of columns, plus its column.
+        hashes: a hash of each word.
+        columns: how many columns a row has.
+        rows: how many rows there are.
+    """
+
+    text: "Bytes"
+    starts: "Places"
+    ends: "Places"
+    cells: "Places"
+    hashes: "Hashes"
+    columns: int
+    rows: int
+
+    def joined(self, at: int, count: int, step: int = 1) -> str:
+        """Return words as a text: `count` of them from number `at`, each `step` after the one before."""
+        raw = self.text
+        return " ".join(
+            raw[self.starts[each] : self.ends[each]].tobytes().decode("utf-8", "replace")
+            for each in range(at, at + count * step, step)
+        )
+
+
+class Hasher:
+    """Salted hashes of words and of sequences of words; a new salt in every run, which never leaves memory."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self._seed, *odd = (np.uint64(secrets.randbits(64)) for _ in range(4))
+        self._first, self._second, self._third = (each | np.uint64(1) for each in odd)
+
+    def mixed(self, values: "Hashes") -> "Hashes":
+        """Return 64-bit values, each bit of which depends on all bits (multiply and xorshift, as in MurmurHash3)."""
+        import numpy as np
+
+        values = values * self._first
+        values ^= values >> np.uint64(32)
+        values *= self._second
+        values ^= values >> np.uint64(29)
+        return values
+
+    def followed(self, hashes: "Hashes", by: "Hashes") -> "Hashes":
+        """Return the hashes of sequences, each one word longer."""
+        return self.mixed(hashes * self._third + by)
+
+    def numbers(self, values: "Hashes", tag: int) -> "Hashes":
+        """Return hashes of numbers of one kind; `tag` is the kind's own number."""
+        import numpy as np
+
+        return self.mixed(self.mixed(values + np.uint64(tag)) ^ self._seed)
+
+    def words(self, block: bytes, columns: int) -> Words:
+        """Return the words of a block.
+
+        Args:
+            block: whole rows of COPY's text form.
+            columns: how many columns each row has.
+        """
+        import numpy as np
+
+        plain = folded(block)
+        text = np.frombuffer(plain + bytes(24), np.uint8)
+        size = len(plain)
+        inside = text[: size + 1] > _JOINER
+        edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
+        if inside[0]:
+            edges = np.concatenate([np.zeros(1, np.int64), edges])
+        starts, ends = edges[0::2], edges[1::2]
+        delimiters = np.flatnonzero((text[:size] == 9) | (text[:size] == 10))
+        before = np.searchsorted(starts, delimiters)
+        cells = np.repeat(np.arange(len(delimiters)), np.diff(before, prepend=0))
+        return Words(text, starts, ends, cells, self._hashes(text, starts, ends), columns, len(delimiters) // columns)
+
+    def of(self, words: list[str]) -> int:
+        """Return the hash of a sequence of folded words, as `words` and `followed` make it."""
+        found = self.words(("\t".join(words) + "\n").encode(), len(words)).hashes
+        total = found[:1]
+        for at in range(1, len(found)):
+            total = self.followed(total, found[at : at + 1])
+        return int(total[0])
+
+    def _hashes(self, text: "Bytes", starts: "Places", ends: "Places") -> "Hashes":
+        import numpy as np
+
+        eights = eights_of(text)
+        lengths = ends - starts
+        hashes = self.mixed((eights[starts] & _masks()[np.minimum(lengths, 8)]) ^ self._seed)
+        long = np.flatnonzero(lengths > 8)
+        for offset in range(8, _LONGEST, 8):
+            if not len(long):
+                break
+            part = eights[starts[long] + offset] & _masks()[np.minimum(lengths[long] - offset, 8)]
+            hashes[long] = self.followed(hashes[long], part)
+            long = long[lengths[long] > offset + 8]
+        return hashes
+
+
+def eights_of(text: "Bytes") -> "Hashes":
+    """Return the eight bytes from each place of a text as little-endian numbers: a view, without a copy."""
+    import numpy as np
+
+    view: Any = np.ndarray(shape=(len(text) - 7,), dtype="<u8", buffer=text.data, strides=(1,))
+    return view  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _masks() -> "Hashes":
+    import numpy as np
+
+    return np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
+
+
+class Digits(NamedTuple):
+    """The words that are numbers of at most 16 digits, perhaps with a K after them, the check digit of a RUT.
+
+    Args:
+        at: their places among the words.
+        values: what they are.
+        lengths: how many digits each has.
+        k: which end in a K.
+    """
+
+    at: "Places"
+    values: "Hashes"
+    lengths: "Places"
+    k: "NDArray[np.bool_]"
+
+
+def digits_of(words: Words) -> Digits:
+    """Return the words that are numbers."""
+    import numpy as np
+
+    first = words.text[words.starts]
+    at = np.flatnonzero((first - np.uint8(48) < 10) & (words.ends - words.starts <= 16))
+    starts = words.starts[at]
+    k = words.text[words.ends[at] - 1] == ord("k")
+    lengths = words.ends[at] - starts - k
+    eights = eights_of(words.text)
+    values, fine = _eight_digits(eights[starts], np.minimum(lengths, 8))
+    long = np.flatnonzero(lengths > 8)
+    if len(long):
+        rest = lengths[long] - 8
+        high, high_fine = _eight_digits(eights[starts[long] + 8], rest)
+        values[long] = values[long] * np.array([10**each for each in range(9)], np.uint64)[rest] + high
+        fine[long] &= high_fine
+    return Digits(at[fine], values[fine], lengths[fine], k[fine])
+
+
+def _eight_digits(raw: "Hashes", lengths: "Places") -> "tuple[Hashes, NDArray[np.bool_]]":
+    """Read up to eight digits at once (D. Lemire, "Quickly parsing eight digits", 2018), and tell which are digits."""
+    import numpy as np
+
+    raw = raw & _masks()[lengths]
+    filled = raw | (np.uint64(0x3030303030303030) & ~_masks()[lengths])
+    high = np.uint64(0xF0F0F0F0F0F0F0F0)
+    threes = np.uint64(0x3030303030303030)
+    fine = ((filled & high) == threes) & (((filled + np.uint64(0x0606060606060606)) & high) == threes)
+    # the last digit belongs into the highest byte
+    value = raw << ((8 - lengths) * 8 % 64).astype(np.uint64)
+    value = (value & np.uint64(0x0F0F0F0F0F0F0F0F)) * np.uint64(2561) >> np.uint64(8)
+    value = (value & np.uint64(0x00FF00FF00FF00FF)) * np.uint64(6553601) >> np.uint64(16)
+    value = (value & np.uint64(0x0000FFFF0000FFFF)) * np.uint64(42949672960001) >> np.uint64(32)
+    return value, fine
