@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _LEFT_OUT = re.compile(
     r"^\d+; \d+ \d+ (?:USER MAPPING|SUBSCRIPTION|PUBLICATION\b.*|COMMENT - EXTENSION) ", re.MULTILINE
 )
+#: The schema of seedtool's own tables. They say what was done in the database that they are in.
+OWN = "seedtool"
 #: How many indexes and keys are built at once.
 JOBS = 2
 #: Memory for building an index (kilobytes); PostgreSQL's own default is 64 MB.
@@ -75,6 +77,7 @@ def dumped(source: Source, target: Target) -> Iterator[Dump]:
         done = programs.run(
             tools, "pg_dump", "--schema-only", "--format=custom", "--compress=0", f"--snapshot={source.snapshot}",
             "--lock-wait-timeout=10000", "--no-publications", "--no-subscriptions", "--no-security-labels",
+            f"--exclude-schema={OWN}",
             f"--file={file}", target=source.target, database=source.target.name,
         )  # fmt: skip
         if done.code:

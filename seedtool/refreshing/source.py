@@ -53,6 +53,9 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True):
         binary: the columns whose values mean the same in another database when they are sent in binary.
         partition_key: the columns that choose the partition of a row, in it or in a table that it is a partition of.
         readable: this role may read all of its columns.
+        through: the partitioned table through which its rows are written, because which partition they belong to
+            differs between databases: a hash of an enum is that of its oid. None where they are written directly.
+        vectors: the triggers that compute a tsvector by the server's own function: the column, the trigger's name.
     """
 
     oid: int
@@ -64,6 +67,8 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True):
     binary: frozenset[str]
     partition_key: frozenset[str]
     readable: bool
+    through: int | None
+    vectors: dict[str, str]
 
 
 class Source:
@@ -319,7 +324,19 @@ def _kept_alive(holder: psycopg.Connection[Any], every: float) -> Iterator[None]
 
 def _read_relations(connection: psycopg.Connection[Any]) -> dict[int, Relation]:
     rows = connection.execute(_RELATIONS).fetchall()
-    names = ("oid", "pages", "bytes", "rows", "heap", "extension", "binary", "partition_key", "readable")
+    names = (
+        "oid",
+        "pages",
+        "bytes",
+        "rows",
+        "heap",
+        "extension",
+        "binary",
+        "partition_key",
+        "readable",
+        "through",
+        "vectors",
+    )
     return {
         row[0]: msgspec.convert(dict(zip(names, row, strict=True)), Relation)
         for row in rows
@@ -333,7 +350,7 @@ def _read_relations(connection: psycopg.Connection[Any]) -> dict[int, Relation]:
 #
 # The columns of a partition key's expression depend on their own table, not the other way round (StorePartitionKey in
 # heap.c: "reverse the self-deps").
-_RELATIONS = """
+_RELATIONS = r"""
 WITH RECURSIVE types AS (
     SELECT t.oid, t.typtype,
            t.typsend <> 0 AND t.typreceive <> 0 AND NOT (t.typname ~ '^reg' AND t.oid < 16384)
@@ -372,7 +389,21 @@ SELECT c.oid::int8, (pg_relation_size(c.oid) / current_setting('block_size')::in
        ARRAY(SELECT a.attname::text FROM pg_attribute a JOIN binary_types b ON b.oid = a.atttypid
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
        coalesce(k.columns, '{}'),
-       has_table_privilege(c.oid, 'SELECT')
+       has_table_privilege(c.oid, 'SELECT'),
+       (SELECT p.partrelid::int8
+        FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS above (relid, number)
+        JOIN pg_partitioned_table p ON p.partrelid = above.relid
+        WHERE p.partstrat = 'h'
+          AND (0 = ANY (p.partattrs::int2[])
+               OR EXISTS (SELECT FROM pg_attribute a JOIN types t ON t.oid = a.atttypid
+                          WHERE a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs::int2[])
+                            AND (t.oid >= 16384 OR t.part >= 16384)))
+        ORDER BY above.number DESC LIMIT 1),
+       coalesce((SELECT jsonb_object_agg(split_part(encode(t.tgargs, 'escape'), '\000', 1), t.tgname)
+                 FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+                 WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+                   AND f.pronamespace = 'pg_catalog'::regnamespace
+                   AND f.proname IN ('tsvector_update_trigger', 'tsvector_update_trigger_column')), '{}')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN partition_keys k ON k.oid = c.oid
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
   AND n.nspname <> 'information_schema'

@@ -22,6 +22,7 @@ from psycopg import sql
 from seedtool.errors import DatabaseError, SchemaError
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
+from seedtool.postgres.psycopg_errors import translated
 from seedtool.refreshing import streams
 from seedtool.refreshing.blocks import Rewriter
 from seedtool.refreshing.source import PINNED, START_AGAIN
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from seedtool.postgres.server import Target
     from seedtool.refreshing.blocks import Mask
     from seedtool.refreshing.source import Source
+    from seedtool.refreshing.subset import Places
 
 #: How many tables, or parts of tables, are copied at once.
 STREAMS = 2
@@ -55,14 +57,17 @@ class TableCopy(msgspec.Struct, frozen=True, kw_only=True):
         masks: the mask of each masked column; what has none passes as it is.
         subjects: the column that holds a masked column's subject, where its mask needs one.
         left_out: columns that are not copied; their default is taken.
-        places: the rows that are copied, by their places (`ctid`) as the subset knows them; None for all.
+        places: the rows that are copied, as the subset knows them; None for all.
+        triggers: triggers that compute columns which are left out: they fire while rows are written. The server's own
+            `tsvector_update_trigger` always does, for a tsvector is computed anew from masked words.
     """
 
     table: Table
     masks: Mapping[str, Mask] = {}
     subjects: Mapping[str, str] = {}
     left_out: frozenset[str] = frozenset()
-    places: Any = None
+    places: Places | None = None
+    triggers: frozenset[str] = frozenset()
 
 
 class TableCopied(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +96,7 @@ class _Part(NamedTuple):
     copy: TableCopy
     columns: tuple[str, ...]
     query: str
+    into: Table
     binary: bool
     size: int
 
@@ -128,7 +134,8 @@ def copy(
         given = (streams.parameters(source.holder), streams.parameters(connection))
         mark = _mark(connection)
     work = _Work(source, target, given, mark, asyncpg, parts, listener)
-    work.run(min(streams_at_once, len(parts)))
+    with _fired(source, target, tables):
+        work.run(min(streams_at_once, len(parts)))
     return [work.copied(each) for each in tables]
 
 
@@ -147,21 +154,76 @@ def _refuse(source: Source, copied: TableCopy) -> None:
             table=str(table),
             column=moving[0],
         )
+    unknown = [
+        name
+        for name, column in table.columns.items()
+        if column.value.name == "tsvector" and not column.generated and name not in copied.masks
+        and name not in copied.left_out and name not in relation.vectors
+    ]  # fmt: skip
+    if unknown and copied.masks:
+        raise SchemaError(
+            f"column {unknown[0]} of {table} is a tsvector, and it is not known how to compute it from masked words",
+            remedy="Let the policy leave it out (null), or name the trigger that computes it.",
+            table=str(table),
+            column=unknown[0],
+        )
     if not relation.readable:
         raise SchemaError(
             f"{table} may not be read by this role", remedy="GRANT SELECT on it, or copy no rows.", table=str(table)
         )
 
 
-def columns_of(copied: TableCopy) -> list[Column]:
-    """Return the columns that are copied: all but generated ones, which the target computes, and those left out."""
-    return [each for each in copied.table.columns.values() if not each.generated and each.name not in copied.left_out]
+def columns_of(source: Source, copied: TableCopy) -> list[Column]:
+    """Return the columns that are copied: neither generated ones, nor what a trigger computes, nor those left out."""
+    computed = copied.left_out | _vectors(source, copied).keys()
+    return [each for each in copied.table.columns.values() if not each.generated and each.name not in computed]
+
+
+def _vectors(source: Source, copied: TableCopy) -> dict[str, str]:
+    """Return the columns that hold a tsvector which the server's own trigger computes, and the triggers."""
+    triggers = source.relations[copied.table.oid].vectors
+    return {
+        name: triggers[name]
+        for name, column in copied.table.columns.items()
+        if column.value.name == "tsvector" and name in triggers and name not in copied.masks
+    }
+
+
+@contextlib.contextmanager
+def _fired(source: Source, target: Target, tables: Sequence[TableCopy]) -> Iterator[None]:
+    """Let those triggers fire while rows are written that compute columns; all others come after the rows."""
+    made: list[tuple[str, Table]] = []
+    definitions: list[str] = []
+    for copied in tables:
+        for name in sorted({*_vectors(source, copied).values(), *copied.triggers}):
+            row = source.holder.execute(_TRIGGER, [copied.table.oid, name]).fetchone()
+            if row is None:
+                raise SchemaError(f"{copied.table} has no trigger {name}", table=str(copied.table))
+            definitions.append(row[0])
+            made.append((name, copied.table))
+    if not made:
+        yield
+        return
+    with server.connect(target, autocommit=True) as connection, translated(f"the triggers of {target} cannot be made"):
+        for definition in definitions:
+            connection.execute(definition)
+    yield  # after a failure the target is of no use
+    with (
+        server.connect(target, autocommit=True) as connection,
+        translated(f"the triggers of {target} cannot be dropped"),
+    ):
+        for name, table in made:
+            connection.execute(sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(name), table.identifier))
+
+
+_TRIGGER = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = %s AND tgname = %s AND NOT tgisinternal"
 
 
 def _parts(source: Source, tables: Sequence[TableCopy]) -> Iterator[_Part]:
     for copied in tables:
         table, relation = copied.table, source.relations[copied.table.oid]
-        columns = tuple(each.name for each in columns_of(copied))
+        columns = tuple(each.name for each in columns_of(source, copied))
+        into = source.catalog.tables[relation.through] if relation.through else table
         binary = bool(columns) and not copied.masks and relation.binary.issuperset(columns)
         listed = ", ".join(map(_quoted, columns))
         select = f"SELECT {listed} FROM ONLY {_quoted(table.schema)}.{_quoted(table.name)}"  # noqa: S608 - quoted
@@ -169,7 +231,7 @@ def _parts(source: Source, tables: Sequence[TableCopy]) -> Iterator[_Part]:
             share = relation.bytes / max(relation.rows, 1)
             for texts in copied.places.texts(PLACES):
                 where = f" WHERE ctid = ANY ('{{{','.join(texts)}}}'::tid[])"
-                yield _Part(copied, columns, select + where, binary, int(share * len(texts)))
+                yield _Part(copied, columns, select + where, into, binary, int(share * len(texts)))
             continue
         count = max(1, min(relation.pages, round(relation.bytes / PART))) if relation.heap else 1
         if source.version < 140000:  # before, a range of ctid was no reason to read less
@@ -182,7 +244,7 @@ def _parts(source: Source, tables: Sequence[TableCopy]) -> Iterator[_Part]:
             if number + 1 < count:
                 conditions.append(f"ctid < '({bounds[number + 1]},0)'::tid")
             where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-            yield _Part(copied, columns, select + where, binary, relation.bytes // count)
+            yield _Part(copied, columns, select + where, into, binary, relation.bytes // count)
 
 
 def _quoted(name: str) -> str:
@@ -364,7 +426,7 @@ class _Work:
         async def write() -> str:
             with self._translated(table, reading=False):
                 status = await writing.copy_to_table(
-                    table.name, schema_name=table.schema, columns=part.columns or None,
+                    part.into.name, schema_name=part.into.schema, columns=part.columns or None,
                     source=self._masked(part, pipe.blocks), **options,
                 )  # fmt: skip
             return str(status)
