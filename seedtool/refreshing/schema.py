@@ -60,6 +60,8 @@ class Dump(NamedTuple):
 def dumped(source: Source, target: Target) -> Iterator[Dump]:
     """Dump the source's schema as it was in the snapshot, without any row; the files are removed afterwards.
 
+    The two sections hold also what fills materialized views, in their order; `--schema-only` leaves that out.
+
     Args:
         source: the source.
         target: where it will be restored.
@@ -75,10 +77,10 @@ def dumped(source: Source, target: Target) -> Iterator[Dump]:
     with tempfile.TemporaryDirectory(prefix="seedtool-refresh-") as folder:  # 0700
         file, contents = Path(folder) / "schema.dump", Path(folder) / "contents"
         done = programs.run(
-            tools, "pg_dump", "--schema-only", "--format=custom", "--compress=0", f"--snapshot={source.snapshot}",
-            "--lock-wait-timeout=10000", "--no-publications", "--no-subscriptions", "--no-security-labels",
-            f"--exclude-schema={OWN}",
-            f"--file={file}", target=source.target, database=source.target.name,
+            tools, "pg_dump", "--section=pre-data", "--section=post-data", "--no-blobs", "--format=custom",
+            "--compress=0", f"--snapshot={source.snapshot}", "--lock-wait-timeout=10000", "--no-publications",
+            "--no-subscriptions", "--no-security-labels", f"--exclude-schema={OWN}", f"--file={file}",
+            target=source.target, database=source.target.name,
         )  # fmt: skip
         if done.code:
             raise DatabaseError(

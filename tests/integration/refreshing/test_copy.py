@@ -20,7 +20,7 @@ class Mask:
     def __init__(self, function):
         self.function = function
 
-    def apply(self, cells: Column, subject=None):
+    def apply(self, cells: Column, _=None):
         whole = cells.buffer.tobytes()
         places = zip(cells.starts.tolist(), cells.ends.tolist(), cells.nulls.tolist(), strict=True)
         return Cells.of([None if null else self.function(whole[start:end].decode()) for start, end, null in places])
@@ -72,8 +72,8 @@ def test_every_row_is_there_and_nothing_fired(rental, copied):
         found["reviews"] = sorted(line for name in hashed for line in found.pop(name))
     assert after == before
     assert tables["audit"].rows == len(before["audit"]) == 30
-    assert {tables[name].how for name in ("inventory", "rentals", "payments_1", "sessions")} == {"binary"}
-    assert {tables[name].how for name in ("customers", "stores", "staff", "films")} == {"text"}
+    assert {tables[name].how for name in ("inventory", "rentals", "payments_1", "sessions", "staff")} == {"binary"}
+    assert {tables[name].how for name in ("customers", "stores", "films")} == {"text"}
 
 
 def test_indexes_of_partitions_are_attached_and_valid(rental, copied, rows):
@@ -87,17 +87,18 @@ def test_indexes_of_partitions_are_attached_and_valid(rental, copied, rows):
 def test_sequences_go_on_where_they_were(rental, copied, rows, run):
     query = "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1"
     assert rows(copied[0], query) == rows(rental, query)
-    assert rows(copied[0], "INSERT INTO films (title) VALUES ('new') RETURNING id") == [(420,)]
+    assert rows(copied[0], "INSERT INTO films (title) VALUES ('new') RETURNING id") == [(410,)]
 
 
 def test_triggers_and_policies_are_there(copied, rows):
     made = copied[0]
+    ((audited,),) = rows(made, "SELECT count(*) FROM audit")
     with server.connect(made) as connection:
         connection.execute("INSERT INTO films (title, last_update) VALUES ('Fox', '2020-01-01')")
         assert connection.execute(
             "SELECT fulltext::text, words::text, last_update::date::text FROM films WHERE title = 'Fox'"
         ).fetchone() == ("'fox':1", "'fox':1", "2030-01-01")
-        assert connection.execute("SELECT count(*) FROM audit").fetchone() == (31,)
+        assert connection.execute("SELECT count(*) FROM audit").fetchone() == (audited + 1,)
         with pytest.raises(psycopg.errors.ForeignKeyViolation):
             connection.execute("INSERT INTO inventory VALUES (1, 9999, 1)")
 
@@ -125,7 +126,10 @@ def test_masked_columns_are_masked_and_what_depends_on_them_is_computed_anew(ren
 
 def test_a_value_that_does_not_fit_is_told_without_it(rental, empty, refresh):
     for masks, place in [
-        ({"staff": {"email": Mask(lambda value: "secret of " + value[:2])}}, {"table": "staff", "code": "23514"}),
+        (
+            {"staff": {"email": Mask(lambda value: "secret of " + value[:2])}},
+            {"table": "staff", "column": "email", "code": "23514"},
+        ),
         ({"films": {"year": Mask(lambda value: "x" + value)}}, {"table": "films", "column": "year", "code": "22P02"}),
         ({"films": {"title": Mask(lambda _: None)}}, {"table": "films", "column": "title", "code": "23502"}),
     ]:
