@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         recognize,
         sync,
     )
+    from seedtool.workflows.load import load
     from seedtool.workflows.prepare import prepare
     from seedtool.workflows.reset import fingerprint, migrate, plan_reset, reset
     from seedtool.workflows.seed import dump_seeds, seed
@@ -90,6 +91,7 @@ _PLACES = {
     "import_snapshot": "workflows.snapshots:import_snapshot",
     "list_cache": "workflows.database:list_cache",
     "list_snapshots": "workflows.snapshots:list_snapshots",
+    "load": "workflows.load:load",
     "load_settings": "settings:load",
     "migrate": "workflows.reset:migrate",
     "open_aws": "workflows.face_service:open_aws",
@@ -136,6 +138,7 @@ __all__ = [
     "import_snapshot",
     "list_cache",
     "list_snapshots",
+    "load",
     "load_settings",
     "migrate",
     "open_aws",

@@ -18,6 +18,8 @@
     │   └── SchemaError          a table or a column is missing
     ├── SeedError                a profile, a fixture or a row cannot be loaded
     │   ├── ProfileError         profiles.toml or a seed set is wrong
+    │   ├── RecipeError          a recipe of generated rows is wrong: names file, line and character
+    │   ├── LoadInterrupted      a load of generated rows stopped on the way: it can be resumed or undone
     │   └── FixtureError         names file, line and column
     ├── RefreshError             a masked copy cannot be made; the target is as it was
     │   ├── PolicyError          the policy is wrong, or does not fit the source: names file, line and character
@@ -145,6 +147,14 @@ class SeedError(SeedtoolError):
 
 class ProfileError(SeedError):
     """A profile or a seed set is wrong or missing."""
+
+
+class RecipeError(SeedError):
+    """A recipe cannot be read, does not fit the database, or makes rows that the database refuses."""
+
+
+class LoadInterrupted(SeedError):
+    """A load of generated rows stopped on the way. The ledger knows what is there: it can be resumed or undone."""
 
 
 class FixtureError(SeedError):

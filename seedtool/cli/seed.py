@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import shlex
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import click
 
@@ -40,7 +41,42 @@ def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str
     ]
 
 
-@click.command(short_help="Load the rows of a profile.", context_settings=CONTEXT)
+class WithCommands(click.Command):
+    """A command whose first argument may be the name of another one: `seed load RECIPE` beside `seed PROFILE`."""
+
+    #: name → module of this package and the object in it
+    commands: ClassVar[dict[str, str]] = {"load": "load:load"}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:  # noqa: ARG002 - as click's groups have it
+        """Import one of the other commands."""
+        module, _, member = self.commands[cmd_name].partition(":")
+        found: click.Command = getattr(importlib.import_module(f"seedtool.cli.{module}"), member)
+        return found
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - click's
+    ) -> click.Context:
+        """Read the arguments of this command, or of the one that the first argument names."""
+        if args and args[0] in self.commands:
+            found = self.get_command(click.Context(self), args[0])
+            return found.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        """Run the command whose arguments were read."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the other commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.get_command(ctx, name).get_short_help_str()) for name in self.commands])
+
+
+@click.command(cls=WithCommands, short_help="Load the rows of a profile.", context_settings=CONTEXT)
 @click.argument("profile", required=False, shell_complete=complete_profile)
 @click.option("--list", "list_profiles", is_flag=True, help="List the profiles.")
 @click.option("--dry-run", is_flag=True, help="Say what would be inserted, updated and deleted; change nothing.")

@@ -290,18 +290,18 @@ class Catalog:
 
     def __init__(self, tables: Mapping[int, Table], search_path: Iterable[str]) -> None:
         self.tables = dict(tables)
-        self._search_path = tuple(search_path)
+        self.search_path = tuple(search_path)
         self._by_name = {(table.schema, table.name): table for table in self.tables.values()}
 
     def with_row_keys(self) -> "Catalog":
         """Return the same relations, in which a table without a key has its whole row for one."""
         keyless = (each for each in self.tables.values() if each.kind == "table" and not each.primary_key)
-        return Catalog(self.tables | {each.oid: _with_row_key(each) for each in keyless}, self._search_path)
+        return Catalog(self.tables | {each.oid: _with_row_key(each) for each in keyless}, self.search_path)
 
     def named(self, name: str) -> Table | None:
         """Return the relation of any kind that `name` or `schema.name` means; None when there is none."""
         schema, _, bare = name.rpartition(".")
-        places = [(each, name) for each in self._search_path] + [(schema, bare)]
+        places = [(each, name) for each in self.search_path] + [(schema, bare)]
         return next((self._by_name[place] for place in places if place in self._by_name), None)
 
     def find(self, name: str) -> Table:
@@ -313,7 +313,7 @@ class Catalog:
         table = self.named(name)
         if table is None:
             names = [
-                each.name if each.schema in self._search_path else each.qualified for each in self._by_name.values()
+                each.name if each.schema in self.search_path else each.qualified for each in self._by_name.values()
             ]
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"Did you mean {close[0]}?" if close else "Are the migrations applied? Run seedtool migrate."

@@ -50,6 +50,10 @@ _TYPES = {
 }
 
 
+#: Words that stand behind `seedtool seed` where a profile's name does.
+RESERVED = ("load", "unload", "recipe")
+
+
 def load_profiles(seeds: Path) -> dict[str, Profile]:
     """Read the profiles of a project, in the order of the file.
 
@@ -103,6 +107,13 @@ def _profile(path: Path, name: str, table: object) -> Profile:
         raise ProfileError(
             f"{path}: {name} is not a profile",
             remedy=f'Write [{name}] and below it sets = ["..."].',
+            file=FILE,
+            profile=name,
+        )
+    if name in RESERVED:
+        raise ProfileError(
+            f"{path}: no profile may be called {name}: seedtool seed {name} is a command",
+            remedy=f"Give the profile another name, such as [{name}-rows].",
             file=FILE,
             profile=name,
         )

@@ -21,6 +21,7 @@ CONTRACT = {
     "db-reset": {"--yes", "-y", "--confirm", "--seed", "--fresh", "--dry-run"},
     "migrate": set(),
     "seed": {"[PROFILE]", "--list", "--confirm", "--dry-run", "--prune", "--no-prune"},
+    "seed load": {"RECIPE", "--scale", "--random-seed", "--workers", "--resume", "--confirm"},
     "seed-dump": {"--all", "--set", "--sort", "--strict", "--table"},
     "sync-faces": {"--collection", "--dry-run", "--strict"},
     "enroll": {"[STUDENT_ID]", "[PHOTO...]", "--all", "--replaced", "--manifest", "--collection"},
@@ -110,6 +111,7 @@ def leaves(group, prefix=""):
             yield from leaves(found, f"{prefix}{name} ")
         else:
             yield f"{prefix}{name}"
+            yield from (f"{prefix}{name} {other}" for other in getattr(found, "commands", ()))
 
 
 def test_the_commands_are_those_of_the_contract():

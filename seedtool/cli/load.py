@@ -1,0 +1,90 @@
+"""seed load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from seedtool.cli.console import CONTEXT, Console, common_options, table
+from seedtool.printable import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from click.shell_completion import CompletionItem
+
+    from seedtool.generating.loading import LoadReport
+    from seedtool.settings import Settings
+
+
+def complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Offer the recipes whose names begin so."""
+    from click.shell_completion import CompletionItem
+
+    from seedtool.errors import SeedtoolError
+    from seedtool.settings import load as settings
+
+    try:
+        seeds = settings().seeds
+    except SeedtoolError:
+        return []  # a completion is no place for a message
+    names = (each.stem for each in seeds.glob("*.toml") if each.name != "profiles.toml")
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+
+@click.command("load", short_help="Load generated rows of a recipe.", context_settings=CONTEXT)
+@click.argument("recipe", shell_complete=complete_recipe)
+@click.option(
+    "--scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    metavar="N",
+    help="Make N times the rows of the recipe [default: 1].",
+)
+@click.option("--random-seed", default="1", metavar="S", help="Make other values with another S [default: 1].")
+@click.option("--workers", type=click.IntRange(min=1), default=1, metavar="N", help="Work in N processes [default: 1].")
+@click.option("--resume", is_flag=True, help="Go on with a load that was interrupted.")
+@click.option("--confirm", metavar="NAME", help="Add rows to a database that seedtool did not make. NAME is its name.")
+@common_options
+def load(
+    *,
+    recipe: str,
+    scale: float,
+    random_seed: str,
+    workers: int,
+    resume: bool,
+    confirm: str | None,
+    console: Console,
+    settings: Settings,
+) -> None:
+    """Load the rows that a recipe, seeds/RECIPE.toml, describes.
+
+    They come on top of what is in the database. The same recipe with a larger --scale adds rows and changes none.
+    """
+    from seedtool.workflows import load as workflow
+
+    with console.working("rows") as listener:
+        report = workflow.load(
+            recipe,
+            settings=settings,
+            scale=scale,
+            random_seed=random_seed,
+            workers=workers,
+            resume=resume,
+            confirm=confirm,
+            listener=listener,
+        )
+    console.report(report, lambda: _lines(report))
+
+
+def _lines(report: LoadReport) -> Iterable[str]:
+    if report.rows:
+        rows = [(each.table, each.added, each.rows, each.checksum) for each in report.tables]
+        yield from table(("table", "added", "rows", "checksum"), rows)
+    seconds = sum(report.seconds.values())
+    if not report.rows:
+        yield f"{report.recipe} is there already, at a scale of {report.scale:g}; nothing to do"
+        return
+    speed = f"{report.rows / seconds:,.0f} rows a second" if seconds else ""
+    yield f"loaded {report.recipe}: {count(report.rows, 'row')} in {seconds:.1f} s, {speed}"

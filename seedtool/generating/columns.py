@@ -1,0 +1,295 @@
+"""What makes the cells of a column: numbers in order, templates, references, and kinds of the vocabulary."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from seedtool.values import cells as values
+from seedtool.values import hashing
+from seedtool.values.word import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from seedtool.generating.rows import Batch, Maker, PlannedTable
+    from seedtool.values.cells import Cells
+    from seedtool.values.word import Kind
+
+
+class Segment(NamedTuple):
+    """From a row's number on, ids are the row's number plus this."""
+
+    first: int
+    plus: int
+
+
+class Serial:
+    """Ids in the order of the rows, in stretches that keep off the ids of others' rows.
+
+    Args:
+        segments: the stretches, by their first rows.
+    """
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = segments
+
+    def cells(self, batch: Batch) -> Cells:
+        """Return the ids."""
+        import numpy as np
+
+        starts = np.array([each.first for each in self._segments])
+        plus = np.array([each.plus for each in self._segments])
+        found = batch.rows + plus[np.searchsorted(starts, batch.rows, side="right") - 1]
+        return values.signed(found)
+
+
+class Made:
+    """Values of a kind of the vocabulary.
+
+    Args:
+        kind: the kind.
+        key: of the column's stream.
+    """
+
+    def __init__(self, kind: Kind, key: bytes) -> None:
+        self._kind = kind
+        self._key = key
+
+    def cells(self, batch: Batch) -> Cells:
+        """Return the values."""
+        columns = {name: batch.cells(name) for name in self._kind.needs}
+        return self._kind.make(hashing.stream(self._key, batch.rows), Context(batch.rows, columns))
+
+
+class Field(NamedTuple):
+    """A field of a template: `{n}`, `{k}`, `{column}` or `{relation.column}`, with a width for leading zeros."""
+
+    relation: str | None
+    name: str
+    width: int
+
+
+_FIELD = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::0?(\d+))?\}|[{}]")
+
+
+def fields(text: str) -> list[str | Field]:
+    """Take a template apart.
+
+    Raises:
+        ValueError: a brace has no partner, or a field no name.
+    """
+    parts: list[str | Field] = []
+    at = 0
+    for found in _FIELD.finditer(text):
+        if found.start() > at:
+            parts.append(text[at : found.start()])
+        at = found.end()
+        if found[0] in {"{{", "}}"}:
+            parts.append(found[0][0])
+        elif not found[1]:
+            raise ValueError(f"the brace at character {found.start() + 1} has no field")
+        else:
+            relation, dot, name = found[1].strip().rpartition(".")
+            parts.append(Field(relation if dot else None, name, int(found[2] or 0)))
+    if at < len(text):
+        parts.append(text[at:])
+    return parts
+
+
+class Template:
+    """A text with fields.
+
+    Args:
+        parts: the text and its fields; relations are names of foreign keys.
+    """
+
+    def __init__(self, parts: Sequence[str | Field]) -> None:
+        self._parts = parts
+
+    def cells(self, batch: Batch) -> Cells:
+        """Return the texts. Where a field is NULL, the text is."""
+        if not any(isinstance(part, Field) for part in self._parts):
+            return values.Cells.constant("".join(map(str, self._parts)).encode(), len(batch))
+        return values.concat([self._part(part, batch) for part in self._parts])
+
+    def _part(self, part: str | Field, batch: Batch) -> Cells | bytes:
+        import numpy as np
+
+        if isinstance(part, str):
+            return part.encode()
+        if part.relation is not None:
+            found = batch.related(part.relation).cells(part.name)
+            return found.where(batch.numbers(part.relation) >= 0)
+        if part.name == "n":
+            return values.digits((batch.rows + 1).astype(np.uint64), width=part.width)
+        if part.name == "k":
+            return values.digits((batch.parents()[1] + 1).astype(np.uint64), width=part.width)
+        return batch.cells(part.name)
+
+
+class Referring:
+    """The column of a reference: the value of the referenced column in the row that is meant.
+
+    Args:
+        relation: the foreign key's name.
+        column: the referenced column.
+    """
+
+    def __init__(self, relation: str, column: str) -> None:
+        self._relation = relation
+        self._column = column
+
+    def cells(self, batch: Batch) -> Cells:
+        """Return the values; NULL where a row refers to none."""
+        found = batch.related(self._relation).cells(self._column)
+        numbers = batch.numbers(self._relation)
+        return found if (numbers >= 0).all() else found.where(numbers >= 0)
+
+
+class Given:
+    """A column of rows that are in the database already.
+
+    Args:
+        column: their values, in the order of their numbers.
+    """
+
+    def __init__(self, column: Cells) -> None:
+        self._column = column
+
+    def cells(self, batch: Batch) -> Cells:
+        """Return the values of some of the rows."""
+        return self._column.take(batch.rows)
+
+
+class WithNulls:
+    """Another maker, with NULL in a share of the rows.
+
+    Args:
+        maker: makes the others.
+        millionths: the share.
+        key: the key of the draw.
+    """
+
+    def __init__(self, maker: Maker, millionths: int, key: bytes) -> None:
+        self._maker = maker
+        self._millionths = millionths
+        self._key = key
+
+    def cells(self, batch: Batch) -> Cells:
+        """Return the cells."""
+        drawn = hashing.below(hashing.stream(self._key, batch.rows), 1_000_000)
+        return self._maker.cells(batch).where(drawn >= self._millionths)
+
+
+class Parent:
+    """The reference to the row that a row is a child of, or to one above that.
+
+    Args:
+        target: the table that is referred to.
+    """
+
+    def __init__(self, target: PlannedTable) -> None:
+        self.target = target
+
+    def rows(self, batch: Batch) -> np.ndarray:
+        """Return the parents' numbers."""
+        own = batch.planned.numbering
+        if own.parent is self.target.numbering:
+            return batch.parents()[0]
+        return own.up(batch.rows, self.target.numbering)
+
+
+class Through:
+    """A reference that another row has, too: the row that a row refers to says which one is meant.
+
+    Args:
+        target: the table that is referred to.
+        relation: the foreign key to the row in between.
+        beyond: that row's foreign key.
+    """
+
+    def __init__(self, target: PlannedTable, relation: str, beyond: str) -> None:
+        self.target = target
+        self._relation = relation
+        self._beyond = beyond
+
+    def rows(self, batch: Batch) -> np.ndarray:
+        """Return the numbers of the rows that are meant; -1 for none."""
+        import numpy as np
+
+        found = batch.related(self._relation).numbers(self._beyond)
+        return np.where(batch.numbers(self._relation) >= 0, found, -1)
+
+
+class Drawn:
+    """A reference to a row that is drawn from those a row may refer to.
+
+    Args:
+        target: the table that is referred to.
+        key: the key of the draw.
+        skewed: the first rows are drawn more often than the last: half of all references mean the first quarter.
+        nulls: the share of rows that refer to none, in millionths.
+        own: the table refers to itself: to rows before the own one.
+        needed: a row that may refer to none is an error, and a row of its own tree refers to itself.
+    """
+
+    def __init__(
+        self, target: PlannedTable, key: bytes, *, skewed: bool = False, nulls: int = 0, own: bool, needed: bool
+    ) -> None:
+        self.target = target
+        self._key = key
+        self._skewed = skewed
+        self._nulls = nulls
+        self._own = own
+        self._needed = needed
+
+    def rows(self, batch: Batch) -> np.ndarray:
+        """Return the numbers of the rows that are meant; -1 for none."""
+        import numpy as np
+
+        first, last = _span(batch, self.target, own=self._own)
+        size = np.maximum(last - first, 0)
+        bits = hashing.stream(self._key, batch.rows)
+        found = first + scaled(bits, size, skewed=self._skewed)
+        missing = size == 0
+        if self._nulls:
+            missing |= hashing.below(hashing.stream(self._key, batch.rows, 1), 1_000_000) < self._nulls
+        if self._own and self._needed:
+            return np.where(missing, batch.rows, found)
+        return np.where(missing, -1, found)
+
+
+def _span(batch: Batch, target: PlannedTable, *, own: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the last row that may be meant."""
+    import numpy as np
+
+    numbering = batch.planned.numbering
+    if not own:
+        return numbering.span(batch.rows, target.numbering)
+    if numbering.parent is not None:  # rows of the same parent, before the own one
+        return batch.rows - batch.parents()[1], batch.rows
+    start = np.zeros(len(batch), dtype=np.int64)
+    if numbering.of_unit is not None:
+        start = batch.rows // numbering.of_unit * numbering.of_unit
+    return start, batch.rows
+
+
+def scaled(bits: np.ndarray, sizes: np.ndarray, *, skewed: bool = False) -> np.ndarray:
+    """Return a number below each size, int64[n]; 0 where the size is 0.
+
+    Args:
+        bits: uint64[n].
+        sizes: int64[n], each below 2**32.
+        skewed: square the draw, as a number between 0 and 1.
+    """
+    import numpy as np
+
+    half = np.uint64(32)
+    drawn = bits >> half
+    if skewed:
+        drawn = (drawn * drawn) >> half
+    found: np.ndarray = ((drawn * sizes.astype(np.uint64)) >> half).astype(np.int64)
+    return found

@@ -1,0 +1,102 @@
+"""What a plan takes from the database apart from its catalog: rows that are given, and ids that are taken.
+
+It is read once, when a load begins, and sent to the workers. What later loads of the same recipe have to find again
+stands in the ledger.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from seedtool.errors import LoadInterrupted
+from seedtool.generating.columns import Segment
+from seedtool.postgres.copying import copy_out
+from seedtool.values.cells import Cells
+
+if TYPE_CHECKING:
+    from seedtool.postgres.catalog import Table
+
+
+class Facts:
+    """Facts of a database.
+
+    Args:
+        connection: to the database; None in a worker, which has all it needs.
+        known: what an earlier load of the same recipe has left in the ledger.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any] | None, known: dict[str, Any] | None = None) -> None:
+        self._connection = connection
+        found = msgspec.convert(known or {}, _Known)
+        self._segments = {name: [Segment(*each) for each in segments] for name, segments in found.segments.items()}
+        self._given: dict[str, Cells] = {}
+        self._counts: dict[str, int] = dict(found.counts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_connection": None}
+
+    @property
+    def lasting(self) -> dict[str, Any]:
+        """What the ledger keeps, as JSON."""
+        return {"segments": self._segments, "counts": self._counts}
+
+    def given(self, table: Table, column: str) -> Cells:
+        """Return a column of the rows that are given, in the order of the table's key."""
+        name = f"{table.qualified}.{column}"
+        if name not in self._given:
+            order = sql.SQL(", ").join(map(sql.Identifier, table.primary_key or tuple(table.columns)[:1]))
+            query = sql.SQL("SELECT {} FROM {} ORDER BY {} LIMIT {}").format(
+                sql.Identifier(column), table.identifier, order, sql.Literal(self.count(table))
+            )
+            with self._open().cursor() as cursor:
+                found = Cells.of(value for (value,) in copy_out(cursor, query))
+            if len(found) < self.count(table):
+                raise LoadInterrupted(
+                    f"{table} has {len(found):,} rows, and had {self.count(table):,} when the recipe was first loaded",
+                    remedy="seedtool seed unload takes the recipe's rows away; then load it anew.",
+                    table=str(table),
+                )
+            self._given[name] = found
+        return self._given[name]
+
+    def count(self, table: Table) -> int:
+        """Return how many rows are given."""
+        name = table.qualified
+        if name not in self._counts:
+            row = self._open().execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier)).fetchone()
+            self._counts[name] = row[0] if row else 0
+        return self._counts[name]
+
+    def segments(self, table: Table, column: str, before: int) -> list[Segment]:
+        """Return which ids the rows have: where others' rows came behind ours, new rows go behind those.
+
+        Args:
+            table: the table.
+            column: the ids' column.
+            before: how many of the rows are there already.
+        """
+        name = f"{table.qualified}.{column}"
+        segments = self._segments.setdefault(name, [])
+        if self._connection is None or (segments and segments[-1].first == before):
+            return segments
+        highest = sql.SQL("SELECT coalesce(max({}), 0)::bigint FROM {}").format(
+            sql.Identifier(column), table.identifier
+        )
+        row = self._open().execute(highest).fetchone()
+        plus = max(row[0] if row else 0, 0) + 1 - before
+        if not segments or segments[-1].plus != plus:
+            segments.append(Segment(before, plus))
+        return segments
+
+    def _open(self) -> psycopg.Connection[Any]:
+        assert self._connection is not None  # noqa: S101 - what workers ask for was read before they were sent for
+        return self._connection
+
+
+class _Known(msgspec.Struct):
+    segments: dict[str, list[tuple[int, int]]] = {}
+    counts: dict[str, int] = {}

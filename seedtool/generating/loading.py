@@ -1,0 +1,467 @@
+"""A load: the rows of a recipe come into a database that may be in use. Read `load` from top to bottom.
+
+Nothing is remembered outside of the database. The ledger has the recipe before the first row comes, each slice in the
+transaction that writes it, and each index in the transaction that drops or builds it. So after a kill at any line a
+load can be resumed or undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pickle
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from seedtool.errors import LoadInterrupted, RecipeError, UsageError
+from seedtool.generating import putting_off, rows
+from seedtool.generating.facts import Facts
+from seedtool.generating.planning import Plan
+from seedtool.listener import SILENT, Listener
+from seedtool.postgres import server
+from seedtool.postgres.catalog import Catalog, Table, read_catalog
+from seedtool.postgres.cluster import take_lock
+from seedtool.postgres.copying import EVERY_ROW, PLAIN_TEXT, set_locally
+from seedtool.postgres.psycopg_errors import reason, translated
+from seedtool.slices import ledger, running
+from seedtool.slices.ledger import Load, Slice
+from seedtool.slices.running import Done
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+
+    from seedtool.generating.putting_off import Kept
+    from seedtool.generating.recipe import Recipe
+    from seedtool.generating.rows import PlannedTable
+    from seedtool.postgres.server import Target
+
+Connection = psycopg.Connection[Any]
+
+#: Rows of a slice: a transaction of about 20 MB, half a second of work. A multiple of the rows of a block.
+ROWS_A_SLICE = 48 * rows.ROWS_A_BLOCK
+
+#: every load of a database takes this advisory lock; the number is "load" in ASCII
+_LOCK = 0x6C6F6164
+
+#: What made the values; an upgrade that changes some says so (see `_refuse_other`).
+VOCABULARY = "1"
+
+
+class LoadedTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a table.
+
+    Args:
+        table: its name in the recipe.
+        rows: how many rows of the recipe are there now.
+        added: how many of them were written just now.
+        checksum: of those.
+    """
+
+    table: str
+    rows: int
+    added: int
+    checksum: str
+
+
+class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a load did.
+
+    Args:
+        recipe: the recipe's name.
+        scale: how many times the numbers of the recipe are there.
+        random_seed: the random seed.
+        tables: the tables, parents first.
+        rows: how many rows were written.
+        size: how many bytes were sent.
+        built: how many statements built indexes and foreign keys again.
+        kept: the tables whose indexes stayed, and why.
+        resumed: it went on with a load that had been interrupted.
+        seconds: the time of each step: `plan`, `rows`, `indexes`, `analyze`.
+        cpu: seconds of the workers' processors.
+    """
+
+    recipe: str
+    scale: float
+    random_seed: str
+    tables: list[LoadedTable]
+    rows: int
+    size: int
+    built: int
+    kept: list[Kept]
+    resumed: bool
+    seconds: dict[str, float]
+    cpu: float
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a recipe is loaded.
+
+    Args:
+        random_seed: the random seed.
+        scale: how many times the numbers of the recipe are made.
+        workers: how many processes of this machine work.
+        resume: go on with a load that was interrupted.
+    """
+
+    random_seed: str = "1"
+    scale: float = 1.0
+    workers: int = 1
+    resume: bool = False
+
+
+def units_of(recipe: Recipe, scale: float) -> int:
+    """Return how many units a scale means.
+
+    Raises:
+        UsageError: it is no multiple of a unit.
+    """
+    units = scale * recipe.units
+    if units < 1 or abs(units - round(units)) > 1e-6:
+        smallest = "1" if recipe.units == 1 else f"1/{recipe.units} = {1 / recipe.units:g}"
+        raise UsageError(
+            f"--scale {scale:g} is no multiple of {smallest}, the smallest scale of {recipe.name}",
+            remedy=f"Write a multiple, or units = N at the top of {recipe.file}, where rows are N equal parts.",
+            option="--scale",
+        )
+    return round(units)
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What workers need to write slices: it can be sent to another process, on another machine.
+
+    Args:
+        conninfo: where the database is.
+        name: the database's name.
+        recipe: the load's name in the ledger.
+        plan: what the plan is made from, pickled.
+    """
+
+    conninfo: str
+    name: str
+    recipe: str
+    plan: bytes
+
+    def __call__(self, slice_: Slice) -> Done:
+        """Write a slice and its line in the ledger, in one transaction."""
+        target = server.Target(conninfo=self.conninfo, name=self.name, maintenance="postgres")
+        planned = _plan(self.plan).known[slice_.table]
+        with server.connect(target, application="seedtool load") as connection:
+            return write_slice(connection, self.recipe, planned, slice_)
+
+
+@functools.lru_cache(maxsize=2)
+def _plan(pickled: bytes) -> Plan:
+    """Return the plan of a job: a worker makes it once."""
+    recipe, tables, search_path, facts, random_seed, units, before = pickle.loads(pickled)  # noqa: S301 - our own
+    return Plan(recipe, Catalog(tables, search_path), facts, random_seed, units, before)
+
+
+def write_slice(connection: Connection, recipe: str, planned: PlannedTable, slice_: Slice) -> Done:
+    """Write a slice and its line in the ledger, and commit.
+
+    Args:
+        connection: to the database.
+        recipe: the load's name in the ledger.
+        planned: the table.
+        slice_: the slice.
+    """
+    began = time.process_time()
+    checksum, size = rows.Checksum(), 0
+    with connection.transaction(), connection.cursor() as cursor:
+        set_locally(cursor, PLAIN_TEXT | EVERY_ROW | {"synchronous_commit": "off"})
+        if not ledger.record(cursor, recipe, slice_, ""):
+            return Done(slice=slice_, rows=0, size=0, checksum="", cpu=time.process_time() - began)
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+            planned.table.identifier, sql.SQL(", ").join(map(sql.Identifier, planned.written))
+        )
+        with cursor.copy(statement) as copy:
+            connection.pgconn.nonblocking = 0  # else libpq takes all there is into its memory
+            for block in rows.blocks(planned, slice_.first, slice_.last):
+                checksum.add(block.data)
+                size += len(block.data)
+                copy.write(block.data)
+        ledger.correct(cursor, recipe, slice_, str(checksum))
+    return Done(
+        slice=slice_,
+        rows=slice_.last - slice_.first,
+        size=size,
+        checksum=str(checksum),
+        cpu=time.process_time() - began,
+    )
+
+
+class Sessions:
+    """Opens transactions of a database, on connections of their own."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[Connection]:
+        """Yield a connection in a transaction, which is committed at the end."""
+        with server.connect(self.target, application="seedtool load") as connection:
+            yield connection
+
+
+class OneSession:
+    """The same on one connection, within the transaction that is open there."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[Connection]:
+        """Yield the connection in a savepoint."""
+        with self._connection.transaction():
+            yield self._connection
+
+
+def load(target: Target, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
+    """Load a recipe into a database.
+
+    Args:
+        target: the database.
+        recipe: the recipe.
+        options: how.
+        listener: hears of the steps, and how many rows are there.
+
+    Raises:
+        RecipeError: the recipe does not fit the database; nothing was written.
+        LoadInterrupted: the load stopped on the way; what is there can be resumed or undone.
+    """
+    sessions = Sessions(target)
+    with server.connect(target, autocommit=True, application="seedtool load") as control, translated(recipe.name):
+        take_lock(control, _LOCK, "loads", listener, session=True)
+        with running.processes(options.workers) as executors:
+            return _Loading(sessions, recipe, options, listener, executors, target).run()
+
+
+class _Loading:
+    """One load."""
+
+    def __init__(
+        self,
+        sessions: Sessions | OneSession,
+        recipe: Recipe,
+        options: Options,
+        listener: Listener,
+        executors: Callable[[], Executor] | None,
+        target: Target | None,
+    ) -> None:
+        self._sessions = sessions
+        self._recipe = recipe
+        self._options = options
+        self._listener = listener
+        self._executors = executors
+        self._target = target
+        self._units = units_of(recipe, options.scale)
+        self._seconds: dict[str, float] = {}
+
+    def run(self) -> LoadReport:
+        with self._step("plan"), self._sessions() as connection:
+            earlier = ledger.find(connection.cursor(), self._recipe.name)
+            self._refuse_other(earlier)
+            before = 0 if earlier is None else earlier.units if earlier.state == "loaded" else earlier.facts["before"]
+            plan, facts = self._plan(connection, earlier, before)
+        there: dict[Slice, str] = {}
+        kept: list[Kept] = []
+        with self._sessions() as connection:
+            cursor = connection.cursor()
+            ledger.make(cursor)
+            if earlier is None or (earlier.state == "loaded" and earlier.units < self._units):
+                ledger.write(cursor, self._load(plan, facts, before))
+                kept = putting_off.put_off(cursor, self._recipe.name, plan.tables)
+            there = ledger.slices(cursor, self._recipe.name)
+        for each in kept:
+            self._listener.note(f"{each.table} keeps its indexes while rows come: {each.why}")
+        done = self._write(plan, facts, there, before)
+        with self._step("indexes"):
+            built = putting_off.build(self._sessions, self._recipe.name, parallel=4 if self._target else 1)
+        with self._step("analyze"):
+            self._conclude(plan)
+        return self._report(plan, there, done, kept, built, resumed=earlier is not None and earlier.state == "loading")
+
+    def _refuse_other(self, earlier: Load | None) -> None:
+        """Refuse to go on with a load that was not the same.
+
+        Raises:
+            LoadInterrupted: it was interrupted, and `resume` is not given.
+            UsageError: it was another one.
+        """
+        name = self._recipe.name
+        if earlier is None:
+            if self._options.resume:
+                raise UsageError(f"no load of {name} was interrupted", remedy="Leave --resume out.", option="--resume")
+            return
+        undo = f"seedtool seed unload {name} takes its rows away; then load it anew."
+        if earlier.hash != self._recipe.hash:
+            raise RecipeError(
+                f"{self._recipe.file} has changed since its rows were loaded", remedy=undo, file=self._recipe.file
+            )
+        if earlier.random_seed != self._options.random_seed:
+            raise UsageError(
+                f"{name} was loaded with --random-seed {earlier.random_seed}", remedy=undo, option="--random-seed"
+            )
+        if earlier.vocabulary != VOCABULARY:
+            raise RecipeError(
+                f"{name} was loaded with another version of the vocabulary, which makes other values",
+                remedy=undo,
+                file=self._recipe.file,
+            )
+        if earlier.state == "unloading":
+            raise LoadInterrupted(f"an unload of {name} was interrupted", remedy=f"Run seedtool seed unload {name}.")
+        if earlier.state == "loading" and not self._options.resume:
+            raise LoadInterrupted(
+                f"a load of {name} was interrupted", remedy=f"--resume goes on. seedtool seed unload {name} undoes it."
+            )
+        if self._units < earlier.units or (earlier.state == "loading" and self._units != earlier.units):
+            raise UsageError(
+                f"{name} {'is' if earlier.state == 'loaded' else 'was to be'} loaded at a scale of"
+                f" {earlier.units / self._recipe.units:g}",
+                remedy=f"Write --scale {earlier.units / self._recipe.units:g}, or a larger one. {undo}",
+                option="--scale",
+            )
+
+    def _plan(self, connection: Connection, earlier: Load | None, before: int) -> tuple[Plan, Facts]:
+        set_locally(connection.cursor(), PLAIN_TEXT | EVERY_ROW)
+        facts = Facts(connection, earlier.facts if earlier is not None else None)
+        catalog = catalog_of(connection, earlier)
+        return Plan(self._recipe, catalog, facts, self._options.random_seed, self._units, before), facts
+
+    def _load(self, plan: Plan, facts: Facts, before: int) -> Load:
+        return Load(
+            recipe=self._recipe.name,
+            content=self._recipe.content,
+            hash=self._recipe.hash,
+            random_seed=self._options.random_seed,
+            vocabulary=VOCABULARY,
+            units=self._units,
+            state="loading",
+            facts={**facts.lasting, "before": before, "catalog": tables_of(plan)},
+        )
+
+    def _write(self, plan: Plan, facts: Facts, there: dict[Slice, str], before: int) -> list[Done]:
+        slices = [
+            each
+            for planned in plan.tables
+            for each in ledger.missing(there, planned.name, plan.rows(planned), ROWS_A_SLICE)
+        ]
+        total = sum(each.last - each.first for each in slices)
+        done: list[Done] = []
+        count = 0
+        with self._step("rows"):
+            # a table's rows come when those that it refers to are there, unless its foreign keys were put off
+            for name in running.tables(slices):
+                work = self._work(plan, facts, before)
+                for each in running.run([one for one in slices if one.table == name], work, self._executors):
+                    done.append(each)
+                    count += each.slice.last - each.slice.first
+                    self._listener.progress("rows", count, total)
+        return done
+
+    def _work(self, plan: Plan, facts: Facts, before: int) -> running.Work:
+        if self._executors is not None and self._target is not None:
+            catalog = plan.catalog
+            stuff = (
+                self._recipe, catalog.tables, catalog.search_path, facts, self._options.random_seed, self._units, before
+            )  # fmt: skip
+            return Job(self._target.conninfo, self._target.name, self._recipe.name, pickle.dumps(stuff))
+
+        def work(slice_: Slice) -> Done:
+            with self._sessions() as connection:
+                return write_slice(connection, self._recipe.name, plan.known[slice_.table], slice_)
+
+        return work
+
+    def _conclude(self, plan: Plan) -> None:
+        """Move sequences past the ids, look at the new rows for the planner, and close the ledger's line."""
+        with self._sessions() as connection:
+            cursor = connection.cursor()
+            for planned in plan.tables:
+                for name in planned.serials:
+                    column = planned.table.columns[name]
+                    cursor.execute(
+                        sql.SQL(
+                            "SELECT setval({sequence}::regclass, highest) FROM pg_sequence AS s,"
+                            " LATERAL (SELECT max({column})::bigint AS highest FROM {table}) AS t"
+                            " WHERE s.seqrelid = {sequence}::regclass"
+                            " AND highest > coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart - 1)"
+                        ).format(
+                            sequence=sql.Literal(column.sequence),
+                            column=sql.Identifier(name),
+                            table=planned.table.identifier,
+                        )
+                    )
+            tables = sql.SQL(", ").join(planned.table.identifier for planned in plan.tables)
+            cursor.execute(sql.SQL("ANALYZE {}").format(tables))
+            ledger.finish(cursor, self._recipe.name)
+
+    def _report(
+        self, plan: Plan, there: dict[Slice, str], done: list[Done], kept: list[Kept], built: int, *, resumed: bool
+    ) -> LoadReport:
+        del there
+        tables = []
+        for planned in plan.tables:
+            own = [each for each in done if each.slice.table == planned.name]
+            total = sum(int(each.checksum or "0", 16) for each in own) % 2**64
+            added = sum(each.rows for each in own)
+            tables.append(
+                LoadedTable(table=planned.name, rows=plan.rows(planned), added=added, checksum=f"{total:016x}")
+            )
+        return LoadReport(
+            recipe=self._recipe.name,
+            scale=self._units / self._recipe.units,
+            random_seed=self._options.random_seed,
+            tables=tables,
+            rows=sum(each.rows for each in done),
+            size=sum(each.size for each in done),
+            built=built,
+            kept=kept,
+            resumed=resumed,
+            seconds=self._seconds,
+            cpu=sum(each.cpu for each in done),
+        )
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        self._listener.step(name)
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] = time.perf_counter() - began
+
+
+def catalog_of(connection: Connection, earlier: Load | None) -> Catalog:
+    """Return the catalog of a load: of one that was interrupted, as it was before keys and indexes were put off."""
+    if earlier is None or earlier.state == "loaded":
+        return read_catalog(connection)
+    tables = msgspec.convert(earlier.facts["catalog"], dict[int, Table], strict=False)
+    return Catalog(tables, read_catalog(connection, []).search_path)
+
+
+def tables_of(plan: Plan) -> dict[str, Any]:
+    """Return what the catalog knows of a plan's tables, and of those that they refer to, as JSON."""
+    oids = {oid for each in plan.known.values() for oid in (each.table.oid, *_referenced(each.table))}
+    tables = {oid: table for oid, table in plan.catalog.tables.items() if oid in oids}
+    found: dict[str, Any] = msgspec.to_builtins(tables, str_keys=True)
+    return found
+
+
+def _referenced(table: Table) -> list[int]:
+    return [key.references for key in table.foreign_keys]
+
+
+def fault_of(error: psycopg.Error, recipe: Recipe) -> LoadInterrupted:
+    """Return the error for a row that the database refuses."""
+    return LoadInterrupted(
+        f"{recipe.name}: {reason(error)}",
+        remedy=f"Correct the recipe. seedtool seed unload {recipe.name} takes away what was written.",
+        table=error.diag.table_name,
+        code=error.sqlstate,
+    )

@@ -1,0 +1,374 @@
+"""The plan: a recipe and a catalog become tables in order, with a maker for each column.
+
+What a recipe leaves out is inferred here and in inference.py. What cannot be inferred is an error that names table and
+column and proposes the line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from seedtool.errors import SchemaError, SeedError
+from seedtool.generating import columns as makers
+from seedtool.generating.columns import Drawn, Field, Given, Parent, Referring, Serial, Template, Through
+from seedtool.generating.numbering import Numbering
+from seedtool.generating.rows import PlannedTable
+from seedtool.values import hashing, kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from seedtool.generating.facts import Facts
+    from seedtool.generating.recipe import ColumnLine, Recipe
+    from seedtool.generating.rows import Maker, Relation
+    from seedtool.postgres.catalog import Catalog, Column, ForeignKey, Table
+
+#: The words of a line that makes a foreign key's column a drawn reference.
+REFERENCE = "reference"
+_REFERENCE_PARAMETERS = ("skewed",)
+
+
+class Plan:
+    """What a recipe makes in a database.
+
+    Args:
+        recipe: the recipe.
+        catalog: of the database.
+        facts: what else has to be known of the database.
+        random_seed: the random seed.
+        units: how many units are made: the scale times the recipe's units.
+        before: how many of them are there already.
+        folder: the project's, for words that read a file of it.
+
+    Attributes:
+        tables: the tables that get rows, parents first.
+        known: these, and those whose rows are given, by their names in the recipe.
+
+    Raises:
+        RecipeError: the recipe does not fit the database; with line and character, table and column.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        catalog: Catalog,
+        facts: Facts,
+        random_seed: str,
+        units: int,
+        before: int = 0,
+        folder: Path | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.catalog = catalog
+        self.units = units
+        self.before = before
+        self.folder = folder
+        self.seed = random_seed.encode()
+        self._facts = facts
+        self.known: dict[str, PlannedTable] = {}
+        found = {name: self._find(name) for name in recipe.rows}
+        numberings: dict[str, Numbering] = {}
+        for name in recipe.rows:
+            self._number(name, found, numberings)
+        for name, table in found.items():
+            self.known[name] = PlannedTable(name, table, numberings[name])
+        self._by_oid = {each.table.oid: each for each in self.known.values()}
+        self.tables = [
+            self._by_oid[table.oid]
+            for table in catalog.parents_first(found.values())
+            if not recipe.rows[self._by_oid[table.oid].name].given
+        ]
+        for planned in self.known.values():
+            if recipe.rows[planned.name].given:
+                self._give(planned)
+            else:
+                _Filling(self, planned).relations()
+        for planned in self.tables:
+            _Filling(self, planned).columns()
+
+    def key(self, *names: str) -> bytes:
+        """Return the key of a stream."""
+        return hashing.key_of(self.seed, "rows", *names)
+
+    def rows(self, planned: PlannedTable) -> int:
+        """Return how many rows of a table are made."""
+        return planned.numbering.total(self.units)
+
+    def of(self, oid: int) -> PlannedTable | None:
+        """Return the table of this oid, where the recipe knows it."""
+        return self._by_oid.get(oid)
+
+    def facts(self) -> Facts:
+        """Return what is known of the database."""
+        return self._facts
+
+    def _find(self, name: str) -> Table:
+        try:
+            return self.catalog.find(name)
+        except SchemaError as error:
+            place = self.recipe.rows[name].place
+            raise self.recipe.fault(error.message, error.remedy, place, table=name) from error
+
+    def _number(self, name: str, found: Mapping[str, Table], numberings: dict[str, Numbering]) -> Numbering:
+        if name not in numberings:
+            count = self.recipe.rows[name]
+            parent = self._number(count.per, found, numberings) if count.per is not None else None
+            given = self._facts.count(found[name]) if count.given else 0
+            if count.given and not given:
+                raise self.recipe.fault(
+                    f"{name} has no row that could be given",
+                    f'Load its rows first (seedtool seed PROFILE), or write {name} = "14 in all", say.',
+                    count.place,
+                    table=name,
+                )
+            units = self.recipe.units
+            numberings[name] = Numbering(name, count, units, parent, seed=self.seed, given=given)
+        return numberings[name]
+
+    def _give(self, planned: PlannedTable) -> None:
+        """Let columns of given rows be read when they are asked for."""
+        planned.makers = _GivenColumns(self._facts, planned.table)
+
+
+class _GivenColumns(dict[str, "Maker"]):
+    def __init__(self, facts: Facts, table: Table) -> None:
+        super().__init__()
+        self._facts = facts
+        self._table = table
+
+    def __missing__(self, column: str) -> Maker:
+        self[column] = found = Given(self._facts.given(self._table, column))
+        return found
+
+
+class _Filling:
+    """Finds the makers of one table."""
+
+    def __init__(self, plan: Plan, planned: PlannedTable) -> None:
+        self._plan = plan
+        self._recipe = plan.recipe
+        self._planned = planned
+        self._table = planned.table
+        self._lines = plan.recipe.tables.get(planned.name, {})
+        self._check_names()
+
+    def _check_names(self) -> None:
+        for name, line in self._lines.items():
+            column = self._table.columns.get(name)
+            if column is None:
+                close = difflib.get_close_matches(name, self._table.columns, n=1)
+                hint = f"Did you mean {close[0]}?" if close else f"It has {', '.join(self._table.columns)}."
+                raise self._fault(f"{self._planned.name} has no column {name}", hint, name)
+            if column.generated:
+                raise self._fault(f"{self._planned.name}.{name} is computed by the database", "Remove the line.", name)
+            del line
+
+    def relations(self) -> None:
+        """Find which rows the foreign keys refer to."""
+        planned, driver = self._planned, self._driver()
+        taken: set[str] = set()
+        keys = [key for key in self._table.foreign_keys if not any(self._is_written(each) for each in key.columns)]
+        derived = {key.name: self._carriers(key) for key in keys if key is not driver}
+        for key in sorted(keys, key=lambda key: (key is not driver, bool(derived.get(key.name)), key.name)):
+            if taken.issuperset(key.columns):
+                continue
+            relation = self._relation(key, derived.get(key.name, []), is_driver=key is driver)
+            if relation is not None:
+                planned.relations[key.name] = relation
+                taken.update(key.columns)
+
+    def _carriers(self, key: ForeignKey) -> list[tuple[ForeignKey, ForeignKey]]:
+        """Return the foreign keys to rows that have the same reference, each with that of theirs.
+
+        A session's teacher is its class's: both tables have `teacher_id`, and `sessions` refers to `classes`.
+        """
+        if any(column in self._lines for column in key.columns):
+            return []
+        found = []
+        for other in self._table.foreign_keys:
+            beyond = self._plan.of(other.references)
+            if other is key or beyond is None or beyond is self._planned:
+                continue
+            theirs = (each for each in beyond.table.foreign_keys if each.columns == key.columns)
+            found += [(other, each) for each in theirs if each.references == key.references]
+        return found
+
+    def _is_written(self, column: str) -> bool:
+        """Tell whether a line says what stands in a column, and not only how its reference is drawn."""
+        line = self._lines.get(column)
+        return line is not None and line.kind not in {REFERENCE, ""}
+
+    def _driver(self) -> ForeignKey | None:
+        """Return the foreign key to the parent."""
+        count = self._recipe.rows[self._planned.name]
+        if count.per is None:
+            return None
+        parent = self._plan.known[count.per].table
+        keys = [key for key in self._table.foreign_keys if key.references in {parent.oid, *parent.ancestors}]
+        columns = [", ".join(key.columns) for key in keys]
+        if count.through is not None:
+            keys = [key for key in keys if count.through in key.columns]
+        name = self._planned.name
+        if not keys:
+            missing = f" through {count.through}" if count.through else ""
+            raise self._recipe.fault(
+                f"{name} has no foreign key to {count.per}{missing}",
+                f"Its foreign keys to it are: {'; '.join(columns)}." if columns else f"Give {name} a number of rows.",
+                count.place,
+                table=name,
+            )
+        if len(keys) > 1:
+            raise self._recipe.fault(
+                f"{name} refers to {count.per} in several columns: {'; '.join(columns)}",
+                f'Say which one: {name} = {{ per = "{count.per}", count = ..., through = "{keys[0].columns[0]}" }}.',
+                count.place,
+                table=name,
+            )
+        return keys[0]
+
+    def _relation(
+        self, key: ForeignKey, carriers: list[tuple[ForeignKey, ForeignKey]], *, is_driver: bool
+    ) -> Relation | None:
+        planned, plan = self._planned, self._plan
+        line = next((self._lines[column] for column in key.columns if column in self._lines), None)
+        needed = all(self._table.columns[column].not_null for column in key.columns)
+        target = plan.of(key.references)
+        if target is None:
+            self._refuse_unknown(key, needed=needed, asked=line is not None)
+            return None
+        if is_driver:
+            return Parent(target)
+        if line is None and target is not planned:
+            if target.numbering in planned.numbering.chain:
+                return Parent(target)
+            for other, theirs in carriers:
+                if other.name in planned.relations:
+                    return self._through(key, target, other, theirs)
+        parameters = dict(line.parameters) if line else {}
+        for name in parameters:
+            if name not in _REFERENCE_PARAMETERS:
+                raise self._fault(
+                    f"a reference has no {name}",
+                    f"It may have nulls = 0.1 and {', '.join(_REFERENCE_PARAMETERS)} = true.",
+                    key.columns[0],
+                )
+        nulls = line.nulls if line else 0
+        if nulls and needed:
+            raise self._fault(f"{key.columns[0]} takes no NULL", "Remove nulls from the line.", key.columns[0])
+        return Drawn(
+            target,
+            plan.key(planned.name, *key.columns),
+            skewed=bool(parameters.get("skewed")),
+            nulls=nulls,
+            own=target is planned,
+            needed=needed,
+        )
+
+    def _through(self, key: ForeignKey, target: PlannedTable, other: ForeignKey, theirs: ForeignKey) -> Relation | None:
+        beyond = self._planned.relations[other.name].target
+        written = self._recipe.tables.get(beyond.name, {})
+        if not self._recipe.rows[beyond.name].given and not any(column in written for column in theirs.columns):
+            return Through(target, other.name, theirs.name)
+        for column in key.columns:  # its value is known there, and not which row is meant
+            self._planned.makers[column] = Template([Field(other.name, column, 0)])
+        return None
+
+    def _refuse_unknown(self, key: ForeignKey, *, needed: bool, asked: bool) -> None:
+        table = self._plan.catalog.tables[key.references]
+        if needed or asked:
+            column = ", ".join(key.columns)
+            raise self._fault(
+                f"{self._planned.name}.{column} refers to {table}, and [rows] does not say how many rows that has",
+                f'Write {table} = "given" below [rows] for the rows that are in the database, or {table} = 1000.',
+                key.columns[0],
+            )
+
+    def columns(self) -> None:
+        """Find what makes each column."""
+        planned = self._planned
+        for key in self._table.foreign_keys:
+            if key.name in planned.relations:
+                for own, theirs in zip(key.columns, key.referenced_columns, strict=True):
+                    planned.makers.setdefault(own, Referring(key.name, theirs))
+        for name, column in self._table.columns.items():
+            if column.generated or name in planned.makers:
+                continue
+            line = self._lines.get(name)
+            maker = self._written(column, line) if line is not None else self._inferred(column)
+            if maker is not None:
+                planned.makers[name] = maker
+        planned.written = tuple(name for name in self._table.columns if name in planned.makers)
+
+    def _written(self, column: Column, line: ColumnLine) -> Maker:
+        if line.nulls and column.not_null:
+            raise self._fault(f"{column.name} takes no NULL", "Remove nulls from the line.", column.name)
+        try:
+            maker = self._template(column, line) if line.kind == "template" else self._made(column, line)
+        except ValueError as error:
+            fault, remedy = error.args if len(error.args) > 1 else (str(error), "Correct the line.")
+            raise self._fault(fault, remedy, column.name) from error
+        except SeedError as error:
+            raise self._fault(error.message, error.remedy, column.name) from error
+        if line.nulls:
+            maker = makers.WithNulls(maker, line.nulls, self._plan.key(self._planned.name, column.name, "nulls"))
+        return maker
+
+    def _made(self, column: Column, line: ColumnLine) -> Maker:
+        """Return the maker of a word of the vocabulary."""
+        parameters = dict(line.parameters)
+        word = kinds.WORDS.get(line.kind)
+        if word is not None and "locale" in word.parameters:
+            parameters.setdefault("locale", self._recipe.locale)
+        kind = kinds.kind(line.kind, folder=self._plan.folder, **parameters)  # type: ignore[arg-type] # nulls is apart
+        for name in kind.needs:
+            if name not in self._table.columns or name == column.name:
+                raise ValueError(
+                    f"{self._planned.name} has no other column {name}", f"It has {', '.join(self._table.columns)}."
+                )
+        return makers.Made(kind, self._plan.key(self._planned.name, column.name))
+
+    def _template(self, column: Column, line: ColumnLine) -> Template:
+        text = line.parameters.get("format")
+        if not isinstance(text, str):
+            raise ValueError(  # noqa: TRY004 - a wrong line
+                "a template has a format", f'Write {column.name} = "student-{{n:06}}", say.'
+            )
+        parts = makers.fields(text)
+        return Template([part if isinstance(part, str) else self._field(column, part) for part in parts])
+
+    def _field(self, column: Column, field: Field) -> Field:
+        """Check a field of a template, and name the foreign key of `{column.other}`."""
+        known = "A field is {n}, {k}, a column of the row, or a column of a row that it refers to: {parent_id.name}."
+        if field.relation is None:
+            if field.name == "k" and self._planned.numbering.parent is None:
+                raise ValueError(f"{{k}} counts a parent's children, and {self._planned.name} has no parent", known)
+            if field.name not in {"n", "k", *self._table.columns} or field.name == column.name:
+                raise ValueError(f"{self._planned.name} has no other column {field.name}", known)
+            return field
+        for key in self._table.foreign_keys:
+            if field.relation in key.columns and key.name in self._planned.relations:
+                target = self._planned.relations[key.name].target
+                if field.name not in target.table.columns:
+                    raise ValueError(f"{target.name} has no column {field.name}", known)
+                return field._replace(relation=key.name)
+        raise ValueError(f"{field.relation} refers to no row", known)
+
+    def _inferred(self, column: Column) -> Maker | None:
+        if column.sequence is not None and column.value.name in {"int2", "int4", "int8"}:
+            self._planned.serials.append(column.name)
+            before = self._planned.numbering.total(self._plan.before)
+            return Serial(self._plan.facts().segments(self._table, column.name, before))
+        if column.default is not None or not column.not_null:
+            return None
+        name = f"{self._planned.name}.{column.name}"
+        raise self._fault(
+            f"nothing says what stands in {name}, of type {column.type}",
+            f'Write below [tables.{self._planned.name}]: {column.name} = "..."',
+            column.name,
+        )
+
+    def _fault(self, fault: str, remedy: str, column: str) -> Exception:
+        place = self._recipe.place_of(self._planned.name, column)
+        return self._recipe.fault(fault, remedy, place, table=self._planned.name, column=column)

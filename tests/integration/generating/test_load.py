@@ -1,0 +1,157 @@
+"""A recipe is loaded into a database that may be in use."""
+
+import pytest
+
+from seedtool.errors import LoadInterrupted, NotConfirmed, ProfileError, Protected, RecipeError, UsageError
+from seedtool.seeding.profiles import load_profiles
+from seedtool.workflows import database as databases
+
+
+def test_rows_come_with_their_parents_and_nothing_else_changes(school):
+    before = school.structure()
+    report = school.load()
+    assert school.structure() == before
+    assert {each.table: each.rows for each in report.tables} == {"families": 30, "pupils": 60, "photos": 60}
+    assert report.rows == 150
+    assert report.kept == []
+    children = school.query("SELECT count(p) FROM families f LEFT JOIN pupils p ON p.family_id = f.id GROUP BY f.id")
+    assert {count for (count,) in children} == {1, 2, 3}
+    assert school.query("SELECT id, url FROM photos ORDER BY id LIMIT 2") == [
+        (1, school.value("SELECT 'pupils/' || pupil_id || '/1.jpg' FROM photos WHERE id = 1")),
+        (2, school.value("SELECT 'pupils/' || pupil_id || '/2.jpg' FROM photos WHERE id = 1")),
+    ]
+    school.execute("INSERT INTO photos (pupil_id) VALUES ('pupil-0001')")  # the sequence stands behind ours
+    assert school.value("SELECT max(id) FROM photos") == 61
+
+
+def test_loading_again_changes_nothing(school):
+    school.load()
+    before = [school.checksum(table) for table in ("families", "pupils", "photos")]
+    assert school.load().rows == 0
+    assert [school.checksum(table) for table in ("families", "pupils", "photos")] == before
+
+
+def test_a_larger_scale_adds_rows_and_changes_none(school):
+    school.load()
+    before = {table: school.checksum(table) for table in ("families", "pupils", "photos")}
+    school.execute("INSERT INTO photos (pupil_id, url) VALUES ('pupil-0001', 'of a person')")
+    report = school.load(scale=3)
+    assert school.checksum("families", "id <= 'family-0030'") == before["families"]
+    assert school.checksum("pupils", "id <= 'pupil-0060'") == before["pupils"]
+    assert school.checksum("photos", "id <= 60") == before["photos"]
+    assert school.value("SELECT count(*) FROM families") == 90
+    assert school.value("SELECT count(*) FROM photos") == 1 + next(
+        each.rows for each in report.tables if each.table == "photos"
+    )
+    assert {each.table for each in report.kept} == {"families", "pupils", "photos"}
+    assert all(each.why == "it has rows" for each in report.kept)
+
+
+def test_at_once_and_in_two_steps_the_rows_are_the_same(school):
+    school.load(scale=3)
+    at_once = [school.checksum(table) for table in ("families", "pupils", "photos")]
+    school.execute("TRUNCATE families, pupils, photos RESTART IDENTITY; DROP SCHEMA seedtool CASCADE")
+    school.load(scale=1)
+    school.load(scale=3)
+    assert [school.checksum(table) for table in ("families", "pupils", "photos")] == at_once
+
+
+def test_workers_make_the_same_rows(school):
+    one = school.load()
+    school.execute("TRUNCATE families, pupils, photos RESTART IDENTITY; DROP SCHEMA seedtool CASCADE")
+    two = school.load(workers=2)
+    assert two.tables == one.tables
+
+
+def test_another_random_seed_makes_other_rows_of_the_same_number(school):
+    school.load()
+    before = school.checksum("families")
+    with pytest.raises(UsageError) as raised:
+        school.load(random_seed="2")
+    assert raised.value.place["option"] == "--random-seed"
+    school.execute("TRUNCATE families, pupils, photos; DROP SCHEMA seedtool CASCADE")
+    school.load(random_seed="2")
+    assert school.value("SELECT count(*) FROM pupils") == 60
+    assert school.checksum("families") != before
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "cure"),
+    [
+        (("families = 30", "families = 31"), RecipeError, "seedtool seed unload district"),
+        (("", ""), UsageError, "--scale 2"),
+    ],
+)
+def test_a_load_that_is_not_the_earlier_one_is_refused(school, change, kind, cure):
+    school.load(scale=2)
+    path = school.settings.seeds / "district.toml"
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(kind) as raised:
+        school.load(scale=1 if change == ("", "") else 2)
+    assert cure in raised.value.remedy
+
+
+def test_the_guard_is_asked(school):
+    with pytest.raises(NotConfirmed):
+        school.load(confirm=None)
+    databases.protect(settings=school.settings, target=school.target)
+    with pytest.raises(Protected):
+        school.load()
+    assert school.value("SELECT count(*) FROM families") == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "table", "column", "cure"),
+    [
+        ("families = 30", "familys = 40\nfamilies = 30", 3, "familys", None, "Did you mean families?"),
+        ("status =", "statos =", 13, "pupils", "statos", "Did you mean status?"),
+        ('status = { kind = "choice", values = ["active", "inactive"], weights = [9, 1] }', "", 11, "pupils", "status",
+         'status = "..."'),
+        ('kind = "choice", values', 'kind = "chioce", values', 13, "pupils", "status", "Did you mean choice?"),
+        ("{pupil_id}/{k}", "{pupil}/{k}", 16, "photos", "url", "{parent_id.name}"),
+        ("{pupil_id}/{k}", "{pupil_id.nome}/{k}", 16, "photos", "url", "{parent_id.name}"),
+        ("family-{n:04}", "family-{n", 8, "families", "id", "Correct the line."),
+        ("family-{n:04}", "family-{k:04}", 8, "families", "id", "{n}"),
+        ('"1..3 per families"', '"1..3 per photos"', 4, "pupils", None, "number of rows"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_database_is_told_before_a_row_is_written(school, old, new, line, table, column, cure):
+    path = school.settings.seeds / "district.toml"
+    text = path.read_text()
+    assert old in text
+    if "per photos" in new:
+        text = text.replace('photos = { per = "pupils", weights = { 0 = 1, 2 = 1 } }', "photos = 10")
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RecipeError) as raised:
+        school.load()
+    place = raised.value.place
+    assert (place["line"], place["table"], place.get("column")) == (line, table, column)
+    assert cure in raised.value.remedy
+    assert school.value("SELECT to_regnamespace('seedtool')") is None
+
+
+def test_an_interrupted_load_is_told_and_resumed(school, monkeypatch):
+    before = school.structure()
+    with monkeypatch.context() as patched:
+        patched.setattr("seedtool.generating.putting_off.build", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            school.load()
+    assert school.structure() != before
+    with pytest.raises(LoadInterrupted) as raised:
+        school.load()
+    assert "--resume" in raised.value.remedy
+    report = school.load(resume=True)
+    assert (report.resumed, report.rows) == (True, 0)
+    assert school.structure() == before
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_a_profile_may_not_be_called_as_a_command_is(tmp_path):
+    (tmp_path / "profiles.toml").write_text('[load]\nsets = ["local"]\n')
+    with pytest.raises(ProfileError) as raised:
+        load_profiles(tmp_path)
+    assert (raised.value.place["profile"], raised.value.place["file"]) == ("load", "profiles.toml")
+    assert "[load-rows]" in raised.value.remedy
