@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import psycopg
 from psycopg import sql
 
 from seedtool.errors import DatabaseError
@@ -23,8 +24,6 @@ from seedtool.postgres.psycopg_errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    import psycopg
 
     from seedtool.postgres.programs import Programs
     from seedtool.postgres.server import Target
@@ -38,6 +37,8 @@ _LEFT_OUT = re.compile(
 OWN = "seedtool"
 #: How many indexes and keys are built at once.
 JOBS = 2
+#: Bytes of a large object that are read at once.
+_PIECE = 2**20
 #: Memory for building an index (kilobytes); PostgreSQL's own default is 64 MB.
 _INDEX_MEMORY = 128 * 1024
 
@@ -60,8 +61,6 @@ class Dump(NamedTuple):
 def dumped(source: Source, target: Target) -> Iterator[Dump]:
     """Dump the source's schema as it was in the snapshot, without any row; the files are removed afterwards.
 
-    The two sections hold also what fills materialized views, in their order; `--schema-only` leaves that out.
-
     Args:
         source: the source.
         target: where it will be restored.
@@ -77,9 +76,9 @@ def dumped(source: Source, target: Target) -> Iterator[Dump]:
     with tempfile.TemporaryDirectory(prefix="seedtool-refresh-") as folder:  # 0700
         file, contents = Path(folder) / "schema.dump", Path(folder) / "contents"
         done = programs.run(
-            tools, "pg_dump", "--section=pre-data", "--section=post-data", "--no-blobs", "--format=custom",
-            "--compress=0", f"--snapshot={source.snapshot}", "--lock-wait-timeout=10000", "--no-publications",
-            "--no-subscriptions", "--no-security-labels", f"--exclude-schema={OWN}", f"--file={file}",
+            tools, "pg_dump", "--schema-only", "--format=custom", "--compress=0",
+            f"--snapshot={source.snapshot}", "--lock-wait-timeout=10000", "--no-publications", "--no-subscriptions",
+            "--no-security-labels", f"--exclude-schema={OWN}", f"--file={file}",
             target=source.target, database=source.target.name,
         )  # fmt: skip
         if done.code:
@@ -136,6 +135,68 @@ def restore(dump: Dump, section: Literal["pre-data", "post-data"], database: Tar
         )
 
 
+def fill_views(source: Source, database: Target) -> int:
+    """Fill those materialized views from the copy's rows that are filled in production.
+
+    Args:
+        source: the source.
+        database: the copy, with its rows and its schema.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        DatabaseError: one of them cannot be filled.
+    """
+    with source.reading(f"the materialized views of {source.target} cannot be read"):
+        waiting = [(str(schema), str(name)) for schema, name in source.holder.execute(_FILLED_VIEWS, [OWN])]
+    count = len(waiting)
+    with server.connect(database, autocommit=True) as connection:
+        while waiting:  # one may read another, which has to be filled before
+            late: list[tuple[str, str]] = []
+            for place in waiting:
+                with translated(f"the materialized view {'.'.join(place)} cannot be filled"):
+                    try:
+                        connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(*place)))
+                    except psycopg.errors.ObjectNotInPrerequisiteState:
+                        if len(waiting) == 1 or len(late) + 1 == len(waiting):
+                            raise
+                        late.append(place)
+            waiting = late
+    return count
+
+
+def copy_large_objects(source: Source, database: Target) -> tuple[int, int]:
+    """Copy every large object under its own oid, so that columns which refer to it still do.
+
+    Nothing in them is masked: their bytes come as they are.
+
+    Returns:
+        How many there were, and how many bytes.
+
+    Raises:
+        DatabaseError: one may not be read, or cannot be written.
+    """
+    read = written = 0
+    with server.connect(database) as connection, translated("a large object cannot be written"):
+        with source.reading(f"the large objects of {source.target} cannot be read"):
+            oids = source.holder.execute("SELECT oid FROM pg_largeobject_metadata ORDER BY oid").fetchall()
+        for (oid,) in oids:
+            connection.execute("SELECT lo_create(%s)", [oid])
+            place = 0
+            while True:
+                with source.reading(f"the large objects of {source.target} cannot be read"):
+                    row = source.holder.execute("SELECT lo_get(%s, %s, %s)", [oid, place, _PIECE]).fetchone()
+                content = row[0] if row else b""
+                if content:
+                    connection.execute("SELECT lo_put(%s, %s, %s)", [oid, place, content])
+                place += len(content)
+                if len(content) < _PIECE:
+                    break
+            read, written = read + 1, written + place
+    return read, written
+
+
 def analyze(database: Target) -> None:
     """Give the planner its statistics: a dump has none, and production's hold values of rows."""
     with server.connect(database, autocommit=True) as connection, translated("the copy cannot be analyzed"):
@@ -153,7 +214,7 @@ def move_sequences(source: Source, database: Target) -> list[str]:
         What a person has to know: which positions may not be read at the source. PostgreSQL 18 answers NULL for them
         (pg_sequence_last_value), and a copy that took no notice would begin with 1.
     """
-    with translated(f"the sequences of {source.target} cannot be read"):
+    with source.reading(f"the sequences of {source.target} cannot be read"):
         found = source.holder.execute(_SEQUENCES).fetchall()
         positions = {
             (schema, name): _position(source.holder, schema, name) for schema, name, readable in found if readable
@@ -231,6 +292,12 @@ def _remedy(section: str) -> str:
         " value twice. Run seedtool refresh check."
     )
 
+
+_FILLED_VIEWS = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname <> %s
+ORDER BY c.oid
+"""
 
 _SEQUENCES = """
 SELECT n.nspname::text, c.relname::text,

@@ -210,6 +210,26 @@ class Source:
         """Return the error that tells that the snapshot is gone."""
         return DatabaseError(f"the connection to {self.target} was lost", remedy=START_AGAIN, code=code)
 
+    @contextlib.contextmanager
+    def reading(self, what: str) -> Iterator[None]:
+        """Raise what psycopg raises inside as an error of ours.
+
+        Args:
+            what: what cannot be done then, in words.
+
+        Raises:
+            DatabaseError: the snapshot is gone, or a statement failed.
+        """
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            # of the classes of operational errors, these do not end the session: a lock or a statement took too long
+            if self.holder.closed or ((error.sqlstate or "08")[:2] in {"08", "57"} and error.sqlstate != "57014"):
+                raise self.lost(error.sqlstate) from error
+            raise translate(error, what) from error
+        except psycopg.Error as error:
+            raise translate(error, what) from error
+
     def is_alive(self) -> bool:
         """Tell whether the session that holds the snapshot is still there."""
         try:

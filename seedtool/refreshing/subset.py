@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from seedtool.errors import SchemaError
-from seedtool.postgres.psycopg_errors import reason, translated
+from seedtool.postgres.psycopg_errors import reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -227,15 +227,17 @@ class _Choice:
             alias=sql.Identifier(table.name),
             where=sql.SQL(root.where),
         )
-        try:
-            found = self._ask(query)
-        except (psycopg.ProgrammingError, psycopg.DataError) as error:
-            raise SchemaError(
-                f"the subset's condition for {table} is wrong: {reason(error)}",
-                remedy="Write it as it stands behind WHERE: subset = \"students WHERE grade_id = 'grade-4b'\".",
-                table=str(table),
-                code=error.sqlstate,
-            ) from error
+        with self._source.reading(f"the subset of {self._source.target} cannot be read"):
+            try:
+                with self._source.holder.transaction():  # a wrong condition does not end the snapshot
+                    found = self._ask(query)
+            except (psycopg.ProgrammingError, psycopg.DataError) as error:
+                raise SchemaError(
+                    f"the subset's condition for {table} is wrong: {reason(error)}",
+                    remedy="Write it as it stands behind WHERE: subset = \"students WHERE grade_id = 'grade-4b'\".",
+                    table=str(table),
+                    code=error.sqlstate,
+                ) from error
         for oid, places in found.items():
             self._take({oid: places}, down=True)
 
@@ -248,9 +250,7 @@ class _Choice:
         import numpy as np
 
         statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query)
-        # a savepoint, so that a wrong condition does not end the transaction with its snapshot
-        holder = self._source.holder
-        with holder.transaction(), holder.cursor() as cursor, cursor.copy(statement, parameters) as copy:
+        with self._source.holder.cursor() as cursor, cursor.copy(statement, parameters) as copy:
             content = b"".join(copy)
         found = np.frombuffer(content[_HEADER:-_TRAILER], _ROW)
         tables, places = found["table"].astype(np.int64), found["place"].astype(np.int64)
@@ -259,7 +259,7 @@ class _Choice:
     def _places(
         self, query: str, parameters: Mapping[str, object] | None = None, **parts: sql.Composable
     ) -> dict[int, NDArray[np.int64]]:
-        with translated(f"the subset of {self._source.target} cannot be read"):
+        with self._source.reading(f"the subset of {self._source.target} cannot be read"):
             return self._ask(sql.SQL(query).format(**parts), parameters or {})
 
     def _take(self, found: Mapping[int, NDArray[np.int64]], *, down: bool = False) -> None:

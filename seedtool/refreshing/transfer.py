@@ -130,7 +130,7 @@ def copy(
     for each in tables:
         _refuse(source, each)
     parts = sorted(_parts(source, tables), key=lambda part: -part.size)
-    with server.connect(target, autocommit=True) as connection:
+    with server.connect(target, autocommit=True) as connection, source.reading(f"{source.target} cannot be read"):
         given = (streams.parameters(source.holder), streams.parameters(connection))
         mark = _mark(connection)
     work = _Work(source, target, given, mark, asyncpg, parts, listener)
@@ -196,7 +196,8 @@ def _fired(source: Source, target: Target, tables: Sequence[TableCopy]) -> Itera
     definitions: list[str] = []
     for copied in tables:
         for name in sorted({*_vectors(source, copied).values(), *copied.triggers}):
-            row = source.holder.execute(_TRIGGER, [copied.table.oid, name]).fetchone()
+            with source.reading(f"the triggers of {source.target} cannot be read"):
+                row = source.holder.execute(_TRIGGER, [copied.table.oid, name]).fetchone()
             if row is None:
                 raise SchemaError(f"{copied.table} has no trigger {name}", table=str(copied.table))
             definitions.append(row[0])

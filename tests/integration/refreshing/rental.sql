@@ -75,6 +75,10 @@ CREATE TABLE nothing ();
 CREATE UNLOGGED TABLE sessions (token text);
 CREATE VIEW good_customers AS SELECT id, name FROM customers WHERE active;
 CREATE MATERIALIZED VIEW names AS SELECT name FROM customers;
+CREATE MATERIALIZED VIEW unfilled AS SELECT 1 AS one WITH NO DATA;
+CREATE MATERIALIZED VIEW "A name" AS SELECT upper(name) AS name FROM names;
+CREATE OR REPLACE VIEW deep AS SELECT * FROM "A name";
+CREATE MATERIALIZED VIEW a_first AS SELECT count(*) AS count FROM deep;
 CREATE RULE no_delete AS ON DELETE TO stores DO INSTEAD NOTHING;
 COMMENT ON COLUMN customers.email IS 'ask first';
 
@@ -109,4 +113,6 @@ INSERT INTO nothing DEFAULT VALUES;
 INSERT INTO nothing DEFAULT VALUES;
 INSERT INTO sessions VALUES ('t');
 REFRESH MATERIALIZED VIEW names;
+REFRESH MATERIALIZED VIEW "A name";
+REFRESH MATERIALIZED VIEW a_first;
 SELECT nextval('tickets'), nextval('films_id_seq');
