@@ -64,7 +64,11 @@ class Column(NamedTuple):
 
 
 class Mask(Protocol):
-    """A mask of one column: `seedtool.refreshing.masks.Mask`."""
+    """A mask of one column: `seedtool.refreshing.masks.Mask`.
+
+    A mask may have an attribute `computed`: an expression of SQL over the row's other columns. Then the copy computes
+    the column by it, and never reads it.
+    """
 
     def apply(self, cells: Column, subject: Column | None = None) -> Cells:
         """Return the masked cells.

@@ -167,6 +167,15 @@ def _refuse(source: Source, copied: TableCopy) -> None:
             table=str(table),
             column=unknown[0],
         )
+    names = {each.name for each in columns_of(source, copied)}
+    for name, of in copied.subjects.items():
+        if name in copied.masks and of not in names:
+            raise SchemaError(
+                f"column {name} of {table} is masked by its subject in {of}, which is not copied",
+                remedy="Name a column that is copied.",
+                table=str(table),
+                column=name,
+            )
     if not relation.readable:
         raise SchemaError(
             f"{table} may not be read by this role", remedy="GRANT SELECT on it, or copy no rows.", table=str(table)
@@ -175,7 +184,7 @@ def _refuse(source: Source, copied: TableCopy) -> None:
 
 def columns_of(source: Source, copied: TableCopy) -> list[Column]:
     """Return the columns that are copied: neither generated ones, nor what a trigger computes, nor those left out."""
-    computed = copied.left_out | _vectors(source, copied).keys()
+    computed = copied.left_out | _vectors(source, copied).keys() | _expressions(copied).keys()
     return [each for each in copied.table.columns.values() if not each.generated and each.name not in computed]
 
 
@@ -189,32 +198,54 @@ def _vectors(source: Source, copied: TableCopy) -> dict[str, str]:
     }
 
 
+def _expressions(copied: TableCopy) -> dict[str, str]:
+    """Return the columns that are computed from the other columns of their row, and how."""
+    found = {name: getattr(mask, "computed", None) for name, mask in copied.masks.items()}
+    return {name: expression for name, expression in found.items() if expression is not None}
+
+
 @contextlib.contextmanager
 def _fired(source: Source, target: Target, tables: Sequence[TableCopy]) -> Iterator[None]:
     """Let those triggers fire while rows are written that compute columns; all others come after the rows."""
-    made: list[tuple[str, Table]] = []
-    definitions: list[str] = []
+    statements: list[tuple[sql.Composable, sql.Composable]] = []
     for copied in tables:
         for name in sorted({*_vectors(source, copied).values(), *copied.triggers}):
             with source.reading(f"the triggers of {source.target} cannot be read"):
                 row = source.holder.execute(_TRIGGER, [copied.table.oid, name]).fetchone()
             if row is None:
                 raise SchemaError(f"{copied.table} has no trigger {name}", table=str(copied.table))
-            definitions.append(row[0])
-            made.append((name, copied.table))
-    if not made:
+            drop = sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(name), copied.table.identifier)
+            statements.append((sql.SQL(row[0]), drop))
+        if expressions := _expressions(copied):
+            statements.append(_computing(copied.table, expressions))
+    if not statements:
         yield
         return
-    with server.connect(target, autocommit=True) as connection, translated(f"the triggers of {target} cannot be made"):
-        for definition in definitions:
-            connection.execute(definition)
+    with server.connect(target, autocommit=True) as connection, translated(f"{target}: a trigger cannot be made"):
+        for making, _ in statements:
+            connection.execute(sql.Composed([making]))
     yield  # after a failure the target is of no use
-    with (
-        server.connect(target, autocommit=True) as connection,
-        translated(f"the triggers of {target} cannot be dropped"),
-    ):
-        for name, table in made:
-            connection.execute(sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(name), table.identifier))
+    with server.connect(target, autocommit=True) as connection, translated(f"{target}: a trigger cannot be dropped"):
+        for _, dropping in statements:
+            connection.execute(sql.Composed([dropping]))
+
+
+def _computing(table: Table, expressions: Mapping[str, str]) -> tuple[sql.Composable, sql.Composable]:
+    """Return the statements that make and drop a trigger which computes columns of a new row from its others."""
+    function = sql.Identifier(table.schema, f"seedtool_compute_{table.oid}")
+    body = sql.SQL("#variable_conflict use_column\nBEGIN {} RETURN NEW; END").format(
+        sql.SQL(" ").join(
+            sql.SQL("NEW.{} := (SELECT {} FROM (SELECT (NEW).*) AS t);").format(
+                sql.Identifier(name), sql.SQL(expression)
+            )
+            for name, expression in expressions.items()
+        )
+    )
+    create = sql.SQL(
+        "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS {body};"
+        " CREATE TRIGGER seedtool_compute BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()"
+    ).format(function=function, body=sql.Literal(body.as_string(None)), table=table.identifier)
+    return create, sql.SQL("DROP FUNCTION {} CASCADE").format(function)
 
 
 _TRIGGER = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = %s AND tgname = %s AND NOT tgisinternal"
@@ -439,10 +470,10 @@ class _Work:
 
     async def _masked(self, part: _Part, blocks: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes | memoryview]:
         rewriter = None
-        if part.copy.masks:
-            place = {name: number for number, name in enumerate(part.columns)}
-            masks = {place[name]: mask for name, mask in part.copy.masks.items() if name in place}
-            subjects = {place[name]: place[of] for name, of in part.copy.subjects.items() if name in place}
+        place = {name: number for number, name in enumerate(part.columns)}
+        masks = {place[name]: mask for name, mask in part.copy.masks.items() if name in place}
+        if masks:
+            subjects = {place[name]: place[of] for name, of in part.copy.subjects.items() if place.get(name) in masks}
             rewriter = Rewriter(len(part.columns), masks, subjects)
         while (block := await blocks.get()) is not None:
             if self._stop.is_set():

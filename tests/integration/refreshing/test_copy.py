@@ -178,6 +178,21 @@ def test_a_trigger_of_the_project_can_be_named_to_compute_a_column(origin, empty
     assert rows(empty, "SELECT count(*) FROM pg_trigger WHERE tgname = 'search'") == [(1,)]
 
 
+def test_a_column_that_a_mask_computes_is_never_read(origin, empty, refresh, run, rows):
+    run(
+        origin,
+        "CREATE TABLE t (found text, \"a b\" text, v tsvector NOT NULL); INSERT INTO t VALUES ('Ana', NULL, 'ana')",
+    )
+    computed = Mask(str)
+    computed.computed = "to_tsvector('simple', coalesce(found, '') || ' ' || coalesce(\"a b\", 'none'))"
+    refresh(origin, empty, {"t": {"found": Mask(lambda _: "Eva"), "v": computed}})
+    assert rows(empty, "SELECT found, v::text FROM t") == [("Eva", "'eva':1 'none':2")]
+    assert rows(empty, "SELECT count(*) FROM pg_proc WHERE proname LIKE 'seedtool%'") == [(0,)]
+    run(empty, "DROP TABLE t")
+    refresh(origin, empty, {"t": {"v": computed}})
+    assert rows(empty, "SELECT v::text FROM t") == [("'ana':1 'none':2",)]
+
+
 def test_large_tables_are_read_in_ranges_by_several_streams(origin, empty, refresh, run, rows, monkeypatch):
     run(
         origin,
