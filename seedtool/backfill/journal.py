@@ -33,6 +33,7 @@ _TABLES = (
     "backfill_runs",
     "face_matches",
     "face_exclusions",
+    "review_actions",
 )
 
 
@@ -91,7 +92,7 @@ class KeptReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def exists(connection: psycopg.Connection) -> bool:
     """Tell whether the database has a journal."""
-    return _has_table(connection, "backfill_assets")
+    return has_table(connection, "backfill_assets")
 
 
 def ensure(connection: psycopg.Connection) -> None:
@@ -107,7 +108,7 @@ def ensure(connection: psycopg.Connection) -> None:
             if connection.execute("SELECT to_regnamespace('seedtool') IS NULL").fetchone() == (True,):
                 connection.execute(query("create_schema"))
             for table in _TABLES:
-                if not _has_table(connection, table):
+                if not has_table(connection, table):
                     connection.execute(query(f"create_{table}"))
     except pg.InsufficientPrivilege as error:
         raise translate(
@@ -311,7 +312,7 @@ def keep_report(connection: psycopg.Connection, run_id: str, report: Report, *, 
 
 def reports(connection: psycopg.Connection, run_id: str | None = None) -> list[KeptReport]:
     """Return the reports of the last 20 runs, the latest first, or that of one run."""
-    if not _has_table(connection, "backfill_runs"):
+    if not has_table(connection, "backfill_runs"):
         return []
     rows = connection.execute(query("reports"), {"run": run_id})
     return [
@@ -327,6 +328,7 @@ def _report(text: str) -> Report | None:
         return None
 
 
-def _has_table(connection: psycopg.Connection, table: str) -> bool:
+def has_table(connection: psycopg.Connection, table: str) -> bool:
+    """Tell whether the database has a table of the journal, which a later version may have added."""
     found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"seedtool.{table}"]).fetchone()
     return found == (True,)

@@ -108,6 +108,22 @@ CREATE TABLE seedtool.face_exclusions (
 COMMENT ON TABLE seedtool.face_exclusions IS
 'Faces that somebody took away from a person. Nothing links them to this person again by itself'
 
+-- create_review_actions --
+CREATE TABLE seedtool.review_actions (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    done_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    reviewer text NOT NULL,
+    person_id uuid,
+    what json NOT NULL,
+    followed uuid[] NOT NULL DEFAULT '{{}}',
+    undone boolean NOT NULL DEFAULT false
+);
+CREATE INDEX review_actions_person ON seedtool.review_actions (person_id) WHERE NOT undone;
+COMMENT ON TABLE seedtool.review_actions IS
+'What people did on the page of seedtool faces review, the last 1,000 actions, so that they can be undone';
+COMMENT ON COLUMN seedtool.review_actions.followed IS
+'Faces that searches linked to the person since; undoing a link parts them from it, too'
+
 -- create_backfill_runs --
 CREATE TABLE seedtool.backfill_runs (
     run uuid PRIMARY KEY,
@@ -738,3 +754,29 @@ ON CONFLICT (run) DO UPDATE SET updated_at = excluded.updated_at, ended = exclud
 -- reports --
 SELECT run::text, began_at, updated_at, ended, updated_at > clock_timestamp() - interval '30 s', report::text
 FROM seedtool.backfill_runs WHERE %(run)s::uuid IS NULL OR run = %(run)s::uuid ORDER BY began_at DESC LIMIT 20
+
+-- keep_action --
+WITH old AS (
+    DELETE FROM seedtool.review_actions WHERE id <= (
+        SELECT id FROM seedtool.review_actions ORDER BY id DESC OFFSET 999 LIMIT 1)
+)
+INSERT INTO seedtool.review_actions (reviewer, person_id, what) VALUES (%(reviewer)s, %(person)s, %(what)s)
+
+-- add_followers --
+UPDATE seedtool.review_actions SET followed = followed || %(faces)s::uuid[] WHERE person_id = %(person)s AND NOT undone
+
+-- last_action --
+SELECT id FROM seedtool.review_actions WHERE reviewer = %s AND NOT undone ORDER BY id DESC LIMIT 1
+
+-- actions --
+SELECT id, done_at, reviewer, undone, what::text FROM seedtool.review_actions
+WHERE %(before)s::bigint IS NULL OR id < %(before)s::bigint ORDER BY id DESC LIMIT %(limit)s
+
+-- begin_undo --
+UPDATE seedtool.review_actions SET undone = true WHERE id = %s AND NOT undone RETURNING what::text, followed::text[]
+
+-- end_undo --
+UPDATE seedtool.review_actions SET undone = false WHERE id = %s
+
+-- names_of_persons --
+SELECT id::text, coalesce(nullif(display_name, ''), name) FROM person_groups WHERE id = ANY(%s::uuid[])

@@ -9,6 +9,7 @@ sends that name. An Origin header has to be our own. And the answers may not be 
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from http import cookies
 from typing import TYPE_CHECKING
@@ -45,6 +46,12 @@ _HEADERS = {
 # Browsers that are known at a time. The oldest has to open the address with the key again.
 _MOST_BROWSERS = 100
 
+# The cookie that tells people apart, so that each undoes what is his own, also after the page was started again. It
+# lets nobody in. Cookies do not tell ports apart, which is as it should be here.
+_REVIEWER = "seedtool_reviewer"
+_REVIEWER_SECONDS = 365 * 24 * 3600
+_REVIEWER_FORM = re.compile(r"[A-Za-z0-9_-]{22}")
+
 
 class Access:
     """The key of a page, and the browsers that have shown it.
@@ -74,12 +81,7 @@ class Access:
 
     def browser(self, headers: Headers) -> str | None:
         """Return the browser that a request comes from; None when it has not shown the key."""
-        sent: cookies.SimpleCookie = cookies.SimpleCookie()
-        try:
-            sent.load(headers.get("cookie", ""))
-        except cookies.CookieError:
-            return None
-        token = sent[self.cookie].value if self.cookie in sent else ""
+        token = _cookie(headers, self.cookie)
         return token if token in self._browsers else None
 
 
@@ -87,7 +89,8 @@ class AccessMiddleware:
     """Lets in what may come in, and adds the headers that keep the page apart.
 
     Args:
-        app: the application behind it. It finds the browser in `request.state.browser`.
+        app: the application behind it. It finds the browser in `request.state.browser`, and whoever sits before it in
+            `request.state.reviewer`.
         access: who may come in.
     """
 
@@ -123,12 +126,27 @@ class AccessMiddleware:
                 return _refusal("The key is not that of this page. Open the address that seedtool has printed.")
             answer = RedirectResponse("/", 303)
             answer.set_cookie(self._access.cookie, self._access.admit(), httponly=True, samesite="strict")
+            if not _REVIEWER_FORM.fullmatch(_cookie(headers, _REVIEWER)):
+                reviewer = secrets.token_urlsafe(16)
+                answer.set_cookie(_REVIEWER, reviewer, _REVIEWER_SECONDS, httponly=True, samesite="strict")
             return answer
         browser = self._access.browser(headers)
         if browser is None:
             return _refusal("This browser has not shown the page's key. Open the address that seedtool has printed.")
-        scope.setdefault("state", {})["browser"] = browser
+        reviewer = _cookie(headers, _REVIEWER)
+        state = scope.setdefault("state", {})
+        state["browser"] = browser
+        state["reviewer"] = reviewer if _REVIEWER_FORM.fullmatch(reviewer) else browser
         return self._app
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    sent: cookies.SimpleCookie = cookies.SimpleCookie()
+    try:
+        sent.load(headers.get("cookie", ""))
+    except cookies.CookieError:
+        return ""
+    return sent[name].value if name in sent else ""
 
 
 def _refusal(message: str) -> PlainTextResponse:

@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from seedtool.backfill import corrections, journal, library, page, review
+from seedtool.backfill import actions, corrections, journal, library, page, review
 from seedtool.errors import ImageRefused, PhotoError, SeedtoolError, UsageError
 from seedtool.postgres import server
 from seedtool.postgres.psycopg_errors import translate
@@ -40,6 +40,9 @@ _MOST_USERS = 200
 # Persons of a user, and faces of a person, that a page shows.
 _MOST_PERSONS = 500
 _FACES_OF_PERSON = 60
+
+# Actions on a page of the history.
+_ACTIONS = 50
 
 # How a report names who has processed the photos, by its mode; otherwise it was AWS.
 _WHERE = {"embedded": "the embedded emulator", "endpoint": "an application"}
@@ -68,6 +71,7 @@ def application(desk: Desk, cut_outs: CutOuts, access: Access) -> Starlette:
             Route("/person/{person}", served.change, methods=["POST"]),
             Route("/runs", served.runs),
             Route("/run/{run}", served.run),
+            Route("/history", served.history),
             Route("/undo", served.undo, methods=["POST"]),
             Route("/news", served.news),
             Route("/style.css", _file("style.css", "text/css")),
@@ -87,7 +91,6 @@ class _Page:
 
     def faces(self, request: Request) -> Response:
         """Return the faces that wait for a person, of one user, from one face on."""
-        browser = request.state.browser
         after = _uuid(request.query_params.get("after"))
         wanted = _uuid(request.query_params.get("user"))
         with server.connect(self._desk.target) as connection:
@@ -107,7 +110,7 @@ class _Page:
                 [each.name for each in persons],
                 following=shown[FACES_PER_PAGE - 1].face_id if len(shown) > FACES_PER_PAGE else None,
                 after=after,
-                state=self._state(browser),
+                state=self._state(request),
             )
         )
 
@@ -119,7 +122,7 @@ class _Page:
             users = corrections.users_with_persons(connection, _MOST_USERS)
             user = wanted or (users[0].id if users else None)
             found = corrections.persons_with_faces(connection, user, _MOST_PERSONS) if user else []
-        return HTMLResponse(pages.persons(users, user, found, state=self._state(request.state.browser)))
+        return HTMLResponse(pages.persons(users, user, found, state=self._state(request)))
 
     def person(self, request: Request) -> Response:
         """Return the faces of a person, the least similar first."""
@@ -139,28 +142,28 @@ class _Page:
                 others,
                 following=shown[_FACES_OF_PERSON - 1].id if len(shown) > _FACES_OF_PERSON else None,
                 after=after,
-                state=self._state(request.state.browser),
+                state=self._state(request),
             )
         )
 
     async def change(self, request: Request) -> Response:
         """Take a face away from a person, rename it, or merge it into another one."""
         form = await _form(request)
-        browser, person = request.state.browser, _uuid(request.path_params["person"])
+        reviewer, person = request.state.reviewer, _uuid(request.path_params["person"])
         face, into = _uuid(form.get("face", [""])[0]), _uuid(form.get("into", [""])[0])
         was, name = form.get("was", [""])[0], form.get("name", [""])[0]
         if person is not None and face is not None:
             return await self._carried_out(
-                request, f"/person/{person}", lambda: self._desk.take_away(browser, face, person), []
+                request, f"/person/{person}", lambda: self._desk.take_away(reviewer, face, person), []
             )
         if person is not None and into is not None:
             return await self._carried_out(
-                request, f"/person/{into}", lambda: self._desk.merge(browser, person, into), []
+                request, f"/person/{into}", lambda: self._desk.merge(reviewer, person, into), []
             )
         if person is None or "was" not in form:
             raise UsageError("the form names nothing to change", remedy="Reload the page.", option="PERSON")
         return await self._carried_out(
-            request, f"/person/{person}", lambda: self._desk.rename(browser, person, was, name), []
+            request, f"/person/{person}", lambda: self._desk.rename(reviewer, person, was, name), []
         )
 
     def runs(self, request: Request) -> Response:
@@ -171,7 +174,7 @@ class _Page:
             reports = journal.reports(connection)
             census = library.census(connection, library.Wanted(), has_journal=journal.exists(connection))
         prices = self._desk.settings.backfill.prices
-        return HTMLResponse(pages.runs(found, reports, census, prices, state=self._state(request.state.browser)))
+        return HTMLResponse(pages.runs(found, reports, census, prices, state=self._state(request)))
 
     def run(self, request: Request) -> Response:
         """Return the report of a run, as `backfill --html` writes it; of a run that goes on, its report so far."""
@@ -194,8 +197,24 @@ class _Page:
         )
         return HTMLResponse(text, headers=REPORT_POLICY)
 
-    def _state(self, browser: str) -> pages.State:
-        return pages.State(self._said.pop(browser, ""), self._desk.can_undo(browser), self._desk.number)
+    def history(self, request: Request) -> Response:
+        """Return what people have done on the page, the latest first."""
+        before = _number(request.query_params.get("before"))
+        with server.connect(self._desk.target) as connection:
+            found = actions.listing(connection, before, _ACTIONS + 1)
+        return HTMLResponse(
+            pages.history(
+                found[:_ACTIONS],
+                request.state.reviewer,
+                following=found[_ACTIONS - 1].id if len(found) > _ACTIONS else None,
+                before=before,
+                state=self._state(request),
+            )
+        )
+
+    def _state(self, request: Request) -> pages.State:
+        said = self._said.pop(request.state.browser, "")
+        return pages.State(said, self._desk.can_undo(request.state.reviewer), self._desk.number)
 
     def picture(self, request: Request) -> Response:
         """Return a face, cut out of its photo, or the whole photo with the face framed."""
@@ -221,17 +240,19 @@ class _Page:
         return await self._carried_out(
             request,
             _place(user, after),
-            lambda: self._desk.decide(request.state.browser, user, faces, what, who),
+            lambda: self._desk.decide(request.state.reviewer, user, faces, what, who),
             faces,
         )
 
     async def undo(self, request: Request) -> Response:
-        """Take back the browser's last decision."""
+        """Take back an action, or the last one of whoever asks."""
         form = await _form(request)
-        back = form.get("back", ["/"])[0]
+        back, action = form.get("back", ["/"])[0], _number(form.get("action", [""])[0])
+        if action is None and "action" in form:
+            raise UsageError("the form names no action", remedy="Reload the page.")
         # only to a page of ours: `//host` would lead elsewhere
-        back = back if back.startswith(("/?", "/person")) else "/"
-        return await self._carried_out(request, back, lambda: self._desk.undo(request.state.browser), [])
+        back = back if back.startswith(("/?", "/person", "/history", "/runs")) else "/"
+        return await self._carried_out(request, back, lambda: self._desk.undo(request.state.reviewer, action), [])
 
     def news(self, request: Request) -> Response:
         """Return what searches did since, and which of the faces that a page shows no longer wait."""
@@ -259,7 +280,7 @@ class _Page:
             status, message = 409, f"{_sentence(error.message)} {error.remedy}".strip()
             about = await run_in_threadpool(self._decided_already, faces)
         if script:
-            can_undo = self._desk.can_undo(request.state.browser)
+            can_undo = await run_in_threadpool(self._desk.can_undo, request.state.reviewer)
             return JSONResponse({"message": message, "faces": about, "can_undo": can_undo}, status)
         self._said[request.state.browser] = message
         return RedirectResponse(back, 303)
@@ -308,6 +329,12 @@ def _uuid(text: str | None) -> str | None:
         return str(uuid.UUID(text or ""))
     except ValueError:
         return None
+
+
+def _number(text: str | None) -> int | None:
+    """Return a whole number of a bigint's size; None for anything else."""
+    found = text or ""
+    return int(found) if found.isascii() and found.isdigit() and len(found) < 19 else None
 
 
 def _sentence(text: str) -> str:

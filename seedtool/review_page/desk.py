@@ -5,15 +5,16 @@ review --assign`. Decisions that are made during a search wait for one search to
 for a search each.
 """
 
+import contextlib
 import threading
-from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 import psycopg
 
-from seedtool.backfill import corrections, review
+from seedtool.backfill import actions, corrections, review
+from seedtool.backfill.actions import Decided, Merged, Renamed, TakenAway, What
 from seedtool.backfill.formatting import dollars
 from seedtool.backfill.review import Choice
 from seedtool.errors import DatabaseError, SeedtoolError, UsageError
@@ -25,8 +26,7 @@ from seedtool.printable import count
 from seedtool.settings import Settings
 from seedtool.workflows import backfill
 
-# Decisions of one browser that can be undone, and messages that are kept for browsers that ask late.
-_MOST_UNDONE = 200
+# Messages that are kept for browsers that ask late.
 _MOST_NEWS = 100
 
 
@@ -35,13 +35,6 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
     message: str
     faces: tuple[str, ...]
-
-
-class _Undoable(NamedTuple):
-    """Something that can be undone: what it was, in words, and what undoes it and returns the faces concerned."""
-
-    words: str
-    undo: Callable[[psycopg.Connection], tuple[str, ...]]
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,8 +57,6 @@ class Desk:
     def __init__(self, settings: Settings, target: Target, aws: FaceService, *, search: bool = True) -> None:
         self.settings, self.target, self.aws = settings, target, aws
         self._search = search
-        self._undo: defaultdict[str, deque[_Undoable]] = defaultdict(lambda: deque(maxlen=_MOST_UNDONE))
-        self._linked: defaultdict[str, list[str]] = defaultdict(list)  # by person, the faces that searches linked
         self._news: deque[News] = deque(maxlen=_MOST_NEWS)
         self._to_search: dict[str, None] = {}
         self._wake = threading.Condition()
@@ -74,11 +65,11 @@ class Desk:
         self._thread: threading.Thread | None = None
         self._number = 0
 
-    def decide(self, browser: str, user_id: str, faces: Sequence[str], what: str, who: str = "") -> Done:
+    def decide(self, reviewer: str, user_id: str, faces: Sequence[str], what: str, who: str = "") -> Done:
         """Decide about faces of a user, all alike, and commit.
 
         Args:
-            browser: who decides.
+            reviewer: who decides.
             user_id: the user.
             faces: the faces.
             what: `assign`, `skip`, or `name`: the user's person of this name, or a new person when there is none.
@@ -99,7 +90,6 @@ class Desk:
         if what not in {"assign", "new", "skip"}:
             raise UsageError(f"{what!r} is no decision", remedy="Reload the page.")
         choices = [Choice(what=what, face=each, person=who) for each in faces]  # type: ignore[arg-type] # checked above
-        linked_before = {person: len(found) for person, found in list(self._linked.items())}
         decided = backfill.decide_faces(
             choices,
             user_id=user_id,
@@ -109,81 +99,60 @@ class Desk:
             target=self.target,
             aws=self.aws,
         )
-        person_id = decided.assigned[0].person_id
-        which = count(len(faces), "face")
-        if what == "skip":
-            words = f"{which} skipped"
-        elif what == "new":
-            words = f"{which} linked to the new person {who}"
-        else:
-            name = next((each.name for each in known if each.id == person_id), who)
-            words = f"{which} linked to {name}"
-        since = linked_before.get(person_id or "", 0)
-
-        def take_back(connection: psycopg.Connection) -> tuple[str, ...]:
-            followed = self._linked[person_id][since:] if person_id else []
-            return corrections.take_back(connection, decided.assigned, followed=followed, suggestions=suggestions)
-
-        self._undo[browser].append(_Undoable(words, take_back))
+        words = self._keep(reviewer, Decided(assigned=decided.assigned, suggestions=tuple(suggestions)))
         if self._search and what != "skip":
             self._ask_to_search(user_id)
         return Done(message=f"{words}.", faces=tuple(faces))
 
-    def undo(self, browser: str) -> Done:
-        """Undo the last thing that the browser did; after a link, also what searches linked to its person since.
+    def undo(self, reviewer: str, action: int | None = None) -> Done:
+        """Undo an action; after a link, also what searches linked to its person since.
+
+        Args:
+            reviewer: who undoes it.
+            action: the action; the reviewer's last one when None.
 
         Raises:
             UsageError: there is none, or somebody has changed since what it was about.
         """
-        try:
-            last = self._undo[browser].pop()
-        except IndexError:
-            raise UsageError("there is nothing to undo", remedy="Decide about a face first.") from None
-        try:
-            with self._searching, server.connect(self.target) as connection:
-                about = last.undo(connection)
-        except (DatabaseError, psycopg.Error):
-            self._undo[browser].append(last)  # the next try may succeed
-            raise
-        return Done(message=f"Undone: {last.words}. {count(len(about), 'face')} changed back.", faces=about)
+        with self._searching, server.connect(self.target) as connection:
+            action = actions.last(connection, reviewer) if action is None else action
+            if action is None:
+                raise UsageError("there is nothing to undo", remedy="Decide about a face first.")
+            words, about = actions.undo(connection, action)
+        return Done(message=f"Undone: {words}. {count(len(about), 'face')} changed back.", faces=about)
 
-    def take_away(self, browser: str, face_id: str, person_id: str) -> Done:
+    def take_away(self, reviewer: str, face_id: str, person_id: str) -> Done:
         """Take a face away from a person; raises UsageError when it is not linked to the person any more."""
         with server.connect(self.target) as connection:
             link = corrections.take_away(connection, face_id, person_id)
-        words = "1 face taken away; it waits for a person again"
-        self._undo[browser].append(
-            _Undoable(words, lambda connection: corrections.give_back(connection, face_id, person_id, link))
-        )
+        words = self._keep(reviewer, TakenAway(face_id=face_id, person_id=person_id, link_id=link))
         return Done(message=f"{words}.", faces=(face_id,))
 
-    def rename(self, browser: str, person_id: str, was: str, name: str) -> Done:
+    def rename(self, reviewer: str, person_id: str, was: str, name: str) -> Done:
         """Rename a person; raises UsageError as `corrections.rename` does."""
         with server.connect(self.target) as connection:
             written = corrections.rename(connection, person_id, was, name)
-
-        def back(connection: psycopg.Connection) -> tuple[str, ...]:
-            corrections.rename(connection, person_id, written, was)
-            return ()
-
-        words = f"{was} renamed to {written}"
-        self._undo[browser].append(_Undoable(words, back))
+        words = self._keep(reviewer, Renamed(person_id=person_id, was=was, name=written))
         return Done(message=f"{words}.", faces=())
 
-    def merge(self, browser: str, person_id: str, into: str) -> Done:
+    def merge(self, reviewer: str, person_id: str, into: str) -> Done:
         """Merge a person into another one; raises UsageError as `corrections.merge` does."""
         with server.connect(self.target) as connection:
-            names = [(corrections.person(connection, each) or ("", each))[1] for each in (person_id, into)]
             moved = corrections.merge(connection, person_id, into)
-        words = f"{names[0]} merged into {names[1]}"
-        self._undo[browser].append(
-            _Undoable(words, lambda connection: corrections.unmerge(connection, person_id, into, moved))
-        )
+        words = self._keep(reviewer, Merged(person_id=person_id, into=into, faces=moved))
         return Done(message=f"{words}, with {count(len(moved), 'face')}.", faces=moved)
 
-    def can_undo(self, browser: str) -> bool:
-        """Tell whether a browser has a decision to undo."""
-        return bool(self._undo[browser])
+    def can_undo(self, reviewer: str) -> bool:
+        """Tell whether somebody has done something that can be undone."""
+        with server.connect(self.target) as connection:
+            return actions.last(connection, reviewer) is not None
+
+    def _keep(self, reviewer: str, what: What) -> str:
+        """Keep what was done, and return it in words. A role that may not keep it can still decide."""
+        with server.connect(self.target) as connection:
+            with contextlib.suppress(DatabaseError):
+                actions.keep(connection, reviewer, what)
+            return actions.in_words(connection, what)
 
     def news(self, since: int) -> list[News]:
         """Return the messages after this number."""
@@ -240,9 +209,10 @@ class Desk:
             return
         if found is None:
             return
-        for each in found.linked:
-            self._linked[each.person_id].append(each.face_id)
         with server.connect(self.target) as connection:
+            for person_id in {each.person_id for each in found.linked}:
+                followers = [each.face_id for each in found.linked if each.person_id == person_id]
+                actions.add_followers(connection, person_id, followers)
             names = {each.id: each.name for each in corrections.persons(connection, user_id)}
         by_person: dict[str, int] = {}
         for each in found.linked:

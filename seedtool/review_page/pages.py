@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from seedtool.backfill.actions import Action
 from seedtool.backfill.corrections import LinkedFace, Person, PersonFaces, RunSummary, User
 from seedtool.backfill.formatting import dollars, duration, escaped, percent
 from seedtool.backfill.journal import KeptReport
@@ -239,6 +240,48 @@ def person(
 _SYSTEMS = {"system": "system", "ai": "application"}
 
 
+# History
+
+
+def history(found: Sequence[Action], reviewer: str, *, following: int | None, before: int | None, state: State) -> str:
+    """Return the page of what people have done, the latest first.
+
+    Args:
+        found: what was done.
+        reviewer: who asks.
+        following: the last action of this page, if there is a next page.
+        before: the last action of the page before; None on the first page.
+        state: of the browser.
+    """
+
+    def body() -> Iterator[str]:
+        address = f"/history?before={before}" if before else "/history"
+        yield from _header("What was done", "/history", state, address)
+        yield "</header><main><p>Undo parts a face from its person again. It changes nothing that somebody has "
+        yield "decided since. The key undoes your own last answer; here each can be undone.</p>"
+        if not found:
+            yield '<p class="state">Nothing was done on this page yet.</p>'
+        yield '<ol class="history">'
+        for each in found:
+            who = "you" if each.reviewer == reviewer else "somebody else"
+            yield f'<li><span><bdi>{escaped(each.words, 300)}</bdi> <small><time datetime="{each.at.isoformat()}">'
+            yield f"{each.at:%Y-%m-%d %H:%M %Z}</time>, by {who}</small></span>"
+            if each.undone:
+                yield "<small>undone</small></li>"
+            else:
+                yield f'<form action="/undo" method="post"><input type="hidden" name="back" value="{address}">'
+                yield f'<input type="hidden" name="action" value="{each.id}">'
+                yield f'<button aria-label="Undo: {escaped(each.words, 300)}">Undo</button></form></li>'
+        yield '</ol><nav aria-label="Pages"><p>'
+        if before:
+            yield '<a href="/history">First page</a> '
+        if following:
+            yield f'<a href="/history?before={following}" rel="next">Next page</a>'
+        yield "</p></nav></main>"
+
+    return _page("What was done", body(), state)
+
+
 # Runs
 
 
@@ -345,7 +388,7 @@ def _time_left(report: Report) -> str:
 def _header(title: str, here: str, state: State, back: str) -> Iterator[str]:
     """Begin the header: the title, the other pages, and the button that undoes and leads back here."""
     yield f'<header><h1><bdi>{escaped(title, 80)}</bdi></h1><nav aria-label="Review"><ul>'
-    for address, name in (("/", "Faces"), ("/persons", "Persons"), ("/runs", "Runs")):
+    for address, name in (("/", "Faces"), ("/persons", "Persons"), ("/history", "History"), ("/runs", "Runs")):
         current = ' aria-current="page"' if address == here else ""
         yield f'<li><a href="{address}"{current}>{name}</a></li>'
     disabled = "" if state.can_undo else " disabled"

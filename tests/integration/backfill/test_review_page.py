@@ -83,7 +83,9 @@ class Browser:
         """Show the key and keep the cookie."""
         answer = self.ask(f"/?{self.url.query}")
         assert (answer.status, answer.headers["Location"]) == (303, "/")
-        self.cookie = answer.headers["Set-Cookie"].partition(";")[0]
+        given = [each.partition(";")[0] for each in answer.headers.get_all("Set-Cookie")]
+        kept = [each for each in (self.cookie or "").split("; ") if each.startswith("seedtool_reviewer=")]
+        self.cookie = "; ".join(given + kept)
         return self
 
     def answer(self, user, face, **form):
@@ -320,6 +322,57 @@ def test_undo_takes_back_an_answer_its_person_and_what_followed(album, serve):
     assert album.db.execute("SELECT count(*) FROM person_groups WHERE NOT deleted").fetchone() == (0,)
     nothing = browser.ask("/undo", {"user": ana})
     assert (nothing.status, nothing.json["message"]) == (409, "There is nothing to undo. Decide about a face first.")
+
+
+def test_the_last_answer_can_be_undone_after_the_page_was_started_again(album, serve):
+    ana = album.user()
+    album.photo(ana, "Ana Soto")
+    album.photo(ana, "Ana Soto~97")
+    album.run()
+    before = album.faces()
+    faces = [each.face_id for each in review.waiting(album.db)]
+    album.db.commit()
+    first = serve().open()
+    first.answer(ana, faces[0], do="name", name="Ana")
+    first.settled(*faces)
+    again, other = serve(search=False), serve(search=False).open()
+    again.cookie = first.cookie  # what the browser has kept; the key is a new one
+    again.open()
+    assert (again.cookie.count("seedtool_reviewer"), "disabled" in again.ask("/").text) == (1, False)
+    assert other.ask("/undo", {"back": "/"}).status == 409  # not what somebody else did
+    undone = again.ask("/undo", {"back": "/"}).json
+    assert undone["message"] == "Undone: 1 face linked to the new person Ana. 2 faces changed back."
+    assert album.faces() == before
+
+
+def test_the_history_shows_what_everybody_did_and_undoes_it(album, serve):
+    ana = album.user()
+    faces = [plant(album, ana, album.photo(ana, name)) for name in "ABC"]
+    one = serve(search=False).open()
+    other = Browser(one.url.geturl()).open()
+    assert "Nothing was done" in one.ask("/history").text
+    one.answer(ana, faces[0], do="name", name="<b>")
+    other.answer(ana, faces[1], do="skip")
+    text = one.ask("/history").text
+    assert re.findall(r"by (you|somebody else)", text) == ["somebody else", "you"]
+    assert "1 face linked to the new person &lt;b&gt;" in text
+    skipped, named = re.findall(r'name="action" value="(\d+)"', text)
+    assert one.ask("/undo", {"action": skipped, "back": "/history"}, Accept="").headers["Location"] == "/history"
+    twice = other.ask("/undo", {"action": skipped})
+    assert (twice.status, twice.json["message"]) == (409, "This is undone already. Reload the page.")
+    assert other.ask("/undo", {"action": named}).status == 200
+    assert [row[2:4] for row in album.faces()] == [(None, True)] * 3
+    assert one.ask("/history").text.count("<small>undone</small>") == 2
+    for wrong in ("9" * 18, "-1", "x"):
+        assert one.ask("/undo", {"action": wrong}).status in {400, 409}
+    album.db.execute(
+        "INSERT INTO seedtool.review_actions (reviewer, what) SELECT reviewer, what FROM seedtool.review_actions, "
+        "generate_series(1, 60) WHERE id = %s",
+        [skipped],
+    )
+    album.db.commit()
+    following = re.search(r'href="(/history[^"]+)" rel="next"', one.ask("/history").text)
+    assert one.ask(following[1]).text.count("<time") == 12
 
 
 def test_an_undone_answer_has_its_suggestions_again(album, serve):
@@ -689,6 +742,7 @@ def test_keys_decide(album, view):
     page.keyboard.type("ula")
     page.keyboard.press("Enter")
     page.get_by_text("No face waits for a person.").wait_for()
+    page.locator("body[data-ready]").wait_for()
     assert [row[2] for row in album.faces()] == ["Ana", "Ana", None, "usula"]
     page.keyboard.press("u")
     status(page, "Undone: 1 face linked to the new person usula.")
