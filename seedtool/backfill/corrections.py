@@ -50,9 +50,33 @@ class Person(NamedTuple):
     names: tuple[str, ...]
 
 
-def users(connection: psycopg.Connection, limit: int | None = None) -> list[User]:
-    """Return users with faces that wait for a person, the oldest first, at most `limit`."""
-    return [User(*row) for row in connection.execute(query("users_with_faces"), {"limit": limit})]
+def users(
+    connection: psycopg.Connection, limit: int | None = None, offset: int = 0, begins: str = ""
+) -> tuple[list[User], int]:
+    """Return users with faces that wait for a person, the oldest first, and how many there are.
+
+    Args:
+        connection: to the target.
+        limit: at most so many.
+        offset: without the first ones.
+        begins: those whose e-mail address begins like this.
+    """
+    return _users(connection, "users_with_faces", limit, offset, begins)
+
+
+def users_with_persons(
+    connection: psycopg.Connection, limit: int | None = None, offset: int = 0, begins: str = ""
+) -> tuple[list[User], int]:
+    """Return users that have persons, each with the number of persons; otherwise as `users`."""
+    return _users(connection, "all_users", limit, offset, begins)
+
+
+def _users(
+    connection: psycopg.Connection, name: str, limit: int | None, offset: int, begins: str
+) -> tuple[list[User], int]:
+    parameters = {"limit": limit, "offset": offset, "begins": begins}
+    rows = connection.execute(query(name), parameters).fetchall()
+    return [User(id_, email, number) for id_, email, number, _ in rows], rows[0][3] if rows else 0
 
 
 def persons(connection: psycopg.Connection, user_id: str) -> list[Person]:
@@ -163,14 +187,13 @@ class LinkedFace(NamedTuple):
     assigned_by: str
 
 
-def users_with_persons(connection: psycopg.Connection, limit: int) -> list[User]:
-    """Return users that have persons, the oldest first, each with the number of persons."""
-    return [User(*row) for row in connection.execute(query("all_users"), {"limit": limit})]
-
-
-def persons_with_faces(connection: psycopg.Connection, user_id: str, limit: int) -> list[PersonFaces]:
-    """Return the persons of a user by name, at most `limit`."""
-    return [PersonFaces(*row) for row in connection.execute(query("persons_with_faces"), [user_id, limit])]
+def persons_with_faces(
+    connection: psycopg.Connection, user_id: str, limit: int, offset: int = 0
+) -> tuple[list[PersonFaces], int]:
+    """Return the persons of a user by name, at most `limit` after the first `offset`, and how many there are."""
+    parameters = {"user": user_id, "limit": limit, "offset": offset}
+    rows = connection.execute(query("persons_with_faces"), parameters).fetchall()
+    return [PersonFaces(*row[:-1]) for row in rows], rows[0][-1] if rows else 0
 
 
 def person(connection: psycopg.Connection, person_id: str) -> tuple[str, str] | None:

@@ -27,6 +27,19 @@ END
 -- A face `f` that waits for a person.
 (f.needs_assignment AND NOT f.skipped AND NOT f.deleted)
 
+-- heads --
+-- A waiting face `f` that stands for the waiting faces that are as alike as `alike`: none of them has a smaller id. Each
+-- group has at least one; suggestions need not lead from each face to each.
+NOT EXISTS (
+    SELECT FROM {matches} m JOIN faces g ON g.id = m.matched_face_id JOIN assets b ON b.id = g.asset_id
+    WHERE m.face_id = f.id AND m.similarity >= %(alike)s::float8 AND g.id < f.id
+        AND g.needs_assignment AND NOT g.skipped AND NOT g.deleted AND NOT b.deleted
+) AND NOT EXISTS (
+    SELECT FROM {matches} m JOIN faces g ON g.id = m.face_id JOIN assets b ON b.id = g.asset_id
+    WHERE m.matched_face_id = f.id AND m.similarity >= %(alike)s::float8 AND g.id < f.id
+        AND g.needs_assignment AND NOT g.skipped AND NOT g.deleted AND NOT b.deleted
+)
+
 -- no_journal --
 (SELECT NULL::uuid AS asset_id, NULL::uuid AS user_id, NULL::text AS state, NULL::timestamptz AS finished_at,
     NULL::text[] AS dropping, NULL::int AS faces, NULL::boolean AS reindex, NULL::uuid AS run, NULL::timestamptz AS started_at,
@@ -530,6 +543,7 @@ FROM (
         a.created_at, (f.bounding_box ->> 'Left')::float8 AS "left", (f.bounding_box ->> 'Top')::float8 AS top
     FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
     WHERE {waits} AND NOT a.deleted AND NOT u.deleted AND (%(user)s::uuid IS NULL OR f.user_id = %(user)s::uuid)
+        AND {heads}
         AND (%(after)s::uuid IS NULL OR (u.created_at, u.id, a.created_at, a.id,
             (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id) > (
             SELECT u.created_at, u.id, a.created_at, a.id,
@@ -547,6 +561,26 @@ FROM (
     WHERE m.face_id = f.id
 ) s ON true
 ORDER BY f.user_since, f.user_id, f.created_at, f.asset_id, f."left", f.top, f.id
+
+-- alike --
+-- The waiting faces that are as alike as `alike` to these, or to one that is, each with its photo. Each list ends early.
+SELECT h.id::text, m.id::text, f.asset_id::text, a.file_name
+FROM unnest(%(faces)s::uuid[]) WITH ORDINALITY h (id, place) CROSS JOIN LATERAL (
+    WITH RECURSIVE member AS (
+        SELECT h.id AS id
+        UNION
+        SELECT e.id FROM member CROSS JOIN LATERAL (
+            SELECT m.matched_face_id AS id FROM {matches} m
+            WHERE m.face_id = member.id AND m.similarity >= %(alike)s::float8
+            UNION ALL
+            SELECT m.face_id FROM {matches} m
+            WHERE m.matched_face_id = member.id AND m.similarity >= %(alike)s::float8
+        ) e JOIN faces f ON f.id = e.id AND {waits} JOIN assets a ON a.id = f.asset_id AND NOT a.deleted
+    )
+    SELECT id, row_number() OVER () AS number FROM member LIMIT %(limit)s
+) m JOIN faces f ON f.id = m.id JOIN assets a ON a.id = f.asset_id
+WHERE m.id <> h.id
+ORDER BY h.place, m.number
 
 -- count_waiting --
 SELECT count(*) FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
@@ -641,8 +675,12 @@ ON CONFLICT (face_id, matched_face_id) DO UPDATE SET similarity = excluded.simil
 -- The review page, and corrections.
 
 -- users_with_faces --
-SELECT u.id::text, u.email, count(*) FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
-WHERE {waits} AND NOT a.deleted AND NOT u.deleted GROUP BY u.id ORDER BY u.created_at, u.id LIMIT %(limit)s
+SELECT id, email, waiting, count(*) OVER () FROM (
+    SELECT u.id::text, u.email, count(*) AS waiting, u.created_at AS since
+    FROM faces f JOIN assets a ON a.id = f.asset_id JOIN users u ON u.id = f.user_id
+    WHERE {waits} AND NOT a.deleted AND NOT u.deleted AND starts_with(lower(u.email), lower(%(begins)s)) GROUP BY u.id
+) counted
+ORDER BY since, id LIMIT %(limit)s OFFSET %(offset)s
 
 -- place_of_face --
 SELECT a.storage_url, a.file_name, f.bounding_box FROM faces f JOIN assets a ON a.id = f.asset_id
@@ -697,16 +735,18 @@ FROM link WHERE f.id = link.face_id
 
 -- persons_with_faces --
 SELECT p.id::text, coalesce(nullif(p.display_name, ''), p.name), count(f.id),
-    count(f.id) FILTER (WHERE l.assigned_by <> 'user'), min(f.id::text)
+    count(f.id) FILTER (WHERE l.assigned_by <> 'user'), min(f.id::text), count(*) OVER ()
 FROM person_groups p LEFT JOIN (
     face_person_links l JOIN faces f ON f.id = l.face_id AND NOT f.deleted
 ) ON l.person_group_id = p.id AND NOT l.deleted
-WHERE p.user_id = %s AND NOT p.deleted GROUP BY p.id ORDER BY 2, p.id LIMIT %s
+WHERE p.user_id = %(user)s AND NOT p.deleted
+GROUP BY p.id ORDER BY 2, p.id LIMIT %(limit)s OFFSET %(offset)s
 
 -- all_users --
-SELECT u.id::text, u.email, (SELECT count(*) FROM person_groups p WHERE p.user_id = u.id AND NOT p.deleted)
-FROM users u WHERE NOT u.deleted AND EXISTS (SELECT FROM person_groups p WHERE p.user_id = u.id AND NOT p.deleted)
-ORDER BY u.created_at, u.id LIMIT %(limit)s
+SELECT u.id::text, u.email, count(*), count(*) OVER ()
+FROM users u JOIN person_groups p ON p.user_id = u.id AND NOT p.deleted
+WHERE NOT u.deleted AND starts_with(lower(u.email), lower(%(begins)s))
+GROUP BY u.id ORDER BY u.created_at, u.id LIMIT %(limit)s OFFSET %(offset)s
 
 -- person --
 SELECT user_id::text, coalesce(nullif(display_name, ''), name) FROM person_groups WHERE id = %s AND NOT deleted

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import psycopg
@@ -81,8 +81,21 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     suggestions: tuple[Suggested, ...]
 
 
+class Alike(NamedTuple):
+    """A waiting face that is like another one, on another photo."""
+
+    face_id: str
+    asset_id: str
+    file_name: str
+
+
 def waiting(
-    connection: psycopg.Connection, *, user_id: str | None = None, after: str | None = None, limit: int | None = None
+    connection: psycopg.Connection,
+    *,
+    user_id: str | None = None,
+    after: str | None = None,
+    limit: int | None = None,
+    alike: float | None = None,
 ) -> Iterator[Waiting]:
     """Yield the faces that wait for a person, user by user, in the order of their photos.
 
@@ -93,16 +106,18 @@ def waiting(
         user_id: faces of this user only.
         after: faces that follow this one in the order; it need not wait any more.
         limit: at most so many.
+        alike: of faces with this similarity (0 to 100) only one or a few that stand for the others, which `groups`
+            returns.
 
     Raises:
         SchemaError: a table of the photo library is missing.
         UsageError: the user does not exist or is deleted.
     """
     _check(connection, user_id)
-    statement = query("waiting", has_journal=journal.exists(connection))
+    statement = query("waiting", has_journal=journal.exists(connection), heads=alike is not None)
     with connection.transaction(), connection.cursor(name="seedtool_waiting") as cursor:
         cursor.itersize = _FETCH
-        cursor.execute(statement, {"user": user_id, "after": after, "limit": limit})
+        cursor.execute(statement, {"user": user_id, "after": after, "limit": limit, "alike": alike})
         for face, user, asset, file_name, box, confidence, suggestions in cursor:
             yield Waiting(
                 face_id=face,
@@ -113,6 +128,42 @@ def waiting(
                 confidence=confidence,
                 suggestions=_each_person_once(Suggested(**each) for each in suggestions),
             )
+
+
+def groups(
+    connection: psycopg.Connection, shown: Sequence[Waiting], *, alike: float, most: int
+) -> list[tuple[Waiting, list[Alike]]]:
+    """Return waiting faces, each with the waiting faces that are as alike, or as alike to one that is.
+
+    Nobody is twice on a photo: of two faces of one photo a group has the first. Each face is in one group.
+
+    Args:
+        connection: to the target.
+        shown: the faces that stand for the groups, from `waiting`. One that is in the group of another is left out.
+        alike: the least similarity (0 to 100).
+        most: at most so many faces in a group beside its first.
+    """
+    # one more than is shown, and the face itself; some may be on one photo
+    parameters = {"faces": [each.face_id for each in shown], "alike": alike, "limit": most + 2}
+    statement = query("alike", has_journal=journal.exists(connection))
+    found: dict[str, list[Alike]] = {}
+    for head, *columns in connection.execute(statement, parameters):
+        found.setdefault(head, []).append(Alike(*columns))
+    taken: set[str] = set()
+    grouped: list[tuple[Waiting, list[Alike]]] = []
+    for each in shown:
+        if each.face_id in taken:
+            continue
+        photos = {each.asset_id}
+        group: list[Alike] = []
+        for other in found.get(each.face_id, ()):
+            if other.asset_id not in photos and other.face_id not in taken:
+                photos.add(other.asset_id)
+                group.append(other)
+        del group[most:]
+        taken |= {each.face_id, *(other.face_id for other in group)}
+        grouped.append((each, group))
+    return grouped
 
 
 def count(connection: psycopg.Connection, user_id: str | None = None) -> int:

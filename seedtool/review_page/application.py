@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 #: Faces on a page. Each has up to eleven pictures.
 FACES_PER_PAGE = 12
 
-# Users that can be chosen at a time, those who have waited longest; their numbers are counted in one statement.
+# Users that can be chosen at a time, the oldest first; their numbers are counted in one statement.
 _MOST_USERS = 200
 
 # Persons of a user, and faces of a person, that a page shows.
-_MOST_PERSONS = 500
+_MOST_PERSONS = 120
 _FACES_OF_PERSON = 60
 
 # Actions on a page of the history.
@@ -90,25 +90,24 @@ class _Page:
         self._said: dict[str, str] = {}  # by browser, what the next page says first
 
     def faces(self, request: Request) -> Response:
-        """Return the faces that wait for a person, of one user, from one face on."""
-        after = _uuid(request.query_params.get("after"))
-        wanted = _uuid(request.query_params.get("user"))
+        """Return the faces that wait for a person, of one user, from one face on; those that are alike as one."""
+        after, alike = _uuid(request.query_params.get("after")), self._desk.settings.backfill.assign
         with server.connect(self._desk.target) as connection:
-            library.check_tables(connection)
-            users = corrections.users(connection, _MOST_USERS)
-            user = wanted or (users[0].id if users else None)
-            shown: list[review.Waiting] = []
+            users = _users(connection, corrections.users, request)
+            found: list[review.Waiting] = []
             persons: list[corrections.Person] = []
-            if user is not None:
-                shown = list(review.waiting(connection, user_id=user, after=after, limit=FACES_PER_PAGE + 1))
-                persons = corrections.persons(connection, user)
+            if users.user is not None:
+                limit = FACES_PER_PAGE + 1
+                found = list(review.waiting(connection, user_id=users.user, after=after, limit=limit, alike=alike))
+                persons = corrections.persons(connection, users.user)
+            shown = found[:FACES_PER_PAGE]
+            groups = review.groups(connection, shown, alike=alike, most=pages.MOST_ALIKE)
         return HTMLResponse(
             pages.faces(
                 users,
-                user,
-                shown[:FACES_PER_PAGE],
+                groups,
                 [each.name for each in persons],
-                following=shown[FACES_PER_PAGE - 1].face_id if len(shown) > FACES_PER_PAGE else None,
+                following=shown[-1].face_id if len(found) > len(shown) else None,
                 after=after,
                 state=self._state(request),
             )
@@ -116,13 +115,14 @@ class _Page:
 
     def persons(self, request: Request) -> Response:
         """Return the persons of a user."""
-        wanted = _uuid(request.query_params.get("user"))
+        first = _number(request.query_params.get("from")) or 0
         with server.connect(self._desk.target) as connection:
-            library.check_tables(connection)
-            users = corrections.users_with_persons(connection, _MOST_USERS)
-            user = wanted or (users[0].id if users else None)
-            found = corrections.persons_with_faces(connection, user, _MOST_PERSONS) if user else []
-        return HTMLResponse(pages.persons(users, user, found, state=self._state(request)))
+            users = _users(connection, corrections.users_with_persons, request)
+            found: list[corrections.PersonFaces] = []
+            total = 0
+            if users.user is not None:
+                found, total = corrections.persons_with_faces(connection, users.user, _MOST_PERSONS, first)
+        return HTMLResponse(pages.persons(users, found, total, first, state=self._state(request)))
 
     def person(self, request: Request) -> Response:
         """Return the faces of a person, the least similar first."""
@@ -289,6 +289,24 @@ class _Page:
         with server.connect(self._desk.target) as connection:
             waiting = corrections.still_wait(connection, faces)
         return [face for face in faces if face not in waiting]
+
+
+def _users(
+    connection: psycopg.Connection,
+    find: Callable[[psycopg.Connection, int, int, str], tuple[list[corrections.User], int]],
+    request: Request,
+) -> pages.Users:
+    """Return the users to choose from: those that were asked for, and the chosen one, or the first."""
+    library.check_tables(connection)
+    begins, first = request.query_params.get("find", "").strip(), _number(request.query_params.get("from_user")) or 0
+    listed, total = find(connection, _MOST_USERS, first, begins)
+    wanted = _uuid(request.query_params.get("user"))
+    chosen = None
+    if wanted is not None:
+        chosen = next(iter(library.labels(connection, [wanted]).items()), None)
+    elif listed:
+        chosen = (listed[0].id, listed[0].email)
+    return pages.Users(listed, total, first, begins, chosen)
 
 
 def _place(user: str | None, after: str | None) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from seedtool.backfill.actions import Action
 from seedtool.backfill.corrections import LinkedFace, Person, PersonFaces, RunSummary, User
@@ -10,15 +11,48 @@ from seedtool.backfill.formatting import dollars, duration, escaped, percent
 from seedtool.backfill.journal import KeptReport
 from seedtool.backfill.library import Census
 from seedtool.backfill.report import Report
-from seedtool.backfill.review import Suggested, Waiting
+from seedtool.backfill.review import Alike, Suggested, Waiting
 from seedtool.printable import count
+
+#: Faces that a face stands for, at most, with one answer.
+MOST_ALIKE = 24
 
 # Suggestions that have a key, and that are shown.
 _MOST_KEYS = 9
 
 _KEYS = """<kbd>1</kbd> to <kbd>9</kbd> choose a suggestion, <kbd>n</kbd> goes to the name, <kbd>s</kbd> skips,
-<kbd>u</kbd> undoes, <kbd>p</kbd> shows the photo, the arrows go to the next and the previous face. A suggestion without
-a person is marked; the next answer is for both faces."""
+<kbd>u</kbd> undoes, <kbd>p</kbd> shows the photo, <kbd>a</kbd> marks all faces of a group or none, the arrows go to the
+next and the previous face, <kbd>.</kbd> to the next page. A suggestion without a person is marked; the next answer is
+for both faces."""
+
+_KEYS_OF_WALL = """The arrows go to the next and the previous picture, <kbd>p</kbd> shows the photo, <kbd>t</kbd> takes
+the face away, <kbd>u</kbd> undoes, <kbd>.</kbd> goes to the next page."""
+
+
+class Users(NamedTuple):
+    """The users that can be chosen on a page.
+
+    Args:
+        listed: some of them, each with a number of faces or persons.
+        total: how many there are.
+        first: how many are before those listed.
+        begins: only those were counted and listed whose e-mail address begins like this.
+        chosen: the one that is chosen, with the e-mail address; None when there is none.
+    """
+
+    listed: Sequence[User]
+    total: int
+    first: int
+    begins: str
+    chosen: tuple[str, str] | None
+
+    @property
+    def user(self) -> str | None:
+        """The id of the user that is chosen."""
+        return self.chosen[0] if self.chosen else None
+
+
+Group = tuple[Waiting, Sequence[Alike]]
 
 
 class State(NamedTuple):
@@ -36,9 +70,8 @@ class State(NamedTuple):
 
 
 def faces(
-    users: Sequence[User],
-    user: str | None,
-    shown: Sequence[Waiting],
+    users: Users,
+    shown: Sequence[Group],
     names: Sequence[str],
     *,
     following: str | None,
@@ -49,14 +82,13 @@ def faces(
 
     Args:
         users: the users with waiting faces.
-        user: the user whose faces are shown; None when no face waits.
-        shown: the faces.
+        shown: the faces, each with those that it stands for.
         names: the user's persons.
         following: the last face of this page, if there is a next page.
         after: the last face of the page before; None on the user's first page.
         state: of the browser.
     """
-    body = _faces(users, user, shown, names, following, after, state)
+    body = _faces(users, shown, names, following, after, state)
     return _page("Faces without a person", body, state)
 
 
@@ -83,26 +115,26 @@ def _page(title: str, body: Iterator[str], state: State, *, head: str = "") -> s
 
 
 def _faces(
-    users: Sequence[User],
-    user: str | None,
-    shown: Sequence[Waiting],
+    users: Users,
+    shown: Sequence[Group],
     names: Sequence[str],
     following: str | None,
     after: str | None,
     state: State,
 ) -> Iterator[str]:
+    user = users.user
     place = _hidden(user, after)
     yield from _header("Faces without a person", "/", state, _place("/", user, after))
-    yield from _choose_user("/", users, user, "face")
+    yield from _choose_user("/", users, "face")
     yield "</header><main>"
     if shown:
         yield f"<details><summary>Keys</summary><p>{_KEYS}</p></details>"
     else:
         yield '<p class="state">'
-        yield "No face of this user waits from here on." if users else "No face waits for a person."
+        yield "No face of this user waits from here on." if users.listed else "No face waits for a person."
         yield "</p>"
     yield f'<datalist id="persons">{"".join(f"<option>{escaped(each)}</option>" for each in names)}</datalist>'
-    yield f'<ol class="faces">{"".join("".join(_face(each, place)) for each in shown)}</ol>'
+    yield f'<ol class="faces">{"".join("".join(_face(*each, place)) for each in shown)}</ol>'
     yield '<nav aria-label="Pages"><p>'
     if after:
         yield f'<a href="/?user={user}">First page</a> '
@@ -117,7 +149,7 @@ def _hidden(user: str | None, after: str | None) -> str:
     return f'<input type="hidden" name="user" value="{user or ""}">{begin}'
 
 
-def _face(face: Waiting, place: str) -> Iterator[str]:
+def _face(face: Waiting, group: Sequence[Alike], place: str) -> Iterator[str]:
     id_, file = face.face_id, f"<bdi>{escaped(face.file_name, 80)}</bdi>"
     yield f'<li><form action="/answer" method="post" class="face" id="face-{id_}" data-face="{id_}" tabindex="-1" '
     yield f'aria-labelledby="title-{id_}">{place}<input type="hidden" name="face" value="{id_}">'
@@ -126,9 +158,21 @@ def _face(face: Waiting, place: str) -> Iterator[str]:
     yield f'<a class="cut" href="/picture/{id_}/photo"><img src="/picture/{id_}/large" alt="The face" width="192" '
     yield f'height="192" loading="lazy"></a><div class="about"><h2 id="title-{id_}">Who is this on {file}?</h2>'
     yield f'<p><a class="whole" href="/picture/{id_}/photo">Show the whole photo</a></p></div>'
-    if face.suggestions:
+    if group:
+        yield f'<fieldset class="group"><legend>{count(len(group), "more face")} like this one'
+        yield f"{', and others follow' * (len(group) == MOST_ALIKE)}. The answer is for all that are marked. "
+        yield '<button type="button" class="all" hidden>All or none <kbd>a</kbd></button></legend>'
+        for other in group:
+            name = escaped(other.file_name, 80)
+            yield f'<label class="also"><img src="/picture/{other.face_id}/small" alt="" width="72" height="72" '
+            yield f'loading="lazy"><span><input type="checkbox" name="also" value="{other.face_id}" checked> '
+            yield f'<bdi class="file">{name}</bdi></span></label>'
+        yield "</fieldset>"
+    grouped = {other.face_id for other in group}
+    suggestions = [each for each in face.suggestions if each.face_id not in grouped]
+    if suggestions:
         yield '<fieldset class="suggestions"><legend>Suggestions</legend>'
-        for key, each in enumerate(face.suggestions[:_MOST_KEYS], 1):
+        for key, each in enumerate(suggestions[:_MOST_KEYS], 1):
             yield _suggestion(key, each)
         yield "</fieldset>"
     yield f'<div class="answers"><label for="name-{id_}">Name <kbd>n</kbd></label>'
@@ -156,15 +200,26 @@ def _suggestion(key: int, each: Suggested) -> str:
 # Persons
 
 
-def persons(users: Sequence[User], user: str | None, found: Sequence[PersonFaces], *, state: State) -> str:
-    """Return the page of a user's persons."""
+def persons(users: Users, found: Sequence[PersonFaces], total: int, first: int, *, state: State) -> str:
+    """Return the page of a user's persons.
+
+    Args:
+        users: the users with persons.
+        found: some of the chosen user's persons.
+        total: how many the user has.
+        first: how many are before those found.
+        state: of the browser.
+    """
 
     def body() -> Iterator[str]:
-        yield from _header("Persons", "/persons", state, _place("/persons", user))
-        yield from _choose_user("/persons", users, user, "person")
+        address = _place("/persons", users.user)
+        yield from _header("Persons", "/persons", state, f"{address}&from={first}" if first else address)
+        yield from _choose_user("/persons", users, "person")
         yield "</header><main>"
         if not found:
-            yield '<p class="state">This user has no persons.</p>'
+            yield f'<p class="state">This user has no {"more " * bool(first)}persons.</p>'
+        else:
+            yield f"<p>{_range(first, len(found), total, 'person')}</p>"
         yield '<ul class="wall">'
         for each in found:
             name, image = escaped(each.name, 80), '<span class="none"></span>'
@@ -173,7 +228,12 @@ def persons(users: Sequence[User], user: str | None, found: Sequence[PersonFaces
             by_system = f", {count(each.by_system)} by the system" if each.by_system else ""
             yield f'<li><a href="/person/{each.id}">{image}<bdi>{name}</bdi></a>'
             yield f"<small>{count(each.faces, 'face')}{by_system}</small></li>"
-        yield "</ul></main>"
+        yield '</ul><nav aria-label="Pages"><p>'
+        if first:
+            yield f'<a href="{escaped(address)}">First page</a> '
+        if first + len(found) < total:
+            yield f'<a href="{escaped(address)}&amp;from={first + len(found)}" rel="next">Next page</a>'
+        yield "</p></nav></main>"
 
     return _page("Persons", body(), state)
 
@@ -218,6 +278,7 @@ def person(
         yield "waits for a person again, and is not linked to this one by itself.</p>"
         if not shown:
             yield f'<p class="state">This person has no {"more " if after else ""}faces.</p>'
+        yield f"<details><summary>Keys</summary><p>{_KEYS_OF_WALL}</p></details>" if shown else ""
         yield '<ul class="wall">'
         for each in shown:
             who_linked = "by a person" if each.assigned_by == "user" else f"by the {_SYSTEMS[each.assigned_by]}"
@@ -397,13 +458,34 @@ def _header(title: str, here: str, state: State, back: str) -> Iterator[str]:
     yield f'<button id="undo"{disabled}>Undo <kbd>u</kbd></button></form>'
 
 
-def _choose_user(action: str, users: Sequence[User], user: str | None, thing: str) -> Iterator[str]:
-    if users:
+def _choose_user(action: str, users: Users, thing: str) -> Iterator[str]:
+    """Return the list of users, and where there are more than it holds, a field that finds others."""
+    if users.listed or users.chosen:
         yield f'<form action="{action}" class="line"><label for="user">User</label> <select id="user" name="user">'
-        for each in users:
-            chosen = " selected" if each.id == user else ""
+        if users.chosen and users.user not in {each.id for each in users.listed}:
+            yield f'<option value="{users.user}" selected>{escaped(users.chosen[1])}</option>'
+        for each in users.listed:
+            chosen = " selected" if each.id == users.user else ""
             yield f'<option value="{each.id}"{chosen}>{escaped(each.email)}: {count(each.waiting, thing)}</option>'
         yield "</select> <button>Show</button></form>"
+    following = users.first + len(users.listed)
+    if users.begins or users.first or following < users.total:
+        yield f'<form action="{action}" class="line"><label for="find">E-mail begins with</label> '
+        yield f'<input id="find" name="find" value="{escaped(users.begins)}" maxlength="200" autocomplete="off"> '
+        yield f"<button>Find</button> <small>{_range(users.first, len(users.listed), users.total, 'user')}</small>"
+        if following < users.total:
+            more = urlencode({"find": users.begins, "from_user": following})
+            yield f' <a href="{action}?{escaped(more)}">More users</a>'
+        yield "</form>"
+
+
+def _range(first: int, shown: int, total: int, thing: str) -> str:
+    """Return `1 to 100 of 1,234 persons`, or `12 persons` where all are shown."""
+    if not shown:
+        return f"no {thing}"
+    if shown == total:
+        return count(total, thing)
+    return f"{count(first + 1)} to {count(first + shown)} of {count(total, thing)}"
 
 
 def _place(page: str, user: str | None, after: str | None = None) -> str:

@@ -39,6 +39,13 @@ function remove(ids) {
   if (had) go(left.find((face) => all.indexOf(face) > place) ?? left[left.length - 1]);
 }
 
+// what the page says when it has been loaded again; a search may end meanwhile, so its number is kept, too
+function keep(message, face) {
+  sessionStorage.setItem("said", message);
+  sessionStorage.setItem("at", face);
+  sessionStorage.setItem("number", document.body.dataset.number);
+}
+
 async function send(form, button) {
   if (busy) return;
   busy = true;
@@ -51,11 +58,16 @@ async function send(form, button) {
     });
     const told = await answer.json();
     if ((form.action.endsWith("/undo") || form.closest(".changes")) && answer.ok) {
-      sessionStorage.setItem("said", told.message);
-      sessionStorage.setItem("at", told.faces[0] ?? "");
+      keep(told.message, told.faces[0] ?? "");
       const into = form.querySelector("[name=into]")?.value;
       if (into) location.assign(`/person/${into}`);
       else location.reload();
+      return;
+    }
+    // faces of a group that were left out of the answer get places of their own
+    if (answer.ok && form.querySelector(".group input:not(:checked)")) {
+      keep(told.message, "");
+      location.reload();
       return;
     }
     say(told.message, !answer.ok);
@@ -65,7 +77,7 @@ async function send(form, button) {
     if (taken && answer.ok) {
       const next = taken.nextElementSibling ?? taken.previousElementSibling;
       taken.remove();
-      next?.querySelector("button").focus();
+      next?.querySelector("a").focus();
     }
   } catch {
     say("The page gets no answer. Is seedtool faces review --web still running?", true);
@@ -96,12 +108,23 @@ document.addEventListener("submit", (event) => {
   send(event.target, event.submitter);
 });
 
+// the key is of use with the script only
+document.querySelectorAll(".all").forEach((button) => { button.hidden = false; });
+
+function mark(face) {
+  const boxes = [...(face?.querySelectorAll(".group input") ?? [])];
+  const all = boxes.every((box) => box.checked);
+  boxes.forEach((box) => { box.checked = !all; });
+  if (boxes.length) say(all ? "No other face is marked." : "All faces of the group are marked.");
+}
+
 document.addEventListener("focusin", (event) => {
   const face = event.target.closest(".face");
   if (face) current = face;
 });
 
 document.addEventListener("click", (event) => {
+  if (event.target.closest(".all")) mark(event.target.closest(".face"));
   const link = event.target.closest(".cut, .whole");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
@@ -118,19 +141,36 @@ document.addEventListener("error", async (event) => {
   image.replaceWith(why);
 }, true);
 
+// the pictures of a wall, which the arrows go through
+function pictures() {
+  return [...document.querySelectorAll(".wall > li")];
+}
+
+function beside(step) {
+  const all = pictures();
+  const place = all.indexOf(document.activeElement.closest(".wall > li"));
+  all[place < 0 ? 0 : Math.min(all.length - 1, Math.max(0, place + step))]?.querySelector("a").focus();
+}
+
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input:not([type=checkbox]), select, textarea");
   if (typing && event.key === "Escape") { go(event.target.closest(".face")); return; }
   if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const wall = document.activeElement.closest(".wall > li");
   const face = current?.isConnected ? current : faces()[0];
   const key = event.key.toLowerCase();
+  const step = { arrowdown: 1, arrowright: 1, arrowup: -1, arrowleft: -1 }[key];
   if (key === "u") { if (undo && !undo.disabled) send(undo.form, undo); }
-  else if (["arrowdown", "arrowright"].includes(key)) go(near(current?.isConnected ? 1 : 0));
-  else if (["arrowup", "arrowleft"].includes(key)) go(near(-1));
+  else if (key === ".") { document.querySelector("a[rel=next]")?.click(); }
+  else if (step && pictures().length) beside(step);
+  else if (step && faces().length) go(near(step < 0 || current?.isConnected ? step : 0));
+  else if (wall && key === "t") { wall.querySelector("form button")?.click(); }
+  else if (wall && key === "p") { wall.querySelector(".cut")?.click(); }
   else if (!face) return;
   else if (key === "n") { face.querySelector("[name=name]").focus(); }
   else if (key === "s") send(face, face.querySelector("[value=skip]"));
   else if (key === "p") show(face.querySelector(".cut").href, face.querySelector("h2 bdi").textContent);
+  else if (key === "a") mark(face);
   else if (/^[1-9]$/.test(key)) {
     const chosen = face.querySelector(`[data-key="${key}"]`);
     if (!chosen) { say(`This face has no suggestion ${key}.`, true); return; }
@@ -158,8 +198,8 @@ async function ask() {
 const said = sessionStorage.getItem("said");
 if (said) {
   const at = document.getElementById(`face-${sessionStorage.getItem("at")}`);
-  sessionStorage.removeItem("said");
-  sessionStorage.removeItem("at");
+  document.body.dataset.number = sessionStorage.getItem("number");
+  for (const name of ["said", "at", "number"]) sessionStorage.removeItem(name);
   say(said);
   go(at ?? faces()[0]);
 } else {

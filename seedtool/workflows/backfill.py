@@ -172,7 +172,7 @@ def users_waiting(*, settings: Settings | None = None, target: Target | None = N
     """
     with server.connect(target or server.find(project_settings(settings))) as connection:
         tables.check_tables(connection)
-        return corrections.users(connection)
+        return corrections.users(connection)[0]
 
 
 def decide_faces(

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from seedtool.backfill import review, run
 from seedtool.backfill.queries import query
+from seedtool.review_page import application
 from seedtool.review_page.server import Page
 
 
@@ -123,6 +124,13 @@ def plant(album, user, asset, box=(0.25, 0.25, 0.5, 0.5)):
     ).fetchone()
     album.db.commit()
     return face
+
+
+def liken(album, *matches):
+    """Put suggestions into the database: a face, the face that it is like, and the similarity."""
+    review.journal.ensure(album.db)
+    album.db.cursor().executemany("INSERT INTO seedtool.face_matches VALUES (%s, %s, %s)", matches)
+    album.db.commit()
 
 
 # Who may see it
@@ -257,6 +265,63 @@ def test_a_photo_that_cannot_be_shown_says_why(album, serve):
         )
         answer = browser.ask(f"/picture/{face}/small")
         assert (answer.status, why in answer.text) == (404, True), answer.text
+
+
+def test_faces_that_are_alike_are_one_place_on_the_pages(album, serve):
+    ana = album.user()
+    faces = [plant(album, ana, album.photo(ana, str(number))) for number in range(60)]
+    # forty faces of one person, each like the one before; the others are nobody's
+    liken(album, *((faces[i], faces[i - 1], 98) for i in range(1, 40)))
+    browser = serve(search=False).open()
+    found, path = [], "/"
+    while path:
+        answer = browser.ask(path)
+        found += answer.faces
+        following = re.search(r'href="([^"]+)" rel="next"', answer.text)
+        path = html.unescape(following[1]) if following else None
+        if "and others follow" in answer.text:
+            group = re.findall(r'name="also" value="([^"]+)" checked', answer.text)
+    assert set(found) >= set(faces[40:])
+    assert len(found) < 40
+    assert len(group) == 24
+    head = next(each for each in found if each in faces[:40])
+    for _ in range(40):
+        page = browser.ask("/").text
+        card = re.search(r'data-face="([^"]+)"(?:(?!data-face).)*?class="group"(?:(?!data-face).)*', page, re.DOTALL)
+        if not card:
+            break
+        also = re.findall(r'name="also" value="([^"]+)" checked', card[0])
+        browser.answer(ana, card[1], also=also, do="name", name="Ana")
+    assert head
+    assert {row[0] for row in album.db.execute("SELECT face_id::text FROM face_person_links")} <= set(faces[:40])
+    assert set(faces[40:]) <= {each.face_id for each in review.waiting(album.db)}
+    assert len(list(review.waiting(album.db))) < 60 - 36
+
+
+def test_more_users_and_persons_than_fit_are_counted_found_and_paged(album, serve, monkeypatch):
+    monkeypatch.setattr(application, "_MOST_USERS", 2)
+    monkeypatch.setattr(application, "_MOST_PERSONS", 2)
+    users = [album.user(name) for name in ("ana", "ben", "eva", "e%_a")]
+    for user in users:
+        plant(album, user, album.photo(user, "A"))
+    for name in ("Ana", "Ben", "Eva"):
+        album.db.execute("INSERT INTO person_groups (user_id, name) VALUES (%s, %s)", [users[0], name])
+    browser = serve().open()
+    first = browser.ask("/").text
+    assert "1 to 2 of 4 users" in first
+    assert re.findall(r'<option value="([^"]+)"', first) == users[:2]
+    more = html.unescape(re.search(r'href="([^"]+)">More users', first)[1])
+    assert re.findall(r'<option value="([^"]+)"', browser.ask(more).text) == users[2:]
+    assert "More users" not in browser.ask(more).text
+    assert re.findall(r'<option value="([^"]+)"', browser.ask("/?find=E%25").text) == users[3:]
+    assert "no user" in browser.ask("/?find=nobody").text
+    # one that is not listed keeps its place in the list
+    assert f'<option value="{users[3]}" selected>' in browser.ask(f"/?user={users[3]}").text
+    persons = browser.ask(f"/persons?user={users[0]}").text
+    assert "1 to 2 of 3 persons" in persons
+    following = html.unescape(re.search(r'href="([^"]+)" rel="next"', persons)[1])
+    rest = browser.ask(following).text
+    assert ("3 to 3 of 3 persons" in rest, ">Eva<" in rest, ">Ana<" in rest) == (True, True, False)
 
 
 # What an answer writes
@@ -642,7 +707,8 @@ def test_a_page_of_100_000_waiting_faces_looks_up_the_suggestions_of_its_own_fac
     ).fetchone()
     for after in (None, middle):
         (plan,) = album.db.execute(
-            sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) ") + query("waiting"), {"user": ana, "after": after, "limit": 13}
+            sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) ") + query("waiting", heads=True),
+            {"user": ana, "after": after, "limit": 13, "alike": 95.0},
         ).fetchone()
         nodes = list(every(plan[0]["Plan"]))
         sorts = [node for node in nodes if node["Node Type"] == "Sort" and "Sort Method" in node]
@@ -759,17 +825,50 @@ def test_clicks_decide_and_what_a_search_settles_goes_with_a_word(album, view):
     album.run()
     faces = [each.face_id for each in review.waiting(album.db)]
     page = view()
+    shown = lambda: [face.get_attribute("data-face") for face in page.locator(".face").all()]  # noqa: E731
+    (head,) = set(shown()) & set(faces[:2])  # the two are one group
+    assert set(shown()) == {head, *faces[2:]}
     third = page.locator(f"#face-{faces[2]}")
     third.get_by_role("checkbox").first.check()
-    page.locator(f"#face-{faces[0]}").get_by_label("Name").fill("Ana")
-    page.locator(f"#face-{faces[0]}").get_by_role("button", name="Save the name").click()
+    card = page.locator(f"#face-{head}")
+    card.get_by_role("checkbox").uncheck()  # but the search finds out
+    card.get_by_label("Name").fill("Ana")
+    card.get_by_role("button", name="Save the name").click()
     status(page, "1 more face linked to Ana")
-    assert [face.get_attribute("data-face") for face in page.locator(".face").all()] == faces[2:]
+    page.wait_for_function("document.querySelectorAll('.face').length == 2")
+    assert shown() == faces[2:]
     page.locator(f"#face-{faces[3]}").get_by_role("button", name="Skip").click()
     status(page, "1 face skipped.")
     page.get_by_role("button", name="Undo").click()
     status(page, "Undone: 1 face skipped.")
     page.locator(f"#face-{faces[3]}").wait_for()
+
+
+def test_one_answer_serves_a_group_of_faces_that_are_alike(album, view):
+    ana = album.user()
+    asset = [album.photo(ana, name) for name in "ABCDEF"]
+    faces = [plant(album, ana, each) for each in asset]
+    twin = plant(album, ana, asset[0], (0.8, 0.8, 0.1, 0.1))  # on the photo of the first: somebody else
+    # a chain, and one that is a little alike
+    liken(album, (faces[1], faces[0], 99), (faces[2], faces[1], 96), (faces[4], faces[3], 94.9), (twin, faces[2], 97))
+    page = view(search=False)
+    group = page.locator(".face", has=page.locator(".group"))
+    assert group.get_by_role("checkbox").count() == 2
+    group.focus()
+    page.keyboard.press("a")
+    status(page, "No other face is marked.")
+    page.keyboard.press("a")
+    status(page, "All faces of the group are marked.")
+    page.keyboard.press("n")
+    page.keyboard.type("Ana")
+    page.keyboard.press("Enter")
+    status(page, "3 faces linked to the new person Ana.")
+    named = {row[0] for row in album.db.execute("SELECT face_id::text FROM face_person_links WHERE NOT deleted")}
+    assert len(named & {faces[0], twin}) == 1
+    assert named - {twin} | {faces[0]} == set(faces[:3])
+    page.keyboard.press("u")
+    status(page, "3 faces changed back")
+    assert len(list(review.waiting(album.db))) == 7
 
 
 def test_a_second_browser_is_told_what_was_decided_elsewhere(album, serve, view):
