@@ -33,6 +33,10 @@ _ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))", re.DOTALL)
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
 
+#: Bytes of the largest matrix of one column's cells. Rows are masked in halves until they stay below it.
+_LARGEST_MATRIX = 32 * 1024 * 1024
+
+
 class Cells(Protocol):
     """One column of masked cells: `seedtool.values.cells.Cells`.
 
@@ -136,6 +140,12 @@ class Rewriter:
             return rewrite_exactly(rows, self._width, self._masks, self._subjects)
         starts = np.concatenate([np.zeros(1, ends.dtype), ends[:-1] + 1]).reshape(-1, self._width)
         stops = ends.reshape(-1, self._width)
+        count = len(stops)
+        places = list(self._masks)
+        if count > 1 and int((stops - starts)[:, places].max()) * count > _LARGEST_MATRIX:
+            # masks make matrices of rows by the longest cell: one long cell must not widen the rows beside it
+            half = int(stops[count // 2 - 1, -1]) + 1
+            return b"".join([self._rows(rows[:half]), self._rows(rows[half:])])
         escapes = np.flatnonzero(buffer == _BACKSLASH) if b"\\" in rows else None
         columns = {
             place: _column(buffer, starts[:, place], stops[:, place], escapes)
@@ -145,7 +155,6 @@ class Rewriter:
             _text(mask.apply(columns[place], columns.get(self._subjects.get(place, -1))))
             for place, mask in self._masks.items()
         ]
-        places = list(self._masks)
         return self._assemble(buffer, starts[:, places], stops[:, places], masked)
 
 

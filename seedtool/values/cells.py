@@ -98,7 +98,9 @@ class Cells:
     def choose(self, chosen: "NDArray[np.bool_]", other: "Cells") -> "Cells":
         """These cells where `chosen` is true, and those of `other` elsewhere."""
         width = max(self.width, other.width)
-        matrix = np.where(chosen[:, None], self.widened(width).matrix, other.widened(width).matrix)
+        item = np.dtype((np.void, width))
+        both = [np.ascontiguousarray(cells.widened(width).matrix).view(item)[:, 0] for cells in (self, other)]
+        matrix = np.where(chosen, *both).view(np.uint8).reshape(len(self), width)
         return Cells(matrix, np.where(chosen, self.lengths, other.lengths), plain=self.plain and other.plain)
 
     def widened(self, width: int) -> "Cells":
@@ -125,6 +127,36 @@ class Cells:
         matrix[rows] = mended.widened(width).matrix
         lengths[rows] = mended.lengths
         return Cells(matrix, lengths, plain=True)
+
+    def narrowed(self, width: int) -> "Cells":
+        """The cells in a matrix of at most so many bytes; longer ones are cut, maybe within a character."""
+        if self.width <= width:
+            return self
+        lengths = np.minimum(self.lengths, np.int32(width))
+        return Cells(np.ascontiguousarray(self.matrix[:, :width]), lengths, plain=self.plain)
+
+    def cut(self, most: "NDArray[np.int32] | int") -> "Cells":
+        """The cells, each with at most so many bytes; no character is cut in two, and no space is left at the end."""
+        lengths = np.minimum(self.lengths, np.maximum(np.asarray(most, dtype=np.int32), 0))
+        rows = np.arange(len(self))
+        for _ in range(3):  # the bytes behind the first of a character are 10xxxxxx, and there are at most three
+            inside = (lengths > 0) & (lengths < self.lengths)
+            after = self.matrix[rows, np.where(inside, lengths, 0)]
+            lengths = lengths - (inside & (after & 0xC0 == 0x80))
+        last = self.matrix[rows, np.maximum(lengths - 1, 0)]
+        return Cells(self.matrix, lengths - ((lengths > 0) & (last == 0x20)), plain=self.plain)
+
+    def ended(self, end: bytes) -> "Cells":
+        """The cells with these bytes behind them."""
+        return concat([self, end])
+
+    def compacted(self, keep: "NDArray[np.bool_]") -> "Cells":
+        """The bytes for which `keep` (bool[n, width]) is true, moved together; NULL becomes empty."""
+        kept = keep & (np.arange(self.width, dtype=np.int32) < self.lengths[:, None])
+        lengths = kept.sum(axis=1, dtype=np.int32)
+        flat = np.concatenate([self.matrix[kept], np.zeros(self.width, dtype=np.uint8)])
+        starts = np.cumsum(lengths, dtype=np.int64) - lengths
+        return Cells(gather(flat, starts, self.width), lengths, plain=self.plain)
 
     def words(self, count: int) -> "NDArray[np.bytes_]":
         """The first `count` bytes of each cell as numpy's S type, for comparisons; NULL is empty."""

@@ -173,6 +173,10 @@ def uuid() -> Kind:
     return drawn(make, frozenset({"uuid", "text"}), 36)
 
 
+_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's 32, in small letters
+_PAIRS = np.array([(one + two).encode() for one in _LETTERS for two in _LETTERS], dtype="S2").view(np.uint16)
+
+
 @word
 def token(*, length: int = 12) -> Kind:
     """Random small letters and digits, such as a password's hash or a key would have.
@@ -182,15 +186,15 @@ def token(*, length: int = 12) -> Kind:
     """
     if not 1 <= length <= 64:
         raise wrong("token", "length", f"must be 1 to 64, not {length}")
-    letters = np.frombuffer(b"0123456789abcdefghjkmnpqrstvwxyz", dtype=np.uint8)  # Crockford's 32, in small letters
 
     def make(bits: "Bits") -> Cells:
-        matrix = np.empty((len(bits), length), dtype=np.uint8)
-        for at in range(length):
-            if at % 12 == 0:
-                rest = draw(bits, 3 + at // 12)
-            matrix[:, at] = letters[rest & np.uint64(31)]
-            rest = rest >> np.uint64(5)
+        pairs = np.empty((len(bits), (length + 1) // 2), dtype=np.uint16)
+        for at in range(pairs.shape[1]):
+            if at % 6 == 0:
+                rest = draw(bits, 3 + at // 6)
+            pairs[:, at] = _PAIRS[rest & np.uint64(1023)]
+            rest = rest >> np.uint64(10)
+        matrix = np.ascontiguousarray(pairs.view(np.uint8)[:, :length])
         return Cells(matrix, np.full(len(bits), length, np.int32), plain=True)
 
     return drawn(make, TEXT, length)

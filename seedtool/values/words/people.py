@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seedtool.values.cells import Cells, concat, digits, gather
+from seedtool.values.cells import Cells, concat, digits
 from seedtool.values.hashing import draw
 from seedtool.values.pools import Pool, pool
 from seedtool.values.word import (
@@ -162,12 +162,11 @@ def email(
         domain: what stands behind the @; else example.com, example.net or example.org.
         numbered: the row's number stands behind the names, so that addresses differ.
     """
-    names = None if of else full_name(locale=locale)
+    names = None if of else slugged_names(locale, b".")
     domains = Cells.of([domain] if domain else list(EXAMPLE_DOMAINS))
 
     def make(bits: "Bits", context: Context) -> Cells:
-        source = joined([context.columns[name] for name in of]) if names is None else names.make(bits, context)
-        parts: list[Cells | bytes] = [slug(source, b".", b"user")]
+        parts: list[Cells | bytes] = [_slug_of(of, b".", context) if names is None else names.make(bits, context)]
         if numbered:
             parts += [b".", digits((context.rows + 1).astype(np.uint64))]
         host = domains.take((draw(bits, 9) % np.uint64(len(domains))).astype(np.int64))
@@ -194,11 +193,10 @@ def username(*, of: ColumnNames = (), locale: str = "en_US", numbered: bool = Tr
         locale: the pool of these names.
         numbered: the row's number stands behind the names, so that they differ.
     """
-    names = None if of else full_name(locale=locale)
+    names = None if of else slugged_names(locale, b"_")
 
     def make(bits: "Bits", context: Context) -> Cells:
-        source = joined([context.columns[name] for name in of]) if names is None else names.make(bits, context)
-        parts: list[Cells | bytes] = [slug(source, b"_", b"user")]
+        parts: list[Cells | bytes] = [_slug_of(of, b"_", context) if names is None else names.make(bits, context)]
         if numbered:
             parts.append(concat([b"_", digits((context.rows + 1).astype(np.uint64))]))
         return concat(parts)
@@ -282,6 +280,20 @@ def joined(parts: Sequence[Cells]) -> Cells:
     return concat(pieces)
 
 
+def slugged_names(locale: str, between: bytes) -> Kind:
+    """First and last names as `slug` writes them: the pools are rewritten once, and not each value."""
+    women, men, last = (
+        Pool(slug(each.cells, between, b"user"), each.slots)
+        for each in (pool(name, locale) for name in ("first_name_female", "first_name_male", "last_name"))
+    )
+    is_female = _sexes("email", "", "", FEMALE)
+
+    def make(bits: "Bits", context: Context) -> Cells:
+        return concat([_first(women, men, is_female(bits, context), bits), between, last.pick(draw(bits, 1))])
+
+    return related(make, TEXT, sorted([women.longest, men.longest])[1] + 1 + last.longest)
+
+
 def slug(cells: Cells, between: bytes, empty: bytes) -> Cells:
     """Texts in small letters without accents, with `between` for each space; `empty` where nothing is left.
 
@@ -296,14 +308,13 @@ def slug(cells: Cells, between: bytes, empty: bytes) -> Cells:
         there = lead == first
         if there.any():
             small[:, 1:][there] = letters[matrix[:, 1:][there] & 0x3F]
-    small[np.arange(cells.width, dtype=np.int32) >= cells.lengths[:, None]] = 0
-    kept = small != 0
-    lengths = kept.sum(axis=1, dtype=np.int32)
-    flat = np.concatenate([small[kept], np.zeros(cells.width, dtype=np.uint8)])
-    starts = np.cumsum(lengths, dtype=np.int64) - lengths
-    found = Cells(gather(flat, starts, cells.width), lengths, plain=True)
-    none = lengths == 0
+    found = Cells(small, cells.lengths, plain=True).compacted(small != 0)
+    none = found.lengths == 0
     return Cells.constant(empty, len(cells)).choose(none, found) if none.any() else found
+
+
+def _slug_of(columns: Sequence[str], between: bytes, context: Context) -> Cells:
+    return slug(joined([context.columns[name] for name in columns]), between, b"user")
 
 
 def _letters(first: int) -> "NDArray[np.uint8]":

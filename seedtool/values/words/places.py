@@ -110,3 +110,44 @@ def color(*, locale: str = "en_US") -> Kind:
 def word_(*, locale: str = "en_US") -> Kind:
     """A word of the locale's language."""
     return _picked(frozen("word", locale))
+
+
+@word
+def text(*, locale: str = "en_US", min: int = 20, max: int = 120) -> Kind:
+    """Sentences of the locale's words.
+
+    Args:
+        locale: the words.
+        min: about the fewest characters.
+        max: the most characters.
+    """
+    if not 1 <= min <= max <= 10_000:
+        raise wrong("text", "max", f"must be between min and 10000, not {max}")
+    words = frozen("word", locale)
+
+    def make(bits: "Bits") -> Cells:
+        wanted = below(draw(bits, 0), max - min + 1).astype(np.int32) + np.int32(min)
+        return prose(bits, wanted, words)
+
+    return drawn(make, TEXT, max)
+
+
+def prose(bits: "Bits", wanted: "NDArray[np.int32]", words: Pool) -> Cells:
+    """Words joined to sentences of about as many bytes as are wanted, and never more."""
+    most = int(wanted.max(initial=1))
+    made, number = _capitals(words.pick(draw(bits, 1))), 1
+    while int(made.lengths.min(initial=most)) < most and number < most:
+        number += 1
+        following = words.pick(draw(bits, number))
+        made = (
+            concat([made, b". ", _capitals(following)]) if number % 9 == 0 else concat([made, b" ", following])
+        ).narrowed(most + 1)
+    return made.cut(wanted - 1).ended(b".") if most > 1 else made.cut(wanted)
+
+
+def _capitals(cells: Cells) -> Cells:
+    """The cells with a capital where they begin with a letter from a to z."""
+    matrix = cells.matrix.copy()
+    first = matrix[:, 0]
+    first -= np.where((first >= ord("a")) & (first <= ord("z")), np.uint8(32), np.uint8(0))
+    return Cells(matrix, cells.lengths, plain=cells.plain)
