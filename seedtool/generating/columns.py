@@ -55,13 +55,13 @@ class Made:
     """
 
     def __init__(self, kind: Kind, key: bytes) -> None:
-        self._kind = kind
+        self.kind = kind
         self._key = key
 
     def cells(self, batch: Batch) -> Cells:
         """Return the values."""
-        columns = {name: batch.cells(name) for name in self._kind.needs}
-        return self._kind.make(hashing.stream(self._key, batch.rows), Context(batch.rows, columns))
+        columns = {name: batch.cells(name) for name in self.kind.needs}
+        return self.kind.make(hashing.stream(self._key, batch.rows), Context(batch.rows, columns))
 
 
 class Field(NamedTuple):
@@ -107,13 +107,13 @@ class Template:
     """
 
     def __init__(self, parts: Sequence[str | Field]) -> None:
-        self._parts = parts
+        self.parts = parts
 
     def cells(self, batch: Batch) -> Cells:
         """Return the texts. Where a field is NULL, the text is."""
-        if not any(isinstance(part, Field) for part in self._parts):
-            return values.Cells.constant("".join(map(str, self._parts)).encode(), len(batch))
-        return values.concat([self._part(part, batch) for part in self._parts])
+        if not any(isinstance(part, Field) for part in self.parts):
+            return values.Cells.constant("".join(map(str, self.parts)).encode(), len(batch))
+        return values.concat([self._part(part, batch) for part in self.parts])
 
     def _part(self, part: str | Field, batch: Batch) -> Cells | bytes:
         import numpy as np
@@ -139,13 +139,13 @@ class Referring:
     """
 
     def __init__(self, relation: str, column: str) -> None:
-        self._relation = relation
-        self._column = column
+        self.relation = relation
+        self.column = column
 
     def cells(self, batch: Batch) -> Cells:
         """Return the values; NULL where a row refers to none."""
-        found = batch.related(self._relation).cells(self._column)
-        numbers = batch.numbers(self._relation)
+        found = batch.related(self.relation).cells(self.column)
+        numbers = batch.numbers(self.relation)
         return found if (numbers >= 0).all() else found.where(numbers >= 0)
 
 
@@ -174,14 +174,14 @@ class WithNulls:
     """
 
     def __init__(self, maker: Maker, millionths: int, key: bytes) -> None:
-        self._maker = maker
+        self.maker = maker
         self._millionths = millionths
         self._key = key
 
     def cells(self, batch: Batch) -> Cells:
         """Return the cells."""
         drawn = hashing.below(hashing.stream(self._key, batch.rows), 1_000_000)
-        return self._maker.cells(batch).where(drawn >= self._millionths)
+        return self.maker.cells(batch).where(drawn >= self._millionths)
 
 
 class Parent:
@@ -254,12 +254,19 @@ class Drawn:
         size = np.maximum(last - first, 0)
         bits = hashing.stream(self._key, batch.rows)
         found = first + scaled(bits, size, skewed=self._skewed)
-        missing = size == 0
-        if self._nulls:
-            missing |= hashing.below(hashing.stream(self._key, batch.rows, 1), 1_000_000) < self._nulls
+        missing = (size == 0) | self.none(batch)
         if self._own and self._needed:
             return np.where(missing, batch.rows, found)
         return np.where(missing, -1, found)
+
+
+    def none(self, batch: Batch) -> np.ndarray:
+        """Tell which rows refer to none, bool[n]."""
+        import numpy as np
+
+        if not self._nulls:
+            return np.zeros(len(batch), dtype=bool)
+        return hashing.below(hashing.stream(self._key, batch.rows, 1), 1_000_000) < self._nulls
 
 
 def _span(batch: Batch, target: PlannedTable, *, own: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -52,6 +52,7 @@ class Numbering:
         self._fixed = given if count.given else count.rows or 0
         self._deck = count.deck
         self._sum = sum(count.deck)
+        self.most_children = max(count.deck, default=0)
         self._shuffled = count.shuffled and len(set(count.deck)) > 1
         self._key = hashing.key_of(seed, "children", table)
 
