@@ -259,7 +259,6 @@ class Drawn:
             return np.where(missing, batch.rows, found)
         return np.where(missing, -1, found)
 
-
     def none(self, batch: Batch) -> np.ndarray:
         """Tell which rows refer to none, bool[n]."""
         import numpy as np

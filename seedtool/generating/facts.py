@@ -18,7 +18,13 @@ from seedtool.postgres.copying import copy_out
 from seedtool.values.cells import Cells
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from seedtool.postgres.catalog import Table
+
+
+#: So many rows of others are looked at for values that are taken; beyond that the database has the last word.
+_MOST_TAKEN = 1_000_000
 
 
 class Facts:
@@ -35,6 +41,7 @@ class Facts:
         self._segments = {name: [Segment(*each) for each in segments] for name, segments in found.segments.items()}
         self._given: dict[str, Cells] = {}
         self._counts: dict[str, int] = dict(found.counts)
+        self._moved: dict[str, list[int]] = dict(found.moved)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_connection": None}
@@ -42,7 +49,7 @@ class Facts:
     @property
     def lasting(self) -> dict[str, Any]:
         """What the ledger keeps, as JSON."""
-        return {"segments": self._segments, "counts": self._counts}
+        return {"segments": self._segments, "counts": self._counts, "moved": self._moved}
 
     def given(self, table: Table, column: str) -> Cells:
         """Return a column of the rows that are given, in the order of the table's key."""
@@ -92,6 +99,42 @@ class Facts:
             segments.append(Segment(before, plus))
         return segments
 
+    def taken(self, table: Table, column: str, before: int) -> frozenset[bytes]:
+        """Return the values of a column, where others' rows are in its table; else none.
+
+        Args:
+            table: the table.
+            column: the column.
+            before: how many of the rows are ours.
+        """
+        if self._connection is None:
+            return frozenset()
+        name = sql.Identifier(column)
+        counted = sql.SQL("SELECT count(*) FROM (SELECT FROM {} LIMIT {}) AS t").format(
+            table.identifier, sql.Literal(before + _MOST_TAKEN)
+        )
+        row = self._connection.execute(counted).fetchone()
+        if row is None or not before < row[0] < before + _MOST_TAKEN:
+            return frozenset()
+        query = sql.SQL("SELECT {} FROM {} WHERE {} IS NOT NULL").format(name, table.identifier, name)
+        with self._connection.cursor() as cursor:
+            return frozenset(str(value).encode() for (value,) in copy_out(cursor, query))
+
+    def moved(self, table: Table, column: str, found: list[int]) -> np.ndarray:
+        """Return the rows whose dealt value somebody else's row has, int64[n].
+
+        Args:
+            table: the table.
+            column: the column.
+            found: rows that were found just now: the ledger keeps them.
+        """
+        import numpy as np
+
+        name = f"{table.qualified}.{column}"
+        if found:
+            self._moved[name] = sorted({*self._moved.get(name, []), *found})
+        return np.array(self._moved.get(name, []), dtype=np.int64)
+
     def _open(self) -> psycopg.Connection[Any]:
         assert self._connection is not None  # noqa: S101 - what workers ask for was read before they were sent for
         return self._connection
@@ -100,3 +143,4 @@ class Facts:
 class _Known(msgspec.Struct):
     segments: dict[str, list[tuple[int, int]]] = {}
     counts: dict[str, int] = {}
+    moved: dict[str, list[int]] = {}

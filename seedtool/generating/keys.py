@@ -20,7 +20,7 @@ from seedtool.values import hashing
 from seedtool.values.permutation import permute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
 
@@ -41,6 +41,10 @@ _CHUNK = 1 << 18
 
 class Member(Protocol):
     """A column that is dealt."""
+
+    def dealt_by(self, deal: Deal, place: int) -> None:
+        """Say which deal gives the numbers, and at which place."""
+        ...
 
     def sizes(self, batch: Batch) -> np.ndarray:
         """Return how many values it may have in each row, int64[n]."""
@@ -169,10 +173,8 @@ class Deal:
         self._tails = tails
         self._key = key
         self._counted = all(isinstance(each, DealtKind) for each in [*shared, *(one for tail in tails for one in tail)])
-        place = 0
-        for each in [*shared, *(one for tail in tails for one in tail)]:
-            each.dealt_by(self, place)  # type: ignore[attr-defined] # both kinds of members have it
-            place += 1
+        for place, each in enumerate([*shared, *(one for tail in tails for one in tail)]):
+            each.dealt_by(self, place)
 
     def sizes(self, batch: Batch) -> np.ndarray:
         """Return how many rows each row's group may have, int64[n]."""
@@ -276,6 +278,38 @@ def settle(planned: PlannedTable, key_of: bytes, rows: int, units: int) -> Fault
     return None
 
 
+def dealt_kinds(planned: PlannedTable) -> Iterator[tuple[str, DealtKind]]:
+    """Yield the columns whose dealt values somebody else's rows may have, too."""
+    for key in planned.table.keys:
+        if len(key.columns) == 1:
+            maker = planned.makers.get(key.columns[0])
+            maker = maker.maker if isinstance(maker, WithNulls) else maker
+            if isinstance(maker, DealtKind):
+                yield key.columns[0], maker
+
+
+def collisions(
+    planned: PlannedTable, dealt: DealtKind, taken: frozenset[bytes], first: int, last: int
+) -> list[int]:
+    """Return the rows whose value is taken.
+
+    Args:
+        planned: the table.
+        dealt: what makes it.
+        taken: the values that rows of others have.
+        first: the first row that is looked at.
+        last: the row after the last.
+    """
+    import numpy as np
+
+    found: list[int] = []
+    for start in range(first, last, _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, last), dtype=np.int64)
+        values = dealt.cells(planned.batch(rows)).tolist()
+        found += [start + place for place, value in enumerate(values) if value in taken]
+    return found
+
+
 def _keys(planned: PlannedTable) -> Iterable[tuple[UniqueKey, tuple[str, ...]]]:
     """Yield the unique keys with the columns that they are made of; those of an expression are found in its text."""
     for key in planned.table.keys:
@@ -300,7 +334,7 @@ def _tells_apart(planned: PlannedTable, names: Iterable[str]) -> bool:
 
 
 def determined(planned: PlannedTable, name: str) -> set[str]:
-    """Return what a column's value says of its row: `row` (which it is), `parent` (whose), `child` (the how manieth)."""
+    """Return what a column's value says of its row: `row` (which it is), `parent` (whose), `child` (which of its)."""
     maker = planned.makers.get(name)
     if isinstance(maker, WithNulls):  # two NULLs differ
         maker = maker.maker
@@ -440,7 +474,7 @@ def _convert(planned: PlannedTable, name: str) -> Member:
 
 
 def _group(planned: PlannedTable, names: Iterable[str], movable: Sequence[str]) -> Group:
-    """Return which rows have to differ in the columns that are dealt: those that nothing else of the key tells apart."""
+    """Return which rows have to differ in what is dealt: those that nothing else of the key tells apart."""
     own = planned.numbering
     above: list[Numbering] = []
     whole = True

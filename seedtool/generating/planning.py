@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from seedtool.errors import SchemaError, SeedError
 from seedtool.generating import columns as makers
+from seedtool.generating import inference, keys
 from seedtool.generating.columns import Drawn, Field, Given, Parent, Referring, Serial, Template, Through
 from seedtool.generating.numbering import Numbering
+from seedtool.generating.recipe import ColumnLine
 from seedtool.generating.rows import PlannedTable
 from seedtool.values import hashing, kinds
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from seedtool.generating.facts import Facts
-    from seedtool.generating.recipe import ColumnLine, Recipe
+    from seedtool.generating.recipe import Recipe
     from seedtool.generating.rows import Maker, Relation
     from seedtool.postgres.catalog import Catalog, Column, ForeignKey, Table
 
@@ -87,6 +89,32 @@ class Plan:
                 _Filling(self, planned).relations()
         for planned in self.tables:
             _Filling(self, planned).columns()
+        for planned in self.tables:
+            self._settle(planned)
+        for planned in self.tables:
+            self._try(planned)
+
+    def _settle(self, planned: PlannedTable) -> None:
+        """Make unique keys hold, or refuse the recipe before a row is made."""
+        rows = planned.numbering.total(self.recipe.units)
+        fault = keys.settle(planned, self.key(planned.name), rows, self.units)
+        if fault is not None:
+            place = self.recipe.place_of(planned.name, fault.column)
+            raise self.recipe.fault(fault.fault, fault.remedy, place, table=planned.name, column=fault.column)
+        for name, dealt in keys.dealt_kinds(planned):
+            total, before = planned.numbering.total(self.units), planned.numbering.total(self.before)
+            taken = self._facts.taken(planned.table, name, before)
+            found = keys.collisions(planned, dealt, taken, before, total) if taken else []
+            dealt.moved = self._facts.moved(planned.table, name, found)
+
+    def _try(self, planned: PlannedTable) -> None:
+        """Make the first row: so given rows are read, and what a value cannot be made from is found."""
+        import numpy as np
+
+        if self.rows(planned):
+            batch = planned.batch(np.zeros(1, dtype=np.int64))
+            for column in planned.written:
+                batch.cells(column)
 
     def key(self, *names: str) -> bytes:
         """Return the key of a stream."""
@@ -344,7 +372,9 @@ class _Filling:
         if field.relation is None:
             if field.name == "k" and self._planned.numbering.parent is None:
                 raise ValueError(f"{{k}} counts a parent's children, and {self._planned.name} has no parent", known)
-            if field.name not in {"n", "k", *self._table.columns} or field.name == column.name:
+            if field.name in {"n", "k"}:
+                return field
+            if field.name not in self._table.columns or field.name == column.name:
                 raise ValueError(f"{self._planned.name} has no other column {field.name}", known)
             return field
         for key in self._table.foreign_keys:
@@ -356,16 +386,27 @@ class _Filling:
         raise ValueError(f"{field.relation} refers to no row", known)
 
     def _inferred(self, column: Column) -> Maker | None:
+        """Return the maker of a column that the recipe does not mention; None where the database fills it in."""
+        planned, table = self._planned, self._table
         if column.sequence is not None and column.value.name in {"int2", "int4", "int8"}:
-            self._planned.serials.append(column.name)
-            before = self._planned.numbering.total(self._plan.before)
-            return Serial(self._plan.facts().segments(self._table, column.name, before))
+            planned.serials.append(column.name)
+            return Serial(self._plan.facts().segments(table, column.name, planned.numbering.total(self._plan.before)))
+        if any(column.name in key.columns for key in table.foreign_keys):
+            return None  # `relations` has refused it where it is needed
+        found = inference.guess(table, column)
+        if found is None and inference.family(column) == "text" and table.unique_alone(column.name):
+            found = inference.key_template(self._recipe.name, planned)
+        if found is not None:
+            found = {**inference.agreeing(found, table.columns)}
+            planned.guessed[column.name] = inference.line(found)
+            nulls = round(found.pop("nulls", 0) * 1_000_000)
+            place = self._recipe.rows[planned.name].place
+            return self._written(column, ColumnLine(kind=found.pop("kind"), parameters=found, nulls=nulls, place=place))
         if column.default is not None or not column.not_null:
             return None
-        name = f"{self._planned.name}.{column.name}"
         raise self._fault(
-            f"nothing says what stands in {name}, of type {column.type}",
-            f'Write below [tables.{self._planned.name}]: {column.name} = "..."',
+            f"nothing says what stands in {planned.name}.{column.name}, of type {column.type}",
+            f"Write below [tables.{planned.name}]: {inference.proposal(table, column)}",
             column.name,
         )
 

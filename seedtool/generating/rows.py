@@ -58,6 +58,7 @@ class PlannedTable:
         relations: its references by the foreign key's name.
         written: the columns that are sent, in their order.
         serials: the columns whose ids a sequence gives to others' rows.
+        guessed: the lines that were inferred, as a recipe would have them, by their columns.
     """
 
     def __init__(self, name: str, table: Table, numbering: Numbering) -> None:
@@ -68,6 +69,7 @@ class PlannedTable:
         self.relations: dict[str, Relation] = {}
         self.written: tuple[str, ...] = ()
         self.serials: list[str] = []
+        self.guessed: dict[str, str] = {}
 
     def batch(self, rows: np.ndarray) -> Batch:
         """Return a batch of rows, by their numbers (int64[n], in any order)."""

@@ -1,0 +1,219 @@
+"""What stands in a column that a recipe does not mention: inferred from its checks, its type, its name and its keys.
+
+The guess is a line as a recipe would have it, so that `seedtool seed recipe` can write it down and a person can change
+it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from seedtool.values import kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from seedtool.generating.rows import PlannedTable
+    from seedtool.postgres.catalog import Column, Table
+
+Guess = dict[str, Any]
+
+#: What a column of this name holds, for the names that databases use again and again. The first that matches counts.
+_NAMES: Sequence[tuple[str, Guess]] = (
+    (r"(first|given|fore)_?name|nombres?|vorname|prenom", {"kind": "first_name"}),
+    (r"middle_?name|segundo_nombre", {"kind": "first_name", "nulls": 0.4}),
+    (r"(second_last|last|family)_?name|surname|apellidos?(_\w+)?|nachname", {"kind": "last_name"}),
+    (r"full_?name|nombre_completo|(contact|customer|person|author|owner)_?name", {"kind": "full_name"}),
+    (r"e_?mail(_address)?|correo", {"kind": "email"}),
+    (r"(user_?name|login|nickname|handle)", {"kind": "username"}),
+    (r"(mobile|cell|tele)?_?phone(_number)?|telefono|celular|mobile", {"kind": "phone"}),
+    (r"rut|run|identification_number|national_id", {"kind": "rut"}),
+    (r"(street_|postal_|home_)?address(_line_?1)?|direccion", {"kind": "address"}),
+    (r"street(_name)?|calle", {"kind": "street"}),
+    (r"city|town|ciudad|comuna", {"kind": "city"}),
+    (r"region|state|province|provincia", {"kind": "region"}),
+    (r"post_?code|zip(_?code)?|postal_code", {"kind": "postcode"}),
+    (r"country|pais", {"kind": "country"}),
+    (r"country_code", {"kind": "country_code"}),
+    (r"company(_name)?|employer|empresa", {"kind": "company"}),
+    (r"job(_title)?|occupation|profession|profesion", {"kind": "job"}),
+    (r"colou?r", {"kind": "color"}),
+    (r"sex|gender|sexo", {"kind": "sex"}),
+    (r"description|notes?|comments?|bio|about|summary|body|content|message", {"kind": "text"}),
+    (r"url|website|link|homepage", {"kind": "url"}),
+    (r"ip(_address)?", {"kind": "ip"}),
+)
+
+#: What a column of this family of types holds when its name says nothing. Numbers and texts are not guessed: a wrong
+#: range is worse than a question.
+_FAMILIES: Mapping[str, Guess] = {
+    "uuid": {"kind": "uuid"},
+    "boolean": {"kind": "boolean"},
+    "date": {"kind": "date"},
+    "timestamp": {"kind": "timestamp"},
+    "inet": {"kind": "ip"},
+}
+
+_TYPES = {
+    "text": "text", "varchar": "text", "bpchar": "text", "citext": "text", "name": "text",
+    "int2": "integer", "int4": "integer", "int8": "integer",
+    "numeric": "numeric", "float4": "numeric", "float8": "numeric", "money": "numeric",
+    "bool": "boolean", "date": "date", "timestamp": "timestamp", "timestamptz": "timestamp", "time": "time",
+    "timetz": "time", "uuid": "uuid", "json": "json", "jsonb": "json", "inet": "inet", "cidr": "inet",
+    "interval": "interval", "bytea": "bytea",
+}  # fmt: skip
+
+
+def family(column: Column) -> str:
+    """Return the family of a column's type, as kinds name it; the type's own name where it has none."""
+    if column.value.kind == "array":
+        return "array"
+    return _TYPES.get(column.value.name, column.value.name)
+
+
+def guess(table: Table, column: Column) -> Guess | None:
+    """Return the line that a recipe would have for a column; None where nothing says what stands in it.
+
+    Args:
+        table: the table.
+        column: one that is neither a reference nor given its values by a sequence.
+    """
+    if column.labels:
+        return {"kind": "choice", "values": list(column.labels)}
+    checked = _of_checks(table, column)
+    if checked is not None:
+        return checked
+    if column.default is not None and not _has_to_be_made(table, column):
+        return None
+    of = family(column)
+    for pattern, found in _NAMES:
+        if re.fullmatch(pattern, column.name, re.IGNORECASE) and _fits(column, of, found):
+            return {key: value for key, value in found.items() if key != "nulls" or not column.not_null}
+    if not column.not_null and column.default is None:
+        return None
+    usual = _FAMILIES.get(of)
+    return usual if usual is not None and usual["kind"] in kinds.WORDS else None
+
+
+def _has_to_be_made(table: Table, column: Column) -> bool:
+    """Tell whether the database's own default will not do: others refer to the value, or it must differ."""
+    unique = any(column.name in key.columns for key in table.keys)
+    return unique or family(column) in {"timestamp", "date"}
+
+
+def _fits(column: Column, of: str, found: Guess) -> bool:
+    """Tell whether a column can hold the values of a kind."""
+    if found["kind"] not in kinds.WORDS:
+        return False
+    kind = kinds.kind(found["kind"])
+    length = re.search(r"\((\d+)\)$", column.type)
+    too_long = length is not None and of == "text" and kind.longest > int(length[1])
+    return kind.fits(of) and not too_long
+
+
+_NUMBER = r"'?\(?(-?\d+)\)?'?(?:::[\w ]+)?"
+
+
+def _of_checks(table: Table, column: Column) -> Guess | None:
+    """Return what the checks of a column allow: a list of values, or a range of whole numbers."""
+    least: int | None = None
+    most: int | None = None
+    for check in table.checks:
+        if check.columns != (column.name,):
+            continue
+        name = rf'\(?"?{re.escape(column.name)}"?\)?(?:::[\w ]+)?\)*'
+        listed = re.search(rf"{name} = ANY \(+ARRAY\[(.*?)\]", check.expression)
+        if listed:
+            values = re.findall(r"'((?:[^']|'')*)'(?:::[\w ]+(?:\(\d+\))?)?|(-?\d+)", listed[1])
+            return {
+                "kind": "choice",
+                "values": [text.replace("''", "'") if not number else int(number) for text, number in values],
+            }
+        if family(column) not in {"integer", "numeric"}:
+            continue
+        for operator, number in re.findall(rf"{name} (>=|>|<=|<) {_NUMBER}", check.expression):
+            bound = int(number)
+            if operator in {">=", ">"}:
+                least = max(bound + (operator == ">"), least if least is not None else bound)
+            else:
+                most = min(bound - (operator == "<"), most if most is not None else bound)
+    if least is None or most is None or most < least or not column.not_null:
+        return None
+    return {"kind": "integer", "min": least, "max": most}
+
+
+def key_template(recipe: str, planned: PlannedTable) -> Guess:
+    """Return the line of a text key: the recipe's name keeps its rows apart from people's."""
+    name = f"{recipe}-{singular(planned.table.name)}".replace("_", "-")
+    return {"kind": "template", "format": f"{name}-{{n:06}}"}
+
+
+def singular(table: str) -> str:
+    """Return what one row of a table is called: `families` has a `family`, `classes` a `class`."""
+    for pattern, ending in ((r"ies$", "y"), (r"(ss|x|ch|sh)es$", r"\1"), (r"(?<=[^s])s$", "")):
+        found, count = re.subn(pattern, ending, table)
+        if count:
+            return found
+    return table
+
+
+def agreeing(found: Guess, columns: Mapping[str, Column]) -> Guess:
+    """Return a line that agrees with the other columns of a person: an e-mail address with the names, a name with sex.
+
+    Args:
+        found: a line of inference.
+        columns: the table's.
+    """
+    word = kinds.WORDS[found["kind"]]
+    if "of" in word.parameters:
+        names = [name for pattern in _PERSON for name in columns if re.fullmatch(pattern, name, re.IGNORECASE)]
+        if names and found["kind"] != "full_name":
+            return {**found, "of": names[:2]}
+    if "sex_of" in word.parameters:
+        sexes = [name for name in columns if re.fullmatch(r"sex|gender|sexo", name, re.IGNORECASE)]
+        if sexes:
+            return {**found, "sex_of": sexes[0]}
+    return found
+
+
+#: The columns that an e-mail address is made from.
+_PERSON = (r"(first|given)_?name|nombres?", r"(last|family)_?name|surname|apellidos?|apellido_paterno|full_?name")
+
+
+def proposal(table: Table, column: Column) -> str:
+    """Return what a person could write for a column of which nothing is known, as TOML."""
+    of = family(column)
+    if of == "text" and re.search("name|title|label|code", column.name):
+        return f'{column.name} = "{singular(table.name).replace("_", " ").capitalize()} {{n}}"'
+    examples = {
+        "text": '"word"',
+        "integer": '{ kind = "integer", min = 1, max = 100 }',
+        "numeric": '{ kind = "integer", min = 1, max = 100 }',
+        "json": '{ kind = "constant", value = "{}" }',
+        "array": '{ kind = "choice", values = ["{}"] }',
+        "time": '{ kind = "choice", values = ["08:00", "09:45"] }',
+        "interval": '{ kind = "choice", values = ["1 hour", "1 day"] }',
+    }
+    unknown = '{ kind = "constant", value = "..." }'
+    return f"{column.name} = {examples.get(of, unknown)}"
+
+
+def line(found: Guess) -> str:
+    """Return a guess as a recipe writes it."""
+    if set(found) == {"kind"}:
+        return f'"{found["kind"]}"'
+    if set(found) == {"kind", "format"} and found["kind"] == "template":
+        return f'"{found["format"]}"'
+    return "{ " + ", ".join(f"{key} = {_toml(value)}" for key, value in found.items()) + " }"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, (int, float)):
+        return str(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
