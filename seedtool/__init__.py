@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         recognize,
         sync,
     )
-    from seedtool.workflows.load import load
+    from seedtool.workflows.load import load, unload
     from seedtool.workflows.prepare import prepare
     from seedtool.workflows.reset import fingerprint, migrate, plan_reset, reset
     from seedtool.workflows.seed import dump_seeds, seed
@@ -108,6 +108,7 @@ _PLACES = {
     "save_snapshot": "workflows.snapshots:save_snapshot",
     "seed": "workflows.seed:seed",
     "sync": "workflows.faces:sync",
+    "unload": "workflows.load:unload",
     "unprotect": "workflows.database:unprotect",
     "waiting_faces": "workflows.backfill:waiting_faces",
 }
@@ -155,6 +156,7 @@ __all__ = [
     "save_snapshot",
     "seed",
     "sync",
+    "unload",
     "unprotect",
     "waiting_faces",
 ]

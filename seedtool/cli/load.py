@@ -1,4 +1,4 @@
-"""seed load."""
+"""seed load, seed unload."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from seedtool.generating.loading import LoadReport
+    from seedtool.generating.unload import UnloadReport
     from seedtool.settings import Settings
 
 
@@ -76,6 +77,39 @@ def load(
             listener=listener,
         )
     console.report(report, lambda: _lines(report))
+
+
+@click.command("unload", short_help="Take generated rows of a recipe away.", context_settings=CONTEXT)
+@click.argument("recipe", shell_complete=complete_recipe)
+@click.option(
+    "--confirm", metavar="NAME", help="Delete rows in a database that seedtool did not make. NAME is its name."
+)
+@common_options
+def unload(*, recipe: str, confirm: str | None, console: Console, settings: Settings) -> None:
+    """Take away the rows that a recipe has loaded, and no others.
+
+    Rows that people changed stay, and so do rows that other rows refer to. Both are named. It also undoes a load that
+    was interrupted.
+    """
+    from seedtool.workflows import load as workflow
+
+    report = workflow.unload(recipe, settings=settings, confirm=confirm, listener=console.listener({}))
+    console.report(report, lambda: _unload_lines(report))
+
+
+def _unload_lines(report: UnloadReport) -> Iterable[str]:
+    rows = [(each.table, each.removed, each.changed, each.referred, each.gone) for each in report.tables]
+    if rows:
+        yield from table(("table", "removed", "changed", "referred to", "gone before"), rows)
+    for each in report.tables:
+        for row in each.kept:
+            yield f"  {each.table} {row.key} stays: " + (
+                "somebody changed it" if row.why == "changed" else "a row that stays refers to it"
+            )
+        unnamed = each.changed + each.referred - len(each.kept)
+        if unnamed:
+            yield f"  {count(unnamed, 'more row')} of {each.table} {'stays' if unnamed == 1 else 'stay'}"
+    yield f"unloaded {report.recipe}: {count(sum(each.removed for each in report.tables), 'row')}"
 
 
 def _lines(report: LoadReport) -> Iterable[str]:

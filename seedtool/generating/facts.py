@@ -6,6 +6,7 @@ stands in the ledger.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -41,6 +42,7 @@ class Facts:
         self._segments = {name: [Segment(*each) for each in segments] for name, segments in found.segments.items()}
         self._given: dict[str, Cells] = {}
         self._counts: dict[str, int] = dict(found.counts)
+        self._digests: dict[str, str] = dict(found.digests)
         self._moved: dict[str, list[int]] = dict(found.moved)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -49,7 +51,7 @@ class Facts:
     @property
     def lasting(self) -> dict[str, Any]:
         """What the ledger keeps, as JSON."""
-        return {"segments": self._segments, "counts": self._counts, "moved": self._moved}
+        return {"segments": self._segments, "counts": self._counts, "moved": self._moved, "digests": self._digests}
 
     def given(self, table: Table, column: str) -> Cells:
         """Return a column of the rows that are given, in the order of the table's key."""
@@ -61,9 +63,10 @@ class Facts:
             )
             with self._open().cursor() as cursor:
                 found = Cells.of(value for (value,) in copy_out(cursor, query))
-            if len(found) < self.count(table):
+            digest = hashlib.sha256(b"\0".join(value or b"" for value in found.tolist())).hexdigest()
+            if len(found) < self.count(table) or self._digests.setdefault(name, digest) != digest:
                 raise LoadInterrupted(
-                    f"{table} has {len(found):,} rows, and had {self.count(table):,} when the recipe was first loaded",
+                    f"{table} has other rows than when the recipe was first loaded, and its rows are given",
                     remedy="seedtool seed unload takes the recipe's rows away; then load it anew.",
                     table=str(table),
                 )
@@ -144,3 +147,4 @@ class _Known(msgspec.Struct):
     segments: dict[str, list[tuple[int, int]]] = {}
     counts: dict[str, int] = {}
     moved: dict[str, list[int]] = {}
+    digests: dict[str, str] = {}

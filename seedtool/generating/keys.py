@@ -288,9 +288,7 @@ def dealt_kinds(planned: PlannedTable) -> Iterator[tuple[str, DealtKind]]:
                 yield key.columns[0], maker
 
 
-def collisions(
-    planned: PlannedTable, dealt: DealtKind, taken: frozenset[bytes], first: int, last: int
-) -> list[int]:
+def collisions(planned: PlannedTable, dealt: DealtKind, taken: frozenset[bytes], first: int, last: int) -> list[int]:
     """Return the rows whose value is taken.
 
     Args:

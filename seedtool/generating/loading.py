@@ -19,6 +19,7 @@ from psycopg import sql
 
 from seedtool.errors import LoadInterrupted, RecipeError, UsageError
 from seedtool.generating import putting_off, rows
+from seedtool.generating import recipe as recipes
 from seedtool.generating.facts import Facts
 from seedtool.generating.planning import Plan
 from seedtool.listener import SILENT, Listener
@@ -34,6 +35,7 @@ from seedtool.slices.running import Done
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
+    from pathlib import Path
 
     from seedtool.generating.putting_off import Kept
     from seedtool.generating.recipe import Recipe
@@ -48,8 +50,12 @@ ROWS_A_SLICE = 48 * rows.ROWS_A_BLOCK
 #: every load of a database takes this advisory lock; the number is "load" in ASCII
 _LOCK = 0x6C6F6164
 
-#: What made the values; an upgrade that changes some says so (see `_refuse_other`).
-VOCABULARY = "1"
+
+def vocabulary() -> str:
+    """Return what made the values: an upgrade that changes some says so (see `_refuse_other`)."""
+    from seedtool.values import kinds
+
+    return str(kinds.VERSION)
 
 
 class LoadedTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,12 +112,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         scale: how many times the numbers of the recipe are made.
         workers: how many processes of this machine work.
         resume: go on with a load that was interrupted.
+        folder: the project's, for words that read a file of it.
     """
 
     random_seed: str = "1"
     scale: float = 1.0
     workers: int = 1
     resume: bool = False
+    folder: Path | None = None
 
 
 def units_of(recipe: Recipe, scale: float) -> int:
@@ -157,8 +165,8 @@ class Job(msgspec.Struct, frozen=True):
 @functools.lru_cache(maxsize=2)
 def _plan(pickled: bytes) -> Plan:
     """Return the plan of a job: a worker makes it once."""
-    recipe, tables, search_path, facts, random_seed, units, before = pickle.loads(pickled)  # noqa: S301 - our own
-    return Plan(recipe, Catalog(tables, search_path), facts, random_seed, units, before)
+    recipe, tables, search_path, *rest = pickle.loads(pickled)  # noqa: S301 - our own
+    return Plan(recipe, Catalog(tables, search_path), *rest)
 
 
 def write_slice(connection: Connection, recipe: str, planned: PlannedTable, slice_: Slice) -> Done:
@@ -234,11 +242,22 @@ def load(target: Target, recipe: Recipe, options: Options, listener: Listener = 
         RecipeError: the recipe does not fit the database; nothing was written.
         LoadInterrupted: the load stopped on the way; what is there can be resumed or undone.
     """
-    sessions = Sessions(target)
-    with server.connect(target, autocommit=True, application="seedtool load") as control, translated(recipe.name):
+    with locked(target, recipe.name, listener) as sessions, running.processes(options.workers) as executors:
+        return _Loading(sessions, recipe, options, listener, executors, target).run()
+
+
+@contextlib.contextmanager
+def locked(target: Target, recipe: str, listener: Listener) -> Iterator[Sessions]:
+    """Yield what opens sessions of a database while no other load or unload runs there.
+
+    Args:
+        target: the database.
+        recipe: the recipe's name, for messages.
+        listener: hears who is waited for.
+    """
+    with server.connect(target, autocommit=True, application="seedtool load") as control, translated(recipe):
         take_lock(control, _LOCK, "loads", listener, session=True)
-        with running.processes(options.workers) as executors:
-            return _Loading(sessions, recipe, options, listener, executors, target).run()
+        yield Sessions(target)
 
 
 class _Loading:
@@ -307,7 +326,7 @@ class _Loading:
             raise UsageError(
                 f"{name} was loaded with --random-seed {earlier.random_seed}", remedy=undo, option="--random-seed"
             )
-        if earlier.vocabulary != VOCABULARY:
+        if earlier.vocabulary != vocabulary():
             raise RecipeError(
                 f"{name} was loaded with another version of the vocabulary, which makes other values",
                 remedy=undo,
@@ -331,7 +350,9 @@ class _Loading:
         set_locally(connection.cursor(), PLAIN_TEXT | EVERY_ROW)
         facts = Facts(connection, earlier.facts if earlier is not None else None)
         catalog = catalog_of(connection, earlier)
-        return Plan(self._recipe, catalog, facts, self._options.random_seed, self._units, before), facts
+        return Plan(
+            self._recipe, catalog, facts, self._options.random_seed, self._units, before, self._options.folder
+        ), facts
 
     def _load(self, plan: Plan, facts: Facts, before: int) -> Load:
         return Load(
@@ -339,7 +360,7 @@ class _Loading:
             content=self._recipe.content,
             hash=self._recipe.hash,
             random_seed=self._options.random_seed,
-            vocabulary=VOCABULARY,
+            vocabulary=vocabulary(),
             units=self._units,
             state="loading",
             facts={**facts.lasting, "before": before, "catalog": tables_of(plan)},
@@ -366,9 +387,10 @@ class _Loading:
 
     def _work(self, plan: Plan, facts: Facts, before: int) -> running.Work:
         if self._executors is not None and self._target is not None:
-            catalog = plan.catalog
+            options = self._options
             stuff = (
-                self._recipe, catalog.tables, catalog.search_path, facts, self._options.random_seed, self._units, before
+                self._recipe, plan.catalog.tables, plan.catalog.search_path, facts, options.random_seed, self._units,
+                before, options.folder,
             )  # fmt: skip
             return Job(self._target.conninfo, self._target.name, self._recipe.name, pickle.dumps(stuff))
 
@@ -443,6 +465,15 @@ def catalog_of(connection: Connection, earlier: Load | None) -> Catalog:
         return read_catalog(connection)
     tables = msgspec.convert(earlier.facts["catalog"], dict[int, Table], strict=False)
     return Catalog(tables, read_catalog(connection, []).search_path)
+
+
+def plan_of(connection: Connection, load: Load, folder: Path | None) -> Plan:
+    """Return the plan of what was loaded, whatever has become of the recipe's file since."""
+    recipe = recipes.read(load.content.encode(), load.recipe, f"{load.recipe}.toml, as it was loaded")
+    facts = Facts(connection, load.facts)
+    before = load.units if load.state == "loaded" else load.facts["before"]
+    catalog = catalog_of(connection, load)
+    return Plan(recipe, catalog, facts, load.random_seed, load.units, before, folder)
 
 
 def tables_of(plan: Plan) -> dict[str, Any]:

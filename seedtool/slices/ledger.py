@@ -158,6 +158,12 @@ def finish(cursor: Cursor, recipe: str) -> None:
     cursor.execute("UPDATE seedtool.loads SET state = 'loaded', ended = clock_timestamp() WHERE recipe = %s", [recipe])
 
 
+def empty(cursor: Cursor, recipe: str) -> None:
+    """Write down that no row of a load is there any more; what it had put off may not be built again yet."""
+    cursor.execute("UPDATE seedtool.loads SET state = 'unloading' WHERE recipe = %s", [recipe])
+    cursor.execute("DELETE FROM seedtool.slices WHERE recipe = %s", [recipe])
+
+
 def forget(cursor: Cursor, recipe: str) -> None:
     """Take a load out of the ledger."""
     cursor.execute("DELETE FROM seedtool.loads WHERE recipe = %s", [recipe])

@@ -1,4 +1,4 @@
-"""Generated rows: loading the rows of a recipe."""
+"""Generated rows: loading the rows of a recipe, and taking them away."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from seedtool.workflows.project import project_settings
 
 if TYPE_CHECKING:
     from seedtool.generating.loading import LoadReport
+    from seedtool.generating.unload import UnloadReport
     from seedtool.postgres.server import Target
     from seedtool.settings import Settings
 
@@ -56,8 +57,43 @@ def load(
     target = target or server.find(settings)
     found = recipes.find(settings.seeds, recipe, settings.root)
     _require_consent(target, confirm)
-    options = Options(scale=scale, random_seed=random_seed, workers=workers, resume=resume)
+    options = Options(scale=scale, random_seed=random_seed, workers=workers, resume=resume, folder=settings.root)
     return load_rows(target, found, options, listener)
+
+
+def unload(
+    recipe: str,
+    *,
+    settings: Settings | None = None,
+    target: Target | None = None,
+    confirm: str | None = None,
+    listener: Listener = SILENT,
+) -> UnloadReport:
+    """Take away the rows that a recipe has loaded, but for those that people changed or refer to.
+
+    Args:
+        recipe: the recipe's name. Its file is not read: the database has the recipe as it was loaded.
+        settings: the project's; those of the working folder's project when None.
+        target: the database; the one that the settings name when None.
+        confirm: the database's name: agree that rows are deleted in a database that seedtool did not make.
+        listener: hears who is waited for.
+
+    Raises:
+        Protected: the database carries the protection mark.
+        NotConfirmed: seedtool did not make the database, and `confirm` does not name it; nothing was written.
+        UsageError: nothing of this recipe was loaded.
+        RecipeError: another version of the vocabulary has made the rows; nothing was written.
+        LoadInterrupted: an index that the load had put off cannot be built again.
+    """
+    from seedtool.generating.loading import locked
+    from seedtool.generating.unload import unload as unload_rows
+
+    settings = project_settings(settings)
+    target = target or server.find(settings)
+    _require_consent(target, confirm)
+    managed = {(each.table, each.face_id) for each in settings.faces}
+    with locked(target, recipe, listener) as sessions:
+        return unload_rows(sessions, recipe, managed, settings.root)
 
 
 def _require_consent(target: Target, confirm: str | None) -> None:
@@ -69,7 +105,7 @@ def _require_consent(target: Target, confirm: str | None) -> None:
         needed = guard.consent_to_seed(target, connection)
     if given < needed:
         raise NotConfirmed(
-            f"{target} was not made by seedtool, and rows would be added to it",
+            f"{target} was not made by seedtool, and its rows would change",
             remedy=f"If that is meant: --confirm {shlex.quote(target.name)}."
             " To forbid it for good: seedtool guard protect.",
             database=target.name,

@@ -22,6 +22,7 @@ CONTRACT = {
     "migrate": set(),
     "seed": {"[PROFILE]", "--list", "--confirm", "--dry-run", "--prune", "--no-prune"},
     "seed load": {"RECIPE", "--scale", "--random-seed", "--workers", "--resume", "--confirm"},
+    "seed unload": {"RECIPE", "--confirm"},
     "seed-dump": {"--all", "--set", "--sort", "--strict", "--table"},
     "sync-faces": {"--collection", "--dry-run", "--strict"},
     "enroll": {"[STUDENT_ID]", "[PHOTO...]", "--all", "--replaced", "--manifest", "--collection"},

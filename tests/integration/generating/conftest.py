@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from seedtool.generating.loading import LoadReport
+from seedtool.generating.unload import UnloadedTable
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings, load
@@ -60,6 +61,10 @@ class School:
     def load(self, recipe: str = "district", **options: object) -> LoadReport:
         options = {"confirm": self.target.name, "settings": self.settings, "target": self.target, **options}
         return workflow.load(recipe, **options)
+
+    def unload(self, recipe: str = "district", **options: object) -> dict[str, UnloadedTable]:
+        options = {"confirm": self.target.name, "settings": self.settings, "target": self.target, **options}
+        return {each.table: each for each in workflow.unload(recipe, **options).tables}
 
     def execute(self, statement: str) -> None:
         with server.connect(self.target) as connection:
