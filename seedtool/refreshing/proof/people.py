@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from seedtool.refreshing.proof.classes import WHOLE, Kind, Role
@@ -21,6 +21,12 @@ _SHORTEST = 6
 _LONG_WORD = 12
 
 
+_LOCAL = re.compile(rb"[A-Za-z0-9._%+-]+\Z")
+_DOMAIN = re.compile(rb"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
+_JOINER = 0x20
+_UUID = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+
+
 class Source(NamedTuple):
     """One way in which columns of a table of the source tell who somebody is.
 
@@ -29,12 +35,14 @@ class Source(NamedTuple):
         table: its name.
         columns: the columns; several together make up a name: first, last and second last.
         kind: what they hold.
+        scattered: the values stand within longer texts.
     """
 
     schema: str
     table: str
     columns: tuple[str, ...]
     kind: Kind
+    scattered: bool = False
 
     def __str__(self) -> str:
         name = self.table if self.schema == "public" else f"{self.schema}.{self.table}"
@@ -50,6 +58,8 @@ class Told(NamedTuple):
         words: the words of each value, or of a number the words that it was read from.
         tag: the kind of numbers; 0 of words.
         numbers: what they are.
+        parts: of names in the usual order, which words are first names (f) and which last names (l).
+        joined: the words make up one word.
     """
 
     hashes: "Hashes"
@@ -57,12 +67,14 @@ class Told(NamedTuple):
     words: "NDArray[np.int64]"
     tag: int = 0
     numbers: "Hashes | None" = None
+    parts: str = ""
+    joined: bool = False
 
     def text(self, words: Words, at: int) -> str:
         """Return what is compared when a hash is the same: the words, or the number."""
         if self.numbers is not None:
             return f"{self.tag} {self.numbers[at]}"
-        return " ".join(words.joined(int(each), 1) for each in self.words[at])
+        return ("" if self.joined else " ").join(words.joined(int(each), 1) for each in self.words[at])
 
 
 def sources_of(schema: str, table: str, roles: Mapping[str, Role]) -> list[Source]:
@@ -96,6 +108,12 @@ def _whose(column: str) -> str:
     return re.sub(r"[\W_]+", "_", plain).strip("_")
 
 
+def scattered(schema: str, table: str, columns: Iterable[str]) -> list[Source]:
+    """Return what may stand within the texts of columns that are not classified: e-mails, phones and RUTs."""
+    kinds: tuple[Kind, ...] = ("email", "phone", "national id")
+    return [Source(schema, table, (name,), kind, scattered=True) for name in columns for kind in kinds]
+
+
 def told(hasher: Hasher, words: Words, place: Mapping[str, int], source: Source) -> Iterator[Told]:
     """Yield the values that rows tell in one way.
 
@@ -107,28 +125,45 @@ def told(hasher: Hasher, words: Words, place: Mapping[str, int], source: Source)
     """
     import numpy as np
 
-    first, count = _cells(words)
-    own = [(first[:, place[name]], count[:, place[name]]) for name in source.columns]
+    column = place[source.columns[0]]
     if source.kind == "phone":
-        yield from _numbers(hasher, words, place[source.columns[0]], {PHONE, SHORT})
+        yield from _numbers(hasher, words, column, {PHONE, SHORT}, scattered=source.scattered)
+    elif source.scattered and source.kind == "national id":
+        yield from _numbers(hasher, words, column, {RUT}, scattered=True)
+    elif source.scattered:
+        yield from _emails(hasher, words, column)
     elif len(source.columns) > 1:
-        yield from _names(hasher, words, own)
+        yield from _names(hasher, words, [place[name] for name in source.columns])
     else:
         if source.kind == "national id":
-            yield from _numbers(hasher, words, place[source.columns[0]], {RUT, NUMBER})
-        begin, many = own[0]
+            yield from _numbers(hasher, words, column, {RUT, NUMBER})
+        first, count = cells_of(words)
         for each in range(1, LONGEST + 1):
-            rows = np.flatnonzero(np.minimum(many, LONGEST) == each)
-            index = begin[rows, None] + np.arange(each)
-            yield from _sequences(hasher, words, index)
-            if source.kind == "full name" and each == 4:
-                for part in ([0, 2], [0, 2, 3], [0, 1, 2], [2, 0], [2, 3, 0]):
-                    yield from _sequences(hasher, words, index[:, part])
-            elif source.kind == "full name" and each in {2, 3}:
-                yield from _sequences(hasher, words, np.roll(index, each - 1, axis=1))
+            rows = np.flatnonzero(np.minimum(count[:, column], LONGEST) == each)
+            index = first[rows, column, None] + np.arange(each)
+            if source.kind != "full name":
+                yield from _sequences(hasher, words, index)
+                if each == _UUID.count("-") + 1:
+                    yield from _without_dashes(hasher, words, index)
+            else:
+                yield from _full_names(hasher, words, index)
 
 
-def _cells(words: Words) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+def _full_names(hasher: Hasher, words: Words, index: "NDArray[np.int64]") -> Iterator[Told]:
+    """Yield names that stand in one cell each, in the orders in which people write them."""
+    import numpy as np
+
+    length = index.shape[1]
+    parts = {2: "fl", 3: "fll", 4: "ffll"}.get(length, "")
+    yield from _sequences(hasher, words, index, parts)
+    if length == 4:
+        for part, letters in (([0, 2], "fl"), ([0, 2, 3], "fll"), ([0, 1, 2], "ffl"), ([2, 0], ""), ([2, 3, 0], "")):
+            yield from _sequences(hasher, words, index[:, part], letters)
+    elif length in {2, 3}:
+        yield from _sequences(hasher, words, np.roll(index, length - 1, axis=1))
+
+
+def cells_of(words: Words) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
     """Return the first word of each cell and how many it has, by row and column."""
     import numpy as np
 
@@ -138,39 +173,52 @@ def _cells(words: Words) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
     return first.reshape(words.rows, words.columns), count.reshape(words.rows, words.columns)
 
 
-def _names(hasher: Hasher, words: Words, own: "list[tuple[NDArray[np.int64], NDArray[np.int64]]]") -> Iterator[Told]:
+def _without_dashes(hasher: Hasher, words: Words, index: "NDArray[np.int64]") -> Iterator[Told]:
+    """Yield ids in the form of a UUID as one word."""
+    import numpy as np
+
+    lengths = [len(each) for each in _UUID.split("-")]
+    starts, ends = words.starts[index], words.ends[index]
+    index, starts = (each[(ends - starts == lengths).all(axis=1)] for each in (index, starts))
+    if len(index):
+        places = np.concatenate([starts[:, at, None] + np.arange(each) for at, each in enumerate(lengths)], axis=1)
+        lines = np.hstack((words.text[places], np.full((len(index), 1), ord("\n"), np.uint8)))
+        hashes = hasher.words(lines.tobytes(), 1).hashes
+        yield Told(hashes, [hashes], index, joined=True)
+
+
+def _names(hasher: Hasher, words: Words, columns: list[int]) -> Iterator[Told]:
     """Yield first and last names of rows together, as people write them."""
     import numpy as np
 
+    first_of, count_of = cells_of(words)
     # each part of a name has rarely more than three words
-    for counts in itertools.product(range(1, 4), range(1, 4), *([range(4)] * (len(own) - 2))):
-        rows = np.flatnonzero(
-            np.logical_and.reduce([many == each for (_, many), each in zip(own, counts, strict=True)])
-        )
+    for counts in itertools.product(range(1, 4), range(1, 4), *([range(4)] * (len(columns) - 2))):
+        exact = [count_of[:, column] == each for column, each in zip(columns, counts, strict=True)]
+        rows = np.flatnonzero(np.logical_and.reduce(exact))
         if not len(rows):
             continue
-        first, last, *more = (begin[rows, None] + np.arange(each) for (begin, _), each in zip(own, counts, strict=True))
-        orders: list[tuple[NDArray[np.int64], ...]] = [(first, last), (last, first)]
-        if counts[0] > 1:
-            orders += [(first[:, :1], last), (last, first[:, :1])]
-        if more and counts[2]:
-            orders += [(first, last, more[0]), (last, more[0], first)]
-            if counts[0] > 1:
-                orders += [(first[:, :1], last, more[0]), (last, more[0], first[:, :1])]
-        for order in orders:
-            yield from _sequences(hasher, words, np.hstack(order))
+        first, last, *more = (
+            first_of[rows, column, None] + np.arange(each) for column, each in zip(columns, counts, strict=True)
+        )
+        firsts = [first, first[:, :1]] if counts[0] > 1 else [first]
+        lasts = [(last,), (last, more[0])] if more and counts[2] else [(last,)]
+        for given, family in itertools.product(firsts, lasts):
+            surname = np.hstack(family)
+            parts = "f" * given.shape[1] + "l" * surname.shape[1]
+            yield from _sequences(hasher, words, np.hstack((given, surname)), parts)
+            yield from _sequences(hasher, words, np.hstack((surname, given)))
 
 
-def _sequences(hasher: Hasher, words: Words, index: "NDArray[np.int64]") -> Iterator[Told]:
+def _sequences(hasher: Hasher, words: Words, index: "NDArray[np.int64]", parts: str = "") -> Iterator[Told]:
     """Yield sequences of words that are long enough to be told from chance.
 
     Args:
         hasher: with this run's salt.
         words: of the rows.
         index: the words of each sequence: a row for each.
+        parts: as `Told` has them.
     """
-    import numpy as np
-
     if not len(index):
         return
     lengths = (words.ends - words.starts)[index].sum(axis=1)
@@ -186,7 +234,7 @@ def _sequences(hasher: Hasher, words: Words, index: "NDArray[np.int64]") -> Iter
     for each in range(1, index.shape[1]):
         current = hasher.followed(current, words.hashes[index[:, each]])
         prefixes.append(current)
-    yield Told(current, prefixes, np.ascontiguousarray(index))
+    yield Told(current, prefixes, index, parts=parts)
 
 
 def _has_digit(words: Words, at: "Places") -> "NDArray[np.bool_]":
@@ -199,11 +247,45 @@ def _has_digit(words: Words, at: "Places") -> "NDArray[np.bool_]":
     return found
 
 
-def _numbers(hasher: Hasher, words: Words, column: int, tags: set[int]) -> Iterator[Told]:
-    """Yield the numbers of a column: all digits that stand together."""
+def _numbers(hasher: Hasher, words: Words, column: int, tags: set[int], *, scattered: bool = False) -> Iterator[Told]:
+    """Yield the numbers of a column: all digits that stand together.
+
+    Within longer texts only those count that are written as a phone (with a plus sign) or as a RUT (with a dash).
+    """
     import numpy as np
 
-    for first, _, tag, values in numbers_in(words, tags, whole=True):
-        mine = np.flatnonzero(words.cells[first] % words.columns == column)
-        if len(mine):
-            yield Told(hasher.numbers(values[mine], tag), [], first[mine, None], tag, values[mine])
+    for first, last, tag, values in numbers_in(words, tags, whole=True):
+        mine = words.cells[first] % words.columns == column
+        if scattered:
+            before = words.text[np.maximum(words.starts[first], 1) - 1] == _JOINER
+            places = np.maximum(words.raw_places(words.starts[first]), 1) - 1
+            plus = np.frombuffer(words.raw, np.uint8)[places] == ord("+")
+            mine &= (before & plus) if tag != RUT else ((first < last) | (words.text[words.ends[last] - 1] == ord("k")))
+        chosen = np.flatnonzero(mine)
+        if len(chosen):
+            yield Told(hasher.numbers(values[chosen], tag), [], first[chosen, None], tag, values[chosen])
+
+
+def _emails(hasher: Hasher, words: Words, column: int) -> Iterator[Told]:
+    """Yield the e-mails within the texts of a column."""
+    import numpy as np
+
+    if b"@" not in words.raw:
+        return
+    raw = np.frombuffer(words.raw, np.uint8)
+    ends = words.delimiters()
+    signs = np.flatnonzero(raw == ord("@"))
+    cells = np.searchsorted(ends, signs)
+    mine = cells % words.columns == column
+    starts = words.raw_places(words.starts)
+    found: dict[int, list[list[int]]] = {}
+    for sign, cell in zip(signs[mine].tolist(), cells[mine].tolist(), strict=True):
+        begin = int(ends[cell - 1]) + 1 if cell else 0
+        before = _LOCAL.search(words.raw, max(begin, sign - 64), sign)
+        after = _DOMAIN.match(words.raw, sign + 1, int(ends[cell]))
+        if before and after:
+            first, last = np.searchsorted(starts, [before.start(), after.end() - 1])
+            found.setdefault(int(last - first), []).append(list(range(first, last)))
+    for length, index in found.items():
+        if 1 < length <= LONGEST:
+            yield from _sequences(hasher, words, np.array(index))

@@ -24,6 +24,7 @@ _LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "
 _JOINERS = b" .-()+"
 #: A separator that is no joiner, one that is, and what is taken out.
 _OTHER, _JOINER, _GONE = 0x1F, 0x20, 0xFF
+_BACKSLASH = 0x5C
 #: So many bytes of a word are hashed; a hit is compared exactly afterwards.
 _LONGEST = 64
 
@@ -71,29 +72,42 @@ def _latin() -> "dict[int, tuple[Bytes, Bytes]]":
     return found
 
 
-def folded(block: bytes) -> bytes:
-    """Return a block of COPY text, folded: word characters, blanks, and the tabs and line ends between cells.
+#: Characters above U+017F, without combining accents and the punctuation of U+2000 to U+207F: folded one by one.
+_FAR = re.compile(rb"[\xc6-\xcb\xce-\xdf][\x80-\xbf]|[\xe0\xe1\xe3-\xf4][\x80-\xbf]{2,3}|\xe2[\x82-\xbf][\x80-\xbf]")
 
-    Characters above U+017F stay as they are, but for combining accents and punctuation: `Variants` reads their cells
-    again.
+
+@functools.lru_cache(maxsize=1 << 16)
+def _folded_far(character: bytes) -> bytes:
+    plain = fold(character.decode("utf-8", "ignore"))
+    return "".join(each if each.isalnum() else " " for each in plain).encode()
+
+
+def folded(block: bytes) -> "tuple[bytes, bytes, Places]":
+    """Fold a block of COPY text.
+
+    Returns:
+        The folded text: word characters, blanks, and the tabs and line ends between cells. The block as it was, but for
+        characters above U+017F. And where bytes of it are missing in the folded text.
     """
     import numpy as np
 
     accented = not block.isascii()
+    if accented:
+        block = _FAR.sub(lambda found: _folded_far(found[0]), block) if _FAR.search(block) else block
     escaped = b"\\" in block
     if not accented and not escaped:
-        return block.translate(_FOLDED)
+        return block.translate(_FOLDED), block, np.zeros(0, np.int64)
     text = np.frombuffer(block, np.uint8).copy()
     if escaped:
         # \n, \t and the others become blanks, and so does \N, which is NULL
-        at = np.flatnonzero(text[:-1] == 0x5C)
+        at = np.flatnonzero(text[:-1] == _BACKSLASH)
         # of a run of backslashes, each second one is escaped; a run's first begins at an even distance
         runs = np.flatnonzero(np.diff(at, prepend=-2) != 1)
         begin = np.repeat(at[runs], np.diff(np.append(runs, len(at))))
         at = at[(at - begin) % 2 == 0]
         letter = np.isin(text[at + 1], np.frombuffer(b"bfnrtvN\\", np.uint8))
-        text[at[letter] + 1] = 0x2C
-        text[at] = 0x2C
+        text[at[letter] + 1] = _JOINER
+        text[at] = _JOINER
     if accented:
         lead = np.flatnonzero(text >= 0xC2)
         lead = lead[lead + 1 < len(text)]
@@ -109,7 +123,7 @@ def folded(block: bytes) -> bytes:
         at = lead[(kinds == 0xE2) & (lead + 2 < len(text))]
         at = at[(text[at + 1] == 0x80) | (text[at + 1] == 0x81)]  # U+2000 to U+207F: dashes, quotes, blanks
         text[at], text[at + 1], text[at + 2] = _JOINER, _GONE, _GONE
-    return text.tobytes().translate(_FOLDED, b"\xff")
+    return text.tobytes().translate(_FOLDED, b"\xff"), block, np.flatnonzero(text == _GONE)
 
 
 class Words(NamedTuple):
@@ -123,6 +137,8 @@ class Words(NamedTuple):
         hashes: a hash of each word.
         columns: how many columns a row has.
         rows: how many rows there are.
+        raw: the block that was folded.
+        gone: where bytes of it are missing in the folded text.
     """
 
     text: "Bytes"
@@ -132,6 +148,23 @@ class Words(NamedTuple):
     hashes: "Hashes"
     columns: int
     rows: int
+    raw: bytes
+    gone: "Places"
+
+    def raw_places(self, places: "Places") -> "Places":
+        """Return where in the block places of the folded text are."""
+        import numpy as np
+
+        if not len(self.gone):
+            return places
+        return places + np.searchsorted(self.gone - np.arange(len(self.gone)), places, side="right")
+
+    def delimiters(self) -> "Places":
+        """Return where the cells of the block end."""
+        import numpy as np
+
+        text = np.frombuffer(self.raw, np.uint8)
+        return np.flatnonzero((text == 9) | (text == 10))
 
     def joined(self, at: int, count: int, step: int = 1) -> str:
         """Return words as a text: `count` of them from number `at`, each `step` after the one before."""
@@ -180,7 +213,7 @@ class Hasher:
         """
         import numpy as np
 
-        plain = folded(block)
+        plain, raw, gone = folded(block)
         text = np.frombuffer(plain + bytes(24), np.uint8)
         size = len(plain)
         inside = text[: size + 1] > _JOINER
@@ -191,7 +224,8 @@ class Hasher:
         delimiters = np.flatnonzero((text[:size] == 9) | (text[:size] == 10))
         before = np.searchsorted(starts, delimiters)
         cells = np.repeat(np.arange(len(delimiters)), np.diff(before, prepend=0))
-        return Words(text, starts, ends, cells, self._hashes(text, starts, ends), columns, len(delimiters) // columns)
+        hashes = self._hashes(text, starts, ends)
+        return Words(text, starts, ends, cells, hashes, columns, len(delimiters) // columns, raw, gone)
 
     def of(self, words: list[str]) -> int:
         """Return the hash of a sequence of folded words, as `words` and `followed` make it."""

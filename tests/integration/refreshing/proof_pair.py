@@ -1,6 +1,8 @@
 """A school as a source, and a masked copy of it whose pools hold the source's own names: made by SQL alone."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import psycopg
 from psycopg import sql
@@ -180,6 +182,36 @@ class Pair:
             return psycopg.connect(self.source.conninfo)
 
         return prove(connect, self.copy, Given(**given))
+
+    @contextlib.contextmanager
+    def changed(self, *statements: str) -> Iterator["Pair"]:
+        """Yield the pair with a copy that is changed, for a while."""
+        copy = clone(self.copy, self.copy, f"{self.copy.name}_changed")
+        try:
+            with server.connect(copy) as connection:
+                for each in statements:
+                    connection.execute(each)
+            yield Pair(self.source, copy)
+        finally:
+            with server.connect(copy, copy.maintenance, autocommit=True) as maintenance:
+                maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(copy.name)))
+
+    def keep(self, table: str, column: str) -> None:
+        """Write the source's own values into a column of the copy."""
+        names = {"t": sql.Identifier(table), "c": sql.Identifier(column)}
+        with server.connect(self.source) as source, server.connect(self.copy) as copy:
+            rows = source.execute(sql.SQL("SELECT id, {c}::text FROM {t}").format(**names)).fetchall()
+            kind = copy.execute(
+                "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s",
+                [table, column],
+            ).fetchone()
+            copy.execute("CREATE TEMPORARY TABLE kept (id int, value text)")
+            with copy.cursor().copy("COPY kept FROM STDIN") as lines:
+                for row in rows:
+                    lines.write_row(row)
+            copy.execute(
+                sql.SQL("UPDATE {t} t SET {c} = k.value::" + kind[0] + " FROM kept k WHERE k.id = t.id").format(**names)
+            )
 
 
 def create(target: Target, name: str) -> Target:

@@ -1,6 +1,13 @@
 """A wrong copy is found out beside its source, and a masked one is not accused."""
 
-from collections.abc import Iterator
+import html.entities
+import json
+import quopri
+import unicodedata
+from base64 import b64encode, encodebytes, urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from urllib.parse import quote, quote_plus
 
 import pytest
 from psycopg import sql
@@ -9,6 +16,57 @@ from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from tests.integration.refreshing import proof_pair
 from tests.integration.refreshing.proof_pair import Pair, said
+
+
+class Person(NamedTuple):
+    """Somebody of the source."""
+
+    first: str
+    last: str
+    second: str
+    email: str
+    phone: str
+    rut: str
+    address: str
+    face: str
+    image: str
+    photo: str
+    collection: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.first} {self.last}"
+
+    def values(self) -> tuple[str, ...]:
+        """What no report may hold."""
+        return (self.name, *self[3:])
+
+
+def plain(text: str) -> str:
+    return "".join(each for each in unicodedata.normalize("NFD", text) if not unicodedata.combining(each))
+
+
+def digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
+
+
+def entities(text: str) -> str:
+    names = html.entities.codepoint2name
+    return "".join(f"&{names[ord(each)]};" if not each.isascii() else each for each in text)
+
+
+@pytest.fixture(scope="module")
+def people(pair: Pair) -> list[Person]:
+    with server.connect(pair.source) as connection:
+        rows = connection.execute(
+            "SELECT first_name, last_name, second_last_name, email, phone, rut, address, face_id::text, external_image_id,"
+            " photo_key, collection FROM students s JOIN student_faces f ON f.student_id = s.id"
+            " WHERE first_name ~ '[áéíóú]' AND last_name ~ '[áéíóúñ]' ORDER BY s.id"
+        ).fetchall()
+    found: dict[str, Person] = {}
+    for row in rows:
+        found.setdefault(f"{row[0]} {row[1]}", Person(*row))
+    return list(found.values())
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +102,264 @@ def test_values_of_the_source_are_found_in_text_columns(pair: Pair) -> None:
 def test_a_table_that_lacks_rows_is_found(pair: Pair) -> None:
     assert pair.prove(rows={("public", "settings"): 3}).findings[0].kind == "count"
     assert pair.prove(rows={("public", "settings"): None}).holds
+
+
+# Each is planted in a column of its own, for a person of its own: the column's type, and what stands there.
+CELLS: dict[str, tuple[str, Callable[[Person], str]]] = {
+    "plain": ("text", lambda who: who.email),
+    "upper case": ("text", lambda who: who.email.upper()),
+    "name": ("text", lambda who: who.name),
+    "name in upper case": ("varchar(90)", lambda who: who.name.upper()),
+    "name without accents": ("text", lambda who: plain(who.name)),
+    "name decomposed": ("text", lambda who: unicodedata.normalize("NFD", who.name)),
+    "name in a longer text": ("text", lambda who: f"yesterday {who.name}, who was late, came"),
+    "name split over lines": ("text", lambda who: who.name.replace(" ", "\n")),
+    "name split by a tab": ("text", lambda who: who.name.replace(" ", "\t")),
+    "name in reverse": ("text", lambda who: f"{who.last} {who.second}, {who.first}"),
+    "both last names": ("text", lambda who: f"{who.first} {who.last} {who.second}"),
+    "name in quotes": ("text", lambda who: f"«{who.first}» \\ “{who.last}”"),
+    "name with html": ("text", lambda who: who.name.encode("ascii", "xmlcharrefreplace").decode().replace(" ", "&nbsp;")),
+    "name with named entities": ("text", lambda who: entities(who.name)),
+    "name in a url": ("text", lambda who: f"https://x.cl/?q={quote_plus(who.name)}&page=1"),
+    "name in a path": ("text", lambda who: f"/people/{quote(who.name)}/show"),
+    "email in a url": ("text", lambda who: f"https://x.cl/?to={quote_plus(who.email)}"),
+    "name in json": ("jsonb", lambda who: json.dumps({"a": {"b": [1, {"c": who.name}]}}, ensure_ascii=False)),
+    "name in json escaped": ("json", lambda who: json.dumps({"a": [who.name]})),
+    "json in a text": ("text", lambda who: json.dumps({"who": who.name})),
+    "json in json": ("jsonb", lambda who: json.dumps({"body": json.dumps({"who": who.name})})),
+    "lines in json": ("json", lambda who: json.dumps({"who": who.name.replace(" ", "\n")})),
+    "key of json": ("jsonb", lambda who: json.dumps({who.email: True})),
+    "array": ("text[]", lambda who: f'{{red,"{who.email}"}}'),
+    "array of two dimensions": ("text[]", lambda who: f'{{{{a,b}},{{c,"{who.name}"}}}}'),
+    "array of numbers": ("int8[]", lambda who: f"{{1,{digits(who.phone)}}}"),
+    "value of hstore": ("hstore", lambda who: f'room=>"{who.email}"'),
+    "key of hstore": ("hstore", lambda who: f'"{who.email}"=>1'),
+    "citext": ("citext", lambda who: who.email.title()),
+    "bytea": ("bytea", lambda who: "\\x" + who.name.encode().hex()),
+    "bytea in latin 1": ("bytea", lambda who: "\\x" + who.name.encode("latin-1").hex()),
+    "bytea among others": ("bytea", lambda who: "\\x" + (bytes(range(256)) + who.email.encode() + b"\xff\x00" * 9).hex()),
+    "json in bytea": ("bytea", lambda who: "\\x" + json.dumps({"who": who.name}).encode().hex()),
+    "bytea in utf 16": ("bytea", lambda who: "\\x" + who.name.encode("utf-16-le").hex()),
+    "base64": ("text", lambda who: b64encode(who.name.encode()).decode()),
+    "base64 of json": ("text", lambda who: "Basic " + b64encode(json.dumps({"to": who.email}).encode()).decode()),
+    "base64 for urls": ("text", lambda who: "t=" + urlsafe_b64encode(who.email.encode()).decode().rstrip("=")),
+    "base64 in json": ("jsonb", lambda who: json.dumps({"raw": b64encode(who.name.encode()).decode()})),
+    "base64 in lines": ("text", lambda who: encodebytes(b" " * 50 + who.name.encode() + b" " * 50).decode()),
+    "hexadecimal": ("text", lambda who: who.name.encode().hex()),
+    "hexadecimal in upper case": ("text", lambda who: "0x" + who.email.encode().hex().upper()),
+    "quoted printable": ("text", lambda who: "=?UTF-8?Q?" + quopri.encodestring(who.name.encode()).decode() + "?="),
+    "wrongly read": ("text", lambda who: who.name.encode().decode("cp1252")),
+    "phone": ("text", lambda who: who.phone),
+    "phone as digits": ("text", lambda who: digits(who.phone)),
+    "phone with dashes": ("text", lambda who: "(56-9) " + digits(who.phone)[3:7] + "-" + digits(who.phone)[7:]),
+    "phone with dots": ("text", lambda who: "call +56.9." + digits(who.phone)[3:7] + "." + digits(who.phone)[7:] + " now"),
+    "phone without its country": ("text", lambda who: digits(who.phone)[2:]),
+    "phone in a number": ("bigint", lambda who: digits(who.phone)),
+    "phone in a numeric": ("numeric", lambda who: digits(who.phone)),
+    "rut": ("text", lambda who: who.rut),
+    "rut with dots": ("text", lambda who: f"{int(who.rut[:-2]):,}".replace(",", ".") + who.rut[-2:].lower()),
+    "rut without dash": ("text", lambda who: f"RUT {who.rut.replace('-', '')}."),
+    "address": ("text", lambda who: f"lives at {who.address.upper()}"),
+    "face": ("text", lambda who: who.face),
+    "face in a uuid": ("uuid", lambda who: who.face),
+    "face in json": ("jsonb", lambda who: json.dumps({"faces": [{"id": who.face}]})),
+    "face without dashes": ("text", lambda who: who.face.replace("-", "")),
+    "external image id": ("text", lambda who: f"placeholder:{who.image}"),
+    "photo": ("text", lambda who: f"https://photos.x.cl/{who.photo}?v=1"),
+    "collection": ("text", lambda who: f"arn:aws:rekognition:us-east-1:1:collection/{who.collection}"),
+    "composite": ("contact", lambda who: f'(home,"{who.email}")'),
+    "range": ("numrange", lambda who: f"[{digits(who.phone)},{digits(who.phone)}]"),
+    "vector of words": ("tsvector", lambda who: f"'{who.email}':1"),
+    "far letters beside": ("text", lambda who: f"名前 {who.name} ™ ½ Ω"),
+    "twice encoded": ("text", lambda who: quote(b64encode(who.email.encode()).decode() + "==&")),
+}  # fmt: skip
+
+
+def test_every_planted_cell_is_found(pair: Pair, people: list[Person]) -> None:
+    names = {f"c{at}": name for at, name in enumerate(CELLS)}
+    columns = ", ".join(f"{column} {CELLS[name][0]}" for column, name in names.items())
+    for each in (pair.source, pair.copy):
+        with server.connect(each) as connection:
+            connection.execute(f"CREATE TABLE planted (id int PRIMARY KEY, {columns})")
+            connection.execute("INSERT INTO planted (id) SELECT generate_series(1, 50)")
+    with server.connect(pair.copy) as connection:
+        for at, (column, name) in enumerate(names.items()):
+            connection.execute(
+                f"UPDATE planted SET {column} = %s::text::{CELLS[name][0]} WHERE id = %s",
+                [CELLS[name][1](people[at]), 1 + at % 50],
+            )
+    proof = pair.prove()
+    found = {each.column for each in proof.findings}
+    for each in (pair.source, pair.copy):
+        with server.connect(each) as connection:
+            connection.execute("DROP TABLE planted")
+
+    assert not {name for column, name in names.items() if column not in found}
+    assert {(each.kind, each.table) for each in proof.findings} == {("leak", "planted")}
+    told = str(proof)
+    assert not [value for who in people for value in who.values() if value in told]
+
+
+# What is planted into the schema, for a person of its own; and the kind of finding, its table and its column.
+SCHEMA: dict[str, tuple[Callable[[Person], str], tuple[str, str | None, str | None]]] = {
+    "comment on a column": (
+        lambda who: f"COMMENT ON COLUMN events.note IS {quoted('first asked for by ' + who.name)}",
+        ("schema", "events", "note"),
+    ),
+    "comment on a table": (
+        lambda who: f"COMMENT ON TABLE settings IS {quoted(who.email)}",
+        ("schema", "settings", None),
+    ),
+    "comment on a function": (
+        lambda who: f"COMMENT ON FUNCTION pick IS {quoted('ask ' + who.phone)}",
+        ("schema", None, None),
+    ),
+    "check": (
+        lambda who: f"ALTER TABLE keyless ADD CHECK (label <> {quoted(who.email)})",
+        ("schema", "keyless", None),
+    ),
+    "check of a domain": (
+        lambda who: f"CREATE DOMAIN word AS text CHECK (VALUE <> {quoted(who.email)})",
+        ("schema", None, None),
+    ),
+    "default": (
+        lambda who: f"ALTER TABLE settings ALTER value SET DEFAULT {quoted(who.name)}",
+        ("schema", "settings", "value"),
+    ),
+    "label": (lambda who: f"ALTER TYPE level ADD VALUE {quoted(who.name)}", ("schema", None, None)),
+    "partition": (
+        lambda who: f"CREATE TABLE pupils (email text) PARTITION BY LIST (email); CREATE TABLE pupils_one PARTITION OF pupils"
+        f" FOR VALUES IN ({quoted(who.email)})",
+        ("schema", "pupils_one", None),
+    ),
+    "function": (
+        lambda who: f"CREATE FUNCTION boss() RETURNS text LANGUAGE sql AS $$ SELECT {quoted(who.name)} $$",
+        ("schema", None, None),
+    ),
+    "function without text": (
+        lambda who: f"CREATE FUNCTION boss(w text DEFAULT {quoted(who.rut)}) RETURNS text LANGUAGE sql RETURN 'x'",
+        ("schema", None, None),
+    ),
+    "view": (
+        lambda who: f"CREATE VIEW bosses AS SELECT * FROM settings WHERE value = {quoted(who.email)}",
+        ("schema", "bosses", None),
+    ),
+    "index": (
+        lambda who: f"CREATE INDEX ON settings (name) WHERE value = {quoted(who.email)}",
+        ("schema", "settings", None),
+    ),
+    "policy": (
+        lambda who: f"CREATE POLICY p ON settings USING (value = {quoted(who.email)})",
+        ("schema", "settings", None),
+    ),
+    "trigger": (
+        lambda who: f"CREATE TRIGGER t BEFORE UPDATE ON settings FOR EACH ROW WHEN (NEW.value = {quoted(who.email)})"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        ("schema", "settings", None),
+    ),
+    "rule": (
+        lambda who: f"CREATE RULE r AS ON UPDATE TO keyless WHERE NEW.label = {quoted(who.email)} DO INSTEAD NOTHING",
+        ("schema", "keyless", None),
+    ),
+    "statistics": (
+        lambda who: f"CREATE STATISTICS s ON (value = {quoted(who.email)}), name FROM settings",
+        ("schema", None, None),
+    ),
+    "publication": (
+        lambda who: f"CREATE PUBLICATION p FOR TABLE settings WHERE (name = {quoted(who.email)})",
+        ("schema", "settings", None),
+    ),
+    "option of a server": (
+        lambda who: "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;"
+        f" CREATE USER MAPPING FOR CURRENT_USER SERVER s OPTIONS (user {quoted(who.email)})",
+        ("schema", None, None),
+    ),
+    "setting": (
+        lambda who: f"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET app.boss = %L', current_database(),"
+        f" {quoted(who.email)}); END $$",
+        ("schema", None, None),
+    ),
+    "name of a table": (
+        lambda who: f'CREATE TABLE "notes_of_{plain(who.name).lower().replace(" ", "_")}" (id int)',
+        ("schema", None, None),
+    ),
+    "large object": (
+        lambda who: f"SELECT lo_from_bytea(0, {quoted(who.name)}::bytea)",
+        ("schema", None, None),
+    ),
+    "materialized view": (
+        lambda who: f"UPDATE events SET note = {quoted(who.email)} WHERE id = 9; REFRESH MATERIALIZED VIEW busy;"
+        " UPDATE events SET note = 'x' WHERE id = 9",
+        ("leak", "busy", "note"),
+    ),
+    "partition's row": (
+        lambda who: f"UPDATE visits SET remark = {quoted(who.email)} WHERE id = 300",
+        ("leak", "visits_2024", "remark"),
+    ),
+}  # fmt: skip
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def test_what_is_planted_into_the_schema_is_found(pair: Pair, people: list[Person]) -> None:
+    statements = [plant(people[at]) for at, (plant, _) in enumerate(SCHEMA.values())]
+    with pair.changed(*statements) as copy:
+        proof = copy.prove()
+
+    found = said(proof)
+    missing = [name for name, (_, finding) in SCHEMA.items() if finding not in found]
+    assert not missing
+    expected = sum(finding == ("schema", None, None) for _, finding in SCHEMA.values())
+    assert found.count(("schema", None, None)) >= expected - 1  # two functions may share a place
+    told = str(proof)
+    assert not [value for who in people for value in who.values() if value in told]
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("students", "first_name"),
+        ("students", "last_name"),
+        ("students", "birth_date"),
+        ("students", "address"),
+        ("guardians", "full_name"),
+        ("student_faces", "collection"),
+    ],
+)
+def test_a_column_that_is_kept_by_mistake_is_found_and_with_a_reason_it_is_not(
+    pair: Pair, table: str, column: str
+) -> None:
+    with pair.changed() as copy:
+        copy.keep(table, column)
+        proof = copy.prove()
+        excused = copy.prove(kept={("public", table, column): "the school said so"})
+
+    assert ("kept", table, column) in said(proof)
+    assert excused.holds, excused.findings
+    assert "the school said so" in [each.kept for each in excused.classified]
+
+
+def test_a_search_column_that_is_kept_is_a_leak(pair: Pair) -> None:
+    with pair.changed() as copy:
+        copy.keep("students", "email")
+        copy.keep("student_faces", "face_id")
+        proof = copy.prove()
+        shared = copy.prove(faces="share")
+
+    assert {("leak", "students", "email"), ("leak", "student_faces", "face_id")} <= set(said(proof))
+    assert {each.table for each in shared.findings} == {"students"}
+
+
+@pytest.mark.parametrize("seed", ["second", "third"])
+def test_other_masked_copies_are_clean_too(pair: Pair, target: Target, seed: str) -> None:
+    copy = proof_pair.create(target, "proof_clean")
+    with server.connect(copy) as connection:
+        connection.execute(proof_pair.SCHEMA)
+        proof_pair.fill(connection, seed)
+    proof = Pair(pair.source, copy).prove()
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute("DROP DATABASE proof_clean WITH (FORCE)")
+
+    assert proof.holds, proof.findings

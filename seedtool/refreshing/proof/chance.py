@@ -1,0 +1,181 @@
+"""How much chance explains: names that a mask drew, and values that stay the same in their own column.
+
+A mask draws names from a pool, and the pool may hold the source's own names. So a name in the copy is a leak only where
+chance does not explain it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from seedtool.refreshing.proof.search import Filter, Sought
+from seedtool.refreshing.proof.words import Hasher, Words
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from seedtool.refreshing.proof.words import Hashes
+
+#: The orders in which first names (f) and last names (l) make up the name of a person.
+_ORDERS = ("fl", "lf", "fll", "llf", "ffl", "lff", "ffll", "llff")
+#: Of so many names of a column each is counted once; the share among them is that among all.
+_DISTINCT = 5000
+#: So many of the source's names are shuffled to learn how often chance makes one.
+_SHUFFLED = 20_000
+
+#: Chance alone would make one finding of so many columns.
+RARE = 1e-6
+
+
+def tail(drawn: int, hits: int, share: float) -> float:
+    """Return how probable it is that at least `hits` of `drawn` draws hit, each with the probability `share`.
+
+    That is the upper tail of the binomial distribution.
+    """
+    if hits <= 0:
+        return 1.0
+    if share >= 1:
+        return 1.0
+    logs = (math.log(share), math.log1p(-share))
+    return min(
+        1.0,
+        sum(
+            math.exp(
+                math.lgamma(drawn + 1) - math.lgamma(each + 1) - math.lgamma(drawn - each + 1)
+                + each * logs[0] + (drawn - each) * logs[1]
+            )
+            for each in range(hits, drawn + 1)
+        ),
+    )  # fmt: skip
+
+
+def unlikely(kept: float, expected: float = 1.0) -> float:
+    """Return a bound of the probability that so many of the original values are kept by chance.
+
+    A mask that does not look at the original draws the original v with some probability p(v), and over all different
+    values these sum to at most 1, whatever the pool holds. So at most one different value is expected to be kept. Each
+    value counts with the share of its rows that kept it, a number from 0 to 1, and values are masked independently; for
+    sums of such numbers W. Hoeffding, "Probability inequalities for sums of bounded random variables", 1963, theorem 1,
+    gives the bound of the binomial distribution, and its limit for many values is that of Poisson's.
+
+    Args:
+        kept: the sum over the different values of the shares of rows that are equal.
+        expected: how many are to be expected.
+    """
+    if kept <= expected:
+        return 1.0
+    return math.exp(kept - expected - kept * math.log(kept / expected))
+
+
+class Names:
+    """The parts of the source's names, and what a copy makes of them.
+
+    Args:
+        hasher: with this run's salt.
+    """
+
+    def __init__(self, hasher: Hasher) -> None:
+        self._hasher = hasher
+        self._parts: dict[str, list[Hashes]] = {"f": [], "l": []}
+        self._samples: dict[str, list[NDArray[np.uint64]]] = {}
+        self._drawn: dict[tuple[object, int], set[int]] = {}
+        self._hits: dict[tuple[object, int], set[int]] = {}
+        self._shares: dict[int, float] = {}
+
+    def add(self, names: "NDArray[np.uint64]", parts: str) -> None:
+        """Add names of the source.
+
+        Args:
+            names: the hashes of their words, a row for each.
+            parts: which words are first names (f) and which last names (l).
+        """
+        import numpy as np
+
+        for at, part in enumerate(parts):
+            self._parts[part].append(np.unique(names[:, at]))
+        known = self._samples.setdefault(parts, [])
+        missing = _SHUFFLED - sum(map(len, known))
+        if missing > 0:
+            known.append(names[:missing])
+
+    def gathered(self, sought: Sought) -> None:
+        """Learn how often chance makes a name of the source out of its parts."""
+        import numpy as np
+
+        self._sought = sought
+        every = {
+            kind: np.unique(np.concatenate([*parts, np.zeros(0, np.uint64)])) for kind, parts in self._parts.items()
+        }
+        self._known = bool(len(every["f"]) and len(every["l"]))
+        self._filters = {kind: Filter(each) for kind, each in every.items()}
+        draw = np.random.default_rng()
+        for parts, samples in self._samples.items():
+            names, length = np.concatenate(samples), len(parts)
+            current = names[:, 0]
+            for at in range(1, length):
+                current = self._hasher.followed(current, draw.permutation(names[:, at]))
+            share = (len(sought.at(current)[0]) + 1) / (len(names) + 1)
+            self._shares[length] = max(share, self._shares.get(length, 0))
+
+    def look(self, words: Words, column_of: "NDArray[np.int64]", columns: Sequence[object]) -> None:
+        """Count the names that stand in columns, whether they are the source's or not.
+
+        Args:
+            words: of some cells.
+            column_of: the column of each cell, by its place in `columns`.
+            columns: what they are called.
+        """
+        import numpy as np
+
+        if not self._known or not len(words.hashes):
+            return
+        is_part = {kind: each(words.hashes) for kind, each in self._filters.items()}
+        either = np.flatnonzero(is_part["f"] | is_part["l"])
+        near = np.flatnonzero((either[1:] == either[:-1] + 1) & (words.cells[either[1:]] == words.cells[either[:-1]]))
+        begin = either[near]
+        for order in _ORDERS:
+            at = begin[begin + len(order) <= len(words.hashes)]
+            for place, kind in enumerate(order):
+                at = at[is_part[kind][at + place]]
+            at = at[words.cells[at] == words.cells[at + len(order) - 1]]
+            if not len(at):
+                continue
+            current = words.hashes[at]
+            for place in range(1, len(order)):
+                current = self._hasher.followed(current, words.hashes[at + place])
+            own = column_of[words.cells[at]]
+            hit = np.zeros(len(at), np.bool_)
+            hit[self._sought.at(current)[0]] = True
+            for column in np.unique(own).tolist():
+                mine = own == column
+                key = (columns[column], len(order))
+                drawn, hits = self._drawn.setdefault(key, set()), self._hits.setdefault(key, set())
+                if len(drawn) < _DISTINCT:
+                    drawn.update(current[mine].tolist())
+                    hits.update(current[mine & hit].tolist())
+
+    def by_chance(self, column: object, length: int, rows: int) -> bool:
+        """Tell whether chance explains that names of the source with so many words stand in a column.
+
+        A mask that writes names writes them into most of the cells that it fills. Where names stand in a few cells
+        only, one that is the source's is enough.
+
+        Args:
+            column: as `look` was told.
+            length: how many words the names have.
+            rows: how many rows the table has.
+        """
+        drawn, hits = len(self._drawn.get((column, length), ())), len(self._hits.get((column, length), ()))
+        if not hits:
+            return False
+        probability = tail(drawn, hits, self._shares.get(length, 0))
+        if drawn * 2 >= min(rows, _DISTINCT):
+            return probability > (0.02 if drawn <= 2 else 1e-4)
+        if drawn <= 2:
+            return False
+        return probability > (0.02 if drawn < 20 else 1e-4)
+
+    def columns(self) -> Iterator[tuple[object, int]]:
+        """Yield the columns with names of the source, and of how many words."""
+        return (key for key, hits in self._hits.items() if hits)

@@ -1,0 +1,237 @@
+"""What cells say in another writing: JSON's escapes, URLs, HTML, base64, hexadecimal digits, bytes."""
+
+import base64
+import binascii
+import functools
+import html
+import quopri
+import re
+import urllib.parse
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+from seedtool.refreshing.proof.words import Words, fold
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from seedtool.refreshing.proof.words import Bytes, Places
+
+#: A run of base64 or of hexadecimal digits shorter than this holds nothing that identifies a person.
+_RUN = 12
+#: A text within a text within a text.
+_DEPTH = 3
+#: What COPY's text form writes with a backslash.
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+#: In a block: an escape of JSON (whose backslash is doubled), of a URL, of HTML, of quoted-printable mail, and UTF-8
+#: that was taken for Latin-1.
+_SIGNS = (
+    (b"\\\\", re.compile(rb"\\\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[0-3][0-7]{2}|[nrtbf])")),
+    (b"%", re.compile(rb"%[0-9a-fA-F]{2}")),
+    (b"&", re.compile(rb"&(?:#\d{2,7}|#[xX][0-9a-fA-F]{2,6}|[A-Za-z]{2,8});")),
+    (b"=", re.compile(rb"=[0-9A-F]{2}")),
+    (b"\xc3\x83", re.compile(rb"\xc3\x83\xc2[\x80-\xbf]")),
+)
+_RUNS = re.compile(rb"[A-Za-z0-9+/_-]+(?:\\[nr][A-Za-z0-9+/_-]+)*={0,2}")
+_UNICODE = re.compile(r"\\+u([0-9a-fA-F]{4})")  # in a JSON text within JSON the backslash is doubled
+_BYTES = re.compile(rb"\\x([0-9a-fA-F]{2})|\\([0-3][0-7]{2})")
+#: What a text hardly ever holds: its bytes are those of a picture or of a key.
+_BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
+
+
+def other_writings(words: Words, columns: Collection[int]) -> "tuple[bytes, list[int]]":
+    """Return what cells say in other writings.
+
+    Args:
+        words: of rows in COPY's text form.
+        columns: the places of the columns whose type is bytea, or an array of it.
+
+    Returns:
+        Lines of COPY's text form with one cell each, and the cell that each line comes from.
+    """
+    found = [*_signs(words), *_runs(words), *_bytes(words, columns)]
+    texts: dict[tuple[int, str], None] = {}
+    for cell, text in found:
+        for each in _read(text, _DEPTH):
+            texts[cell, each] = None
+    lines = [(cell, re.sub(r"[\x00-\x1f\\]", " ", fold(text))) for cell, text in texts]
+    return "".join(f"{text}\n" for _, text in lines).encode("utf-8", "replace"), [cell for cell, _ in lines]
+
+
+def readings(text: str) -> list[str]:
+    """Return what a text says as it is, and in other writings."""
+    return [text, *_read(text, _DEPTH)]
+
+
+def _read(text: str, depth: int) -> Iterator[str]:
+    """Yield what a text says in other writings; the text itself where it came from one."""
+    yield text
+    if not depth:
+        return
+    for each in {reading(text) for reading in (_json, _url, html.unescape, _mail, _mended, _octets)} - {text}:
+        yield from _read(each, depth - 1)
+    for run in _RUNS.finditer(text.encode("utf-8", "replace")):
+        if len(run[0]) >= _RUN:
+            for each in _decoded(run[0]):
+                yield from _read(each, depth - 1)
+
+
+def _json(text: str) -> str:
+    if "\\" not in text:
+        return text
+    plain = _UNICODE.sub(lambda found: chr(int(found[1], 16)), text)
+    return re.sub(r"\\+[nrtbf]", " ", plain).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _url(text: str) -> str:
+    return urllib.parse.unquote_plus(text) if "%" in text else text
+
+
+def _mail(text: str) -> str:
+    if not re.search(r"=[0-9A-F]{2}", text):
+        return text
+    return quopri.decodestring(text.encode()).decode("utf-8", "replace")
+
+
+def _mended(text: str) -> str:
+    try:
+        return text.encode("cp1252").decode("utf-8") if "Ã" in text else text
+    except UnicodeError:
+        return text
+
+
+def _octets(text: str) -> str:
+    if not re.search(r"\\x[0-9a-fA-F]{2}|\\[0-3][0-7]{2}", text):
+        return text
+    plain = _BYTES.sub(lambda found: bytes([int(found[1], 16) if found[1] else int(found[2], 8)]), text.encode())
+    return plain.decode("utf-8", "replace")
+
+
+def _signs(words: Words) -> Iterator[tuple[int, str]]:
+    """Yield the cells in which a sign of another writing stands, with their text."""
+    block = words.raw
+    places = [found.start() for sign, pattern in _SIGNS if sign in block for found in pattern.finditer(block)]
+    if not places:
+        return
+    ends = words.delimiters()
+    for cell in _cells_at(ends, places):
+        yield cell, _text(block, ends, cell)
+
+
+def _cells_at(ends: "Places", places: list[int]) -> list[int]:
+    import numpy as np
+
+    return np.unique(np.searchsorted(ends, np.array(places))).tolist()  # type: ignore[no-any-return]
+
+
+def _text(block: bytes, ends: "Places", cell: int) -> str:
+    begin = int(ends[cell - 1]) + 1 if cell else 0
+    return _unescaped(block[begin : int(ends[cell])].decode("utf-8", "replace"))
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[1]), text) if "\\" in text else text
+
+
+def _bytes(words: Words, columns: Collection[int]) -> Iterator[tuple[int, str]]:
+    """Yield what is text in the cells of bytea columns."""
+    if not columns:
+        return
+    block, ends = words.raw, words.delimiters()
+    for column in columns:
+        for cell in range(column, len(ends), words.columns):
+            begin = int(ends[cell - 1]) + 1 if cell else 0
+            for digits in re.findall(rb"\\{1,2}x([0-9a-f]{8,})", block[begin : int(ends[cell])]):
+                for text in _texts(binascii.unhexlify(digits[: len(digits) // 2 * 2])):
+                    yield cell, text
+
+
+def _texts(raw: bytes) -> Iterator[str]:
+    """Yield bytes as texts: in UTF-8, or in Latin-1 and UTF-16 where that is something."""
+    try:
+        yield raw.decode("utf-8")
+    except UnicodeDecodeError:
+        yield raw.decode("utf-8", "replace")
+        yield raw.decode("cp1252", "replace")
+    if raw.count(0) >= len(raw) // 4:
+        for name in ("utf-16-le", "utf-16-be"):
+            yield raw.decode(name, "replace")
+
+
+def _runs(words: Words) -> Iterator[tuple[int, str]]:
+    """Yield what stands in base64 or in hexadecimal digits within cells."""
+    import numpy as np
+
+    long = np.flatnonzero(words.ends - words.starts >= _RUN)
+    if not len(long):
+        return
+    raw = np.frombuffer(words.raw, np.uint8)
+    places = words.starts[long]
+    # the digits of 0x4a and of \x4a begin after the x
+    for prefix in (b"0x", b"x"):
+        marked = np.logical_and.reduce([words.text[places + at] == each for at, each in enumerate(prefix)])
+        places = np.where(marked, places + len(prefix), places)
+    starts = words.raw_places(places)
+    fine = starts + _RUN <= len(raw)
+    long, starts = long[fine], starts[fine]
+    likely = _is_text(raw, starts)
+    done = -1
+    for at, start in zip(long[likely].tolist(), starts[likely].tolist(), strict=True):
+        if start < done:
+            continue
+        run = _RUNS.match(words.raw, start)
+        if run:
+            done = run.end()
+            for text in _decoded(run[0]):
+                yield int(words.cells[at]), text
+
+
+def _decoded(run: bytes) -> Iterator[str]:
+    """Yield the texts that a run of base64 or of hexadecimal digits may stand for."""
+    plain = re.sub(rb"\\[nr]", b"", run)
+    digits = re.match(rb"(?:[0-9a-fA-F]{2})*", plain)
+    if digits and len(digits[0]) >= _RUN:
+        yield from filter(_readable, _texts(binascii.unhexlify(digits[0])))
+    letters = plain.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    letters = letters[: len(letters) // 4 * 4 + (len(letters) % 4 if len(letters) % 4 != 1 else 0)]
+    try:
+        raw = base64.b64decode(letters + b"=" * (-len(letters) % 4))
+    except binascii.Error:
+        return
+    yield from filter(_readable, _texts(raw))
+
+
+def _readable(text: str) -> bool:
+    return len(_BINARY.findall(text)) * 10 <= len(text)
+
+
+@functools.cache
+def _digits() -> "tuple[Bytes, Bytes, NDArray[np.bool_]]":
+    """Return the values of the digits of base64 and of base 16, 255 for others, and which bytes stand in texts."""
+    import numpy as np
+
+    letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    sixes, fours, text = np.full(256, 255, np.uint8), np.full(256, 255, np.uint8), np.zeros(256, np.bool_)
+    sixes[np.frombuffer(letters, np.uint8)] = np.arange(64)
+    sixes[[ord("-"), ord("_")]] = 62, 63
+    for each in range(16):
+        fours[[ord(f"{each:x}"), ord(f"{each:X}")]] = each
+    text[[9, 10, 13]] = text[32:127] = text[128:245] = True
+    return sixes, fours, text
+
+
+def _is_text(raw: "Bytes", starts: "Places") -> "NDArray[np.bool_]":
+    """Tell at which places twelve digits of base64 or of base 16 begin that stand for a text."""
+    import numpy as np
+
+    sixes, fours, text = _digits()
+    digits = raw[starts[:, None] + np.arange(_RUN)]
+    six, four = sixes[digits], fours[digits]
+    first, second, third, fourth = (six[:, each::4].astype(np.uint16) for each in range(4))
+    parts = (first << 2 | second >> 4, (second << 4 | third >> 2) & 255, (third << 6 | fourth) & 255)
+    by_six = (six < 64).all(axis=1) & np.logical_and.reduce([text[each & 255].all(axis=1) for each in parts])
+    by_four = (four < 16).all(axis=1) & text[(four[:, 0::2] << 4 | four[:, 1::2]) & 255].all(axis=1)
+    found: NDArray[np.bool_] = by_six | by_four
+    return found

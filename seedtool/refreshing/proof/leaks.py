@@ -1,0 +1,299 @@
+"""Identifying values of the source, looked for in every cell of the copy."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from seedtool.postgres.catalog import Catalog, Table, ValueType
+from seedtool.refreshing.proof.chance import Names
+from seedtool.refreshing.proof.classes import BIOMETRIC, DRAWN, Role
+from seedtool.refreshing.proof.definitions import Place, large_objects, texts
+from seedtool.refreshing.proof.encodings import other_writings
+from seedtool.refreshing.proof.kept import Rows
+from seedtool.refreshing.proof.people import Source, scattered, sources_of, told
+from seedtool.refreshing.proof.reading import blocks, can_hold
+from seedtool.refreshing.proof.search import Hits, Sought
+from seedtool.refreshing.proof.words import Hasher, Words
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TableName = tuple[str, str]
+
+#: So many different values of a column are kept until they are confirmed.
+_KEPT = 1000
+#: A value in more rows than this, and in more than a hundredth of them, identifies nobody.
+_OFTEN = 20
+#: How many rows a text beside the tables counts for.
+_MANY = 10**6
+#: How COPY's text form writes what would end a cell.
+_COPIED = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+#: Types whose values are longer texts.
+_TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "json", "jsonb", "hstore", "xml"})
+
+
+class Leak(NamedTuple):
+    """Values of the source in a column of the copy.
+
+    Args:
+        place: in the copy.
+        source: where they stand in the source.
+        times: how often they were found.
+    """
+
+    place: Place
+    source: Source
+    times: int
+
+
+class Side(NamedTuple):
+    """The source, or the copy.
+
+    Args:
+        connection: in the one snapshot that is read.
+        catalog: its relations.
+    """
+
+    connection: psycopg.Connection[Any]
+    catalog: Catalog
+
+    def stored(self) -> Iterator[Table]:
+        """Yield the relations that hold rows of their own."""
+        for each in self.catalog.tables.values():
+            if not each.partitioned and each.kind in {"table", "materialized view"}:
+                yield each
+
+
+class Leaks:
+    """The look for one partition of the values.
+
+    Args:
+        sides: the source and the copy.
+        roles: what the columns of the source's tables hold, by oid.
+        sources: in which ways the source tells who somebody is.
+        hasher: with this run's salt.
+        part: which partition, from 0, of how many.
+    """
+
+    def __init__(
+        self,
+        sides: tuple[Side, Side],
+        roles: dict[int, dict[str, Role]],
+        sources: Sequence[Source],
+        hasher: Hasher,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.before, self.after = sides
+        self._roles, self._sources, self._hasher = roles, sources, hasher
+        self._by_name = {(table.schema, table.name): table for table in self.before.catalog.tables.values()}
+        self._sought = Sought(hasher, *part)
+        self._names = Names(hasher)
+        self._suspects = _Suspects(self._sought)
+        #: how many rows each table has
+        self.counts: tuple[dict[TableName, int], dict[TableName, int]] = ({}, {})
+        self.values = 0
+
+    def gather(self, rows: dict[TableName, Rows]) -> None:
+        """Read what identifies persons in the source, and the rows that are compared."""
+        rare: dict[int, int] = {}
+        for table in self.before.stored():
+            name = (table.schema, table.name)
+            mine = self._of(table, range(len(self._sources)))
+            compared = rows.get(name)
+            columns = _columns(mine.values(), compared)
+            if not columns:
+                continue
+            count = 0
+            for words, place in self._words(self.before, table, columns):
+                count += words.rows
+                for number, each in mine.items():
+                    for values in told(self._hasher, words, place, each):
+                        self._sought.add(values.hashes, number, values.prefixes, values.tag)
+                        if values.parts:
+                            self._names.add(words.hashes[values.words], values.parts)
+                if compared is not None:
+                    compared.add(self._hasher, words, place)
+            self.counts[0][name] = count
+            for number, each in mine.items():
+                rare[number] = count if each.kind in BIOMETRIC else max(_OFTEN, count // 100)
+        self._sought.gathered(rare)
+        self._names.gathered(self._sought)
+        self.values = len(self._sought)
+
+    def look(self, rows: dict[TableName, Rows]) -> None:
+        """Look for the values in each cell of the copy, and read the rows that are compared."""
+        for table in self.after.stored():
+            name = (table.schema, table.name)
+            columns = [name for name, each in table.columns.items() if can_hold(each.value, each.labels)]
+            compared = rows.get(name)
+            columns += [each for each in _columns((), compared) if each not in columns]
+            if columns:
+                self._look(table, columns, compared)
+
+    def _look(self, table: Table, columns: list[str], compared: Rows | None) -> None:
+        import numpy as np
+
+        names = [Place(table.schema, table.name, name) for name in columns]
+        drawn = self._drawn(table)
+        raw = [at for at, name in enumerate(columns) if _is(table.columns[name].value, {"bytea"})]
+        count = 0
+        for words, place in self._words(self.after, table, columns):
+            count += words.rows
+            if compared is not None:
+                compared.add(self._hasher, words, place)
+            lines, cells = other_writings(words, raw)
+            column_of = np.tile(np.arange(words.columns), words.rows)
+            self._search(words, column_of, names, drawn)
+            if cells:
+                self._search(self._hasher.words(lines, 1), column_of[cells], names, drawn)
+        self.counts[1][table.schema, table.name] = count
+
+    def _search(self, words: Words, column_of: "np.ndarray[Any, Any]", names: list[Place], drawn: set[Place]) -> None:
+        """Look for the values in some words; the column of each cell is a place in `names`."""
+        self._names.look(words, column_of, names)
+        for hits in (*self._sought.sequences(words), *self._sought.numbers(words)):
+            for at, column in enumerate(column_of[words.cells[hits.words]].tolist()):
+                kind = self._sources[int(self._sought.origins[hits.values[at]])].kind
+                if names[column] not in drawn or kind not in DRAWN:
+                    self._suspects.add(names[column], words, hits, at)
+
+    def _drawn(self, table: Table) -> set[Place]:
+        """Return the columns whose masks draw from pools: they are compared row by row."""
+        before = self._by_name.get((table.schema, table.name))
+        roles = self._roles.get(before.oid, {}) if before is not None else {}
+        return {Place(table.schema, table.name, name) for name, role in roles.items() if role.kind in DRAWN}
+
+    def look_beside(self) -> None:
+        """Look for the values in what the copy has beside its tables: its definitions, and large objects."""
+        places, cells = [], []
+        for place, text in texts(self.after.connection):
+            places.append(place)
+            cells.append(text)
+        drawn = {each for table in self.after.stored() for each in self._drawn(table)}
+        drawn |= {each for each in places if Place(*each[:3]) in drawn and each.what == "statistics of a column"}
+        self._beside(places, cells, drawn)
+        for part in large_objects(self.after.connection):
+            self._beside([Place(None, None, None, "large object")], [f"\\x{part.hex()}"], set())
+
+    def _beside(self, places: list[Place], cells: list[str], drawn: set[Place]) -> None:
+        """Look for the values in texts, each of which has a place."""
+        import numpy as np
+
+        if not cells:
+            return
+        lines = "".join(f"{each.translate(_COPIED)}\n" for each in cells)
+        words = self._hasher.words(lines.encode("utf-8", "replace"), 1)
+        names = list(dict.fromkeys(places))
+        number = {name: at for at, name in enumerate(names)}
+        column_of = np.array([number[each] for each in places])
+        self._search(words, column_of, names, drawn)
+        others, cells_of = other_writings(words, [0] if places[0].what == "large object" else [])
+        if cells_of:
+            self._search(self._hasher.words(others, 1), column_of[cells_of], names, drawn)
+
+    def confirmed(self) -> Iterator[Leak]:
+        """Read the source again for what was found, compare the values themselves, and yield what is no chance."""
+        import numpy as np
+
+        wanted = self._suspects.wanted()
+        for table in self.before.stored():
+            mine = self._of(table, wanted)
+            if not mine:
+                continue
+            hashes = {number: np.fromiter(wanted[number], np.uint64) for number in mine}
+            for words, place in self._words(self.before, table, _columns(mine.values(), None)):
+                for number, each in mine.items():
+                    for values in told(self._hasher, words, place, each):
+                        for at in np.flatnonzero(np.isin(values.hashes, hashes[number])).tolist():
+                            self._suspects.confirm(number, int(values.hashes[at]), values.text(words, at))
+        found: Counter[tuple[Place, int]] = Counter()
+        for (column, origin, length), count in self._suspects.confirmed():
+            rows = self.counts[1].get((column.schema or "", column.table or ""), 0) if not column.what else _MANY
+            if self._sources[origin].kind != "full name" or not self._names.by_chance(column, length, rows):
+                found[column, origin] += count
+        for (column, origin), count in found.items():
+            yield Leak(column, self._sources[origin], count)
+
+    def _of(self, table: Table, origins: Collection[int]) -> dict[int, Source]:
+        """Return those of the origins that a table has."""
+        return {
+            number: self._sources[number]
+            for number in origins
+            if (self._sources[number].schema, self._sources[number].table) == (table.schema, table.name)
+        }
+
+    def _words(self, side: Side, table: Table, columns: list[str]) -> Iterator[tuple[Words, dict[str, int]]]:
+        place = {name: number for number, name in enumerate(columns)}
+        for block in blocks(side.connection, table, [sql.Identifier(name) for name in columns]):
+            yield self._hasher.words(block, len(columns)), place
+
+
+class _Suspects:
+    """Hits by their hashes, until the values themselves are compared.
+
+    Args:
+        sought: what is looked for.
+    """
+
+    def __init__(self, sought: Sought) -> None:
+        self._sought = sought
+        self._counts: dict[tuple[Place, int, int], Counter[int]] = {}
+        self._texts: dict[tuple[int, int], set[str]] = {}  # what has this hash in the copy
+        self._same: set[tuple[int, int]] = set()
+
+    def add(self, column: Place, words: Words, hits: Hits, at: int) -> None:
+        """Add a hit: number `at` of some."""
+        value = int(hits.values[at])
+        origin, hashed = int(self._sought.origins[value]), int(self._sought.hashes[value])
+        counts = self._counts.setdefault((column, origin, hits.length), Counter())
+        if hashed in counts or len(counts) < _KEPT:
+            counts[hashed] += 1
+            self._texts.setdefault((origin, hashed), set()).add(hits.text(words, at))
+
+    def wanted(self) -> dict[int, set[int]]:
+        """Return the hashes that are to be confirmed, by their origins."""
+        wanted: dict[int, set[int]] = {}
+        for origin, hashed in self._texts:
+            wanted.setdefault(origin, set()).add(hashed)
+        return wanted
+
+    def confirm(self, origin: int, hashed: int, text: str) -> None:
+        """Hear what the source holds under a hash."""
+        if text in self._texts.get((origin, hashed), ()):
+            self._same.add((origin, hashed))
+
+    def confirmed(self) -> Iterator[tuple[tuple[Place, int, int], int]]:
+        """Yield columns, origins and numbers of words, and how often values stand there."""
+        for (column, origin, length), counts in self._counts.items():
+            count = sum(many for hashed, many in counts.items() if (origin, hashed) in self._same)
+            if count:
+                yield (column, origin, length), count
+
+
+def sources_in(side: Side, roles: dict[int, dict[str, Role]]) -> list[Source]:
+    """Return in which ways a source tells who somebody is."""
+    found = []
+    for table in side.stored():
+        mine = roles[table.oid]
+        texts = [name for name, each in table.columns.items() if name not in mine and _is(each.value, _TEXTS)]
+        texts = [name for name in texts if not table.columns[name].labels]
+        found += [
+            *sources_of(table.schema, table.name, mine),
+            *scattered(table.schema, table.name, texts),
+        ]
+    return found
+
+
+def _is(value: ValueType, names: Collection[str]) -> bool:
+    return value.name in names or (value.part is not None and _is(value.part, names))
+
+
+def _columns(sources: Iterable[Source], compared: Rows | None) -> list[str]:
+    """Return the columns that are read for some sources, and for the rows that are compared."""
+    names = [name for each in sources for name in each.columns]
+    if compared is not None and compared.columns:
+        names += [*compared.key, *compared.columns]
+    return list(dict.fromkeys(names))
