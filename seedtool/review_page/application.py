@@ -328,6 +328,8 @@ async def _form(request: Request) -> dict[str, list[str]]:
 
 async def _error(request: Request, error: Exception) -> Response:
     """Say what went wrong and what to do, as the command line does."""
+    if isinstance(error, psycopg.DataError):  # U+0000 in a name, for one
+        error = UsageError("the text cannot be stored by the database", remedy="Type it without special characters.")
     told = translate(error, "the page's question") if isinstance(error, psycopg.Error) else error
     message = told.message if isinstance(told, SeedtoolError) else str(told)
     remedy = told.remedy if isinstance(told, SeedtoolError) else ""

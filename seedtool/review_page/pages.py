@@ -29,6 +29,9 @@ _KEYS_OF_WALL = """The arrows go to the next and the previous picture, <kbd>p</k
 the face away, <kbd>u</kbd> undoes, <kbd>.</kbd> goes to the next page."""
 
 
+_MAIN = '<main id="main" tabindex="-1">'
+
+
 class Users(NamedTuple):
     """The users that can be chosen on a page.
 
@@ -94,7 +97,7 @@ def faces(
 
 def error(message: str, remedy: str) -> str:
     """Return a page that says what went wrong and what to do."""
-    body = f"<main><h1>This did not work</h1><p>{escaped(message, 600)}</p><p>{escaped(remedy, 600)}</p>"
+    body = f"{_MAIN}<h1>This did not work</h1><p>{escaped(message, 600)}</p><p>{escaped(remedy, 600)}</p>"
     return _page(
         "This did not work", iter((body, '<p><a href="/">Back to the faces</a></p></main>')), State("", False, 0)
     )
@@ -107,7 +110,7 @@ def _page(title: str, body: Iterator[str], state: State, *, head: str = "") -> s
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escaped(title)}</title>{head}",
             '<link rel="stylesheet" href="/style.css"><script src="/script.js" defer></script></head>',
-            f'<body data-number="{state.number}">',
+            f'<body data-number="{state.number}"><a class="skip" href="#main">To the content</a>',
             *body,
             f'<p id="status" role="status">{escaped(state.message, 600)}</p></body></html>\n',
         )
@@ -126,7 +129,7 @@ def _faces(
     place = _hidden(user, after)
     yield from _header("Faces without a person", "/", state, _place("/", user, after))
     yield from _choose_user("/", users, "face")
-    yield "</header><main>"
+    yield f"</header>{_MAIN}"
     if shown:
         yield f"<details><summary>Keys</summary><p>{_KEYS}</p></details>"
     else:
@@ -164,9 +167,9 @@ def _face(face: Waiting, group: Sequence[Alike], place: str) -> Iterator[str]:
         yield '<button type="button" class="all" hidden>All or none <kbd>a</kbd></button></legend>'
         for other in group:
             name = escaped(other.file_name, 80)
-            yield f'<label class="also"><img src="/picture/{other.face_id}/small" alt="" width="72" height="72" '
-            yield f'loading="lazy"><span><input type="checkbox" name="also" value="{other.face_id}" checked> '
-            yield f'<bdi class="file">{name}</bdi></span></label>'
+            yield f'<label class="also" title="{name}"><img src="/picture/{other.face_id}/small" alt="" width="72" '
+            yield f'height="72" loading="lazy"><span><input type="checkbox" name="also" value="{other.face_id}" '
+            yield f'checked> <bdi class="hidden">{name}</bdi></span></label>'
         yield "</fieldset>"
     grouped = {other.face_id for other in group}
     suggestions = [each for each in face.suggestions if each.face_id not in grouped]
@@ -215,7 +218,7 @@ def persons(users: Users, found: Sequence[PersonFaces], total: int, first: int, 
         address = _place("/persons", users.user)
         yield from _header("Persons", "/persons", state, f"{address}&from={first}" if first else address)
         yield from _choose_user("/persons", users, "person")
-        yield "</header><main>"
+        yield f"</header>{_MAIN}"
         if not found:
             yield f'<p class="state">This user has no {"more " * bool(first)}persons.</p>'
         else:
@@ -264,7 +267,7 @@ def person(
 
     def body() -> Iterator[str]:
         yield from _header(who.name, "", state, address)
-        yield f'</header><main><p><a href="/persons?user={user}">All persons of this user</a></p>'
+        yield f'</header>{_MAIN}<p><a href="/persons?user={user}">All persons of this user</a></p>'
         yield f'<div class="changes"><form action="{address}" method="post" class="line">'
         yield f'<input type="hidden" name="was" value="{escaped(who.name, 10_000)}"><label for="name">Name</label> '
         yield f'<input id="name" name="name" value="{escaped(who.name, 10_000)}" maxlength="200" autocomplete="off"> '
@@ -318,7 +321,7 @@ def history(found: Sequence[Action], reviewer: str, *, following: int | None, be
     def body() -> Iterator[str]:
         address = f"/history?before={before}" if before else "/history"
         yield from _header("What was done", "/history", state, address)
-        yield "</header><main><p>Undo parts a face from its person again. It changes nothing that somebody has "
+        yield f"</header>{_MAIN}<p>Undo parts a face from its person again. It changes nothing that somebody has "
         yield "decided since. The key undoes your own last answer; here each can be undone.</p>"
         if not found:
             yield '<p class="state">Nothing was done on this page yet.</p>'
@@ -380,7 +383,7 @@ def runs(
 
     def body() -> Iterator[str]:
         yield from _header("Runs of the backfill", "/runs", state, "/runs")
-        yield "</header><main>"
+        yield f"</header>{_MAIN}"
         for each in running:
             part, whole = each.succeeded + each.failed, each.assets
             share = f"A run goes on: {count(part)} of {count(whole, 'asset')} done ({percent(part, whole)})"
@@ -394,9 +397,10 @@ def runs(
         if not found and not reports:
             yield '<p class="state">The journal has no run.</p></main>'
             return
-        yield '<div class="scroll" tabindex="0" role="region" aria-label="The last runs"><table>'
-        yield "<caption>The last runs. Follow the date to the whole report. A run without a report is known from its "
-        yield "assets only: each counts for the run that processed it last.</caption><thead><tr>"
+        yield '<p id="about"><small>The last runs. Follow the date to the whole report. A run without one is known '
+        yield "from its assets only: each counts for the run that processed it last.</small></p>"
+        yield '<div class="scroll" tabindex="0" role="region" aria-label="The last runs">'
+        yield '<table aria-describedby="about"><thead><tr>'
         heads = ("began", "took", "state", "done", "failed", "faces", "cost")
         yield "".join(f'<th scope="col">{head}</th>' for head in heads) + "</tr></thead><tbody>"
         for line in _lines(found, reports, prices):
@@ -466,7 +470,7 @@ def _choose_user(action: str, users: Users, thing: str) -> Iterator[str]:
             yield f'<option value="{users.user}" selected>{escaped(users.chosen[1])}</option>'
         for each in users.listed:
             chosen = " selected" if each.id == users.user else ""
-            yield f'<option value="{each.id}"{chosen}>{escaped(each.email)}: {count(each.waiting, thing)}</option>'
+            yield f'<option value="{each.id}"{chosen}>{count(each.waiting, thing)}: {escaped(each.email)}</option>'
         yield "</select> <button>Show</button></form>"
     following = users.first + len(users.listed)
     if users.begins or users.first or following < users.total:

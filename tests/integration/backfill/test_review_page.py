@@ -207,8 +207,74 @@ def test_the_page_shows_a_users_faces_with_suggestions(album, serve):
     assert shown.faces == [waiting[0].face_id]
     assert f'value="{person}"' in shown.text
     assert "88.0 % alike" in shown.text
-    assert "ben-2@example.cl: 1 face" in shown.text
+    assert "1 face: ben-2@example.cl" in shown.text
     assert browser.ask(f"/?user={ben}").faces == [waiting[1].face_id]
+
+
+def test_pictures_of_every_kind_are_cut_within_their_edges(album, serve):
+    ana = album.user()
+    browser = serve().open()
+
+    def saved(image, kind="JPEG", **options):
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    large = Image.new("L", (8000, 5000), 200)  # 40 megapixels
+    for data, box in (
+        (saved(Image.new("CMYK", (300, 200), (0, 200, 200, 0))), (0.2, 0.2, 0.3, 0.3)),
+        (saved(Image.new("LA", (300, 200), (90, 0)), "PNG"), (0.2, 0.2, 0.3, 0.3)),
+        (saved(Image.new("I;16", (300, 200), 40000), "PNG"), (0.2, 0.2, 0.3, 0.3)),
+        (saved(Image.new("P", (300, 200), 3), "PNG"), (0.2, 0.2, 0.3, 0.3)),
+        (saved(Image.new("1", (300, 200), 1), "PNG"), (0.2, 0.2, 0.3, 0.3)),
+        (saved(large), (0.4, 0.4, 0.01, 0.01)),
+        (photo(), (-0.3, -0.2, 0.6, 0.5)),  # Rekognition gives boxes beyond the edges
+        (photo(), (0.8, 0.7, 0.6, 0.5)),
+        (photo(), (-0.9, -0.9, 2.5, 2.5)),
+        (photo(), (0.5, 0.5, 0.0001, 0.0001)),
+    ):
+        face = plant(album, ana, album.photo(ana, data=data), box)
+        for what, side in (("small", 144), ("large", 384), ("photo", 1600)):
+            answer = browser.ask(f"/picture/{face}/{what}")
+            assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg"), answer.text
+            image = Image.open(io.BytesIO(answer.body))
+            image.load()
+            assert image.mode in {"RGB", "L"}
+            assert 1 <= max(image.size) <= side
+
+
+def test_tricks_with_addresses_lead_nowhere(album, serve):
+    ana = album.user()
+    face = plant(album, ana, album.photo(ana, "A"))
+    secret = plant(album, ana, album.photo(ana, storage_url="../../../../etc/passwd"))
+    browser = serve().open()
+    for path in (
+        "/../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/picture/../../etc/passwd/small",
+        f"/picture/{face}/..",
+        f"/picture/{face}/small/../../x",
+        f"/picture/{face}%00/small",
+        "/picture/00000000-0000-4000-8000-000000000000/small",
+        "/person/%27%20OR%201=1",
+        "/run/../../x",
+        "/pages.py",
+        "//127.0.0.1/",
+    ):
+        assert browser.ask(path).status == 404, path
+    stolen = browser.ask(f"/picture/{secret}/photo")
+    assert (stolen.status, "root:" in stolen.text) == (404, False)
+    for path in (f"/?user={face}&after=%27", "/?user=x&after=%00", "/?find=%27&from_user=-1", "/persons?from=9e9"):
+        assert browser.ask(path).status == 200, path
+    assert browser.ask("/?find=%00").status == 400
+    assert browser.answer(ana, face, do="name", name="A\x00na").status == 400
+    for method, path in (("PUT", "/"), ("DELETE", f"/picture/{face}/small"), ("GET", "/answer"), ("GET", "/undo")):
+        connection = http.client.HTTPConnection(browser.url.hostname, browser.url.port, timeout=20)
+        connection.request(method, path, headers={"Cookie": browser.cookie})
+        assert connection.getresponse().status == 405, path
+        connection.close()
+    assert browser.ask("/answer", {"user": ana, "face": "x" * 200_000}).status == 400
+    assert album.faces()[0][3]
 
 
 def test_pages_follow_each_other_and_miss_no_face(album, serve):
@@ -928,6 +994,29 @@ def test_a_wall_of_faces_is_put_right_by_clicks(album, serve, view):
     assert page.url.endswith(other)
     assert page.locator(".wall li").count() == 4
     assert person not in page.content()
+
+
+def test_every_form_works_in_a_browser_without_the_script(album, chromium, serve):
+    ana = album.user()
+    faces = [plant(album, ana, album.photo(ana, name)) for name in "AB"]
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.goto(serve(search=False).url.geturl())
+    page.locator(f"#face-{faces[0]}").get_by_label("Name").fill("Ana")
+    page.keyboard.press("Enter")
+    page.get_by_text("1 face linked to the new person Ana.").wait_for()
+    page.locator(f"#face-{faces[1]}").get_by_role("button", name="Skip").click()
+    page.get_by_text("1 face skipped.").wait_for()
+    page.get_by_role("link", name="History").click()
+    page.get_by_role("button", name="Undo: 1 face skipped").click()
+    page.get_by_text("Undone: 1 face skipped.").wait_for()
+    page.get_by_role("link", name="Persons").click()
+    page.get_by_role("link", name="Ana").click()
+    page.get_by_role("button", name="Take away").click()
+    page.get_by_text("1 face taken away").wait_for()
+    assert len(list(review.waiting(album.db))) == 2
+    context.close()
 
 
 def test_the_page_fits_every_screen_and_can_be_read(album, serve, view):
