@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from seedtool.refreshing.proof.classes import WHOLE, Kind, Role
-from seedtool.refreshing.proof.search import LONGEST, NUMBER, PHONE, RUT, SHORT, numbers_in
+from seedtool.refreshing.proof.search import LONGEST, NUMBER, PHONE, RUT, numbers_in
 from seedtool.refreshing.proof.words import Hasher, Words
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def told(hasher: Hasher, words: Words, place: Mapping[str, int], source: Source)
 
     column = place[source.columns[0]]
     if source.kind == "phone":
-        yield from _numbers(hasher, words, column, {PHONE, SHORT}, scattered=source.scattered)
+        yield from _numbers(hasher, words, column, {PHONE}, scattered=source.scattered)
     elif source.scattered and source.kind == "national id":
         yield from _numbers(hasher, words, column, {RUT}, scattered=True)
     elif source.scattered:

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 LONGEST = 12
 #: A number of so many groups is put together again: +56 (9) 1234-5678 has four.
 _GROUPS = 6
-#: The tags of numbers: phones by their last nine digits, shorter phones, RUTs with their check digit, other numbers.
-PHONE, SHORT, RUT, NUMBER = 1, 2, 3, 4
+#: The tags of numbers: phones without their country code, RUTs with their check digit, other numbers.
+PHONE, RUT, NUMBER = 1, 2, 3
+#: Country codes of three digits begin so; those with 1 and 7 have one digit, and the others two (ITU-T E.164, annex).
+_THREE = (21, 22, 23, 24, 25, 26, 29, 35, 37, 38, 42, 50, 59, 67, 68, 69, 80, 85, 87, 88, 96, 97, 99)
+#: The country code that belongs to nobody: phones that begin with it are made up.
+_NOBODY = 999
 #: Bits of a filter for each value: about 1 of 16 other values passes, and is then compared by its whole hash.
 _BITS = 16
 
@@ -239,9 +243,8 @@ def _read(
     """Yield which numbers can be of each kind, the kind's tag, and what they are then."""
     import numpy as np
 
-    for tag, least, most in ((SHORT, 7, 8), (PHONE, 9, 15)):
-        chosen = np.flatnonzero((digits >= least) & (digits <= most) & ~k)
-        yield chosen, tag, values[chosen] % np.uint64(10**9)
+    chosen = np.flatnonzero((digits >= 7) & ~k)
+    yield chosen, PHONE, national(values[chosen])
     chosen = np.flatnonzero((digits >= 7) & ~k)
     yield chosen, NUMBER, values[chosen]
     chosen = np.flatnonzero((digits >= 7) & (digits <= 10) & ~k)
@@ -263,6 +266,20 @@ def _near(words: Words, at: "Places") -> "NDArray[np.bool_]":
     begin, end = words.ends[at], words.starts[at + 1]
     found: NDArray[np.bool_] = (end - begin <= 3) & (words.text[begin] == 0x20) & (words.text[end - 1] == 0x20)
     return found
+
+
+def national(phones: "Hashes") -> "Hashes":
+    """Return phones without a country code; a number of fewer than eleven digits has none."""
+    import numpy as np
+
+    ten = np.uint64(10)
+    length = np.searchsorted(np.array([10**each for each in range(17)], np.uint64), phones, side="right")
+    tens = np.array([10**each for each in range(17)], np.uint64)
+    leading = phones // tens[np.maximum(length - 2, 0)]
+    code = np.where(np.isin(leading, _THREE), 3, np.where(np.isin(leading // ten, (1, 7)), 1, 2))
+    made_up = phones // tens[np.maximum(length - 3, 0)] == _NOBODY
+    rest = phones % tens[np.maximum(length - code, 0)]
+    return np.where((length >= 11) & ~made_up, rest, phones)
 
 
 def check_digits(bodies: "Hashes") -> "Hashes":
