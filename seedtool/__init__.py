@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from seedtool.workflows.load import load, unload
     from seedtool.workflows.prepare import prepare
+    from seedtool.workflows.refresh import check_policy, draft_policy, plan_refresh, preview_masks, refresh
     from seedtool.workflows.reset import fingerprint, migrate, plan_reset, reset
     from seedtool.workflows.seed import dump_seeds, seed
     from seedtool.workflows.snapshots import (
@@ -74,10 +75,12 @@ _PLACES = {
     "Settings": "settings:Settings",
     "Target": "postgres.server:Target",
     "adopt": "workflows.adopt:adopt",
+    "check_policy": "workflows.refresh:check_policy",
     "connect": "postgres.server:connect",
     "decide_faces": "workflows.backfill:decide_faces",
     "dedupe_faces": "workflows.faces:dedupe_faces",
     "delete_snapshots": "workflows.snapshots:delete_snapshots",
+    "draft_policy": "workflows.refresh:draft_policy",
     "dump_seeds": "workflows.seed:dump_seeds",
     "enroll": "workflows.faces:enroll",
     "enroll_all": "workflows.faces:enroll_all",
@@ -96,11 +99,14 @@ _PLACES = {
     "migrate": "workflows.reset:migrate",
     "open_aws": "workflows.face_service:open_aws",
     "plan_backfill": "workflows.backfill:plan_backfill",
+    "plan_refresh": "workflows.refresh:plan_refresh",
     "plan_reset": "workflows.reset:plan_reset",
     "prepare": "workflows.prepare:prepare",
+    "preview_masks": "workflows.refresh:preview_masks",
     "protect": "workflows.database:protect",
     "prune_cache": "workflows.database:prune_cache",
     "recognize": "workflows.faces:recognize",
+    "refresh": "workflows.refresh:refresh",
     "rename_snapshot": "workflows.snapshots:rename_snapshot",
     "reset": "workflows.reset:reset",
     "restore_snapshot": "workflows.snapshots:restore_snapshot",
@@ -122,10 +128,12 @@ __all__ = [
     "Target",
     "__version__",
     "adopt",
+    "check_policy",
     "connect",
     "decide_faces",
     "dedupe_faces",
     "delete_snapshots",
+    "draft_policy",
     "dump_seeds",
     "enroll",
     "enroll_all",
@@ -144,11 +152,14 @@ __all__ = [
     "migrate",
     "open_aws",
     "plan_backfill",
+    "plan_refresh",
     "plan_reset",
     "prepare",
+    "preview_masks",
     "protect",
     "prune_cache",
     "recognize",
+    "refresh",
     "rename_snapshot",
     "reset",
     "restore_snapshot",

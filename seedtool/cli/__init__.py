@@ -29,6 +29,7 @@ COMMANDS = {
     "recognize": "faces:recognize",
     "faces": "faces:faces",
     "backfill": "backfill:backfill",
+    "refresh": "refresh:refresh",
     "snapshot": "snapshot:snapshot",
     "guard": "database:guard",
     "ci": "ci:ci",

@@ -537,7 +537,8 @@ FROM types t WHERE t.oid IN (SELECT oid FROM reachable)
 """
 
 # pg_depend has no entries for the functions of pg_catalog, so these are looked for in the default's text; those that
-# are listed only look at a clock or draw a random number. A domain's default is not looked at any further.
+# are listed only look at a clock or draw a random number. A domain's default is not looked at any further. A sequence
+# is found as pg_get_serial_sequence finds it, which fails for a role that may not use the table's schema.
 _COLUMNS = """
 SELECT a.attrelid::int8 AS relation, a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type,
        a.atttypid::int8 AS type_oid, coalesce(l.collisdeterministic, true) AS exact_collation,
@@ -559,7 +560,10 @@ SELECT a.attrelid::int8 AS relation, a.attname::text AS name, format_type(a.attt
                        'timeofday'))
          AS default_has_effects,
        t.typcategory = 'S' AS is_text,
-       coalesce(pg_get_serial_sequence(quote_ident(n.nspname) || '.' || quote_ident(c.relname), a.attname),
+       coalesce((SELECT format('%%I.%%I', m.nspname, s.relname) FROM pg_depend p
+                 JOIN pg_class s ON s.oid = p.objid AND s.relkind = 'S' JOIN pg_namespace m ON m.oid = s.relnamespace
+                 WHERE p.classid = 'pg_class'::regclass AND p.refclassid = 'pg_class'::regclass
+                   AND p.refobjid = a.attrelid AND p.refobjsubid = a.attnum AND p.deptype IN ('a', 'i') LIMIT 1),
                 (SELECT p.refobjid::regclass::text FROM pg_depend p JOIN pg_class s ON s.oid = p.refobjid
                  WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
                    AND p.refclassid = 'pg_class'::regclass AND s.relkind = 'S' LIMIT 1)) AS sequence,

@@ -7,24 +7,27 @@ column cannot take, that breaks what has to be unique, or that tells the two end
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psycopg
 from psycopg.rows import dict_row
 
 from seedtool.errors import PolicyError, SeedtoolError
 from seedtool.postgres.catalog import Catalog, Column, ForeignKey, Table
-from seedtool.refreshing.policy import ColumnLine, Policy, Rows, TableName, TablePolicy
+from seedtool.refreshing.masks import fits, fits_key, trial
+from seedtool.refreshing.policy import ColumnLine, Policy, TableName, TablePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    import psycopg
-
+    from seedtool.refreshing.masks import Mask
     from seedtool.refreshing.source import Relation
 
 #: The schema of our own tables. They say what was done in the database that they are in, and are not copied.
 OWN = "seedtool"
+#: What a draft writes where a person has to decide. It is no mask.
+DECIDE = "decide"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,22 +52,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     character: int | None = None
 
 
-class UniqueIndex(msgspec.Struct, frozen=True, kw_only=True):
-    """A unique index, or that of an exclusion constraint.
+class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """An exclusion constraint.
 
     Args:
         table: the table's oid.
-        name: the index's name.
-        columns: the columns that it reads, in its expressions too, but not in its condition.
-        expressions: those of its parts that are no plain columns, as SQL.
-        exclusion: it belongs to an exclusion constraint.
+        name: its name.
+        columns: the columns that it compares, in its expressions too, but not in its condition.
     """
 
     table: int
     name: str
     columns: tuple[str, ...]
-    expressions: tuple[str, ...]
-    exclusion: bool
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,13 +72,13 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         catalog: its relations.
         relations: what else the copy knows of its tables, by oid.
-        indexes: its unique indexes and those of exclusion constraints.
+        exclusions: its exclusion constraints.
         comments: the comments on columns, by the table's oid and the column's name.
     """
 
     catalog: Catalog
     relations: Mapping[int, Relation]
-    indexes: tuple[UniqueIndex, ...]
+    exclusions: tuple[Exclusion, ...]
     comments: dict[tuple[int, str], str]
 
     def root(self, table: Table) -> Table:
@@ -114,47 +113,69 @@ def read_shape(connection: psycopg.Connection[Any], catalog: Catalog, relations:
         relations: the source's.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
-        indexes = tuple(msgspec.convert(row, UniqueIndex) for row in cursor.execute(_INDEXES))
+        exclusions = tuple(msgspec.convert(row, Exclusion) for row in cursor.execute(_EXCLUSIONS))
         comments = {(row["table"], row["column"]): row["comment"] for row in cursor.execute(_COMMENTS)}
-    return Shape(catalog=catalog, relations=relations, indexes=indexes, comments=comments)
-
-
-class Mask(Protocol):
-    """What the checks ask of a mask."""
-
-    @property
-    def uniqueness(self) -> str:
-        """`bijective`, `probable` or `lossy`: whether different values stay different."""
+    return Shape(catalog=catalog, relations=relations, exclusions=exclusions, comments=comments)
 
 
 class Masked(msgspec.Struct, frozen=True):
     """The masks of a policy that fit, and all that does not."""
 
-    masks: dict[tuple[TableName, str], Any]
+    masks: dict[tuple[TableName, str], Mask]
     findings: tuple[Finding, ...]
 
 
-def check(shape: Shape, policy: Policy, mask: Callable[[ColumnLine, Column], Mask]) -> Masked:
+def check(
+    shape: Shape,
+    policy: Policy,
+    mask: Callable[[ColumnLine, Column], Mask],
+    connection: psycopg.Connection[Any] | None = None,
+) -> Masked:
     """Return the masks that the policy names, and all in which it does not fit the source.
 
     Args:
         shape: the source's tables.
         policy: the policy.
-        mask: makes the mask of a line for a column; it raises what does not fit.
+        mask: makes the mask of a line for a column; it raises what is wrong with the line.
+        connection: to the source: masks of invented values are tried there against types, domains, enums and checks.
+            No row is read. Nothing is tried where it is None.
     """
     checks = _Checks(shape, policy)
     findings = [*checks.tables(), *checks.names(), *checks.partition_keys(), *checks.references()]
-    masks: dict[tuple[TableName, str], Any] = {}
+    masks: dict[tuple[TableName, str], Mask] = {}
     for table, column, line in checks.masked:
         try:
-            masks[name_of(table), column.name] = mask(line, column)
+            made = mask(line, column)
         except SeedtoolError as error:
             findings.append(checks.finding("mask", table, column.name, error.message, error.remedy))
-    findings += checks.nulls(masks)
-    findings += checks.uniqueness(masks)
+            continue
+        masks[name_of(table), column.name] = made
+        wrong = [checks.misfit(table, column, line, why) for why in fits(made, column, table.checks)]
+        if not wrong and connection is not None:
+            wrong = [checks.misfit(table, column, line, why) for why in _tried(connection, made, table, column)]
+        if made.subject is not None and made.subject not in table.columns:
+            wrong.append(checks.misfit(table, column, line, f"the table has no column {made.subject}"))
+        findings += wrong
+    findings += checks.unique_keys(masks)
+    findings += checks.exclusions(masks)
     return Masked(
         masks, tuple(sorted(findings, key=lambda each: (each.table or "", each.line or 0, each.column or "")))
     )
+
+
+def _tried(connection: psycopg.Connection[Any], made: Mask, table: Table, column: Column) -> list[str]:
+    """Return why the source's server refuses masks of invented values."""
+    statement, parameters = trial(made, column, table.checks)
+    try:
+        with connection.transaction():
+            refused = [name for (name,) in connection.execute(statement.encode(), parameters) if name is not None]
+    except psycopg.DataError as error:
+        return [f"the type {column.type} refuses what it makes ({error.sqlstate})"]
+    except psycopg.errors.CheckViolation:
+        return [f"the domain {column.type} refuses what it makes"]
+    except psycopg.Error:
+        return []  # a check that calls what this role may not: the copy itself will tell
+    return [f"the check {name} refuses what it makes" for name in refused]
 
 
 def refusal(findings: Sequence[Finding], policy: Policy) -> PolicyError:
@@ -199,7 +220,7 @@ class _Checks:
         for table, listed in self._listed:
             for name, line in listed.columns.items():
                 column = table.columns.get(name)
-                if column is not None and not line.kept and not column.generated:
+                if column is not None and not line.kept and line.mask != DECIDE and not column.generated:
                     yield table, column, line
 
     def finding(self, kind: str, table: Table | TableName, column: str | None, what: str, remedy: str) -> Finding:
@@ -232,8 +253,8 @@ class _Checks:
                     name,
                     None,
                     f"the table {name} has no line",
-                    f"Write [tables.{_key(name)}] with a line for each of its {len(table.columns)} columns, or"
-                    f' {_key(name)} = "no rows" below [tables].',
+                    f"Write [tables.{toml_key(str(name))}] with a line for each of its {len(table.columns)} columns, or"
+                    f' {toml_key(str(name))} = "no rows" below [tables].',
                 )
             elif table.kind == "foreign table":
                 yield from self._foreign(table, listed)
@@ -269,8 +290,8 @@ class _Checks:
                 table,
                 None,
                 f"{table} is a foreign table: its rows are on another server and cannot be copied",
-                f'Write {_key(name_of(table))} = "no rows" below [tables]. Its definition comes along, so see to it in'
-                " after.sql that it leads nowhere.",
+                f'Write {toml_key(str(name_of(table)))} = "no rows" below [tables]. Its definition comes along, so'
+                " see to it in after.sql that it leads nowhere.",
             )
 
     def _columns(self, table: Table, listed: TablePolicy) -> Iterator[Finding]:
@@ -283,7 +304,15 @@ class _Checks:
                     table,
                     column.name,
                     f"{table}.{column.name} ({column.type}) has no line",
-                    f'Write {_bare(column.name)} = "keep" or a mask below [tables.{_key(name_of(table))}].',
+                    f'Write {toml_key(column.name)} = "keep" or a mask below [tables.{toml_key(str(name_of(table)))}].',
+                )
+            elif listed.columns[column.name].mask == DECIDE:
+                yield self.finding(
+                    "undecided",
+                    table,
+                    column.name,
+                    f"nobody has decided what becomes of {table}.{column.name} ({column.type})",
+                    f'Write {toml_key(column.name)} = "keep" or a mask.',
                 )
             elif column.generated and not listed.columns[column.name].kept:
                 yield self.finding(
@@ -291,7 +320,7 @@ class _Checks:
                     table,
                     column.name,
                     f"{table}.{column.name} is computed from other columns, and no mask can be written to it",
-                    f'Write {_bare(column.name)} = "keep": it is computed anew from what the others hold.',
+                    f'Write {toml_key(column.name)} = "keep": it is computed anew from what the others hold.',
                 )
             elif column.value.name == "tsvector" and listed.columns[column.name].kept and not column.generated:
                 yield self.finding(
@@ -299,8 +328,8 @@ class _Checks:
                     table,
                     column.name,
                     f"{table}.{column.name} holds the words of other columns (tsvector), and would keep them",
-                    f'Write {_bare(column.name)} = {{ mask = "tsvector", from = ["..."], language = "simple" }}:'
-                    " it is computed anew.",
+                    f'Write {toml_key(column.name)} = {{ mask = "tsvector", from = ["..."], language = "..." }}: it is'
+                    " computed anew from masked columns.",
                 )
         for name in listed.columns:
             if name not in table.columns:
@@ -365,7 +394,7 @@ class _Checks:
                     table,
                     column.name,
                     f"{table}.{column.name} chooses the partition of a row, which a mask would change",
-                    f'Write {_bare(column.name)} = {{ mask = "keep", reason = "..." }}.',
+                    f'Write {toml_key(column.name)} = {{ mask = "keep", reason = "..." }}.',
                 )
 
     def references(self) -> Iterator[Finding]:
@@ -405,94 +434,85 @@ class _Checks:
             )
 
     def _rows(self, table: Table, key: ForeignKey, target: Table) -> Iterator[Finding]:
-        if name_of(target) in self.policy.empty:
-            share: Rows = "none"
-        else:
-            listed = self.policy.tables.get(name_of(target))
-            share = listed.rows if listed is not None else "all"
-        lines = [self._line(table, name) for name in key.columns]
-        if share == "all" or self.policy.subset is not None or target.oid == table.oid:
+        """Yield a reference to a table of which no rows come. A sample is filled up with the rows that are meant."""
+        listed, lines = self.policy.tables.get(name_of(target)), [self._line(table, name) for name in key.columns]
+        empty = name_of(target) in self.policy.empty
+        if not empty and (listed is None or listed.rows != "none"):
             return
         if name_of(table) in self.policy.empty or any(line is not None and line.mask == "null" for line in lines):
             return
-        which = "no rows" if share == "none" else "only a sample of the rows"
         yield self.finding(
             "reference",
             table,
             key.columns[0],
-            f"{table} refers to {target} by {key.name}, and {which} of {target} come",
-            f'Let no rows of {table} come either, mask {key.columns[0]} as "null", or choose rows by subset, which'
-            " brings what they refer to.",
+            f"{table} refers to {target} by {key.name}, and no rows of {target} come",
+            f'Let no rows of {table} come either, mask {key.columns[0]} as "null", or let rows of {target} come.',
         )
 
     def _line(self, table: Table, column: str) -> ColumnLine | None:
         listed = self.policy.tables.get(name_of(self.shape.root(table)))
         return listed.columns.get(column) if listed is not None else None
 
-    def nulls(self, masks: Mapping[tuple[TableName, str], Mask]) -> Iterator[Finding]:  # noqa: ARG002
-        """Yield the columns that must not be NULL and would be."""
-        for table, column, line in self.masked:
-            if line.mask == "null" and column.not_null:
-                yield self.finding(
-                    "not null",
-                    table,
-                    column.name,
-                    f"{table}.{column.name} is NOT NULL, and its mask is null",
-                    f'Write another mask, such as {_bare(column.name)} = {{ mask = "constant", value = "..." }}.',
-                )
+    def misfit(self, table: Table, column: Column, line: ColumnLine, why: str) -> Finding:
+        """Return the finding of a mask that a column cannot take."""
+        return self.finding(
+            "mask",
+            table,
+            column.name,
+            f"{table}.{column.name}, {line.mask}: {why}",
+            "Write another mask for the column.",
+        )
 
-    def uniqueness(self, masks: Mapping[tuple[TableName, str], Mask]) -> Iterator[Finding]:
-        """Yield the masks that would give two rows the same value in what has to be unique."""
+    def unique_keys(self, masks: Mapping[tuple[TableName, str], Mask]) -> Iterator[Finding]:
+        """Yield the masks that may give two rows the same value in what has to be unique."""
         listed = {table.oid for table, _ in self._listed}
         seen: set[tuple[object, ...]] = set()
-        for index in self.shape.indexes:
-            table = self.shape.root(self.shape.catalog.tables[index.table])
-            like = (table.oid, index.columns, index.expressions, index.exclusion)
-            if table.oid not in listed or like in seen:
-                continue  # a partition has the indexes of its partitioned table, and may have more
-            seen.add(like)
-            for name in index.columns:
-                line, mask = self._line(table, name), masks.get((name_of(table), name))
-                if line is None or mask is None or line.mask == "null":
-                    continue
-                why = _breaks(index, mask.uniqueness)
-                if why:
-                    what = "exclusion constraint" if index.exclusion else "unique index"
+        for part in self.shape.catalog.tables.values():
+            table = self.shape.root(part)
+            if table.oid not in listed:
+                continue
+            own = {name: masks.get((name_of(table), name)) for name in table.columns}
+            for key in part.keys:  # a partition has the keys of its partitioned table, and may have more
+                for name, made in own.items():
+                    if made is None or (table.oid, name, key.expressions, key.predicate) in seen:
+                        continue
+                    subject = {made.subject: own.get(made.subject)} if made.subject else {}
+                    if fits_key({**subject, name: made}, key):
+                        seen.add((table.oid, name, key.expressions, key.predicate))
+                        line = self._line(table, name)
+                        yield self.finding(
+                            "unique",
+                            table,
+                            name,
+                            f"{table}.{name}, {line.mask if line else ''}: {key.name} over"
+                            f" {', '.join(key.expressions)} is unique, and the mask may break it",
+                            "Use a mask that keeps different values different: bijective, token, digits, email, phone"
+                            " or rut.",
+                        )
+
+    def exclusions(self, masks: Mapping[tuple[TableName, str], Mask]) -> Iterator[Finding]:
+        """Yield the masks of columns that an exclusion constraint compares, but for those that keep values apart."""
+        for each in self.shape.exclusions:
+            table = self.shape.root(self.shape.catalog.tables[each.table])
+            for name in each.columns:
+                made = masks.get((name_of(table), name))
+                if made is not None and made.uniqueness != "bijective" and not made.makes_null:
                     yield self.finding(
                         "unique",
                         table,
                         name,
-                        f"{table}.{name} is in the {what} {index.name}{_shown(index)}, and its mask {line.mask} {why}",
-                        "Use a mask that keeps different values different, such as token, or a mask into a range that"
-                        " is large enough.",
+                        f"{table}.{name} is compared by the exclusion constraint {each.name}, and its mask may move a"
+                        " value to where another one is",
+                        "Keep it with a reason, or use the mask bijective.",
                     )
-
-
-def _breaks(index: UniqueIndex, uniqueness: str) -> str:
-    """Return why a mask may break an index, in words; empty where it does not."""
-    if uniqueness == "lossy":
-        return "may give different values the same one"
-    if index.exclusion and uniqueness != "bijective":
-        return "may move a value to where another one is"
-    if index.expressions and uniqueness != "bijective":
-        return "is known to keep the column's own values apart, but not what is computed from them"
-    return ""
-
-
-def _shown(index: UniqueIndex) -> str:
-    return f" over {', '.join(index.expressions)}" if index.expressions else ""
 
 
 def _same(one: ColumnLine, other: ColumnLine) -> bool:
     return one.mask == other.mask and one.parameters == other.parameters
 
 
-def _key(name: TableName) -> str:
-    """Return a table's name as a key of TOML."""
-    return _bare(str(name))
-
-
-def _bare(name: str) -> str:
+def toml_key(name: str) -> str:
+    """Return a name as a key of TOML: in quotes where it needs them."""
     plain = all(each.isascii() and (each.isalnum() or each in "_-") for each in name) and name
     return name if plain else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -506,8 +526,8 @@ def lines_of(findings: Iterable[Finding], policy: Policy) -> Iterator[str]:
 
 # the columns of an index's expressions are those that the index depends on; a condition's columns are among them, so
 # they are left out where the index has no expression
-_INDEXES = """
-SELECT i.indrelid::int8 AS table, x.relname::text AS name, i.indisexclusion AS exclusion,
+_EXCLUSIONS = """
+SELECT i.indrelid::int8 AS table, x.relname::text AS name,
        ARRAY(SELECT DISTINCT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = i.indrelid AND a.attnum > 0
                AND (a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]::int2[])
@@ -515,14 +535,12 @@ SELECT i.indrelid::int8 AS table, x.relname::text AS name, i.indisexclusion AS e
                         SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
                           AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid
                           AND d.refobjsubid = a.attnum))
-             ORDER BY 1) AS columns,
-       ARRAY(SELECT pg_get_indexdef(i.indexrelid, place, false) FROM generate_series(1, i.indnkeyatts) place
-             WHERE i.indkey[place - 1] = 0) AS expressions
+             ORDER BY 1) AS columns
 FROM pg_index i
 JOIN pg_class x ON x.oid = i.indexrelid
 JOIN pg_class c ON c.oid = i.indrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE (i.indisunique OR i.indisexclusion) AND i.indisvalid AND n.nspname !~ '^pg_'
+WHERE i.indisexclusion AND i.indisvalid AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
   AND n.nspname <> 'information_schema'
 ORDER BY 1, 2
 """

@@ -83,13 +83,14 @@ class TablePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of a table.
 
     Args:
-        rows: `all`, `none`, or the share of them that is drawn.
+        rows: `all`, `none`, or the share of them that is drawn; None where nothing is said: all,
+            or those of the subset.
         columns: the line of each column, by its name. A table without rows may have none.
         line: where the table stands in the policy, from 1.
         column: the character in that line, from 1.
     """
 
-    rows: Rows = "all"
+    rows: Rows | None = None
     columns: dict[str, ColumnLine] = {}
     line: int
     column: int
@@ -361,7 +362,7 @@ class _Reader:
                 )
             if isinstance(value, dict):
                 found[name] = TablePolicy(
-                    rows=drawn[1] if drawn else "all",
+                    rows=drawn[1] if drawn else None,
                     columns={column: self._column(name, (*path, column), column) for column in value},
                     line=place.line,
                     column=place.character,

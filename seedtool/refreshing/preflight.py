@@ -9,15 +9,19 @@ from psycopg import sql
 
 from seedtool.errors import Refused, SeedtoolError, SourceError
 from seedtool.postgres import programs
-from seedtool.refreshing.check import OWN, Finding
+from seedtool.postgres.psycopg_errors import translated
+from seedtool.refreshing.check import OWN, Finding, name_of
+from seedtool.refreshing.report import chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import psycopg
 
     from seedtool.postgres.cluster import Cluster
-    from seedtool.refreshing.policy import Policy
+    from seedtool.refreshing.check import Shape
+    from seedtool.refreshing.masks import Mask
+    from seedtool.refreshing.policy import Policy, TableName
     from seedtool.refreshing.source import Source
 
 EXTRA = "pip install 'seedtool[refresh]'"
@@ -79,6 +83,52 @@ def preflight(source: Source, cluster: Cluster, policy: Policy, *, strict: bool)
             " log_error_verbosity = terse leaves that out"
         )
     return found, notes
+
+
+def reserved(
+    source: Source, shape: Shape, policy: Policy, masks: Mapping[tuple[TableName, str], Mask]
+) -> Iterator[Finding]:
+    """Yield the masked columns whose originals lie in the range that is reserved for masks.
+
+    Where one does, a hit of the proof could be a mask. This is the first look at rows: each table is read once.
+
+    Args:
+        source: the source.
+        shape: its tables.
+        policy: the policy, which fits them.
+        masks: the mask of each masked column.
+    """
+    for table in shape.tables:
+        if chosen(policy, table) == "no rows":
+            continue
+        asked = [
+            (name, made.reserved)
+            for name, column in table.columns.items()
+            if (made := masks.get((name_of(table), name))) is not None
+            and made.reserved is not None
+            and column.value.kind == "scalar"
+        ]
+        if not asked:
+            continue
+        conditions = [
+            sql.SQL("coalesce(bool_or({}), false)").format(
+                sql.SQL(each.condition.format(sql.SQL("{}::text").format(sql.Identifier(name)).as_string(None)))
+            )
+            for name, each in asked
+        ]
+        with translated(f"{table} cannot be read"):
+            found = source.holder.execute(
+                sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(conditions), table.stored)
+            ).fetchone()
+        for (name, each), held in zip(asked, found or (), strict=False):
+            if held:
+                yield Finding(
+                    kind="reserved",
+                    what=f"{table}.{name} already holds a value of the range that masks are kept in: {each.what}",
+                    remedy="Is the source itself a masked copy? If not, use the mask token for the column.",
+                    table=str(table),
+                    column=name,
+                )
 
 
 def refusal(findings: Sequence[Finding]) -> SourceError:
@@ -203,6 +253,7 @@ def _quotes(cluster: Cluster) -> bool:
     row = cluster.connection.execute(
         "SELECT current_setting('log_error_verbosity') <> 'terse'"
         " AND current_setting('log_min_messages') NOT IN ('fatal', 'panic', 'log')"
+        " AND NOT has_parameter_privilege('log_min_messages', 'SET')"  # who may set it, the copy sets it for itself
     ).fetchone()
     return bool(row and row[0])
 
@@ -213,6 +264,9 @@ _MISSING_RELATIONS = """
 SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind::text = ANY ({kinds}) AND c.relpersistence <> 't' AND {users} AND NOT {privilege} ORDER BY 1
 """
+
+# the function fails on anything but a sequence, and conditions are evaluated in any order
+_READABLE_SEQUENCE = sql.SQL("CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'SELECT') END")
 
 _MISSING = {
     "schemas": sql.SQL(
@@ -225,7 +279,7 @@ _MISSING = {
         privilege=sql.SQL("has_table_privilege(c.oid, 'SELECT')"),
     ),
     "sequences": sql.SQL(_MISSING_RELATIONS).format(
-        users=_OF_USERS, kinds=sql.Literal(["S"]), privilege=sql.SQL("has_sequence_privilege(c.oid, 'SELECT')")
+        users=_OF_USERS, kinds=sql.Literal(["S"]), privilege=_READABLE_SEQUENCE
     ),
 }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from seedtool.refreshing.check import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,18 +101,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return sum(each.rows for each in self.tables)
 
 
-def chosen(policy: Policy, table: Table, listed: object) -> str:
+def chosen(policy: Policy, table: Table) -> str:
     """Return which rows of a table come, in the words of the policy."""
-    from seedtool.refreshing.check import name_of
-
-    if listed is None or name_of(table) in policy.empty:
+    listed = policy.tables.get(name_of(table))
+    if listed is None or listed.rows == "none" or name_of(table) in policy.empty:
         return "no rows"
-    rows = getattr(listed, "rows", "all")
-    if rows == "none":
-        return "no rows"
-    if rows != "all":
-        return f"sample {float(rows * 100):g}%"
-    return "subset" if policy.subset is not None else "all rows"
+    if isinstance(listed.rows, Fraction):
+        return f"sample {float(listed.rows * 100):g}%"
+    return "subset" if policy.subset is not None and listed.rows is None else "all rows"
 
 
 def table_reports(shape: Shape, policy: Policy, copied: Mapping[tuple[str, str], Any] | None) -> list[TableReport]:
@@ -120,13 +119,11 @@ def table_reports(shape: Shape, policy: Policy, copied: Mapping[tuple[str, str],
         policy: the policy.
         copied: what the copy tells of each table (rows, bytes, seconds, how); None before it.
     """
-    from seedtool.refreshing.check import name_of
-
     found = []
     for table in shape.tables:
         name = name_of(table)
         listed = policy.tables.get(name)
-        which = chosen(policy, table, listed)
+        which = chosen(policy, table)
         lines = listed.columns if listed is not None else {}
         if copied is not None:
             done = copied.get(name)

@@ -123,6 +123,7 @@ def reset(
     *,
     consent: Consent,
     fresh: bool = False,
+    keep: Callable[[Cluster, str], None] | None = None,
     listener: Listener = SILENT,
 ) -> ResetReport:
     """Replace the target by a database that holds the layers.
@@ -133,6 +134,8 @@ def reset(
         layers: what the new database holds, the lowest layer first.
         consent: what the user agreed to (see `guard`).
         fresh: build the templates anew.
+        keep: is called with the private name of the database that was replaced, which is then not dropped: it gives
+            it another name.
         listener: hears of the steps.
 
     Raises:
@@ -156,7 +159,7 @@ def reset(
             like = facts or templates.of_new_database(cluster)
             template = templates.ensure(cluster, layers, like, fresh=fresh)
             result = templates.result_of(cluster, template.name) if len(layers) > 1 else {}
-            done = replace(cluster, template.name, like, facts, settings=settings, consent=consent)
+            done = replace(cluster, template.name, like, facts, settings=settings, consent=consent, keep=keep)
             pruned = _prune(cluster, settings) if template.built else []
         cluster.end_step()
     return ResetReport(
@@ -183,6 +186,7 @@ def replace(
     *,
     settings: Settings,
     consent: Consent,
+    keep: Callable[[Cluster, str], None] | None = None,
 ) -> Swapped:
     """Put a clone of a finished database in the target's place; until the last moment the target stays as it is.
 
@@ -198,6 +202,7 @@ def replace(
         facts: the present target's; None when there is none.
         settings: whether a spare may be used, and is made for the next time.
         consent: what the user agreed to.
+        keep: as `reset` takes it.
 
     Returns:
         what the swap did.
@@ -227,7 +232,10 @@ def replace(
     if facts is not None:
         if facts.is_template:
             cluster.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(old)))
-        cluster.afterwards.append(drop_statement(old))
+        if keep is not None:
+            keep(cluster, old)
+        else:
+            cluster.afterwards.append(drop_statement(old))
     cluster.afterwards += spares.upkeep(cluster, digest, origin, like, settings)
     return swapped
 

@@ -113,6 +113,31 @@ def save(
     return SaveReport(snapshot=snapshot, sessions_ended=ended, milliseconds=milliseconds)
 
 
+def kept(name: str, *, note: str) -> Callable[[Cluster, str], None]:
+    """Return what makes a database that a reset has replaced a snapshot of its target (see `reset`, `keep`).
+
+    Args:
+        name: the snapshot's name; one of the same name is replaced.
+        note: what is said about it.
+    """
+
+    def keep(cluster: Cluster, old: str) -> None:
+        target, facts = cluster.target, cluster.database(old)
+        assert facts is not None  # noqa: S101 - it was renamed just now, and the target's lock is held
+        found, size = look(cluster, old)
+        snapshot = Snapshot(
+            name=name, target=target.name, created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            revisions=found, note=note, size=size, database=registry.database_name(target, name),
+            owner=cluster.kept(facts).owner,
+        )  # fmt: skip
+        if snapshot.owner != facts.owner:
+            statement = sql.SQL("ALTER DATABASE {} OWNER TO {}")
+            cluster.execute(statement.format(sql.Identifier(old), sql.Identifier(snapshot.owner)))
+        registry.place(cluster, old, snapshot, replace=True)
+
+    return keep
+
+
 def look(cluster: Cluster, name: str) -> tuple[list[str], int]:
     """Return the revisions that a database is at, and its size on disk in bytes."""
     with server.connect(cluster.target, name, autocommit=True) as connection:

@@ -50,7 +50,7 @@ def policy_of(tmp_path):
 def test_a_policy_says_what_becomes_of_each_column(policy_of, tmp_path):
     policy = policy_of(GOOD)
     students = policy.tables["public", "students"]
-    assert (students.rows, students.line, students.column) == ("all", 10, 9)
+    assert (students.rows, students.line, students.column) == (None, 10, 9)
     assert students.columns == {
         "id": ColumnLine(mask="keep", line=11, column=1),
         "first_name": ColumnLine(mask="first_name", line=12, column=1),

@@ -1,0 +1,115 @@
+"""What is missing on the two servers is named all at once, before a row is read."""
+
+import msgspec
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from seedtool.errors import Refused
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.refreshing import preflight
+from seedtool.refreshing.policy import parse_policy
+from seedtool.refreshing.source import Source
+
+ORIGIN, ROLE = "preflight_source", "preflight_reader"
+
+
+@pytest.fixture(scope="module")
+def origin(target):
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute(f"DROP DATABASE IF EXISTS {ORIGIN}")
+        maintenance.execute(f"CREATE DATABASE {ORIGIN} TEMPLATE template0")
+        maintenance.execute(f"DROP ROLE IF EXISTS {ROLE}")
+        maintenance.execute(f"CREATE ROLE {ROLE} LOGIN")
+    with server.connect(target.at(ORIGIN)) as connection:
+        connection.execute(
+            "CREATE TABLE a (id serial PRIMARY KEY, x text); CREATE TABLE b (id int); CREATE TABLE c (id int);"
+            f"GRANT SELECT ON c TO {ROLE}; ALTER TABLE c ENABLE ROW LEVEL SECURITY;"
+            'CREATE SCHEMA "Odd"; CREATE TABLE "Odd".d (id int); CREATE SEQUENCE own;'
+            "CREATE SCHEMA seedtool; CREATE TABLE seedtool.ledger (a int);"
+            "SELECT lo_from_bytea(0, 'x')"
+        )
+    yield target.at(ORIGIN)
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute(f"DROP DATABASE {ORIGIN} WITH (FORCE)")
+        maintenance.execute(f"DROP ROLE {ROLE}")
+
+
+def as_reader(target):
+    return msgspec.structs.replace(target, conninfo=make_conninfo(target.conninfo, user=ROLE))
+
+
+def look(origin, database, text=b"", *, strict=False):
+    policy = parse_policy(text, "policy.toml", None)
+    with Source.open(origin) as source, open_cluster(database) as cluster:
+        return preflight.preflight(source, cluster, policy, strict=strict)
+
+
+def test_everything_that_a_role_lacks_is_named_at_once(origin, database):  # antifailure 135, greenmask 469
+    found, _ = look(as_reader(origin), database)
+    said = {each.kind + ": " + each.what.partition(ROLE)[2] for each in found}
+    assert said == {
+        'privilege:  lacks USAGE ON SCHEMA "Odd"',
+        'privilege:  lacks SELECT ON "Odd".d, public.a, public.b',
+        "privilege:  lacks SELECT ON SEQUENCE public.a_id_seq, public.own",
+        "row security: ",
+        "large objects: ",
+    }
+    error = preflight.refusal(found)
+    assert f"GRANT SELECT ON public.a_id_seq, public.own TO {ROLE};" in error.remedy
+    assert f"ALTER ROLE {ROLE} BYPASSRLS;" in error.remedy
+    assert len(error.findings) == len(found)
+
+
+def test_with_what_was_named_nothing_is_missing(origin, database):
+    with psycopg.connect(origin.conninfo) as connection:
+        connection.execute(
+            f'GRANT USAGE ON SCHEMA "Odd" TO {ROLE}; GRANT SELECT ON ALL TABLES IN SCHEMA public, "Odd" TO {ROLE};'
+            f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {ROLE}; ALTER ROLE {ROLE} BYPASSRLS"
+        )
+    try:
+        found, notes = look(as_reader(origin), database, b'large_objects = "leave out"', strict=True)
+        assert found == []
+        assert not any("may write" in note for note in notes)
+        found, _ = look(as_reader(origin), database, b'large_objects = "copy"')
+        assert [each.kind for each in found] == ["privilege"]
+    finally:
+        with psycopg.connect(origin.conninfo) as connection:
+            connection.execute(
+                f'REVOKE ALL ON SCHEMA "Odd" FROM {ROLE}; REVOKE ALL ON ALL TABLES IN SCHEMA public, "Odd" FROM {ROLE};'
+                f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {ROLE}; ALTER ROLE {ROLE} NOBYPASSRLS;"
+                f"GRANT SELECT ON c TO {ROLE}"
+            )
+
+
+def test_a_role_that_may_write_is_noted_and_refused_where_that_is_asked_for(origin, database):
+    text = b'large_objects = "leave out"'
+    found, notes = look(origin, database, text)
+    assert found == []
+    assert any("may write at the source" in note for note in notes)
+    found, notes = look(origin, database, text, strict=True)
+    assert [each.kind for each in found] == ["writes"]
+    assert not any("may write" in note for note in notes)
+
+
+def test_the_source_is_not_the_target_by_whatever_address(origin, database):
+    other = msgspec.structs.replace(origin, conninfo=make_conninfo(origin.conninfo, application_name="other"))
+    with Source.open(origin) as source:
+        with open_cluster(other) as cluster, pytest.raises(Refused) as refused:
+            preflight.refuse_same(source.holder, cluster)
+        assert "--to" in refused.value.remedy
+        with open_cluster(database) as cluster:
+            preflight.refuse_same(source.holder, cluster)
+
+
+def test_a_target_that_would_be_rebuilt_in_place_is_refused(origin, database):
+    found, _ = look(origin, msgspec.structs.replace(database, in_place=True), b'large_objects = "leave out"')
+    assert [each.kind for each in found] == ["createdb"]
+    with psycopg.connect(origin.conninfo, dbname=database.name, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{database.name}" OWNER TO {ROLE}')
+    found, _ = look(origin, as_reader(database), b'large_objects = "leave out"')
+    assert [each.kind for each in found] == ["createdb"]
+    assert f'ALTER ROLE "{ROLE}" CREATEDB;' in found[0].remedy
+    with psycopg.connect(origin.conninfo, dbname=database.name, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{database.name}" OWNER TO CURRENT_USER')

@@ -1,0 +1,344 @@
+"""A database is refreshed from another one: masked, proven, swapped in; and left as it was when anything is wrong."""
+
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from seedtool.errors import NotConfirmed, PolicyError, ProofFailed, Protected, Refused, SettingsError, UsageError
+from seedtool.listener import Listener
+from seedtool.postgres import server
+from seedtool.postgres.cluster import open_cluster
+from seedtool.resetting import guard
+from seedtool.settings import load
+from seedtool.snapshots import registry
+from seedtool.workflows import refresh as workflow
+
+KEY = "0f6c1b9e5d2a84e7c3b16f0d9a7e5c42"
+ORIGIN = "refresh_source"
+PEOPLE = ("Sofía Isidora Contreras", "Benjamín Andrés Araya", "Martina González Lucero", "Agustín Tapia Oyarzún")
+SCHEMA = """
+CREATE TABLE grades (id text PRIMARY KEY, title text NOT NULL);
+CREATE TABLE students (
+    id int PRIMARY KEY, full_name text NOT NULL, email text UNIQUE, grade text REFERENCES grades, born date, note jsonb,
+    loud text GENERATED ALWAYS AS (upper(full_name)) STORED
+);
+CREATE TABLE visits (id int GENERATED ALWAYS AS IDENTITY, student int REFERENCES students, at date NOT NULL)
+    PARTITION BY RANGE (at);
+CREATE TABLE visits_1 PARTITION OF visits FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');
+CREATE TABLE visits_2 PARTITION OF visits DEFAULT;
+CREATE TABLE outbox (mail text);
+CREATE SCHEMA seedtool; CREATE TABLE seedtool.guard (system text, database oid, protected boolean);
+INSERT INTO grades VALUES ('4b', 'Cuarto básico'), ('5a', 'Quinto básico');
+INSERT INTO outbox VALUES ('to: sofia.contreras@familia.example');
+"""
+POLICY = """
+after = "after.sql"
+empty = "outbox"
+[tables.grades]
+id = "keep"
+title = "keep"
+[tables.students]
+id = "keep"
+full_name = { mask = "full_name", locale = "es_CL" }
+email = "email"
+grade = "keep"
+born = { mask = "shift", subject = "id" }
+note = { mask = "json", paths = { color = "keep" } }
+loud = "keep"
+[tables.visits]
+id = "keep"
+student = "keep"
+at = { mask = "keep", reason = "the day of a visit chooses the partition" }
+"""
+
+
+@pytest.fixture(scope="module")
+def origin(target):
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute(f"DROP DATABASE IF EXISTS {ORIGIN} WITH (FORCE)")
+        maintenance.execute(f"CREATE DATABASE {ORIGIN} TEMPLATE template0")
+    with server.connect(target.at(ORIGIN)) as connection:
+        connection.execute(SCHEMA)
+        for number in range(40):
+            name = f"{PEOPLE[number % 4]} {'abcdefghijklmnopqrst'[number // 2]}amos"
+            connection.execute(
+                "INSERT INTO students VALUES (%s, %s, %s, %s, %s, %s)",
+                [number, name, f"pupil{number}.{name[:3]}@familia.example".lower(), "4b" if number % 2 else "5a",
+                 f"2015-03-{number % 28 + 1:02}", f'{{"color": "red", "mother": "{name}"}}'],
+            )  # fmt: skip
+        connection.execute(
+            "INSERT INTO visits (student, at) SELECT g % 40, date '2026-01-02' + g FROM generate_series(1, 300) g"
+        )
+    yield target.at(ORIGIN)
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute(f"DROP DATABASE {ORIGIN} WITH (FORCE)")
+
+
+@pytest.fixture
+def project(tmp_path, origin, home):
+    """The settings of a project whose policy fits; its source is the module's."""
+    (tmp_path / "pyproject.toml").write_text("[tool.seedtool]\n")
+    (tmp_path / "policy.toml").write_text(POLICY)
+    (tmp_path / "after.sql").write_text("UPDATE grades SET title = title || ' (staging)'; SELECT 1")
+    environ = {
+        "HOME": str(tmp_path),
+        "SEEDTOOL_HOME": str(home),
+        "SEEDTOOL_REFRESH_KEY": KEY,
+        "SEEDTOOL_REFRESH_FROM": origin.conninfo,
+    }
+    return load(tmp_path, environ=environ)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(target):
+    """Afterwards no database of a refresh is left on the way, and no copy stays for the next test."""
+    yield
+    with open_cluster(target) as cluster:
+        left = [each.name for each in cluster.private_databases() if each.kind in {"building", "clone"}]
+        for each in cluster.private_databases():
+            cluster.drop(each.name)
+    assert left == []
+
+
+def rows(database, query):
+    with server.connect(database) as connection:
+        return connection.execute(query).fetchall()
+
+
+def run(project, database, **more):
+    return workflow.refresh(settings=project, target=database, **{"confirm": database.name, **more})
+
+
+def fill(database):
+    with server.connect(database) as connection:
+        connection.execute("CREATE TABLE before (a int)")
+
+
+def policy_of(project, old, new):
+    path = project.root / "policy.toml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_a_database_is_replaced_by_a_masked_copy_that_was_proven(project, database, origin):
+    fill(database)
+    done = run(project, database)
+    before = dict(rows(origin, "SELECT id, full_name FROM students"))
+    after = dict(rows(database, "SELECT id, full_name FROM students"))
+    assert after.keys() == before.keys()
+    assert not {*before.values()} & {*after.values()}
+    for (email,) in rows(database, "SELECT email FROM students"):
+        assert email.endswith("@masked.invalid")
+    assert {note["color"] for (note,) in rows(database, "SELECT note FROM students")} == {"red"}
+    assert rows(database, "SELECT count(*) FROM visits JOIN students s ON s.id = student") == [(300,)]
+    assert rows(database, "SELECT bool_and(loud = upper(full_name)) FROM students") == [(True,)]
+    assert rows(database, "SELECT title FROM grades WHERE id = '4b'") == [("Cuarto básico (staging)",)]
+    assert rows(database, "SELECT count(*) FROM outbox") == [(0,)]
+    assert rows(database, "SELECT to_regclass('before'), to_regclass('seedtool.guard')") == [(None, None)]
+    with server.connect(database) as connection:  # keys are back, and sequences are ahead
+        assert connection.execute(
+            "INSERT INTO visits (student, at) VALUES (1, '2026-02-02') RETURNING id"
+        ).fetchone() == (301,)
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            connection.execute("INSERT INTO visits (student, at) VALUES (99, '2026-02-02')")
+
+    (record,) = rows(database, "SELECT ran_by, source, policy_hash, key_id, report FROM seedtool.refreshes")
+    assert record[2] == done.report.policy_hash
+    assert record[3] == done.report.key
+    assert record[4]["proof"]["findings"] == []
+    assert {each.table: each.rows for each in done.report.tables} == {
+        "grades": 2,
+        "students": 40,
+        "visits": 300,
+        "outbox": 0,
+    }
+    for written in (done.page, done.file):
+        text = Path(written).read_text()
+        assert done.report.policy_hash in text
+        assert "the day of a visit chooses the partition" in text
+        assert KEY not in text
+        assert not [value for value in before.values() if value in text]
+    with open_cluster(database) as cluster:
+        assert guard.consent_to_replace(cluster, cluster.database(database.name)) is guard.Consent.YES
+
+
+def test_another_key_masks_another_way_and_the_records_of_earlier_copies_stay(project, database):
+    names = []
+    for key in (KEY, KEY[::-1]):
+        run(msgspec.structs.replace(project, refresh_key=key), database)
+        names.append(rows(database, "SELECT email FROM students ORDER BY id"))
+    assert not {*names[0]} & {*names[1]}
+    assert len(rows(database, "SELECT FROM seedtool.refreshes")) == 2  # the records of the copies before it stay
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ('born = { mask = "shift", subject = "id" }\n', "", "no line"),  # greenmask 321
+        ('email = "email"', 'email = "null"\nadress = "keep"', "vanished"),
+        ('full_name = { mask = "full_name", locale = "es_CL" }', 'full_name = "null"', "mask"),  # greenmask 465
+        ('email = "email"', 'email = "first_name"', "unique"),  # pgstream 1136
+        ('grade = "keep"', 'grade = "token"', "reference"),
+    ],
+)
+def test_a_policy_that_does_not_fit_stops_the_run_before_a_row_is_read(project, database, origin, old, new, kind):
+    fill(database)
+    policy_of(project, old, new)
+    read = "SELECT coalesce(sum(seq_scan + coalesce(idx_scan, 0)), 0) FROM pg_stat_user_tables"
+    before = rows(origin, read)
+    with pytest.raises(PolicyError) as refused:
+        run(project, database)
+    assert kind in {each.kind for each in refused.value.findings}
+    assert refused.value.place["file"] == "policy.toml"
+    assert rows(database, "SELECT to_regclass('before') IS NOT NULL") == [(True,)]
+    assert rows(origin, read) == before
+    found = workflow.check_policy(settings=project)
+    assert [each.kind for each in found.findings] == [each.kind for each in refused.value.findings]
+
+
+def test_a_wrong_keep_is_found_by_the_proof_and_nothing_is_replaced(project, database, origin):
+    fill(database)
+    policy_of(project, 'email = "email"', 'email = "keep"')
+    with pytest.raises(ProofFailed) as refused:
+        run(project, database)
+    assert {"students.email"} <= {f"{each['table']}.{each['column']}" for each in refused.value.findings}
+    assert rows(database, "SELECT to_regclass('before') IS NOT NULL") == [(True,)]
+    page = max((project.state_dir / "refreshes").glob("*.html")).read_text()
+    assert "refused the copy" in page
+    said = f"{refused.value.message} {refused.value.findings} {page}"
+    assert not [name for (name,) in rows(origin, "SELECT full_name FROM students") if name in said]
+    with open_cluster(database) as cluster:
+        assert [each.kind for each in cluster.private_databases() if each.kind == "template"] == []
+
+
+def test_after_sql_that_brings_something_personal_is_found(project, database):
+    (project.root / "after.sql").write_text(
+        "CREATE TABLE extra (note text); INSERT INTO extra VALUES ('ask pupil0.sof@familia.example');"
+    )
+    with pytest.raises(ProofFailed) as refused:
+        run(project, database)
+    assert ("extra", "note") in {(each["table"], each["column"]) for each in refused.value.findings}
+
+
+def test_after_sql_that_fails_names_its_file(project, database):
+    (project.root / "after.sql").write_text("UPDATE grades SET titel = 'x'")
+    with pytest.raises(PolicyError) as refused:
+        run(project, database)
+    assert refused.value.place["file"] == "after.sql"
+    assert refused.value.place["code"] == "42703"
+
+
+def test_the_last_proven_copy_is_used_again_only_when_asked(project, database, origin):
+    with pytest.raises(UsageError) as refused:
+        run(project, database, reuse=True)
+    assert refused.value.place["option"] == "--reuse"
+    first = run(project, database)
+    with server.connect(database) as connection:
+        connection.execute("DELETE FROM visits")
+    gone = msgspec.structs.replace(project, refresh_from="postgresql://nobody@127.0.0.1:1/gone")
+    again = workflow.refresh(settings=gone, target=database, yes=True, reuse=True)
+    assert (again.report.outcome, again.report.began) == ("reused", first.report.began)
+    assert rows(database, "SELECT count(*) FROM visits") == [(300,)]
+    with pytest.raises(UsageError):
+        run(msgspec.structs.replace(project, refresh_key=KEY[::-1]), database, reuse=True)
+
+
+def test_the_database_that_was_replaced_is_kept_where_that_is_set(project, database):
+    fill(database)
+    keeping = msgspec.structs.replace(project, refresh=msgspec.structs.replace(project.refresh, keep_old=True))
+    run(keeping, database)
+    (kept,) = registry.snapshots(database)
+    assert kept.name == "before-refresh"
+    with server.connect(database, database.maintenance, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {database.name}_old TEMPLATE {kept.database}")
+        found = rows(database.at(f"{database.name}_old"), "SELECT to_regclass('before') IS NOT NULL")
+        connection.execute(f"DROP DATABASE {database.name}_old")
+    assert found == [(True,)]
+    registry.delete(database, ["before-refresh"])
+
+
+def test_what_no_policy_makes_good_is_refused_first(project, database, origin):
+    with pytest.raises(Refused):
+        run(project, origin)
+    fill(database)
+    with pytest.raises(NotConfirmed):
+        workflow.refresh(settings=project, target=database)
+    with open_cluster(database) as cluster:
+        guard.protect(cluster, database.name)
+        with pytest.raises(Protected):
+            run(project, database)
+        guard.unprotect(cluster, database.name)
+    with pytest.raises(SettingsError) as refused:
+        run(msgspec.structs.replace(project, refresh_key=None), database)
+    assert "SEEDTOOL_REFRESH_KEY" in refused.value.remedy
+    with pytest.raises(UsageError):
+        run(msgspec.structs.replace(project, refresh_from=None), database)
+    assert rows(database, "SELECT to_regclass('before') IS NOT NULL") == [(True,)]
+
+
+def test_a_production_that_looks_like_a_masked_copy_is_refused(project, database):
+    run(project, database)
+    copied = msgspec.structs.replace(project, refresh_from=database.conninfo)
+    other = database.at(f"{database.name}_2")
+    with pytest.raises(Exception, match="already holds a value of the range") as refused:
+        workflow.refresh(settings=copied, target=other)
+    assert refused.value.place["column"] == "email"
+
+
+def test_a_plan_reads_no_row_and_changes_nothing(project, database, origin):
+    plan = workflow.plan_refresh(settings=project, target=database)
+    assert {each.table: (each.chosen, len(each.masked)) for each in plan.tables} == {
+        "grades": ("all rows", 0),
+        "outbox": ("no rows", 0),
+        "students": ("all rows", 4),
+        "visits": ("all rows", 0),
+    }
+    assert plan.consent is guard.Consent.NONE
+    assert rows(database, "SELECT to_regclass('students')") == [(None,)]
+
+
+def test_a_subset_brings_what_its_rows_refer_to(project, database):
+    policy_of(project, "[tables.grades]", "subset = \"students WHERE grade = '4b'\"\n[tables.grades]")
+    done = run(project, database)
+    assert rows(database, "SELECT DISTINCT grade FROM students") == [("4b",)]
+    assert rows(database, "SELECT id FROM grades") == [("4b",)]
+    assert rows(database, "SELECT count(*) FROM visits") == [(150,)]
+    assert {each.table: each.chosen for each in done.report.tables}["students"] == "subset"
+
+
+def test_a_preview_shows_shapes_and_no_value(project, origin):
+    shown = {(each.table, each.column): each for each in workflow.preview_masks(settings=project)}
+    email = shown["students", "email"]
+    assert email.before in {"a9.a@a.a", "a99.a@a.a"}
+    assert email.after.endswith("@a.a")
+    assert not [name for (name,) in rows(origin, "SELECT full_name FROM students") if name in str(shown)]
+
+
+def test_a_draft_leaves_what_nothing_tells_to_a_person(project, database, origin):
+    text = workflow.draft_policy(settings=project)
+    assert 'email = "email"' in text
+    assert 'loud = "keep" # computed' in text
+    assert 'note = "decide"' in text
+    assert 'student = "keep" # as students.id' in text
+    assert not [name for (name,) in rows(origin, "SELECT full_name FROM students") if name in text]
+    (project.root / "policy.toml").write_text(text)
+    found = workflow.check_policy(settings=project)
+    assert {each.kind for each in found.findings} <= {"undecided", "mask"}
+    with pytest.raises(PolicyError):
+        run(project, database)
+
+
+@pytest.mark.parametrize("step", ["copy", "proof"])
+def test_a_run_that_ends_in_the_middle_leaves_the_target_as_it_was(project, database, step):
+    fill(database)
+
+    class Ends(Listener):
+        def step(self, name):
+            if name == step:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(project, database, listener=Ends())
+    assert rows(database, "SELECT to_regclass('before') IS NOT NULL") == [(True,)]
