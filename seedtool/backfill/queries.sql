@@ -28,15 +28,15 @@ END
 (f.needs_assignment AND NOT f.skipped AND NOT f.deleted)
 
 -- heads --
--- A waiting face `f` that stands for the waiting faces that are as alike as `alike`: none of them has a smaller id. Each
--- group has at least one; suggestions need not lead from each face to each.
+-- A waiting face `f` on an asset `a` that stands for the waiting faces that are as alike as `alike`: none that it is like
+-- directly is on an earlier asset. Suggestions lead to earlier photos, so most groups have one such face; each has one.
 NOT EXISTS (
     SELECT FROM {matches} m JOIN faces g ON g.id = m.matched_face_id JOIN assets b ON b.id = g.asset_id
-    WHERE m.face_id = f.id AND m.similarity >= %(alike)s::float8 AND g.id < f.id
+    WHERE m.face_id = f.id AND m.similarity >= %(alike)s::float8 AND (b.created_at, b.id) < (a.created_at, a.id)
         AND g.needs_assignment AND NOT g.skipped AND NOT g.deleted AND NOT b.deleted
 ) AND NOT EXISTS (
     SELECT FROM {matches} m JOIN faces g ON g.id = m.face_id JOIN assets b ON b.id = g.asset_id
-    WHERE m.matched_face_id = f.id AND m.similarity >= %(alike)s::float8 AND g.id < f.id
+    WHERE m.matched_face_id = f.id AND m.similarity >= %(alike)s::float8 AND (b.created_at, b.id) < (a.created_at, a.id)
         AND g.needs_assignment AND NOT g.skipped AND NOT g.deleted AND NOT b.deleted
 )
 
