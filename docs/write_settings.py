@@ -56,16 +56,22 @@ def entry(name: str, hint: Any, setting: Setting, default: object) -> str:
     head = f"`{name}`" + (f" ({'; '.join(where)})" if where else "")
     if struct is None:
         return filled(f"{head}: {setting.text}.", "- ")
-    return "\n".join([filled(f"{head}: {setting.text}. Its keys, in {written(name, hint)}:", "- "), *keys(struct)])
+    lines = keys(struct, f"tool.seedtool.{name}")
+    return "\n".join([filled(f"{head}: {setting.text}. Its keys, in {written(name, hint)}:", "- "), *lines])
 
 
-def keys(struct: type[msgspec.Struct]) -> Iterator[str]:
-    """Yield a line of the list for each key of a table."""
+def keys(struct: type[msgspec.Struct], table: str, indent: str = "  ") -> Iterator[str]:
+    """Yield a line of the list for each key of a table, and those of the tables in it."""
     texts = texts_of(struct)
     for field in msgspec.structs.fields(struct):
         value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        if isinstance(value, msgspec.Struct):
+            inner = f"{table}.{field.name}"
+            yield filled(f"`{field.name}`: {texts[field.name]}. Its keys, in `[{inner}]`:", f"{indent}- ")
+            yield from keys(type(value), inner, f"{indent}  ")
+            continue
         said = " (required)" if field.required else f" ({shown(value)})" if shown(value) else ""
-        yield filled(f"`{field.name}`{said}: {texts[field.name]}.", "  - ")
+        yield filled(f"`{field.name}`{said}: {texts[field.name]}.", f"{indent}- ")
 
 
 def table_of(hint: Any) -> type[msgspec.Struct] | None:

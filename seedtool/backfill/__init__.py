@@ -5,7 +5,21 @@
 
 from seedtool.backfill.plan import Options, Plan, counts, listing, plan
 from seedtool.backfill.processing import FaceProcessor, Processor
+from seedtool.backfill.queries import LibraryConnection, connect
 from seedtool.backfill.report import Progress, Report
 from seedtool.backfill.run import Run
 
-__all__ = ["FaceProcessor", "Options", "Plan", "Processor", "Progress", "Report", "Run", "counts", "listing", "plan"]
+__all__ = [
+    "FaceProcessor",
+    "LibraryConnection",
+    "Options",
+    "Plan",
+    "Processor",
+    "Progress",
+    "Report",
+    "Run",
+    "connect",
+    "counts",
+    "listing",
+    "plan",
+]

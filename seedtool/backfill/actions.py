@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
-import psycopg
 
 from seedtool.backfill import corrections, journal
-from seedtool.backfill.corrections import Match
-from seedtool.backfill.queries import query
+from seedtool.backfill.corrections import Link, Match
+from seedtool.backfill.queries import LibraryConnection
 from seedtool.backfill.review import Assigned
 from seedtool.errors import UsageError
 from seedtool.printable import count
@@ -32,11 +31,11 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, tag="decided"):
 
 
 class TakenAway(msgspec.Struct, frozen=True, kw_only=True, tag="taken away"):
-    """A face was taken away from a person; `link_id` is the link that was deleted."""
+    """A face was taken away from a person; `link` is the link that was deleted."""
 
     face_id: str
     person_id: str
-    link_id: str
+    link: Link
 
 
 class Renamed(msgspec.Struct, frozen=True, kw_only=True, tag="renamed"):
@@ -76,7 +75,7 @@ class Action(NamedTuple):
     words: str
 
 
-def keep(connection: psycopg.Connection, reviewer: str, what: What) -> None:
+def keep(connection: LibraryConnection, reviewer: str, what: What) -> None:
     """Keep what somebody has done, and commit. The last 1,000 actions are kept.
 
     Args:
@@ -86,25 +85,25 @@ def keep(connection: psycopg.Connection, reviewer: str, what: What) -> None:
     """
     journal.ensure(connection)
     parameters = {"reviewer": reviewer, "person": _person(what), "what": msgspec.json.encode(what).decode()}
-    connection.execute(query("keep_action"), parameters)
+    connection.run("keep_action", parameters)
     connection.commit()
 
 
-def add_followers(connection: psycopg.Connection, person_id: str, faces: Sequence[str]) -> None:
+def add_followers(connection: LibraryConnection, person_id: str, faces: Sequence[str]) -> None:
     """Note faces that a search linked to a person, for the undoing of what was done before; commit."""
-    connection.execute(query("add_followers"), {"person": person_id, "faces": list(faces)})
+    connection.run("add_followers", {"person": person_id, "faces": list(faces)})
     connection.commit()
 
 
-def last(connection: psycopg.Connection, reviewer: str) -> int | None:
+def last(connection: LibraryConnection, reviewer: str) -> int | None:
     """Return the last action of somebody that is not undone; None when there is none."""
     if not journal.has_table(connection, "review_actions"):
         return None
-    row = connection.execute(query("last_action"), [reviewer]).fetchone()
+    row = connection.run("last_action", [reviewer]).fetchone()
     return int(row[0]) if row else None
 
 
-def listing(connection: psycopg.Connection, before: int | None, limit: int) -> list[Action]:
+def listing(connection: LibraryConnection, before: int | None, limit: int) -> list[Action]:
     """Return actions of everybody, the latest first.
 
     Args:
@@ -114,18 +113,18 @@ def listing(connection: psycopg.Connection, before: int | None, limit: int) -> l
     """
     if not journal.has_table(connection, "review_actions"):
         return []
-    rows = connection.execute(query("actions"), {"before": before, "limit": limit}).fetchall()
+    rows = connection.run("actions", {"before": before, "limit": limit}).fetchall()
     found = [(id_, at, reviewer, undone, _what(text)) for id_, at, reviewer, undone, text in rows]
     names = _names(connection, [what for *_, what in found])
     return [Action(id_, at, reviewer, undone, _words(what, names)) for id_, at, reviewer, undone, what in found]
 
 
-def in_words(connection: psycopg.Connection, what: What) -> str:
+def in_words(connection: LibraryConnection, what: What) -> str:
     """Say what was done, with the names that persons have now."""
     return _words(what, _names(connection, [what]))
 
 
-def undo(connection: psycopg.Connection, action: int) -> tuple[str, tuple[str, ...]]:
+def undo(connection: LibraryConnection, action: int) -> tuple[str, tuple[str, ...]]:
     """Undo an action, and commit; after a link, also what searches have linked to its person since.
 
     Returns:
@@ -135,7 +134,7 @@ def undo(connection: psycopg.Connection, action: int) -> tuple[str, tuple[str, .
         UsageError: it is undone already, or somebody has changed since what it was about.
     """
     connection.commit()
-    row = connection.execute(query("begin_undo"), [action]).fetchone()
+    row = connection.run("begin_undo", [action]).fetchone()
     connection.commit()
     if row is None:
         raise UsageError("this is undone already", remedy="Reload the page.", option="ACTION")
@@ -148,7 +147,7 @@ def undo(connection: psycopg.Connection, action: int) -> tuple[str, tuple[str, .
     except BaseException:
         # the next try may succeed
         connection.rollback()
-        connection.execute(query("end_undo"), [action])
+        connection.run("end_undo", [action])
         connection.commit()
         raise
 
@@ -169,10 +168,10 @@ def _words(what: What, names: dict[str, str]) -> str:
             return f"{which} linked to {new}{_name(names, first.person_id)}"
 
 
-def _undo(connection: psycopg.Connection, what: What, followed: Sequence[str]) -> tuple[str, ...]:
+def _undo(connection: LibraryConnection, what: What, followed: Sequence[str]) -> tuple[str, ...]:
     match what:
         case TakenAway():
-            return corrections.give_back(connection, what.face_id, what.person_id, what.link_id)
+            return corrections.give_back(connection, what.face_id, what.person_id, what.link)
         case Renamed():
             corrections.rename(connection, what.person_id, what.name, what.was)
             return ()
@@ -191,9 +190,9 @@ def _what(text: str) -> What:
     return found
 
 
-def _names(connection: psycopg.Connection, all_: Sequence[What]) -> dict[str, str]:
+def _names(connection: LibraryConnection, all_: Sequence[What]) -> dict[str, str]:
     ids = {_person(what) for what in all_} | {what.into for what in all_ if isinstance(what, Merged)}
-    return dict(connection.execute(query("names_of_persons"), [sorted(filter(None, ids))]).fetchall())
+    return dict(connection.run("names_of_persons", [sorted(filter(None, ids))]).fetchall())
 
 
 def _name(names: dict[str, str], person_id: str) -> str:

@@ -8,11 +8,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
-import psycopg
 from psycopg.types.json import Jsonb
 
-from seedtool.backfill import journal
-from seedtool.backfill.queries import query
+from seedtool.backfill import journal, review
+from seedtool.backfill.queries import LibraryConnection, query
 from seedtool.backfill.review import Assigned, folded
 from seedtool.errors import UsageError
 from seedtool.faces.port import Box
@@ -51,7 +50,7 @@ class Person(NamedTuple):
 
 
 def users(
-    connection: psycopg.Connection, limit: int | None = None, offset: int = 0, begins: str = ""
+    connection: LibraryConnection, limit: int | None = None, offset: int = 0, begins: str = ""
 ) -> tuple[list[User], int]:
     """Return users with faces that wait for a person, the oldest first, and how many there are.
 
@@ -65,47 +64,47 @@ def users(
 
 
 def users_with_persons(
-    connection: psycopg.Connection, limit: int | None = None, offset: int = 0, begins: str = ""
+    connection: LibraryConnection, limit: int | None = None, offset: int = 0, begins: str = ""
 ) -> tuple[list[User], int]:
     """Return users that have persons, each with the number of persons; otherwise as `users`."""
     return _users(connection, "all_users", limit, offset, begins)
 
 
 def _users(
-    connection: psycopg.Connection, name: str, limit: int | None, offset: int, begins: str
+    connection: LibraryConnection, name: str, limit: int | None, offset: int, begins: str
 ) -> tuple[list[User], int]:
     parameters = {"limit": limit, "offset": offset, "begins": begins}
-    rows = connection.execute(query(name), parameters).fetchall()
+    rows = connection.run(name, parameters).fetchall()
     return [User(id_, email, number) for id_, email, number, _ in rows], rows[0][3] if rows else 0
 
 
-def persons(connection: psycopg.Connection, user_id: str) -> list[Person]:
+def persons(connection: LibraryConnection, user_id: str) -> list[Person]:
     """Return the persons of a user."""
-    rows = connection.execute(query("persons"), [user_id])
+    rows = connection.run("persons", [user_id])
     return [Person(id_, shown or name, tuple(filter(None, (name, shown)))) for id_, name, shown in rows]
 
 
-def place(connection: psycopg.Connection, face_id: str) -> Place | None:
+def place(connection: LibraryConnection, face_id: str) -> Place | None:
     """Return where a face is; None when the face or its photo is gone."""
-    row = connection.execute(query("place_of_face"), [face_id]).fetchone()
+    row = connection.run("place_of_face", [face_id]).fetchone()
     if row is None:
         return None
     return Place(storage_url=row[0] or "", file_name=row[1], box=msgspec.convert(row[2], Box))
 
 
-def still_wait(connection: psycopg.Connection, face_ids: Sequence[str]) -> set[str]:
+def still_wait(connection: LibraryConnection, face_ids: Sequence[str]) -> set[str]:
     """Return the faces among these that wait for a person."""
-    return {id_ for (id_,) in connection.execute(query("still_wait"), [list(face_ids)])}
+    return {id_ for (id_,) in connection.run("still_wait", [list(face_ids)])}
 
 
-def matches(connection: psycopg.Connection, face_ids: Sequence[str]) -> list[Match]:
+def matches(connection: LibraryConnection, face_ids: Sequence[str]) -> list[Match]:
     """Return the suggestions of these faces. A decision deletes them; `take_back` can restore them."""
-    statement = query("matches", has_journal=journal.exists(connection))
+    statement = query(connection, "matches", has_journal=journal.exists(connection))
     return [Match(*row) for row in connection.execute(statement, [list(face_ids)])]
 
 
 def take_back(
-    connection: psycopg.Connection,
+    connection: LibraryConnection,
     decided: Sequence[Assigned],
     *,
     followed: Sequence[str] = (),
@@ -131,8 +130,8 @@ def take_back(
     connection.commit()
     with connection.transaction():
         wanted = sorted({*(each.face_id for each in decided), *followed})
-        rows = connection.execute(query("lock_faces"), [wanted]).fetchall()
-        found = {face_id: (person_id, skipped) for face_id, _, person_id, _, skipped in rows}
+        rows = review.lock(connection, wanted)
+        found = {each.id: (each.person_id, each.skipped) for each in rows.values()}
         for each in decided:
             if found.get(each.face_id) != (each.person_id, each.person_id is None):
                 raise UsageError(
@@ -142,18 +141,18 @@ def take_back(
         linked_to = {each.person_id for each in decided} - {None}
         again = [each.face_id for each in decided]
         again += [face_id for face_id in followed if found.get(face_id, (None,))[0] in linked_to]
-        connection.execute(query("unlink"), [again])
-        connection.execute(query("wait_again"), [again])
+        connection.run("unlink", {"faces": again, "person": None})
+        connection.run("wait_again", {"faces": again})
         for person_id in sorted({str(each.person_id) for each in decided if each.new_person}):
-            connection.execute(query("lock_person_to_change"), [person_id])
-            connection.execute(query("delete_person_without_faces"), [person_id])
+            connection.run("lock_person_to_change", [person_id])
+            connection.run("delete_person_without_faces", {"person": person_id})
         for face_id in {each.face_id for each in suggestions} & set(again):
             of_face = [
                 {"matched_face_id": each.matched_face_id, "similarity": each.similarity}
                 for each in suggestions
                 if each.face_id == face_id
             ]
-            connection.execute(query("suggest"), {"face": face_id, "suggestions": Jsonb(of_face)})
+            connection.run("suggest", {"face": face_id, "suggestions": Jsonb(of_face)})
     return tuple(dict.fromkeys(again))
 
 
@@ -188,20 +187,20 @@ class LinkedFace(NamedTuple):
 
 
 def persons_with_faces(
-    connection: psycopg.Connection, user_id: str, limit: int, offset: int = 0
+    connection: LibraryConnection, user_id: str, limit: int, offset: int = 0
 ) -> tuple[list[PersonFaces], int]:
     """Return the persons of a user by name, at most `limit` after the first `offset`, and how many there are."""
     parameters = {"user": user_id, "limit": limit, "offset": offset}
-    rows = connection.execute(query("persons_with_faces"), parameters).fetchall()
+    rows = connection.run("persons_with_faces", parameters).fetchall()
     return [PersonFaces(*row[:-1]) for row in rows], rows[0][-1] if rows else 0
 
 
-def person(connection: psycopg.Connection, person_id: str) -> tuple[str, str] | None:
+def person(connection: LibraryConnection, person_id: str) -> tuple[str, str] | None:
     """Return a person's user and name; None when there is no such person."""
-    return connection.execute(query("person"), [person_id]).fetchone()
+    return connection.run("person", [person_id]).fetchone()
 
 
-def faces_of(connection: psycopg.Connection, person_id: str, after: str | None, limit: int) -> list[LinkedFace]:
+def faces_of(connection: LibraryConnection, person_id: str, after: str | None, limit: int) -> list[LinkedFace]:
     """Return the faces of a person, the least similar first.
 
     Args:
@@ -210,11 +209,18 @@ def faces_of(connection: psycopg.Connection, person_id: str, after: str | None, 
         after: faces that follow this one.
         limit: at most so many.
     """
-    rows = connection.execute(query("faces_of_person"), {"person": person_id, "after": after, "limit": limit})
+    rows = connection.run("faces_of_person", {"person": person_id, "after": after, "limit": limit})
     return [LinkedFace(*row) for row in rows]
 
 
-def take_away(connection: psycopg.Connection, face_id: str, person_id: str) -> str:
+class Link(NamedTuple):
+    """A link that was taken away: `confidence` is 0 to 1, `assigned_by` is `user`, `system` or `ai`."""
+
+    confidence: float
+    assigned_by: str
+
+
+def take_away(connection: LibraryConnection, face_id: str, person_id: str) -> Link:
     """Take a wrong face away from a person, and commit. It waits again, and searches do not link it to this person.
 
     Returns:
@@ -225,22 +231,24 @@ def take_away(connection: psycopg.Connection, face_id: str, person_id: str) -> s
     """
     journal.ensure(connection)
     connection.commit()
+    both = {"face": face_id, "person": person_id}
     with connection.transaction():
-        connection.execute(query("lock_faces"), [[face_id]])
-        found = connection.execute(query("take_away"), [face_id, person_id]).fetchone()
+        review.lock(connection, [face_id])
+        found = connection.run("take_away", both).fetchone()
         if found is None:
             raise UsageError(
                 f"the face {face_id} is not linked to this person any more: somebody has changed it",
                 remedy="Reload the page.",
                 option="FACE",
             )
-        connection.execute(query("wait_again"), [[face_id]])
-        connection.execute(query("exclude"), [face_id, person_id])
-        connection.execute(query("forget_avatar"), [person_id, face_id])
-    return str(found[0])
+        connection.run("unlink", {"faces": [face_id], "person": person_id})
+        connection.run("wait_again", {"faces": [face_id]})
+        connection.run("exclude", [face_id, person_id])
+        connection.run("forget_avatar", both)
+    return Link(*found)
 
 
-def give_back(connection: psycopg.Connection, face_id: str, person_id: str, link_id: str) -> tuple[str, ...]:
+def give_back(connection: LibraryConnection, face_id: str, person_id: str, link: Link) -> tuple[str, ...]:
     """Undo `take_away`, and commit; return the face.
 
     Raises:
@@ -248,20 +256,22 @@ def give_back(connection: psycopg.Connection, face_id: str, person_id: str, link
     """
     connection.commit()
     with connection.transaction():
-        row = connection.execute(query("lock_faces"), [[face_id]]).fetchone()
-        alive = connection.execute(query("lock_person"), [person_id]).fetchone() is not None
-        if not alive or row is None or row[2] is not None or row[4]:
+        face = review.lock(connection, [face_id]).get(face_id)
+        alive = connection.run("lock_person", [person_id]).fetchone() is not None
+        if not alive or face is None or face.person_id is not None or face.skipped:
             raise UsageError(
                 f"the face {face_id} or its person has been changed since, so this cannot be undone",
                 remedy="Look at the person that it is linked to now.",
                 option="FACE",
             )
-        connection.execute(query("link_again"), [link_id])
-        connection.execute(query("include"), [face_id, person_id])
+        again = {"face": face_id, "person": person_id, "confidence": link.confidence, "by": link.assigned_by}
+        connection.run("link_again", again)
+        connection.run("face_is_linked_again", again)
+        connection.run("include", [face_id, person_id])
     return (face_id,)
 
 
-def rename(connection: psycopg.Connection, person_id: str, was: str, name: str) -> str:
+def rename(connection: LibraryConnection, person_id: str, was: str, name: str) -> str:
     """Give a person another name, and commit.
 
     Args:
@@ -283,7 +293,7 @@ def rename(connection: psycopg.Connection, person_id: str, was: str, name: str) 
     with connection.transaction():
         found = person(connection, person_id)
         if found is not None:
-            connection.execute(query("lock_owner"), [found[0]])  # so that nobody else adds the same name meanwhile
+            connection.run("lock_owner", [found[0]])  # so that nobody else adds the same name meanwhile
             others = [each for each in persons(connection, found[0]) if each.id != person_id]
             if any(folded(name) in map(folded, each.names) for each in others):
                 raise UsageError(
@@ -292,7 +302,7 @@ def rename(connection: psycopg.Connection, person_id: str, was: str, name: str) 
                     option="NAME",
                 )
         parameters = {"person": person_id, "was": was, "name": name}
-        if connection.execute(query("rename"), parameters).fetchone() is None:
+        if connection.run("rename", parameters).fetchone() is None:
             raise UsageError(
                 "the person has another name by now, or is deleted: somebody has changed it",
                 remedy="Reload the page.",
@@ -301,7 +311,7 @@ def rename(connection: psycopg.Connection, person_id: str, was: str, name: str) 
     return name
 
 
-def merge(connection: psycopg.Connection, person_id: str, into: str) -> tuple[str, ...]:
+def merge(connection: LibraryConnection, person_id: str, into: str) -> tuple[str, ...]:
     """Move the faces of a person to another one of the same user, delete the first, and commit.
 
     Returns:
@@ -312,7 +322,7 @@ def merge(connection: psycopg.Connection, person_id: str, into: str) -> tuple[st
     """
     connection.commit()
     with connection.transaction():
-        found = connection.execute(query("lock_persons"), [[person_id, into]]).fetchall()
+        found = connection.run("lock_persons", [[person_id, into]]).fetchall()
         if len(found) != 2 or found[0][1] != found[1][1]:
             raise UsageError(
                 "only two persons of one user can be merged, and one of them may be deleted",
@@ -320,18 +330,27 @@ def merge(connection: psycopg.Connection, person_id: str, into: str) -> tuple[st
                 option="PERSON",
             )
         parameters = {"person": person_id, "into": into, "faces": None}
-        moved = [face_id for (face_id,) in connection.execute(query("move_faces"), parameters)]
-        connection.execute(query("set_deleted"), [True, person_id])
+        moved = [face_id for (face_id,) in connection.run("move_faces", parameters)]
+        connection.run("delete_person", [person_id])
     return tuple(moved)
 
 
-def unmerge(connection: psycopg.Connection, person_id: str, into: str, faces: Sequence[str]) -> tuple[str, ...]:
-    """Undo `merge`, and commit: the faces that are still linked to the other person go back; return them."""
+def unmerge(connection: LibraryConnection, person_id: str, into: str, faces: Sequence[str]) -> tuple[str, ...]:
+    """Undo `merge`, and commit: the faces that are still linked to the other person go back; return them.
+
+    Raises:
+        UsageError: the table of persons has no column that says that a row is deleted, so the person is gone.
+    """
     connection.commit()
     with connection.transaction():
-        connection.execute(query("set_deleted"), [False, person_id])
+        if connection.run("bring_person_back", [person_id]).fetchone() is None:
+            raise UsageError(
+                "the person was deleted for good, so this cannot be undone",
+                remedy="Link the faces to a new person of that name.",
+                option="PERSON",
+            )
         parameters = {"person": into, "into": person_id, "faces": list(faces)}
-        return tuple(face_id for (face_id,) in connection.execute(query("move_faces"), parameters))
+        return tuple(face_id for (face_id,) in connection.run("move_faces", parameters))
 
 
 # Runs
@@ -351,7 +370,7 @@ class RunSummary(NamedTuple):
     search_calls: int
 
 
-def runs(connection: psycopg.Connection) -> list[RunSummary]:
+def runs(connection: LibraryConnection) -> list[RunSummary]:
     """Return the last 20 runs of the backfill, the latest first."""
-    statement = query("runs", has_journal=journal.exists(connection))
-    return [RunSummary(*row) for row in connection.execute(statement)]
+    statement = query(connection, "runs", has_journal=journal.exists(connection))
+    return [RunSummary(*row) for row in connection.execute(statement, ())]

@@ -10,7 +10,7 @@ matches the one on the earlier asset comes first, and on one asset the one furth
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -82,6 +82,7 @@ def decide_asset(
     rules: Backfill,
     *,
     asset: Asset,
+    new_ids: Iterator[str] | None = None,
 ) -> tuple[AssetDecision, Outcome]:
     """Decide about all faces of an asset.
 
@@ -95,6 +96,7 @@ def decide_asset(
         matches: what the searches found.
         rules: the settings.
         asset: the asset. It may have been indexed again, or only be decided about again.
+        new_ids: keys for new rows; random uuids when None.
 
     Returns:
         what is to be written, and what a report says about it.
@@ -126,7 +128,8 @@ def decide_asset(
         if stored is not None and stored.exclusions:
             candidates = [each for each in candidates if each.person_id not in stored.exclusions]
         decision = decide(candidates, rules)
-        row = _row(face, stored, decision, again=asset.again)
+        new_id = stored.id if stored else str(uuid.uuid4()) if new_ids is None else next(new_ids)
+        row = _row(new_id, face, stored, decision, again=asset.again)
         rows.append(row)
         if stored is None or not (asset.again or asset.reindex) or row.person_id not in {None, stored.person_id}:
             changed.append(face.face_id)
@@ -160,14 +163,14 @@ def _look_again(asset: Asset, changed: Sequence[str], matches: Matches) -> tuple
     return tuple(sorted({other for face_id in changed for other, _ in matches.get(face_id, ())}))
 
 
-def _row(face: Face, stored: KnownFace | None, decision: Decision, *, again: bool) -> FaceRow:
+def _row(id_: str, face: Face, stored: KnownFace | None, decision: Decision, *, again: bool) -> FaceRow:
     linked = stored is not None and stored.person_id is not None
     keep = stored is not None and (linked or stored.skipped)
     # Of several links that it could make the system makes the same as if all assets had been done in their order.
     relink = again and linked and stored is not None and not stored.by_user and decision.outcome == "assigned"
     keep = keep and not relink
     return FaceRow(
-        id=stored.id if stored else str(uuid.uuid4()),
+        id=id_,
         stored=stored is not None,
         keep=keep,
         face_id=face.face_id,

@@ -22,7 +22,6 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
-import psycopg
 import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError, SSLError
 from urllib3.util import Timeout
@@ -33,6 +32,7 @@ from seedtool.backfill.decisions import Matches
 from seedtool.backfill.journal import Asset
 from seedtool.backfill.library import CollectionOfUser
 from seedtool.backfill.processing import Found, Opened, Paused
+from seedtool.backfill.queries import LibraryConnection
 from seedtool.backfill.report import Outcome
 from seedtool.errors import (
     AccessDenied,
@@ -193,7 +193,7 @@ class Endpoint:
 
     def record(
         self,
-        connection: psycopg.Connection,
+        connection: LibraryConnection,
         run_id: str,
         asset: Asset,
         found: Found,

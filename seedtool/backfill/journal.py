@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-import psycopg
 from psycopg import errors as pg
 
-from seedtool.backfill.queries import query
+from seedtool.backfill.queries import LibraryConnection, query
 from seedtool.backfill.report import Report
 from seedtool.faces.port import Face
 from seedtool.postgres.cluster import take_lock
@@ -35,6 +34,9 @@ _TABLES = (
     "face_exclusions",
     "review_actions",
 )
+
+#: Tables for what a library has no table or no columns for.
+COLLECTIONS, DETAILS = "face_collections", "face_details"
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -90,12 +92,12 @@ class KeptReport(msgspec.Struct, frozen=True, kw_only=True):
     report: Report | None
 
 
-def exists(connection: psycopg.Connection) -> bool:
+def exists(connection: LibraryConnection) -> bool:
     """Tell whether the database has a journal."""
     return has_table(connection, "backfill_assets")
 
 
-def ensure(connection: psycopg.Connection) -> None:
+def ensure(connection: LibraryConnection) -> None:
     """Create the journal's tables that do not exist yet.
 
     Raises:
@@ -106,10 +108,13 @@ def ensure(connection: psycopg.Connection) -> None:
             take_lock(connection, _LOCK, "the backfill's tables")
             # IF NOT EXISTS would need the privilege to create even where nothing is to be created
             if connection.execute("SELECT to_regnamespace('seedtool') IS NULL").fetchone() == (True,):
-                connection.execute(query("create_schema"))
-            for table in _TABLES:
+                connection.run("create_schema")
+            has = connection.shape.has
+            own = ((COLLECTIONS, "collections" not in has), (DETAILS, "details" in has))
+            for table in (*_TABLES, *(each for each, wanted in own if wanted)):
                 if not has_table(connection, table):
-                    connection.execute(query(f"create_{table}"))
+                    connection.execute(query(connection, f"create_{table}"))  # several commands take no parameters
+                    connection.forget_shape()
     except pg.InsufficientPrivilege as error:
         raise translate(
             error,
@@ -118,7 +123,7 @@ def ensure(connection: psycopg.Connection) -> None:
         ) from error
 
 
-def unfinished(connection: psycopg.Connection, user_id: str, *, failed: bool) -> list[Unfinished]:
+def unfinished(connection: LibraryConnection, user_id: str, *, failed: bool) -> list[Unfinished]:
     """Return the user's assets that may have faces in the collection that no row knows.
 
     Args:
@@ -127,34 +132,34 @@ def unfinished(connection: psycopg.Connection, user_id: str, *, failed: bool) ->
         failed: also assets that failed: the answer of their IndexFaces may have been lost.
     """
     states = ["started", "failed"] if failed else ["started"]
-    return [Unfinished(*row) for row in connection.execute(query("unfinished"), [user_id, states])]
+    return [Unfinished(*row) for row in connection.run("unfinished", [user_id, states])]
 
 
-def faces_to_delete(connection: psycopg.Connection, user_id: str) -> dict[str, list[str]]:
+def faces_to_delete(connection: LibraryConnection, user_id: str) -> dict[str, list[str]]:
     """Return the FaceIds that are still to delete from the user's collection, by asset."""
-    return dict(connection.execute(query("faces_to_delete"), [user_id]).fetchall())
+    return dict(connection.run("faces_to_delete", [user_id]).fetchall())
 
 
-def database_and_time(connection: psycopg.Connection) -> tuple[int, datetime]:
+def database_and_time(connection: LibraryConnection) -> tuple[int, datetime]:
     """Return the oid of the database, and the server's time."""
-    found: tuple[int, datetime] | None = connection.execute(query("database_and_time")).fetchone()
+    found: tuple[int, datetime] | None = connection.run("database_and_time").fetchone()
     assert found is not None  # noqa: S101 - we are connected to it
     return found
 
 
-def collection_is_known(connection: psycopg.Connection, user_id: str, collection_id: str) -> bool:
+def collection_is_known(connection: LibraryConnection, user_id: str, collection_id: str) -> bool:
     """Tell whether the user's collection holds no face of an asset that is still to process."""
     parameters = {"user": user_id, "collection": collection_id}
-    return connection.execute(query("collection_is_known"), parameters).fetchone() is not None
+    return connection.run("collection_is_known", parameters).fetchone() is not None
 
 
-def know_collection(connection: psycopg.Connection, user_id: str, collection_id: str) -> None:
+def know_collection(connection: LibraryConnection, user_id: str, collection_id: str) -> None:
     """Write down that the user's collection holds no face of an asset that is still to process."""
-    connection.execute(query("know_collection"), {"user": user_id, "collection": collection_id})
+    connection.run("know_collection", {"user": user_id, "collection": collection_id})
 
 
 def start(
-    connection: psycopg.Connection, run_id: str, asset_ids: Sequence[str], *, reindex: bool, index_calls: int
+    connection: LibraryConnection, run_id: str, asset_ids: Sequence[str], *, reindex: bool, index_calls: int
 ) -> list[Asset]:
     """Write down that assets are started, and commit.
 
@@ -169,7 +174,7 @@ def start(
         the assets, without those that no longer qualify.
     """
     parameters = {"run": run_id, "ids": list(asset_ids), "reindex": reindex, "index_calls": index_calls}
-    rows = connection.execute(query("start"), parameters)
+    rows = connection.run("start", parameters)
     return [
         Asset(
             id=id_,
@@ -186,7 +191,7 @@ def start(
 
 
 def to_decide_again(
-    connection: psycopg.Connection, user_id: str, queued: Sequence[str], most: int
+    connection: LibraryConnection, user_id: str, queued: Sequence[str], most: int
 ) -> list[tuple[Asset, tuple[Face, ...]]]:
     """Return a user's assets to decide about again, in their order, and the faces of each.
 
@@ -196,7 +201,7 @@ def to_decide_again(
         queued: ids of assets to leave out.
         most: at most so many.
     """
-    rows = connection.execute(query("to_decide_again"), {"user": user_id, "queued": list(queued), "limit": most})
+    rows = connection.run("to_decide_again", {"user": user_id, "queued": list(queued), "limit": most})
     return [
         (
             Asset(
@@ -215,35 +220,35 @@ def to_decide_again(
     ]
 
 
-def is_decided_again(connection: psycopg.Connection, asset_id: str) -> None:
+def is_decided_again(connection: LibraryConnection, asset_id: str) -> None:
     """Write down that an asset need not be decided about again."""
-    connection.execute(query("is_decided_again"), [asset_id])
+    connection.run("is_decided_again", [asset_id])
 
 
-def finish(connection: psycopg.Connection, run_id: str, asset: Asset, faces: int, calls: dict[str, int]) -> bool:
+def finish(connection: LibraryConnection, run_id: str, asset: Asset, faces: int, calls: dict[str, int]) -> bool:
     """Write down that an asset is done whose rows an application wrote.
 
     Returns:
         False when nothing was written: the line belongs to another run.
     """
     parameters = {"run": run_id, "asset": asset.id, "faces": faces, **call_counts(asset, calls)}
-    return connection.execute(query("finish"), parameters).fetchone() is not None
+    return connection.run("finish", parameters).fetchone() is not None
 
 
 def fail(
-    connection: psycopg.Connection, run_id: str, asset: Asset, cause: str, remedy: str, calls: dict[str, int]
+    connection: LibraryConnection, run_id: str, asset: Asset, cause: str, remedy: str, calls: dict[str, int]
 ) -> None:
     """Write down that an asset failed, and why."""
     parameters = {"run": run_id, "asset": asset.id, "cause": cause, "remedy": remedy, **call_counts(asset, calls)}
-    connection.execute(query("fail"), parameters)
+    connection.run("fail", parameters)
 
 
-def add_calls(connection: psycopg.Connection, run_id: str, asset: Asset, calls: dict[str, int]) -> None:
+def add_calls(connection: LibraryConnection, run_id: str, asset: Asset, calls: dict[str, int]) -> None:
     """Write down the calls of an asset that neither succeeded nor failed."""
-    connection.execute(query("add_calls"), {"run": run_id, "asset": asset.id, **call_counts(asset, calls)})
+    connection.run("add_calls", {"run": run_id, "asset": asset.id, **call_counts(asset, calls)})
 
 
-def skip(connection: psycopg.Connection, faces: dict[str, list[str]]) -> None:
+def skip(connection: LibraryConnection, faces: dict[str, list[str]]) -> None:
     """Write down that assets no longer qualify, and which faces are to delete from the collection.
 
     Args:
@@ -251,18 +256,19 @@ def skip(connection: psycopg.Connection, faces: dict[str, list[str]]) -> None:
         faces: FaceIds by asset; empty for an asset without faces.
     """
     connection.cursor().executemany(
-        query("skip"), [{"asset": asset_id, "faces": face_ids or None} for asset_id, face_ids in faces.items()]
+        query(connection, "skip"),
+        [{"asset": asset_id, "faces": face_ids or None} for asset_id, face_ids in faces.items()],
     )
 
 
-def faces_are_deleted(connection: psycopg.Connection, asset_ids: Sequence[str]) -> None:
+def faces_are_deleted(connection: LibraryConnection, asset_ids: Sequence[str]) -> None:
     """Write down that the faces that were to delete are deleted."""
-    connection.execute(query("faces_are_deleted"), [list(asset_ids)])
+    connection.run("faces_are_deleted", [list(asset_ids)])
 
 
-def state_and_run(connection: psycopg.Connection, asset_id: str) -> tuple[str, str]:
+def state_and_run(connection: LibraryConnection, asset_id: str) -> tuple[str, str]:
     """Return an asset's state and the run that wrote it; two empty texts when there is no line."""
-    return connection.execute(query("state_and_run"), [asset_id]).fetchone() or ("", "")
+    return connection.run("state_and_run", [asset_id]).fetchone() or ("", "")
 
 
 def call_counts(asset: Asset, calls: dict[str, int]) -> dict[str, int]:
@@ -278,43 +284,43 @@ def call_counts(asset: Asset, calls: dict[str, int]) -> dict[str, int]:
     }
 
 
-def begin_reindex(connection: psycopg.Connection, scope: str) -> datetime:
+def begin_reindex(connection: LibraryConnection, scope: str) -> datetime:
     """Begin a round of indexing everything again, or continue one that was interrupted; return when it began."""
-    found: tuple[datetime] | None = connection.execute(query("begin_reindex"), [scope]).fetchone()
+    found: tuple[datetime] | None = connection.run("begin_reindex", [scope]).fetchone()
     assert found is not None  # noqa: S101 - the statement returns a row
     return found[0]
 
 
-def reindex_since(connection: psycopg.Connection, scope: str) -> datetime | None:
+def reindex_since(connection: LibraryConnection, scope: str) -> datetime | None:
     """Return when an interrupted round of indexing everything again began; None when there is none."""
-    found: tuple[datetime] | None = connection.execute(query("reindex_since"), [scope]).fetchone()
+    found: tuple[datetime] | None = connection.run("reindex_since", [scope]).fetchone()
     return found[0] if found else None
 
 
-def end_reindex(connection: psycopg.Connection, scope: str) -> None:
+def end_reindex(connection: LibraryConnection, scope: str) -> None:
     """Write down that a round of indexing everything again is complete."""
-    connection.execute(query("end_reindex"), [scope])
+    connection.run("end_reindex", [scope])
 
 
-def faces_per_photo(connection: psycopg.Connection) -> float | None:
+def faces_per_photo(connection: LibraryConnection) -> float | None:
     """Return the mean number of faces on the photos that were done last; None while there are fewer than 20 photos."""
-    found = connection.execute(query("faces_per_photo")).fetchone()
+    found = connection.run("faces_per_photo").fetchone()
     return float(found[0]) if found and found[0] is not None else None
 
 
-def keep_report(connection: psycopg.Connection, run_id: str, report: Report, *, ended: bool) -> None:
+def keep_report(connection: LibraryConnection, run_id: str, report: Report, *, ended: bool) -> None:
     """Keep what a run has done so far, in place of what it had done before; those of the last 100 runs are kept."""
     # not jsonb: it refuses U+0000, which the cause of an error may hold
     encoded = msgspec.json.encode(report).decode()
     parameters = {"run": run_id, "seconds": report.seconds, "ended": ended, "report": encoded}
-    connection.execute(query("keep_report"), parameters)
+    connection.run("keep_report", parameters)
 
 
-def reports(connection: psycopg.Connection, run_id: str | None = None) -> list[KeptReport]:
+def reports(connection: LibraryConnection, run_id: str | None = None) -> list[KeptReport]:
     """Return the reports of the last 20 runs, the latest first, or that of one run."""
     if not has_table(connection, "backfill_runs"):
         return []
-    rows = connection.execute(query("reports"), {"run": run_id})
+    rows = connection.run("reports", {"run": run_id})
     return [
         KeptReport(run=run, began=began, updated=updated, ended=ended, fresh=fresh, report=_report(text))
         for run, began, updated, ended, fresh, text in rows
@@ -328,7 +334,7 @@ def _report(text: str) -> Report | None:
         return None
 
 
-def has_table(connection: psycopg.Connection, table: str) -> bool:
+def has_table(connection: LibraryConnection, table: str) -> bool:
     """Tell whether the database has a table of the journal, which a later version may have added."""
     found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"seedtool.{table}"]).fetchone()
     return found == (True,)

@@ -14,13 +14,16 @@ from psycopg.types.json import Jsonb
 
 from seedtool.backfill import journal
 from seedtool.backfill.journal import Asset
-from seedtool.backfill.queries import query
-from seedtool.errors import BlockedError, SchemaError, UsageError
+from seedtool.backfill.queries import LibraryConnection, query
+from seedtool.backfill.shape import Shape
+from seedtool.errors import UsageError
 from seedtool.faces.port import Box
-from seedtool.postgres.psycopg_errors import HIDDEN_ROWS
 
 #: What is written into assets.face_detection_provider.
 PROVIDER = "aws_rekognition"
+
+#: The types of keys that are numbers, and the number that each cannot hold any more.
+_LEAST_TOO_LARGE = {"smallint": 1 << 15, "integer": 1 << 31, "bigint": 1 << 63}
 
 #: Rows that a server-side cursor fetches at once.
 _FETCH = 5000
@@ -180,94 +183,102 @@ class AssetDecision(msgspec.Struct, frozen=True, kw_only=True):
     look_again: tuple[str, ...] = ()
 
 
-def check_tables(connection: psycopg.Connection) -> None:
+def check_tables(connection: LibraryConnection) -> None:
     """Check that the database has the photo library's tables, and that this role sees all of their rows.
 
     Raises:
-        SchemaError: a table is missing.
+        SchemaError: a table or column is missing, or cannot be used.
         BlockedError: row-level security may hide rows of a table.
     """
-    missing, hiding = connection.execute(query("missing_tables")).fetchone() or (None, None)
-    if missing:
-        raise SchemaError(
-            f"the photo library's tables are missing: {', '.join(missing)}",
-            remedy="Run seedtool migrate. Revision 0004 creates them.",
-            table=", ".join(missing),
-        )
-    if hiding:
-        raise BlockedError(
-            f"row-level security may hide rows of {', '.join(hiding)} from this role", remedy=HIDDEN_ROWS
-        )
+    connection.forget_shape()
+    _ = connection.shape
 
 
-def labels(connection: psycopg.Connection, user_ids: Sequence[str]) -> dict[str, str]:
+def labels(connection: LibraryConnection, user_ids: Sequence[str]) -> dict[str, str]:
     """Return the e-mail addresses of users, for whoever decides. Logs must not contain them."""
-    return dict(connection.execute(query("labels"), [list(user_ids)]).fetchall())
+    return dict(connection.run("labels", [list(user_ids)]).fetchall())
 
 
-def check_user_id(user_id: str) -> None:
-    """Check that a text can be the id of a user.
+def as_key(shape: Shape, name: str, text: str) -> str | None:
+    """Return the key of a row as PostgreSQL writes it; None when a text can be none.
 
-    Raises:
-        UsageError: it is not a uuid.
+    Args:
+        shape: the library's.
+        name: the table: `users`, `assets`, `faces` or `persons`.
+        text: what was given.
     """
+    type_ = shape.type_of(name, "key")
     try:
-        uuid.UUID(user_id)
+        if type_ == "uuid":
+            return str(uuid.UUID(text))
+        if type_ in _LEAST_TOO_LARGE:
+            return str(int(text)) if text.isascii() and abs(int(text)) < _LEAST_TOO_LARGE[type_] else None
     except ValueError:
-        raise UsageError(
-            f"{user_id!r} is not the id of a user", remedy="Give the uuid that stands in users.id.", option="--user-id"
-        ) from None
+        return None
+    return text if text and "\0" not in text else None
 
 
-def check_user(connection: psycopg.Connection, user_id: str) -> None:
+def check_user(connection: LibraryConnection, user_id: str) -> None:
     """Check that a user exists and is not deleted.
 
     Raises:
-        UsageError: otherwise, or the id is not a uuid.
+        UsageError: otherwise, or the text cannot be a user's key.
     """
-    check_user_id(user_id)
-    found = connection.execute(query("user_is_deleted"), [user_id]).fetchone()
+    if as_key(connection.shape, "users", user_id) is None:
+        users = connection.shape.bound["users"]
+        column = f"{users.table}.{users.columns['key'].name} ({users.columns['key'].type})"
+        raise UsageError(
+            f"{user_id!r} is not the id of a user", remedy=f"Give one that stands in {column}.", option="--user-id"
+        )
+    found = connection.run("user_is_deleted", [user_id]).fetchone()
     if found is None or found[0]:
         fault = "does not exist" if found is None else "is deleted"
         raise UsageError(
             f"the user {user_id} {fault}",
-            remedy="List the users with SELECT id FROM users WHERE NOT deleted.",
+            remedy=f"Look at the users in the table {connection.shape.bound['users'].table}.",
             option="--user-id",
         )
 
 
-def census(connection: psycopg.Connection, wanted: Wanted, *, has_journal: bool) -> Census:
+def new_face_ids(connection: LibraryConnection, count: int) -> Iterator[str]:
+    """Return keys for new rows of the table of faces."""
+    if connection.shape.type_of("faces", "key") == "uuid":
+        return (str(uuid.uuid4()) for _ in range(count))
+    return iter([id_ for (id_,) in connection.run("new_face_keys", [count])])
+
+
+def census(connection: LibraryConnection, wanted: Wanted, *, has_journal: bool) -> Census:
     """Count what there is to process."""
-    row = connection.execute(query("census", has_journal=has_journal), wanted.parameters()).fetchone()
+    row = connection.run("census", wanted.parameters(), has_journal=has_journal).fetchone()
     assert row is not None  # noqa: S101 - an aggregate always returns a row
     users, assets, skipped, failed_before, collections = row
     return Census(users=users, assets=assets, skipped=skipped, failed_before=failed_before, collections=collections)
 
 
-def count_to_process(connection: psycopg.Connection, wanted: Wanted, user_ids: Sequence[str]) -> int:
+def count_to_process(connection: LibraryConnection, wanted: Wanted, user_ids: Sequence[str]) -> int:
     """Return how many assets of these users are to process now."""
-    row = connection.execute(query("count_to_process"), {**wanted.parameters(), "users": list(user_ids)}).fetchone()
+    row = connection.run("count_to_process", {**wanted.parameters(), "users": list(user_ids)}).fetchone()
     return int(row[0]) if row else 0
 
 
-def counts(connection: psycopg.Connection, wanted: Wanted, *, has_journal: bool) -> Iterator[tuple[str, int]]:
+def counts(connection: LibraryConnection, wanted: Wanted, *, has_journal: bool) -> Iterator[tuple[str, int]]:
     """Yield each user with assets to process, the oldest first, and the number of these assets."""
     with connection.transaction(), connection.cursor(name="seedtool_counts") as cursor:
         cursor.itersize = _FETCH
-        cursor.execute(query("counts", has_journal=has_journal), wanted.parameters())
+        cursor.execute(query(connection, "counts", has_journal=has_journal), wanted.parameters())
         yield from cursor
 
 
-def listing(connection: psycopg.Connection, wanted: Wanted, *, has_journal: bool) -> Iterator[Listed]:
+def listing(connection: LibraryConnection, wanted: Wanted, *, has_journal: bool) -> Iterator[Listed]:
     """Yield all assets to process, user by user, in the order of a run."""
     with connection.transaction(), connection.cursor(name="seedtool_listing") as cursor:
         cursor.itersize = _FETCH
-        cursor.execute(query("listing", has_journal=has_journal), wanted.parameters())
+        cursor.execute(query(connection, "listing", has_journal=has_journal), wanted.parameters())
         for user_id, asset_id, file_name in cursor:
             yield Listed(user_id=user_id, asset_id=asset_id, file_name=file_name)
 
 
-def users(connection: psycopg.Connection, wanted: Wanted) -> psycopg.ServerCursor[tuple[str, int, bool]]:
+def users(connection: LibraryConnection, wanted: Wanted) -> psycopg.ServerCursor[tuple[str, int, bool]]:
     """Return a cursor over the users to process, the oldest first.
 
     Each comes with the number of assets to process and whether the user is deleted. A deleted user has none, but an
@@ -279,11 +290,11 @@ def users(connection: psycopg.Connection, wanted: Wanted) -> psycopg.ServerCurso
     """
     cursor: psycopg.ServerCursor[tuple[str, int, bool]] = connection.cursor(name="seedtool_users", withhold=True)
     cursor.itersize = _FETCH
-    cursor.execute(query("users"), wanted.parameters())
+    cursor.execute(query(connection, "users"), wanted.parameters())
     return cursor
 
 
-def assets(connection: psycopg.Connection, user_id: str, wanted: Wanted) -> psycopg.ServerCursor[tuple[str]]:
+def assets(connection: LibraryConnection, user_id: str, wanted: Wanted) -> psycopg.ServerCursor[tuple[str]]:
     """Return a cursor over the ids of a user's assets to process, in their order.
 
     Args:
@@ -292,18 +303,18 @@ def assets(connection: psycopg.Connection, user_id: str, wanted: Wanted) -> psyc
         wanted: which assets are to process.
     """
     cursor: psycopg.ServerCursor[tuple[str]] = connection.cursor(name=f"seedtool_{user_id}")
-    cursor.execute(query("assets"), {**wanted.parameters(), "user": user_id})
+    cursor.execute(query(connection, "assets"), {**wanted.parameters(), "user": user_id})
     return cursor
 
 
-def asset_ids(connection: psycopg.Connection, user_id: str, wanted: Wanted) -> frozenset[str]:
+def asset_ids(connection: LibraryConnection, user_id: str, wanted: Wanted) -> frozenset[str]:
     """Return the ids of a user's assets to process."""
-    return frozenset(id_ for (id_,) in connection.execute(query("assets"), {**wanted.parameters(), "user": user_id}))
+    return frozenset(id_ for (id_,) in connection.run("assets", {**wanted.parameters(), "user": user_id}))
 
 
-def may_be_processed_later(connection: psycopg.Connection, user_id: str, ids: Iterable[str]) -> bool:
+def may_be_processed_later(connection: LibraryConnection, user_id: str, ids: Iterable[str]) -> bool:
     """Tell whether an external image id is that of an asset of the user which is neither done nor deleted."""
-    return connection.execute(query("may_be_processed_later"), [user_id, list(ids)]).fetchone() == (True,)
+    return connection.run("may_be_processed_later", [user_id, list(ids)]).fetchone() == (True,)
 
 
 def close(cursor: psycopg.ServerCursor[Any]) -> None:
@@ -314,12 +325,12 @@ def close(cursor: psycopg.ServerCursor[Any]) -> None:
         cursor.close()  # psycopg knows now that the connection is lost, and asks the server nothing
 
 
-def collection_of(connection: psycopg.Connection, user_id: str) -> tuple[str, str | None] | None:
+def collection_of(connection: LibraryConnection, user_id: str) -> tuple[str, str | None] | None:
     """Return the id and the ARN of the user's collection; None when no collection is remembered."""
-    return connection.execute(query("collection_of"), [user_id]).fetchone()
+    return connection.run("collection_of", [user_id]).fetchone()
 
 
-def collections(connection: psycopg.Connection, user_id: str | None, prefix: str) -> list[CollectionOfUser]:
+def collections(connection: LibraryConnection, user_id: str | None, prefix: str) -> list[CollectionOfUser]:
     """Return the collections of all users, or of one, that are remembered or that faces are in.
 
     Args:
@@ -327,47 +338,47 @@ def collections(connection: psycopg.Connection, user_id: str | None, prefix: str
         user_id: the user; None for all.
         prefix: what the id of a collection begins with that is not remembered.
     """
-    rows = connection.execute(query("collections"), {"user": user_id, "prefix": prefix})
+    rows = connection.run("collections", {"user": user_id, "prefix": prefix})
     return [CollectionOfUser(user_id=user, id=id_, arn=arn, has_faces=faces) for user, id_, arn, faces in rows]
 
 
-def forget_collection(connection: psycopg.Connection, user_id: str) -> None:
+def forget_collection(connection: LibraryConnection, user_id: str) -> None:
     """Forget that the user's collection exists, so that it is created."""
-    connection.execute(query("forget_collection"), {"user": user_id})
+    connection.run("forget_collection", {"user": user_id})
 
 
-def faces_to_index_again(connection: psycopg.Connection, user_id: str) -> list[str]:
+def faces_to_index_again(connection: LibraryConnection, user_id: str) -> list[str]:
     """Return the FaceIds of a user's assets that are marked because their faces are gone."""
-    return [face_id for (face_id,) in connection.execute(query("faces_to_index_again"), [user_id])]
+    return [face_id for (face_id,) in connection.run("faces_to_index_again", [user_id])]
 
 
-def faces_are_there(connection: psycopg.Connection, user_id: str, face_ids: Collection[str]) -> None:
+def faces_are_there(connection: LibraryConnection, user_id: str, face_ids: Collection[str]) -> None:
     """Remove the marks of a user's assets whose faces are all among these."""
-    connection.execute(query("faces_are_there"), {"user": user_id, "faces": list(face_ids)})
+    connection.run("faces_are_there", {"user": user_id, "faces": list(face_ids)})
 
 
-def faces_are_gone(connection: psycopg.Connection, run_id: str, user_id: str) -> int:
+def faces_are_gone(connection: LibraryConnection, run_id: str, user_id: str) -> int:
     """Mark a user's assets whose faces are gone with their collection; return how many there are."""
-    found = connection.execute(query("faces_are_gone"), {"run": run_id, "user": user_id}).fetchone()
+    found = connection.run("faces_are_gone", {"run": run_id, "user": user_id}).fetchone()
     return int(found[0]) if found else 0
 
 
-def users_to_index_again(connection: psycopg.Connection, user_id: str | None) -> dict[str, int]:
+def users_to_index_again(connection: LibraryConnection, user_id: str | None) -> dict[str, int]:
     """Return how many assets of each user, or of one, are marked because their faces are gone."""
-    return dict(connection.execute(query("users_to_index_again"), {"user": user_id}).fetchall())
+    return dict(connection.run("users_to_index_again", {"user": user_id}).fetchall())
 
 
-def remember_collection(connection: psycopg.Connection, user_id: str, collection_id: str, arn: str) -> None:
+def remember_collection(connection: LibraryConnection, user_id: str, collection_id: str, arn: str) -> None:
     """Write down the user's collection, unless the user is deleted."""
-    connection.execute(query("remember_collection"), {"user": user_id, "collection": collection_id, "arn": arn})
+    connection.run("remember_collection", {"user": user_id, "collection": collection_id, "arn": arn})
 
 
-def still_eligible(connection: psycopg.Connection, asset_id: str) -> bool:
+def still_eligible(connection: LibraryConnection, asset_id: str) -> bool:
     """Tell whether an asset still qualifies: neither it nor its user was deleted, for example."""
-    return connection.execute(query("still_eligible"), [asset_id]).fetchone() == (True,)
+    return connection.run("still_eligible", [asset_id]).fetchone() == (True,)
 
 
-def known_faces(connection: psycopg.Connection, asset_id: str, face_ids: Sequence[str]) -> list[KnownFace]:
+def known_faces(connection: LibraryConnection, asset_id: str, face_ids: Sequence[str]) -> list[KnownFace]:
     """Return the asset's own faces, and those among `face_ids` that are on earlier assets of the same user.
 
     Args:
@@ -378,7 +389,7 @@ def known_faces(connection: psycopg.Connection, asset_id: str, face_ids: Sequenc
     Returns:
         the faces in the order of their assets, and on one asset from left to right and from top to bottom.
     """
-    rows = connection.execute(query("known_faces"), {"asset": asset_id, "faces": list(face_ids)})
+    rows = connection.run("known_faces", {"asset": asset_id, "faces": list(face_ids)})
     return [
         KnownFace(
             id=id_,
@@ -395,7 +406,7 @@ def known_faces(connection: psycopg.Connection, asset_id: str, face_ids: Sequenc
 
 
 def record(
-    connection: psycopg.Connection, run_id: str, asset: Asset, decision: AssetDecision, calls: dict[str, int]
+    connection: LibraryConnection, run_id: str, asset: Asset, decision: AssetDecision, calls: dict[str, int]
 ) -> bool:
     """Write everything about an asset, and its line in the journal, in one statement.
 
@@ -409,8 +420,8 @@ def record(
     Returns:
         False when nothing was written: the line belongs to another run, or the asset no longer qualifies.
     """
-    found = connection.execute(
-        query("record"),
+    found = connection.run(
+        "record",
         {
             "run": run_id,
             "asset": asset.id,

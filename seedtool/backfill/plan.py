@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import msgspec
-import psycopg
 
 from seedtool.backfill import journal, library
 from seedtool.backfill.library import Listed, Wanted
+from seedtool.backfill.queries import LibraryConnection
 from seedtool.errors import UsageError
 from seedtool.settings import Settings
 
@@ -29,7 +29,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         reindex: also process assets that earlier runs have done: delete their faces and index them again.
 
     Raises:
-        UsageError: a number is outside its range, or the user's id is not a uuid.
+        UsageError: a number is outside its range.
     """
 
     user_id: str | None = None
@@ -40,8 +40,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     reindex: bool = False
 
     def __post_init__(self) -> None:
-        if self.user_id is not None:
-            library.check_user_id(self.user_id)
         if self.limit is not None and self.limit < 1:
             raise UsageError(
                 f"a limit of {self.limit} assets leaves nothing to do", remedy="Give 1 or more.", option="--limit"
@@ -99,7 +97,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     prices_of: str
 
 
-def plan(connection: psycopg.Connection, settings: Settings, options: Options) -> Plan:
+def plan(connection: LibraryConnection, settings: Settings, options: Options) -> Plan:
     """Return what a run would do.
 
     Args:
@@ -131,19 +129,19 @@ def plan(connection: psycopg.Connection, settings: Settings, options: Options) -
     )
 
 
-def listing(connection: psycopg.Connection, options: Options) -> Iterator[Listed]:
+def listing(connection: LibraryConnection, options: Options) -> Iterator[Listed]:
     """Yield every asset to process, in the order of a run. Memory does not grow with their number."""
     wanted, has_journal = check_options(connection, options)
     yield from library.listing(connection, wanted, has_journal=has_journal)
 
 
-def counts(connection: psycopg.Connection, options: Options) -> Iterator[tuple[str, int]]:
+def counts(connection: LibraryConnection, options: Options) -> Iterator[tuple[str, int]]:
     """Yield every user with assets to process, the oldest first, and the number of these assets."""
     wanted, has_journal = check_options(connection, options)
     yield from library.counts(connection, wanted, has_journal=has_journal)
 
 
-def check_options(connection: psycopg.Connection, options: Options) -> tuple[Wanted, bool]:
+def check_options(connection: LibraryConnection, options: Options) -> tuple[Wanted, bool]:
     """Check that the tables and the user exist.
 
     Returns:

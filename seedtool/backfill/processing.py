@@ -12,13 +12,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
 
 import msgspec
-import psycopg
 
 from seedtool.backfill import decisions, library
 from seedtool.backfill.calls import Meter
 from seedtool.backfill.decisions import Matches
 from seedtool.backfill.journal import Asset
 from seedtool.backfill.library import CollectionOfUser
+from seedtool.backfill.queries import LibraryConnection
 from seedtool.backfill.report import Outcome
 from seedtool.errors import (
     AccessDenied,
@@ -137,7 +137,7 @@ class Processor(Protocol):
 
     def record(
         self,
-        connection: psycopg.Connection,
+        connection: LibraryConnection,
         run_id: str,
         asset: Asset,
         found: Found,
@@ -314,7 +314,7 @@ class FaceProcessor:
 
     def record(
         self,
-        connection: psycopg.Connection,
+        connection: LibraryConnection,
         run_id: str,
         asset: Asset,
         found: Found,
@@ -324,7 +324,10 @@ class FaceProcessor:
         """Decide about each face by its matches on earlier assets, and write it down."""
         matched = {face_id for each in matches.values() for face_id, _ in each}
         known = library.known_faces(connection, asset.id, sorted(matched))
-        decision, outcome = decisions.decide_asset(found.faces, found.small, known, matches, self._rules, asset=asset)
+        new_ids = library.new_face_ids(connection, len(found.faces))
+        decision, outcome = decisions.decide_asset(
+            found.faces, found.small, known, matches, self._rules, asset=asset, new_ids=new_ids
+        )
         if not library.record(connection, run_id, asset, decision, calls):
             return None
         return msgspec.structs.replace(outcome, adopted=found.adopted)

@@ -14,13 +14,12 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 import msgspec
-import psycopg
 from psycopg.types.json import Jsonb
 
 from seedtool.backfill import journal, library
 from seedtool.backfill.calls import Meter
 from seedtool.backfill.decisions import Candidate, Decision, decide
-from seedtool.backfill.queries import query
+from seedtool.backfill.queries import LibraryConnection, query
 from seedtool.errors import ResourceNotFound, UsageError
 from seedtool.faces.interrupts import held
 from seedtool.faces.port import Box, FaceCollection, FaceService
@@ -90,7 +89,7 @@ class Alike(NamedTuple):
 
 
 def waiting(
-    connection: psycopg.Connection,
+    connection: LibraryConnection,
     *,
     user_id: str | None = None,
     after: str | None = None,
@@ -114,7 +113,7 @@ def waiting(
         UsageError: the user does not exist or is deleted.
     """
     _check(connection, user_id)
-    statement = query("waiting", has_journal=journal.exists(connection), heads=alike is not None)
+    statement = query(connection, "waiting", has_journal=journal.exists(connection), heads=alike is not None)
     with connection.transaction(), connection.cursor(name="seedtool_waiting") as cursor:
         cursor.itersize = _FETCH
         cursor.execute(statement, {"user": user_id, "after": after, "limit": limit, "alike": alike})
@@ -131,7 +130,7 @@ def waiting(
 
 
 def groups(
-    connection: psycopg.Connection, shown: Sequence[Waiting], *, alike: float, most: int
+    connection: LibraryConnection, shown: Sequence[Waiting], *, alike: float, most: int
 ) -> list[tuple[Waiting, list[Alike]]]:
     """Return waiting faces, each with the waiting faces that are as alike, or as alike to one that is.
 
@@ -145,7 +144,7 @@ def groups(
     """
     # one more than is shown, and the face itself; some may be on one photo
     parameters = {"faces": [each.face_id for each in shown], "alike": alike, "limit": most + 2}
-    statement = query("alike", has_journal=journal.exists(connection))
+    statement = query(connection, "alike", has_journal=journal.exists(connection))
     found: dict[str, list[Alike]] = {}
     for head, *columns in connection.execute(statement, parameters):
         found.setdefault(head, []).append(Alike(*columns))
@@ -166,20 +165,20 @@ def groups(
     return grouped
 
 
-def count(connection: psycopg.Connection, user_id: str | None = None) -> int:
+def count(connection: LibraryConnection, user_id: str | None = None) -> int:
     """Return how many faces wait for a person; raises as `waiting` does."""
     _check(connection, user_id)
-    row = connection.execute(query("count_waiting"), {"user": user_id}).fetchone()
+    row = connection.run("count_waiting", {"user": user_id}).fetchone()
     return int(row[0]) if row else 0
 
 
-def users_waiting(connection: psycopg.Connection, user_id: str | None = None) -> tuple[str, ...]:
+def users_waiting(connection: LibraryConnection, user_id: str | None = None) -> tuple[str, ...]:
     """Return the users with faces that wait for a person; raises as `waiting` does."""
     _check(connection, user_id)
-    return tuple(id_ for (id_,) in connection.execute(query("users_waiting"), {"user": user_id}))
+    return tuple(id_ for (id_,) in connection.run("users_waiting", {"user": user_id}))
 
 
-def _check(connection: psycopg.Connection, user_id: str | None) -> None:
+def _check(connection: LibraryConnection, user_id: str | None) -> None:
     library.check_tables(connection)
     if user_id is not None:
         library.check_user(connection, user_id)
@@ -218,7 +217,9 @@ class Assigned(msgspec.Struct, frozen=True, kw_only=True):
     new_person: bool = False
 
 
-class _LockedFace(msgspec.Struct, frozen=True):
+class LockedFace(msgspec.Struct, frozen=True):
+    """A face that nobody else can decide about meanwhile."""
+
     id: str
     user_id: str
     person_id: str | None
@@ -227,7 +228,7 @@ class _LockedFace(msgspec.Struct, frozen=True):
 
 
 def choose(
-    connection: psycopg.Connection,
+    connection: LibraryConnection,
     choices: Sequence[Choice],
     *,
     user_id: str | None = None,
@@ -251,7 +252,11 @@ def choose(
     _check(connection, user_id)
     connection.commit()
     with connection.transaction():
-        faces = _lock(connection, [_find_face(connection, each.face) for each in choices])
+        if any(each.what == "skip" for each in choices) and "faces.skipped" not in connection.shape.has:
+            journal.ensure(connection)
+        wanted = [_find_face(connection, each.face) for each in choices]
+        found = lock(connection, wanted)
+        faces = [found[id_] for id_ in wanted]
         foreign = next((each for each in faces if user_id not in {None, each.user_id}), None)
         if foreign is not None:
             raise UsageError(
@@ -273,7 +278,7 @@ def choose(
         written = [_write(connection, choice, face, new_persons) for choice, face in zip(choices, faces, strict=True)]
         if journal.exists(connection):
             linked = [each.face_id for each in written if each.person_id is not None]
-            connection.execute(query("delete_suggestions"), [linked])
+            connection.run("delete_suggestions", [linked])
     return tuple(written)
 
 
@@ -283,7 +288,7 @@ def users_of(assigned: Iterable[Assigned]) -> tuple[str, ...]:
 
 
 def _write(
-    connection: psycopg.Connection, choice: Choice, face: _LockedFace, new_persons: dict[tuple[str, str], str]
+    connection: LibraryConnection, choice: Choice, face: LockedFace, new_persons: dict[tuple[str, str], str]
 ) -> Assigned:
     if face.person_id is not None or not face.waits:
         whose = f" (person {face.person_id})" if face.person_id else ""
@@ -292,7 +297,7 @@ def _write(
             remedy="List the faces that wait with seedtool faces review. Change others in the application.",
         )
     if choice.what == "skip":
-        connection.execute(query("skip_face"), [face.id])
+        connection.run("skip_face", {"face": face.id})
         return Assigned(face_id=face.id, user_id=face.user_id, person_id=None)
     is_new = False
     if choice.what == "assign":
@@ -304,14 +309,16 @@ def _write(
         if is_new:
             new_persons[key] = _insert_person(connection, face, name)
         person_id = new_persons[key]
-    connection.execute(query("link_by_user"), [face.id, person_id])
-    connection.execute(query("face_is_linked"), [face.id])
+    connection.run("link_by_user", {"face": face.id, "person": person_id})
+    connection.run("face_is_linked", {"faces": [face.id]})
     return Assigned(face_id=face.id, user_id=face.user_id, person_id=person_id, new_person=is_new)
 
 
-def _find_face(connection: psycopg.Connection, given: str) -> str:
+def _find_face(connection: LibraryConnection, given: str) -> str:
     """Return the id of the face that is meant. If several ids begin like this, it is the only one that waits."""
-    found = connection.execute(query("faces_by_id"), _range_of_ids(given)).fetchall()
+    first, last = _range_of_ids(given) if "faces.uuid" in connection.shape.has else (None, None)
+    parameters = {"first": first, "last": last, "given": given}
+    found = connection.run("faces_by_id", parameters).fetchall()
     if not found:
         raise UsageError(
             f"there is no face {given}", remedy="List the faces that wait for a person with seedtool faces review."
@@ -325,58 +332,63 @@ def _find_face(connection: psycopg.Connection, given: str) -> str:
     return str(meant[0])
 
 
-def _lock(connection: psycopg.Connection, face_ids: Sequence[str]) -> list[_LockedFace]:
+def lock(connection: LibraryConnection, face_ids: Sequence[str]) -> dict[str, LockedFace]:
     """Lock the faces in the order of their ids, so that nobody else decides about them meanwhile."""
-    rows = connection.execute(query("lock_faces"), [list(face_ids)]).fetchall()
-    found = {id_: _LockedFace(id_, *row) for id_, *row in rows}
-    return [found[id_] for id_ in face_ids]
+    connection.run("lock_faces", [list(face_ids)])
+    rows = connection.run("locked_faces", [list(face_ids)])
+    return {id_: LockedFace(id_, *row) for id_, *row in rows}
 
 
-def _find_person(connection: psycopg.Connection, face: _LockedFace, given: str) -> str:
+def _find_person(connection: LibraryConnection, face: LockedFace, given: str) -> str:
     """Return the person that is meant, by id, by name, or by the beginning of the id.
 
     An error does not quote `given`: it may be a person's name.
     """
-    persons: list[tuple[str, str, str | None]] = connection.execute(query("persons"), [face.user_id]).fetchall()
-    digits = given.lower().replace("-", "")
-    exact = [id_ for id_, *_ in persons if id_.replace("-", "") == digits]
+    persons: list[tuple[str, str, str | None]] = connection.run("persons", [face.user_id]).fetchall()
+    by_digits = connection.shape.type_of("persons", "key") == "uuid"
+    digits = given.lower().replace("-", "") if by_digits else given
+    exact = [id_ for id_, *_ in persons if (id_.replace("-", "") if by_digits else id_) == digits]
     wanted = folded(given)
     by_name = [id_ for id_, *names in persons if wanted and wanted in map(folded, names)]
     by_beginning = [
-        id_ for id_, *_ in persons if len(digits) >= _FEWEST_DIGITS and id_.replace("-", "").startswith(digits)
+        id_
+        for id_, *_ in persons
+        if by_digits and len(digits) >= _FEWEST_DIGITS and id_.replace("-", "").startswith(digits)
     ]
     meant = exact or by_name or by_beginning
-    if len(meant) == 1 and connection.execute(query("lock_person"), meant).fetchone() is not None:
+    if len(meant) == 1 and connection.run("lock_person", meant).fetchone() is not None:
         return meant[0]  # locked, so that nobody deletes the person meanwhile
     if len(meant) > 1:
         raise UsageError(
             f"the face {face.id}: several persons match: {', '.join(meant[:3])}{', ...' * (len(meant) > 3)}",
             remedy="Give the person's id.",
         )
-    other = _as_uuid(given)
-    if other is not None and connection.execute(query("person_exists"), [other]).fetchone() is not None:
+    other = library.as_key(connection.shape, "persons", given)
+    if other is not None and connection.run("person_exists", [other]).fetchone() is not None:
         raise UsageError(
             f"the face {face.id}: the person {other} belongs to another user, or is deleted",
             remedy="Give a person of the face's own user.",
         )
     raise UsageError(
         f"the face {face.id}: its user {face.user_id} has no such person",
-        remedy="Create the person with --new-person FACE NAME. The table person_groups has those that exist.",
+        remedy="Create the person with --new-person FACE NAME. "
+        f"The table {connection.shape.bound['persons'].table} has those that exist.",
     )
 
 
-def _insert_person(connection: psycopg.Connection, face: _LockedFace, name: str) -> str:
+def _insert_person(connection: LibraryConnection, face: LockedFace, name: str) -> str:
     if not name:
         raise UsageError(f"the face {face.id}: the new person's name is empty", remedy="Give --new-person FACE NAME.")
-    connection.execute(query("lock_owner"), [face.user_id])  # so that nobody else adds the same name meanwhile
-    persons = connection.execute(query("persons"), [face.user_id])
+    connection.run("lock_owner", [face.user_id])  # so that nobody else adds the same name meanwhile
+    persons = connection.run("persons", [face.user_id])
     same = next((id_ for id_, *names in persons if folded(name) in map(folded, names)), None)
     if same is not None:
         raise UsageError(
             f"the face {face.id}: its user already has a person of this name: {same}",
             remedy=f"Give --assign {face.id} {same} if it is the same person, otherwise another name.",
         )
-    row = connection.execute(query("insert_person"), [face.user_id, name, face.id]).fetchone()
+    parameters = {"user": face.user_id, "name": name, "face": face.id}
+    row = connection.run("insert_person", parameters).fetchone()
     return str(row[0]) if row else ""
 
 
@@ -394,13 +406,6 @@ def _range_of_ids(given: str) -> tuple[str, str]:
 def folded(name: str | None) -> str:
     """Return a name for comparison: without differences in case, blanks and Unicode composition."""
     return unicodedata.normalize("NFC", " ".join((name or "").split())).casefold()
-
-
-def _as_uuid(given: str) -> str | None:
-    try:
-        return str(uuid.UUID(given))
-    except ValueError:
-        return None
 
 
 # The search afterwards
@@ -452,7 +457,7 @@ class _FaceOfUser(msgspec.Struct, frozen=True):
 
 
 def search_again(
-    connection: psycopg.Connection,
+    connection: LibraryConnection,
     aws: FaceService,
     rules: Backfill,
     user_ids: Sequence[str],
@@ -498,14 +503,14 @@ def search_again(
 class _Search:
     """The search of one user's waiting faces, in the order of their photos."""
 
-    def __init__(self, connection: psycopg.Connection, aws: FaceService, rules: Backfill, user_id: str) -> None:
+    def __init__(self, connection: LibraryConnection, aws: FaceService, rules: Backfill, user_id: str) -> None:
         self._connection = connection
         self._rules = rules
         self._user_id = user_id
         collection = library.collection_of(connection, user_id)
         self._collection = aws.collection(collection[0] if collection else rules.collection_prefix + user_id)
-        self.faces = [_WaitingFace(*row) for row in connection.execute(query("waiting_of_user"), [user_id])]
-        self._exclusions = {(row, person) for row, person in connection.execute(query("exclusions"), [user_id])}
+        self.faces = [_WaitingFace(*row) for row in connection.run("waiting_of_user", [user_id])]
+        self._exclusions = {(row, person) for row, person in connection.run("exclusions", [user_id])}
         connection.commit()
         self._next: Iterator[_WaitingFace] = iter(self.faces)
         self._sure: dict[str, list[Candidate]] = {}  # faces that still wait, and the sure matches of each
@@ -520,7 +525,7 @@ class _Search:
         self.missing += [face.row for face, answer in zip(faces, answers, strict=True) if answer is None]
         with self._connection.transaction():
             matched = sorted({face_id for answer in answers for face_id, _ in answer or ()})
-            rows = self._connection.execute(query("faces_of_user"), {"user": self._user_id, "faces": matched})
+            rows = self._connection.run("faces_of_user", {"user": self._user_id, "faces": matched})
             others = [_FaceOfUser(*row) for row in rows]
             for face, answer in zip(faces, answers, strict=True):
                 if answer is not None:
@@ -560,7 +565,7 @@ class _Search:
         suggestions = [
             {"matched_face_id": each.row, "similarity": round(each.similarity, 4)} for each in decision.suggestions
         ]
-        self._connection.execute(query("suggest"), {"face": face.row, "suggestions": Jsonb(suggestions)})
+        self._connection.run("suggest", {"face": face.row, "suggestions": Jsonb(suggestions)})
 
     def _possible(self, row: str, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates without the persons that somebody took this face away from."""
@@ -570,7 +575,8 @@ class _Search:
         """Link a face to a person; False when somebody has decided about it meanwhile."""
         similarity = decision.similarity or 0.0
         parameters = {"face": row, "person": decision.person_id, "confidence": round(similarity / 100, 4)}
-        if self._connection.execute(query("link_by_system"), parameters).fetchone() is None:
+        lock(self._connection, [row])
+        if self._connection.run("link_by_system", parameters).fetchone() is None:
             return False
         self.linked.append(Linked(face_id=row, person_id=str(decision.person_id), similarity=similarity))
         return True

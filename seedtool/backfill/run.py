@@ -34,6 +34,7 @@ from seedtool.backfill.library import Wanted
 from seedtool.backfill.outage import UNANSWERED, ConnectionLost, Outages, concerns_all
 from seedtool.backfill.plan import FACES_PER_PHOTO, Options, check_options
 from seedtool.backfill.processing import CollectionGone, Found, Paused, Processor
+from seedtool.backfill.queries import LibraryConnection, connect
 from seedtool.backfill.report import Failure, Progress, Report, Tally
 from seedtool.backfill.users import AssetInProgress, User, Users
 from seedtool.errors import (
@@ -145,7 +146,8 @@ class Run:
             ConnectionLost: the database does not answer any more.
         """
         options, before = self.options, self._work
-        with server.connect(self.target, autocommit=True, application="seedtool backfill") as writer:
+        rules, application = self.settings.backfill, "seedtool backfill"
+        with connect(rules, self.target, autocommit=True, application=application) as writer:
             try:
                 server.refuse_pooler(self.target, writer)
                 writer.execute("SELECT set_config('lock_timeout', %s, false)", [journal.LOCK_TIMEOUT])
@@ -187,7 +189,7 @@ class Run:
             return work.report
 
     def _look_for_collections(
-        self, writer: psycopg.Connection, run_id: str, listener: Listener
+        self, writer: LibraryConnection, run_id: str, listener: Listener
     ) -> tuple[frozenset[str], list[str]]:
         """Look whether the collections exist that the faces in the tables are in.
 
@@ -331,7 +333,7 @@ class _Work:
         self,
         run: Run,
         run_id: str,
-        writer: psycopg.Connection,
+        writer: LibraryConnection,
         users: Users,
         meter: Meter,
         tally: Tally,

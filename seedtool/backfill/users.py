@@ -17,8 +17,7 @@ import psycopg
 from seedtool.backfill import journal, library
 from seedtool.backfill.outage import ConnectionLost, Subject
 from seedtool.backfill.processing import Found
-from seedtool.backfill.queries import query
-from seedtool.postgres import server
+from seedtool.backfill.queries import LibraryConnection, connect
 from seedtool.postgres.psycopg_errors import translate
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Users:
     def __init__(
         self,
         target: Target,
-        writer: psycopg.Connection,
+        writer: LibraryConnection,
         wanted: Wanted,
         collection_prefix: str,
         done: Counter[str],
@@ -403,7 +402,7 @@ class Lease:
         connection: for this lease only, outside a transaction.
     """
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: LibraryConnection) -> None:
         self.connection = connection
         self.users: set[str] = set()
         self._since = time.monotonic()
@@ -416,7 +415,7 @@ class Lease:
 
     def lock(self, user_id: str) -> bool:
         """Lock a user's row; False when another run has locked it."""
-        if self.connection.execute(query("lock_user"), [user_id]).fetchone() is None:
+        if self.connection.run("lock_user", [user_id]).fetchone() is None:
             return False
         self.users.add(user_id)
         self._taken += 1
@@ -437,7 +436,7 @@ class Leases:
         writer: an autocommitting connection, which inserts the rows of users.
     """
 
-    def __init__(self, target: Target, writer: psycopg.Connection) -> None:
+    def __init__(self, target: Target, writer: LibraryConnection) -> None:
         self._target = target
         self._writer = writer
         self._leases: list[Lease] = []
@@ -449,7 +448,7 @@ class Leases:
         Raises:
             DatabaseError: a connection was lost.
         """
-        self._writer.execute(query("insert_user"), [user_id])
+        self._writer.run("insert_user", [user_id])
         lease = next((lease for lease in self._leases if lease.takes_more), None)
         if lease is None:
             lease = next((lease for lease in self._leases if not lease.users), None)
@@ -494,8 +493,9 @@ class Leases:
             lease.connection.close()
         self._leases.clear()
 
-    def _connect(self) -> psycopg.Connection:
-        connection = server.connect(self._target, application="seedtool backfill: users")
+    def _connect(self) -> LibraryConnection:
+        application = "seedtool backfill: users"
+        connection = connect(self._writer.rules, self._target, application=application, like=self._writer)
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         connection.commit()
         return connection

@@ -18,9 +18,7 @@ from seedtool.printable import count, printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import psycopg
-
-    from seedtool.backfill import Options, Plan, Progress, Report, Run
+    from seedtool.backfill import LibraryConnection, Options, Plan, Progress, Report, Run
     from seedtool.settings import Settings
 
 # Users and assets that the text of a dry run lists before it says how many more there are.
@@ -59,7 +57,7 @@ def backfill(
     It first shows what it will do and what that will cost, and asks. If it is interrupted or killed, the same command
     continues.
     """
-    from seedtool.backfill import Options, page
+    from seedtool.backfill import Options, connect, page
     from seedtool.postgres import server
     from seedtool.workflows import backfill as workflow
 
@@ -71,14 +69,14 @@ def backfill(
     if interactive:
         from seedtool.cli import backfill_menu
 
-        answer = backfill_menu.choose(options, target)
+        answer = backfill_menu.choose(options, settings, target)
         if answer is None:
             console.note("cancelled; nothing was done")
             return 0
         dry_run = bool(answer.pop("dry_run", False))
         options = Options(**(chosen | answer))
     if dry_run:
-        with server.connect(target) as connection:
+        with connect(settings.backfill, target) as connection:
             _dry_run(connection, settings, options, console)
         return 0
     where, run = workflow.open_backfill(options, endpoint=endpoint, settings=settings, target=target)
@@ -163,7 +161,7 @@ def _report(run: Run, report: Report, console: Console, where: str, html: Path |
 # Before the run
 
 
-def _dry_run(connection: psycopg.Connection, settings: Settings, options: Options, console: Console) -> None:
+def _dry_run(connection: LibraryConnection, settings: Settings, options: Options, console: Console) -> None:
     """List the assets to process."""
     import msgspec
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from seedtool.backfill import Options
     from seedtool.postgres.server import Target
+    from seedtool.settings import Settings
 
 # Assets of each user in a test, when the answer is empty.
 _TEST_ASSETS = 10
@@ -42,11 +43,12 @@ class _EndOfInputError(Exception):
     """Nobody types any more."""
 
 
-def choose(options: Options, target: Target) -> dict[str, object] | None:
+def choose(options: Options, settings: Settings, target: Target) -> dict[str, object] | None:
     """Show the menu, and return the flags of the entry that was chosen; None when nothing is to be done.
 
     Args:
         options: the flags that were given.
+        settings: the project's.
         target: the database, which is asked for its users.
 
     Raises:
@@ -62,7 +64,7 @@ def choose(options: Options, target: Target) -> dict[str, object] | None:
     entries: dict[str, Callable[[], dict[str, object] | None]] = {
         "1": lambda: {"dry_run": True},
         "2": dict,
-        "3": lambda: _one_user(options, target),
+        "3": lambda: _one_user(options, settings, target),
         "4": _test,
     }
     chosen = None
@@ -82,12 +84,11 @@ def choose(options: Options, target: Target) -> dict[str, object] | None:
     return chosen
 
 
-def _one_user(options: Options, target: Target) -> dict[str, object] | None:
+def _one_user(options: Options, settings: Settings, target: Target) -> dict[str, object] | None:
     """Offer the users that have assets to process; None leads back to the menu."""
-    from seedtool.backfill import counts, library
-    from seedtool.postgres import server
+    from seedtool.backfill import connect, counts, library
 
-    with server.connect(target) as connection:
+    with connect(settings.backfill, target) as connection:
         offered = list(islice(counts(connection, options), _OFFERED + 1))
         labels = library.labels(connection, [user for user, _ in offered])
     more, offered = len(offered) > _OFFERED, offered[:_OFFERED]
@@ -105,8 +106,7 @@ def _one_user(options: Options, target: Target) -> dict[str, object] | None:
         if typed.isascii() and typed.isdigit() and 1 <= int(typed) <= len(offered):
             return {"user_id": offered[int(typed) - 1][0]}
         try:
-            library.check_user_id(typed)
-            with server.connect(target) as connection:
+            with connect(settings.backfill, target) as connection:
                 library.check_user(connection, typed)
         except UsageError as error:
             output.say(f"{error.message[:1].upper()}{error.message[1:]}.")

@@ -18,7 +18,6 @@ from starlette.routing import Route
 
 from seedtool.backfill import actions, corrections, journal, library, page, review
 from seedtool.errors import ImageRefused, PhotoError, SeedtoolError, UsageError
-from seedtool.postgres import server
 from seedtool.postgres.psycopg_errors import translate
 from seedtool.review_page import pages
 from seedtool.review_page.access import REPORT_POLICY, Access, AccessMiddleware
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from seedtool.backfill import LibraryConnection
     from seedtool.review_page.cutouts import CutOuts
     from seedtool.review_page.desk import Desk, Done
 
@@ -91,8 +91,9 @@ class _Page:
 
     def faces(self, request: Request) -> Response:
         """Return the faces that wait for a person, of one user, from one face on; those that are alike as one."""
-        after, alike = _uuid(request.query_params.get("after")), self._desk.settings.backfill.assign
-        with server.connect(self._desk.target) as connection:
+        after = self._desk.key("faces", request.query_params.get("after"))
+        alike = self._desk.settings.backfill.assign
+        with self._desk.connect() as connection:
             users = _users(connection, corrections.users, request)
             found: list[review.Waiting] = []
             persons: list[corrections.Person] = []
@@ -116,7 +117,7 @@ class _Page:
     def persons(self, request: Request) -> Response:
         """Return the persons of a user."""
         first = _number(request.query_params.get("from")) or 0
-        with server.connect(self._desk.target) as connection:
+        with self._desk.connect() as connection:
             users = _users(connection, corrections.users_with_persons, request)
             found: list[corrections.PersonFaces] = []
             total = 0
@@ -126,8 +127,9 @@ class _Page:
 
     def person(self, request: Request) -> Response:
         """Return the faces of a person, the least similar first."""
-        person, after = _uuid(request.path_params["person"]), _uuid(request.query_params.get("after"))
-        with server.connect(self._desk.target) as connection:
+        person = self._desk.key("persons", request.path_params["person"])
+        after = self._desk.key("faces", request.query_params.get("after"))
+        with self._desk.connect() as connection:
             found = corrections.person(connection, person) if person else None
             if person is None or found is None:
                 return HTMLResponse(pages.error("There is no such person.", "Somebody may have merged it."), 404)
@@ -149,8 +151,9 @@ class _Page:
     async def change(self, request: Request) -> Response:
         """Take a face away from a person, rename it, or merge it into another one."""
         form = await _form(request)
-        reviewer, person = request.state.reviewer, _uuid(request.path_params["person"])
-        face, into = _uuid(form.get("face", [""])[0]), _uuid(form.get("into", [""])[0])
+        reviewer, person = request.state.reviewer, self._desk.key("persons", request.path_params["person"])
+        face = self._desk.key("faces", form.get("face", [""])[0])
+        into = self._desk.key("persons", form.get("into", [""])[0])
         was, name = form.get("was", [""])[0], form.get("name", [""])[0]
         if person is not None and face is not None:
             return await self._carried_out(
@@ -168,7 +171,7 @@ class _Page:
 
     def runs(self, request: Request) -> Response:
         """Return the runs of the backfill, and how far it is."""
-        with server.connect(self._desk.target) as connection:
+        with self._desk.connect() as connection:
             library.check_tables(connection)
             found = corrections.runs(connection)
             reports = journal.reports(connection)
@@ -179,7 +182,7 @@ class _Page:
     def run(self, request: Request) -> Response:
         """Return the report of a run, as `backfill --html` writes it; of a run that goes on, its report so far."""
         wanted = _uuid(request.path_params["run"])
-        with server.connect(self._desk.target) as connection:
+        with self._desk.connect() as connection:
             kept = journal.reports(connection, wanted) if wanted else []
         report = kept[0].report if kept else None
         if report is None:
@@ -200,7 +203,7 @@ class _Page:
     def history(self, request: Request) -> Response:
         """Return what people have done on the page, the latest first."""
         before = _number(request.query_params.get("before"))
-        with server.connect(self._desk.target) as connection:
+        with self._desk.connect() as connection:
             found = actions.listing(connection, before, _ACTIONS + 1)
         return HTMLResponse(
             pages.history(
@@ -218,7 +221,7 @@ class _Page:
 
     def picture(self, request: Request) -> Response:
         """Return a face, cut out of its photo, or the whole photo with the face framed."""
-        face, what = _uuid(request.path_params["face"]), request.path_params["what"]
+        face, what = self._desk.key("faces", request.path_params["face"]), request.path_params["what"]
         if face is None or what not in {"small", "large", "photo"}:
             return PlainTextResponse("There is no such picture.\n", 404)
         try:
@@ -230,8 +233,10 @@ class _Page:
     async def answer(self, request: Request) -> Response:
         """Decide about a face, and about others that are the same person."""
         form = await _form(request)
-        user, after = _uuid(form.get("user", [""])[0]), _uuid(form.get("after", [""])[0])
-        faces = [face for face in map(_uuid, [*form.get("face", []), *form.get("also", [])]) if face is not None]
+        user = self._desk.key("users", form.get("user", [""])[0])
+        after = self._desk.key("faces", form.get("after", [""])[0])
+        given = [*form.get("face", []), *form.get("also", [])]
+        faces = [face for face in (self._desk.key("faces", each) for each in given) if face is not None]
         faces = list(dict.fromkeys(faces))[:_MOST_FACES]
         if user is None or not faces:
             raise UsageError("the form names no face", remedy="Reload the page.")
@@ -257,8 +262,9 @@ class _Page:
     def news(self, request: Request) -> Response:
         """Return what searches did since, and which of the faces that a page shows no longer wait."""
         since = request.query_params.get("since", "")
-        showing = [face for face in map(_uuid, request.query_params.get("showing", "").split(",")) if face]
-        with server.connect(self._desk.target) as connection:
+        given = request.query_params.get("showing", "").split(",")
+        showing = [face for face in (self._desk.key("faces", each) for each in given) if face]
+        with self._desk.connect() as connection:
             waiting = corrections.still_wait(connection, showing[:_MOST_FACES])
         news = self._desk.news(int(since) if since.isdecimal() else 0)
         return JSONResponse(
@@ -286,21 +292,21 @@ class _Page:
         return RedirectResponse(back, 303)
 
     def _decided_already(self, faces: list[str]) -> list[str]:
-        with server.connect(self._desk.target) as connection:
+        with self._desk.connect() as connection:
             waiting = corrections.still_wait(connection, faces)
         return [face for face in faces if face not in waiting]
 
 
 def _users(
-    connection: psycopg.Connection,
-    find: Callable[[psycopg.Connection, int, int, str], tuple[list[corrections.User], int]],
+    connection: LibraryConnection,
+    find: Callable[[LibraryConnection, int, int, str], tuple[list[corrections.User], int]],
     request: Request,
 ) -> pages.Users:
     """Return the users to choose from: those that were asked for, and the chosen one, or the first."""
     library.check_tables(connection)
     begins, first = request.query_params.get("find", "").strip(), _number(request.query_params.get("from_user")) or 0
     listed, total = find(connection, _MOST_USERS, first, begins)
-    wanted = _uuid(request.query_params.get("user"))
+    wanted = library.as_key(connection.shape, "users", request.query_params.get("user", ""))
     chosen = None
     if wanted is not None:
         chosen = next(iter(library.labels(connection, [wanted]).items()), None)

@@ -3,14 +3,13 @@
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Literal
 
-from seedtool.backfill import corrections
+from seedtool.backfill import LibraryConnection, corrections
 from seedtool.backfill.processing import LibraryPhotos
 from seedtool.errors import PhotoError
 from seedtool.faces import pictures
-from seedtool.postgres import server
-from seedtool.postgres.server import Target
 
 #: What is shown of a face → the pixels of its longer side: twice the size on the page, for screens that are fine.
 SIDES = {"small": 144, "large": 384, "photo": 1600}
@@ -22,13 +21,15 @@ class CutOuts:
     """Makes pictures of faces, and keeps those that were used last. Safe for threads.
 
     Args:
-        target: the database.
+        connect: connects to the library.
         photos: reads the photos.
         most_bytes: bytes of pictures that are kept.
     """
 
-    def __init__(self, target: Target, photos: LibraryPhotos, most_bytes: int = _MOST_BYTES) -> None:
-        self._target = target
+    def __init__(
+        self, connect: Callable[[], LibraryConnection], photos: LibraryPhotos, most_bytes: int = _MOST_BYTES
+    ) -> None:
+        self._connect = connect
         self._photos = photos
         self._most_bytes = most_bytes
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
@@ -48,7 +49,7 @@ class CutOuts:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        with server.connect(self._target) as connection:
+        with self._connect() as connection:
             place = corrections.place(connection, face_id)
         if place is None:
             raise PhotoError(f"there is no face {face_id}", remedy="Reload the page.")

@@ -9,22 +9,25 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import psycopg
 
-from seedtool.backfill import actions, corrections, review
+from seedtool.backfill import LibraryConnection, actions, connect, corrections, library, review
 from seedtool.backfill.actions import Decided, Merged, Renamed, TakenAway, What
 from seedtool.backfill.formatting import dollars
 from seedtool.backfill.review import Choice
 from seedtool.errors import DatabaseError, SeedtoolError, UsageError
 from seedtool.faces.port import FaceService
-from seedtool.postgres import server
 from seedtool.postgres.psycopg_errors import translate
 from seedtool.postgres.server import Target
 from seedtool.printable import count
 from seedtool.settings import Settings
 from seedtool.workflows import backfill
+
+if TYPE_CHECKING:
+    from seedtool.backfill.shape import Shape
 
 # Messages that are kept for browsers that ask late.
 _MOST_NEWS = 100
@@ -64,6 +67,18 @@ class Desk:
         self._ended = False
         self._thread: threading.Thread | None = None
         self._number = 0
+        self._shape: Shape | None = None  # for the types of keys, which do not change
+
+    def connect(self) -> LibraryConnection:
+        """Connect to the library."""
+        return connect(self.settings.backfill, self.target)
+
+    def key(self, name: str, text: str | None) -> str | None:
+        """Return the key of a row of `users`, `faces` or `persons`; None when a text can be none."""
+        if self._shape is None:
+            with self.connect() as connection:
+                self._shape = connection.shape
+        return library.as_key(self._shape, name, text or "")
 
     def decide(self, reviewer: str, user_id: str, faces: Sequence[str], what: str, who: str = "") -> Done:
         """Decide about faces of a user, all alike, and commit.
@@ -78,7 +93,7 @@ class Desk:
         Raises:
             UsageError: the decision cannot be made, or somebody has made another one.
         """
-        with server.connect(self.target) as connection:
+        with self.connect() as connection:
             known = corrections.persons(connection, user_id)
             suggestions = corrections.matches(connection, faces)
         if what == "name":
@@ -114,7 +129,7 @@ class Desk:
         Raises:
             UsageError: there is none, or somebody has changed since what it was about.
         """
-        with self._searching, server.connect(self.target) as connection:
+        with self._searching, self.connect() as connection:
             action = actions.last(connection, reviewer) if action is None else action
             if action is None:
                 raise UsageError("there is nothing to undo", remedy="Decide about a face first.")
@@ -123,33 +138,33 @@ class Desk:
 
     def take_away(self, reviewer: str, face_id: str, person_id: str) -> Done:
         """Take a face away from a person; raises UsageError when it is not linked to the person any more."""
-        with server.connect(self.target) as connection:
+        with self.connect() as connection:
             link = corrections.take_away(connection, face_id, person_id)
-        words = self._keep(reviewer, TakenAway(face_id=face_id, person_id=person_id, link_id=link))
+        words = self._keep(reviewer, TakenAway(face_id=face_id, person_id=person_id, link=link))
         return Done(message=f"{words}.", faces=(face_id,))
 
     def rename(self, reviewer: str, person_id: str, was: str, name: str) -> Done:
         """Rename a person; raises UsageError as `corrections.rename` does."""
-        with server.connect(self.target) as connection:
+        with self.connect() as connection:
             written = corrections.rename(connection, person_id, was, name)
         words = self._keep(reviewer, Renamed(person_id=person_id, was=was, name=written))
         return Done(message=f"{words}.", faces=())
 
     def merge(self, reviewer: str, person_id: str, into: str) -> Done:
         """Merge a person into another one; raises UsageError as `corrections.merge` does."""
-        with server.connect(self.target) as connection:
+        with self.connect() as connection:
             moved = corrections.merge(connection, person_id, into)
         words = self._keep(reviewer, Merged(person_id=person_id, into=into, faces=moved))
         return Done(message=f"{words}, with {count(len(moved), 'face')}.", faces=moved)
 
     def can_undo(self, reviewer: str) -> bool:
         """Tell whether somebody has done something that can be undone."""
-        with server.connect(self.target) as connection:
+        with self.connect() as connection:
             return actions.last(connection, reviewer) is not None
 
     def _keep(self, reviewer: str, what: What) -> str:
         """Keep what was done, and return it in words. A role that may not keep it can still decide."""
-        with server.connect(self.target) as connection:
+        with self.connect() as connection:
             with contextlib.suppress(DatabaseError):
                 actions.keep(connection, reviewer, what)
             return actions.in_words(connection, what)
@@ -209,7 +224,7 @@ class Desk:
             return
         if found is None:
             return
-        with server.connect(self.target) as connection:
+        with self.connect() as connection:
             for person_id in {each.person_id for each in found.linked}:
                 followers = [each.face_id for each in found.linked if each.person_id == person_id]
                 actions.add_followers(connection, person_id, followers)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from seedtool.backfill import library
+from seedtool.backfill import connect, library
 from seedtool.backfill.processing import LibraryPhotos
 from seedtool.errors import UsageError
 from seedtool.faces import photos
@@ -59,7 +59,7 @@ class Page:
         aws: FaceService | None = None,
     ) -> None:
         target = target or server.find(settings)
-        with server.connect(target) as connection:
+        with connect(settings.backfill, target) as connection:
             library.check_tables(connection)
         service = aws or open_aws(settings)
         store = photos.store(settings, service)
@@ -69,7 +69,7 @@ class Page:
         access = Access(self._listener.getsockname()[1])
         self.url = access.url
         config = uvicorn.Config(
-            application(self._desk, CutOuts(target, pictures), access),
+            application(self._desk, CutOuts(self._desk.connect, pictures), access),
             access_log=False,
             log_level="warning",
             lifespan="off",

@@ -7,6 +7,15 @@ import msgspec
 
 from seedtool.errors import SettingsError
 from seedtool.settings.faces import COLLECTION_ID, FaceSettings
+from seedtool.settings.library import (
+    AssetsTable,
+    CollectionsTable,
+    FacesTable,
+    LibraryTable,
+    LinksTable,
+    PersonsTable,
+    UsersTable,
+)
 from seedtool.settings.setting import Fault, Setting
 
 
@@ -57,6 +66,33 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         msgspec.Meta(description="dollars for one call, by operation; an operation that is not named is free"),
     ] = msgspec.field(default_factory=lambda: {"IndexFaces": 0.001, "SearchFaces": 0.001})
     prices_of: Annotated[str, msgspec.Meta(description="the day on which the prices were read")] = "2026-11-20"
+    user_label: Annotated[
+        str,
+        msgspec.Meta(
+            description="the column of the table of users that says who a user is; a terminal shows it, and files hold "
+            "it only with --with-labels"
+        ),
+    ] = "email"
+    users: Annotated[UsersTable, msgspec.Meta(description="the table of the users, each of whom has a collection")] = (
+        UsersTable()
+    )
+    assets: Annotated[AssetsTable, msgspec.Meta(description="the table of the photos")] = AssetsTable()
+    collections: Annotated[
+        CollectionsTable,
+        msgspec.Meta(description="the table of the users' collections; without it, seedtool has one of its own"),
+    ] = CollectionsTable()
+    persons: Annotated[
+        PersonsTable, msgspec.Meta(description="the table of the persons; without it, faces are linked to nobody")
+    ] = PersonsTable()
+    faces: Annotated[FacesTable, msgspec.Meta(description="the table of the faces, which may hold the links, too")] = (
+        FacesTable()
+    )
+    links: Annotated[LinksTable, msgspec.Meta(description="the table of the links of faces to persons")] = LinksTable()
+
+    @property
+    def tables(self) -> tuple[LibraryTable, ...]:
+        """The photo library's tables."""
+        return (self.users, self.assets, self.collections, self.persons, self.faces, self.links)
 
     def __post_init__(self) -> None:
         if not 0 <= self.review <= self.assign <= 100:

@@ -5,7 +5,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from seedtool.backfill import FaceProcessor, Options, Plan, Processor, Report, Run, corrections, review
+from seedtool.backfill import (
+    FaceProcessor,
+    LibraryConnection,
+    Options,
+    Plan,
+    Processor,
+    Report,
+    Run,
+    connect,
+    corrections,
+    review,
+)
 from seedtool.backfill import library as tables
 from seedtool.backfill import plan as plan_run
 from seedtool.backfill.corrections import User
@@ -46,6 +57,10 @@ class OpenedBackfill(NamedTuple):
     run: Run
 
 
+def _connect(settings: Settings, target: Target | None) -> LibraryConnection:
+    return connect(settings.backfill, target or server.find(settings))
+
+
 def plan_backfill(
     options: Options | None = None, *, settings: Settings | None = None, target: Target | None = None
 ) -> Plan:
@@ -60,7 +75,7 @@ def plan_backfill(
         SchemaError: the database has no photo library.
     """
     settings = project_settings(settings)
-    with server.connect(target or server.find(settings)) as connection:
+    with _connect(settings, target) as connection:
         return plan_run(connection, settings, options or Options())
 
 
@@ -144,7 +159,7 @@ def waiting_faces(
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
     """
-    with server.connect(target or server.find(project_settings(settings))) as connection:
+    with _connect(project_settings(settings), target) as connection:
         yield from review.waiting(connection, user_id=user_id, limit=limit)
 
 
@@ -156,7 +171,7 @@ def count_waiting(*, user_id: str | None = None, settings: Settings | None = Non
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
     """
-    with server.connect(target or server.find(project_settings(settings))) as connection:
+    with _connect(project_settings(settings), target) as connection:
         return review.count(connection, user_id)
 
 
@@ -170,7 +185,7 @@ def users_waiting(*, settings: Settings | None = None, target: Target | None = N
     Raises:
         SchemaError: the database has no photo library.
     """
-    with server.connect(target or server.find(project_settings(settings))) as connection:
+    with _connect(project_settings(settings), target) as connection:
         tables.check_tables(connection)
         return corrections.users(connection)[0]
 
@@ -204,7 +219,7 @@ def decide_faces(
     """
     settings = project_settings(settings)
     target = target or server.find(settings)
-    with server.connect(target) as connection:
+    with _connect(settings, target) as connection:
         assigned = review.choose(connection, list(choices), user_id=user_id, decided_before=decided_before)
         users = review.users_of(assigned)
         if search and not choices:

@@ -68,6 +68,8 @@ def _examine(settings: Settings) -> Iterator[Check]:
         yield _skipped("faces", "the server cannot be reached")
     else:
         yield _look("faces", lambda: _faces(settings))
+        if settings.origins.get("backfill", "default") != "default":
+            yield _look("backfill", lambda: _library(settings))
 
 
 def _look(name: str, look: Callable[[], Check]) -> Check:
@@ -81,6 +83,20 @@ def _look(name: str, look: Callable[[], Check]) -> Check:
 
 def _skipped(name: str, why: str) -> Check:
     return Check(name=name, state="skipped", detail=f"not looked at: {why}")
+
+
+def _library(settings: Settings) -> Check:
+    from seedtool.backfill import connect
+
+    with connect(settings.backfill, server.find(settings)) as connection:
+        shape = connection.shape
+    tables = ", ".join(f"{name} in {bound.table}" for name, bound in shape.bound.items())
+    lacking = [name for name in ("collections", "persons", "links") if name not in shape.bound]
+    detail = f"the photo library has {tables}" + f"; no table of {', '.join(lacking)}" * bool(lacking)
+    if not shape.links:
+        cure = "Name the table of persons, and the column or the table that links faces to them, if there is one."
+        return Check(name="backfill", state="note", detail=f"{detail}: faces are linked to nobody", cure=cure)
+    return Check(name="backfill", state="ok", detail=detail)
 
 
 def _settings(settings: Settings) -> Check:

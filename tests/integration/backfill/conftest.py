@@ -23,7 +23,7 @@ import pytest
 import sqlalchemy
 from PIL import Image
 
-from seedtool.backfill import FaceProcessor, Options, Run, outage
+from seedtool.backfill import FaceProcessor, LibraryConnection, Options, Run, connect, outage
 from seedtool.emulator import process
 from seedtool.faces import photos
 from seedtool.faces.rekognition import limiter
@@ -147,7 +147,7 @@ class OnProgress(Listener):
 class Album:
     """A library under test: put users and photos in, run, look."""
 
-    def __init__(self, connection: psycopg.Connection, target: Target, settings: Settings, endpoint: str) -> None:
+    def __init__(self, connection: LibraryConnection, target: Target, settings: Settings, endpoint: str) -> None:
         self.db, self.target, self.settings, self.endpoint = connection, target, settings, endpoint
         self.aws = Aws(settings, endpoint)
         self.store = photos.store(settings, self.aws)
@@ -356,9 +356,9 @@ def mine(settings: Settings, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def another_connection(database: Target) -> Iterator[psycopg.Connection]:
+def another_connection(database: Target, mine: Settings) -> Iterator[LibraryConnection]:
     """A second session in the library's database."""
-    with server.connect(database) as open_connection:
+    with connect(mine.backfill, database) as open_connection:
         yield open_connection
 
 
@@ -468,7 +468,7 @@ def another_album(
         conninfo=target.conninfo_for(name), name=name, maintenance=target.maintenance, embedded=target.embedded
     )
     create_library(made)
-    with server.connect(made) as connection:
+    with connect(mine.backfill, made) as connection:
         yield Album(connection, made, msgspec.structs.replace(mine, photos_url=str(tmp_path / "others")), endpoint)
     with server.connect(target, target.maintenance, autocommit=True) as maintenance:
         maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -478,9 +478,9 @@ def another_album(
 def album(
     database: Target,
     create_library: Callable[[Target], None],
-    connection: psycopg.Connection,
     mine: Settings,
     endpoint: str,
-) -> Album:
+) -> Iterator[Album]:
     create_library(database)
-    return Album(connection, database, mine, endpoint)
+    with connect(mine.backfill, database) as connection:
+        yield Album(connection, database, mine, endpoint)

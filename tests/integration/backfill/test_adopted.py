@@ -2,6 +2,7 @@
 
 import pytest
 
+from seedtool.backfill import connect
 from seedtool.postgres import server
 
 FORGET = """
@@ -155,7 +156,7 @@ def test_a_restored_database_whose_journal_is_older_than_the_collection_adopts_t
     album.db.close()
     with server.connect(album.target, album.target.maintenance, autocommit=True) as maintenance:
         maintenance.execute(f'CREATE DATABASE "{album.target.name}_saved" TEMPLATE "{album.target.name}"')
-    album.db = server.connect(album.target)
+    album.db = connect(album.settings.backfill, album.target)
     later = [album.photo(ana, name) for name in ("Ben", "Caro")]
     rows = album.db.execute("SELECT * FROM assets WHERE id = ANY(%s::uuid[])", [later]).fetchall()
     columns = [each.name for each in album.db.execute("SELECT * FROM assets LIMIT 0").description]
@@ -164,7 +165,7 @@ def test_a_restored_database_whose_journal_is_older_than_the_collection_adopts_t
     with server.connect(album.target, album.target.maintenance, autocommit=True) as maintenance:
         maintenance.execute(f'DROP DATABASE "{album.target.name}" WITH (FORCE)')
         maintenance.execute(f'ALTER DATABASE "{album.target.name}_saved" RENAME TO "{album.target.name}"')
-    album.db = server.connect(album.target)
+    album.db = connect(album.settings.backfill, album.target)
     marks = ", ".join(["%s"] * len(columns))
     for row in rows:
         album.db.execute(f"INSERT INTO assets ({', '.join(columns)}) VALUES ({marks})", row)

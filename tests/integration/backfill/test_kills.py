@@ -32,7 +32,7 @@ standard.ExponentialBackoff.delay_amount = lambda *_: 0.01
 given = json.loads(sys.argv[1])
 settings = load(Path.cwd())
 settings = msgspec.structs.replace(
-    settings, photos_url=given["photos"], backfill=msgspec.structs.replace(settings.backfill, **given["rules"])
+    settings, photos_url=given["photos"], backfill=msgspec.convert(given["rules"], type(settings.backfill))
 )
 target = Target(conninfo=given["conninfo"], name=given["name"], maintenance="postgres")
 aws = Aws(settings, given["endpoint"])
@@ -117,14 +117,16 @@ def outcome(album) -> tuple[list, list]:
     return album.faces(), suggestions, told, collections
 
 
-def killed(album, *, options: dict, seed: int, kills: int, endpoint: str | None = None) -> dict:
+def killed(
+    album, *, options: dict, seed: int, kills: int, endpoint: str | None = None, rules: dict | None = None
+) -> dict:
     """Run and kill so many times, then run to the end; returns what the last run told."""
     given = {
         "conninfo": album.target.conninfo,
         "name": album.target.name,
         "endpoint": endpoint or album.endpoint,
         "photos": album.settings.photos_url,
-        "rules": {"smallest_face": 0.28, "visibility": 0.02},
+        "rules": rules or {"smallest_face": 0.28, "visibility": 0.02},
         "options": options,
         "seed": seed,
         "kills": kills,

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from seedtool.backfill import Options, counts, listing, plan
+from seedtool.backfill import Options, connect, counts, listing, plan
 from seedtool.errors import DatabaseError, UsageError
-from seedtool.postgres import server
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -286,7 +285,7 @@ def test_a_limit_is_of_each_user_and_one_user_is_one(album):
 def test_looking_beforehand_tells_all_and_writes_nothing(album):
     one, two = album.user(), album.user()
     assets = [album.photo(user, "Ana") for user in (two, one, one)]
-    with server.connect(album.target) as connection:
+    with connect(album.settings.backfill, album.target) as connection:
         told = plan(connection, album.settings, Options())
         assert (told.users, told.assets, told.collections, told.new_collections) == (2, 3, 0, 2)
         assert told.calls == {"IndexFaces": 3, "SearchFaces": 6}
@@ -296,7 +295,7 @@ def test_looking_beforehand_tells_all_and_writes_nothing(album):
         assert [each.asset_id for each in listing(connection, Options(limit=1))] == [assets[1], assets[0]]
         assert connection.execute("SELECT to_regnamespace('seedtool')").fetchone() == (None,)
     album.run(user_id=one)
-    with server.connect(album.target) as connection:
+    with connect(album.settings.backfill, album.target) as connection:
         told = plan(connection, album.settings, Options())
         assert (told.users, told.assets, told.skipped) == (1, 1, 2)
         assert plan(connection, album.settings, Options(reindex=True)).assets == 3
@@ -309,7 +308,7 @@ def test_the_estimate_is_by_the_photos_that_were_done_last(album):
     album.run()
     # the photo is too little to tell; 10,000 old photos with one face, which come first in the table, do not count
     album.photo(ana, "Ana")
-    with server.connect(album.target) as connection:
+    with connect(album.settings.backfill, album.target) as connection:
         assert plan(connection, album.settings, Options()).faces_a_photo == 2
     for faces, done in ((1, "2026-01-01"), (3, "2026-02-01")):
         album.db.execute(
@@ -319,7 +318,7 @@ def test_the_estimate_is_by_the_photos_that_were_done_last(album):
         )
     album.db.execute("UPDATE seedtool.backfill_assets SET finished_at = '2025-12-31' WHERE finished_at > '2026-03-01'")
     album.db.commit()
-    with server.connect(album.target) as connection:
+    with connect(album.settings.backfill, album.target) as connection:
         assert plan(connection, album.settings, Options()).faces_a_photo == 3
 
 
@@ -358,7 +357,7 @@ def test_many_assets_are_listed_in_flat_memory(album):
         FROM generate_series(1, 400) n CROSS JOIN users u""")
     album.db.execute("ANALYZE assets")
     album.db.commit()
-    with server.connect(album.target) as connection:
+    with connect(album.settings.backfill, album.target) as connection:
         sum(1 for _ in listing(connection, Options(limit=1)))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert sum(1 for _ in listing(connection, Options())) == 200_000

@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 import pytest
 
-from seedtool.backfill import outage
+from seedtool.backfill import connect, outage
 from seedtool.errors import DatabaseError, ServiceUnavailable
 from seedtool.faces.rekognition.service import Aws
 from seedtool.postgres import server
@@ -253,11 +253,13 @@ def test_what_the_server_has_no_room_for_fails_no_asset(album, another_connectio
 
 def test_a_table_that_may_not_be_written_ends_the_run_before_any_asset_fails(album):
     library(album, users=1, photos=5)
-    album.db.execute("ALTER TABLE faces RENAME COLUMN skipped TO passed_over")
-    with pytest.raises(DatabaseError, match="skipped"):
+    album.db.execute(
+        "ALTER TABLE faces DROP auto_assigned, ADD auto_assigned boolean GENERATED ALWAYS AS (false) STORED"
+    )
+    with pytest.raises(DatabaseError, match="auto_assigned"):
         album.run()
     assert "failed" not in states(album)
-    album.db.execute("ALTER TABLE faces RENAME COLUMN passed_over TO skipped")
+    album.db.execute("ALTER TABLE faces ALTER auto_assigned DROP EXPRESSION")
     album.db.commit()
     assert album.run().ok
 
@@ -279,13 +281,13 @@ def test_another_database_in_its_place_is_left_alone(album, another_album, targe
 
     album.db.close()
     album.during_each_record(replace)
-    album.db = server.connect(album.target)
+    album.db = connect(album.settings.backfill, album.target)
     run = album.new_run(batch_size=2)
     album.db.close()
     with pytest.raises(DatabaseError) as ended:
         run.execute()
     assert "--dry-run" in ended.value.remedy
-    album.db = server.connect(album.target)
+    album.db = connect(album.settings.backfill, album.target)
     assert album.db.execute("SELECT count(*) FROM faces").fetchone() == (0,)
     album.db.close()
 

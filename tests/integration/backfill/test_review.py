@@ -1,10 +1,9 @@
 """Faces that await a person: listed with whom they are like, decided by somebody, searched again afterwards."""
 
 import msgspec
-import psycopg
 import pytest
 
-from seedtool.backfill import review
+from seedtool.backfill import connect, review
 from seedtool.backfill.review import Choice
 from seedtool.errors import AccessDenied, CredentialsError, SchemaError, UsageError
 from seedtool.faces.rekognition.service import Aws
@@ -328,7 +327,7 @@ def test_a_user_id_that_is_no_uuid_is_refused(album, call):
         list(review.waiting(album.db, user_id="ana"))
 
 
-def test_a_database_without_the_library_is_refused(connection: psycopg.Connection):
-    with pytest.raises(SchemaError) as refused:
+def test_a_database_without_the_library_is_refused(database, settings):
+    with connect(settings.backfill, database) as connection, pytest.raises(SchemaError) as refused:
         list(review.waiting(connection))
     assert str(refused.value.place["table"]).startswith("users, assets")

@@ -769,7 +769,7 @@ def test_a_page_of_100_000_waiting_faces_looks_up_the_suggestions_of_its_own_fac
     ).fetchone()
     for after in (None, middle):
         (plan,) = album.db.execute(
-            sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) ") + query("waiting", heads=True),
+            sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) ") + query(album.db, "waiting", heads=True),
             {"user": ana, "after": after, "limit": 13, "alike": 95.0},
         ).fetchone()
         nodes = list(every(plan[0]["Plan"]))
