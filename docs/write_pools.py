@@ -1,7 +1,7 @@
 """Write the pools of seedtool/values/locales/ from Faker's locales: `python docs/write_pools.py`.
 
 The pools are frozen: seedtool reads these files and never Faker, so that a new release of Faker changes no value. Run
-this only together with a new `VERSION` in seedtool/values/pools.py. A weight becomes a whole share of 65,536.
+this only together with a new `POOLS` in seedtool/values/version.py. A weight becomes a whole share of 65,536.
 """
 
 import hashlib

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 @click.option("-y", "--yes", is_flag=True, help="Replace a database that seedtool made, without asking.")
 @click.option("--confirm", metavar="NAME", help="Replace a database that seedtool did not make. NAME is its name.")
 @click.option("--seed", "profile", metavar="PROFILE", help="Load this profile too.")
+@click.option("--load", "recipe", metavar="RECIPE", help="Load generated rows of this recipe too.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    metavar="N",
+    help="Make N times the rows of the recipe [default: 1].",
+)
 @click.option("--fresh", is_flag=True, help="Run the migrations even when there is a template.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen to which database.")
 @common_options
@@ -32,12 +40,16 @@ def db_reset(
     yes: bool,
     confirm: str | None,
     profile: str | None,
+    recipe: str | None,
+    scale: float,
     fresh: bool,
     dry_run: bool,
     console: Console,
     settings: Settings,
 ) -> None:
     """Replace the database by one that holds the schema of the migrations, and with --seed the rows of a profile.
+
+    With --load, generated rows come upon them, which a recipe describes.
 
     The new database is a clone of a template, which is kept for the next reset. The database is replaced in one step;
     until then it stays as it is.
@@ -47,27 +59,47 @@ def db_reset(
     from seedtool.workflows import reset as workflow
 
     if dry_run:
-        plan = workflow.plan_reset(profile, settings=settings, fresh=fresh)
+        rows = workflow.generated(settings, recipe, scale=scale)
+        plan = workflow.plan_reset(profile, generated=rows, settings=settings, fresh=fresh)
         _report_plan(plan, console, fresh=fresh, profile=profile)
         return
     target = server.find(settings)
-    listener = console.listener({"build": f"building the template of {target.name} from the migrations ..."})
+    steps = {
+        "build": f"building the template of {target.name} from the migrations ...",
+        "load": f"loading the rows of {recipe} ...",
+    }
+    listener = console.listener(steps)
     prepared = workflow.prepared(settings, profile, listener)
+    rows = workflow.generated(settings, recipe, scale=scale, listener=listener)
 
     def run(consent: Consent) -> Done:
         with seeding.rows_shown_on_failure(console, profile, target):
-            return workflow.reset_prepared(settings, target, prepared, consent=consent, fresh=fresh, listener=listener)
+            return workflow.reset_prepared(
+                settings, target, prepared, rows, consent=consent, fresh=fresh, listener=listener
+            )
 
     def look() -> Consent:
-        return workflow.plan_reset(profile, settings=settings, target=target).consent
+        return workflow.plan_reset(profile, generated=rows, settings=settings, target=target).consent
 
     done = agreed(run, look, target, yes=yes, confirm=confirm)
+    loaded = {} if done.loaded is None else {"load": done.loaded}
     if done.seeded is None or profile is None:
-        console.report({"reset": _shown(done.reset)}, lambda: _reset_lines(done.reset))
+        console.report(
+            {"reset": _shown(done.reset), **loaded}, lambda: [*_reset_lines(done.reset), *_loaded_lines(done)]
+        )
         return
-    for line in _reset_lines(done.reset):
+    for line in [*_reset_lines(done.reset), *_loaded_lines(done)]:
         console.note(line)
-    seeding.report(console, done.seeded, profile, target, reset=_shown(done.reset), in_cache=done.in_cache)
+    seeding.report(
+        console, done.seeded, profile, target, more={"reset": _shown(done.reset), **loaded}, in_cache=done.in_cache
+    )
+
+
+def _loaded_lines(done: Done) -> list[str]:
+    if done.loaded is None:
+        return []
+    from_where = " from the cached template" if done.in_cache else ""
+    return [f"loaded {done.loaded.recipe}: {count(done.loaded.rows, 'row')}{from_where}"]
 
 
 def _shown(report: ResetReport) -> dict[str, object]:
@@ -127,7 +159,9 @@ def _reset_lines(report: ResetReport) -> list[str]:
         return lines
     what = "replaced" if report.replaced else "created"
     built = [
-        word for step, word in (("build", "migrations run"), ("seed", "seeds loaded")) if step in report.milliseconds
+        word
+        for step, word in (("build", "migrations run"), ("seed", "seeds loaded"), ("load", "rows generated"))
+        if step in report.milliseconds
     ]
     how = "by a spare of the cached template" if report.spare else "from the cached template"
     if built:

@@ -14,7 +14,7 @@ from seedtool.errors import UsageError
 from seedtool.printable import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from click.shell_completion import CompletionItem
 
@@ -163,7 +163,7 @@ def report(
     profile: str,
     target: Target,
     *,
-    reset: object = None,
+    more: Mapping[str, object] | None = None,
     in_cache: bool = False,
 ) -> None:
     """Print what became of a profile's rows and faces.
@@ -173,7 +173,7 @@ def report(
         seeded: what seeding did.
         profile: the profile's name.
         target: the database.
-        reset: the report of a reset that went before, as it is printed; None without one.
+        more: the reports of what went before, as they are printed.
         in_cache: the rows came with the cached template.
     """
 
@@ -185,7 +185,7 @@ def report(
 
             yield from show_sync_lines(seeded.sync, seeded.where)
 
-    found = {"reset": reset, "seed": seeded.seed, "sync": seeded.sync}
+    found = {**(more or {}), "seed": seeded.seed, "sync": seeded.sync}
     console.report({key: value for key, value in found.items() if value is not None}, lines)
 
 

@@ -31,9 +31,10 @@ from seedtool.postgres.psycopg_errors import reason, translated
 from seedtool.slices import ledger, running
 from seedtool.slices.ledger import Load, Slice
 from seedtool.slices.running import Done
+from seedtool.values import version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -53,9 +54,12 @@ _LOCK = 0x6C6F6164
 
 def vocabulary() -> str:
     """Return what made the values: an upgrade that changes some says so (see `_refuse_other`)."""
-    from seedtool.values import kinds
+    return f"{version.WORDS}.{version.POOLS}"
 
-    return str(kinds.VERSION)
+
+#: Classes of SQLSTATE by which a database refuses a row: its value, a constraint, a trigger's own word, a generated
+#: column (PostgreSQL's appendix A).
+_REFUSALS = frozenset({"22", "23", "P0", "42", "44"})
 
 
 class LoadedTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,23 +124,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     resume: bool = False
     folder: Path | None = None
-
-
-def units_of(recipe: Recipe, scale: float) -> int:
-    """Return how many units a scale means.
-
-    Raises:
-        UsageError: it is no multiple of a unit.
-    """
-    units = scale * recipe.units
-    if units < 1 or abs(units - round(units)) > 1e-6:
-        smallest = "1" if recipe.units == 1 else f"1/{recipe.units} = {1 / recipe.units:g}"
-        raise UsageError(
-            f"--scale {scale:g} is no multiple of {smallest}, the smallest scale of {recipe.name}",
-            remedy=f"Write a multiple, or units = N at the top of {recipe.file}, where rows are N equal parts.",
-            option="--scale",
-        )
-    return round(units)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -246,6 +233,18 @@ def load(target: Target, recipe: Recipe, options: Options, listener: Listener = 
         return _Loading(sessions, recipe, options, listener, executors, target).run()
 
 
+def load_apart(database: Target, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
+    """Load a recipe into a database that nobody else uses: a failure leaves what is there, and the caller drops it."""
+    with translated(recipe.name), running.processes(options.workers) as executors:
+        return _Loading(Sessions(database), recipe, options, listener, executors, database).run()
+
+
+def load_within(connection: Connection, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
+    """Load a recipe on one connection, within its transaction."""
+    with translated(recipe.name):
+        return _Loading(OneSession(connection), recipe, options, listener, None, None).run()
+
+
 @contextlib.contextmanager
 def locked(target: Target, recipe: str, listener: Listener) -> Iterator[Sessions]:
     """Yield what opens sessions of a database while no other load or unload runs there.
@@ -278,7 +277,7 @@ class _Loading:
         self._listener = listener
         self._executors = executors
         self._target = target
-        self._units = units_of(recipe, options.scale)
+        self._units = recipes.units_of(recipe, options.scale)
         self._seconds: dict[str, float] = {}
 
     def run(self) -> LoadReport:
@@ -287,7 +286,6 @@ class _Loading:
             self._refuse_other(earlier)
             before = 0 if earlier is None else earlier.units if earlier.state == "loaded" else earlier.facts["before"]
             plan, facts = self._plan(connection, earlier, before)
-        there: dict[Slice, str] = {}
         kept: list[Kept] = []
         with self._sessions() as connection:
             cursor = connection.cursor()
@@ -298,12 +296,63 @@ class _Loading:
             there = ledger.slices(cursor, self._recipe.name)
         for each in kept:
             self._listener.note(f"{each.table} keeps its indexes while rows come: {each.why}")
-        done = self._write(plan, facts, there, before)
-        with self._step("indexes"):
-            built = putting_off.build(self._sessions, self._recipe.name, parallel=4 if self._target else 1)
+        with self._undone(plan, earlier, there):
+            done = self._write(plan, facts, there, before)
+            with self._step("indexes"):
+                built = putting_off.build(self._sessions, self._recipe.name, parallel=4 if self._target else 1)
         with self._step("analyze"):
             self._conclude(plan)
-        return self._report(plan, there, done, kept, built, resumed=earlier is not None and earlier.state == "loading")
+        return self._report(plan, done, kept, built, resumed=earlier is not None and earlier.state == "loading")
+
+    @contextlib.contextmanager
+    def _undone(self, plan: Plan, earlier: Load | None, there: Mapping[Slice, str]) -> Iterator[None]:
+        """Take what was written away again when the database refuses a row.
+
+        What only interrupts (a lost connection, Ctrl+C, a killed worker) leaves what is there, to be resumed.
+
+        Raises:
+            RecipeError: the database refuses a row; the rows of this load were taken away.
+            LoadInterrupted: the connection was lost.
+        """
+        try:
+            yield
+        except (psycopg.Error, LoadInterrupted) as error:
+            cause = error if isinstance(error, psycopg.Error) else error.__cause__
+            if not isinstance(cause, psycopg.Error):
+                raise
+            state = cause.sqlstate or ""
+            if state[:2] not in _REFUSALS or self._target is None:
+                raise LoadInterrupted(
+                    f"{self._recipe.name}: {reason(cause)}",
+                    remedy=f"--resume goes on. seedtool seed unload {self._recipe.name} undoes what was written.",
+                    code=cause.sqlstate,
+                ) from error
+            self._undo(plan, earlier, there)
+            table = cause.diag.table_name
+            raise RecipeError(
+                f"{self._recipe.file}: the database refuses a row{f' of {table}' if table else ''}: {reason(cause)}",
+                remedy="Correct the recipe, or what is in the table. The rows of this load were taken away again.",
+                file=self._recipe.file,
+                table=table,
+                column=cause.diag.column_name,
+                code=cause.sqlstate,
+            ) from error
+
+    def _undo(self, plan: Plan, earlier: Load | None, there: Mapping[Slice, str]) -> None:
+        from seedtool.generating.unload import remove  # it imports this module
+
+        name = self._recipe.name
+        with self._sessions() as connection:
+            cursor = connection.cursor()
+            new = {each: checksum for each, checksum in ledger.slices(cursor, name).items() if each not in there}
+            remove(connection, plan, new, ())
+            ledger.take_out(cursor, name, new)
+        putting_off.build(self._sessions, name, parallel=1)
+        with self._sessions() as connection:
+            if earlier is None or earlier.state != "loaded":
+                ledger.forget(connection.cursor(), name)
+            else:
+                ledger.write(connection.cursor(), earlier)
 
     def _refuse_other(self, earlier: Load | None) -> None:
         """Refuse to go on with a load that was not the same.
@@ -423,10 +472,7 @@ class _Loading:
             cursor.execute(sql.SQL("ANALYZE {}").format(tables))
             ledger.finish(cursor, self._recipe.name)
 
-    def _report(
-        self, plan: Plan, there: dict[Slice, str], done: list[Done], kept: list[Kept], built: int, *, resumed: bool
-    ) -> LoadReport:
-        del there
+    def _report(self, plan: Plan, done: list[Done], kept: list[Kept], built: int, *, resumed: bool) -> LoadReport:
         tables = []
         for planned in plan.tables:
             own = [each for each in done if each.slice.table == planned.name]
@@ -486,13 +532,3 @@ def tables_of(plan: Plan) -> dict[str, Any]:
 
 def _referenced(table: Table) -> list[int]:
     return [key.references for key in table.foreign_keys]
-
-
-def fault_of(error: psycopg.Error, recipe: Recipe) -> LoadInterrupted:
-    """Return the error for a row that the database refuses."""
-    return LoadInterrupted(
-        f"{recipe.name}: {reason(error)}",
-        remedy=f"Correct the recipe. seedtool seed unload {recipe.name} takes away what was written.",
-        table=error.diag.table_name,
-        code=error.sqlstate,
-    )

@@ -130,6 +130,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         }
         return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
 
+    @property
+    def files(self) -> list[str]:
+        """The files of the project that lines name: own pools, and own kinds."""
+        lines = (line for columns in self.tables.values() for line in columns.values())
+        return sorted({str(line.parameters["file"]) for line in lines if "file" in line.parameters})
+
     def fault(self, fault: str, remedy: str, place: Place | None = None, **where: str | None) -> RecipeError:
         """Return the error for what is wrong at a place of the recipe.
 
@@ -198,6 +204,23 @@ def names(seeds: Path) -> list[str]:
     if not seeds.is_dir():
         return []
     return sorted(each.stem for each in seeds.glob("*.toml") if each.name != "profiles.toml")
+
+
+def units_of(recipe: Recipe, scale: float) -> int:
+    """Return how many units a scale means.
+
+    Raises:
+        UsageError: it is no multiple of a unit.
+    """
+    units = scale * recipe.units
+    if units < 1 or abs(units - round(units)) > 1e-6:
+        smallest = "1" if recipe.units == 1 else f"1/{recipe.units} = {1 / recipe.units:g}"
+        raise UsageError(
+            f"--scale {scale:g} is no multiple of {smallest}, the smallest scale of {recipe.name}",
+            remedy=f"Write a multiple, or units = N at the top of {recipe.file}, where rows are N equal parts.",
+            option="--scale",
+        )
+    return round(units)
 
 
 def read(content: bytes, name: str, file: str) -> Recipe:

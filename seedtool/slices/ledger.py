@@ -164,6 +164,14 @@ def empty(cursor: Cursor, recipe: str) -> None:
     cursor.execute("DELETE FROM seedtool.slices WHERE recipe = %s", [recipe])
 
 
+def take_out(cursor: Cursor, recipe: str, slices: Iterable[Slice]) -> None:
+    """Write down that slices are not there any more."""
+    cursor.executemany(
+        "DELETE FROM seedtool.slices WHERE (recipe, relation, first) = (%s, %s, %s)",
+        [(recipe, each.table, each.first) for each in slices],
+    )
+
+
 def forget(cursor: Cursor, recipe: str) -> None:
     """Take a load out of the ledger."""
     cursor.execute("DELETE FROM seedtool.loads WHERE recipe = %s", [recipe])

@@ -3,10 +3,8 @@
 This is the vocabulary of recipes and masks. docs/guides/recipes.md explains each word.
 """
 
+from seedtool.values.version import WORDS as VERSION
 from seedtool.values.word import WORDS, Context, Kind, Parameter, Word, kind, line
 from seedtool.values.words import patterns, people, places
-
-#: Raised whenever a word makes other values than before, or a pool changes.
-VERSION = 1
 
 __all__ = ["VERSION", "WORDS", "Context", "Kind", "Parameter", "Word", "kind", "line", "patterns", "people", "places"]

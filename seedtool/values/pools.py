@@ -20,9 +20,6 @@ from seedtool.values.hashing import below
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Raised whenever a file of `locales/` changes.
-VERSION = 1
-
 #: How finely a weight counts: a value's share of a weighted pool is a whole number of these.
 SHARES = 65_536
 

@@ -15,6 +15,7 @@ from seedtool.schema.layer import Schema
 from seedtool.workflows.project import project_settings
 
 if TYPE_CHECKING:
+    from seedtool.generating.layer import Generated, LoadedRows
     from seedtool.postgres.server import Target
     from seedtool.resetting.guard import Consent
     from seedtool.resetting.reset import ResetPlan, ResetReport
@@ -29,11 +30,13 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         reset: how the database was replaced.
         seeded: what became of the profile's rows and faces; None without a profile.
+        loaded: the generated rows that came with it; None without a recipe.
         in_cache: the rows were in the cached template, and no file was read.
     """
 
     reset: ResetReport
     seeded: Seeded | None = None
+    loaded: LoadedRows | None = None
     in_cache: bool = False
 
 
@@ -45,14 +48,49 @@ class Migrated(msgspec.Struct, frozen=True, kw_only=True):
     applied: list[str]
 
 
-def layers_of(settings: Settings, profile: Profile | None) -> list[Layer]:
-    """Return the stack of a project: its schema and, with a profile, the rows of that."""
-    schema: Layer = Schema(settings)
-    if profile is None:
-        return [schema]
-    from seedtool.seeding.layer import Seeds  # a bare reset does without the room of seeding
+def layers_of(settings: Settings, profile: Profile | None, generated: Generated | None = None) -> list[Layer]:
+    """Return the stack of a project: its schema, with a profile the rows of that, and generated rows upon them."""
+    layers: list[Layer] = [Schema(settings)]
+    if profile is not None:
+        from seedtool.seeding.layer import Seeds  # a bare reset does without the room of seeding
 
-    return [schema, Seeds(settings, profile)]
+        layers.append(Seeds(settings, profile))
+    if generated is not None:
+        layers.append(generated)
+    return layers
+
+
+def generated(
+    settings: Settings,
+    recipe: str | None,
+    *,
+    scale: float = 1.0,
+    random_seed: str = "1",
+    workers: int = 1,
+    listener: Listener = SILENT,
+) -> Generated | None:
+    """Return the layer of a recipe's rows; None without a recipe.
+
+    Args:
+        settings: the project's.
+        recipe: the recipe's name, or the path of its file.
+        scale: how many times the numbers of the recipe are made.
+        random_seed: another one makes other values.
+        workers: how many processes of this machine work.
+        listener: hears how many rows are there.
+
+    Raises:
+        UsageError: there is no such recipe, or the scale is no multiple of its units.
+        RecipeError: it cannot be read.
+    """
+    if recipe is None:
+        return None
+    from seedtool.generating import recipe as recipes
+    from seedtool.generating.layer import Generated
+
+    found = recipes.find(settings.seeds, recipe, settings.root)
+    recipes.units_of(found, scale)
+    return Generated(found, settings.root, scale=scale, random_seed=random_seed, workers=workers, listener=listener)
 
 
 def prepared(settings: Settings, profile: str | None, listener: Listener = SILENT) -> Prepared | None:
@@ -67,6 +105,9 @@ def prepared(settings: Settings, profile: str | None, listener: Listener = SILEN
 def reset(
     profile: str | None = None,
     *,
+    load: str | None = None,
+    scale: float = 1.0,
+    random_seed: str = "1",
     settings: Settings | None = None,
     target: Target | None = None,
     yes: bool = False,
@@ -78,6 +119,9 @@ def reset(
 
     Args:
         profile: the profile's name; None for the bare schema.
+        load: the name of a recipe whose generated rows come upon the profile's; None for none.
+        scale: how many times the numbers of that recipe are made.
+        random_seed: of that recipe.
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
         yes: agree that a database which seedtool made is replaced.
@@ -94,24 +138,31 @@ def reset(
     settings = project_settings(settings)
     target = target or server.find(settings)
     ready = prepared(settings, profile, listener)
+    rows = generated(settings, load, scale=scale, random_seed=random_seed, listener=listener)
     consent = guard.given(target, yes=yes, confirm=confirm)
-    return reset_prepared(settings, target, ready, consent=consent, fresh=fresh, listener=listener)
+    return reset_prepared(settings, target, ready, rows, consent=consent, fresh=fresh, listener=listener)
 
 
 def reset_prepared(
     settings: Settings,
     target: Target,
     prepared: Prepared | None,
+    generated: Generated | None = None,
     *,
     consent: Consent,
     fresh: bool = False,
     listener: Listener = SILENT,
 ) -> Done:
-    """Do what `reset` does, with a profile that was looked at before."""
-    layers = layers_of(settings, prepared.profile if prepared else None)
+    """Do what `reset` does, with a profile and a recipe that were looked at before."""
+    layers = layers_of(settings, prepared.profile if prepared else None, generated)
     report = resets.reset(settings, target, layers, consent=consent, fresh=fresh, listener=listener)
+    loaded = None
+    if generated is not None:
+        from seedtool.generating.layer import loaded_rows
+
+        loaded = loaded_rows(report.results[generated.step])
     if prepared is None:
-        return Done(reset=report)
+        return Done(reset=report, loaded=loaded, in_cache=not report.built)
     from seedtool.seeding.layer import Seeds, report_of
     from seedtool.workflows.seed import Seeded, link_faces
 
@@ -119,16 +170,18 @@ def reset_prepared(
     milliseconds = report.milliseconds.get(Seeds.step, 0.0)
     in_cache = not report.built
     if not prepared.profile.sync_faces:
-        return Done(reset=report, seeded=Seeded(seed=rows, sync=None, milliseconds=milliseconds), in_cache=in_cache)
+        seeded = Seeded(seed=rows, sync=None, milliseconds=milliseconds)
+        return Done(reset=report, seeded=seeded, loaded=loaded, in_cache=in_cache)
     listener.step("sync")
     with server.connect(target) as connection:
         seeded = link_faces(settings, connection, prepared, rows, milliseconds, listener=listener)
-    return Done(reset=report, seeded=seeded, in_cache=in_cache)
+    return Done(reset=report, seeded=seeded, loaded=loaded, in_cache=in_cache)
 
 
 def plan_reset(
     profile: str | None = None,
     *,
+    generated: Generated | None = None,
     settings: Settings | None = None,
     target: Target | None = None,
     fresh: bool = False,
@@ -141,7 +194,7 @@ def plan_reset(
     """
     settings = project_settings(settings)
     ready = prepared(settings, profile)
-    layers = layers_of(settings, ready.profile if ready else None)
+    layers = layers_of(settings, ready.profile if ready else None, generated)
     plan = resets.plan(target or server.find(settings), layers)
     if plan.template is None or fresh:
         for layer in layers:

@@ -18,7 +18,7 @@ COMMON = {"--json", "-q", "--quiet", "-h", "--help", "--debug"}
 
 # command → its own flags; a name in brackets is an argument
 CONTRACT = {
-    "db-reset": {"--yes", "-y", "--confirm", "--seed", "--fresh", "--dry-run"},
+    "db-reset": {"--yes", "-y", "--confirm", "--seed", "--load", "--scale", "--fresh", "--dry-run"},
     "migrate": set(),
     "seed": {"[PROFILE]", "--list", "--confirm", "--dry-run", "--prune", "--no-prune"},
     "seed load": {"RECIPE", "--scale", "--random-seed", "--workers", "--resume", "--confirm"},

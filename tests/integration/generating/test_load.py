@@ -3,6 +3,7 @@
 import pytest
 
 from seedtool.errors import LoadInterrupted, NotConfirmed, ProfileError, Protected, RecipeError, UsageError
+from seedtool.generating import putting_off
 from seedtool.seeding.profiles import load_profiles
 from seedtool.workflows import database as databases
 
@@ -155,3 +156,43 @@ def test_a_profile_may_not_be_called_as_a_command_is(tmp_path):
         load_profiles(tmp_path)
     assert (raised.value.place["profile"], raised.value.place["file"]) == ("load", "profiles.toml")
     assert "[load-rows]" in raised.value.remedy
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_the_database_refuses_leaves_nothing_behind(school, workers):
+    before = school.structure()
+    school.execute("ALTER TABLE photos ADD CHECK (url NOT LIKE '%pupil-0050%')")
+    school.execute("INSERT INTO families VALUES ('people', 'P')")
+    with pytest.raises(RecipeError) as raised:
+        school.load(workers=workers)
+    assert raised.value.place["code"] == "23514"
+    assert "photos_url_check" in raised.value.message
+    assert [school.value(f"SELECT count(*) FROM {table}") for table in ("families", "pupils", "photos")] == [1, 0, 0]
+    school.execute("ALTER TABLE photos DROP CONSTRAINT photos_url_check")
+    assert school.structure() == before
+    assert school.load().rows == 150
+
+
+def test_a_key_that_others_broke_meanwhile_is_told_and_theirs_is_kept(school, monkeypatch):
+    build = putting_off.build
+
+    def built(*arguments, **options):
+        monkeypatch.undo()
+        school.execute("INSERT INTO families VALUES ('family-0007', 'Of a person')")
+        return build(*arguments, **options)
+
+    monkeypatch.setattr("seedtool.generating.putting_off.build", built)
+    with pytest.raises(RecipeError) as raised:
+        school.load()
+    assert raised.value.place["code"] == "23505"
+    assert school.query("SELECT name FROM families") == [("Of a person",)]
+
+
+def test_a_larger_scale_that_the_database_refuses_leaves_the_smaller_one(school):
+    school.load()
+    before = {table: school.checksum(table) for table in ("families", "pupils", "photos")}
+    school.execute("ALTER TABLE photos ADD CHECK (url NOT LIKE '%pupil-007%')")
+    with pytest.raises(RecipeError):
+        school.load(scale=2)
+    assert {table: school.checksum(table) for table in ("families", "pupils", "photos")} == before
+    assert school.load().rows == 0
