@@ -25,6 +25,7 @@ import daily
 import enroll
 import large
 import plugin
+import refresh
 import reset
 import snapshot
 import sync
@@ -44,6 +45,7 @@ SECTIONS: dict[str, Callable[[dict[str, str], Path], Iterable[Row]]] = {
     "sync": sync.rows,
     "enroll": enroll.rows,
     "backfill": backfill.rows,
+    "refresh": refresh.rows,
 }
 
 

@@ -8,6 +8,8 @@ row, in the plainest way, for blocks that are not what the scan expects; a prope
 
 from __future__ import annotations
 
+import itertools
+import operator
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -19,36 +21,24 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from seedtool.values.cells import Cells
+
     Bytes = NDArray[np.uint8]
     Places = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
 NULL = b"\\N"
 _TAB, _NEWLINE, _BACKSLASH = 9, 10, 92
-#: What COPY writes for the characters that it escapes, and how we write them.
-_ESCAPES = {b"\\": b"\\\\", b"\t": b"\\t", b"\n": b"\\n", b"\r": b"\\r"}
-_ESCAPED = re.compile(rb"[\\\t\n\r]")
+_ESCAPED = re.compile(rb"[\\\b\f\n\r\t\v]")
 #: An escape that COPY reads: octal and hexadecimal digits, a letter for a control character, any other for itself.
 _ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))", re.DOTALL)
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
 
+#: How many pieces of a block are put together at once where pyarrow is missing.
+_PIECES = 512
 #: Bytes of the largest matrix of one column's cells. Rows are masked in halves until they stay below it.
 _LARGEST_MATRIX = 32 * 1024 * 1024
-
-
-class Cells(Protocol):
-    """One column of masked cells: `seedtool.values.cells.Cells`.
-
-    Attributes:
-        matrix: the bytes of n cells, left-aligned, n × width; what lies behind a cell's length is undefined.
-        lengths: n lengths in bytes; -1 is NULL.
-    """
-
-    @property
-    def matrix(self) -> Bytes: ...  # noqa: D102 - above
-    @property
-    def lengths(self) -> NDArray[np.int32]: ...  # noqa: D102 - above
 
 
 class Column(NamedTuple):
@@ -105,7 +95,7 @@ class Rewriter:
         self._masks = dict(sorted(masks.items()))
         self._subjects = dict(subjects or {})
         self._assemble = _assembler(arrow)
-        self._rest = b""
+        self._rest: list[bytes] = []
 
     def feed(self, block: bytes) -> bytes | memoryview:
         """Return the rows that are complete with this block, masked.
@@ -115,10 +105,10 @@ class Rewriter:
         """
         cut = block.rfind(b"\n") + 1
         if not cut:
-            self._rest += block
+            self._rest.append(block)
             return b""
-        rows = self._rest + block[:cut] if self._rest or cut < len(block) else block
-        self._rest = block[cut:]
+        rows = b"".join([*self._rest, memoryview(block)[:cut]])
+        self._rest = [block[cut:]] if cut < len(block) else []
         return self._rows(rows)
 
     def end(self) -> None:
@@ -142,7 +132,7 @@ class Rewriter:
         stops = ends.reshape(-1, self._width)
         count = len(stops)
         places = list(self._masks)
-        if count > 1 and int((stops - starts)[:, places].max()) * count > _LARGEST_MATRIX:
+        if count > 1 and int((stops[:, places] - starts[:, places]).max()) * count > _LARGEST_MATRIX:
             # masks make matrices of rows by the longest cell: one long cell must not widen the rows beside it
             half = int(stops[count // 2 - 1, -1]) + 1
             return b"".join([self._rows(rows[:half]), self._rows(rows[half:])])
@@ -152,7 +142,7 @@ class Rewriter:
             for place in {*self._masks, *(self._subjects[each] for each in self._masks if each in self._subjects)}
         }
         masked = [
-            _text(mask.apply(columns[place], columns.get(self._subjects.get(place, -1))))
+            _written(mask.apply(columns[place], columns.get(self._subjects.get(place, -1))))
             for place, mask in self._masks.items()
         ]
         return self._assemble(buffer, starts[:, places], stops[:, places], masked)
@@ -180,18 +170,21 @@ def rewrite_exactly(
     def column(place: int) -> Column:
         return _listed([None if line[place] == NULL else unescape(line[place]) for line in lines])
 
-    for place, cells in [
-        (place, mask.apply(column(place), column(subjects[place]) if place in subjects else None))
+    masked = {
+        place: mask.apply(column(place), column(subjects[place]) if place in subjects else None)
         for place, mask in masks.items()
-    ]:
-        for line, row, length in zip(lines, cells.matrix, cells.lengths.tolist(), strict=True):
-            line[place] = NULL if length < 0 else escape(row[:length].tobytes())
+    }
+    for place, cells in masked.items():
+        for line, value in zip(lines, cells.tolist(), strict=True):
+            line[place] = NULL if value is None else escape(value)
     return b"".join(b"\t".join(line) + b"\n" for line in lines)
 
 
 def escape(value: bytes) -> bytes:
     """Return a value as COPY writes it."""
-    return _ESCAPED.sub(lambda found: _ESCAPES[found[0]], value)
+    from seedtool.values.cells import ESCAPES
+
+    return _ESCAPED.sub(lambda found: b"\\" + ESCAPES[found[0][0]], value)
 
 
 def unescape(cell: bytes) -> bytes:
@@ -244,24 +237,18 @@ def _listed(values: Sequence[bytes | None]) -> Column:
     return Column(np.frombuffer(b"".join(value or b"" for value in values), np.uint8), ends - lengths, ends, nulls)
 
 
-def _text(cells: Cells) -> tuple[Bytes, Places]:
-    """Return masked cells as COPY writes them: their bytes one after the other, and their lengths."""
+def _written(cells: Cells) -> tuple[Bytes, NDArray[np.int32]]:
+    r"""Return masked cells as COPY writes them, `\N` for NULL: a matrix as that of `Cells`, and the lengths."""
     import numpy as np
 
-    matrix, lengths = cells.matrix, cells.lengths.astype(np.int64)
-    nulls = lengths < 0
-    if nulls.any():
-        lengths = np.where(nulls, 0, lengths)
-    flat = matrix[np.arange(matrix.shape[1]) < lengths[:, None]]
-    special = (flat == _BACKSLASH) | ((flat - np.uint8(_TAB)) < 2) | (flat == ord("\r"))
-    if not (nulls.any() or special.any()):
-        return flat, lengths
-    stops = np.cumsum(lengths)
-    values = [
-        NULL if null else escape(flat[stop - length : stop].tobytes())
-        for stop, length, null in zip(stops.tolist(), lengths.tolist(), nulls.tolist(), strict=True)
-    ]
-    return np.frombuffer(b"".join(values), np.uint8), np.array([len(value) for value in values], np.int64)
+    escaped = cells.escaped()
+    nulls = escaped.lengths < 0
+    if not nulls.any():
+        return np.ascontiguousarray(escaped.matrix), escaped.lengths
+    matrix = np.zeros((len(nulls), max(escaped.matrix.shape[1], len(NULL))), np.uint8)
+    matrix[:, : escaped.matrix.shape[1]] = escaped.matrix
+    matrix[nulls, : len(NULL)] = np.frombuffer(NULL, np.uint8)
+    return matrix, np.where(nulls, np.int32(len(NULL)), escaped.lengths)
 
 
 def _assembler(arrow: bool | None) -> Callable[..., bytes | memoryview]:
@@ -276,29 +263,36 @@ def _assembler(arrow: bool | None) -> Callable[..., bytes | memoryview]:
     return _assemble
 
 
-def _assemble(buffer: Bytes, starts: Places, ends: Places, masked: Sequence[tuple[Bytes, Places]]) -> memoryview:
+def _assemble(
+    buffer: Bytes, starts: Places, ends: Places, masked: Sequence[tuple[Bytes, NDArray[np.int32]]]
+) -> memoryview:
     """Return the block with other cells in the places of those between `starts` and `ends` (rows × masked columns)."""
     import numpy as np
 
-    rows, columns = starts.shape
-    before = np.diff(_bounds(starts, ends, len(buffer)))
-    after = before.copy()
-    lengths = np.stack([lengths for _, lengths in masked], axis=1)
-    after[1::2] = lengths.ravel()
-    kept = np.ones(len(before), bool)
-    kept[1::2] = False
-    out = np.empty(int(after.sum()), np.uint8)
-    is_kept = np.repeat(kept, after)
-    out[is_kept] = buffer[np.repeat(kept, before)]
-    if columns == 1:
-        out[~is_kept] = masked[0][0]
-    else:
-        out[~is_kept] = _interleaved(masked, rows)
+    bounds = _bounds(starts, ends, len(buffer))
+    begin, lengths = bounds[:-1].copy(), np.diff(bounds)
+    base = len(buffer)
+    for number, (matrix, own) in enumerate(masked):
+        every = slice(1 + 2 * number, None, 2 * len(masked))
+        begin[every], lengths[every] = np.arange(len(own)) * matrix.shape[1] + base, own
+        base += matrix.size
+    stops = np.cumsum(lengths)
+    every_byte = np.concatenate([buffer, *(matrix.reshape(-1) for matrix, _ in masked)])
+    out = np.empty(int(stops[-1]), np.uint8)
+    parts = [*range(0, len(lengths), _PIECES), len(lengths)]
+    ends_of_parts = [0, *(int(stops[last - 1]) for last in parts[1:])]
+    within = np.arange(max(map(operator.sub, ends_of_parts[1:], ends_of_parts)))
+    begin -= stops - lengths
+    for part, written, end in zip(itertools.pairwise(parts), ends_of_parts, ends_of_parts[1:], strict=False):
+        some = slice(*part)  # an index takes eight bytes for each byte: those of few pieces stay in the cache
+        where = np.repeat(begin[some] + written, lengths[some])
+        where += within[: end - written]
+        every_byte.take(where, out=out[written:end], mode="clip")
     return out.data
 
 
 def _bounds(starts: Places, ends: Places, size: int) -> Places:
-    """Return where each piece of a block begins: kept, masked, kept, masked, ..., kept."""
+    """Return where each piece of a block begins: kept, masked, kept, masked, ..., kept; and where the last ends."""
     import numpy as np
 
     bounds = np.empty(starts.size * 2 + 2, np.int64)
@@ -307,37 +301,28 @@ def _bounds(starts: Places, ends: Places, size: int) -> Places:
     return bounds
 
 
-def _interleaved(masked: Sequence[tuple[Bytes, Places]], rows: int) -> Bytes:
-    """Return the cells of several columns row by row."""
-    import numpy as np
-
-    lengths = np.stack([lengths for _, lengths in masked], axis=1)
-    total = lengths.sum()
-    which = np.repeat(np.tile(np.arange(len(masked), dtype=np.uint8), rows), lengths.ravel())
-    out = np.empty(int(total), np.uint8)
-    for number, (flat, _) in enumerate(masked):
-        out[which == number] = flat
-    return out
-
-
 def _assemble_with_arrow(
-    buffer: Bytes, starts: Places, ends: Places, masked: Sequence[tuple[Bytes, Places]]
+    buffer: Bytes, starts: Places, ends: Places, masked: Sequence[tuple[Bytes, NDArray[np.int32]]]
 ) -> memoryview:
-    """Do what `_assemble` does: an array of pieces over the block itself, and one `take` whose data is the answer."""
+    """Do what `_assemble` does: arrays of pieces over the bytes where they lie, and one `take` of them.
+
+    Of a masked column, each second piece is what lies between two cells.
+    """
     import numpy as np
     import pyarrow as pa
 
-    rows, columns = starts.shape
     bounds = _bounds(starts, ends, len(buffer)).astype(np.int32)
     pieces = [_binary(buffer, bounds)]
     order = np.arange(len(bounds) - 1, dtype=np.int32)
     first = len(order)
-    for number, (flat, lengths) in enumerate(masked):
-        offsets = np.zeros(rows + 1, np.int32)
-        np.cumsum(lengths, out=offsets[1:])
-        pieces.append(_binary(flat, offsets))
-        order[1 + 2 * number :: 2 * columns] = np.arange(first, first + rows, dtype=np.int32)
-        first += rows
+    for number, (matrix, lengths) in enumerate(masked):
+        rows, width = matrix.shape
+        offsets = np.empty(2 * rows + 1, np.int32)
+        offsets[::2] = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
+        offsets[1::2] = offsets[:-1:2] + lengths
+        pieces.append(_binary(matrix.reshape(-1), offsets))
+        order[1 + 2 * number :: 2 * len(masked)] = np.arange(first, first + 2 * rows, 2, dtype=np.int32)
+        first += 2 * rows
     taken = pa.concat_arrays(pieces).take(pa.array(order))
     end = int(np.frombuffer(taken.buffers()[1], np.int32)[len(order)])
     return memoryview(taken.buffers()[2])[:end]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import re
 import threading
@@ -28,7 +29,7 @@ from seedtool.refreshing.blocks import Rewriter
 from seedtool.refreshing.source import PINNED, START_AGAIN
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     import psycopg
 
@@ -47,6 +48,9 @@ PART = 64 * 2**20
 #: How many rows a statement names by their places.
 PLACES = 20_000
 _WAITING_BLOCKS = 2
+_FEW_CORES = 2
+#: A smaller table (bytes) is written before a new file for it is made.
+_WORTH_FREEZING = 2**20
 
 
 class TableCopy(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +103,7 @@ class _Part(NamedTuple):
     into: Table
     binary: bool
     size: int
+    whole: bool = False
 
 
 def copy(
@@ -129,10 +134,11 @@ def copy(
     asyncpg = streams.require()
     for each in tables:
         _refuse(source, each)
-    parts = sorted(_parts(source, tables), key=lambda part: -part.size)
     with server.connect(target, autocommit=True) as connection, source.reading(f"{source.target} cannot be read"):
         given = (streams.parameters(source.holder), streams.parameters(connection))
         mark = _mark(connection)
+    split = _worth_splitting(streams_at_once, given)
+    parts = sorted(_parts(source, tables, split=split), key=lambda part: -part.size)
     work = _Work(source, target, given, mark, asyncpg, parts, listener)
     with _fired(source, target, tables):
         work.run(min(streams_at_once, len(parts)))
@@ -251,7 +257,17 @@ def _computing(table: Table, expressions: Mapping[str, str]) -> tuple[sql.Compos
 _TRIGGER = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = %s AND tgname = %s AND NOT tgisinternal"
 
 
-def _parts(source: Source, tables: Sequence[TableCopy]) -> Iterator[_Part]:
+def _worth_splitting(streams_at_once: int, given: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether one table is read by several streams.
+
+    A table that one stream has to itself is written without a log where wal_level is minimal, and frozen. A stream
+    keeps three processes busy: where both servers run here, on few cores, a second one only takes their turns.
+    """
+    here = all(str(each["host"]).startswith(("/", "@", "127.", "::1", "localhost")) for each in given)
+    return streams_at_once > 1 and not (here and (os.cpu_count() or 1) <= _FEW_CORES)
+
+
+def _parts(source: Source, tables: Sequence[TableCopy], *, split: bool) -> Iterator[_Part]:
     for copied in tables:
         table, relation = copied.table, source.relations[copied.table.oid]
         columns = tuple(each.name for each in columns_of(source, copied))
@@ -265,7 +281,7 @@ def _parts(source: Source, tables: Sequence[TableCopy]) -> Iterator[_Part]:
                 where = f" WHERE ctid = ANY ('{{{','.join(texts)}}}'::tid[])"
                 yield _Part(copied, columns, select + where, into, binary, int(share * len(texts)))
             continue
-        count = max(1, min(relation.pages, round(relation.bytes / PART))) if relation.heap else 1
+        count = max(1, min(relation.pages, round(relation.bytes / PART))) if relation.heap and split else 1
         if source.version < 140000:  # before, a range of ctid was no reason to read less
             count = 1
         bounds = [relation.pages * number // count for number in range(count)]
@@ -276,7 +292,8 @@ def _parts(source: Source, tables: Sequence[TableCopy]) -> Iterator[_Part]:
             if number + 1 < count:
                 conditions.append(f"ctid < '({bounds[number + 1]},0)'::tid")
             where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-            yield _Part(copied, columns, select + where, into, binary, relation.bytes // count)
+            whole = count == 1 and into is table
+            yield _Part(copied, columns, select + where, into, binary, relation.bytes // count, whole)
 
 
 def _quoted(name: str) -> str:
@@ -457,10 +474,11 @@ class _Work:
 
         async def write() -> str:
             with self._translated(table, reading=False):
-                status = await writing.copy_to_table(
-                    part.into.name, schema_name=part.into.schema, columns=part.columns or None,
-                    source=self._masked(part, pipe.blocks), **options,
-                )  # fmt: skip
+                async with _emptied(writing, part) as freeze:
+                    status = await writing.copy_to_table(
+                        part.into.name, schema_name=part.into.schema, columns=part.columns or None,
+                        source=self._masked(part, pipe.blocks), **options, **freeze,
+                    )  # fmt: skip
             return str(status)
 
         sent, taken = map(_count, await _both(read(), write()))
@@ -530,6 +548,21 @@ _WRITE_REMEDIES = {
     "23": "The mask's values do not meet the column's constraint.",
     "53": "Make room on the target's server (disk, memory or connections) and start again.",
 }
+
+
+@contextlib.asynccontextmanager
+async def _emptied(writing: Any, part: _Part) -> AsyncIterator[dict[str, bool]]:  # noqa: ANN401 - asyncpg's
+    """Write a table that one stream has to itself as pg_restore does: in one transaction, which truncates it first.
+
+    Then its rows need no log where wal_level is minimal, and can be frozen at once: whoever reads them next, to build
+    an index, has nothing to write. Yields the options of COPY.
+    """
+    if not part.whole or part.size < _WORTH_FREEZING:
+        yield {}
+        return
+    async with writing.transaction():
+        await writing.execute(f"TRUNCATE ONLY {_quoted(part.into.schema)}.{_quoted(part.into.name)}")
+        yield {"freeze": True}
 
 
 async def _both(reading: Any, writing: Any) -> tuple[str, str]:  # noqa: ANN401 - coroutines

@@ -201,12 +201,16 @@ def test_large_tables_are_read_in_ranges_by_several_streams(origin, empty, refre
     run(origin, "DELETE FROM big WHERE id % 3 = 0")
     monkeypatch.setattr(transfer, "PART", 200_000)
     monkeypatch.setattr(transfer, "BLOCK", 10_000)
+    monkeypatch.setattr(transfer, "_FEW_CORES", 0)
     with Source.open(origin) as source:
-        parts = list(transfer._parts(source, [TableCopy(table=source.catalog.find("big"))]))
-        assert len(parts) > 10
+        assert len(list(transfer._parts(source, [TableCopy(table=source.catalog.find("big"))], split=True))) > 10
     masked = {"big": {"t": Mask(lambda value: value + "!")}}
     tables, _ = refresh(origin, empty, masked)
     assert tables["big"].rows == 20000
     query = "SELECT count(DISTINCT id), count(*), sum(length(t)) FROM big"
     ((ids, count, length),) = rows(origin, query)
+    assert rows(empty, query) == [(ids, count, length + count)]
+    run(empty, "DROP TABLE big")
+    monkeypatch.setattr(transfer, "_FEW_CORES", 10_000)  # one stream for the table, which truncates it first
+    tables, _ = refresh(origin, empty, masked)
     assert rows(empty, query) == [(ids, count, length + count)]
