@@ -30,6 +30,9 @@ CLASS_PHOTO = "seeds/photos/classes/7-basico-a.jpg"
 #: The photo library's database, beside the school's.
 LIBRARY = {"SEEDTOOL_DATABASE": "seedtool_photos"}
 
+#: The database of the generated rows.
+GENERATED = {"SEEDTOOL_DATABASE": "seedtool_demo"}
+
 
 def main() -> int:
     """Run the demo; returns the exit code."""
@@ -64,6 +67,10 @@ def main() -> int:
     for command in ("db-reset --yes --seed photos -q", f"backfill --yes --html {shlex.quote(page)}"):
         run({}, command, LIBRARY)
     environment = " ".join(f"{name}={value}" for name, value in LIBRARY.items())
+    print(
+        "\nMore rows, in a database of its own: two schools that seeds/demo.toml describes, upon the one of `local`.\n"
+    )
+    run({}, "db-reset --yes --seed local --load demo", GENERATED)
     print("\nSome faces wait for a person. See them, and say who they are, on a page of your browser:")
     print(f"  {environment} {Path(sys.executable).with_name('seedtool')} faces review --web")
     return 0

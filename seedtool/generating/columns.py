@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from seedtool.generating.numbering import Numbering
     from seedtool.generating.rows import Batch, Maker, PlannedTable
     from seedtool.values.cells import Cells
     from seedtool.values.word import Kind
@@ -65,11 +66,19 @@ class Made:
 
 
 class Field(NamedTuple):
-    """A field of a template: `{n}`, `{k}`, `{column}` or `{relation.column}`, with a width for leading zeros."""
+    """A field of a template: `{n}`, `{k}`, `{column}`, `{relation.column}` or `{table}`.
+
+    Args:
+        relation: the foreign key to the row whose column is meant; None for the row itself.
+        name: of the column, or `n` or `k`.
+        width: leading zeros fill a number up to so many digits.
+        above: the table above whose row's number is meant.
+    """
 
     relation: str | None
     name: str
     width: int
+    above: Numbering | None = None
 
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::0?(\d+))?\}|[{}]")
@@ -121,13 +130,41 @@ class Template:
         if isinstance(part, str):
             return part.encode()
         if part.relation is not None:
-            found = batch.related(part.relation).cells(part.name)
-            return found.where(batch.numbers(part.relation) >= 0)
+            cells = batch.related(part.relation).cells(part.name)
+            return cells.where(batch.numbers(part.relation) >= 0)
+        if part.above is not None:
+            found = batch.planned.numbering.up(batch.rows, part.above)
+            return values.digits((found + 1).astype(np.uint64), width=part.width)
         if part.name == "n":
             return values.digits((batch.rows + 1).astype(np.uint64), width=part.width)
         if part.name == "k":
             return values.digits((batch.parents()[1] + 1).astype(np.uint64), width=part.width)
         return batch.cells(part.name)
+
+
+class Cycle:
+    """Several values in turn.
+
+    Args:
+        parts: the values, as templates; None is NULL.
+        each: how often each comes in a row.
+        per_parent: begin anew with each parent row.
+    """
+
+    def __init__(self, parts: Sequence[Template | None], each: int, *, per_parent: bool) -> None:
+        self._parts = parts
+        self._each = each
+        self._per_parent = per_parent
+
+    def cells(self, batch: Batch) -> Cells:
+        """Return the values."""
+        numbers = batch.parents()[1] if self._per_parent else batch.rows
+        places = numbers // self._each % len(self._parts)
+        found = values.Cells.constant(None, len(batch))
+        for place, part in enumerate(self._parts):
+            if part is not None and (chosen := places == place).any():
+                found = part.cells(batch).choose(chosen, found)
+        return found
 
 
 class Referring:
@@ -231,17 +268,27 @@ class Drawn:
         target: the table that is referred to.
         key: the key of the draw.
         skewed: the first rows are drawn more often than the last: half of all references mean the first quarter.
+        each: 0 to draw; else the rows are meant in turn, each so often in a row.
         nulls: the share of rows that refer to none, in millionths.
         own: the table refers to itself: to rows before the own one.
         needed: a row that may refer to none is an error, and a row of its own tree refers to itself.
     """
 
     def __init__(
-        self, target: PlannedTable, key: bytes, *, skewed: bool = False, nulls: int = 0, own: bool, needed: bool
+        self,
+        target: PlannedTable,
+        key: bytes,
+        *,
+        skewed: bool = False,
+        each: int = 0,
+        nulls: int = 0,
+        own: bool,
+        needed: bool,
     ) -> None:
         self.target = target
         self._key = key
         self._skewed = skewed
+        self.each = each
         self._nulls = nulls
         self._own = own
         self._needed = needed
@@ -252,8 +299,11 @@ class Drawn:
 
         first, last = _span(batch, self.target, own=self._own)
         size = np.maximum(last - first, 0)
-        bits = hashing.stream(self._key, batch.rows)
-        found = first + scaled(bits, size, skewed=self._skewed)
+        if self.each:
+            numbers = batch.parents()[1] if batch.planned.numbering.parent is not None else batch.rows
+            found = first + numbers // self.each % np.maximum(size, 1)
+        else:
+            found = first + scaled(hashing.stream(self._key, batch.rows), size, skewed=self._skewed)
         missing = (size == 0) | self.none(batch)
         if self._own and self._needed:
             return np.where(missing, batch.rows, found)

@@ -40,7 +40,7 @@ _NAMES: Sequence[tuple[str, Guess]] = (
     (r"job(_title)?|occupation|profession|profesion", {"kind": "job"}),
     (r"colou?r", {"kind": "color"}),
     (r"sex|gender|sexo", {"kind": "sex"}),
-    (r"description|notes?|comments?|bio|about|summary|body|content|message", {"kind": "text"}),
+    (r"description|notes?|comments?|bio|about|summary|body|content|message", {"kind": "text", "nulls": 0.7}),
     (r"url|website|link|homepage", {"kind": "url"}),
     (r"ip(_address)?", {"kind": "ip"}),
 )
@@ -79,13 +79,13 @@ def guess(table: Table, column: Column) -> Guess | None:
         table: the table.
         column: one that is neither a reference nor given its values by a sequence.
     """
+    if column.default is not None and not _has_to_be_made(table, column):
+        return None
     if column.labels:
         return {"kind": "choice", "values": list(column.labels)}
     checked = _of_checks(table, column)
     if checked is not None:
         return checked
-    if column.default is not None and not _has_to_be_made(table, column):
-        return None
     of = family(column)
     for pattern, found in _NAMES:
         if re.fullmatch(pattern, column.name, re.IGNORECASE) and _fits(column, of, found):

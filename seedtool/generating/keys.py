@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from seedtool.generating.columns import Drawn, Made, Parent, Referring, Serial, Template, WithNulls
 from seedtool.generating.numbering import Numbering, Span
 from seedtool.values import hashing
+from seedtool.values.cells import concat
 from seedtool.values.permutation import permute
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 _ROOM = 4
 #: The most values that a group can be dealt: the product of a number and a step stays below 2**63.
 _MOST = 2**31
+
+#: The rows of a table of which a key is looked at row by row, where its columns are all made from others.
+_LOOKED_AT = 5_000_000
+
+_PLAIN = bytes(16)
 
 #: Groups that are looked at together when a plan is checked.
 _CHUNK = 1 << 18
@@ -350,6 +356,8 @@ def determined(planned: PlannedTable, name: str) -> set[str]:
 def _of_field(planned: PlannedTable, field: Field) -> set[str]:
     if field.relation is not None:
         return _of_reference(planned, field.relation, field.name)
+    if field.above is not None:
+        return {"parent"} if field.above is planned.numbering.parent else set()
     if field.name in {"n", "k"}:
         return {"row" if field.name == "n" else "child"}
     return determined(planned, field.name)
@@ -377,7 +385,7 @@ def _movable(planned: PlannedTable, names: Iterable[str]) -> list[str]:
             found.append(name)
         elif isinstance(maker, Referring):
             relation = planned.relations[maker.relation]
-            if isinstance(relation, Drawn) and relation.target is not planned:
+            if isinstance(relation, Drawn) and relation.target is not planned and not relation.each:
                 found.append(name)
     return found
 
@@ -535,11 +543,46 @@ def _nothing_movable(
         column = next(name for name in names if planned.makers.get(name) is None)
         if planned.table.columns[column].default_has_effects or "uuid" in (planned.table.columns[column].default or ""):
             return None  # the database gives each row a value of its own
+    twice = _twice(planned, [name for name in names if name in planned.makers], total)
+    if twice is None:
+        return None
     return Fault(
         names[0],
-        f"{key.name} allows no two rows with the same {' and '.join(names)}, and nothing makes them differ",
+        f"{key.name} allows no two rows with the same {' and '.join(names)}, and row {twice + 1:,} has the same as one"
+        " before it",
         f'Write {names[-1]} = "{planned.name}-{{n}}", say: {{n}} is the number of the row.',
     )
+
+
+def _twice(planned: PlannedTable, names: Sequence[str], total: int) -> int | None:
+    """Return the first row whose values another one has, too; None where there is none.
+
+    It is looked for by a hash of 64 bits. Of a table with more rows the database has the last word.
+    """
+    import numpy as np
+
+    if not names:
+        return 1
+    if total > _LOOKED_AT:
+        return None
+    found = []
+    for start in range(0, total, _CHUNK):
+        batch = planned.batch(np.arange(start, min(start + _CHUNK, total), dtype=np.int64))
+        parts: list[Cells | bytes] = []
+        for name in names:
+            parts += [batch.cells(name), b"\x1f"]
+        joined = concat(parts)
+        starts = np.arange(len(joined), dtype=np.int64) * joined.width
+        hashed = hashing.siphash(_PLAIN, joined.matrix.reshape(-1), starts, starts + np.maximum(joined.lengths, 0))
+        null = joined.lengths < 0  # two NULLs differ
+        found.append(np.where(null, np.uint64(2**63) + batch.rows.astype(np.uint64), hashed >> np.uint64(1)))
+    hashes = np.concatenate(found) if found else np.zeros(0, dtype=np.uint64)
+    _, first = np.unique(hashes, return_index=True)
+    if len(first) == len(hashes):
+        return None
+    again = np.ones(len(hashes), dtype=bool)
+    again[first] = False
+    return int(np.flatnonzero(again)[0])
 
 
 def _too_few(planned: PlannedTable, key: UniqueKey, names: Sequence[str], size: int, rows: int) -> Fault:

@@ -16,6 +16,7 @@ from seedtool.generating.columns import Drawn, Field, Given, Parent, Referring, 
 from seedtool.generating.numbering import Numbering
 from seedtool.generating.recipe import ColumnLine
 from seedtool.generating.rows import PlannedTable
+from seedtool.postgres.catalog import Table
 from seedtool.values import hashing, kinds
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from seedtool.generating.facts import Facts
     from seedtool.generating.recipe import Recipe
     from seedtool.generating.rows import Maker, Relation
-    from seedtool.postgres.catalog import Catalog, Column, ForeignKey, Table
+    from seedtool.postgres.catalog import Catalog, Column, ForeignKey
 
 #: The words of a line that makes a foreign key's column a drawn reference.
 REFERENCE = "reference"
-_REFERENCE_PARAMETERS = ("skewed",)
+_REFERENCE_PARAMETERS = ("skewed", "each")
 
 
 class Plan:
@@ -80,9 +81,11 @@ class Plan:
         self.tables = [
             self._by_oid[table.oid]
             for table in catalog.parents_first(found.values())
-            if not recipe.rows[self._by_oid[table.oid].name].given
+            if self._is_made(self._by_oid[table.oid].name)
         ]
         for planned in self.known.values():
+            if recipe.rows[planned.name].imagined:
+                continue
             if recipe.rows[planned.name].given:
                 self._give(planned)
             else:
@@ -133,11 +136,16 @@ class Plan:
         return self._facts
 
     def _find(self, name: str) -> Table:
+        if self.recipe.rows[name].imagined:
+            return _imagined(self.catalog, name, self.recipe)
         try:
             return self.catalog.find(name)
         except SchemaError as error:
             place = self.recipe.rows[name].place
             raise self.recipe.fault(error.message, error.remedy, place, table=name) from error
+
+    def _is_made(self, name: str) -> bool:
+        return not (self.recipe.rows[name].given or self.recipe.rows[name].imagined)
 
     def _number(self, name: str, found: Mapping[str, Table], numberings: dict[str, Numbering]) -> Numbering:
         if name not in numberings:
@@ -158,6 +166,21 @@ class Plan:
     def _give(self, planned: PlannedTable) -> None:
         """Let columns of given rows be read when they are asked for."""
         planned.makers = _GivenColumns(self._facts, planned.table)
+
+
+def _imagined(catalog: Catalog, name: str, recipe: Recipe) -> Table:
+    """Return a table without columns for rows that only hold others together."""
+    if catalog.named(name) is not None:
+        raise recipe.fault(
+            f"{name} is a table of the database, and imagined rows have none",
+            f"Write {name} = {recipe.rows[name].rows}, or give the imagined rows another name.",
+            recipe.rows[name].place,
+            table=name,
+        )
+    return Table(
+        oid=-1 - list(recipe.rows).index(name), schema="", name=name, kind="table", partitioned=False, plain=True,
+        ancestors=(), triggers=(), rules=(), columns={}, keys=(), checks=(), foreign_keys=(),
+    )  # fmt: skip
 
 
 class _GivenColumns(dict[str, "Maker"]):
@@ -231,7 +254,7 @@ class _Filling:
     def _driver(self) -> ForeignKey | None:
         """Return the foreign key to the parent."""
         count = self._recipe.rows[self._planned.name]
-        if count.per is None:
+        if count.per is None or self._recipe.rows[count.per].imagined:
             return None
         parent = self._plan.known[count.per].table
         keys = [key for key in self._table.foreign_keys if key.references in {parent.oid, *parent.ancestors}]
@@ -279,7 +302,7 @@ class _Filling:
             if name not in _REFERENCE_PARAMETERS:
                 raise self._fault(
                     f"a reference has no {name}",
-                    f"It may have nulls = 0.1 and {', '.join(_REFERENCE_PARAMETERS)} = true.",
+                    "It may have nulls = 0.1, skewed = true, and each = 2: then rows refer to the others in turn.",
                     key.columns[0],
                 )
         nulls = line.nulls if line else 0
@@ -289,6 +312,7 @@ class _Filling:
             target,
             plan.key(planned.name, *key.columns),
             skewed=bool(parameters.get("skewed")),
+            each=_whole(parameters.get("each", 0)),
             nulls=nulls,
             own=target is planned,
             needed=needed,
@@ -333,7 +357,13 @@ class _Filling:
         if line.nulls and column.not_null:
             raise self._fault(f"{column.name} takes no NULL", "Remove nulls from the line.", column.name)
         try:
-            maker = self._template(column, line) if line.kind == "template" else self._made(column, line)
+            match line.kind:
+                case "template":
+                    maker: Maker = self._template(column, line.parameters.get("format"))
+                case "cycle":
+                    maker = self._cycle(column, line)
+                case _:
+                    maker = self._made(column, line)
         except ValueError as error:
             fault, remedy = error.args if len(error.args) > 1 else (str(error), "Correct the line.")
             raise self._fault(fault, remedy, column.name) from error
@@ -357,8 +387,7 @@ class _Filling:
                 )
         return makers.Made(kind, self._plan.key(self._planned.name, column.name))
 
-    def _template(self, column: Column, line: ColumnLine) -> Template:
-        text = line.parameters.get("format")
+    def _template(self, column: Column, text: object) -> Template:
         if not isinstance(text, str):
             raise ValueError(  # noqa: TRY004 - a wrong line
                 "a template has a format", f'Write {column.name} = "student-{{n:06}}", say.'
@@ -366,14 +395,33 @@ class _Filling:
         parts = makers.fields(text)
         return Template([part if isinstance(part, str) else self._field(column, part) for part in parts])
 
+    def _cycle(self, column: Column, line: ColumnLine) -> makers.Cycle:
+        listed, each = line.parameters.get("values"), line.parameters.get("each", 1)
+        if not isinstance(listed, list) or not listed or set(line.parameters) - {"values", "each"}:
+            raise ValueError("a cycle has values, and may have each", 'Write values = ["A", "B"].')
+        if not _whole(each):
+            raise ValueError("each is not a whole number from 1", "Write each = 2: each value comes twice in a row.")
+        texts = [kinds.patterns.written(value) for value in listed]
+        return makers.Cycle(
+            [None if text is None else self._template(column, text.decode()) for text in texts],
+            _whole(each),
+            per_parent=self._planned.numbering.parent is not None,
+        )
+
     def _field(self, column: Column, field: Field) -> Field:
         """Check a field of a template, and name the foreign key of `{column.other}`."""
-        known = "A field is {n}, {k}, a column of the row, or a column of a row that it refers to: {parent_id.name}."
+        known = (
+            "A field is {n}, {k}, a column of the row, a column of a row that it refers to ({parent_id.name}), or a"
+            " table above, which means the number of its row."
+        )
         if field.relation is None:
             if field.name == "k" and self._planned.numbering.parent is None:
                 raise ValueError(f"{{k}} counts a parent's children, and {self._planned.name} has no parent", known)
             if field.name in {"n", "k"}:
                 return field
+            for above in self._planned.numbering.chain[1:]:
+                if above.table == field.name and field.name not in self._table.columns:
+                    return field._replace(above=above)
             if field.name not in self._table.columns or field.name == column.name:
                 raise ValueError(f"{self._planned.name} has no other column {field.name}", known)
             return field
@@ -413,3 +461,8 @@ class _Filling:
     def _fault(self, fault: str, remedy: str, column: str) -> Exception:
         place = self._recipe.place_of(self._planned.name, column)
         return self._recipe.fault(fault, remedy, place, table=self._planned.name, column=column)
+
+
+def _whole(value: object) -> int:
+    """Return a whole number that is given in a line; 0 where it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

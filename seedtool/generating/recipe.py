@@ -7,6 +7,7 @@
     units = 40                                  # so that --scale may be a multiple of 1/40
 
     [rows]
+    schools = "40 imagined"                     # no table: they hold the rows of a school together
     grades = "given"                            # rows that are in the database already
     legal_guardians = 16000
     students = "1..2 per legal_guardians"
@@ -62,6 +63,7 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
         shuffled: the deck is shuffled for each deal; else the first parent has the first number, and so on.
         through: the column, of several, that refers to the parent.
         given: the rows are in the database already.
+        imagined: there is no such table; its rows only hold others together, as the schools of a district do.
         place: where the line stands.
     """
 
@@ -72,6 +74,7 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     shuffled: bool = True
     through: str | None = None
     given: bool = False
+    imagined: bool = False
     place: Place
 
 
@@ -313,7 +316,7 @@ class _Reading:
         if _whole(value) and isinstance(value, int):
             return self._absolute(table, value, units, place)
         if isinstance(value, str):
-            return self._count_of_text(table, value, example, place)
+            return self._count_of_text(table, value, example, units, place)
         if not isinstance(value, dict):
             raise self._fault(f"{value!r} is no number of rows", f"Write {example}.", "rows", table, table=table)
         for key in value:
@@ -352,15 +355,18 @@ class _Reading:
             )  # fmt: skip
         return Count(rows=rows, place=place)
 
-    def _count_of_text(self, table: str, value: str, example: str, place: Place) -> Count:
+    def _count_of_text(self, table: str, value: str, example: str, units: int, place: Place) -> Count:
         words = value.split()
         if words == ["given"]:
             return Count(given=True, scaled=False, place=place)
         match words:
             case [number, "in", "all"] if number.isdecimal() and int(number) > 0:
                 return Count(rows=int(number), scaled=False, place=place)
-            case [count, "per", parent]:
-                deck = self._deck_of_count(table, count)
+            case [number, "imagined"] if number.isdecimal() and int(number) > 0:
+                count = self._absolute(table, int(number), units, place)
+                return msgspec.structs.replace(count, imagined=True)
+            case [children, "per", parent]:
+                deck = self._deck_of_count(table, children)
                 if not any(deck):
                     raise self._fault(f"no row of {parent} has a child", "Write a number above 0.", "rows", table)
                 return Count(per=parent, deck=deck, place=place)
