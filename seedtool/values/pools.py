@@ -5,7 +5,7 @@ The files in `locales/` are Faker's, frozen by docs/write_pools.py. A new releas
 
 import difflib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -116,14 +116,21 @@ def own(path: Path) -> Pool:
 def of_weights(weighted: Mapping[str, int]) -> Pool:
     """A pool whose values are picked by whole weights, of any sum."""
     kept = {value: weight for value, weight in weighted.items() if weight > 0}
-    total = sum(kept.values())
-    counts = [weight * SHARES // total for weight in kept.values()]
-    remainders = [weight * SHARES % total for weight in kept.values()]
-    for position in sorted(range(len(kept)), key=lambda position: (-remainders[position], position)):
-        if sum(counts) == SHARES:
-            break
+    return Pool(Cells.of(kept), slots(list(kept.values())))
+
+
+def slots(weights: Sequence[int]) -> "NDArray[np.uint16]":
+    """Each position of a list of weights as often as its share of SHARES says: the largest remainder.
+
+    Args:
+        weights: at most SHARES whole numbers from 0, not all 0.
+    """
+    total = sum(weights)
+    counts = [weight * SHARES // total for weight in weights]
+    largest = sorted(range(len(weights)), key=lambda position: (-(weights[position] * SHARES % total), position))
+    for position in largest[: SHARES - sum(counts)]:
         counts[position] += 1
-    return Pool(Cells.of(kept), _slots(counts))
+    return _slots(counts)
 
 
 def fingerprint(locale: str) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Union, Unpack, get_args, get_origin
 
 import numpy as np
 
@@ -146,6 +147,8 @@ Texts = Annotated[Sequence[str], "a list of texts"]
 Weights = Annotated[Sequence[int], "a list of whole numbers from 0"]
 Values = Annotated[Sequence[Any], "a list of values"]
 Number = Annotated[int | float | str, "a number"]
+#: A number that may be left out.
+Bound = Annotated[int | float | str | None, "a number"]
 Scalar = Annotated[Any, "a value"]
 Table = Annotated[Mapping[str, Any], "a table"]
 
@@ -187,7 +190,8 @@ class Parameter:
             if item is int:
                 return all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in value)
             return item is Any or all(isinstance(one, item) for one in value)
-        forms = tuple(get_origin(one) or one for one in (get_args(form) or (form,)))
+        several = get_args(form) if get_origin(form) in {UnionType, Union} else (form,)
+        forms = tuple(get_origin(one) or one for one in several)
         return isinstance(value, forms) and (isinstance(value, bool) is (bool in forms))
 
 

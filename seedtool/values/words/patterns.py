@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import string
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,6 @@ from seedtool.values.word import (
     Context,
     Kind,
     Scalar,
-    Share,
     Values,
     Weights,
     counted,
@@ -198,37 +196,6 @@ def token(*, length: int = 12) -> Kind:
         return Cells(matrix, np.full(len(bits), length, np.int32), plain=True)
 
     return drawn(make, TEXT, length)
-
-
-@word
-def boolean(*, share: Share = 0.5) -> Kind:
-    """True or false.
-
-    Args:
-        share: the share of true.
-    """
-    both = Cells.of(["f", "t"])
-    threshold = np.uint64(min(int(Fraction(share) * 2**64), 2**64 - 1))
-    return drawn(lambda bits: both.take((bits < threshold).astype(np.int64)), frozenset({"boolean", "text"}), 1)
-
-
-@word
-def integer(*, min: int = 0, max: int = 1_000_000, step: int = 1) -> Kind:
-    """A whole number, all equally likely.
-
-    Args:
-        min: the smallest.
-        max: the largest.
-        step: only every so many numbers from the smallest.
-    """
-    if not (-(2**62) <= min <= max <= 2**62) or step < 1:
-        raise wrong("integer", "max", f"must not be below min ({min}), and both lie within 2**62")
-    count = (max - min) // step + 1
-
-    def nth(numbers: "Bits") -> Cells:
-        return signed(numbers.astype(np.int64) * step + min)
-
-    return counted(count, nth, INTEGER, sorted([len(str(min)), len(str(max))])[1])
 
 
 def written(value: object) -> bytes | None:

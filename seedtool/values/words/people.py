@@ -123,7 +123,14 @@ def full_name(
 
 @word
 def prefix(*, locale: str = "en_US", sex: str = "", sex_of: ColumnName = "", female: Texts = FEMALE) -> Kind:
-    """A title, such as `Dr.`."""
+    """A title, such as Dra.
+
+    Args:
+        locale: the pool.
+        sex: `female` or `male`, for all rows.
+        sex_of: the column that says the sex of each row.
+        female: what that column calls the female sex.
+    """
     women, men = pool("prefix_female", locale), pool("prefix_male", locale)
     is_female = _sexes("prefix", sex, sex_of, female)
     made = _named(lambda bits, context: _first(women, men, is_female(bits, context), bits), women, men, of=sex_of)

@@ -1,15 +1,17 @@
 """Words that pick from a pool: places, companies, jobs and things, and pools of the project's own."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seedtool.values.cells import Cells, concat, digits
+from seedtool.values.cells import Cells, concat, digits, hexadecimal
 from seedtool.values.hashing import below, draw
 from seedtool.values.pools import Pool, own
 from seedtool.values.pools import pool as frozen
-from seedtool.values.word import TEXT, Kind, counted, drawn, word, wrong
+from seedtool.values.word import TEXT, Context, Kind, counted, drawn, related, word, wrong
+from seedtool.values.words.people import slug
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,7 +144,20 @@ def prose(bits: "Bits", wanted: "NDArray[np.int32]", words: Pool) -> Cells:
         made = (
             concat([made, b". ", _capitals(following)]) if number % 9 == 0 else concat([made, b" ", following])
         ).narrowed(most + 1)
-    return made.cut(wanted - 1).ended(b".") if most > 1 else made.cut(wanted)
+    if most == 1:
+        return made.cut(wanted)
+    return _at_words_end(made, wanted - 1).ended(b".")
+
+
+def _at_words_end(cells: Cells, most: "NDArray[np.int32]") -> Cells:
+    """The cells, each cut behind a word within so many bytes, or within its first word where that is longer."""
+    places = np.arange(cells.width, dtype=np.int32)
+    ends = (cells.matrix == 0x20) & (places <= most[:, None])
+    last = cells.width - 1 - np.argmax(ends[:, ::-1], axis=1).astype(np.int32)
+    whole = (cells.lengths > most) & ends.any(axis=1)
+    cut = cells.cut(np.where(whole, last, most))
+    final = cut.matrix[np.arange(len(cut)), np.maximum(cut.lengths - 1, 0)]
+    return Cells(cut.matrix, cut.lengths - ((cut.lengths > 1) & (final == 0x2E)), plain=cut.plain)
 
 
 def _capitals(cells: Cells) -> Cells:
@@ -151,3 +166,120 @@ def _capitals(cells: Cells) -> Cells:
     first = matrix[:, 0]
     first -= np.where((first >= ord("a")) & (first <= ord("z")), np.uint8(32), np.uint8(0))
     return Cells(matrix, cells.lengths, plain=cells.plain)
+
+
+@word
+def catch_phrase(*, locale: str = "en_US") -> Kind:
+    """A slogan of a company."""
+    return _picked(frozen("catch_phrase", locale))
+
+
+@word
+def currency() -> Kind:
+    """The code of a currency (ISO 4217)."""
+    return _picked(frozen("currency"))
+
+
+@word
+def language() -> Kind:
+    """The code of a language."""
+    return _picked(frozen("language"))
+
+
+@word
+def timezone() -> Kind:
+    """The name of a time zone."""
+    return _picked(frozen("timezone"))
+
+
+@word
+def mime_type() -> Kind:
+    """The type of a file."""
+    return _picked(frozen("mime_type"))
+
+
+@word
+def user_agent() -> Kind:
+    """What a browser calls itself."""
+    return _picked(frozen("user_agent"))
+
+
+@word
+def emoji() -> Kind:
+    """A little picture."""
+    return _picked(frozen("emoji"))
+
+
+@word
+def domain() -> Kind:
+    """The name of a host that nobody can register, below example.com (RFC 2606)."""
+    frozen_words = frozen("word", "en_US")
+    words = Pool(slug(frozen_words.cells, b"-", b"host"), frozen_words.slots)
+    made = drawn(
+        lambda bits: concat([words.pick(bits), digits(below(draw(bits, 1), 1000)), b".example.com"]),
+        TEXT,
+        words.longest + 15,
+    )
+    return replace(made, reserved="names below example.com (RFC 2606)")
+
+
+@word
+def url(*, path: bool = True) -> Kind:
+    """An address of a host that nobody can register, below example.com (RFC 2606).
+
+    Args:
+        path: a path stands behind the host.
+    """
+    host, words = domain(), frozen("word", "en_US")
+
+    def make(bits: "Bits", context: Context) -> Cells:
+        parts: list[Cells | bytes] = [b"https://", host.make(bits, context)]
+        if path:
+            parts += [b"/", words.pick(draw(bits, 3)), b"/", words.pick(draw(bits, 4))]
+        return concat(parts)
+
+    return related(make, TEXT, host.longest + 2 * words.longest + 10, reserved=host.reserved)
+
+
+@word
+def ip(*, version: int = 4) -> Kind:
+    """An IP address of the ranges for documentation (RFC 5737, RFC 3849) or, of version 4, private ones (RFC 1918).
+
+    Args:
+        version: 4 (in 10.0.0.0/8) or 6 (in 2001:db8::/32).
+    """
+    if version not in {4, 6}:
+        raise wrong("ip", "version", f"must be 4 or 6, not {version}")
+    if version == 6:
+        return counted(2**48, _six, frozenset({"inet", "text"}), 24)
+
+    def four(numbers: "Bits") -> Cells:
+        byte, eight, sixteen = np.uint64(255), np.uint64(8), np.uint64(16)
+        parts = [digits(numbers >> sixteen), digits((numbers >> eight) & byte), digits(numbers & byte)]
+        return concat([b"10.", parts[0], b".", parts[1], b".", parts[2]])
+
+    return counted(2**24, four, frozenset({"inet", "text"}), 14)
+
+
+def _six(numbers: "Bits") -> Cells:
+    groups = hexadecimal(numbers)
+    parts = [
+        Cells(np.ascontiguousarray(groups.matrix[:, at : at + 4]), np.full(len(numbers), 4, np.int32), plain=True)
+        for at in (4, 8, 12)
+    ]
+    return concat([b"2001:db8::", parts[0], b":", parts[1], b":", parts[2]])
+
+
+@word
+def mac() -> Kind:
+    """A MAC address that is locally administered (IEEE 802)."""
+
+    def nth(numbers: "Bits") -> Cells:
+        groups = hexadecimal(numbers).matrix
+        matrix = np.full((len(numbers), 17), ord(":"), dtype=np.uint8)
+        matrix[:, 0], matrix[:, 1] = ord("0"), ord("2")
+        for group in range(5):
+            matrix[:, 3 + group * 3 : 5 + group * 3] = groups[:, 6 + group * 2 : 8 + group * 2]
+        return Cells(matrix, np.full(len(numbers), 17, np.int32), plain=True)
+
+    return counted(2**40, nth, frozenset({"macaddr", "text"}), 17)
