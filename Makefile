@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/installed
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(INSTALLED) ## Reset, seed, sync, recognise and backfill, on the embedded server and emulator
+demo: $(INSTALLED) ## Reset, seed, sync, recognise, refresh and backfill, on the embedded server and emulator
 	@$(BIN)/python demo.py
 
 test: $(INSTALLED) ## Run the test suite with branch coverage

@@ -2,13 +2,15 @@
 
 The first time: reset, seed, and enroll the photos of the seed's students. Then what a developer does all day:
 `db-reset`, `seed full`, `sync-faces`, and the students in a class photo are recognised. Uploads and IndexFaces
-calls are counted from outside, by the emulator's own counters and by the photo folder's contents. At the end, in a
-database of its own, a photo library has its backfill.
+calls are counted from outside, by the emulator's own counters and by the photo folder's contents. Then staging is
+made of the school: a masked copy, proven to hold nobody. At the end, in a database of its own, a photo library has its
+backfill.
 """
 
 import json
 import os
 import re
+import secrets
 import shlex
 import subprocess
 import sys
@@ -26,6 +28,9 @@ from seedtool.workflows.face_service import emulator_dir, open_aws
 
 ROOT = Path(__file__).resolve().parent
 CLASS_PHOTO = "seeds/photos/classes/7-basico-a.jpg"
+
+#: The masked copy's database, beside the school's; the key is made once and kept in the state folder.
+STAGING = {"SEEDTOOL_DATABASE": "seedtool_staging"}
 
 #: The photo library's database, beside the school's.
 LIBRARY = {"SEEDTOOL_DATABASE": "seedtool_photos"}
@@ -62,6 +67,13 @@ def main() -> int:
     }
     width = max(map(len, table))
     print("\n" + "\n".join(f"{name.ljust(width)}  {value:>6}" for name, value in table.items()))
+    print("\nStaging, in a database of its own: a copy of the school in which nobody can be recognised.\n")
+    run(
+        {},
+        "refresh --yes",
+        STAGING,
+        {"SEEDTOOL_REFRESH_FROM": address(settings), "SEEDTOOL_REFRESH_KEY": key(settings)},
+    )
     print("\nA photo library, in a database of its own, before its backfill: few faces are known, most photos wait.\n")
     page = str(settings.state_dir / "backfill.html")
     for command in ("db-reset --yes --seed photos -q", f"backfill --yes --html {shlex.quote(page)}"):
@@ -89,13 +101,34 @@ def enrolled(settings: Settings) -> int:
         return 0
 
 
-def run(times: dict[str, float], command: str, environment: Mapping[str, str] | None = None) -> None:
-    """Run a seedtool command as a user would, and keep how long it took."""
+def address(settings: Settings) -> str:
+    """Return the address of the school's database, as libpq reads it."""
+    return server.find(settings).url.replace("+psycopg", "", 1)
+
+
+def key(settings: Settings) -> str:
+    """Return the key of the masks; make one the first time."""
+    file = settings.state_dir / "demo-refresh-key"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(32), encoding="utf-8")
+    return file.read_text(encoding="utf-8")
+
+
+def run(
+    times: dict[str, float],
+    command: str,
+    environment: Mapping[str, str] | None = None,
+    unsaid: Mapping[str, str] | None = None,
+) -> None:
+    """Run a seedtool command as a user would, and keep how long it took; what is unsaid stands in no line."""
     environment = environment or {}
     print(f"$ {''.join(f'{name}={value} ' for name, value in environment.items())}seedtool {command}", flush=True)
     started = time.perf_counter()
     program = Path(sys.executable).with_name("seedtool")
-    done = subprocess.run([program, *shlex.split(command)], cwd=ROOT, env={**os.environ, **environment}, check=False)
+    done = subprocess.run(
+        [program, *shlex.split(command)], cwd=ROOT, env={**os.environ, **environment, **(unsaid or {})}, check=False
+    )
     times[re.split(" --| seeds/", command)[0]] = time.perf_counter() - started
     if done.returncode != 0:
         sys.exit(done.returncode)

@@ -337,7 +337,8 @@ def failed(proof: Proven) -> ProofFailed:
     more = f" ({len(proof.findings)} findings in all)" if len(proof.findings) > 1 else ""
     return ProofFailed(
         f"the proof refuses the copy: {where}{': ' if where else ''}{first.get('what', '')}{more}",
-        remedy="Mask what it names, or give the reason for keeping it in the policy. The target is as it was.",
+        remedy="Mask what it names, give the reason for keeping it in the policy, or change a definition in after.sql."
+        " The target is as it was.",
         findings=proof.findings,
         table=first.get("table"),
         column=first.get("column"),

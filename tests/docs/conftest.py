@@ -17,7 +17,7 @@ def checkout(home, tmp_path_factory):
     folder.mkdir()
     for name in ("pyproject.toml", "alembic.ini"):
         shutil.copy(ROOT / name, folder)
-    for name in ("migrations", "seeds"):
+    for name in ("migrations", "seeds", "staging"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     yield folder
     subprocess.run([BIN / "seedtool", "server", "stop", "-q"], cwd=folder, check=True)
