@@ -59,8 +59,8 @@ def render(
             f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style></head><body>",
             f'<nav><a href="{escaped(back)}">All runs</a></nav>' if back else "",
             *_header(report, where, database, ended, goes_on=goes_on),
-            *_faces(report, rules, decides=decides),
-            *_course(report),
+            *(() if _nothing_to_do(report) else _faces(report, rules, decides=decides)),
+            *(() if _nothing_to_do(report) else _course(report)),
             *_cost(report, rules),
             *_failures(report),
             *_footer(report),
@@ -120,6 +120,10 @@ def _header(report: Report, where: str, database: str, ended: datetime, *, goes_
         yield f"ended {when} after {duration(report.seconds)}</p>"
         color, sentence = _state(report)
     yield f'<p class="state {color}">{sentence}</p></header>'
+    if _nothing_to_do(report):
+        yield f"<p>{count(report.skipped, 'asset')} skipped: done or failed before, or processed by the application."
+        yield " <code>--retry-failed</code> processes those that failed.</p>"
+        return
     yield '<dl class="sums">'
     done = f"of {count(report.assets)}, {count(report.users, 'user')}"
     if report.skipped:
@@ -155,6 +159,10 @@ def _state(report: Report) -> tuple[str, str]:
     if not report.succeeded:
         return "linked", "There was nothing to do."
     return "linked", "Finished: every asset succeeded."
+
+
+def _nothing_to_do(report: Report) -> bool:
+    return not (report.assets or report.succeeded or report.failed or report.decided_again)
 
 
 def _sum(name: str, value: str, more: str, color: str = "") -> str:

@@ -250,21 +250,28 @@ class ProgressLine(Listener):
             self._console.note("calls are answered again")
         self._said_outage = bool(progress.outage)
         if self._shows:
-            try:
-                columns = os.get_terminal_size(sys.stderr.fileno()).columns
-            except (OSError, ValueError):
-                columns = 80
-            text = progress_line(progress, (columns or 80) - 1, self._full, self._empty)
-            sys.stderr.write("\r" + text.ljust(min(self._written, (columns or 80) - 1)))
+            width = _width()
+            text = progress_line(progress, width, self._full, self._empty)
+            sys.stderr.write("\r" + text.ljust(min(self._written, width)))
             sys.stderr.flush()
             self._written = len(text)
 
     def clear(self) -> None:
         """Remove the line."""
         if self._written:
-            sys.stderr.write("\r" + " " * self._written + "\r")
+            # the window may be narrower by now: blanks beyond its edge would go on in the next line
+            sys.stderr.write("\r" + " " * min(self._written, _width()) + "\r")
             sys.stderr.flush()
             self._written = 0
+
+
+def _width() -> int:
+    """Return the columns that may be written without a new line."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return (columns or 80) - 1
 
 
 def progress_line(progress: Progress, width: int, full: str = "#", empty: str = "-") -> str:

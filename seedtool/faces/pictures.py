@@ -36,9 +36,21 @@ _OTHERS = (
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
     (b"%PDF", "PDF"),
-    (b"<?xml", "SVG or XML"),
     (b"<svg", "SVG"),
 )
+
+#: What a host answers in place of a photo: how it begins, without blanks and in small letters → what it is. XML is S3's
+#: answer when something is wrong, and JSON an application's.
+_ANSWERS = (
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"<?xml", "XML"),
+    (b"<error", "XML"),
+    (b"{", "JSON"),
+)
+
+#: Bytes that are looked at to tell what a file is.
+_BEGINNING = 512
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,15 +134,32 @@ def _open(data: bytes) -> "Image":
         raise ImageRefused("the picture is truncated or damaged", remedy="Export or copy it again.") from error
     if not data:
         raise ImageRefused("the file is empty", remedy="Export or copy it again.")
-    raise ImageRefused(f"the file is {_name_of(data)}, not JPEG or PNG", remedy="Save it as JPEG.")
+    beginning = data[:_BEGINNING].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    answer = next((name for start, name in _ANSWERS if beginning.startswith(start)), None)
+    if answer == "XML" and b"<svg" in beginning:
+        answer = None
+    if answer is not None:
+        raise ImageRefused(
+            f"the file is {answer}, not JPEG or PNG",
+            remedy="Whoever put it there got an error message in place of the photo: put the photo there again.",
+        )
+    name = _name_of(data)
+    if name is None:
+        raise ImageRefused(
+            "the file is of an unknown format, not JPEG or PNG",
+            remedy="Open it in a picture program. If it shows the photo, save it as JPEG; else copy the photo again.",
+        )
+    raise ImageRefused(f"the file is {name}, not JPEG or PNG", remedy="Save it as JPEG.")
 
 
-def _name_of(data: bytes) -> str:
+def _name_of(data: bytes) -> str | None:
     if data[4:8] == b"ftyp":
         return {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}.get(data[8:12], "a video or HEIF")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
-    return next((name for start, name in _OTHERS if data.startswith(start)), "of an unknown format")
+    if data.lstrip().startswith(b"<?xml"):
+        return "SVG"
+    return next((name for start, name in _OTHERS if data.startswith(start)), None)
 
 
 def _encode(image: "Image", stored: tuple[int, int], limit: int, *, keep_regions: bool) -> Picture:

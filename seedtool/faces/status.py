@@ -278,7 +278,10 @@ _MISSING = (
     " for the photo library."
 )
 _ELSEWHERE = "They are lost at the next reset: run seedtool enroll --all to index them under their own ids."
-_ORPHANS = "Nothing: another database may know them."
+_ORPHANS = (
+    "Nothing: another database may know them. If their photos failed in a backfill, seedtool backfill --retry-failed"
+    " takes them over."
+)
 _UNNAMED = "Nothing: nobody can tell whose they are. Index the photos again under ids, then delete these."
 _TEMPORARY = "While no attendance is being taken: seedtool faces dedupe --temporary."
 _REPLACED = "Run seedtool enroll --all --replaced, then seedtool faces dedupe."

@@ -105,6 +105,8 @@ class FolderStore:
 
 
 def _disk_error(key: str, error: OSError) -> PhotoError:
+    if isinstance(error, IsADirectoryError):
+        return PhotoError(f"{key} is a folder, not a photo", remedy="Correct the row that names it.")
     return PhotoError(
         f"photo {key}: {os.strerror(error.errno) if error.errno else 'the disk refused'}",
         remedy="Is the photo folder (PHOTOS_URL) there, writable and not full?",

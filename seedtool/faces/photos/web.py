@@ -80,10 +80,11 @@ def shown(url: str) -> str:
     """Return an address without its user, password, query and fragment."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         return "an address that cannot be read"
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{parts.path}"
+    where = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{where}{'' if port is None else f':{port}'}{parts.path}"
 
 
 def _follow(url: str, private_hosts: frozenset[str], most: int, deadline: float) -> bytes | None:

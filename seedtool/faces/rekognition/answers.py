@@ -33,8 +33,8 @@ def take_only_answers(client: Vendor) -> None:
     """Make botocore try again, within its attempts, where a 200 carries no answer of Rekognition's.
 
     It takes a body that it cannot read (cut short, or a proxy's page) for an empty answer. Such a 200 becomes a 500, as
-    botocore itself does it with S3's. Every operation may be repeated, as botocore does it when a connection drops:
-    the same picture under the same external image id makes no second face.
+    botocore itself does it with S3's, and so does an error that was cut short. Every operation may be repeated, as
+    botocore does it when a connection drops: the same picture under the same external image id makes no second face.
     """
     client.meta.events.register("before-parse.rekognition.*", _empty_lists)
     client.meta.events.register_first("needs-retry.rekognition.*", _fail_without_answer)
@@ -51,7 +51,12 @@ def _fail_without_answer(operation: Vendor, response: Vendor, **_: object) -> No
         return
     http, parsed = response
     members = _MEMBERS.get(operation.name, ())
-    if http.status_code == 200 and members and not any(member in parsed for member in members):
+    empty = http.status_code == 200 and bool(members) and not any(member in parsed for member in members)
+    # An error whose JSON was cut short: botocore takes the status for the code, and all of the body for the message.
+    # It may be one that is no fault, such as "already exists".
+    error = parsed.get("Error", {})
+    cut = str(error.get("Code")) == str(http.status_code) and str(error.get("Message", "")).lstrip().startswith("{")
+    if empty or cut:
         http.status_code = 500
         parsed.setdefault("ResponseMetadata", {})["HTTPStatusCode"] = 500
         parsed["Error"] = {"Code": NO_ANSWER, "Message": "the answer is not one of Rekognition's"}

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from seedtool.backfill import FaceProcessor, journal, library
-from seedtool.errors import AccessDenied, CredentialsError, SchemaError, UsageError
+from seedtool.errors import AccessDenied, CredentialsError, ResourceNotFound, SchemaError, UsageError
 from seedtool.faces.rekognition.service import Aws
 from seedtool.postgres import server
 
@@ -37,6 +37,28 @@ def test_faults_in_between_are_overcome(album, faults, counters, fault):
     assert report.cost == pytest.approx(sum(report.billed.values()) / 1000)
     assert journalled_calls(album) == report.billed
     album.consistent()
+
+
+def test_an_error_that_is_cut_short_is_asked_for_again(album, faults):
+    ana, ben = album.user(), album.user()
+    for user in (ana, ben):
+        album.photo(user, "Ana")
+    # the answer of CreateCollection is an error then, and its JSON ends in the middle
+    existing = album.aws.collection(f"savta-user-{ana}")
+    existing.create()
+    faults(rules=[{"fault": "truncated", "operation": "CreateCollection"}])
+    report = album.run()
+    assert (report.succeeded, report.left, report.notes) == (2, 0, ())
+    album.consistent()
+    # siblings: what the error says counts, not that it was cut short once
+    for operation, call in (
+        ("DescribeCollection", album.aws.collection("nobody").describe),
+        ("ListFaces", lambda: list(album.aws.collection("nobody").list_pages())),
+        ("SearchFaces", lambda: existing.search_faces("00000000-0000-4000-8000-000000000000")),
+    ):
+        faults(rules=[{"fault": "truncated", "operation": operation}])
+        with pytest.raises(ResourceNotFound):
+            call()
 
 
 @pytest.mark.parametrize("batch_size", [1, 10])

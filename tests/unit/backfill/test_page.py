@@ -133,6 +133,15 @@ def test_it_says_how_the_run_ended(changes, said):
     assert said in page(msgspec.structs.replace(TINY, **changes)).text
 
 
+def test_the_page_of_a_run_with_nothing_to_do_says_so_and_draws_nothing():
+    nothing = {"succeeded": 0, "assets": 0, "users": 0, "by_user": (), "similarities": {}, "skipped": 21}
+    found = page(msgspec.structs.replace(TINY, **nothing))
+    assert "21 assets skipped: done or failed before, or processed by the application." in found.text
+    assert not found.of("svg")
+    assert "No faces were kept." not in found.text
+    assert "Progress and throttling" not in found.text
+
+
 def test_an_all_failed_run_shows_its_errors_and_draws_no_matches():
     errors = tuple(failure(i) for i in range(40))
     none = {"succeeded": 0, "faces": 0, "auto_assigned": 0, "needs_person": 0, "suggested": 0, "similarities": {}}

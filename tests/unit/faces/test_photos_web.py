@@ -97,3 +97,13 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch):
         web.fetch("https://photos.example/a.jpg?X-Amz-Signature=secret")
     assert 'private_photo_hosts = ["photos.example"]' in caught.value.remedy
     assert caught.value.message.startswith("https://photos.example/a.jpg:")
+
+
+def test_an_address_is_shown_with_its_port_and_without_secrets():
+    assert (
+        web.shown("https://me:secret@photos.example:8443/a.jpg?X-Amz-Signature=1#f")
+        == "https://photos.example:8443/a.jpg"
+    )
+    assert web.shown("https://[::1]:9/a.jpg") == "https://[::1]:9/a.jpg"
+    assert web.shown("https://photos.example/a.jpg") == "https://photos.example/a.jpg"
+    assert web.shown("https://photos.example:port/a.jpg") == "an address that cannot be read"
