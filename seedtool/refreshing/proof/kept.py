@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from seedtool.refreshing.proof.chance import RARE, unlikely
 from seedtool.refreshing.proof.classes import BIOMETRIC, DRAWN, Role
-from seedtool.refreshing.proof.people import cells_of
 from seedtool.refreshing.proof.words import Hasher, Words
 
 if TYPE_CHECKING:
@@ -100,8 +99,7 @@ def cell_hashes(hasher: Hasher, words: Words, column: int) -> "Hashes":
     """Return a hash of each cell of a column, 0 of NULL and of cells without a word."""
     import numpy as np
 
-    first, count = cells_of(words)
-    first, count = first[:, column], count[:, column]
+    first, count = words.column(column)
     found = np.zeros(words.rows, np.uint64)
     rows = np.flatnonzero(count)
     found[rows] = words.hashes[first[rows]]

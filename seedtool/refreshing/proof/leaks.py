@@ -75,6 +75,7 @@ class Leaks:
         roles: what the columns of the source's tables hold, by oid.
         sources: in which ways the source tells who somebody is.
         hasher: with this run's salt.
+        size: about how many values there are.
         part: which partition, from 0, of how many.
     """
 
@@ -84,14 +85,15 @@ class Leaks:
         roles: dict[int, dict[str, Role]],
         sources: Sequence[Source],
         hasher: Hasher,
+        size: int,
         part: tuple[int, int] = (0, 1),
     ) -> None:
         self.before, self.after = sides
         self._roles, self._sources, self._hasher = roles, sources, hasher
         self._by_name = {(table.schema, table.name): table for table in self.before.catalog.tables.values()}
-        self._sought = Sought(hasher, *part)
+        self._sought = Sought(hasher, size, *part)
         self._names = Names(hasher)
-        self._suspects = _Suspects(self._sought)
+        self._suspects = _Suspects()
         #: how many rows each table has
         self.counts: tuple[dict[TableName, int], dict[TableName, int]] = ({}, {})
         self.values = 0
@@ -109,11 +111,10 @@ class Leaks:
             count = 0
             for words, place in self._words(self.before, table, columns):
                 count += words.rows
-                for number, each in mine.items():
-                    for values in told(self._hasher, words, place, each):
-                        self._sought.add(values.hashes, number, values.prefixes, values.tag)
-                        if values.parts:
-                            self._names.add(words.hashes[values.words], values.parts)
+                for number, values in told(self._hasher, words, place, mine):
+                    self._sought.add(values.hashes, number, values.prefixes, values.tag)
+                    if values.parts:
+                        self._names.add(words.hashes[values.words], values.parts)
                 if compared is not None:
                     compared.add(self._hasher, words, place)
             self.counts[0][name] = count
@@ -156,8 +157,8 @@ class Leaks:
         self._names.look(words, column_of, names)
         for hits in (*self._sought.sequences(words), *self._sought.numbers(words)):
             for at, column in enumerate(column_of[words.cells[hits.words]].tolist()):
-                kind = self._sources[int(self._sought.origins[hits.values[at]])].kind
-                if names[column] not in drawn or kind not in DRAWN:
+                origin = int(hits.origins[at])
+                if names[column] not in drawn or self._sources[origin].kind not in DRAWN:
                     self._suspects.add(names[column], words, hits, at)
 
     def _drawn(self, table: Table) -> set[Place]:
@@ -205,10 +206,9 @@ class Leaks:
                 continue
             hashes = {number: np.fromiter(wanted[number], np.uint64) for number in mine}
             for words, place in self._words(self.before, table, _columns(mine.values(), None)):
-                for number, each in mine.items():
-                    for values in told(self._hasher, words, place, each):
-                        for at in np.flatnonzero(np.isin(values.hashes, hashes[number])).tolist():
-                            self._suspects.confirm(number, int(values.hashes[at]), values.text(words, at))
+                for number, values in told(self._hasher, words, place, mine):
+                    for at in np.flatnonzero(np.isin(values.hashes, hashes[number])).tolist():
+                        self._suspects.confirm(number, int(values.hashes[at]), values.text(words, at))
         found: Counter[tuple[Place, int]] = Counter()
         for (column, origin, length), count in self._suspects.confirmed():
             rows = self.counts[1].get((column.schema or "", column.table or ""), 0) if not column.what else _MANY
@@ -232,22 +232,16 @@ class Leaks:
 
 
 class _Suspects:
-    """Hits by their hashes, until the values themselves are compared.
+    """Hits by their hashes, until the values themselves are compared."""
 
-    Args:
-        sought: what is looked for.
-    """
-
-    def __init__(self, sought: Sought) -> None:
-        self._sought = sought
+    def __init__(self) -> None:
         self._counts: dict[tuple[Place, int, int], Counter[int]] = {}
         self._texts: dict[tuple[int, int], set[str]] = {}  # what has this hash in the copy
         self._same: set[tuple[int, int]] = set()
 
     def add(self, column: Place, words: Words, hits: Hits, at: int) -> None:
         """Add a hit: number `at` of some."""
-        value = int(hits.values[at])
-        origin, hashed = int(self._sought.origins[value]), int(self._sought.hashes[value])
+        origin, hashed = int(hits.origins[at]), int(hits.hashes[at])
         counts = self._counts.setdefault((column, origin, hits.length), Counter())
         if hashed in counts or len(counts) < _KEPT:
             counts[hashed] += 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from seedtool.refreshing.proof.classes import WHOLE, Kind, Role
-from seedtool.refreshing.proof.search import LONGEST, NUMBER, PHONE, RUT, numbers_in
+from seedtool.refreshing.proof.search import LONGEST, NUMBER, PHONE, RUT, Numbers, numbers_in
 from seedtool.refreshing.proof.words import Hasher, Words
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _LONG_WORD = 12
 
 _LOCAL = re.compile(rb"[A-Za-z0-9._%+-]+\Z")
 _DOMAIN = re.compile(rb"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
-_JOINER = 0x20
 _UUID = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 
 
@@ -114,33 +113,50 @@ def scattered(schema: str, table: str, columns: Iterable[str]) -> list[Source]:
     return [Source(schema, table, (name,), kind, scattered=True) for name in columns for kind in kinds]
 
 
-def told(hasher: Hasher, words: Words, place: Mapping[str, int], source: Source) -> Iterator[Told]:
-    """Yield the values that rows tell in one way.
+def told(
+    hasher: Hasher, words: Words, place: Mapping[str, int], sources: Mapping[int, Source]
+) -> Iterator[tuple[int, Told]]:
+    """Yield the values that rows tell, each with the number of the way in which they do.
 
     Args:
         hasher: with this run's salt.
         words: of the rows.
         place: the place of each column in a row.
-        source: the way.
+        sources: the ways.
     """
+    numbers = {tag for source in sources.values() for tag in _tags(source)}
+    read = list(numbers_in(words, numbers, whole=True)) if numbers else []
+    for number, source in sources.items():
+        for each in _told(hasher, words, place, source, read):
+            yield number, each
+
+
+def _tags(source: Source) -> set[int]:
+    """Return the tags of the numbers that tell who somebody is."""
+    if source.kind == "phone":
+        return {PHONE}
+    return ({RUT} if source.scattered else {RUT, NUMBER}) if source.kind == "national id" else set()
+
+
+def _told(
+    hasher: Hasher, words: Words, place: Mapping[str, int], source: Source, read: list[Numbers]
+) -> Iterator[Told]:
     import numpy as np
 
     column = place[source.columns[0]]
-    if source.kind == "phone":
-        yield from _numbers(hasher, words, column, {PHONE}, scattered=source.scattered)
-    elif source.scattered and source.kind == "national id":
-        yield from _numbers(hasher, words, column, {RUT}, scattered=True)
-    elif source.scattered:
+    numbers = [each for each in read if each.tag in _tags(source)]
+    yield from _numbers(hasher, words, column, numbers, scattered=source.scattered)
+    if source.kind == "phone" or (source.scattered and source.kind == "national id"):
+        return
+    if source.scattered:
         yield from _emails(hasher, words, column)
     elif len(source.columns) > 1:
         yield from _names(hasher, words, [place[name] for name in source.columns])
     else:
-        if source.kind == "national id":
-            yield from _numbers(hasher, words, column, {RUT, NUMBER})
-        first, count = cells_of(words)
+        first, count = words.column(column)
         for each in range(1, LONGEST + 1):
-            rows = np.flatnonzero(np.minimum(count[:, column], LONGEST) == each)
-            index = first[rows, column, None] + np.arange(each)
+            rows = np.flatnonzero(np.minimum(count, LONGEST) == each)
+            index = first[rows, None] + np.arange(each)
             if source.kind != "full name":
                 yield from _sequences(hasher, words, index)
                 if each == _UUID.count("-") + 1:
@@ -163,16 +179,6 @@ def _full_names(hasher: Hasher, words: Words, index: "NDArray[np.int64]") -> Ite
         yield from _sequences(hasher, words, np.roll(index, length - 1, axis=1))
 
 
-def cells_of(words: Words) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
-    """Return the first word of each cell and how many it has, by row and column."""
-    import numpy as np
-
-    number = np.arange(words.rows * words.columns)
-    first = np.searchsorted(words.cells, number)
-    count = np.diff(np.append(first, len(words.cells)))
-    return first.reshape(words.rows, words.columns), count.reshape(words.rows, words.columns)
-
-
 def _without_dashes(hasher: Hasher, words: Words, index: "NDArray[np.int64]") -> Iterator[Told]:
     """Yield ids in the form of a UUID as one word."""
     import numpy as np
@@ -191,15 +197,15 @@ def _names(hasher: Hasher, words: Words, columns: list[int]) -> Iterator[Told]:
     """Yield first and last names of rows together, as people write them."""
     import numpy as np
 
-    first_of, count_of = cells_of(words)
+    cells = [words.column(column) for column in columns]
     # each part of a name has rarely more than three words
     for counts in itertools.product(range(1, 4), range(1, 4), *([range(4)] * (len(columns) - 2))):
-        exact = [count_of[:, column] == each for column, each in zip(columns, counts, strict=True)]
+        exact = [count == each for (_, count), each in zip(cells, counts, strict=True)]
         rows = np.flatnonzero(np.logical_and.reduce(exact))
         if not len(rows):
             continue
         first, last, *more = (
-            first_of[rows, column, None] + np.arange(each) for column, each in zip(columns, counts, strict=True)
+            begin[rows, None] + np.arange(each) for (begin, _), each in zip(cells, counts, strict=True)
         )
         firsts = [first, first[:, :1]] if counts[0] > 1 else [first]
         lasts = [(last,), (last, more[0])] if more and counts[2] else [(last,)]
@@ -247,21 +253,23 @@ def _has_digit(words: Words, at: "Places") -> "NDArray[np.bool_]":
     return found
 
 
-def _numbers(hasher: Hasher, words: Words, column: int, tags: set[int], *, scattered: bool = False) -> Iterator[Told]:
+def _numbers(hasher: Hasher, words: Words, column: int, numbers: list[Numbers], *, scattered: bool) -> Iterator[Told]:
     """Yield the numbers of a column: all digits that stand together.
 
     Within longer texts only those count that are written as a phone (with a plus sign) or as a RUT (with a dash).
     """
     import numpy as np
 
-    for first, last, tag, values in numbers_in(words, tags, whole=True):
-        mine = words.cells[first] % words.columns == column
-        if scattered:
-            before = words.text[np.maximum(words.starts[first], 1) - 1] == _JOINER
-            places = np.maximum(words.raw_places(words.starts[first]), 1) - 1
-            plus = np.frombuffer(words.raw, np.uint8)[places] == ord("+")
-            mine &= (before & plus) if tag != RUT else ((first < last) | (words.text[words.ends[last] - 1] == ord("k")))
-        chosen = np.flatnonzero(mine)
+    for first, last, tag, values in numbers:
+        chosen = np.flatnonzero(words.cells[first] % words.columns == column)
+        if scattered and len(chosen):
+            begin, end = first[chosen], last[chosen]
+            if tag == RUT:
+                written = (begin < end) | (words.text[words.ends[end] - 1] == ord("k"))
+            else:
+                before = np.maximum(words.raw_places(words.starts[begin]), 1) - 1
+                written = np.frombuffer(words.raw, np.uint8)[before] == ord("+")
+            chosen = chosen[written]
         if len(chosen):
             yield Told(hasher.numbers(values[chosen], tag), [], first[chosen, None], tag, values[chosen])
 

@@ -1,7 +1,7 @@
 """The story of the proof: what the source holds of persons, and a look for it everywhere in the copy."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -16,7 +16,9 @@ from seedtool.postgres.server import Target
 from seedtool.refreshing.proof.classes import BIOMETRIC, Role, classify
 from seedtool.refreshing.proof.kept import COMPARED, Rows, compare
 from seedtool.refreshing.proof.leaks import Leaks, Side, TableName, sources_in
+from seedtool.refreshing.proof.people import Source
 from seedtool.refreshing.proof.reading import can_hold
+from seedtool.refreshing.proof.structure import differences, faults
 from seedtool.refreshing.proof.words import Hasher
 
 ColumnName = tuple[str, str, str]
@@ -33,12 +35,15 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
             nobody knows.
         kept: the reason why a column that identifies persons is kept, by schema, table and column.
         faces: what becomes of faces; with `share` the source's own ids may stand in the copy.
+        intended: what of the catalog may be missing or another one: kinds of things with their names, such as
+            `("index", "public.students_email")`.
         memory: bytes that the hashes of values may take.
     """
 
     rows: Mapping[TableName, int | None] = {}
     kept: Mapping[ColumnName, str] = {}
     faces: Literal["placeholder", "reindex", "share"] = "placeholder"
+    intended: frozenset[tuple[str, str]] = frozenset()
     memory: int = 400_000_000
 
 
@@ -47,7 +52,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         kind: `leak` (a value of the source stands somewhere), `kept` (a column holds its own values, without a reason),
-            `count` (another number of rows).
+            `schema` (a value stands in a definition), `count` (another number of rows), `catalog` (something is missing
+            or not like the source's), `sequence` (it gives numbers that are taken).
         schema: of the table that holds it, or None.
         table: the table, or None.
         column: the column, or None.
@@ -136,7 +142,7 @@ def prove(source: Connect, target: Target, given: Given) -> Proof:
         persons = _persons(before, after, roles, given)
         counts = tuple(_counts(before, after, persons.counts))
         return Proof(
-            findings=(*persons.findings, *_wrong_counts(counts, given)),
+            findings=(*persons.findings, *_wrong_counts(counts, given), *_structure(before, after, given)),
             counts=counts,
             classified=tuple(_classified(before, roles, given)),
             values=persons.values,
@@ -167,7 +173,7 @@ def _persons(before: Side, after: Side, roles: dict[int, dict[str, Role]], given
         )
         for table in before.stored()
     }
-    leaks = Leaks((before, after), roles, sources, hasher)
+    leaks = Leaks((before, after), roles, sources, hasher, _size(before, sources))
     leaks.gather({name: each[0] for name, each in rows.items()})
     leaks.look({name: each[1] for name, each in rows.items()})
     leaks.look_beside()
@@ -195,6 +201,17 @@ def _persons(before: Side, after: Side, roles: dict[int, dict[str, Role]], given
                 )
             )
     return _Persons(findings, leaks.counts, leaks.values)
+
+
+def _size(before: Side, sources: Sequence[Source]) -> int:
+    """Return about how many values the source has, from the sizes of its tables and 50 bytes a row at least."""
+    total = 0
+    for table in before.stored():
+        own = [each for each in sources if (each.schema, each.table) == (table.schema, table.name)]
+        ways = min(20, sum(2 if each.scattered else 8 for each in own))
+        row = before.connection.execute("SELECT pg_relation_size(%s::oid)", [table.oid]).fetchone()
+        total += (int(row[0]) if row and row[0] else 0) // 50 * ways
+    return total
 
 
 def _compared(table: Table, roles: Mapping[str, Role], given: Given) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -234,6 +251,14 @@ def _wrong_counts(counts: tuple[Count, ...], given: Given) -> Iterator[Finding]:
                 column=None,
                 what=f"has {each.copy} rows, and {expected} are expected",
             )
+
+
+def _structure(before: Side, after: Side, given: Given) -> Iterator[Finding]:
+    """Yield what the copy's catalog has otherwise than the source's."""
+    found = list(faults(after.connection, after.catalog))
+    found += differences(before.connection, after.connection, given.intended)
+    for kind, schema, table, column, what in found:
+        yield Finding(kind=kind, schema=schema, table=table, column=column, what=what)
 
 
 def _classified(before: Side, roles: dict[int, dict[str, Role]], given: Given) -> Iterator[Classified]:

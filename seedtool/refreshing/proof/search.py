@@ -26,29 +26,36 @@ _BITS = 16
 
 
 class Filter:
-    """A Bloom filter of one hash: which 64-bit hashes may be in a set (B. Bloom, 1970)."""
+    """A Bloom filter of one hash: which 64-bit hashes may be in a set (B. Bloom, 1970).
 
-    def __init__(self, hashes: "Hashes") -> None:
+    Args:
+        size: of how many hashes it is expected to be; it has 16 bits for each, so that 1 of 16 others passes.
+    """
+
+    def __init__(self, size: int) -> None:
         import numpy as np
 
-        self._power = max(16, (max(1, len(hashes)) * _BITS - 1).bit_length())
+        self._power = max(16, (max(1, size) * _BITS - 1).bit_length())
         self._bits = np.zeros(1 << self._power - 3, np.uint8)
+
+    def add(self, hashes: "Hashes") -> None:
+        """Add hashes to the set."""
+        import numpy as np
+
         place, bit = self._where(hashes)
         np.bitwise_or.at(self._bits, place, bit)
 
     def __call__(self, hashes: "Hashes") -> "NDArray[np.bool_]":
         """Tell which may be in the set."""
-        import numpy as np
-
         place, bit = self._where(hashes)
-        found: NDArray[np.bool_] = (self._bits[place] & bit) != np.uint8(0)
+        found: NDArray[np.bool_] = (self._bits[place] & bit) != 0
         return found
 
     def _where(self, hashes: "Hashes") -> "tuple[Places, NDArray[np.uint8]]":
         import numpy as np
 
-        high = hashes >> np.uint64(64 - self._power)
-        return (high >> np.uint64(3)).astype(np.int64), np.uint8(1) << (high & np.uint64(7)).astype(np.uint8)
+        high = (hashes >> np.uint64(64 - self._power)).view(np.int64)
+        return high >> 3, np.uint8(1) << (high & 7).astype(np.uint8)
 
 
 class Hits(NamedTuple):
@@ -59,7 +66,8 @@ class Hits(NamedTuple):
         length: of how many words it is; 0 of numbers.
         last: number of its last word.
         tag: of numbers; 0 of words.
-        values: its place in the sorted hashes.
+        hashes: of the values.
+        origins: what told them.
         numbers: what the numbers are.
     """
 
@@ -67,7 +75,8 @@ class Hits(NamedTuple):
     length: int
     last: "Places"
     tag: int
-    values: "Places"
+    hashes: "Hashes"
+    origins: "Places"
     numbers: "Hashes | None" = None
 
     def text(self, words: Words, at: int) -> str:
@@ -99,15 +108,17 @@ class Sought:
 
     Args:
         hasher: with this run's salt.
+        size: about how many there are.
         part: the partition of the values that is in memory.
         parts: of how many.
     """
 
-    def __init__(self, hasher: Hasher, part: int = 0, parts: int = 1) -> None:
+    def __init__(self, hasher: Hasher, size: int, part: int = 0, parts: int = 1) -> None:
         self.hasher = hasher
         self._part, self._parts = part, parts
-        self._prefixes: list[Hashes] = []
-        self._values: list[tuple[Hashes, int]] = []
+        self._begins = Filter(size // parts)
+        self._chunks: dict[int, list[Hashes]] = {}
+        self._values: dict[int, Hashes] = {}
         self._tags: set[int] = set()
 
     def add(self, hashes: "Hashes", origin: int, prefixes: "list[Hashes]", tag: int) -> None:
@@ -125,9 +136,9 @@ class Sought:
         if self._parts > 1:
             mine = hashes % np.uint64(self._parts) == np.uint64(self._part)
             hashes, prefixes = hashes[mine], [each[mine] for each in prefixes]
-        if len(hashes):
-            self._values.append((hashes, origin))
-            self._prefixes += [np.unique(each) for each in prefixes]
+        self._chunks.setdefault(origin, []).append(hashes)
+        for each in prefixes:
+            self._begins.add(each)
 
     def gathered(self, rare: dict[int, int]) -> None:
         """Sort what was added, and drop what is too frequent to identify anybody.
@@ -137,63 +148,60 @@ class Sought:
         """
         import numpy as np
 
-        hashes, origins = [], []
-        for origin in sorted({origin for _, origin in self._values}):
-            own, counts = np.unique(
-                np.concatenate([each for each, other in self._values if other == origin]), return_counts=True
-            )
-            own = own[counts <= rare[origin]]
-            hashes.append(own)
-            origins.append(np.full(len(own), origin, np.uint16))
-        self._values = []
-        every = np.concatenate(hashes) if hashes else np.zeros(0, np.uint64)
-        owner = np.concatenate(origins) if origins else np.zeros(0, np.uint16)
-        order = np.argsort(every, kind="stable")
-        self.hashes, self.origins = every[order], owner[order]
-        prefixes = np.unique(np.concatenate(self._prefixes)) if self._prefixes else np.zeros(0, np.uint64)
-        self._prefixes = []
-        self._begins, self._is = Filter(prefixes), Filter(self.hashes)
+        for origin in sorted(self._chunks):
+            own = np.concatenate(self._chunks.pop(origin))
+            own.sort()
+            first = np.flatnonzero(np.diff(own, prepend=~own[:1]))
+            often = np.diff(first, append=len(own))
+            self._values[origin] = own[first[often <= rare[origin]]]
+        self._is = Filter(len(self))
+        for each in self._values.values():
+            self._is.add(each)
 
     def __len__(self) -> int:
-        return len(self.hashes)
+        return sum(map(len, self._values.values()))
 
     def at(self, hashes: "Hashes") -> "tuple[Places, Places]":
-        """Return which of the hashes are values, and the place of each among the values."""
+        """Return which of the hashes are values, and what told each."""
         import numpy as np
 
         maybe = np.flatnonzero(self._is(hashes))
-        if not len(maybe) or not len(self.hashes):
-            return maybe[:0], maybe[:0]
-        place = np.minimum(np.searchsorted(self.hashes, hashes[maybe]), len(self.hashes) - 1)
-        same = self.hashes[place] == hashes[maybe]
-        return maybe[same], place[same]
+        origins = np.full(len(maybe), -1)
+        for origin, values in self._values.items():
+            if not len(maybe):
+                break
+            if len(values):
+                place = np.minimum(np.searchsorted(values, hashes[maybe]), len(values) - 1)
+                origins[(values[place] == hashes[maybe]) & (origins < 0)] = origin
+        told = origins >= 0
+        return maybe[told], origins[told]
 
-    def sequences(self, words: Words, step: int = 1) -> Iterator[Hits]:
-        """Yield the values that are sequences of words, each `step` words after the one before it, in one cell."""
+    def sequences(self, words: Words) -> Iterator[Hits]:
+        """Yield the values that are sequences of words in one cell."""
         import numpy as np
 
         at, hashes = np.flatnonzero(self._begins(words.hashes)), words.hashes
         current = hashes[at]
+        left = words.first[words.cells[at]] + words.count[words.cells[at]] - at  # words up to the end of the cell
         for count in range(1, LONGEST + 1):
-            found, values = self.at(current)
+            found, origins = self.at(current)
             if len(found):
-                yield Hits(at[found], count, at[found] + (count - 1) * step, 0, values)
-            following = at + count * step
-            fits = following < len(hashes)
-            fits[fits] = words.cells[following[fits]] == words.cells[at[fits]]
-            at, following, current = at[fits], following[fits], current[fits]
-            current = self.hasher.followed(current, hashes[following])
+                yield Hits(at[found], count, at[found] + count - 1, 0, current[found], origins)
+            fits = left > count
+            at, left = at[fits], left[fits]
+            current = self.hasher.followed(current[fits], hashes[at + count])
             likely = self._begins(current)
-            at, current = at[likely], current[likely]
+            at, left, current = at[likely], left[likely], current[likely]
             if not len(at):
                 return
 
     def numbers(self, words: Words) -> Iterator[Hits]:
         """Yield the values that are numbers, in one word or in groups of digits with blanks, dots or dashes."""
         for first, last, tag, values in numbers_in(words, self._tags):
-            found, places = self.at(self.hasher.numbers(values, tag))
+            hashes = self.hasher.numbers(values, tag)
+            found, origins = self.at(hashes)
             if len(found):
-                yield Hits(first[found], 0, last[found], tag, places, values[found])
+                yield Hits(first[found], 0, last[found], tag, hashes[found], origins, values[found])
 
 
 def numbers_in(words: Words, tags: Container[int], *, whole: bool = False) -> "Iterator[Numbers]":

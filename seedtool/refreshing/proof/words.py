@@ -8,6 +8,7 @@ import functools
 import re
 import secrets
 import unicodedata
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -82,6 +83,16 @@ def _folded_far(character: bytes) -> bytes:
     return "".join(each if each.isalnum() else " " for each in plain).encode()
 
 
+def _has_far(text: "Bytes") -> bool:
+    """Tell whether a text has characters that are folded one by one."""
+    import numpy as np
+
+    lead = np.flatnonzero(text >= 0xC6)
+    kinds, following = text[lead], text[np.minimum(lead + 1, len(text) - 1)]
+    usual = (kinds == 0xCC) | (kinds == 0xCD) | ((kinds == 0xE2) & ((following == 0x80) | (following == 0x81)))
+    return not usual.all()
+
+
 def folded(block: bytes) -> "tuple[bytes, bytes, Places]":
     """Fold a block of COPY text.
 
@@ -92,8 +103,8 @@ def folded(block: bytes) -> "tuple[bytes, bytes, Places]":
     import numpy as np
 
     accented = not block.isascii()
-    if accented:
-        block = _FAR.sub(lambda found: _folded_far(found[0]), block) if _FAR.search(block) else block
+    if accented and _has_far(np.frombuffer(block, np.uint8)):
+        block = _FAR.sub(lambda found: _folded_far(found[0]), block)
     escaped = b"\\" in block
     if not accented and not escaped:
         return block.translate(_FOLDED), block, np.zeros(0, np.int64)
@@ -126,7 +137,8 @@ def folded(block: bytes) -> "tuple[bytes, bytes, Places]":
     return text.tobytes().translate(_FOLDED, b"\xff"), block, np.flatnonzero(text == _GONE)
 
 
-class Words(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Words:
     """The words of some rows.
 
     Args:
@@ -134,9 +146,10 @@ class Words(NamedTuple):
         starts: where each word begins in it.
         ends: where each word ends.
         cells: the cell of each word: its row times the number of columns, plus its column.
+        first: the first word of each cell.
+        count: how many words each cell has.
         hashes: a hash of each word.
         columns: how many columns a row has.
-        rows: how many rows there are.
         raw: the block that was folded.
         gone: where bytes of it are missing in the folded text.
     """
@@ -145,11 +158,21 @@ class Words(NamedTuple):
     starts: "Places"
     ends: "Places"
     cells: "Places"
+    first: "Places"
+    count: "Places"
     hashes: "Hashes"
     columns: int
-    rows: int
     raw: bytes
     gone: "Places"
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.first) // self.columns
+
+    def column(self, at: int) -> "tuple[Places, Places]":
+        """Return the first word and the number of words of each cell of a column."""
+        return self.first[at :: self.columns], self.count[at :: self.columns]
 
     def raw_places(self, places: "Places") -> "Places":
         """Return where in the block places of the folded text are."""
@@ -222,18 +245,11 @@ class Hasher:
             edges = np.concatenate([np.zeros(1, np.int64), edges])
         starts, ends = edges[0::2], edges[1::2]
         delimiters = np.flatnonzero((text[:size] == 9) | (text[:size] == 10))
-        before = np.searchsorted(starts, delimiters)
-        cells = np.repeat(np.arange(len(delimiters)), np.diff(before, prepend=0))
+        after = np.searchsorted(starts, delimiters)
+        count = np.diff(after, prepend=0)
+        cells = np.repeat(np.arange(len(delimiters)), count)
         hashes = self._hashes(text, starts, ends)
-        return Words(text, starts, ends, cells, hashes, columns, len(delimiters) // columns, raw, gone)
-
-    def of(self, words: list[str]) -> int:
-        """Return the hash of a sequence of folded words, as `words` and `followed` make it."""
-        found = self.words(("\t".join(words) + "\n").encode(), len(words)).hashes
-        total = found[:1]
-        for at in range(1, len(found)):
-            total = self.followed(total, found[at : at + 1])
-        return int(total[0])
+        return Words(text, starts, ends, cells, after - count, count, hashes, columns, raw, gone)
 
     def _hashes(self, text: "Bytes", starts: "Places", ends: "Places") -> "Hashes":
         import numpy as np

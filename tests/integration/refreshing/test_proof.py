@@ -363,3 +363,29 @@ def test_other_masked_copies_are_clean_too(pair: Pair, target: Target, seed: str
         maintenance.execute("DROP DATABASE proof_clean WITH (FORCE)")
 
     assert proof.holds, proof.findings
+
+
+def test_a_catalog_that_is_not_the_sources_is_found(pair: Pair) -> None:
+    changes = {
+        "ALTER TABLE students DROP CONSTRAINT students_email_key": "index public.students_email_key",
+        "DROP VIEW names": "view public.names",
+        "ALTER TABLE guardians DROP CONSTRAINT guardians_student_id_fkey; ALTER TABLE guardians ADD CONSTRAINT"
+        " guardians_student_id_fkey FOREIGN KEY (student_id) REFERENCES students NOT VALID": "is not validated",
+        "ALTER TABLE settings ALTER value SET NOT NULL": "column public.settings.value is not like",
+        "CREATE INDEX lonely ON ONLY visits (id)": "index lonely is not valid",
+        "ALTER TYPE level ADD VALUE 'high'": "type public.level is not like",
+        "DROP MATERIALIZED VIEW busy": "view public.busy",
+        "ALTER TABLE settings ENABLE ROW LEVEL SECURITY": "table public.settings is not like",
+        "DROP FUNCTION rut": "function public.rut(body bigint)",
+        "DROP EXTENSION citext CASCADE": "extension citext",
+        "SELECT setval('guardians_id_seq', 3)": "sequence public.guardians_id_seq gives",
+        "ALTER TABLE student_faces ALTER id RESTART": "sequence public.student_faces_id_seq gives",
+    }
+    with pair.changed(*changes) as copy:
+        proof = copy.prove()
+        excused = copy.prove(intended=frozenset({("view", "public.names")}))
+
+    told = " | ".join(each.what for each in proof.findings)
+    assert [words for words in changes.values() if words not in told] == []
+    assert {each.kind for each in proof.findings} == {"catalog", "sequence"}
+    assert "view public.names" not in " | ".join(each.what for each in excused.findings)
