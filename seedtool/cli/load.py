@@ -45,6 +45,7 @@ def complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str)
 )
 @click.option("--random-seed", default="1", metavar="S", help="Make other values with another S [default: 1].")
 @click.option("--workers", type=click.IntRange(min=1), default=1, metavar="N", help="Work in N processes [default: 1].")
+@click.option("--scheduler", metavar="ADDRESS", help="Let the workers of a Dask cluster work: tcp://HOST:8786.")
 @click.option("--resume", is_flag=True, help="Go on with a load that was interrupted.")
 @click.option("--confirm", metavar="NAME", help="Add rows to a database that seedtool did not make. NAME is its name.")
 @common_options
@@ -54,6 +55,7 @@ def load(
     scale: float,
     random_seed: str,
     workers: int,
+    scheduler: str | None,
     resume: bool,
     confirm: str | None,
     console: Console,
@@ -72,6 +74,7 @@ def load(
             scale=scale,
             random_seed=random_seed,
             workers=workers,
+            scheduler=scheduler,
             resume=resume,
             confirm=confirm,
             listener=listener,

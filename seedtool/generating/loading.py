@@ -34,8 +34,8 @@ from seedtool.slices.running import Done
 from seedtool.values import version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from concurrent.futures import Executor
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from seedtool.generating.putting_off import Kept
@@ -115,6 +115,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         random_seed: the random seed.
         scale: how many times the numbers of the recipe are made.
         workers: how many processes of this machine work.
+        scheduler: the address of a Dask scheduler whose workers work instead; None for none.
         resume: go on with a load that was interrupted.
         folder: the project's, for words that read a file of it.
     """
@@ -122,6 +123,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     random_seed: str = "1"
     scale: float = 1.0
     workers: int = 1
+    scheduler: str | None = None
     resume: bool = False
     folder: Path | None = None
 
@@ -229,14 +231,18 @@ def load(target: Target, recipe: Recipe, options: Options, listener: Listener = 
         RecipeError: the recipe does not fit the database; nothing was written.
         LoadInterrupted: the load stopped on the way; what is there can be resumed or undone.
     """
-    with locked(target, recipe.name, listener) as sessions, running.processes(options.workers) as executors:
-        return _Loading(sessions, recipe, options, listener, executors, target).run()
+    with locked(target, recipe.name, listener) as sessions, _workers(options) as workers:
+        return _Loading(sessions, recipe, options, listener, workers, target).run()
+
+
+def _workers(options: Options) -> AbstractContextManager[running.Workers | None]:
+    return running.processes(options.workers) if options.scheduler is None else running.cluster(options.scheduler)
 
 
 def load_apart(database: Target, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
     """Load a recipe into a database that nobody else uses: a failure leaves what is there, and the caller drops it."""
-    with translated(recipe.name), running.processes(options.workers) as executors:
-        return _Loading(Sessions(database), recipe, options, listener, executors, database).run()
+    with translated(recipe.name), _workers(options) as workers:
+        return _Loading(Sessions(database), recipe, options, listener, workers, database).run()
 
 
 def load_within(connection: Connection, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
@@ -268,14 +274,14 @@ class _Loading:
         recipe: Recipe,
         options: Options,
         listener: Listener,
-        executors: Callable[[], Executor] | None,
+        workers: running.Workers | None,
         target: Target | None,
     ) -> None:
         self._sessions = sessions
         self._recipe = recipe
         self._options = options
         self._listener = listener
-        self._executors = executors
+        self._workers = workers
         self._target = target
         self._units = recipes.units_of(recipe, options.scale)
         self._seconds: dict[str, float] = {}
@@ -297,7 +303,7 @@ class _Loading:
         for each in kept:
             self._listener.note(f"{each.table} keeps its indexes while rows come: {each.why}")
         with self._undone(plan, earlier, there):
-            done = self._write(plan, facts, there, before)
+            done = self._write(plan, facts, there, before, all_put_off=earlier is None and not kept)
             with self._step("indexes"):
                 built = putting_off.build(self._sessions, self._recipe.name, parallel=4 if self._target else 1)
         with self._step("analyze"):
@@ -415,27 +421,31 @@ class _Loading:
             facts={**facts.lasting, "before": before, "catalog": tables_of(plan)},
         )
 
-    def _write(self, plan: Plan, facts: Facts, there: dict[Slice, str], before: int) -> list[Done]:
+    def _write(
+        self, plan: Plan, facts: Facts, there: dict[Slice, str], before: int, *, all_put_off: bool
+    ) -> list[Done]:
         slices = [
             each
             for planned in plan.tables
             for each in ledger.missing(there, planned.name, plan.rows(planned), ROWS_A_SLICE)
         ]
         total = sum(each.last - each.first for each in slices)
+        names = running.tables(slices)
         done: list[Done] = []
         count = 0
         with self._step("rows"):
-            # a table's rows come when those that it refers to are there, unless its foreign keys were put off
-            for name in running.tables(slices):
-                work = self._work(plan, facts, before)
-                for each in running.run([one for one in slices if one.table == name], work, self._executors):
+            # a row needs those that it refers to, unless the foreign keys were put off: then all may come at once
+            stages = [slices] if all_put_off else [[one for one in slices if one.table == name] for name in names]
+            work = self._work(plan, facts, before)
+            for stage in stages:
+                for each in running.run(stage, work, self._workers):
                     done.append(each)
                     count += each.slice.last - each.slice.first
                     self._listener.progress("rows", count, total)
         return done
 
     def _work(self, plan: Plan, facts: Facts, before: int) -> running.Work:
-        if self._executors is not None and self._target is not None:
+        if self._workers is not None and self._target is not None:
             options = self._options
             stuff = (
                 self._recipe, plan.catalog.tables, plan.catalog.search_path, facts, options.random_seed, self._units,

@@ -368,7 +368,10 @@ class _Filling:
             fault, remedy = error.args if len(error.args) > 1 else (str(error), "Correct the line.")
             raise self._fault(fault, remedy, column.name) from error
         except SeedError as error:
-            raise self._fault(error.message, error.remedy, column.name) from error
+            remedy = error.remedy
+            if line.kind not in kinds.WORDS:
+                remedy += f' For the text itself: {column.name} = {{ kind = "constant", value = "{line.kind}" }}.'
+            raise self._fault(error.message, remedy, column.name) from error
         if line.nulls:
             maker = makers.WithNulls(maker, line.nulls, self._plan.key(self._planned.name, column.name, "nulls"))
         return maker

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import itertools
 from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from seedtool.errors import LoadInterrupted
+from seedtool.errors import LoadInterrupted, UsageError
 from seedtool.slices.ledger import Slice  # noqa: TC001 - msgspec reads the type of a field
 
 if TYPE_CHECKING:
@@ -52,20 +53,48 @@ class Work(Protocol):
         ...
 
 
-def run(slices: Sequence[Slice], work: Work, executors: Callable[[], Executor] | None) -> Iterator[Done]:
+class Workers:
+    """Where slices are worked on.
+
+    Args:
+        make: makes an executor.
+        count: how many workers it has.
+    """
+
+    def __init__(self, make: Callable[[], Executor], count: int) -> None:
+        self._make = make
+        self._executor: Executor | None = None
+        self.count = count
+
+    @property
+    def executor(self) -> Executor:
+        """The executor, made when it is first asked for."""
+        if self._executor is None:
+            self._executor = self._make()
+        return self._executor
+
+    def end(self) -> None:
+        """Let go of the executor: what has not begun is not needed any more. The next one is made anew."""
+        if self._executor is not None:
+            # Dask's has no such argument: it cancels what was not begun itself
+            options = {"cancel_futures": True} if isinstance(self._executor, ProcessPoolExecutor) else {}
+            self._executor.shutdown(wait=True, **options)
+            self._executor = None
+
+
+def run(slices: Sequence[Slice], work: Work, workers: Workers | None) -> Iterator[Done]:
     """Do the work of each slice, and yield what became of it, in any order.
 
     Args:
         slices: what has to be done.
         work: does it.
-        executors: makes an executor; it is called again when one is broken by the death of a worker. None: this
-            process works itself.
+        workers: where; their executor is made anew when the death of a worker has broken it. None: this process works.
 
     Raises:
         LoadInterrupted: a slice has killed four workers.
         Exception: what `work` raises.
     """
-    if executors is None:
+    if workers is None:
         yield from map(work, slices)
         return
     waiting = list(slices)
@@ -73,34 +102,44 @@ def run(slices: Sequence[Slice], work: Work, executors: Callable[[], Executor] |
     while waiting:
         done: set[Slice] = set()
         running: set[Slice] = set()
-        executor = executors()
         try:
-            for each in _results(executor, waiting, work, running):
+            for each in _results(workers, waiting, work, running):
                 done.add(each.slice)
                 yield each
         except BrokenProcessPool:
             # one of those that were running has killed its worker, and nobody can say which
             deaths.update(running - done)
-        finally:
-            # what has not begun is not needed any more; a broken pool has no process left to wait for
-            executor.shutdown(wait=True, cancel_futures=True)
+            workers.end()
+        except BaseException:
+            workers.end()
+            raise
         waiting = [each for each in waiting if each not in done]
         suspects = [each for each in waiting if deaths[each] >= DEATHS]
         if suspects:
             raise _deadly(suspects[0])
+        if len(deaths) > 1 and (alone := [each for each in waiting if deaths[each] == DEATHS - 1]):
+            waiting = [each for each in waiting if each not in alone]
+            yield from _one_by_one(alone, work, workers)
 
 
-def _results(executor: Executor, slices: Sequence[Slice], work: Work, running: set[Slice]) -> Iterator[Done]:
+def _one_by_one(suspects: Sequence[Slice], work: Work, workers: Workers) -> Iterator[Done]:
+    """Do the slices alone that have been there at three deaths: the one that kills a worker now is the one."""
+    for each in suspects:
+        try:
+            yield workers.executor.submit(work, each).result()
+        except BrokenProcessPool as error:
+            workers.end()
+            raise _deadly(each) from error
+
+
+def _results(workers: Workers, slices: Sequence[Slice], work: Work, running: set[Slice]) -> Iterator[Done]:
     """Yield results. No more slices are handed over than are soon worked on: so it is known which a death concerns."""
-    ahead = 2 * _workers(executor)
     left = iter(slices)
     futures: dict[Future[Done], Slice] = {}
     while True:
-        for each in left:
-            futures[executor.submit(work, each)] = each
+        for each in itertools.islice(left, 2 * workers.count - len(futures)):
+            futures[workers.executor.submit(work, each)] = each
             running.add(each)
-            if len(futures) >= ahead:
-                break
         if not futures:
             return
         finished, _ = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -111,15 +150,15 @@ def _results(executor: Executor, slices: Sequence[Slice], work: Work, running: s
                 result = future.result()
             except BrokenProcessPool as error:
                 broken = error  # results that came before are still taken
+            except Exception as error:
+                if type(error).__name__ == "KilledWorker":  # Dask has tried it on four workers
+                    raise _deadly(each) from error
+                raise
             else:
                 running.discard(each)
                 yield result
         if broken is not None:
             raise broken
-
-
-def _workers(executor: Executor) -> int:
-    return int(getattr(executor, "_max_workers", 0) or 4)
 
 
 def _deadly(slice_: Slice) -> LoadInterrupted:
@@ -131,16 +170,54 @@ def _deadly(slice_: Slice) -> LoadInterrupted:
 
 
 @contextlib.contextmanager
-def processes(workers: int) -> Iterator[Callable[[], Executor] | None]:
-    """Yield what makes an executor of processes on this machine; None for one worker, which is this process."""
-    if workers <= 1:
+def processes(count: int) -> Iterator[Workers | None]:
+    """Yield processes on this machine; None for one worker, which is this process."""
+    if count <= 1:
         yield None
         return
     import multiprocessing
 
     # a forked process would share this one's connections
     context = multiprocessing.get_context("spawn")
-    yield lambda: ProcessPoolExecutor(workers, mp_context=context)
+    workers = Workers(lambda: ProcessPoolExecutor(count, mp_context=context), count)
+    try:
+        yield workers
+    finally:
+        workers.end()
+
+
+@contextlib.contextmanager
+def cluster(address: str) -> Iterator[Workers]:
+    """Yield the workers of a Dask cluster.
+
+    Args:
+        address: the scheduler's, such as `tcp://10.0.0.5:8786`.
+
+    Raises:
+        UsageError: Dask is not installed, or the scheduler does not answer.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError(
+            "a cluster needs Dask, which is not installed", remedy="pip install 'seedtool[cluster]'",
+            option="--scheduler",
+        ) from error  # fmt: skip
+    try:
+        client = Client(address, timeout="10s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UsageError(
+            f"no scheduler answers at {address}",
+            remedy="Start one: dask scheduler. Then workers: dask worker tcp://HOST:8786, where seedtool is installed.",
+            option="--scheduler",
+        ) from error
+    with client:
+        count = max(1, sum(client.nthreads().values()))
+        workers = Workers(lambda: client.get_executor(pure=False), count)
+        try:
+            yield workers
+        finally:
+            workers.end()
 
 
 def tables(slices: Iterable[Slice]) -> list[str]:

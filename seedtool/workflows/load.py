@@ -25,6 +25,7 @@ def load(
     scale: float = 1.0,
     random_seed: str = "1",
     workers: int = 1,
+    scheduler: str | None = None,
     resume: bool = False,
     confirm: str | None = None,
     listener: Listener = SILENT,
@@ -38,6 +39,7 @@ def load(
         scale: how many times the numbers of the recipe are made.
         random_seed: another one makes other values.
         workers: how many processes of this machine work.
+        scheduler: the address of a Dask scheduler whose workers work instead.
         resume: go on with a load that was interrupted.
         confirm: the database's name: agree that rows are added to a database that seedtool did not make.
         listener: hears of the steps, and how many rows are there.
@@ -57,7 +59,14 @@ def load(
     target = target or server.find(settings)
     found = recipes.find(settings.seeds, recipe, settings.root)
     _require_consent(target, confirm)
-    options = Options(scale=scale, random_seed=random_seed, workers=workers, resume=resume, folder=settings.root)
+    options = Options(
+        scale=scale,
+        random_seed=random_seed,
+        workers=workers,
+        scheduler=scheduler,
+        resume=resume,
+        folder=settings.root,
+    )
     return load_rows(target, found, options, listener)
 
 

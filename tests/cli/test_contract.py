@@ -21,7 +21,7 @@ CONTRACT = {
     "db-reset": {"--yes", "-y", "--confirm", "--seed", "--load", "--scale", "--fresh", "--dry-run"},
     "migrate": set(),
     "seed": {"[PROFILE]", "--list", "--confirm", "--dry-run", "--prune", "--no-prune"},
-    "seed load": {"RECIPE", "--scale", "--random-seed", "--workers", "--resume", "--confirm"},
+    "seed load": {"RECIPE", "--scale", "--random-seed", "--workers", "--scheduler", "--resume", "--confirm"},
     "seed unload": {"RECIPE", "--confirm"},
     "seed-dump": {"--all", "--set", "--sort", "--strict", "--table"},
     "sync-faces": {"--collection", "--dry-run", "--strict"},

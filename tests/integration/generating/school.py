@@ -1,6 +1,10 @@
 """A small school that recipes fill, and a folder with the recipe."""
 
+import os
+import signal
 import textwrap
+import time
+from pathlib import Path
 
 import psycopg
 
@@ -9,6 +13,8 @@ from seedtool.generating.unload import UnloadedTable
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings
+from seedtool.slices.ledger import Slice
+from seedtool.slices.running import Done
 from seedtool.workflows import load as workflow
 
 SCHEMA = """
@@ -94,3 +100,17 @@ class School:
                 " FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2"
             ),
         ]
+
+
+class Poison:
+    """Work that kills its worker with one slice, as a slice that needs more memory than there is would."""
+
+    def __init__(self, first: int, folder: str) -> None:
+        self._first = first
+        self._folder = folder
+
+    def __call__(self, slice_: Slice) -> Done:
+        if slice_.first == self._first:
+            with (Path(self._folder) / f"{time.time_ns()}").open("w"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return Done(slice=slice_, rows=1, size=1, checksum="1", cpu=0.0)

@@ -132,7 +132,7 @@ def test_keys_of_every_shape_hold(school, tables, rows, lines, keys):
         ("x int, y int, UNIQUE (x, y)", 101,
          "x = { kind = 'integer', min = 1, max = 10 }\ny = { kind = 'integer', min = 1, max = 10 }", "there are 100"),
         ("sex text UNIQUE", 3, "sex = ['F', 'M']", "there are 2"),
-        ("x text UNIQUE", 3, "x = 'address'", "row 2 has the same"),
+        ("x text UNIQUE, y text", 3, "x = '{y}!'\ny = ['a', 'b']", "has the same as one"),
     ],
 )  # fmt: skip
 def test_a_domain_that_is_too_small_is_refused_with_its_size(school, table, rows, lines, said):
