@@ -20,6 +20,7 @@ from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, read_catalog
 from seedtool.postgres.copying import EVERY_ROW, PLAIN_TEXT
 from seedtool.postgres.psycopg_errors import reason, translate
+from seedtool.refreshing.streams import KEEPALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,8 +36,6 @@ LOCK_TIMEOUT = 10.0
 #: How often the session that holds the snapshot says something (seconds): gateways close connections that are silent
 #: for some minutes (350 s on AWS, "Connection idle timeout" of a Network Load Balancer).
 ALIVE = 30.0
-#: libpq's words for a connection that notices when the other end is gone (seconds).
-KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "6"}
 START_AGAIN = "Start again: the snapshot ended with its session, and nothing of this run can be used. The target stays."
 _ATTEMPTS = 3
 

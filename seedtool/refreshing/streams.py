@@ -6,6 +6,7 @@ What asyncpg cannot express is refused. A connection is never made with less tha
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
+#: libpq's words for a connection that notices when the other end is gone (seconds, and how often it is asked).
+KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "6"}
 #: How long to wait for a connection (seconds).
 TIMEOUT = 60
 #: libpq's parameters that ask for something that asyncpg cannot do, and the values that ask for nothing.
@@ -174,6 +177,23 @@ async def connect(given: Mapping[str, Any], settings: Mapping[str, str], what: s
             remedy="Has the server connections to spare, and does it let this address in as often as asked?",
             code=code,
         ) from None  # its words may hold a password
+    _notice_a_lost_peer(connection)
     for name, value in settings.items():
         await connection.execute("SELECT set_config($1, $2, false)", name, value)
     return connection
+
+
+def _notice_a_lost_peer(connection: Any) -> None:  # noqa: ANN401 - asyncpg's
+    """Let the system ask from time to time whether the server is still there; asyncpg has no word for it."""
+    transport = getattr(connection, "_transport", None)
+    peer = transport.get_extra_info("socket") if transport is not None else None
+    if peer is None or peer.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", "keepalives_idle"),
+        ("TCP_KEEPINTVL", "keepalives_interval"),
+        ("TCP_KEEPCNT", "keepalives_count"),
+    ):
+        if hasattr(socket, option):  # other systems have other words
+            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), int(KEEPALIVE[value]))

@@ -1,12 +1,14 @@
 """A masked copy's streams over TLS: asyncpg is given what libpq was asked for, and never less."""
 
+import asyncio
+import socket
 from urllib.parse import quote
 
 import pytest
 
 from seedtool.errors import DatabaseError, SnapshotError
 from seedtool.postgres import server
-from seedtool.refreshing import schema, transfer
+from seedtool.refreshing import schema, streams, transfer
 from seedtool.refreshing.source import Source
 from seedtool.refreshing.transfer import TableCopy
 
@@ -40,6 +42,21 @@ def test_a_copy_over_tls(tables, place, mode):
         [(99, "ñ99")],
         [(99, b"\xc3\xb199")],
     )
+
+
+def test_the_streams_notice_a_server_that_is_gone(tables):
+    async def options():
+        connection = await streams.connect(streams.parameters(source.holder), {}, "app")
+        peer = connection._transport.get_extra_info("socket")
+        found = (
+            peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+        )
+        await connection.close()
+        return found
+
+    with Source.open(tables.url("app", user="reader")) as source:
+        assert asyncio.run(options()) == (1, 30)
 
 
 def test_another_authority_is_not_trusted_by_the_streams_either(tables, place, tmp_path):

@@ -56,7 +56,7 @@ def refresh():
     return _refresh
 
 
-def _refresh(origin, copy, masks=None, places=None, **options):
+def _refresh(origin, copy, masks=None, places=None, without=(), **options):
     masks = masks or {}
     with Source.open(origin) as source, schema.dumped(source, copy) as dump:
         schema.restore(dump, "pre-data", copy)
@@ -69,7 +69,7 @@ def _refresh(origin, copy, masks=None, places=None, **options):
                 **options.get(table.name, {}),
             )
             for table in source.catalog.tables.values()
-            if table.kind == "table" and not table.partitioned
+            if table.kind == "table" and not table.partitioned and table.name not in without
         ]
         copied = transfer.copy(source, copy, tables)
         schema.restore(dump, "post-data", copy)
