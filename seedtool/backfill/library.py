@@ -6,10 +6,12 @@ The statements stand in `queries.sql`.
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import msgspec
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from seedtool.backfill import journal
@@ -18,12 +20,20 @@ from seedtool.backfill.queries import LibraryConnection, query
 from seedtool.backfill.shape import Shape
 from seedtool.errors import UsageError
 from seedtool.faces.port import Box
+from seedtool.postgres.psycopg_errors import reason
 
 #: What is written into assets.face_detection_provider.
 PROVIDER = "aws_rekognition"
 
 #: The types of keys that are numbers, and the number that each cannot hold any more.
 _LEAST_TOO_LARGE = {"smallint": 1 << 15, "integer": 1 << 31, "bigint": 1 << 63}
+
+# The condition stands in a subquery of its own, where it cannot mean another table's columns.
+_CHOSEN = """
+SELECT a.user_id::text, a.id::text
+FROM (SELECT t.{key} AS key FROM {rows} t WHERE ({condition}
+)) chosen JOIN {assets} a ON a.id = chosen.key
+WHERE %(user)s::{user_key} IS NULL OR a.user_id = %(user)s::{user_key}"""
 
 #: Rows that a server-side cursor fetches at once.
 _FETCH = 5000
@@ -39,6 +49,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         failed_before: of these, only those that failed before this time; None for all.
         reindex_since: also assets that were done or failed before this time.
         gone: also assets that are marked because their faces are gone.
+        newer_than: only assets that were created at this time or later.
+        chosen: only these assets, by their users; None for all.
     """
 
     user_id: str | None = None
@@ -47,11 +59,20 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     failed_before: datetime | None = None
     reindex_since: Any = None
     gone: bool = False
+    newer_than: datetime | None = None
+    chosen: dict[str, list[str]] | None = None
 
-    def parameters(self) -> dict[str, object]:
-        """Return the parameters that the statements take."""
+    def parameters(self, user_id: str | None = None) -> dict[str, object]:
+        """Return the parameters that the statements take, for all users or for one."""
+        user_id = user_id or self.user_id
+        chosen = None
+        if self.chosen is not None:
+            users = self.chosen.values() if user_id is None else [self.chosen.get(user_id, [])]
+            chosen = list(chain.from_iterable(users))
         return {
-            "user": self.user_id,
+            "newer": self.newer_than,
+            "chosen": chosen,
+            "user": user_id,
             "limit": self.limit,
             "retry": self.retry_failed,
             "before": self.failed_before,
@@ -85,6 +106,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     asset_id: str
     file_name: str
+    user_label: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class CollectionOfUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,6 +269,44 @@ def new_face_ids(connection: LibraryConnection, count: int) -> Iterator[str]:
     return iter([id_ for (id_,) in connection.run("new_face_keys", [count])])
 
 
+def choose(connection: LibraryConnection, condition: str, user_id: str | None) -> dict[str, list[str]]:
+    """Return the assets for which a condition on their rows holds, by their users.
+
+    It is evaluated here and nowhere else, in a transaction in which PostgreSQL refuses to change anything.
+
+    Args:
+        connection: to the library.
+        condition: SQL over the columns of the table of assets.
+        user_id: of this user only; None for all.
+
+    Raises:
+        UsageError: PostgreSQL does not take the condition, or it fails for a row.
+    """
+    statement = sql.SQL(_CHOSEN).format(
+        assets=connection.shape.relation("assets", has_journal=False),
+        rows=connection.shape.rows("assets"),
+        key=connection.shape.parts["assets.key"],
+        condition=sql.SQL(condition.replace("%", "%%")),
+        user_key=connection.shape.parts["user_key"],
+    )
+    found: dict[str, list[str]] = {}
+    try:
+        with connection.transaction():
+            connection.execute("SET TRANSACTION READ ONLY")
+            for user, asset in connection.execute(statement, {"user": user_id}):
+                found.setdefault(user, []).append(asset)
+    except (psycopg.Error, UnicodeError) as error:
+        if isinstance(error, psycopg.OperationalError):
+            raise
+        fault = reason(error) if isinstance(error, psycopg.Error) else "it is not UTF-8"
+        raise UsageError(
+            f"--where cannot be used: {fault}",
+            remedy=f"Give a condition on the columns of {connection.shape.bound['assets'].table} that changes nothing.",
+            option="--where",
+        ) from error
+    return found
+
+
 def census(connection: LibraryConnection, wanted: Wanted, *, has_journal: bool) -> Census:
     """Count what there is to process."""
     row = connection.run("census", wanted.parameters(), has_journal=has_journal).fetchone()
@@ -269,13 +329,16 @@ def counts(connection: LibraryConnection, wanted: Wanted, *, has_journal: bool) 
         yield from cursor
 
 
-def listing(connection: LibraryConnection, wanted: Wanted, *, has_journal: bool) -> Iterator[Listed]:
-    """Yield all assets to process, user by user, in the order of a run."""
+def listing(
+    connection: LibraryConnection, wanted: Wanted, *, has_journal: bool, with_labels: bool = False
+) -> Iterator[Listed]:
+    """Yield all assets to process, user by user, in the order of a run; `with_labels` says who the users are."""
     with connection.transaction(), connection.cursor(name="seedtool_listing") as cursor:
         cursor.itersize = _FETCH
         cursor.execute(query(connection, "listing", has_journal=has_journal), wanted.parameters())
-        for user_id, asset_id, file_name in cursor:
-            yield Listed(user_id=user_id, asset_id=asset_id, file_name=file_name)
+        for user_id, asset_id, file_name, label in cursor:
+            shown = label if with_labels and label is not None else msgspec.UNSET
+            yield Listed(user_id=user_id, asset_id=asset_id, file_name=file_name, user_label=shown)
 
 
 def users(connection: LibraryConnection, wanted: Wanted) -> psycopg.ServerCursor[tuple[str, int, bool]]:
@@ -303,13 +366,13 @@ def assets(connection: LibraryConnection, user_id: str, wanted: Wanted) -> psyco
         wanted: which assets are to process.
     """
     cursor: psycopg.ServerCursor[tuple[str]] = connection.cursor(name=f"seedtool_{user_id}")
-    cursor.execute(query(connection, "assets"), {**wanted.parameters(), "user": user_id})
+    cursor.execute(query(connection, "assets"), wanted.parameters(user_id))
     return cursor
 
 
 def asset_ids(connection: LibraryConnection, user_id: str, wanted: Wanted) -> frozenset[str]:
     """Return the ids of a user's assets to process."""
-    return frozenset(id_ for (id_,) in connection.run("assets", {**wanted.parameters(), "user": user_id}))
+    return frozenset(id_ for (id_,) in connection.run("assets", wanted.parameters(user_id)))
 
 
 def may_be_processed_later(connection: LibraryConnection, user_id: str, ids: Iterable[str]) -> bool:

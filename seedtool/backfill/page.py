@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seedtool.backfill import plots
 from seedtool.backfill.formatting import dollars, duration, escaped, percent
-from seedtool.backfill.report import Failure, Report
+from seedtool.backfill.report import Failure, Report, UserSum
 from seedtool.errors import UsageError
 from seedtool.files.writing import PRIVATE, NewFile, write_whole
 from seedtool.printable import count
@@ -273,7 +273,7 @@ def _table_of_users(report: Report) -> str:
         for each in shown:
             bar = f'<span class="bar" style="width:{100 * each.cost / most:.1f}%"></span>'
             yield (
-                f'<tr><th scope="row"><code>{escaped(each.user_id)}</code>{bar}</th>'
+                f'<tr><th scope="row">{_user(each)}{bar}</th>'
                 + _numbers(count(each.succeeded + each.failed))
                 + _numbers(count(each.failed), spare=True)
                 + _numbers(count(each.faces))
@@ -338,12 +338,17 @@ def _table_of_errors(report: Report) -> str:
                 yield (
                     f'<tr><th scope="row"><bdi>{escaped(each.file_name)}</bdi></th><td>{escaped(each.cause, 400)}'
                     f'<span class="ids">asset <code>{escaped(each.asset_id)}</code></span>'
-                    f'<span class="ids">user <code>{escaped(each.user_id)}</code></span></td></tr>'
+                    f'<span class="ids">user {_user(each)}</span></td></tr>'
                 )
 
     which = f"{count(len(shown))} of {count(report.failed)}" if report.failed > len(shown) else count(report.failed)
     caption = f"{which} failed {'asset' if report.failed == 1 else 'assets'}, grouped by what to do about them."
     return _table(caption, head, rows(), "errors")
+
+
+def _user(each: Failure | UserSum) -> str:
+    code = f"<code>{escaped(each.user_id)}</code>"
+    return f"<bdi>{escaped(each.user_label)}</bdi> {code}" if isinstance(each.user_label, str) else code
 
 
 def _table(caption: str, head: str, rows: Iterator[str], kind: str = "") -> str:

@@ -1,6 +1,7 @@
 """What a run would do, shown before it begins. Nothing is written, and AWS is not called."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import msgspec
 
@@ -8,6 +9,7 @@ from seedtool.backfill import journal, library
 from seedtool.backfill.library import Listed, Wanted
 from seedtool.backfill.queries import LibraryConnection
 from seedtool.errors import UsageError
+from seedtool.faces import vendors
 from seedtool.settings import Settings
 
 #: Faces on a photo, assumed until the journal has enough photos to tell (source: the product's cost estimate).
@@ -27,6 +29,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         max_cost: a budget in dollars. The run ends before it would cost more.
         retry_failed: also process assets that failed in earlier runs.
         reindex: also process assets that earlier runs have done: delete their faces and index them again.
+        since: only assets that were created at this time or later; without a time zone in that of the session.
+        where: only assets for which this condition holds: SQL over the columns of the table of assets.
 
     Raises:
         UsageError: a number is outside its range.
@@ -38,6 +42,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_cost: float | None = None
     retry_failed: bool = False
     reindex: bool = False
+    since: datetime | None = None
+    where: str | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -55,10 +61,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 f"a budget of {self.max_cost} dollars is not possible", remedy="Give 0 or more.", option="--max-cost"
             )
 
+        if self.where is not None and not self.where.strip():
+            raise UsageError("--where is empty", remedy="Give a condition, or leave it out.", option="--where")
+
     @property
     def scope(self) -> str:
-        """Return what a round of `reindex` is remembered by: the user's id, or `all`."""
-        return self.user_id or "all"
+        """Return what a round of `reindex` is remembered by: which assets it is about."""
+        since = f" since {self.since.isoformat()}" if self.since is not None else ""
+        return f"{self.user_id or 'all'}{since}{f' where {self.where}' if self.where is not None else ''}"
 
     @property
     def repair(self) -> str:
@@ -82,6 +92,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         calls: calls expected, by operation.
         cost: dollars for these calls.
         prices_of: the day of the prices.
+        seconds: how long the calls take at least, at the quotas of the region.
+        calls_a_second: these quotas, by operation.
+        region: the region; empty where none is set.
+        since: only assets that were created at this time or later.
+        where: only assets for which this condition holds.
     """
 
     users: int
@@ -95,6 +110,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     calls: dict[str, int]
     cost: float
     prices_of: str
+    seconds: float
+    calls_a_second: dict[str, float]
+    region: str
+    since: datetime | None
+    where: str | None
 
 
 def plan(connection: LibraryConnection, settings: Settings, options: Options) -> Plan:
@@ -114,6 +134,7 @@ def plan(connection: LibraryConnection, settings: Settings, options: Options) ->
     faces_per_photo = (journal.faces_per_photo(connection) if has_journal else None) or FACES_PER_PHOTO
     calls = {"IndexFaces": census.assets, "SearchFaces": round(census.assets * faces_per_photo)}
     prices = settings.backfill.prices
+    region, quotas = vendors.quotas(settings, calls)
     return Plan(
         users=census.users,
         assets=census.assets,
@@ -126,13 +147,25 @@ def plan(connection: LibraryConnection, settings: Settings, options: Options) ->
         calls=calls,
         cost=round(sum(count * prices.get(name, 0.0) for name, count in calls.items()), 6),
         prices_of=settings.backfill.prices_of,
+        # the operations have quotas of their own, and their calls overlap
+        seconds=max(count / quotas[name] for name, count in calls.items()),
+        calls_a_second=quotas,
+        region=region,
+        since=options.since,
+        where=options.where,
     )
 
 
-def listing(connection: LibraryConnection, options: Options) -> Iterator[Listed]:
-    """Yield every asset to process, in the order of a run. Memory does not grow with their number."""
+def listing(connection: LibraryConnection, options: Options, *, with_labels: bool = False) -> Iterator[Listed]:
+    """Yield every asset to process, in the order of a run. Memory does not grow with their number.
+
+    Args:
+        connection: to the library.
+        options: what to process.
+        with_labels: say who the users are.
+    """
     wanted, has_journal = check_options(connection, options)
-    yield from library.listing(connection, wanted, has_journal=has_journal)
+    yield from library.listing(connection, wanted, has_journal=has_journal, with_labels=with_labels)
 
 
 def counts(connection: LibraryConnection, options: Options) -> Iterator[tuple[str, int]]:
@@ -149,11 +182,20 @@ def check_options(connection: LibraryConnection, options: Options) -> tuple[Want
 
     Raises:
         SchemaError: a table of the photo library is missing.
-        UsageError: the user does not exist or is deleted.
+        UsageError: the user does not exist or is deleted, or `since` or `where` cannot be used.
     """
     library.check_tables(connection)
     if options.user_id is not None:
         library.check_user(connection, options.user_id)
+    if options.since is not None and "assets.created_at" not in connection.shape.has:
+        raise UsageError(
+            f"the table {connection.shape.bound['assets'].table} does not say when an asset was created",
+            remedy="Name the column: created_at in [tool.seedtool.backfill.assets]. Or leave --since out.",
+            option="--since",
+        )
+    chosen = None
+    if options.where is not None:
+        chosen = library.choose(connection, options.where, options.user_id)
     has_journal = journal.exists(connection)
     since = None
     # what has lost its faces comes first, and alone
@@ -167,5 +209,7 @@ def check_options(connection: LibraryConnection, options: Options) -> tuple[Want
         retry_failed=options.retry_failed,
         reindex_since=since,
         gone=gone,
+        newer_than=options.since,
+        chosen=chosen,
     )
     return wanted, has_journal

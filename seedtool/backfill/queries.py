@@ -57,6 +57,7 @@ def connect(
     *,
     autocommit: bool = False,
     application: str = "seedtool",
+    patience: float = server.PATIENCE,
     like: LibraryConnection | None = None,
 ) -> LibraryConnection:
     """Connect to a photo library.
@@ -66,12 +67,15 @@ def connect(
         target: its database.
         autocommit: psycopg's meaning.
         application: what `pg_stat_activity` shows.
+        patience: as `server.connect` takes it.
         like: a connection to the same library, whose look-up serves this one, too.
 
     Raises:
         DatabaseError: as `server.connect`.
     """
-    connection = server.connect(target, autocommit=autocommit, application=application, kind=LibraryConnection)
+    connection = server.connect(
+        target, autocommit=autocommit, application=application, patience=patience, kind=LibraryConnection
+    )
     connection.rules = rules
     connection._shape = like.shape if like is not None else None  # noqa: SLF001 - our own class
     return connection
@@ -108,7 +112,7 @@ def _compose(shape: Shape, name: str, *, has_journal: bool, heads: bool) -> sql.
         parts["journal"] = sql.SQL(texts["no_journal"]).format(**parts)
         parts["matches"] = sql.SQL(texts["no_matches"]).format(**parts)
     parts["heads"] = sql.SQL(texts["heads"]).format(**parts) if heads else sql.SQL("true")
-    for each in ("eligible", "waits", "to_process"):
+    for each in ("eligible", "waits", "selected", "to_process"):
         parts[each] = sql.SQL(texts[each]).format(**parts)
     try:
         return sql.SQL(chosen(texts[name], shape.has) or "SELECT").format(**parts)

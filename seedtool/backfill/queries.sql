@@ -27,6 +27,11 @@
     ELSE a.face_detection_processed_at IS NULL
 END
 
+-- selected --
+-- An asset `a` that whoever runs the backfill has asked for.
+(%(chosen)s::{asset_key}[] IS NULL OR a.id = ANY(%(chosen)s::{asset_key}[]))
+    AND (%(newer)s::timestamptz IS NULL OR a.created_at >= %(newer)s::timestamptz)
+
 -- waits --
 -- A face `f` that waits for a person.
 (f.needs_assignment AND NOT f.skipped AND NOT f.deleted)
@@ -177,7 +182,7 @@ FROM (
     SELECT a.user_id, count(*) AS eligible, count(*) FILTER (WHERE {to_process}) AS to_process,
         count(*) FILTER (WHERE j.state = 'failed' AND NOT ({to_process})) AS failed
     FROM {assets} a LEFT JOIN {journal} j ON j.asset_id = a.id
-    WHERE {eligible} AND (%(user)s::{user_key} IS NULL OR a.user_id = %(user)s::{user_key})
+    WHERE {eligible} AND {selected} AND (%(user)s::{user_key} IS NULL OR a.user_id = %(user)s::{user_key})
     GROUP BY a.user_id
 ) s JOIN {users} u ON u.id = s.user_id AND NOT u.deleted
 LEFT JOIN {collections} c ON c.user_id = s.user_id AND NOT c.deleted
@@ -186,18 +191,18 @@ LEFT JOIN {collections} c ON c.user_id = s.user_id AND NOT c.deleted
 SELECT u.id::text, least(s.to_process, %(limit)s::bigint)::bigint
 FROM {users} u JOIN (
     SELECT a.user_id, count(*) AS to_process FROM {assets} a LEFT JOIN {journal} j ON j.asset_id = a.id
-    WHERE {to_process} AND (%(user)s::{user_key} IS NULL OR a.user_id = %(user)s::{user_key}) GROUP BY a.user_id
+    WHERE {to_process} AND {selected} AND (%(user)s::{user_key} IS NULL OR a.user_id = %(user)s::{user_key}) GROUP BY a.user_id
 ) s ON s.user_id = u.id
 WHERE NOT u.deleted
 ORDER BY u.created_at, u.id
 
 -- listing --
-SELECT listed.user_id::text, listed.id::text, file_name FROM (
-    SELECT a.user_id, a.id, a.file_name, u.created_at AS user_since, a.created_at,
+SELECT listed.user_id::text, listed.id::text, file_name, label FROM (
+    SELECT a.user_id, a.id, a.file_name, u.label, u.created_at AS user_since, a.created_at,
         CASE WHEN %(limit)s::bigint IS NOT NULL
             THEN row_number() OVER (PARTITION BY a.user_id ORDER BY a.created_at, a.id) END AS number
     FROM {assets} a JOIN {users} u ON u.id = a.user_id LEFT JOIN {journal} j ON j.asset_id = a.id
-    WHERE NOT u.deleted AND {to_process} AND (%(user)s::{user_key} IS NULL OR a.user_id = %(user)s::{user_key})
+    WHERE NOT u.deleted AND {to_process} AND {selected} AND (%(user)s::{user_key} IS NULL OR a.user_id = %(user)s::{user_key})
 ) listed
 WHERE number IS NULL OR number <= %(limit)s::bigint
 ORDER BY user_since, listed.user_id, created_at, listed.id
@@ -212,7 +217,7 @@ SELECT s.user_id::text, least(sum(s.to_process), %(limit)s::bigint)::bigint, coa
 FROM (
     SELECT a.user_id, count(*) AS to_process
     FROM {assets} a JOIN {users} u ON u.id = a.user_id LEFT JOIN {journal} j ON j.asset_id = a.id
-    WHERE NOT u.deleted AND {to_process} AND (%(user)s::{user_key} IS NULL OR a.user_id = %(user)s::{user_key})
+    WHERE NOT u.deleted AND {to_process} AND {selected} AND (%(user)s::{user_key} IS NULL OR a.user_id = %(user)s::{user_key})
     GROUP BY a.user_id
     UNION ALL
     SELECT j.user_id, 0 FROM {journal} j WHERE j.state = 'started' OR j.dropping IS NOT NULL
@@ -225,7 +230,7 @@ ORDER BY u.created_at, s.user_id
 
 -- assets --
 SELECT a.id::text FROM {assets} a JOIN {users} u ON u.id = a.user_id LEFT JOIN {journal} j ON j.asset_id = a.id
-WHERE a.user_id = %(user)s::{user_key} AND NOT u.deleted AND {to_process}
+WHERE a.user_id = %(user)s::{user_key} AND NOT u.deleted AND {to_process} AND {selected}
 ORDER BY a.created_at, a.id LIMIT %(limit)s
 
 
@@ -431,7 +436,7 @@ ON CONFLICT (scope) DO UPDATE SET began_at = r.began_at RETURNING began_at
 SELECT coalesce(sum(least(to_process, %(limit)s::bigint)), 0)::bigint FROM (
     SELECT count(*) AS to_process
     FROM {assets} a JOIN {users} u ON u.id = a.user_id LEFT JOIN {journal} j ON j.asset_id = a.id
-    WHERE a.user_id = ANY(%(users)s::{user_key}[]) AND NOT u.deleted AND {to_process} GROUP BY a.user_id
+    WHERE a.user_id = ANY(%(users)s::{user_key}[]) AND NOT u.deleted AND {to_process} AND {selected} GROUP BY a.user_id
 ) s
 
 -- reindex_since --

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -23,12 +24,14 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     file_name: str
     cause: str
     remedy: str = ""
+    user_label: str | msgspec.UnsetType = msgspec.UNSET  # never in what is kept: only whoever looks may see it
 
 
 class UserSum(msgspec.Struct, kw_only=True):
     """What a run did for one user; `cost` is in dollars."""
 
     user_id: str
+    user_label: str | msgspec.UnsetType = msgspec.UNSET
     succeeded: int = 0
     failed: int = 0
     faces: int = 0
@@ -327,3 +330,21 @@ def _most_expensive(users: Iterable[UserSum]) -> list[UserSum]:
 
 def _sum(counts: Mapping[str, int]) -> int:
     return sum(dict(counts).values())  # a copy: other threads add to it
+
+
+_OfUser = TypeVar("_OfUser", Failure, UserSum)
+
+
+def labelled(report: Report, labels: Mapping[str, str]) -> Report:
+    """Return a report that says who its users are.
+
+    Args:
+        report: the report.
+        labels: by the users' ids.
+    """
+
+    def with_label(each: _OfUser) -> _OfUser:
+        return msgspec.structs.replace(each, user_label=labels.get(each.user_id, msgspec.UNSET))
+
+    by_user = [with_label(each) for each in report.by_user]
+    return msgspec.structs.replace(report, errors=[with_label(each) for each in report.errors], by_user=by_user)

@@ -131,6 +131,12 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
         """Return the subquery of a table's rows, with the columns of the shipped migration."""
         return _RELATIONS[name](self, has_journal)
 
+    def rows(self, name: str) -> sql.Composable:
+        """Return the rows of a table as it is, with the columns that it has, for a condition on them."""
+        bound = self.bound[name]
+        where = getattr(bound.binding, "where", None)
+        return bound.identifier if where is None else sql.SQL("(SELECT * FROM {})").format(_source(bound, "t"))
+
     @cached_property
     def parts(self) -> dict[str, sql.Composable]:
         """What stands for names in statements that write: `faces_table`, `faces.box`, `face_key` and so on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from itertools import islice
@@ -17,6 +18,7 @@ from seedtool.printable import count, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from seedtool.backfill import LibraryConnection, Options, Plan, Progress, Report, Run
     from seedtool.settings import Settings
@@ -31,6 +33,8 @@ _LONGEST_BAR, _LEAST_LONG, _LEAST_SHORT = 60, 10, 4
 @click.command(short_help="Index every photo of the library once.", context_settings=CONTEXT)
 @click.option("--user-id", metavar="UUID", help="Process this user only.")
 @click.option("--dry-run", is_flag=True, help="List the assets to process; call nothing and write nothing.")
+@click.option("--since", metavar="DATE", help="Process assets that were created on this day or later only.")
+@click.option("--where", metavar="SQL", help="Process assets only for which this condition on their rows holds.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Process at most N assets of each user.")
 @click.option("--skip-prompt", "--yes", "yes", is_flag=True, help="Begin without asking.")
 @click.option("--batch-size", metavar="N", type=click.IntRange(1, 1000), default=10, help="Assets at a time [10].")
@@ -39,6 +43,7 @@ _LONGEST_BAR, _LEAST_LONG, _LEAST_SHORT = 60, 10, 4
 @click.option("--reindex", is_flag=True, help="Also process assets that are done: delete their faces, index again.")
 @click.option("--interactive", is_flag=True, help="Choose from a menu.")
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="Also write the report as a web page.")
+@click.option("--with-labels", is_flag=True, help="Say in --json and --html, too, who the users are.")
 @click.option("--endpoint", metavar="URL", help="Let an application process the photos.")
 @common_options
 def backfill(
@@ -46,7 +51,9 @@ def backfill(
     yes: bool,
     dry_run: bool,
     interactive: bool,
+    since: str | None,
     html: Path | None,
+    with_labels: bool,
     endpoint: str | None,
     console: Console,
     settings: Settings,
@@ -64,6 +71,7 @@ def backfill(
     _refuse_contradictions(dry_run=dry_run, html=html, endpoint=endpoint, interactive=interactive, **chosen)
     if html is not None:
         page.check_place(html)
+    chosen["since"] = _day(since)
     options = Options(**chosen)
     target = server.find(settings)
     if interactive:
@@ -77,7 +85,7 @@ def backfill(
         options = Options(**(chosen | answer))
     if dry_run:
         with connect(settings.backfill, target) as connection:
-            _dry_run(connection, settings, options, console)
+            _dry_run(connection, settings, options, console, with_labels=with_labels)
         return 0
     where, run = workflow.open_backfill(options, endpoint=endpoint, settings=settings, target=target)
     planned = workflow.plan_backfill(options, settings=settings, target=target)
@@ -87,7 +95,7 @@ def backfill(
     if planned.assets:
         remedy = "Give --yes (or --skip-prompt) to begin without a question, or --dry-run to see what it would do."
         agree_to("Begin?", yes=yes, fault="nobody confirmed the run, so nothing was done", remedy=remedy)
-    report = _execute(run, console, where, html)
+    report = _execute(run, console, where, html, with_labels=with_labels)
     return 130 if report.interrupted else 0 if report.ok else 1
 
 
@@ -122,7 +130,22 @@ def _refuse_contradictions(
         )
 
 
-def _execute(run: Run, console: Console, where: str, html: Path | None) -> Report:
+def _day(given: str | None) -> datetime | None:
+    from datetime import datetime
+
+    if given is None:
+        return None
+    try:
+        return datetime.fromisoformat(given.strip())
+    except ValueError:
+        raise UsageError(
+            f"{given!r} is not a day",
+            remedy="Write it as 2026-01-31, or with a time: 2026-01-31T08:00+01:00.",
+            option="--since",
+        ) from None
+
+
+def _execute(run: Run, console: Console, where: str, html: Path | None, *, with_labels: bool) -> Report:
     """Execute a run under a progress line, and report what it did, also when it ends with an error."""
     from seedtool.cli.failures import ErrorWithReport
 
@@ -133,22 +156,51 @@ def _execute(run: Run, console: Console, where: str, html: Path | None) -> Repor
         line.clear()
         if run.report is None:
             raise
-        _report(run, run.report, console, where, html, on_stdout=not console.as_json)
+        kept = _with_labels(run, run.report)
+        written = kept if with_labels else run.report
+        _report(run, kept, console, where)
+        _write_page(run, written, console, where, html)
         # with --json, stdout gets one object, which holds the error and the report
-        raise ErrorWithReport(error, run.report) from error
+        raise ErrorWithReport(error, written) from error
     line.clear()
-    _report(run, report, console, where, html, on_stdout=True)
+    shown = _with_labels(run, report)
+    written = shown if with_labels else report
+    if console.as_json:
+        console.report(written, lambda: ())
+    _report(run, shown, console, where)
+    _write_page(run, written, console, where, html)
     return report
 
 
-def _report(run: Run, report: Report, console: Console, where: str, html: Path | None, *, on_stdout: bool) -> None:
+def _with_labels(run: Run, report: Report) -> Report:
+    """Return the report with what says who its users are, as far as the database can be asked."""
+    import psycopg
+
+    from seedtool.backfill import connect, library
+    from seedtool.backfill.report import labelled
+    from seedtool.errors import SeedtoolError
+
+    users = {each.user_id for each in report.errors} | {each.user_id for each in report.by_user}
+    labels: dict[str, str] = {}
+    if users:
+        rules, unknown = run.settings.backfill, contextlib.suppress(SeedtoolError, psycopg.Error)
+        with unknown, connect(rules, run.target, patience=2.0) as connection:
+            if connection.shape.label is not None:
+                labels = library.labels(connection, sorted(users))
+    return labelled(report, labels)
+
+
+def _report(run: Run, report: Report, console: Console, where: str) -> None:
+    if not console.as_json:
+        console.report(report, lambda: _report_lines(report, run.settings.backfill.prices, where))
+
+
+def _write_page(run: Run, report: Report, console: Console, where: str, html: Path | None) -> None:
     from datetime import UTC, datetime
 
     from seedtool.backfill import page
 
     rules = run.settings.backfill
-    if on_stdout:
-        console.report(report, lambda: _report_lines(report, rules.prices, where))
     if html is not None:
         decides = report.mode != "endpoint"
         ended = datetime.now(UTC)
@@ -161,15 +213,18 @@ def _report(run: Run, report: Report, console: Console, where: str, html: Path |
 # Before the run
 
 
-def _dry_run(connection: LibraryConnection, settings: Settings, options: Options, console: Console) -> None:
+def _dry_run(
+    connection: LibraryConnection, settings: Settings, options: Options, console: Console, *, with_labels: bool
+) -> None:
     """List the assets to process."""
     import msgspec
 
-    from seedtool.backfill import counts, listing, plan
+    from seedtool.backfill import counts, library, listing, plan
 
     planned = plan(connection, settings, options)
     if console.as_json:
-        console.stream(msgspec.structs.asdict(planned), "listed", listing(connection, options))
+        listed = listing(connection, options, with_labels=with_labels)
+        console.stream(msgspec.structs.asdict(planned), "listed", listed)
         return
     if console.quiet:
         return
@@ -177,7 +232,11 @@ def _dry_run(connection: LibraryConnection, settings: Settings, options: Options
         console.line(line)
     users = list(islice(counts(connection, options), _LISTED))
     if users:
-        for line in table(("user", "assets"), users):
+        labels = library.labels(connection, [user for user, _ in users])
+        named = connection.shape.label is not None
+        heads = ("user", settings.backfill.user_label, "assets") if named else ("user", "assets")
+        rows = ((user, *((labels.get(user, ""),) if named else ()), assets) for user, assets in users)
+        for line in table(heads, rows):
             console.line(f"  {line}")
         if planned.users > len(users):
             console.line(f"  ... and {count(planned.users - len(users), 'more user')}")
@@ -198,6 +257,10 @@ def _plan_lines(plan: Plan, *, priced: bool) -> Iterator[str]:
         plan: what a run would do.
         priced: the run itself calls AWS; otherwise an application does.
     """
+    if plan.since is not None:
+        yield f"only assets since {plan.since.isoformat(sep=' ', timespec='minutes')}"
+    if plan.where is not None:
+        yield f"only assets where {plan.where}"
     failed = f" ({plan.failed_before:,} of them failed before: --retry-failed)" * bool(plan.failed_before)
     yield f"{count(plan.assets, 'asset')} of {count(plan.users, 'user')} to process, {plan.skipped:,} skipped{failed}"
     if not plan.assets:
@@ -205,6 +268,8 @@ def _plan_lines(plan: Plan, *, priced: bool) -> Iterator[str]:
     if not priced:
         yield "the application processes the photos, and pays AWS for it"
         return
+    quotas = sorted(set(plan.calls_a_second.values()))
+    allowed = " and ".join(f"{quota:g}" for quota in quotas)
     new = f", {plan.new_collections:,} to create" * bool(plan.new_collections)
     yield f"collections {plan.collection_prefix}...: {plan.collections:,} known{new}"
     calls = " + ".join(f"{count:,} {name}" for name, count in plan.calls.items())
@@ -212,6 +277,8 @@ def _plan_lines(plan: Plan, *, priced: bool) -> Iterator[str]:
         f"estimate: ${plan.cost:,.2f} for {calls}, at {plan.faces_a_photo:g} faces per photo "
         f"(prices of {plan.prices_of})"
     )
+    where = f" in {plan.region}" if plan.region else ", as no region is set"
+    yield f"at least {_time_left(plan.seconds)} at the quota of {allowed} calls a second for each operation{where}"
 
 
 # During the run
@@ -379,7 +446,9 @@ def _report_lines(report: Report, prices: Mapping[str, float], where: str) -> It
 def _error_lines(report: Report) -> Iterator[str]:
     for failure in report.errors:
         yield f"{printable(failure.file_name, one_line=True)}: {printable(failure.cause, one_line=True)}"
-        yield f"  asset {failure.asset_id}, user {failure.user_id}"
+        named = isinstance(failure.user_label, str)
+        user = f"{failure.user_label} ({failure.user_id})" if named else failure.user_id
+        yield f"  asset {failure.asset_id}, user {user}"
         if failure.remedy:
             yield f"  {failure.remedy}"
     if report.failed > len(report.errors):

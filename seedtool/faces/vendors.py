@@ -1,6 +1,6 @@
 """The one place that chooses the vendor of the face service. Whoever adds a vendor adds an entry here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from seedtool.faces.port import FaceService
@@ -17,6 +17,20 @@ def _rekognition(settings: Settings, endpoint: str | None, key: _Key) -> FaceSer
 
 #: How each vendor's service is opened, by the vendor's name.
 VENDORS: dict[str, Callable[[Settings, str | None, _Key], FaceService]] = {"rekognition": _rekognition}
+
+
+def quotas(settings: Settings, operations: Iterable[str]) -> tuple[str, dict[str, float]]:
+    """Return the region that the settings name, and how many calls of operations it allows in a second.
+
+    Nothing is called and nothing is started. Where no region is set, it is empty, and the low quotas count.
+    """
+    from seedtool.faces.aws_session import EMBEDDED_REGION, AwsSession
+    from seedtool.faces.rekognition.limiter import quota
+
+    region = settings.region or (
+        EMBEDDED_REGION if settings.aws == "embedded" else AwsSession(settings).profile_region() or ""
+    )
+    return region, {operation: quota(operation, region) for operation in operations}
 
 
 def open_service(

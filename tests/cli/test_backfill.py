@@ -130,7 +130,7 @@ def test_an_asset_that_fails_is_told_with_its_file_user_and_cause(library):
     done = library.run("backfill --skip-prompt", "--user-id", ELENA)
     assert done.code == 1
     assert r"a\x1b[2J.jpg: there is no photo at nowhere.jpg" in done.out
-    assert f", user {ELENA}" in done.out
+    assert f", user elena.rojas@albums.example ({ELENA})" in done.out
     assert "7 succeeded, 1 failed" in done.out
     assert "backfill --retry-failed" in done.out
 

@@ -47,6 +47,8 @@ CONTRACT = {
     "backfill": {
         "--user-id",
         "--dry-run",
+        "--since",
+        "--where",
         "--limit",
         "--yes",
         "--skip-prompt",
@@ -56,6 +58,7 @@ CONTRACT = {
         "--reindex",
         "--interactive",
         "--html",
+        "--with-labels",
         "--endpoint",
     },
     "refresh": {"--from", "--to", "--policy", "--yes", "-y", "--confirm", "--dry-run", "--reuse", "--preview"},

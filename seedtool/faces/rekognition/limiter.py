@@ -38,6 +38,11 @@ _REMEMBERED = 512
 _ONCE = 0.25
 
 
+def quota(operation: str, region: str) -> float:
+    """Return how many calls of an operation AWS allows an account in a second."""
+    return QUOTAS.get(operation, (OTHER_QUOTA, OTHER_QUOTA))[0 if region in LARGE_REGIONS else 1]
+
+
 class Bucket:
     """Hands out the right to call, at most `rate` times a second; safe for threads.
 
@@ -117,7 +122,7 @@ class Limiter:
     """
 
     def __init__(self, region: str, *, published: bool = True) -> None:
-        self._column = 0 if region in LARGE_REGIONS else 1
+        self._region = region
         self._holds = published
         self._buckets: dict[str, Bucket] = {}
         self._lock = threading.Lock()
@@ -126,8 +131,8 @@ class Limiter:
         """Return the bucket of an operation."""
         with self._lock:
             if operation not in self._buckets:
-                quota = QUOTAS.get(operation, (OTHER_QUOTA, OTHER_QUOTA))[self._column]
-                self._buckets[operation] = Bucket(quota * SHARE, quota * BURST)
+                allowed = quota(operation, self._region)
+                self._buckets[operation] = Bucket(allowed * SHARE, allowed * BURST)
             return self._buckets[operation]
 
     def attach(self, client: Vendor) -> None:

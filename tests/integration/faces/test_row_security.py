@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from seedtool.backfill import Options, plan
+from seedtool.backfill import Options, connect, plan
 from seedtool.errors import BlockedError
 from seedtool.faces.dedupe import dedupe
 from seedtool.faces.enroll import enroll_all
@@ -85,8 +85,11 @@ def test_the_settings_of_the_session_stay(tenant, mine, aws, collection):
     assert tenant.execute("SELECT current_setting('row_security')").fetchone() == ("on",)
 
 
-def test_a_backfill_refuses_a_library_of_which_rows_are_hidden(tenant, mine):
+def test_a_backfill_refuses_a_library_of_which_rows_are_hidden(tenant, mine, database):
     tenant.execute("RESET ROLE")
     hide(tenant, "assets", "false")
-    tenant.execute(f"ALTER TABLE assets OWNER TO {ROLE}; SET ROLE {ROLE}")
-    refuses(lambda: plan(tenant, mine, Options()), "assets")
+    tenant.execute(f"ALTER TABLE assets OWNER TO {ROLE}")
+    tenant.commit()
+    with connect(mine.backfill, database) as connection:
+        connection.execute(f"SET ROLE {ROLE}")
+        refuses(lambda: plan(connection, mine, Options()), "assets")

@@ -14,7 +14,7 @@ from seedtool.settings import Backfill
 
 ROOM = Path(queries.__file__).parent
 CODE = {path.name: path.read_text(encoding="utf-8") for path in ROOM.glob("*.py")}
-PARTS = {"eligible", "to_process", "waits", "heads", "no_journal", "no_matches"}
+PARTS = {"eligible", "to_process", "waits", "selected", "heads", "no_journal", "no_matches"}
 TYPES = {"created_at": "date", "deleted": "boolean", "approved": "boolean", "key": "bigint"}
 
 #: Columns and tables that libraries lack, all or none of each.
