@@ -245,22 +245,20 @@ class _Choice:
         """A table in a query: with its partitions, but without the tables that inherit from it."""
         return self._tables[oid].stored
 
-    def _ask(self, query: sql.Composed, parameters: Mapping[str, object] | None = None) -> dict[int, NDArray[np.int64]]:
+    def _ask(self, query: sql.Composed) -> dict[int, NDArray[np.int64]]:
         """Return the places that a query finds, by table. They come in COPY's binary form: numpy reads it at once."""
         import numpy as np
 
         statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query)
-        with self._source.holder.cursor() as cursor, cursor.copy(statement, parameters) as copy:
+        with self._source.holder.cursor() as cursor, cursor.copy(statement) as copy:
             content = b"".join(copy)
         found = np.frombuffer(content[_HEADER:-_TRAILER], _ROW)
         tables, places = found["table"].astype(np.int64), found["place"].astype(np.int64)
         return {int(oid): np.unique(places[tables == oid]) for oid in np.unique(tables)}
 
-    def _places(
-        self, query: str, parameters: Mapping[str, object] | None = None, **parts: sql.Composable
-    ) -> dict[int, NDArray[np.int64]]:
+    def _places(self, query: str, **parts: sql.Composable) -> dict[int, NDArray[np.int64]]:
         with self._source.reading(f"the subset of {self._source.target} cannot be read"):
-            return self._ask(sql.SQL(query).format(**parts), parameters or {})
+            return self._ask(sql.SQL(query).format(**parts))
 
     def _take(self, found: Mapping[int, NDArray[np.int64]], *, down: bool = False) -> None:
         """Choose rows, and remember to follow what they refer to and, on the way down, what refers to them."""
@@ -288,8 +286,8 @@ class _Choice:
             if all(self._rows[each] == "all" for each in meant):
                 continue
             query = _UP_TO_THE_END if key.table == key.references else _UP
-            for condition, parameters in _statements("c", places):
-                found = self._places(query, parameters, condition=condition, **self._parts(key, child=oid))
+            for condition in _conditions("c", places):
+                found = self._places(query, condition=condition, **self._parts(key, child=oid))
                 for each in found:
                     if self._rows[each] == "none":
                         raise SchemaError(
@@ -306,10 +304,8 @@ class _Choice:
             if self._children is not None and key.table not in self._children:
                 continue
             query = _DOWN_TO_THE_END if key.table == key.references else _DOWN
-            for condition, parameters in _statements("p", places):
-                self._take(
-                    self._places(query, parameters, condition=condition, **self._parts(key, parent=oid)), down=True
-                )
+            for condition in _conditions("p", places):
+                self._take(self._places(query, condition=condition, **self._parts(key, parent=oid)), down=True)
 
     def _held_by(self, oid: int) -> list[int]:
         """Return the oids of the tables that hold a table's rows: itself, or its partitions."""
@@ -334,7 +330,7 @@ class _Choice:
 
         within = key.table == key.references
         keys = sql.SQL(", ").join([named("k", key.columns), *([named("r", key.referenced_columns)] if within else [])])
-        where = sql.SQL("({})").format(sql.SQL(key.where.replace("%", "%%"))) if key.where else sql.SQL("true")
+        where = sql.SQL("({})").format(sql.SQL(key.where)) if key.where else sql.SQL("true")
         meant = named("k", key.referenced_columns)
         true = sql.SQL("true")
         return {
@@ -352,17 +348,17 @@ class _Choice:
         }
 
 
-def _statements(
-    alias: str, places: NDArray[np.int64] | None
-) -> Iterator[tuple[sql.Composable, dict[str, object] | None]]:
-    """Yield the conditions that name these rows, and their parameters, so many rows at once."""
+def _conditions(alias: str, places: NDArray[np.int64] | None) -> Iterator[sql.Composable]:
+    """Yield the conditions that name these rows, so many rows at once.
+
+    Places stand in the statement itself: a parameter would need each percent sign of a name or a condition doubled.
+    """
     if places is None:
-        yield sql.SQL("true"), None
+        yield sql.SQL("true")
         return
     for texts in Places(places).texts(_ROWS_A_STATEMENT):
-        yield (
-            sql.SQL("{}.place = ANY (%(places)s::tid[])").format(sql.Identifier(alias)),
-            {"places": "{" + ",".join(texts) + "}"},
+        yield sql.SQL("{}.place = ANY ({}::tid[])").format(
+            sql.Identifier(alias), sql.Literal("{" + ",".join(texts) + "}")
         )
 
 

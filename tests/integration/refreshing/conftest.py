@@ -14,11 +14,11 @@ RENTAL = (Path(__file__).parent / "rental.sql").read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager
-def database(target, name, script=""):
+def database(target, name, script="", options=""):
     """A fresh database; it is dropped afterwards."""
     with server.connect(target, target.maintenance, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
         made = target.at(name)
         if script:
             with server.connect(made, autocommit=True) as inside:

@@ -4,14 +4,17 @@ import difflib
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from seedtool.errors import DatabaseError, SchemaError
 from seedtool.postgres import programs, server
 from seedtool.refreshing import transfer
 from seedtool.refreshing.blocks import Column
 from seedtool.refreshing.source import Source
+from seedtool.refreshing.subset import Root, choose
 from seedtool.refreshing.transfer import TableCopy
 from seedtool.values.cells import Cells
+from tests.integration.refreshing.conftest import _refresh, database
 
 
 class Mask:
@@ -52,8 +55,6 @@ def contents(database):
 @pytest.fixture(scope="module")
 def copied(target, rental):
     """The rental shop, copied with nothing masked."""
-    from tests.integration.refreshing.conftest import _refresh, database
-
     with database(target, "refresh_copied") as made:
         yield made, *_refresh(rental, made)
 
@@ -214,3 +215,71 @@ def test_large_tables_are_read_in_ranges_by_several_streams(origin, empty, refre
     monkeypatch.setattr(transfer, "_FEW_CORES", 10_000)  # one stream for the table, which truncates it first
     tables, _ = refresh(origin, empty, masked)
     assert rows(empty, query) == [(ids, count, length + count)]
+
+
+STRANGE = [
+    'we"ird',
+    "100%",
+    "a.b",
+    "tab\there",
+    "line\nend",
+    "select",
+    "ñandú",
+    "{}",
+    "%s",
+    "$1",
+    "it's",
+    "back\\slash",
+]
+
+
+def test_names_of_every_kind(origin, empty, refresh, rows):
+    with server.connect(origin) as connection:
+        for number, name in enumerate(STRANGE):
+            after = STRANGE[number - 1]
+            schema, table, column = sql.Identifier(name), sql.Identifier(name, after), sql.Identifier(after)
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
+            connection.execute(
+                sql.SQL("CREATE TABLE {} ({} int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {} text, up int)").format(
+                    table, schema, column
+                )
+            )
+            connection.execute(sql.SQL("ALTER TABLE {} ADD FOREIGN KEY (up) REFERENCES {}").format(table, table))
+            connection.execute(
+                sql.SQL("INSERT INTO {} ({}, up) VALUES ('v', NULL), ('w', 1), ('x', 1)").format(table, column)
+            )
+
+    def places(source):
+        return choose(
+            source, {},
+            [Root(table=each, where=sql.SQL("{} = 'w'").format(sql.Identifier(each.name)).as_string(None))
+             for each in source.catalog.tables.values()],
+        )  # fmt: skip
+
+    masks = {name: {name: Mask(lambda value: value + "\\%")} for name in STRANGE}
+    copied, _ = refresh(origin, empty, masks, places)
+    assert len(copied) == len(STRANGE)
+    for number, name in enumerate(STRANGE):
+        query = sql.SQL("SELECT * FROM {} ORDER BY 1").format(sql.Identifier(name, STRANGE[number - 1]))
+        assert rows(empty, query) == [(1, "v\\%", None), (2, "w\\%", 1)]
+
+
+def test_other_encodings(target, empty, refresh, rows):
+    with database(target, "refresh_latin", "", "ENCODING LATIN1 LOCALE 'C'") as made:
+        with server.connect(made) as connection:
+            connection.execute("CREATE TABLE quick (t text); CREATE TABLE slow (t text, r regclass)")
+            connection.execute("INSERT INTO quick VALUES ('Ñandú \u00bf'); INSERT INTO slow VALUES ('Ñandú', 'quick')")
+        copied, _ = refresh(made, empty, {"slow": {"t": Mask(lambda value: value[::-1])}})
+    assert copied["quick"].how == "binary"
+    assert rows(empty, "SELECT quick.t, slow.t FROM quick, slow") == [("Ñandú \u00bf", "údnañ".replace("ñ", "Ñ"))]
+
+
+def test_one_long_value_among_short_ones(origin, empty, refresh, run, rows):
+    run(
+        origin,
+        "CREATE TABLE t (id int, a text, b text); INSERT INTO t SELECT g, 'a' || g, 'b' FROM generate_series(1, 3000) g",
+    )
+    run(origin, "UPDATE t SET a = repeat('long', 1000000), b = repeat('x', 5000000) WHERE id = 1500")
+    refresh(origin, empty, {"t": {"a": Mask(lambda value: value[::-1])}})
+    query = "SELECT count(*), sum(length(a)), sum(length(b)), max(length(a)) FROM t"
+    assert rows(empty, query) == rows(origin, query)
