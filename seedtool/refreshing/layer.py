@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from seedtool.postgres.server import Target
     from seedtool.refreshing.masks import Mask
     from seedtool.refreshing.policy import Policy
+    from seedtool.refreshing.proof import Finding
     from seedtool.refreshing.report import Report, TableReport
     from seedtool.refreshing.source import Source
     from seedtool.refreshing.subset import Places
@@ -141,12 +142,13 @@ class MaskedCopy(Layer):
             with self._timed("keys"):
                 schema.restore(dump, "post-data", database)
                 schema.fill_views(job.source, database)
+        structure = self._compare_structure(database)
         with self._timed("after"):
             self._after(database)
         with self._timed("analyze"):
             schema.analyze(database)
         with self._timed("proof"):
-            proof = self._prove(database)
+            proof = self._prove(database, structure)
         self.report = msgspec.structs.replace(
             self.report, proof=proof, seconds=dict(self.seconds), notes=(*self.report.notes, *self.notes)
         )
@@ -270,7 +272,14 @@ class MaskedCopy(Layer):
                 with translated("the tables of empty cannot be emptied"):
                     connection.execute(sql.SQL("TRUNCATE {}").format(names))
 
-    def _prove(self, database: Target) -> Proven:
+    def _compare_structure(self, database: Target) -> tuple[Finding, ...]:
+        """Let the proof compare the copy's catalog, before SQL of the project changes what it means to."""
+        from seedtool.refreshing.proof import Given, compare_structure
+
+        job = self._job
+        return compare_structure(job.source.connect, database, Given()) if job.policy.after else ()
+
+    def _prove(self, database: Target, structure: tuple[Finding, ...]) -> Proven:
         """Let the proof look at the copy; it is told what the copy is meant to be, and nothing of the masks."""
         from seedtool.refreshing.proof import Given, prove
 
@@ -279,6 +288,7 @@ class MaskedCopy(Layer):
             rows=dict(self._expected()),
             kept=dict(self._reasons()),
             faces=job.policy.faces,
+            structure=not job.policy.after,
             memory=job.settings.refresh.proof_memory * 1_000_000,
         )
         found = prove(job.source.connect, database, given)
@@ -290,7 +300,7 @@ class MaskedCopy(Layer):
                     "column": each.column,
                     "what": each.what,
                 }
-                for each in found.findings
+                for each in (*structure, *found.findings)
             ),
             counts={
                 "rows of the source": sum(each.source for each in found.counts),

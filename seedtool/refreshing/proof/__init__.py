@@ -4,6 +4,6 @@ It shares no code with masks, policy or copy, and imports `seedtool.postgres` an
 theirs is then none of the proof.
 """
 
-from seedtool.refreshing.proof.prove import Count, Finding, Given, Proof, prove
+from seedtool.refreshing.proof.prove import Classified, Count, Finding, Given, Proof, compare_structure, prove
 
-__all__ = ["Count", "Finding", "Given", "Proof", "prove"]
+__all__ = ["Classified", "Count", "Finding", "Given", "Proof", "compare_structure", "prove"]

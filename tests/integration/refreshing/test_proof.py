@@ -384,8 +384,10 @@ def test_a_catalog_that_is_not_the_sources_is_found(pair: Pair) -> None:
     with pair.changed(*changes) as copy:
         proof = copy.prove()
         excused = copy.prove(intended=frozenset({("view", "public.names")}))
+        changed = copy.prove(structure=False)
 
     told = " | ".join(each.what for each in proof.findings)
     assert [words for words in changes.values() if words not in told] == []
     assert {each.kind for each in proof.findings} == {"catalog", "sequence"}
+    assert {each.kind for each in changed.findings} == {"catalog", "sequence"}  # what is not valid is told nevertheless
     assert "view public.names" not in " | ".join(each.what for each in excused.findings)
