@@ -50,7 +50,8 @@ if TYPE_CHECKING:
         recognize,
         sync,
     )
-    from seedtool.workflows.load import load, unload
+    from seedtool.workflows.load import load, load_files, unload
+    from seedtool.workflows.load import preview as preview_load
     from seedtool.workflows.prepare import prepare
     from seedtool.workflows.refresh import check_policy, draft_policy, plan_refresh, preview_masks, refresh
     from seedtool.workflows.reset import fingerprint, migrate, plan_reset, reset
@@ -95,6 +96,7 @@ _PLACES = {
     "list_cache": "workflows.database:list_cache",
     "list_snapshots": "workflows.snapshots:list_snapshots",
     "load": "workflows.load:load",
+    "load_files": "workflows.load:load_files",
     "load_settings": "settings:load",
     "migrate": "workflows.reset:migrate",
     "open_aws": "workflows.face_service:open_aws",
@@ -103,6 +105,7 @@ _PLACES = {
     "plan_reset": "workflows.reset:plan_reset",
     "prepare": "workflows.prepare:prepare",
     "preview_masks": "workflows.refresh:preview_masks",
+    "preview_load": "workflows.load:preview",
     "protect": "workflows.database:protect",
     "prune_cache": "workflows.database:prune_cache",
     "recognize": "workflows.faces:recognize",
@@ -148,6 +151,7 @@ __all__ = [
     "list_cache",
     "list_snapshots",
     "load",
+    "load_files",
     "load_settings",
     "migrate",
     "open_aws",
@@ -155,6 +159,7 @@ __all__ = [
     "plan_refresh",
     "plan_reset",
     "prepare",
+    "preview_load",
     "preview_masks",
     "protect",
     "prune_cache",

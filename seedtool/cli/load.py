@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from seedtool.generating.files import Written
     from seedtool.generating.loading import LoadReport
+    from seedtool.generating.preview import Preview
     from seedtool.generating.unload import UnloadReport
     from seedtool.settings import Settings
 
@@ -47,6 +49,17 @@ def complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str)
 @click.option("--workers", type=click.IntRange(min=1), default=1, metavar="N", help="Work in N processes [default: 1].")
 @click.option("--scheduler", metavar="ADDRESS", help="Let the workers of a Dask cluster work: tcp://HOST:8786.")
 @click.option("--resume", is_flag=True, help="Go on with a load that was interrupted.")
+@click.option("--dry-run", is_flag=True, help="Show what would be made, with five rows of each table.")
+@click.option("--to", "folder", metavar="FOLDER", help="Write files into FOLDER instead, one for each table.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "parquet"]),
+    default="csv",
+    show_default=True,
+    help="The form of these files.",
+)
+@click.option("--html", "page", metavar="FILE", help="Write a report with a picture of the recipe into FILE.")
 @click.option("--confirm", metavar="NAME", help="Add rows to a database that seedtool did not make. NAME is its name.")
 @common_options
 def load(
@@ -57,6 +70,10 @@ def load(
     workers: int,
     scheduler: str | None,
     resume: bool,
+    dry_run: bool,
+    folder: str | None,
+    form: Literal["csv", "parquet"],
+    page: str | None,
     confirm: str | None,
     console: Console,
     settings: Settings,
@@ -65,8 +82,27 @@ def load(
 
     They come on top of what is in the database. The same recipe with a larger --scale adds rows and changes none.
     """
+    from pathlib import Path
+
     from seedtool.workflows import load as workflow
 
+    if dry_run:
+        shown = workflow.preview(recipe, settings=settings, scale=scale, random_seed=random_seed)
+        console.report(shown, lambda: _preview_lines(shown))
+        return
+    if folder is not None:
+        with console.working("rows") as listener:
+            files = workflow.load_files(
+                recipe,
+                Path(folder),
+                form=form,
+                settings=settings,
+                scale=scale,
+                random_seed=random_seed,
+                listener=listener,
+            )
+        console.report({"files": files}, lambda: _file_lines(files))
+        return
     with console.working("rows") as listener:
         report = workflow.load(
             recipe,
@@ -79,7 +115,51 @@ def load(
             confirm=confirm,
             listener=listener,
         )
+    if page is not None:
+        shown = workflow.preview(recipe, settings=settings, scale=scale, random_seed=random_seed)
+        workflow.write_page(shown, report, Path(page))
+        console.note(f"the report is in {page}")
     console.report(report, lambda: _lines(report))
+
+
+def _preview_lines(shown: Preview) -> Iterable[str]:
+    from seedtool.files.shown import shown_size
+
+    rows = [
+        (
+            each.table,
+            each.rows,
+            shown_size(each.size),
+            ", ".join(f"{column} → {to}" for column, to in each.references.items()),
+        )
+        for each in shown.tables
+    ]
+    yield from table(("table", "rows", "size", "references"), rows)
+    for each in shown.tables:
+        yield ""
+        yield f"{each.table}: the first of {count(each.rows, 'row')}"
+        names = list(each.sample[0]) if each.sample else []
+        yield from table(names, [[_cell(row[name]) for name in names] for row in each.sample])
+        for column, line in each.inferred.items():
+            yield f"  inferred: {column} = {line}"
+    yield ""
+    yield f"would load {shown.recipe}: {count(shown.rows, 'row')}, about {shown_size(shown.size)} without indexes"
+
+
+def _cell(text: str | None) -> str:
+    found = "" if text is None else text
+    return found if len(found) <= _WIDEST else f"{found[: _WIDEST - 1]}…"
+
+
+#: Characters of a cell that are shown.
+_WIDEST = 32
+
+
+def _file_lines(files: list[Written]) -> Iterable[str]:
+    from seedtool.files.shown import shown_size
+
+    for each in files:
+        yield f"{each.file}: {count(each.rows, 'row')}, {shown_size(each.size)}"
 
 
 @click.command("unload", short_help="Take generated rows of a recipe away.", context_settings=CONTEXT)

@@ -158,29 +158,6 @@ def singular(table: str) -> str:
     return table
 
 
-def agreeing(found: Guess, columns: Mapping[str, Column]) -> Guess:
-    """Return a line that agrees with the other columns of a person: an e-mail address with the names, a name with sex.
-
-    Args:
-        found: a line of inference.
-        columns: the table's.
-    """
-    word = kinds.WORDS[found["kind"]]
-    if "of" in word.parameters:
-        names = [name for pattern in _PERSON for name in columns if re.fullmatch(pattern, name, re.IGNORECASE)]
-        if names and found["kind"] != "full_name":
-            return {**found, "of": names[:2]}
-    if "sex_of" in word.parameters:
-        sexes = [name for name in columns if re.fullmatch(r"sex|gender|sexo", name, re.IGNORECASE)]
-        if sexes:
-            return {**found, "sex_of": sexes[0]}
-    return found
-
-
-#: The columns that an e-mail address is made from.
-_PERSON = (r"(first|given)_?name|nombres?", r"(last|family)_?name|surname|apellidos?|apellido_paterno|full_?name")
-
-
 def proposal(table: Table, column: Column) -> str:
     """Return what a person could write for a column of which nothing is known, as TOML."""
     of = family(column)

@@ -251,6 +251,20 @@ def load_within(connection: Connection, recipe: Recipe, options: Options, listen
         return _Loading(OneSession(connection), recipe, options, listener, None, None).run()
 
 
+def look(target: Target, recipe: Recipe, options: Options) -> Plan:
+    """Return what a load would make of an empty database of the target's schema; nothing is written.
+
+    Raises:
+        RecipeError: the recipe does not fit the database.
+    """
+    units = recipes.units_of(recipe, options.scale)
+    with translated(recipe.name), server.connect(target, application="seedtool load") as connection:
+        connection.execute("SET TRANSACTION READ ONLY")
+        set_locally(connection.cursor(), PLAIN_TEXT | EVERY_ROW)
+        catalog = read_catalog(connection)
+        return Plan(recipe, catalog, Facts(connection), options.random_seed, units, 0, options.folder)
+
+
 @contextlib.contextmanager
 def locked(target: Target, recipe: str, listener: Listener) -> Iterator[Sessions]:
     """Yield what opens sessions of a database while no other load or unload runs there.

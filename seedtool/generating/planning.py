@@ -7,7 +7,10 @@ column and proposes the line.
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from seedtool.errors import SchemaError, SeedError
 from seedtool.generating import columns as makers
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from seedtool.generating.recipe import Recipe
     from seedtool.generating.rows import Maker, Relation
     from seedtool.postgres.catalog import Catalog, Column, ForeignKey
+
+_SECOND = re.compile("middle|second|maiden|segundo", re.IGNORECASE)
 
 #: The words of a line that makes a foreign key's column a drawn reference.
 REFERENCE = "reference"
@@ -344,13 +349,19 @@ class _Filling:
             if key.name in planned.relations:
                 for own, theirs in zip(key.columns, key.referenced_columns, strict=True):
                     planned.makers.setdefault(own, Referring(key.name, theirs))
+        lines: dict[str, ColumnLine] = {}
         for name, column in self._table.columns.items():
             if column.generated or name in planned.makers:
                 continue
-            line = self._lines.get(name)
-            maker = self._written(column, line) if line is not None else self._inferred(column)
-            if maker is not None:
-                planned.makers[name] = maker
+            line = self._lines.get(name) or self._guessed(column)
+            if line is not None:
+                lines[name] = line
+        # a second first name belongs to the same person
+        persons = {name: (line.kind, line.parameters) for name, line in lines.items() if not _SECOND.match(name)}
+        for name, (_, parameters) in kinds.agree(persons).items():
+            lines[name] = msgspec.structs.replace(lines[name], parameters=parameters)
+        for name, line in lines.items():
+            planned.makers[name] = self._written(self._table.columns[name], line)
         planned.written = tuple(name for name in self._table.columns if name in planned.makers)
 
     def _written(self, column: Column, line: ColumnLine) -> Maker:
@@ -436,23 +447,25 @@ class _Filling:
                 return field._replace(relation=key.name)
         raise ValueError(f"{field.relation} refers to no row", known)
 
-    def _inferred(self, column: Column) -> Maker | None:
-        """Return the maker of a column that the recipe does not mention; None where the database fills it in."""
+    def _guessed(self, column: Column) -> ColumnLine | None:
+        """Return the line of a column that the recipe does not mention; None where the database fills it in."""
         planned, table = self._planned, self._table
         if column.sequence is not None and column.value.name in {"int2", "int4", "int8"}:
             planned.serials.append(column.name)
-            return Serial(self._plan.facts().segments(table, column.name, planned.numbering.total(self._plan.before)))
+            before = planned.numbering.total(self._plan.before)
+            planned.makers[column.name] = Serial(self._plan.facts().segments(table, column.name, before))
+            return None
         if any(column.name in key.columns for key in table.foreign_keys):
             return None  # `relations` has refused it where it is needed
         found = inference.guess(table, column)
         if found is None and inference.family(column) == "text" and table.unique_alone(column.name):
             found = inference.key_template(self._recipe.name, planned)
         if found is not None:
-            found = {**inference.agreeing(found, table.columns)}
             planned.guessed[column.name] = inference.line(found)
-            nulls = round(found.pop("nulls", 0) * 1_000_000)
+            parameters = {name: value for name, value in found.items() if name not in {"kind", "nulls"}}
+            nulls = round(found.get("nulls", 0) * 1_000_000)
             place = self._recipe.rows[planned.name].place
-            return self._written(column, ColumnLine(kind=found.pop("kind"), parameters=found, nulls=nulls, place=place))
+            return ColumnLine(kind=found["kind"], parameters=parameters, nulls=nulls, place=place)
         if column.default is not None or not column.not_null:
             return None
         raise self._fault(

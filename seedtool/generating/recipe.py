@@ -136,8 +136,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def files(self) -> list[str]:
         """The files of the project that lines name: own pools, and own kinds."""
-        lines = (line for columns in self.tables.values() for line in columns.values())
-        return sorted({str(line.parameters["file"]) for line in lines if "file" in line.parameters})
+        lines = [line for columns in self.tables.values() for line in columns.values()]
+        pools = {str(line.parameters["file"]) for line in lines if "file" in line.parameters}
+        functions = {str(line.parameters.get("name")).rpartition(":")[0] for line in lines if line.kind == "function"}
+        return sorted(pools | functions)
 
     def fault(self, fault: str, remedy: str, place: Place | None = None, **where: str | None) -> RecipeError:
         """Return the error for what is wrong at a place of the recipe.

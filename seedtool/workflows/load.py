@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from seedtool.errors import NotConfirmed
 from seedtool.listener import SILENT, Listener
@@ -11,7 +11,12 @@ from seedtool.resetting import guard
 from seedtool.workflows.project import project_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from seedtool.generating.files import Written
     from seedtool.generating.loading import LoadReport
+    from seedtool.generating.planning import Plan
+    from seedtool.generating.preview import Preview
     from seedtool.generating.unload import UnloadReport
     from seedtool.postgres.server import Target
     from seedtool.settings import Settings
@@ -68,6 +73,88 @@ def load(
         folder=settings.root,
     )
     return load_rows(target, found, options, listener)
+
+
+def preview(
+    recipe: str,
+    *,
+    settings: Settings | None = None,
+    target: Target | None = None,
+    scale: float = 1.0,
+    random_seed: str = "1",
+) -> Preview:
+    """Look at what `load` would make with the same arguments, and write nothing.
+
+    Raises:
+        UsageError: there is no such recipe.
+        RecipeError: the recipe is wrong, or does not fit the database.
+    """
+    from seedtool.generating import preview as previews
+
+    return previews.preview(_plan(recipe, settings, target, scale, random_seed))
+
+
+def load_files(
+    recipe: str,
+    folder: Path,
+    *,
+    form: Literal["csv", "parquet"] = "csv",
+    settings: Settings | None = None,
+    target: Target | None = None,
+    scale: float = 1.0,
+    random_seed: str = "1",
+    listener: Listener = SILENT,
+) -> list[Written]:
+    """Write the rows of a recipe into files, one a table. The database is read for its schema alone.
+
+    Args:
+        recipe: the recipe's name, or the path of its file.
+        folder: where the files come; it is made when it is missing.
+        form: `csv` or `parquet`.
+        settings: the project's; those of the working folder's project when None.
+        target: the database whose schema the rows fit; the one that the settings name when None.
+        scale: how many times the numbers of the recipe are made.
+        random_seed: another one makes other values.
+        listener: hears how many rows are written.
+
+    Raises:
+        UsageError: there is no such recipe, a file is there already, or pyarrow is missing.
+        RecipeError: the recipe is wrong, or does not fit the database.
+    """
+    from seedtool.generating import files
+
+    return files.write(_plan(recipe, settings, target, scale, random_seed), folder, form, listener)
+
+
+def write_page(shown: Preview, report: LoadReport, file: Path) -> None:
+    """Write the report of a load as a page, with a picture of the recipe.
+
+    Args:
+        shown: what the recipe makes (see `preview`).
+        report: what the load did.
+        file: where it is written.
+    """
+    from seedtool.generating.preview import page
+
+    seconds = sum(report.seconds.values())
+    done = [
+        ("rows written", f"{report.rows:,}"),
+        ("seconds", f"{seconds:.1f}"),
+        ("scale", f"{report.scale:g}"),
+        ("random seed", report.random_seed),
+        *((f"{each.table} kept its indexes", each.why) for each in report.kept),
+    ]
+    file.write_text(page(shown, done), encoding="utf-8")
+
+
+def _plan(recipe: str, settings: Settings | None, target: Target | None, scale: float, random_seed: str) -> Plan:
+    from seedtool.generating import recipe as recipes
+    from seedtool.generating.loading import Options, look
+
+    settings = project_settings(settings)
+    found = recipes.find(settings.seeds, recipe, settings.root)
+    options = Options(scale=scale, random_seed=random_seed, folder=settings.root)
+    return look(target or server.find(settings), found, options)
 
 
 def unload(

@@ -107,7 +107,7 @@ def test_the_guard_is_asked(school):
         ("families = 30", "familys = 40\nfamilies = 30", 3, "familys", None, "Did you mean families?"),
         ("status =", "statos =", 13, "pupils", "statos", "Did you mean status?"),
         ('status = { kind = "choice", values = ["active", "inactive"], weights = [9, 1] }', "", 11, "pupils", "status",
-         'status = "..."'),
+         'status = "word"'),
         ('kind = "choice", values', 'kind = "chioce", values', 13, "pupils", "status", "Did you mean choice?"),
         ("{pupil_id}/{k}", "{pupil}/{k}", 16, "photos", "url", "{parent_id.name}"),
         ("{pupil_id}/{k}", "{pupil_id.nome}/{k}", 16, "photos", "url", "{parent_id.name}"),
