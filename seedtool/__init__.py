@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         recognize,
         sync,
     )
-    from seedtool.workflows.load import load, load_files, unload
+    from seedtool.workflows.load import draft_recipe, load, load_files, unload
     from seedtool.workflows.load import preview as preview_load
     from seedtool.workflows.prepare import prepare
     from seedtool.workflows.refresh import check_policy, draft_policy, plan_refresh, preview_masks, refresh
@@ -81,6 +81,7 @@ _PLACES = {
     "decide_faces": "workflows.backfill:decide_faces",
     "dedupe_faces": "workflows.faces:dedupe_faces",
     "delete_snapshots": "workflows.snapshots:delete_snapshots",
+    "draft_recipe": "workflows.load:draft_recipe",
     "draft_policy": "workflows.refresh:draft_policy",
     "dump_seeds": "workflows.seed:dump_seeds",
     "enroll": "workflows.faces:enroll",
@@ -137,6 +138,7 @@ __all__ = [
     "dedupe_faces",
     "delete_snapshots",
     "draft_policy",
+    "draft_recipe",
     "dump_seeds",
     "enroll",
     "enroll_all",

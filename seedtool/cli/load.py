@@ -1,4 +1,4 @@
-"""seed load, seed unload."""
+"""seed load, seed unload, seed recipe."""
 
 from __future__ import annotations
 
@@ -178,6 +178,21 @@ def unload(*, recipe: str, confirm: str | None, console: Console, settings: Sett
 
     report = workflow.unload(recipe, settings=settings, confirm=confirm, listener=console.listener({}))
     console.report(report, lambda: _unload_lines(report))
+
+
+@click.command("recipe", short_help="Draft a recipe from a schema.", context_settings=CONTEXT)
+@click.argument("tables", nargs=-1, metavar="[TABLE]...")
+@click.option("--name", default="draft", show_default=True, metavar="NAME", help="The recipe's name.")
+@click.option(
+    "--like", metavar="URL", help="Take counts and shares of NULL from this database's statistics, and never a value."
+)
+@common_options
+def recipe(*, tables: tuple[str, ...], name: str, like: str | None, console: Console, settings: Settings) -> None:
+    """Print a draft of a recipe for tables, or for all of them: seedtool seed recipe students > seeds/NAME.toml."""
+    from seedtool.workflows import load as workflow
+
+    text = workflow.draft_recipe(tables, name=name, like=like, settings=settings)
+    console.report({"recipe": text}, text.splitlines)
 
 
 def _unload_lines(report: UnloadReport) -> Iterable[str]:

@@ -45,7 +45,7 @@ class WithCommands(click.Command):
     """A command whose first argument may be the name of another one: `seed load RECIPE` beside `seed PROFILE`."""
 
     #: name → module of this package and the object in it
-    commands: ClassVar[dict[str, str]] = {"load": "load:load", "unload": "load:unload"}
+    commands: ClassVar[dict[str, str]] = {"load": "load:load", "unload": "load:unload", "recipe": "load:recipe"}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:  # noqa: ARG002 - as click's groups have it
         """Import one of the other commands."""

@@ -14,7 +14,6 @@ from seedtool.values import kinds
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from seedtool.generating.rows import PlannedTable
     from seedtool.postgres.catalog import Column, Table
 
 Guess = dict[str, Any]
@@ -143,9 +142,9 @@ def _of_checks(table: Table, column: Column) -> Guess | None:
     return {"kind": "integer", "min": least, "max": most}
 
 
-def key_template(recipe: str, planned: PlannedTable) -> Guess:
+def key_template(recipe: str, table: Table) -> Guess:
     """Return the line of a text key: the recipe's name keeps its rows apart from people's."""
-    name = f"{recipe}-{singular(planned.table.name)}".replace("_", "-")
+    name = f"{recipe}-{singular(table.name)}".replace("_", "-")
     return {"kind": "template", "format": f"{name}-{{n:06}}"}
 
 

@@ -459,7 +459,7 @@ class _Filling:
             return None  # `relations` has refused it where it is needed
         found = inference.guess(table, column)
         if found is None and inference.family(column) == "text" and table.unique_alone(column.name):
-            found = inference.key_template(self._recipe.name, planned)
+            found = inference.key_template(self._recipe.name, table)
         if found is not None:
             planned.guessed[column.name] = inference.line(found)
             parameters = {name: value for name, value in found.items() if name not in {"kind", "nulls"}}

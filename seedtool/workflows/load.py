@@ -11,6 +11,7 @@ from seedtool.resetting import guard
 from seedtool.workflows.project import project_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from seedtool.generating.files import Written
@@ -124,6 +125,40 @@ def load_files(
     from seedtool.generating import files
 
     return files.write(_plan(recipe, settings, target, scale, random_seed), folder, form, listener)
+
+
+def draft_recipe(
+    tables: Iterable[str] = (),
+    *,
+    name: str = "draft",
+    like: str | None = None,
+    settings: Settings | None = None,
+    target: Target | None = None,
+) -> str:
+    """Return a draft of a recipe, as TOML.
+
+    Args:
+        tables: names of tables; all tables when empty.
+        name: the recipe's.
+        like: the address of a database whose statistics say how many rows, children and NULLs there are. No value of
+            its tables is read.
+        settings: the project's; those of the working folder's project when None.
+        target: the database whose schema it is for; the one that the settings name when None.
+
+    Raises:
+        SchemaError: there is no such table.
+        DatabaseError: a database cannot be reached.
+    """
+    from seedtool.generating import draft
+
+    settings = project_settings(settings)
+    found = None
+    if like is not None:
+        with server.connect(server.named_by(server.url_for_libpq(like)), patience=10) as other:
+            other.execute("SET TRANSACTION READ ONLY")
+            found = draft.statistics(other)
+    with server.connect(target or server.find(settings)) as connection:
+        return draft.draft(connection, list(tables), name, found)
 
 
 def write_page(shown: Preview, report: LoadReport, file: Path) -> None:

@@ -35,6 +35,7 @@ CONTRACT = {
         "--confirm",
     },
     "seed unload": {"RECIPE", "--confirm"},
+    "seed recipe": {"[TABLE]...", "--name", "--like"},
     "seed-dump": {"--all", "--set", "--sort", "--strict", "--table"},
     "sync-faces": {"--collection", "--dry-run", "--strict"},
     "enroll": {"[STUDENT_ID]", "[PHOTO...]", "--all", "--replaced", "--manifest", "--collection"},

@@ -1,0 +1,201 @@
+"""The draft of a recipe: what a schema says, and what another database's statistics say of numbers, never a value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from seedtool.generating import inference
+from seedtool.postgres.catalog import read_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import psycopg
+
+    from seedtool.postgres.catalog import Catalog, Column, ForeignKey, Table
+
+#: Rows of a table that stands alone, where no statistics say how many it has.
+ROWS = 100
+
+
+class ColumnStatistics(NamedTuple):
+    """What pg_stats says of a column apart from its values.
+
+    Args:
+        nulls: the share of NULL.
+        width: bytes of a value, on average.
+    """
+
+    nulls: float
+    width: int
+
+
+class Statistics(NamedTuple):
+    """What a database knows of a table.
+
+    Args:
+        rows: how many rows it has, roughly.
+        columns: by their names.
+    """
+
+    rows: int
+    columns: dict[str, ColumnStatistics]
+
+
+def statistics(connection: psycopg.Connection[Any]) -> dict[str, Statistics]:
+    """Read counts, null shares and widths from a database's statistics, by table. No value is read.
+
+    Args:
+        connection: to the database; ANALYZE has to have run there.
+    """
+    found: dict[str, Statistics] = {}
+    for name, rows, columns in connection.execute(_STATISTICS):
+        found[name] = Statistics(
+            max(int(rows), 0), {column: ColumnStatistics(float(nulls), int(width)) for column, nulls, width in columns}
+        )
+    return found
+
+
+def draft(
+    connection: psycopg.Connection[Any], tables: Sequence[str], name: str, like: Mapping[str, Statistics] | None = None
+) -> str:
+    """Return a recipe for tables as TOML.
+
+    Args:
+        connection: to the database whose schema it is for.
+        tables: their names; all tables when empty.
+        name: the recipe's.
+        like: the statistics that numbers are taken from.
+
+    Raises:
+        SchemaError: there is no such table.
+    """
+    catalog = read_catalog(connection)
+    chosen = [catalog.find(each) for each in tables] or [
+        each
+        for each in catalog.tables.values()
+        if each.kind == "table" and not each.ancestors and each.schema != "seedtool" and each.name != "alembic_version"
+    ]
+    ordered = catalog.parents_first(chosen)
+    return _Draft(catalog, ordered, name, like or {}).text()
+
+
+class _Draft:
+    def __init__(self, catalog: Catalog, tables: list[Table], name: str, like: Mapping[str, Statistics]) -> None:
+        self._catalog = catalog
+        self._tables = tables
+        self._name = name
+        self._like = like
+
+    def text(self) -> str:
+        counts = {str(table): self._count(place, table) for place, table in enumerate(self._tables)}
+        given = {
+            str(self._catalog.tables[key.references])
+            for table in self._tables
+            for key in table.foreign_keys
+            if key.references not in {each.oid for each in self._tables} and self._is_needed(table, key)
+        }
+        lines = [
+            "# A draft by seedtool seed recipe. Read it, and change what does not fit. Then:",
+            f"# seedtool seed load {self._name}",
+            'description = ""',
+            'locale = "en_US"',
+            "",
+            "[rows]",
+            *(f'{_key(each)} = "given" # rows that are in the database already' for each in sorted(given)),
+            *(f"{_key(table)} = {count}" for table, count in counts.items()),
+        ]
+        for table in self._tables:
+            columns = [line for column in table.columns.values() for line in self._lines(table, column)]
+            if columns:
+                lines += ["", f"[tables.{_key(str(table))}]", *columns]
+        return "\n".join(lines) + "\n"
+
+    def _is_needed(self, table: Table, key: ForeignKey) -> bool:
+        return any(table.columns[column].not_null for column in key.columns)
+
+    def _count(self, place: int, table: Table) -> str:
+        """Return how many rows a table has: by those of a table that it cannot do without, or a number."""
+        before = {each.oid: each for each in self._tables[:place]}
+        keys = [key for key in table.foreign_keys if key.references in before and self._is_needed(table, key)]
+        # what goes with its parent belongs to it more than what only refers to it
+        key = min(keys, key=lambda each: (each.on_delete != "cascade", each.name), default=None)
+        own = self._like.get(str(table))
+        if key is None:
+            return str(max(own.rows, 1) if own else ROWS)
+        parent = str(before[key.references])
+        several = [each for each in table.foreign_keys if each.references == key.references]
+        above = self._like.get(parent)
+        each_parent = own.rows / above.rows if own and above and above.rows and own.rows else 2.0
+        if any(set(unique.columns) <= set(key.columns) for unique in table.keys):
+            each_parent = min(each_parent, 1.0)
+        least, rest = divmod(each_parent, 1)
+        share = round(rest * 10)
+        weights = {int(least): 10 - share, int(least) + 1: share}
+        weights = {number: weight for number, weight in weights.items() if weight}
+        if set(weights) == {0}:
+            weights = {0: 9, 1: 1}
+        if len(several) > 1 or len(weights) > 1:
+            listed = ", ".join(f"{number} = {weight}" for number, weight in weights.items())
+            through = f', through = "{key.columns[0]}"' if len(several) > 1 else ""
+            return f'{{ per = "{parent}", weights = {{ {listed} }}{through} }}'
+        return f'"{next(iter(weights))} per {parent}"'
+
+    def _lines(self, table: Table, column: Column) -> list[str]:
+        """Return a column's line, if it needs one, below the checks that nothing is inferred from."""
+        line = self._line(table, column)
+        checks = [each.expression for each in table.checks if column.name in each.columns and not line.startswith("#")]
+        understood = "choice" in line or '"integer"' in line
+        return [f"# check: {' '.join(each.split())}" for each in checks if not understood and line] + [line] * bool(
+            line
+        )
+
+    def _line(self, table: Table, column: Column) -> str:
+        """Return a column's line; empty where it needs none."""
+        if column.generated or column.sequence is not None:
+            return ""
+        nulls = self._nulls(table, column)
+        if any(column.name in key.columns for key in table.foreign_keys):
+            share = f'{_key(column.name)} = {{ kind = "reference", nulls = {nulls:g} }}'
+            return share if nulls and self._is_drawn(table, column) else ""
+        found = inference.guess(table, column)
+        if found is None and inference.family(column) == "text" and table.unique_alone(column.name):
+            found = inference.key_template(self._name, table)
+        if found is None:
+            if column.default is not None:
+                return f"# {_key(column.name)}: its default, {' '.join(column.default.split())}"
+            proposal = inference.proposal(table, column)
+            return proposal if column.not_null else f"# {proposal} # else NULL"
+        found = {key: value for key, value in found.items() if key != "nulls"}
+        if found["kind"] == "text" and (own := self._like.get(str(table))) and column.name in own.columns:
+            width = max(own.columns[column.name].width, 2)
+            found |= {"min": max(width // 2, 1), "max": width * 3 // 2}
+        if nulls:
+            found["nulls"] = nulls
+        return f"{_key(column.name)} = {inference.line(found)}"
+
+    def _nulls(self, table: Table, column: Column) -> float:
+        own = self._like.get(str(table))
+        if own is None or column.not_null or column.name not in own.columns:
+            return 0
+        return round(own.columns[column.name].nulls, 2)
+
+    def _is_drawn(self, table: Table, column: Column) -> bool:
+        chosen = {each.oid for each in self._tables}
+        return any(key.columns == (column.name,) and key.references in chosen for key in table.foreign_keys)
+
+
+def _key(name: str) -> str:
+    """Return a key as TOML writes it."""
+    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else f'"{name}"'
+
+
+# neither most_common_vals nor histogram_bounds nor any other column that holds values is read
+_STATISTICS = """
+SELECT CASE WHEN n.nspname = 'public' THEN c.relname::text ELSE n.nspname || '.' || c.relname END,
+       c.reltuples::bigint,
+       coalesce((SELECT jsonb_agg(jsonb_build_array(s.attname, s.null_frac, s.avg_width)) FROM pg_stats s
+                 WHERE s.schemaname = n.nspname AND s.tablename = c.relname), '[]')
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'seedtool')
+"""
