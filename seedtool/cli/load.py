@@ -49,6 +49,7 @@ def complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str)
 @click.option("--workers", type=click.IntRange(min=1), default=1, metavar="N", help="Work in N processes [default: 1].")
 @click.option("--scheduler", metavar="ADDRESS", help="Let the workers of a Dask cluster work: tcp://HOST:8786.")
 @click.option("--resume", is_flag=True, help="Go on with a load that was interrupted.")
+@click.option("--plant", is_flag=True, help="Put a face for each new row into the embedded Rekognition.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made, with five rows of each table.")
 @click.option("--to", "folder", metavar="FOLDER", help="Write files into FOLDER instead, one for each table.")
 @click.option(
@@ -70,6 +71,7 @@ def load(
     workers: int,
     scheduler: str | None,
     resume: bool,
+    plant: bool,
     dry_run: bool,
     folder: str | None,
     form: Literal["csv", "parquet"],
@@ -112,6 +114,7 @@ def load(
             workers=workers,
             scheduler=scheduler,
             resume=resume,
+            plant=plant,
             confirm=confirm,
             listener=listener,
         )
@@ -181,7 +184,7 @@ def unload(*, recipe: str, confirm: str | None, console: Console, settings: Sett
 
 
 @click.command("recipe", short_help="Draft a recipe from a schema.", context_settings=CONTEXT)
-@click.argument("tables", nargs=-1, metavar="[TABLE]...")
+@click.argument("tables", nargs=-1, metavar="[TABLE...]")
 @click.option("--name", default="draft", show_default=True, metavar="NAME", help="The recipe's name.")
 @click.option(
     "--like", metavar="URL", help="Take counts and shares of NULL from this database's statistics, and never a value."

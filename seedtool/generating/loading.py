@@ -546,6 +546,21 @@ def plan_of(connection: Connection, load: Load, folder: Path | None) -> Plan:
     return Plan(recipe, catalog, facts, load.random_seed, load.units, before, folder)
 
 
+def made_column(
+    target: Target, recipe: str, table: str, column: str, numbers: range, folder: Path | None
+) -> Iterator[str]:
+    """Yield a column's values in rows that a recipe has loaded, by the rows' numbers; NULL is left out."""
+    import numpy as np
+
+    with server.connect(target, application="seedtool load") as connection:
+        load = ledger.find(connection.cursor(), recipe)
+        assert load is not None  # noqa: S101 - it was loaded just now
+        planned = plan_of(connection, load, folder).known[table]
+    for start in range(numbers.start, numbers.stop, ROWS_A_SLICE):
+        batch = planned.batch(np.arange(start, min(start + ROWS_A_SLICE, numbers.stop), dtype=np.int64))
+        yield from (value.decode() for value in batch.cells(column).tolist() if value is not None)
+
+
 def tables_of(plan: Plan) -> dict[str, Any]:
     """Return what the catalog knows of a plan's tables, and of those that they refer to, as JSON."""
     oids = {oid for each in plan.known.values() for oid in (each.table.oid, *_referenced(each.table))}

@@ -1,7 +1,7 @@
 """The AWS side that the settings name: AWS itself, or the embedded emulator, which is started when it does not run."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -78,6 +78,27 @@ def emulator_key(settings: Settings) -> tuple[str, str]:
 
     with _emulators_errors():
         return process.key(emulator_dir(settings))
+
+
+def plant_faces(settings: Settings, collection: str, external_image_ids: Iterable[str]) -> int:
+    """Add faces that come from no picture to a collection of the project's emulator, 100,000 in a second.
+
+    Args:
+        settings: the project's.
+        collection: the collection's id; it is made when it is missing.
+        external_image_ids: the ExternalImageId of each face.
+
+    Returns:
+        How many faces were added.
+
+    Raises:
+        ServiceUnavailable: the emulator's state cannot be written.
+    """
+    from seedtool.emulator import planting
+
+    faces = (planting.Planted(external_image_id=each) for each in external_image_ids)
+    with _emulators_errors():
+        return planting.plant(emulator_dir(settings), collection, faces)
 
 
 @contextlib.contextmanager

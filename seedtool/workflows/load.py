@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from seedtool.errors import NotConfirmed
+from seedtool.errors import NotConfirmed, UsageError
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.resetting import guard
@@ -33,6 +33,7 @@ def load(
     workers: int = 1,
     scheduler: str | None = None,
     resume: bool = False,
+    plant: bool = False,
     confirm: str | None = None,
     listener: Listener = SILENT,
 ) -> LoadReport:
@@ -47,6 +48,8 @@ def load(
         workers: how many processes of this machine work.
         scheduler: the address of a Dask scheduler whose workers work instead.
         resume: go on with a load that was interrupted.
+        plant: put a face for each new row of a face binding's table into the embedded Rekognition, so that a sync can
+            be rehearsed.
         confirm: the database's name: agree that rows are added to a database that seedtool did not make.
         listener: hears of the steps, and how many rows are there.
 
@@ -73,7 +76,31 @@ def load(
         resume=resume,
         folder=settings.root,
     )
-    return load_rows(target, found, options, listener)
+    if plant and settings.aws != "embedded":
+        raise UsageError(
+            "--plant puts faces into the embedded Rekognition, and aws is live",
+            remedy='Set aws = "embedded", or leave --plant out.',
+            option="--plant",
+        )
+    report = load_rows(target, found, options, listener)
+    if plant:
+        _plant(settings, target, report, listener)
+    return report
+
+
+def _plant(settings: Settings, target: Target, report: LoadReport, listener: Listener) -> None:
+    """Put a face into the embedded Rekognition for each row that was written and that a sync will look for."""
+    from seedtool.generating.loading import made_column
+    from seedtool.workflows.face_service import plant_faces
+
+    for binding in settings.faces:
+        for each in report.tables:
+            if each.table in {binding.table, binding.table.removeprefix("public.")} and each.added and not binding.box:
+                rows = range(each.rows - each.added, each.rows)
+                ids = made_column(target, report.recipe, each.table, binding.external_image_id, rows, settings.root)
+                collection = binding.collection or binding.collection_default or settings.collection
+                count = plant_faces(settings, str(collection), ids)
+                listener.note(f"{count:,} faces planted in {collection} of the embedded Rekognition")
 
 
 def preview(

@@ -28,6 +28,7 @@ CONTRACT = {
         "--workers",
         "--scheduler",
         "--resume",
+        "--plant",
         "--dry-run",
         "--to",
         "--format",
@@ -35,7 +36,7 @@ CONTRACT = {
         "--confirm",
     },
     "seed unload": {"RECIPE", "--confirm"},
-    "seed recipe": {"[TABLE]...", "--name", "--like"},
+    "seed recipe": {"[TABLE...]", "--name", "--like"},
     "seed-dump": {"--all", "--set", "--sort", "--strict", "--table"},
     "sync-faces": {"--collection", "--dry-run", "--strict"},
     "enroll": {"[STUDENT_ID]", "[PHOTO...]", "--all", "--replaced", "--manifest", "--collection"},
@@ -159,7 +160,7 @@ def test_help_is_no_wider_than_the_terminal(command, width):
     context = click.Context(found, info_name=f"seedtool {command}".strip(), terminal_width=width, max_content_width=80)
     text = found.get_help(context)
     assert max(map(len, text.splitlines())) <= width
-    assert "..." not in re.sub(r"(PHOTO|NAME)\.\.\.|\[ARGS\]\.\.\.", "", text) or width < 80
+    assert "..." not in re.sub(r"(PHOTO|NAME|TABLE)\.\.\.|\[ARGS\]\.\.\.", "", text) or width < 80
 
 
 def test_three_are_commands_of_their_own(bare):
