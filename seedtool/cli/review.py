@@ -149,26 +149,26 @@ def _list_users(console: Console, settings: Settings, file: Path | None, *, with
 
         page.check_place(file, "--csv")
     found = workflow.users_waiting(settings=settings)
+    label = settings.backfill.user_label or "label"
     if file is not None:
         from seedtool.files import csv_text, writing
 
-        label = ("email",) if with_labels else ()
         rows = ((each.id, *((each.email,) if with_labels else ()), str(each.waiting)) for each in found)
-        text = "".join(csv_text.write(("user_id", *label, "waiting"), rows))
+        text = "".join(csv_text.write(("user_id", *((label,) if with_labels else ()), "waiting"), rows))
         writing.write_whole(file, text.encode(), mode=writing.PRIVATE)
         console.note(f"{count(len(found), 'user')} in {file}")
     listed = [
-        {"user_id": each.id, "waiting": each.waiting} | ({"email": each.email} if with_labels else {}) for each in found
+        {"user_id": each.id, "waiting": each.waiting} | ({label: each.email} if with_labels else {}) for each in found
     ]
     report = {"users": listed, "total": sum(each.waiting for each in found)}
-    console.report(report, lambda: _user_lines(found))
+    console.report(report, lambda: _user_lines(found, label))
     return 0
 
 
-def _user_lines(found: list[User]) -> Iterator[str]:
+def _user_lines(found: list[User], label: str) -> Iterator[str]:
     if found:
         yield from table(
-            ("user", "e-mail", "waiting"),
+            ("user", label, "waiting"),
             ((each.id, each.email, each.waiting) for each in found),
         )
     yield f"{_faces_wait(sum(each.waiting for each in found))}, of {count(len(found), 'user')}"
