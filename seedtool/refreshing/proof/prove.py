@@ -15,13 +15,23 @@ from seedtool.postgres.psycopg_errors import translated
 from seedtool.postgres.server import Target
 from seedtool.refreshing.proof.classes import BIOMETRIC, Role, classify
 from seedtool.refreshing.proof.kept import COMPARED, Rows, compare
-from seedtool.refreshing.proof.leaks import Leaks, Side, TableName, sources_in
+from seedtool.refreshing.proof.leaks import Leak, Leaks, Side, TableName, sources_in
 from seedtool.refreshing.proof.people import Source
 from seedtool.refreshing.proof.reading import can_hold
 from seedtool.refreshing.proof.structure import differences, faults
 from seedtool.refreshing.proof.words import Hasher
 
 ColumnName = tuple[str, str, str]
+
+#: So many rows of a table are compared with their originals; of a larger table, those with the same keys on both sides.
+_ROWS = 200_000
+#: Bytes that a value takes: its hash, twice while it is sorted, and four bytes of filters.
+_BYTES = 20
+#: A table that was never analyzed has at most one row in so many bytes.
+_ROW_AT_MOST = 60
+#: How many values a cell makes where it is more than one, and how many one makes in which they only may stand.
+_WAYS = {"full name": 5, "national id": 2, "face": 2}
+_SCATTERED = 0.1
 
 #: So many values of a column are looked at to tell what it holds.
 _SAMPLE = 500
@@ -186,26 +196,25 @@ def _persons(before: Side, after: Side, roles: dict[int, dict[str, Role]], given
         if not any((each.schema, each.table, name) in given.kept for name in each.columns)
         and not (given.faces == "share" and each.kind in BIOMETRIC)
     ]
-    rows = {
-        (table.schema, table.name): tuple(
-            Rows(*_compared(table, roles[table.oid], given), given.memory // 10_000) for _ in range(2)
-        )
-        for table in before.stored()
-    }
-    leaks = Leaks((before, after), roles, sources, hasher, _size(before, sources))
-    leaks.gather({name: each[0] for name, each in rows.items()})
-    leaks.look({name: each[1] for name, each in rows.items()})
-    leaks.look_beside()
-    findings = [
-        Finding(
-            kind="schema" if place.what else "leak",
-            schema=place.schema,
-            table=place.table,
-            column=place.column,
-            what=f"{_a(place.what)} holds what stands in {source} of the source ({source.kind}), {times} times",
-        )
-        for place, source, times in leaks.confirmed()
-    ]
+    compared = {(table.schema, table.name): _compared(table, roles[table.oid], given) for table in before.stored()}
+    cells = sum(1 + len(columns) for _, columns in compared.values() if columns)
+    # a fifth of the memory is for the rows that are compared: two sides, eight bytes a cell
+    limit = min(_ROWS, max(_ROWS // 100, given.memory // 5 // 16 // max(1, cells)))
+    rows = {name: (Rows(*each, limit), Rows(*each, limit)) for name, each in compared.items()}
+    size = _size(before, sources)
+    parts = 1 + size * _BYTES // given.memory
+    findings: list[Finding] = []
+    values = 0
+    counts: tuple[dict[TableName, int], dict[TableName, int]] = ({}, {})
+    for part in range(parts):
+        leaks = Leaks((before, after), roles, sources, hasher, size, (part, parts))
+        leaks.gather({name: each[0] for name, each in rows.items()} if not part else {})
+        leaks.look({name: each[1] for name, each in rows.items()} if not part else {})
+        leaks.look_beside()
+        findings += (_leak(each) for each in leaks.confirmed())
+        values += leaks.values
+        counts = counts if part else leaks.counts
+    findings = list(dict.fromkeys(findings))
     by_name = {(table.schema, table.name): table for table in before.stored()}
     for name, (original, copied) in rows.items():
         for same in compare(original, copied, roles[by_name[name].oid]):
@@ -219,18 +228,34 @@ def _persons(before: Side, after: Side, roles: dict[int, dict[str, Role]], given
                     what=f"holds its original values in {same.share:.1%} of the rows ({role.kind}, by its {role.by})",
                 )
             )
-    return _Persons(findings, leaks.counts, leaks.values)
+    return _Persons(findings, counts, values)
+
+
+def _leak(leak: Leak) -> Finding:
+    place, source, times = leak
+    return Finding(
+        kind="schema" if place.what else "leak",
+        schema=place.schema,
+        table=place.table,
+        column=place.column,
+        what=f"{_a(place.what)} holds what stands in {source} of the source ({source.kind}), {times} times",
+    )
 
 
 def _size(before: Side, sources: Sequence[Source]) -> int:
-    """Return about how many values the source has, from the sizes of its tables and 50 bytes a row at least."""
-    total = 0
+    """Return about how many values the source has, from the sizes of its tables."""
+    ways: dict[TableName, float] = {}
+    for each in sources:
+        name = (each.schema, each.table)
+        ways[name] = ways.get(name, 0) + (_SCATTERED if each.scattered else _WAYS.get(each.kind, 1))
+    total = 0.0
     for table in before.stored():
-        own = [each for each in sources if (each.schema, each.table) == (table.schema, table.name)]
-        ways = min(20, sum(2 if each.scattered else 8 for each in own))
-        row = before.connection.execute("SELECT pg_relation_size(%s::oid)", [table.oid]).fetchone()
-        total += (int(row[0]) if row and row[0] else 0) // 50 * ways
-    return total
+        row = before.connection.execute(
+            "SELECT pg_relation_size(oid), reltuples FROM pg_class WHERE oid = %s", [table.oid]
+        ).fetchone()
+        size, tuples = (row[0] or 0, row[1]) if row else (0, 0)
+        total += max(tuples, size / _ROW_AT_MOST) * ways.get((table.schema, table.name), 0)
+    return int(total)
 
 
 def _compared(table: Table, roles: Mapping[str, Role], given: Given) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -274,7 +299,7 @@ def _wrong_counts(counts: tuple[Count, ...], given: Given) -> Iterator[Finding]:
 
 def _structure(before: Side, after: Side, given: Given) -> Iterator[Finding]:
     """Yield what the copy's catalog has otherwise than the source's."""
-    found = list(faults(after.connection, after.catalog))
+    found = list(faults(before.connection, after.connection, after.catalog))
     if given.structure:
         found += differences(before.connection, after.connection, given.intended)
     for kind, schema, table, column, what in found:

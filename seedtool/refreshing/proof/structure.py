@@ -59,11 +59,19 @@ def differences(
                 yield Fault("catalog", schema, table, None, f"the {kind} {qualified} is not like the source's")
 
 
-def faults(copy: psycopg.Connection[Any], catalog: Catalog) -> Iterator[Fault]:
-    """Yield what is not valid in the copy: indexes, constraints, sequences that give numbers which are taken."""
+def faults(source: psycopg.Connection[Any], copy: psycopg.Connection[Any], catalog: Catalog) -> Iterator[Fault]:
+    """Yield what is not valid in the copy: indexes, constraints, sequences that give numbers which are taken.
+
+    Args:
+        source: to the source; what is not valid there may be as it is.
+        copy: to the copy.
+        catalog: of the copy.
+    """
     for what, query in _INVALID:
+        before = set(source.execute(_OURS + query))
         for schema, table, name in copy.execute(_OURS + query):
-            yield Fault("catalog", schema, table, None, what.format(name))
+            if (schema, table, name) not in before:
+                yield Fault("catalog", schema, table, None, what.format(name))
     for table in catalog.tables.values():
         for column in table.columns.values():
             if column.sequence is None or table.kind != "table" or table.ancestors:
@@ -111,7 +119,7 @@ _OURS: LiteralString = (
 
 #: Kinds of things, and a query: schema, table, name and definition.
 _THINGS: tuple[tuple[str, LiteralString], ...] = (
-    ("extension", "SELECT NULL, NULL, extname, extversion FROM pg_extension"),
+    ("extension", "SELECT NULL, NULL, extname, '' FROM pg_extension"),
     ("schema", "SELECT NULL, NULL, nspname, '' FROM ours"),
     (
         "table",
@@ -132,10 +140,10 @@ _THINGS: tuple[tuple[str, LiteralString], ...] = (
     (
         "index",
         """SELECT c.nspname, c.relname, x.relname, concat_ws(' ', pg_get_indexdef(i.indexrelid),
-            i.indisvalid, i.indisclustered,
+            i.indisclustered,
             i.indisreplident, (SELECT inhparent::regclass::text FROM pg_inherits h WHERE h.inhrelid = i.indexrelid))
         FROM pg_index i JOIN relation c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
-        WHERE c.relkind IN ('r', 'p', 'm')""",
+        WHERE c.relkind IN ('r', 'p', 'm') AND i.indisvalid""",
     ),
     (
         "constraint",

@@ -391,3 +391,14 @@ def test_a_catalog_that_is_not_the_sources_is_found(pair: Pair) -> None:
     assert {each.kind for each in proof.findings} == {"catalog", "sequence"}
     assert {each.kind for each in changed.findings} == {"catalog", "sequence"}  # what is not valid is told nevertheless
     assert "view public.names" not in " | ".join(each.what for each in excused.findings)
+
+
+def test_little_memory_means_more_passes_and_the_same_findings(pair: Pair) -> None:
+    with pair.changed() as copy:
+        copy.keep("students", "email")
+        copy.keep("students", "last_name")
+        copy.keep("student_faces", "face_id")
+        whole, parts = copy.prove(), copy.prove(memory=200_000)
+
+    assert set(said(parts)) == set(said(whole))
+    assert parts.values == whole.values
