@@ -147,7 +147,8 @@ def check(
         try:
             made = mask(line, column)
         except SeedtoolError as error:
-            findings.append(checks.finding("mask", table, column.name, error.message, error.remedy))
+            what = f"{table}.{column.name}: {error.message}"
+            findings.append(checks.finding("mask", table, column.name, what, error.remedy))
             continue
         masks[name_of(table), column.name] = made
         wrong = [checks.misfit(table, column, line, why) for why in fits(made, column, table.checks)]

@@ -183,6 +183,7 @@ def of_elements(element: Mask) -> Mask:
         change,
         element.uniqueness,
         element.families,
+        longest=element.longest,
         reserved=element.reserved,
         identifying=element.identifying,
     )

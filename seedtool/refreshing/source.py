@@ -126,7 +126,7 @@ class Source:
         """
         if isinstance(target, str):
             target = server.named_by(server.url_for_libpq(target))
-        target = msgspec.structs.replace(target, conninfo=make_conninfo(target.conninfo, **_keepalive(target)))
+        target = kept_alive(target)
         with _connected(target) as holder:
             server.refuse_pooler(target, holder)
             try:
@@ -238,10 +238,15 @@ class Source:
         return True
 
 
-def _keepalive(target: Target) -> dict[str, str]:
-    """Return libpq's parameters for a connection that notices a lost peer, but for those that the user gave."""
+def kept_alive(target: Target) -> Target:
+    """Return a target whose connections notice when the other end is gone, unless its address says how they do.
+
+    Args:
+        target: the source, or the target, on whose server a lock is held while the rows are copied.
+    """
     given = conninfo_to_dict(target.conninfo)
-    return {key: value for key, value in KEEPALIVE.items() if key not in given}
+    added = {key: value for key, value in KEEPALIVE.items() if key not in given}
+    return msgspec.structs.replace(target, conninfo=make_conninfo(target.conninfo, **added))
 
 
 @contextlib.contextmanager

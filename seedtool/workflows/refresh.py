@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
+import os
 import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+import psycopg
 
 from seedtool.errors import ProofFailed, SeedtoolError, SettingsError, UsageError
 from seedtool.files.writing import write_whole
@@ -21,6 +23,7 @@ from seedtool.refreshing.policy import read_policy
 from seedtool.refreshing.report import Report
 from seedtool.resetting import guard
 from seedtool.settings.database import check_url
+from seedtool.settings.setting import Fault
 from seedtool.workflows.project import project_settings
 
 if TYPE_CHECKING:
@@ -175,9 +178,11 @@ def refresh_agreed(
 ) -> Refreshed:
     """Do what `refresh` does, with a consent that was given before."""
     from seedtool.refreshing import preflight
+    from seedtool.refreshing.source import kept_alive
 
     key = _secret(settings)
     read = _policy(settings, policy)
+    target = kept_alive(target)
     if reuse:
         return _reuse(settings, target, read, key, consent, listener)
     with _opened(settings, source) as opened, open_cluster(target, project=settings.root.name) as cluster:
@@ -201,7 +206,7 @@ def _run(
         source=str(ready.source.target),
         outcome="refreshed",
         began=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        by=f"{getpass.getuser()}@{socket.gethostname()}",
+        by=_by(),
         policy=policy.file,
         policy_hash=policy.hash,
         key=key_id(key),
@@ -459,6 +464,15 @@ def _refuse(source: Source, cluster: Cluster, consent: Consent | None) -> Consen
     return needed
 
 
+def _by() -> str:
+    """Return who runs this: the user and the machine; a container's user may have no name."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
 def _policy(settings: Settings, path: Path | None) -> Policy:
     return read_policy(path or settings.root / settings.refresh.policy, settings.root)
 
@@ -486,8 +500,19 @@ def _opened(settings: Settings, source: str | None) -> Iterator[Source]:
             remedy="Name it with --from URL, or put SEEDTOOL_REFRESH_FROM into the environment or .env.",
             option="--from",
         )
-    with Source.open(url, statement_timeout=settings.refresh.statement_timeout) as opened:
+    with Source.open(_source(url), statement_timeout=settings.refresh.statement_timeout) as opened:
         yield opened
+
+
+def _source(url: str) -> Target:
+    """Return the database that `--from` names."""
+    fault = check_url(url)
+    if fault is None:
+        try:
+            return server.named_by(server.url_for_libpq(url))
+        except psycopg.ProgrammingError:  # its words may hold a piece of a password
+            fault = Fault("libpq cannot read the address", "Write postgresql://user:password@host:5432/database.")
+    raise UsageError(f"--from: {fault.message}", remedy=fault.remedy, option="--from")
 
 
 def _written(settings: Settings, report: Report) -> tuple[Path, Path]:

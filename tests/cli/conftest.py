@@ -108,7 +108,7 @@ def copy_of_this_project(folder: Path, *, photos: bool) -> Project:
     for name in ("pyproject.toml", "alembic.ini"):
         shutil.copy(ROOT / name, folder)
     left_out = ("__pycache__", "school", "drawing", "*.pyc") + (() if photos else ("photos",))
-    for name in ("migrations", "seeds"):
+    for name in ("migrations", "seeds", "staging"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(*left_out))
     return Project(folder)
 

@@ -6,7 +6,7 @@ from seedtool.errors import SeedError
 from seedtool.postgres import server
 from seedtool.postgres.catalog import read_catalog
 from seedtool.refreshing import check
-from seedtool.refreshing.masks import Mask
+from seedtool.refreshing.masks import Mask, mask
 from seedtool.refreshing.policy import parse_policy
 from seedtool.refreshing.source import _read_relations
 
@@ -26,7 +26,7 @@ def emptied(target):
 def found(emptied, tmp_path):
     """Return what a check finds, as (kind, table, column, line), of a schema and a policy."""
 
-    def mask(line, column):
+    def made(line, column):
         if line.mask == "wrong":
             raise SeedError("the mask wrong does not fit", remedy="Take another one.")
         return Mask(
@@ -42,7 +42,7 @@ def found(emptied, tmp_path):
         catalog = read_catalog(emptied)
         shape = check.read_shape(emptied, catalog, _read_relations(emptied))
         read = parse_policy(policy.encode(), "policy.toml", tmp_path)
-        result = check.check(shape, read, mask)
+        result = check.check(shape, read, made)
         assert all(each.remedy and each.what for each in result.findings)
         if result.findings:
             error = check.refusal(result.findings, read)
@@ -239,3 +239,56 @@ def test_computed_columns_and_words_are_not_kept_as_they_are(found):
     assert found(
         "SELECT 1", lines.replace('found = "keep"', 'found = "text"').replace('words = "keep"', 'words = "tsvector"')
     ) == [("generated", "pages", "found", 5)]
+
+
+@pytest.fixture
+def tried(emptied, tmp_path):
+    """Return what a check finds when it tries the real masks on the server: column and what is wrong."""
+
+    def findings(ddl, policy):
+        emptied.execute(ddl)
+        shape = check.read_shape(emptied, read_catalog(emptied), _read_relations(emptied))
+        read = parse_policy(policy.encode(), "policy.toml", tmp_path)
+        result = check.check(shape, read, lambda line, column: mask(line, column, b"k" * 32), emptied)
+        return {each.column: each.what for each in result.findings}
+
+    yield findings
+    emptied.rollback()
+
+
+def test_masks_are_tried_against_types_domains_enums_and_checks(tried):
+    ddl = """CREATE DOMAIN code AS text CHECK (VALUE ~ '^[A-Z]{3}$');
+        CREATE DOMAIN mail AS text CHECK (VALUE LIKE '%@%');
+        CREATE TYPE mood AS ENUM ('good', 'bad');
+        CREATE TABLE t (
+            short varchar(5), code code, mail mail, mood mood, other_mood mood, amount numeric(3,1), whole int,
+            phone text CHECK (phone LIKE '+56%'), free text CHECK (free LIKE '%'), day date, at timestamptz,
+            tags varchar(4)[], ip inet, data jsonb, flag bool)"""
+    lines = """[tables.t]
+short = "first_name"
+code = "token"
+mail = "email"
+mood = "first_name"
+other_mood = { mask = "constant", value = "bad" }
+amount = { mask = "constant", value = 1000 }
+whole = { mask = "constant", value = "many" }
+phone = "phone"
+free = "text"
+day = "email"
+at = { mask = "shift", subject = "nobody" }
+tags = "full_name"
+ip = "ip"
+data = { mask = "json", paths = {} }
+flag = "phone"
+"""
+    found = tried(ddl, lines)
+    assert set(found) == {"short", "code", "mood", "amount", "whole", "phone", "day", "at", "tags", "flag"}, found
+    assert "5" in found["short"]
+    assert "t_phone_check" in found["phone"]
+    assert "nobody" in found["at"]
+
+
+@pytest.mark.parametrize("word", ["frist_name", "emial", "keeep"])
+def test_an_unknown_mask_is_named_with_close_ones(tried, word):
+    found = tried("CREATE TABLE t (a text)", f'[tables.t]\na = "{word}"')
+    assert word in found["a"]

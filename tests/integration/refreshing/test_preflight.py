@@ -46,7 +46,7 @@ def look(origin, database, text=b"", *, strict=False):
         return preflight.preflight(source, cluster, policy, strict=strict)
 
 
-def test_everything_that_a_role_lacks_is_named_at_once(origin, database):  # antifailure 135, greenmask 469
+def test_everything_that_a_role_lacks_is_named_at_once(origin, database, approved):  # antifailure 135, greenmask 469
     found, _ = look(as_reader(origin), database)
     said = {each.kind + ": " + each.what.partition(ROLE)[2] for each in found}
     assert said == {
@@ -60,6 +60,7 @@ def test_everything_that_a_role_lacks_is_named_at_once(origin, database):  # ant
     assert f"GRANT SELECT ON public.a_id_seq, public.own TO {ROLE};" in error.remedy
     assert f"ALTER ROLE {ROLE} BYPASSRLS;" in error.remedy
     assert len(error.findings) == len(found)
+    approved(error)
 
 
 def test_with_what_was_named_nothing_is_missing(origin, database):

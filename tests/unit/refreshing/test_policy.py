@@ -110,16 +110,18 @@ def test_a_policy_says_what_becomes_of_each_column(policy_of, tmp_path):
         pytest.param("[virtual_keys]\nfrom = 'a (x)'", 1, 2, "[[virtual_keys]]", id="not a list of keys"),
     ],
 )
-def test_what_has_no_meaning_is_an_error_with_its_place(policy_of, text, line, character, remedy):
+def test_what_has_no_meaning_is_an_error_with_its_place(policy_of, approved, text, line, character, remedy):
     with pytest.raises(PolicyError) as caught:
         policy_of(text)
     place = caught.value.place
     assert (place["file"], place["line"], place.get("character")) == ("policy.toml", line, character)
     assert caught.value.message.startswith(f"policy.toml:{line}:{character}: ")
     assert remedy in caught.value.remedy
+    approved(caught.value)
 
 
-def test_a_missing_policy_is_named_with_what_drafts_one(tmp_path):
+def test_a_missing_policy_is_named_with_what_drafts_one(tmp_path, approved):
     with pytest.raises(PolicyError) as caught:
         read_policy(tmp_path / "policy.toml", tmp_path)
     assert "seedtool refresh scan" in caught.value.remedy
+    approved(caught.value)

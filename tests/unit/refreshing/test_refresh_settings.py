@@ -15,14 +15,16 @@ from seedtool.settings.refresh import EXAMPLE_KEYS
         ("abcabcabc" * 8, "3 different"),
         *((example, "example") for example in sorted(EXAMPLE_KEYS)),
     ],
+    ids=["short", "one character", "three characters", "example 1", "example 2"],
 )
-def test_a_key_that_can_be_guessed_is_refused_and_never_shown(tmp_path, key, why):
+def test_a_key_that_can_be_guessed_is_refused_and_never_shown(tmp_path, approved, key, why):
     with pytest.raises(SettingsError) as refused:
         load(tmp_path, environ={"HOME": "/", "SEEDTOOL_REFRESH_KEY": key})
     assert refused.value.place["setting"] == "refresh_key"
     assert why in refused.value.message
     assert key not in f"{refused.value.message} {refused.value.remedy}"
     assert "openssl rand -hex 32" in refused.value.remedy
+    approved(refused.value)
 
 
 def test_a_key_comes_from_the_environment_or_dotenv_alone(tmp_path):
@@ -39,9 +41,10 @@ def test_a_key_comes_from_the_environment_or_dotenv_alone(tmp_path):
 @pytest.mark.parametrize(
     "table", ["jobs = 0", "jobs = 'many'", "statement_timeout = 0", "polcy = 'x'", "proof_memory = 1"]
 )
-def test_a_wrong_key_of_the_table_is_named(tmp_path, table):
+def test_a_wrong_key_of_the_table_is_named(tmp_path, approved, table):
     (tmp_path / "pyproject.toml").write_text(f"[tool.seedtool.refresh]\n{table}\n")
     with pytest.raises(SettingsError) as refused:
         load(tmp_path, environ={"HOME": "/"})
     assert refused.value.place["setting"] == "refresh"
     assert table.split(" ", maxsplit=1)[0] in refused.value.message
+    approved(refused.value)
