@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from seedtool.refreshing.masks import Mask
     from seedtool.refreshing.policy import Policy
     from seedtool.refreshing.proof import Finding
+    from seedtool.refreshing.reindexing import Chosen
     from seedtool.refreshing.report import Report, TableReport
     from seedtool.refreshing.source import Source
     from seedtool.refreshing.subset import Places
@@ -77,6 +78,7 @@ class MaskedCopy(Layer):
     Attributes:
         report: what was done, as far as it went.
         seconds: the time of each step that has ended.
+        photos: the photos to index once the copy is in place, where the policy names some.
     """
 
     step: ClassVar[str] = STEP
@@ -89,6 +91,7 @@ class MaskedCopy(Layer):
         self.seconds: dict[str, float] = {}
         self.report = job.report
         self.notes: list[str] = []
+        self.photos: list[Chosen] = []
 
     @property
     def purpose(self) -> str:
@@ -142,6 +145,11 @@ class MaskedCopy(Layer):
             with self._timed("keys"):
                 schema.restore(dump, "post-data", database)
                 schema.fill_views(job.source, database)
+        if job.policy.reindex is not None:
+            from seedtool.refreshing import reindexing
+
+            binding = reindexing.binding_of(job.settings)
+            self.photos = reindexing.choose(job.source, job.shape, job.policy, job.masks, binding)
         structure = self._compare_structure(database)
         with self._timed("after"):
             self._after(database)

@@ -86,6 +86,13 @@ class RefreshSettings(BackfillSettings, frozen=True, kw_only=True):
             lines=True,
         ),
     ] = None
+    refresh_photos: Annotated[
+        str | None,
+        Setting(
+            'where production\'s photos are, for a policy with `faces = "reindex"`: `s3://bucket/prefix` or a folder',
+            variables=("SEEDTOOL_REFRESH_PHOTOS",),
+        ),
+    ] = None
     refresh_key: Annotated[
         str | None,
         Setting(

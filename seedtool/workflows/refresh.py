@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from seedtool.refreshing.masks import Mask
     from seedtool.refreshing.policy import ColumnLine, Policy, TableName
     from seedtool.refreshing.preview import ColumnPreview
+    from seedtool.refreshing.reindexing import Chosen
     from seedtool.refreshing.report import TableReport
     from seedtool.refreshing.source import Source
     from seedtool.resetting.guard import Consent
@@ -221,7 +222,42 @@ def _run(
     except ProofFailed:
         _written(settings, layer.report)
         raise
-    return _finished(settings, target, layer.report, done, listener)
+    report = layer.report
+    if layer.photos:
+        listener.step("reindex")
+        try:
+            notes = _reindex(settings, target, layer.photos, listener)
+        except SeedtoolError as error:  # the copy is in place, and proven
+            notes = [f"the photos are not indexed: {error.message}; {error.remedy}"]
+        for note in notes:
+            listener.note(note)
+        report = msgspec.structs.replace(report, notes=(*report.notes, *notes))
+    return _finished(settings, target, report, done, listener)
+
+
+def _reindex(settings: Settings, target: Target, chosen: list[Chosen], listener: Listener) -> list[str]:
+    """Copy the photos that the policy names, and index them in the copy's own collection; returns what was done."""
+    from psycopg import sql
+
+    from seedtool.faces.enroll import enroll_all
+    from seedtool.faces.photos import store
+    from seedtool.refreshing import reindexing
+    from seedtool.workflows.face_service import open_aws
+
+    binding = reindexing.binding_of(settings)
+    aws = open_aws(settings)
+    own = store(settings, aws)
+    origin = store(msgspec.structs.replace(settings, photos_url=settings.refresh_photos), aws)
+    reindexing.refuse_one_store(origin, own, chosen)
+    notes = reindexing.copy_photos(chosen, origin, own, listener)
+    ids = sql.SQL(", ").join(sql.Literal(each.external_image_id) for each in chosen)
+    only = sql.SQL("{} IN ({})").format(sql.Identifier(binding.external_image_id), ids).as_string(None)
+    where = only if binding.where is None else f"({binding.where}) AND {only}"
+    narrowed = msgspec.structs.replace(settings, faces=(msgspec.structs.replace(binding, where=where),))
+    with server.connect(target) as connection:
+        done = enroll_all(connection, narrowed, aws, own, listener=listener)
+    enrolled = sum(each.outcome == "enrolled" for each in done.photos)
+    return [*notes, f"{enrolled} of {len(chosen)} photos were indexed in the copy's own collection"]
 
 
 def _finished(settings: Settings, target: Target, report: Report, done: ResetReport, listener: Listener) -> Refreshed:
@@ -436,6 +472,10 @@ def _ready(source: Source, cluster: Cluster, policy: Policy, settings: Settings,
     """
     from seedtool.refreshing import preflight
 
+    if policy.reindex is not None:
+        from seedtool.refreshing import reindexing
+
+        reindexing.binding_of(settings)
     shape = checking.read_shape(source.holder, source.catalog, source.relations)
     with source.session() as trying:
         found = checking.check(shape, policy, _masks(key, policy), trying)

@@ -65,3 +65,29 @@ def test_what_cannot_be_is_refused_with_its_exit_code(school, production, comman
     assert done.code == code, done.err
     assert done.json["error"]["remedy"]
     assert "hidden" not in done.out + done.err
+
+
+def test_photos_that_the_policy_names_are_indexed_in_the_copys_own_collection(school, production, tmp_path):
+    text = (school.root / "staging" / "policy.toml").read_text()
+    query = "SELECT external_image_id FROM student_faces WHERE student_id IN ('student-001', 'student-002')"
+    policy = tmp_path / "reindex.toml"
+    policy.write_text(text.replace('faces = "placeholder"', f'faces = "reindex"\nreindex = "{query}"'))
+    (tmp_path / "after.sql").write_text((school.root / "staging" / "after.sql").read_text())
+    refused = school.run("refresh --yes --policy", policy, "--json", env=production)
+    assert refused.json["error"]["place"]["setting"] == "refresh_photos"
+
+    before = school.face_ids()
+    photos = {"SEEDTOOL_REFRESH_PHOTOS": str(school.root / "seeds" / "photos")}
+    photos |= {"PHOTOS_URL": str(tmp_path / "photos"), "AWS_REKOGNITION_COLLECTION": "eduguard-school-staging"}
+    done = school.ok("refresh --yes --policy", policy, "--json", env={**production, **photos}).json["refresh"]
+    assert "4 of 4 photos were indexed in the copy's own collection" in done["report"]["notes"]
+    with server.connect(server.find(school.settings).at("staging")) as connection:
+        linked = connection.execute(
+            "SELECT external_image_id, photo_url FROM student_faces WHERE face_id NOT LIKE 'placeholder:%'"
+        ).fetchall()
+    assert len(linked) == 4
+    assert not [each for each, _ in linked if each in before]
+    assert sorted(
+        str(file.relative_to(tmp_path / "photos")) for file in (tmp_path / "photos").rglob("*.jpg")
+    ) == sorted(photo for _, photo in linked)
+    assert school.face_ids() == before
