@@ -75,7 +75,7 @@ def db_reset(
     def run(consent: Consent) -> Done:
         with seeding.rows_shown_on_failure(console, profile, target):
             return workflow.reset_prepared(
-                settings, target, prepared, rows, consent=consent, fresh=fresh, listener=listener
+                settings, target, prepared, rows, consent=consent, fresh=fresh, ahead=True, listener=listener
             )
 
     def look() -> Consent:

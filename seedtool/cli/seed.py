@@ -128,6 +128,7 @@ def seed(
             dry_run=dry_run,
             prune=prune,
             confirm=confirm,
+            ahead=True,
             listener=listener,
         )
     report(console, seeded, profile, target)

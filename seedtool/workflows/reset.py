@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from seedtool.resetting.reset import ResetPlan, ResetReport
     from seedtool.seeding.profiles import Profile
     from seedtool.settings import Settings
+    from seedtool.workflows.ahead import Listing
     from seedtool.workflows.seed import Prepared, Seeded
 
 
@@ -151,9 +152,29 @@ def reset_prepared(
     *,
     consent: Consent,
     fresh: bool = False,
+    ahead: bool = False,
     listener: Listener = SILENT,
 ) -> Done:
     """Do what `reset` does, with a profile and a recipe that were looked at before."""
+    if prepared is None or not ahead:
+        return _reset(settings, target, prepared, generated, None, consent=consent, fresh=fresh, listener=listener)
+    from seedtool.workflows.seed import listed_ahead
+
+    with listed_ahead(settings, prepared) as listing:
+        return _reset(settings, target, prepared, generated, listing, consent=consent, fresh=fresh, listener=listener)
+
+
+def _reset(
+    settings: Settings,
+    target: Target,
+    prepared: Prepared | None,
+    generated: Generated | None,
+    listing: Listing | None,
+    *,
+    consent: Consent,
+    fresh: bool,
+    listener: Listener,
+) -> Done:
     layers = layers_of(settings, prepared.profile if prepared else None, generated)
     report = resets.reset(settings, target, layers, consent=consent, fresh=fresh, listener=listener)
     loaded = None
@@ -174,7 +195,7 @@ def reset_prepared(
         return Done(reset=report, seeded=seeded, loaded=loaded, in_cache=in_cache)
     listener.step("sync")
     with server.connect(target) as connection:
-        seeded = link_faces(settings, connection, prepared, rows, milliseconds, listener=listener)
+        seeded = link_faces(settings, connection, prepared, rows, milliseconds, listing=listing, listener=listener)
     return Done(reset=report, seeded=seeded, loaded=loaded, in_cache=in_cache)
 
 

@@ -16,7 +16,7 @@ from seedtool.seeding.profiles import Profile, find_profile, load_profiles
 from seedtool.workflows.project import project_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import psycopg
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from seedtool.seeding.indexed import IndexedPhoto
     from seedtool.seeding.report import SeedReport
     from seedtool.settings import Settings
+    from seedtool.workflows.ahead import Listing
 
 
 class Seeded(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +105,7 @@ def seed(
     dry_run: bool = False,
     prune: bool = True,
     confirm: str | None = None,
+    ahead: bool = False,
     listener: Listener = SILENT,
 ) -> Seeded:
     """Load a profile into the database, all or nothing, and link its faces where it says so.
@@ -117,6 +119,7 @@ def seed(
             somebody edited since.
         confirm: the database's name: agree that rows which no seed put there are changed, in a database that seedtool
             did not make.
+        ahead: a fork of this process may list the collection meanwhile; for programs without threads.
         listener: hears of the steps.
 
     Raises:
@@ -133,6 +136,7 @@ def seed(
         dry_run=dry_run,
         prune=prune,
         confirm=confirm,
+        ahead=ahead,
         listener=listener,
     )
 
@@ -145,6 +149,7 @@ def seed_prepared(
     dry_run: bool = False,
     prune: bool = True,
     confirm: str | None = None,
+    ahead: bool = False,
     listener: Listener = SILENT,
 ) -> Seeded:
     """Do what `seed` does, with a profile that was looked at before."""
@@ -154,7 +159,9 @@ def seed_prepared(
     given = guard.given(target, yes=False, confirm=confirm)
     fixtures = read_profile(settings.seeds, prepared.profile, settings.root)
     started = time.perf_counter()
-    with server.connect(target) as connection:
+    with contextlib.ExitStack() as stack:
+        listing = stack.enter_context(listed_ahead(settings, prepared)) if ahead else None
+        connection = stack.enter_context(server.connect(target))
         needed = guard.consent_to_seed(target, connection)
         connection.rollback()  # the guard's look was a transaction of its own
         # a dry run's sync has to see the rows that the merge would leave, so both are rolled back together
@@ -171,7 +178,29 @@ def seed_prepared(
             )
             milliseconds = (time.perf_counter() - started) * 1000
             listener.step("sync")
-            return link_faces(settings, connection, prepared, report, milliseconds, dry_run=dry_run, listener=listener)
+            return link_faces(
+                settings,
+                connection,
+                prepared,
+                report,
+                milliseconds,
+                dry_run=dry_run,
+                listing=listing,
+                listener=listener,
+            )
+
+
+@contextlib.contextmanager
+def listed_ahead(settings: Settings, prepared: Prepared) -> Iterator[Listing | None]:
+    """Let a child list the collection for `link_faces` during the block, where the profile links faces."""
+    # photos that the emulator is to hold have to be there before it is listed
+    if not prepared.profile.sync_faces or prepared.indexed:
+        yield None
+        return
+    from seedtool.workflows.ahead import listed
+
+    with listed(settings) as listing:
+        yield listing
 
 
 def link_faces(
@@ -182,6 +211,7 @@ def link_faces(
     milliseconds: float,
     *,
     dry_run: bool = False,
+    listing: Listing | None = None,
     listener: Listener = SILENT,
 ) -> Seeded:
     """Link the faces of a profile whose rows are there, where it says so.
@@ -193,6 +223,7 @@ def link_faces(
         report: what became of the rows.
         milliseconds: the time that the rows took.
         dry_run: report the same and change nothing.
+        listing: the collection, as a child lists it.
         listener: hears what is indexed in the emulator.
 
     Raises:
@@ -207,6 +238,10 @@ def link_faces(
         aws = prepared.aws or open_aws(settings)
         if prepared.indexed and aws.embedded and not dry_run:
             _index_missing(aws, prepared.indexed, listener)
+        if listing is not None:
+            from seedtool.workflows.ahead import with_listing
+
+            aws = with_listing(aws, listing)
         synced = sync(connection, settings, aws, dry_run=dry_run)
         return Seeded(seed=report, sync=synced, where=aws.where, milliseconds=milliseconds)
     except SeedtoolError as error:

@@ -130,6 +130,13 @@ def test_the_dump_sees_what_a_command_imports(imported_by):
     assert "botocore" in imported_by("seedtool sync-faces")
 
 
+def test_a_seed_that_links_faces_leaves_botocore_to_a_child(school, imported_by):
+    school.ok("db-reset --yes --seed full")  # starts the emulator
+    for command in ("seedtool seed full", "seedtool db-reset --yes --seed full"):
+        assert "botocore" not in imported_by(command)
+    assert school.ok("seed full --json").json["sync"]["calls"] == {"ListFaces": 1}
+
+
 def test_completion_offers_commands_and_profiles(school):
     def complete(words, position):
         variables = {"_SEEDTOOL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
