@@ -9,7 +9,6 @@ import shutil
 import signal
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,14 @@ import msgspec
 import psycopg
 import pytest
 from botocore.loaders import create_loader
-from psycopg import sql
+from hypothesis import is_hypothesis_test
 from psycopg.conninfo import conninfo_to_dict
 
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings, load
-from tests import messages, processes
+from tests import messages, processes, servers
+from tests.databases import Databases
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,14 +54,32 @@ EVERYWHERE = (
 )  # fmt: skip
 
 
+#: What runs without the measuring of coverage, which makes Python half as fast again: here commands and kills repeat
+#: what other tests measure, and pictures are drawn.
+UNMEASURED = re.compile(
+    r"/docs/|/cli/test_imports|/integration/backfill/test_(kills|decided_again)|/integration/snapshots/test_killed"
+    r"|/integration/test_interrupts|/integration/emulator/test_(clients|docs|durability)|/unit/seeds/"
+    r"|/integration/migrations/test_(projects|external_image_id)|/plugin/test_mistakes"
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "approved" in getattr(item, "fixturenames", ()):
             item.add_marker("approved")
         if item.path.as_posix().endswith(EVERYWHERE) and not item.get_closest_marker("torture"):
             item.add_marker("everywhere")
+        if UNMEASURED.search(item.path.as_posix()) or is_hypothesis_test(getattr(item, "function", None)):
+            item.add_marker("no_cover")
     if config.getoption("approve") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         messages.keep({messages.case_of(item.nodeid) for item in items})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let the processes of a test without coverage do without it, too."""
+    with processes.unmeasured() if item.get_closest_marker("no_cover") else contextlib.nullcontext():
+        return (yield)
 
 
 @pytest.fixture
@@ -182,6 +200,7 @@ def seedtool_settings(settings: Settings, home: Path, pytestconfig: pytest.Confi
     """What the pytest plugin works with: a server apart from the one that tests of resets stop, sweep and empty."""
     apart = msgspec.structs.replace(settings, home=home / "plugin")
     # stopped before, it would be started again by the plugin, which drops its databases at the very end
+    servers.prepare(apart.state_dir)
     pytestconfig.add_cleanup(started(apart).embedded.stop)
     return apart
 
@@ -203,17 +222,26 @@ def schooled(seeded_database: str, seedtool_settings: Settings) -> Target:
     return msgspec.structs.replace(found, conninfo=found.conninfo_for(name), name=name)
 
 
+@pytest.fixture(scope="session")
+def databases(target: Target) -> Iterator[Databases]:
+    """Makes and drops databases of the embedded server."""
+    made = Databases(target)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def blank() -> str:
+    """What `database` is a copy of; a folder whose tests all begin with the same tables has another."""
+    return "template0"
+
+
 @pytest.fixture
-def database(target: Target) -> Iterator[Target]:
+def database(databases: Databases, blank: str) -> Iterator[Target]:
     """An empty database with a name of its own, dropped after the test."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
-        maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-    yield Target(
-        conninfo=target.conninfo_for(name), name=name, maintenance=target.maintenance, embedded=target.embedded
-    )
-    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
-        maintenance.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    made = databases.create(blank)
+    yield made
+    databases.drop(made)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from seedtool.postgres import server
 from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.settings import Settings, load
 from seedtool.workflows.face_service import open_aws
-from tests import processes
+from tests import processes, servers
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -110,7 +110,9 @@ def copy_of_this_project(folder: Path, *, photos: bool) -> Project:
     left_out = ("__pycache__", "school", "drawing", "*.pyc") + (() if photos else ("photos",))
     for name in ("migrations", "seeds", "staging"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(*left_out))
-    return Project(folder)
+    project = Project(folder)
+    servers.prepare(project.settings.state_dir)
+    return project
 
 
 @pytest.fixture(scope="session")

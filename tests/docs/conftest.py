@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from seedtool.settings import load
+from tests import servers
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
@@ -19,6 +22,7 @@ def checkout(home, tmp_path_factory):
         shutil.copy(ROOT / name, folder)
     for name in ("migrations", "seeds", "staging"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    servers.prepare(load(folder).state_dir)
     yield folder
     subprocess.run([BIN / "seedtool", "server", "stop", "-q"], cwd=folder, check=True)
 

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,9 +28,10 @@ from seedtool.faces import photos
 from seedtool.faces.rekognition import limiter
 from seedtool.faces.rekognition.service import Aws
 from seedtool.listener import Listener
-from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings
+from tests import processes
+from tests.databases import Databases
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -73,7 +73,9 @@ def picture(*names: str, seed: object = 0) -> bytes:
 def endpoint(home: Path) -> Iterator[str]:
     """The emulator of these tests, running for this worker."""
     state = home / "emulator-backfill"
-    yield process.ensure(state)
+    with processes.unmeasured():  # tests/integration/emulator measures it
+        found = process.ensure(state)
+    yield found
     process.stop(state)
 
 
@@ -113,8 +115,8 @@ def counters(endpoint: str) -> Callable[[], dict[str, int]]:
 
 
 @pytest.fixture(scope="session")
-def create_library() -> Callable[[Target], None]:
-    """What creates the library's tables from migrations/models."""
+def blank(databases: Databases) -> str:
+    """A database with the library's tables, as migrations/models has them."""
     spec = importlib.util.spec_from_file_location(
         "models_of_the_library", ROOT / "migrations" / "models" / "__init__.py"
     )
@@ -125,13 +127,11 @@ def create_library() -> Callable[[Target], None]:
     spec.loader.exec_module(models)
     names = ("users", "assets", "face_collections", "person_groups", "faces", "face_person_links")
     wanted = [models.Base.metadata.tables[name] for name in names]
-
-    def create(target: Target) -> None:
-        engine = sqlalchemy.create_engine(target.url, poolclass=sqlalchemy.NullPool)
-        models.Base.metadata.create_all(engine, tables=wanted)
-        engine.dispose()
-
-    return create
+    made = databases.create()
+    engine = sqlalchemy.create_engine(made.url, poolclass=sqlalchemy.NullPool)
+    models.Base.metadata.create_all(engine, tables=wanted)
+    engine.dispose()
+    return made.name
 
 
 class OnProgress(Listener):
@@ -457,30 +457,15 @@ def relay(endpoint: str, impatient: None) -> Iterator[SimpleNamespace]:
 
 
 @pytest.fixture
-def another_album(
-    target: Target, create_library: Callable[[Target], None], mine: Settings, endpoint: str, tmp_path: Path
-) -> Iterator[Album]:
+def another_album(databases: Databases, blank: str, mine: Settings, endpoint: str, tmp_path: Path) -> Iterator[Album]:
     """A second library, with a database and photos of its own."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
-        maintenance.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    made = Target(
-        conninfo=target.conninfo_for(name), name=name, maintenance=target.maintenance, embedded=target.embedded
-    )
-    create_library(made)
+    made = databases.create(blank)
     with connect(mine.backfill, made) as connection:
         yield Album(connection, made, msgspec.structs.replace(mine, photos_url=str(tmp_path / "others")), endpoint)
-    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
-        maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    databases.drop(made)
 
 
 @pytest.fixture
-def album(
-    database: Target,
-    create_library: Callable[[Target], None],
-    mine: Settings,
-    endpoint: str,
-) -> Iterator[Album]:
-    create_library(database)
+def album(database: Target, mine: Settings, endpoint: str) -> Iterator[Album]:
     with connect(mine.backfill, database) as connection:
         yield Album(connection, database, mine, endpoint)

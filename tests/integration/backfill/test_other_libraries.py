@@ -188,6 +188,12 @@ def connection_columns(connection, table):
     return {column for (column,) in rows}
 
 
+@pytest.fixture(scope="session")
+def blank():
+    """These libraries have tables of their own."""
+    return "template0"
+
+
 @pytest.fixture
 def make(database, mine, endpoint):
     """Makes a library from SQL and the settings of its tables."""

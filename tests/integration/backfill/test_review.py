@@ -327,7 +327,9 @@ def test_a_user_id_that_is_no_uuid_is_refused(album, call):
         list(review.waiting(album.db, user_id="ana"))
 
 
-def test_a_database_without_the_library_is_refused(database, settings):
-    with connect(settings.backfill, database) as connection, pytest.raises(SchemaError) as refused:
+def test_a_database_without_the_library_is_refused(databases, settings):
+    empty = databases.create()
+    with connect(settings.backfill, empty) as connection, pytest.raises(SchemaError) as refused:
         list(review.waiting(connection))
     assert str(refused.value.place["table"]).startswith("users, assets")
+    databases.drop(empty)

@@ -22,6 +22,7 @@ from seedtool.faces.rekognition.service import Aws
 from seedtool.listener import Listener
 from seedtool.postgres.server import Target
 from seedtool.settings import FaceBinding, Settings
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,7 +31,9 @@ ROOT = Path(__file__).resolve().parents[3]
 def endpoint(home: Path) -> Iterator[str]:
     """The emulator, running for this worker."""
     state = home / "emulator"
-    yield process.ensure(state)
+    with processes.unmeasured():  # tests/integration/emulator measures it
+        found = process.ensure(state)
+    yield found
     process.stop(state)
 
 
