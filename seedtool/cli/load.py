@@ -46,7 +46,12 @@ def complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str)
     help="Make N times the rows of the recipe [default: 1].",
 )
 @click.option("--random-seed", default="1", metavar="S", help="Make other values with another S [default: 1].")
-@click.option("--workers", type=click.IntRange(min=1), default=1, metavar="N", help="Work in N processes [default: 1].")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Work in N processes [default: 1, and one for each processor from 500,000 rows on].",
+)
 @click.option("--scheduler", metavar="ADDRESS", help="Let the workers of a Dask cluster work: tcp://HOST:8786.")
 @click.option("--resume", is_flag=True, help="Go on with a load that was interrupted.")
 @click.option("--plant", is_flag=True, help="Put a face for each new row into the embedded Rekognition.")
@@ -68,7 +73,7 @@ def load(
     recipe: str,
     scale: float,
     random_seed: str,
-    workers: int,
+    workers: int | None,
     scheduler: str | None,
     resume: bool,
     plant: bool,

@@ -29,7 +29,7 @@ class Generated(Layer):
         folder: the project's.
         scale: how many times the numbers of the recipe are made.
         random_seed: another one makes other values.
-        workers: how many processes of this machine work; they shape nothing.
+        workers: how many processes of this machine work (see `Options`); they shape nothing.
         listener: hears how many rows are there.
     """
 
@@ -43,7 +43,7 @@ class Generated(Layer):
         *,
         scale: float = 1.0,
         random_seed: str = "1",
-        workers: int = 1,
+        workers: int | None = None,
         listener: Listener = SILENT,
     ) -> None:
         self.recipe = recipe

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import pickle
 import time
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,10 @@ Connection = psycopg.Connection[Any]
 
 #: Rows of a slice: a transaction of about 20 MB, half a second of work. A multiple of the rows of a block.
 ROWS_A_SLICE = 48 * rows.ROWS_A_BLOCK
+
+#: From so many rows on the start of other processes (0.3 s) is worth it. More workers do not load faster: the server
+#: is the limit then (docs/scale.md).
+WORTH_WORKERS, MOST_WORKERS = 500_000, 4
 
 #: every load of a database takes this advisory lock; the number is "load" in ASCII
 _LOCK = 0x6C6F6164
@@ -114,7 +119,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         random_seed: the random seed.
         scale: how many times the numbers of the recipe are made.
-        workers: how many processes of this machine work.
+        workers: how many processes of this machine work; None for one for each processor, where there are many rows.
         scheduler: the address of a Dask scheduler whose workers work instead; None for none.
         resume: go on with a load that was interrupted.
         folder: the project's, for words that read a file of it.
@@ -122,7 +127,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     random_seed: str = "1"
     scale: float = 1.0
-    workers: int = 1
+    workers: int | None = None
     scheduler: str | None = None
     resume: bool = False
     folder: Path | None = None
@@ -231,24 +236,20 @@ def load(target: Target, recipe: Recipe, options: Options, listener: Listener = 
         RecipeError: the recipe does not fit the database; nothing was written.
         LoadInterrupted: the load stopped on the way; what is there can be resumed or undone.
     """
-    with locked(target, recipe.name, listener) as sessions, _workers(options) as workers:
-        return _Loading(sessions, recipe, options, listener, workers, target).run()
-
-
-def _workers(options: Options) -> AbstractContextManager[running.Workers | None]:
-    return running.processes(options.workers) if options.scheduler is None else running.cluster(options.scheduler)
+    with locked(target, recipe.name, listener) as sessions:
+        return _Loading(sessions, recipe, options, listener, target).run()
 
 
 def load_apart(database: Target, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
     """Load a recipe into a database that nobody else uses: a failure leaves what is there, and the caller drops it."""
-    with translated(recipe.name), _workers(options) as workers:
-        return _Loading(Sessions(database), recipe, options, listener, workers, database).run()
+    with translated(recipe.name):
+        return _Loading(Sessions(database), recipe, options, listener, database).run()
 
 
 def load_within(connection: Connection, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
     """Load a recipe on one connection, within its transaction."""
     with translated(recipe.name):
-        return _Loading(OneSession(connection), recipe, options, listener, None, None).run()
+        return _Loading(OneSession(connection), recipe, options, listener, None).run()
 
 
 def look(target: Target, recipe: Recipe, options: Options) -> Plan:
@@ -288,14 +289,12 @@ class _Loading:
         recipe: Recipe,
         options: Options,
         listener: Listener,
-        workers: running.Workers | None,
         target: Target | None,
     ) -> None:
         self._sessions = sessions
         self._recipe = recipe
         self._options = options
         self._listener = listener
-        self._workers = workers
         self._target = target
         self._units = recipes.units_of(recipe, options.scale)
         self._seconds: dict[str, float] = {}
@@ -450,16 +449,28 @@ class _Loading:
         with self._step("rows"):
             # a row needs those that it refers to, unless the foreign keys were put off: then all may come at once
             stages = [slices] if all_put_off else [[one for one in slices if one.table == name] for name in names]
-            work = self._work(plan, facts, before)
-            for stage in stages:
-                for each in running.run(stage, work, self._workers):
-                    done.append(each)
-                    count += each.slice.last - each.slice.first
-                    self._listener.progress("rows", count, total)
+            with self._workers(total) as workers:
+                work = self._work(plan, facts, before, sent=workers is not None)
+                for stage in stages:
+                    for each in running.run(stage, work, workers):
+                        done.append(each)
+                        count += each.slice.last - each.slice.first
+                        self._listener.progress("rows", count, total)
         return done
 
-    def _work(self, plan: Plan, facts: Facts, before: int) -> running.Work:
-        if self._workers is not None and self._target is not None:
+    def _workers(self, total: int) -> AbstractContextManager[running.Workers | None]:
+        """Return where so many rows are made: in this process where another would not be worth its start."""
+        if self._target is None:
+            return contextlib.nullcontext()
+        if self._options.scheduler is not None:
+            return running.cluster(self._options.scheduler)
+        count = self._options.workers
+        if count is None:
+            count = min(os.cpu_count() or 1, MOST_WORKERS) if total >= WORTH_WORKERS else 1
+        return running.processes(count)
+
+    def _work(self, plan: Plan, facts: Facts, before: int, *, sent: bool) -> running.Work:
+        if sent and self._target is not None:
             options = self._options
             stuff = (
                 self._recipe, plan.catalog.tables, plan.catalog.search_path, facts, options.random_seed, self._units,

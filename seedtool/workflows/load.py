@@ -30,7 +30,7 @@ def load(
     target: Target | None = None,
     scale: float = 1.0,
     random_seed: str = "1",
-    workers: int = 1,
+    workers: int | None = None,
     scheduler: str | None = None,
     resume: bool = False,
     plant: bool = False,
@@ -45,7 +45,7 @@ def load(
         target: the database; the one that the settings name when None.
         scale: how many times the numbers of the recipe are made.
         random_seed: another one makes other values.
-        workers: how many processes of this machine work.
+        workers: how many processes of this machine work; None for one for each processor, where there are many rows.
         scheduler: the address of a Dask scheduler whose workers work instead.
         resume: go on with a load that was interrupted.
         plant: put a face for each new row of a face binding's table into the embedded Rekognition, so that a sync can

@@ -67,7 +67,7 @@ def generated(
     *,
     scale: float = 1.0,
     random_seed: str = "1",
-    workers: int = 1,
+    workers: int | None = None,
     listener: Listener = SILENT,
 ) -> Generated | None:
     """Return the layer of a recipe's rows; None without a recipe.
@@ -77,7 +77,7 @@ def generated(
         recipe: the recipe's name, or the path of its file.
         scale: how many times the numbers of the recipe are made.
         random_seed: another one makes other values.
-        workers: how many processes of this machine work.
+        workers: how many processes of this machine work; None for one for each processor, where there are many rows.
         listener: hears how many rows are there.
 
     Raises:
