@@ -1,5 +1,6 @@
 """What broke other tools that copy databases; the number is that of their report."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -8,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from seedtool.errors import DatabaseError
 from seedtool.postgres import programs
 from seedtool.refreshing.subset import Root, choose
+from tests.integration.refreshing.conftest import database
 from tests.integration.refreshing.test_copy import Mask
 
 
@@ -146,3 +148,31 @@ def test_pgbench(origin, empty, refresh, rows):
     assert rows(empty, "SELECT count(*), min(filler) FROM pgbench_accounts") == [(100, "x" * 84)]
     assert rows(empty, "SELECT count(*) FROM pgbench_branches") == [(1,)]
     assert copied["pgbench_tellers"].rows == 0  # siblings: tellers refer to the branch, not to accounts
+
+
+@pytest.mark.torture
+def test_a_disk_that_is_full(target, origin, run, refresh, tmp_path, home):
+    """The copy's server has 40 MB for it; the rows need 80."""
+    disk = home / "full"
+    disk.mkdir(mode=0o700)
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", disk], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("this user may not mount")
+    try:
+        shutil.chown(disk, "postgres", "postgres")
+        run(target.at("postgres"), f"CREATE TABLESPACE small LOCATION '{disk}'")
+        run(
+            origin,
+            "CREATE TABLE t (id int, a text); INSERT INTO t SELECT g, repeat('x', 800) FROM generate_series(1, 100000) g",
+        )
+        with database(target, "refresh_small", "", "TABLESPACE small") as made:
+            for masks in ({}, {"t": {"a": Mask(str)}}):
+                with pytest.raises(DatabaseError) as failure:
+                    refresh(origin, made, masks)
+                assert failure.value.place == {"table": "t", "code": "53100"}
+                assert "room" in failure.value.remedy
+                run(made, "DROP TABLE t")
+        run(target.at("postgres"), "DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
