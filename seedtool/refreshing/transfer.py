@@ -493,13 +493,19 @@ class _Work:
         if masks:
             subjects = {place[name]: place[of] for name, of in part.copy.subjects.items() if place.get(name) in masks}
             rewriter = Rewriter(len(part.columns), masks, subjects)
+        ready: bytes | memoryview = b""
         while (block := await blocks.get()) is not None:
             if self._stop.is_set():
                 raise DatabaseError("the copy was stopped")
             if rewriter is None:
                 yield block
-            elif ready := rewriter.feed(block):
-                yield ready
+                continue
+            masking = asyncio.ensure_future(asyncio.to_thread(rewriter.feed, block))
+            if ready:
+                yield ready  # both servers go on while the next block is masked
+            ready = await masking
+        if ready:
+            yield ready
         if rewriter is not None:
             rewriter.end()
 
