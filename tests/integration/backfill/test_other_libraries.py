@@ -1,6 +1,8 @@
 """Libraries of other shapes: backfilled, reviewed, interrupted and indexed again like the shipped one."""
 
+import re
 import shutil
+import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +16,12 @@ from seedtool.backfill.review import Choice
 from seedtool.errors import SchemaError, SettingsError, UsageError
 from seedtool.faces import photos
 from seedtool.faces.rekognition.service import Aws
+from seedtool.review_page.server import Page
 from seedtool.settings import Backfill, load
 
 from .conftest import RULES, picture
 from .test_kills import killed
+from .test_review_page import Browser
 
 GALLERY = Path(__file__).resolve().parents[2] / "projects" / "gallery"
 
@@ -409,3 +413,41 @@ def test_a_text_that_cannot_be_a_users_key_is_a_usage_error(gallery):
             gallery.run(user_id=wrong)
         assert refused.value.place == {"option": "--user-id"}
         assert "accounts" in refused.value.remedy
+
+
+@pytest.mark.parametrize("shape", ["a gallery with keys of integers", *SHAPES])
+def test_the_review_page_shows_and_changes_any_shape(request, make, shape):
+    found = of_shape(make, shape) if shape in SHAPES else request.getfixturevalue("gallery")
+    ana = found.user("ana")
+    for names in (("Mia",), ("Mia~96",), ("Nora",)):
+        found.photo(ana, *names)
+    found.run()
+    before = found.faces()
+    mia, mia2, nora = (each.face_id for each in found.waiting())
+    found.db.commit()
+    page = Page(found.settings, target=found.target, aws=found.aws, search=False)
+    thread = threading.Thread(target=page.serve)
+    thread.start()
+    try:
+        browser = Browser(page.url).open()
+        shown = browser.ask("/")
+        assert shown.faces == [mia, nora]  # the two of Mia are one group
+        assert f'name="also" value="{mia2}" checked' in shown.text
+        assert "3 faces: ana@example.cl" in shown.text
+        named = browser.answer(ana, mia, also=mia2, do="name", name="Mia")
+        assert named.json["message"] == "2 faces linked to the new person Mia."
+        assert browser.answer(ana, nora, do="skip").status == 200
+        assert "2 faces linked to the new person Mia" in browser.ask("/history").text
+        person = re.search(r'href="(/person/[^"]+)"', browser.ask(f"/persons?user={ana}").text)[1]
+        assert sorted(browser.ask(person).faces) == sorted([mia, mia2])
+        assert browser.ask(f"/picture/{mia}/large").status in {200, 404}  # a library may have no boxes
+        assert browser.ask(person, {"was": "Mia", "name": "Mia Soto"}).status == 200
+        assert browser.ask(person, {"face": mia2}).status == 200
+        assert re.search(r'href="(/run/[^"]+)"', browser.ask("/runs").text)
+        for _ in range(4):
+            assert browser.ask("/undo", {"back": "/"}).status == 200
+        assert browser.ask("/").faces == [mia, nora]
+    finally:
+        page.end()
+        thread.join(10)
+    assert found.faces() == before
