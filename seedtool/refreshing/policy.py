@@ -53,7 +53,9 @@ class TableName(NamedTuple):
     table: str
 
     def __str__(self) -> str:
-        return self.table if self.schema == "public" else f"{self.schema}.{self.table}"
+        """The name as a policy writes it: a part with a dot or a quote stands in quotes."""
+        parts = [self.table] if self.schema == "public" else [self.schema, self.table]
+        return ".".join('"' + each.replace('"', '""') + '"' if re.search('[."]', each) else each for each in parts)
 
 
 class ColumnLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +173,8 @@ _KEYS = ("faces", "reindex", "subset", "after", "empty", "large_objects", "rows"
 _VIRTUAL = ("from", "to", "where")
 _SUBSET = ("rows", "children")
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[^\s".(),]+)'
-_NAME = re.compile(rf"({_IDENTIFIER})(?:\.({_IDENTIFIER}))?")
+_PART = r'(?:"(?:[^"]|"")+"|[^".]+)'
+_NAME = re.compile(rf"({_PART})(?:\.({_PART}))?")
 _ROOT = re.compile(rf"({_IDENTIFIER}(?:\.{_IDENTIFIER})?)\s+where\s+(.+)", re.IGNORECASE | re.DOTALL)
 _KEY = re.compile(rf"({_IDENTIFIER}(?:\.{_IDENTIFIER})?)\s*\(\s*({_IDENTIFIER}(?:\s*,\s*{_IDENTIFIER})*)\s*\)")
 _SAMPLE = re.compile(r"sample\s+(\d+(?:\.\d+)?)\s*%")

@@ -61,9 +61,11 @@ class Side(NamedTuple):
     catalog: Catalog
 
     def stored(self) -> Iterator[Table]:
-        """Yield the relations that hold rows of their own."""
+        """Yield the relations that hold rows of their own; a materialized view that is not filled cannot be read."""
+        unfilled = self.connection.execute("SELECT oid::int8 FROM pg_class WHERE relkind = 'm' AND NOT relispopulated")
+        left_out = {oid for (oid,) in unfilled}
         for each in self.catalog.tables.values():
-            if not each.partitioned and each.kind in {"table", "materialized view"}:
+            if not each.partitioned and each.kind in {"table", "materialized view"} and each.oid not in left_out:
                 yield each
 
 

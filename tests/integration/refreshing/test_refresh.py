@@ -233,3 +233,19 @@ def test_a_draft_leaves_what_nothing_tells_to_a_person(project, database, produc
     assert {each.kind for each in found.findings} <= {"undecided", "mask"}
     with pytest.raises(PolicyError):
         run(project, database)
+
+
+def test_a_schema_of_every_kind_comes_from_its_draft_to_its_copy(project, database, rental, rows):
+    """Partitions by the hash of an enum, a view that is not filled, names with blanks and quotes, tsvectors, domains."""
+    here = msgspec.structs.replace(project, refresh_from=rental.conninfo)
+    text = workflow.draft_policy(settings=here)
+    assert '[tables."Ticket Lines"]' in text
+    text = text.replace('"decide"', '{ mask = "keep", reason = "nobody" }').replace('subject = "..."', 'subject = "id"')
+    (project.root / "policy.toml").write_text(text)
+    assert workflow.check_policy(settings=here).findings == ()
+    done = run(here, database)
+    for table in ("reviews", "films", '"Ticket Lines"', "ledger.payments"):
+        assert rows(database, f"SELECT count(*) FROM {table}") == rows(rental, f"SELECT count(*) FROM {table}")
+    assert done.report.rows > 900
+    vectors = "SELECT count(*) FROM films WHERE fulltext = to_tsvector('simple', coalesce(title, '') || ' ' || coalesce(description, ''))"
+    assert rows(database, vectors) == rows(database, "SELECT count(*) FROM films")

@@ -125,3 +125,14 @@ def test_a_missing_policy_is_named_with_what_drafts_one(tmp_path, approved):
         read_policy(tmp_path / "policy.toml", tmp_path)
     assert "seedtool refresh scan" in caught.value.remedy
     approved(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", [("public", "a"), ("s", "Ticket Lines"), ("a.b", 'the "text"'), ("public", "x (y), z")]
+)
+def test_a_tables_name_is_written_as_it_is_read(policy_of, name):
+    from seedtool.refreshing.check import toml_key
+
+    written = TableName(*name)
+    policy = policy_of(f'[tables]\n{toml_key(str(written))} = "no rows"')
+    assert list(policy.tables) == [written]
