@@ -36,9 +36,17 @@ def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str
         profiles = load_profiles(load().seeds)
     except SeedtoolError:
         return []  # a completion is no place for a message
-    return [
-        CompletionItem(name, help=each.description) for name, each in profiles.items() if name.startswith(incomplete)
-    ]
+    offered = [CompletionItem(name, help=each.description) for name, each in profiles.items()]
+    offered += [CompletionItem(name, help=text) for name, text in _COMMANDS.items()]
+    return [each for each in offered if str(each.value).startswith(incomplete)]
+
+
+#: What stands behind `seed` where a profile's name does, for completion: their modules need not be imported for it.
+_COMMANDS = {
+    "load": "load generated rows of a recipe",
+    "unload": "take them away again",
+    "recipe": "draft a recipe from a schema",
+}
 
 
 class WithCommands(click.Command):

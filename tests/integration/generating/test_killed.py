@@ -90,6 +90,7 @@ def test_a_kill_at_some_statements_is_resumed_or_undone(school, finished):
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(3600)
 def test_a_kill_at_every_statement_is_resumed_or_undone(school, finished):
     go_through(school, finished, range(1, 1000))
     go_through(school, finished, range(2, 1000))
