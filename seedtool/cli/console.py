@@ -127,12 +127,22 @@ class Console:
             yield listener
             return
         from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
+        from seedtool.files.shown import shown_size
+
+        in_bytes = what == "bytes"
         columns = (
             TextColumn(what),
             BarColumn(),
-            MofNCompleteColumn(),
+            DownloadColumn() if in_bytes else MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
@@ -141,7 +151,8 @@ class Console:
             began = time.monotonic()
 
             def draw(done: int, total: int | None) -> None:
-                rate = f"{done / max(time.monotonic() - began, 1e-3):,.0f} a second"
+                speed = done / max(time.monotonic() - began, 1e-3)
+                rate = f"{shown_size(int(speed)) if in_bytes else format(speed, ',.0f')} a second"
                 bar.update(task, completed=done, total=total, rate=rate)
 
             listener.on_progress = draw

@@ -153,8 +153,6 @@ class MaskedCopy(Layer):
         structure = self._compare_structure(database)
         with self._timed("after"):
             self._after(database)
-        with self._timed("analyze"):
-            schema.analyze(database)
         with self._timed("proof"):
             proof = self._prove(database, structure)
         self.report = msgspec.structs.replace(

@@ -19,7 +19,8 @@ _STYLE = """
   --bad: light-dark(#a31622, #ff8f96); --card: light-dark(#f5f7f9, #1e2329); }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 4rem; background: var(--back); color: var(--text);
-  font: 1rem/1.5 system-ui, sans-serif; }
+  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+table { overflow-wrap: normal; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .25rem; } h2 { font-size: 1.125rem; margin: 2rem 0 .5rem; }
 p { margin: .25rem 0; } .soft { color: var(--soft); } code { font-size: .9em; overflow-wrap: anywhere; }
 .verdict { font-weight: 600; } .good { color: var(--good); } .bad { color: var(--bad); }
