@@ -6,6 +6,7 @@ and written into a block for COPY without a Python object for each value.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,8 +89,14 @@ class Cells:
     def take(self, rows: "NDArray[np.int64] | NDArray[np.uint64] | NDArray[np.uint16]") -> "Cells":
         """The cells at these positions, which may repeat: this is how a value is picked from a pool."""
         items = self.matrix.view(np.dtype((np.void, self.width)))[:, 0]
-        matrix = items[rows].view(np.uint8).reshape(len(rows), self.width)
-        return Cells(matrix, self.lengths[rows], plain=self.plain)
+        matrix = items.take(rows).view(np.uint8).reshape(len(rows), self.width)
+        return Cells(matrix, self.lengths.take(rows), plain=self.plain)
+
+    def stacked(self, other: "Cells") -> "Cells":
+        """These cells, and those of `other` below them."""
+        width = max(self.width, other.width)
+        matrix = np.concatenate([self.widened(width).matrix, other.widened(width).matrix])
+        return Cells(matrix, np.concatenate([self.lengths, other.lengths]), plain=self.plain and other.plain)
 
     def where(self, keep: "NDArray[np.bool_]") -> "Cells":
         """These cells where `keep` is true, and NULL elsewhere."""
@@ -108,15 +115,21 @@ class Cells:
         if self.width >= width:
             return self
         matrix = np.zeros((len(self), width), dtype=np.uint8)
-        matrix[:, : self.width] = self.matrix
+        _rectangle(matrix, 0, self.matrix)
         return Cells(matrix, self.lengths, plain=self.plain)
+
+    @property
+    def inside(self) -> "NDArray[np.bool_]":
+        """bool[n, width]: which bytes of the matrix belong to cells."""
+        if self.width > _WIDEST_TABLE:
+            return np.arange(self.width, dtype=np.int32) < self.lengths[:, None]
+        return _places_below(self.width).take(np.maximum(self.lengths, 0), axis=0)
 
     def escaped(self) -> "Cells":
         """The cells as COPY's text format writes them, without the separators; NULL stays NULL."""
         if self.plain or not _holds_escapes(self.matrix):
             return self if self.plain else Cells(self.matrix, self.lengths, plain=True)
-        inside = np.arange(self.width, dtype=np.int32) < self.lengths[:, None]
-        special = _IS_ESCAPED[self.matrix] & inside
+        special = _IS_ESCAPED[self.matrix] & self.inside
         rows = np.flatnonzero(special.any(axis=1))
         if not len(rows):
             return Cells(self.matrix, self.lengths, plain=True)
@@ -152,7 +165,7 @@ class Cells:
 
     def compacted(self, keep: "NDArray[np.bool_]") -> "Cells":
         """The bytes for which `keep` (bool[n, width]) is true, moved together; NULL becomes empty."""
-        kept = keep & (np.arange(self.width, dtype=np.int32) < self.lengths[:, None])
+        kept = keep & self.inside
         lengths = kept.sum(axis=1, dtype=np.int32)
         flat = np.concatenate([self.matrix[kept], np.zeros(self.width, dtype=np.uint8)])
         starts = np.cumsum(lengths, dtype=np.int64) - lengths
@@ -161,8 +174,8 @@ class Cells:
     def words(self, count: int) -> "NDArray[np.bytes_]":
         """The first `count` bytes of each cell as numpy's S type, for comparisons; NULL is empty."""
         wide = self.widened(count)
-        inside = np.arange(count, dtype=np.int32) < self.lengths[:, None]
-        return np.where(inside, wide.matrix[:, :count], np.uint8(0)).view(f"S{count}")[:, 0]
+        matrix = np.where(wide.inside, wide.matrix, np.uint8(0))[:, :count]
+        return np.ascontiguousarray(matrix).view(f"S{count}")[:, 0]
 
 
 _IS_ESCAPED = np.array([byte in ESCAPES for byte in range(256)])
@@ -222,10 +235,56 @@ def _put(out: "Bytes", width: int, ends: "NDArray[np.int64]", at: int | None, ma
     """Write a column behind what stands in each row already. Undefined bytes are overwritten by the next column."""
     size = matrix.shape[1]
     if at is not None:
-        out.reshape(len(ends), width)[:, at : at + size] = matrix
+        _rectangle(out.reshape(len(ends), width), at, matrix)
+    elif matrix.size == 1:
+        out[ends] = matrix[0, 0]
+    else:
+        items = np.ndarray((len(out) - size + 1,), dtype=np.dtype((np.void, size)), buffer=out, strides=(1,))
+        items[ends] = np.ascontiguousarray(matrix).view(items.dtype)[:, 0]
+
+
+def _rectangle(out: "Bytes", at: int, matrix: "Bytes") -> None:
+    """Write a matrix into a wider one, from a column on. An item of a row's bytes is copied in one piece."""
+    size = matrix.shape[1]
+    if not out.size:
         return
-    items = np.ndarray((len(out) - size + 1,), dtype=np.dtype((np.void, size)), buffer=out, strides=(1,))
-    items[ends] = np.ascontiguousarray(matrix).view(items.dtype)[:, 0]
+    items = np.ndarray((len(out),), dtype=np.dtype((np.void, size)), buffer=out, offset=at, strides=(out.shape[1],))
+    items[:] = np.ascontiguousarray(matrix).view(items.dtype)[:, 0]
+
+
+def joined(cells: Cells) -> "Bytes":
+    """The bytes of all cells, one cell behind the other. None may be NULL."""
+    if not len(cells):
+        return np.empty(0, dtype=np.uint8)
+    ends = np.cumsum(cells.lengths, dtype=np.int64)
+    if not _IN_ORDER:
+        return cells.matrix[cells.inside]
+    out = np.empty(int(ends[-1]) + cells.width, dtype=np.uint8)
+    items = np.ndarray((len(out) - cells.width + 1,), np.dtype((np.void, cells.width)), buffer=out, strides=(1,))
+    # each row is written whole, and the next one overwrites what lies behind its length
+    items[ends - cells.lengths] = cells.matrix.view(items.dtype)[:, 0]
+    return out[: ends[-1]]
+
+
+def _writes_in_order() -> bool:
+    """Whether numpy writes overlapping items in the order of their places, as it always has. `joined` rests on it."""
+    out = np.zeros(2 + 999, dtype=np.uint8)
+    items = np.ndarray((999,), np.dtype((np.void, 3)), buffer=out, strides=(1,))
+    rows = np.arange(999 * 3, dtype=np.int64).astype(np.uint8).reshape(999, 3)
+    items[np.arange(999)] = rows.view(items.dtype)[:, 0]
+    return bool((out[:999] == rows[:, 0]).all())
+
+
+_IN_ORDER = _writes_in_order()
+
+#: Matrices up to this width have a table of which places lie below each length; comparing costs thirty times as much.
+_WIDEST_TABLE = 256
+
+
+@cache
+def _places_below(width: int) -> "NDArray[np.bool_]":
+    """bool[width + 1, width]: for each length the places below it."""
+    return np.tri(width + 1, width, -1, dtype=bool)
 
 
 def block(columns: Sequence[Cells]) -> bytes:
@@ -247,7 +306,7 @@ def block(columns: Sequence[Cells]) -> bytes:
             cells = Cells(matrix, lengths, plain=True)
         parts.append(cells)
     rows = concat([*parts, b"\n"])
-    return rows.matrix[np.arange(rows.width, dtype=np.int32) < rows.lengths[:, None]].tobytes()
+    return joined(rows).tobytes()
 
 
 def digits(numbers: "Numbers", *, width: int = 0) -> Cells:
@@ -314,4 +373,4 @@ def whole(cells: Cells) -> "tuple[NDArray[np.int64], NDArray[np.bool_]]":
     return np.where(good, np.where(negative, -total, total), 0), good
 
 
-__all__ = ["ESCAPES", "Cells", "block", "concat", "digits", "gather", "hexadecimal", "signed", "whole"]
+__all__ = ["ESCAPES", "Cells", "block", "concat", "digits", "gather", "hexadecimal", "joined", "signed", "whole"]

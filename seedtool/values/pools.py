@@ -51,9 +51,12 @@ class Pool:
 
     def pick(self, bits: "NDArray[np.uint64]") -> Cells:
         """A value for each 64 bits, by its weight."""
-        if self.slots is not None:
-            return self.cells.take(self.slots[bits >> np.uint64(48)])
-        return self.cells.take(below(bits, len(self.cells)))
+        return self.cells.take(self.positions(bits))
+
+    def positions(self, bits: "NDArray[np.uint64]") -> "NDArray[np.int64]":
+        """The position in `cells` of the value for each 64 bits."""
+        found = below(bits, len(self.cells)) if self.slots is None else self.slots[bits >> np.uint64(48)]
+        return found.astype(np.int64)
 
 
 def locales() -> list[str]:

@@ -67,8 +67,7 @@ def first_name(*, locale: str = "en_US", sex: str = "", sex_of: ColumnName = "",
         female: what that column calls the female sex.
     """
     women, men = pool("first_name_female", locale), pool("first_name_male", locale)
-    is_female = _sexes("first_name", sex, sex_of, female)
-    return _named(lambda bits, context: _first(women, men, is_female(bits, context), bits), women, men, of=sex_of)
+    return _named(_of_sex(women, men, _sexes("first_name", sex, sex_of, female)), women, men, of=sex_of)
 
 
 @word
@@ -107,12 +106,12 @@ def full_name(
             identifying=True,
         )
     women, men, names = (pool(name, locale) for name in ("first_name_female", "first_name_male", "last_name"))
-    is_female = _sexes("full_name", sex, sex_of, female)
+    first = _of_sex(women, men, _sexes("full_name", sex, sex_of, female))
     if not 1 <= surnames <= 3:
         raise wrong("full_name", "surnames", f"must be 1 to 3, not {surnames}")
 
     def make(bits: "Bits", context: Context) -> Cells:
-        parts: list[Cells | bytes] = [_first(women, men, is_female(bits, context), bits)]
+        parts: list[Cells | bytes] = [first(bits, context)]
         for number in range(surnames):
             parts += [b" ", names.pick(draw(bits, 1 + number))]
         return concat(parts)
@@ -132,8 +131,7 @@ def prefix(*, locale: str = "en_US", sex: str = "", sex_of: ColumnName = "", fem
         female: what that column calls the female sex.
     """
     women, men = pool("prefix_female", locale), pool("prefix_male", locale)
-    is_female = _sexes("prefix", sex, sex_of, female)
-    made = _named(lambda bits, context: _first(women, men, is_female(bits, context), bits), women, men, of=sex_of)
+    made = _named(_of_sex(women, men, _sexes("prefix", sex, sex_of, female)), women, men, of=sex_of)
     return replace(made, identifying=False)
 
 
@@ -293,10 +291,10 @@ def slugged_names(locale: str, between: bytes) -> Kind:
         Pool(slug(each.cells, between, b"user"), each.slots)
         for each in (pool(name, locale) for name in ("first_name_female", "first_name_male", "last_name"))
     )
-    is_female = _sexes("email", "", "", FEMALE)
+    first = _of_sex(women, men, _sexes("email", "", "", FEMALE))
 
     def make(bits: "Bits", context: Context) -> Cells:
-        return concat([_first(women, men, is_female(bits, context), bits), between, last.pick(draw(bits, 1))])
+        return concat([first(bits, context), between, last.pick(draw(bits, 1))])
 
     return related(make, TEXT, sorted([women.longest, men.longest])[1] + 1 + last.longest)
 
@@ -341,9 +339,17 @@ _ASCII[ord("a") : ord("z") + 1] = np.arange(ord("a"), ord("z") + 1)
 _ASCII[ord("A") : ord("Z") + 1] = np.arange(ord("a"), ord("z") + 1)
 
 
-def _first(women: Pool, men: Pool, is_female: "NDArray[np.bool_]", bits: "Bits") -> Cells:
-    """A first name of the right pool."""
-    return women.pick(bits).choose(is_female, men.pick(bits))
+def _of_sex(
+    women: Pool, men: Pool, is_female: "Callable[[Bits, Context], NDArray[np.bool_]]"
+) -> "Callable[[Bits, Context], Cells]":
+    """What picks from the right one of two pools: they are stacked, so that each value is picked once."""
+    both, below = women.cells.stacked(men.cells), len(women)
+
+    def pick(bits: "Bits", context: Context) -> Cells:
+        chosen = np.where(is_female(bits, context), women.positions(bits), men.positions(bits) + below)
+        return both.take(chosen)
+
+    return pick
 
 
 def _named(make: "Callable[[Bits, Context], Cells]", *pools: Pool, of: str = "") -> Kind:
