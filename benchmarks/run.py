@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import backfill
 import daily
 import enroll
+import generate
 import large
 import plugin
 import refresh
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Callable[[dict[str, str], Path], Iterable[Row]]] = {
     "enroll": enroll.rows,
     "backfill": backfill.rows,
     "refresh": refresh.rows,
+    "generate": generate.rows_of,
 }
 
 
