@@ -335,6 +335,11 @@ class _Loading:
         """
         try:
             yield
+        except KeyboardInterrupt:
+            self._listener.note(
+                f"what is there of {self._recipe.name} stays: --resume goes on, seedtool seed unload undoes it"
+            )
+            raise
         except (psycopg.Error, LoadInterrupted) as error:
             cause = error if isinstance(error, psycopg.Error) else error.__cause__
             if not isinstance(cause, psycopg.Error):
@@ -363,6 +368,7 @@ class _Loading:
         name = self._recipe.name
         with self._sessions() as connection:
             cursor = connection.cursor()
+            ledger.stop(cursor, name)
             new = {each: checksum for each, checksum in ledger.slices(cursor, name).items() if each not in there}
             remove(connection, plan, new, ())
             ledger.take_out(cursor, name, new)

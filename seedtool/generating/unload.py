@@ -116,6 +116,7 @@ def unload(
                 option="RECIPE",
             )
         tables = []
+        ledger.stop(cursor, recipe)
         there = ledger.slices(cursor, recipe)
         if there:
             _refuse_other_vocabulary(load)

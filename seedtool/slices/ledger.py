@@ -158,9 +158,13 @@ def finish(cursor: Cursor, recipe: str) -> None:
     cursor.execute("UPDATE seedtool.loads SET state = 'loaded', ended = clock_timestamp() WHERE recipe = %s", [recipe])
 
 
+def stop(cursor: Cursor, recipe: str) -> None:
+    """Write down that a load is being undone, and wait for workers that write a slice of it at this moment."""
+    cursor.execute("UPDATE seedtool.loads SET state = 'unloading' WHERE recipe = %s", [recipe])
+
+
 def empty(cursor: Cursor, recipe: str) -> None:
     """Write down that no row of a load is there any more; what it had put off may not be built again yet."""
-    cursor.execute("UPDATE seedtool.loads SET state = 'unloading' WHERE recipe = %s", [recipe])
     cursor.execute("DELETE FROM seedtool.slices WHERE recipe = %s", [recipe])
 
 
@@ -180,15 +184,17 @@ def forget(cursor: Cursor, recipe: str) -> None:
 def record(cursor: Cursor, recipe: str, slice_: Slice, checksum: str) -> bool:
     """Write down that a slice is there, in the transaction that writes its rows and before they are written.
 
-    Another worker may write the same slice at this moment, where a scheduler runs a task twice: this waits for it.
+    Another worker may write the same slice at this moment, where a scheduler runs a task twice: this waits for it. A
+    worker that has outlived its load writes nothing where the load is being undone.
 
     Returns:
         Whether it was not there; else nothing has to be written.
     """
     cursor.execute(
-        "INSERT INTO seedtool.slices (recipe, relation, first, last, checksum) VALUES (%s, %s, %s, %s, %s)"
+        "INSERT INTO seedtool.slices (recipe, relation, first, last, checksum)"
+        " SELECT recipe, %s, %s, %s, %s FROM seedtool.loads WHERE recipe = %s AND state = 'loading' FOR SHARE"
         " ON CONFLICT DO NOTHING",
-        [recipe, slice_.table, slice_.first, slice_.last, checksum],
+        [slice_.table, slice_.first, slice_.last, checksum, recipe],
     )
     return cursor.rowcount == 1
 

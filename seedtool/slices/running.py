@@ -9,6 +9,10 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
+import multiprocessing
+import os
+import signal
+import threading
 from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -175,15 +179,26 @@ def processes(count: int) -> Iterator[Workers | None]:
     if count <= 1:
         yield None
         return
-    import multiprocessing
-
     # a forked process would share this one's connections
     context = multiprocessing.get_context("spawn")
-    workers = Workers(lambda: ProcessPoolExecutor(count, mp_context=context), count)
+    workers = Workers(lambda: ProcessPoolExecutor(count, mp_context=context, initializer=_begin), count)
     try:
         yield workers
     finally:
         workers.end()
+
+
+def _begin() -> None:
+    """Let a worker leave Ctrl+C to its parent, and end with it: a pool's processes outlive a parent that is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextlib.contextmanager

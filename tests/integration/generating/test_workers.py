@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 
@@ -97,3 +101,48 @@ def test_a_scheduler_that_does_not_answer_is_told(school):
         school.load(scheduler="nonsense://x")
     assert raised.value.place["option"] == "--scheduler"
     assert "dask scheduler" in raised.value.remedy
+
+
+def test_an_undoing_waits_for_a_worker_that_has_outlived_its_load(school, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("seedtool.generating.putting_off.build", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            school.load()
+    school.execute("DELETE FROM seedtool.slices WHERE relation = 'photos'; DELETE FROM photos")
+    with school.connect() as worker:
+        load = ledger.find(worker.cursor(), "district")
+        photos = loading.plan_of(worker, load, None).known["photos"]
+        worker.commit()
+        with worker.transaction():  # it has begun to write when the load is undone
+            loading.write_slice(worker, "district", photos, Slice("photos", 0, 30))
+            undoing = threading.Thread(target=school.unload)
+            undoing.start()
+            undoing.join(0.5)
+            assert undoing.is_alive()
+        undoing.join(30)
+    assert [school.value(f"SELECT count(*) FROM {table}") for table in TABLES] == [0, 0, 0]
+    with school.connect() as worker:  # and what begins later writes nothing
+        assert loading.write_slice(worker, "district", photos, Slice("photos", 30, 60)).rows == 0
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    code = (
+        "import os, time\nfrom seedtool.slices import running\n"
+        "if __name__ == '__main__':\n"
+        "    with running.processes(2) as workers:\n"
+        "        print(workers.executor.submit(os.getpid).result(), flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"/proc/{worker}") and time.monotonic() < deadline:  # noqa: PTH110
+        time.sleep(0.05)
+    assert not os.path.exists(f"/proc/{worker}")  # noqa: PTH110
