@@ -42,6 +42,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         embedded: the embedded server that holds it; None for an external one.
         base: the database that templates are built from.
         in_place: its schemas are rebuilt in it, and it is not replaced.
+        given: where its address was given, as remedies name it.
         addresses: where libpq connected, once it did: a service file, PGHOST or a list of hosts may lead elsewhere than
             the connection string reads. Copies of a target share it.
     """
@@ -52,6 +53,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     embedded: EmbeddedServer | None = None
     base: str = "template0"
     in_place: bool = False
+    given: str = "DATABASE_URL"
     addresses: list[str] = msgspec.field(default_factory=list)
 
     def __str__(self) -> str:
@@ -154,20 +156,46 @@ def named_by(conninfo: str, maintenance: str = "postgres") -> Target:
     return Target(conninfo=conninfo, name=str(parts.get("dbname") or ""), maintenance=maintenance)
 
 
+def source(url: str, *, setting: str, origin: str | None) -> Target:
+    """Return the database that an address names, to read from it; nothing is connected.
+
+    Args:
+        url: the address, as DATABASE_URL may be written.
+        setting: the setting that gives it, for errors.
+        origin: where it was given, for errors and remedies.
+
+    Raises:
+        SettingsError: it cannot be read, or names no database.
+    """
+    parts = _read(url, setting, origin)
+    if not parts.get("dbname"):
+        raise SettingsError(
+            f"setting {setting}: the address names no database (from {origin or 'given'})",
+            remedy="Add the database's name: postgresql://user@host:5432/NAME.",
+            setting=setting,
+            origin=origin,
+        )
+    conninfo = make_conninfo(**{key: str(value) for key, value in parts.items()})
+    return Target(conninfo=conninfo, name=str(parts["dbname"]), maintenance="postgres", given=origin or setting)
+
+
 def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
+    return _read(url, "database_url", settings.origins.get("database_url"))
+
+
+def _read(url: str, setting: str, origin: str | None) -> dict[str, str | int | None]:
     """Read a database URL, libpq's or SQLAlchemy's (`postgresql+driver://`), or libpq's key=value form."""
-    origin = settings.origins.get("database_url")
     parts = None
     # of a password that is not encoded, libpq takes a piece for the host, port or database, and tells it
     login, at, _ = url.partition("?")[0].partition("://")[2].rpartition("@")
     if not (at and ("@" in login or "/" in login)):
         with contextlib.suppress(psycopg.ProgrammingError):
-            parts = conninfo_to_dict(url_for_libpq(url, origin))
+            parts = conninfo_to_dict(url_for_libpq(url, origin, setting))
     if parts is None or not re.fullmatch(r"[\d,]*", str(parts.get("port") or "")):
         raise SettingsError(
-            f"setting database_url: libpq cannot read the address (from {origin or 'given'})",
+            f"setting {setting}: libpq cannot read the address (from {origin or 'given'})",
             remedy="Write postgresql://user:password@host:5432/database, with special characters percent-encoded.",
-            setting="database_url",
+            setting=setting,
             origin=origin,
         )
     if parts.get("service") and not parts.get("dbname"):
@@ -175,13 +203,14 @@ def _parts(settings: Settings, url: str) -> dict[str, str | int | None]:
     return parts
 
 
-def url_for_libpq(url: str, origin: str | None = None) -> str:
+def url_for_libpq(url: str, origin: str | None = None, setting: str = "database_url") -> str:
     """Return a URL without what libpq does not know.
 
     Args:
         url: the URL. In SQLAlchemy's form (`postgresql+driver://`) it may have parameters of the driver, and hosts with
             their ports beside them. libpq's key=value form stays as it is.
         origin: where it was given, for errors.
+        setting: the setting that gives it, for errors.
 
     Raises:
         SettingsError: a parameter is known neither to libpq nor to a driver.
@@ -205,10 +234,10 @@ def url_for_libpq(url: str, origin: str | None = None) -> str:
             if name == "schema":  # Prisma's
                 remedy = "Write options=-csearch_path%3DNAME for schema=NAME, or set the search_path in the database."
             raise SettingsError(
-                f"setting database_url: the address has a parameter {name}, which libpq does not know"
+                f"setting {setting}: the address has a parameter {name}, which libpq does not know"
                 f" (from {origin or 'given'})",
                 remedy=remedy,
-                setting="database_url",
+                setting=setting,
                 key=name,
                 origin=origin,
             )
@@ -363,7 +392,7 @@ def refuse_pooler(target: Target, connection: psycopg.Connection) -> None:
     if connection.execute("SELECT pg_backend_pid()").fetchone() != (connection.info.backend_pid,):
         raise PoolerError(
             f"the connection to {target} goes through a pooler (PgBouncer, Supavisor)",
-            remedy="Let DATABASE_URL name the server itself: usually the same host with port 5432.",
+            remedy=f"Let {target.given} name the server itself: usually the same host with port 5432.",
         )
 
 
@@ -409,7 +438,7 @@ def _connection_error(
     reason = text.rsplit("failed: ", maxsplit=1)[-1].strip().splitlines()[0] if text else "no answer"
     return DatabaseError(
         f"cannot connect to {database} of {target}: {reason}",
-        remedy="Is the server running, and are host, port, user and password in DATABASE_URL right?"
+        remedy=f"Is the server running, and are host, port, user and password in {target.given} right?"
         if target.embedded is None
         else f"See {target.embedded.log}; where the socket is gone: seedtool server stop, and again.",
         code=error.sqlstate,

@@ -156,6 +156,8 @@ def check(
             wrong = [checks.misfit(table, column, line, why) for why in _tried(connection, made, table, column)]
         if made.subject is not None and made.subject not in table.columns:
             wrong.append(checks.misfit(table, column, line, f"the table has no column {made.subject}"))
+        elif made.subject is not None and table.columns[made.subject].generated:
+            wrong.append(checks.misfit(table, column, line, f"{made.subject} is computed, and its values are not read"))
         findings += wrong
     findings += checks.unique_keys(masks)
     findings += checks.exclusions(masks)

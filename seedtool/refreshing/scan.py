@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+import psycopg
 from psycopg import sql
 
 from seedtool.refreshing.check import DECIDE, name_of, toml_key
@@ -146,7 +147,11 @@ class _Drafter:
             drawn,
             sql.Literal(ROWS),
         )
-        rows = self._source.holder.execute(statement).fetchall()
+        try:
+            with self._source.holder.transaction():  # the snapshot outlives an error
+                rows = self._source.holder.execute(statement).fetchall()
+        except psycopg.errors.InsufficientPrivilege:  # row-level security, a column, a function of a view
+            return {}
         return {
             name: [row[place] for row in rows if row[place] is not None and row[place].strip()]
             for place, name in enumerate(looked)

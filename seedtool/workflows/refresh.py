@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-import psycopg
 
 from seedtool.errors import ProofFailed, SeedtoolError, SettingsError, UsageError
 from seedtool.files.writing import write_whole
@@ -23,7 +22,6 @@ from seedtool.refreshing.policy import read_policy
 from seedtool.refreshing.report import Report
 from seedtool.resetting import guard
 from seedtool.settings.database import check_url
-from seedtool.settings.setting import Fault
 from seedtool.workflows.project import project_settings
 
 if TYPE_CHECKING:
@@ -533,26 +531,29 @@ def _opened(settings: Settings, source: str | None) -> Iterator[Source]:
     """Open the source that is named, in a snapshot of its own."""
     from seedtool.refreshing.source import Source
 
-    url = source or settings.refresh_from
+    with Source.open(_source(settings, source), statement_timeout=settings.refresh.statement_timeout) as opened:
+        yield opened
+
+
+def _source(settings: Settings, given: str | None) -> Target:
+    """Return the database that `--from` or the setting names."""
+    url = given or settings.refresh_from
     if url is None:
         raise UsageError(
             "no source is named",
             remedy="Name it with --from URL, or put SEEDTOOL_REFRESH_FROM into the environment or .env.",
             option="--from",
         )
-    with Source.open(_source(url), statement_timeout=settings.refresh.statement_timeout) as opened:
-        yield opened
-
-
-def _source(url: str) -> Target:
-    """Return the database that `--from` names."""
+    origin = settings.origins.get("refresh_from") if given is None else "command line, --from"
     fault = check_url(url)
-    if fault is None:
-        try:
-            return server.named_by(server.url_for_libpq(url))
-        except psycopg.ProgrammingError:  # its words may hold a piece of a password
-            fault = Fault("libpq cannot read the address", "Write postgresql://user:password@host:5432/database.")
-    raise UsageError(f"--from: {fault.message}", remedy=fault.remedy, option="--from")
+    if fault is not None:
+        raise SettingsError(
+            f"setting refresh_from: {fault.message} (from {origin or 'given'})",
+            remedy=fault.remedy,
+            setting="refresh_from",
+            origin=origin,
+        )
+    return server.source(url, setting="refresh_from", origin=origin)
 
 
 def _written(settings: Settings, report: Report) -> tuple[Path, Path]:

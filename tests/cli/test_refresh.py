@@ -58,6 +58,8 @@ def test_a_column_that_a_migration_adds_fails_the_check(school, production):
         ("refresh --yes --policy nowhere.toml", {}, 1),
         ("refresh --yes --confirm other", {}, 3),
         ("refresh check --from nonsense", {}, 2),
+        ("refresh check --from postgresql://u:a@hidden@127.0.0.1:1/db", {}, 2),
+        ("refresh check --from postgresql://127.0.0.1:1/", {}, 2),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_exit_code(school, production, command, env, code):
@@ -65,6 +67,8 @@ def test_what_cannot_be_is_refused_with_its_exit_code(school, production, comman
     assert done.code == code, done.err
     assert done.json["error"]["remedy"]
     assert "hidden" not in done.out + done.err
+    if "--from" in command:
+        assert "DATABASE_URL" not in done.json["error"]["remedy"]
 
 
 def test_photos_that_the_policy_names_are_indexed_in_the_copys_own_collection(school, production, tmp_path):
