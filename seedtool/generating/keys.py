@@ -267,6 +267,14 @@ def settle(planned: PlannedTable, key_of: bytes, rows: int, units: int) -> Fault
     Returns:
         What is wrong; None where nothing is.
     """
+    for key, names in _keys(planned):
+        several = [name for name in names if isinstance(planned.makers.get(name), WithNulls)]
+        if several and not key.nulls_distinct:
+            return Fault(
+                several[0],
+                f"{key.name} is NULLS NOT DISTINCT: it takes NULL in {' and '.join(names)} once",
+                f"Remove nulls from the line of {several[0]}.",
+            )
     open_keys = [(key, names) for key, names in _keys(planned) if not _tells_apart(planned, names)]
     dealt: dict[frozenset[str], Deal] = {}
     done: set[str] = set()

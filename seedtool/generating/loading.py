@@ -353,14 +353,16 @@ class _Loading:
                 ) from error
             self._undo(plan, earlier, there)
             table = cause.diag.table_name
-            raise RecipeError(
-                f"{self._recipe.file}: the database refuses a row{f' of {table}' if table else ''}: {reason(cause)}",
-                remedy="Correct the recipe, or what is in the table. The rows of this load were taken away again.",
-                file=self._recipe.file,
+            column = cause.diag.column_name
+            fault = self._recipe.fault(
+                f"the database refuses a row{f' of {table}' if table else ''}: {reason(cause)}",
+                "Correct the recipe, or what is in the table. The rows of this load were taken away again.",
+                self._recipe.place_of(table, column) if table else None,
                 table=table,
-                column=cause.diag.column_name,
-                code=cause.sqlstate,
-            ) from error
+                column=column,
+            )
+            fault.place["code"] = cause.sqlstate
+            raise fault from error
 
     def _undo(self, plan: Plan, earlier: Load | None, there: Mapping[Slice, str]) -> None:
         from seedtool.generating.unload import remove  # it imports this module

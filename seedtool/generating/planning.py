@@ -349,9 +349,20 @@ class _Filling:
             if key.name in planned.relations:
                 for own, theirs in zip(key.columns, key.referenced_columns, strict=True):
                     planned.makers.setdefault(own, Referring(key.name, theirs))
+        for name, line in self._all_lines().items():
+            planned.makers[name] = self._written(self._table.columns[name], line)
+        if not planned.makers:  # COPY has to name a column
+            for name, column in self._table.columns.items():
+                if not (column.generated or column.not_null or column.default):
+                    planned.makers[name] = makers.Made(kinds.kind("null"), b"")
+                    break
+        planned.written = tuple(name for name in self._table.columns if name in planned.makers)
+
+    def _all_lines(self) -> dict[str, ColumnLine]:
+        """Return the lines of all columns that need one: as they are written, or guessed."""
         lines: dict[str, ColumnLine] = {}
         for name, column in self._table.columns.items():
-            if column.generated or name in planned.makers:
+            if column.generated or name in self._planned.makers:
                 continue
             line = self._lines.get(name) or self._guessed(column)
             if line is not None:
@@ -360,9 +371,7 @@ class _Filling:
         persons = {name: (line.kind, line.parameters) for name, line in lines.items() if not _SECOND.match(name)}
         for name, (_, parameters) in kinds.agree(persons).items():
             lines[name] = msgspec.structs.replace(lines[name], parameters=parameters)
-        for name, line in lines.items():
-            planned.makers[name] = self._written(self._table.columns[name], line)
-        planned.written = tuple(name for name in self._table.columns if name in planned.makers)
+        return lines
 
     def _written(self, column: Column, line: ColumnLine) -> Maker:
         if line.nulls and column.not_null:
@@ -379,7 +388,9 @@ class _Filling:
             fault, remedy = error.args if len(error.args) > 1 else (str(error), "Correct the line.")
             raise self._fault(fault, remedy, column.name) from error
         except SeedError as error:
-            remedy = error.remedy
+            remedy = (
+                error.remedy or f'The guide to recipes (docs/guides/recipes.md) shows "{line.kind}" with an example.'
+            )
             if line.kind not in kinds.WORDS:
                 remedy += f' For the text itself: {column.name} = {{ kind = "constant", value = "{line.kind}" }}.'
             raise self._fault(error.message, remedy, column.name) from error

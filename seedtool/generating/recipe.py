@@ -367,7 +367,8 @@ class _Reading:
             case [number, "imagined"] if number.isdecimal() and int(number) > 0:
                 count = self._absolute(table, int(number), units, place)
                 return msgspec.structs.replace(count, imagined=True)
-            case [children, "per", parent]:
+            case [children, "per", *parts]:
+                parent = value.partition(" per ")[2].strip() if parts else ""
                 deck = self._deck_of_count(table, children)
                 if not any(deck):
                     raise self._fault(f"no row of {parent} has a child", "Write a number above 0.", "rows", table)

@@ -222,7 +222,7 @@ class _Removal:
         same = sql.SQL(" AND ").join([*self._same(), sql.SQL("true")])
         if self._key:
             joined = sql.SQL("FROM {} AS t JOIN {} AS w ON {}").format(
-                planned.table.identifier,
+                planned.table.stored,
                 self._wanted,
                 sql.SQL(" AND ").join(sql.SQL("t.{0} = w.{0}").format(sql.Identifier(name)) for name in self._key),
             )
@@ -235,7 +235,7 @@ class _Removal:
                 " row_number() OVER (PARTITION BY {row}) AS number FROM {table} AS r) AS t"
                 " JOIN (SELECT w.*, {row} AS digest, row_number() OVER (PARTITION BY {row}) AS number"
                 " FROM {wanted} AS w) AS w USING (digest, number)"
-            ).format(row=row, table=planned.table.identifier, wanted=self._wanted)
+            ).format(row=row, table=planned.table.stored, wanted=self._wanted)
             defaults = sql.SQL(" AND ").join([*self._defaults(), sql.SQL("true")])
             self._keep(self.leaving, sql.SQL("SELECT t.part, t.place {} WHERE {}"), numbered, defaults)
             self._keep(self._changed, sql.SQL("SELECT t.* {} WHERE NOT ({})"), numbered, defaults)
@@ -257,6 +257,8 @@ class _Removal:
 
     def _defaults(self) -> Iterable[sql.Composable]:
         """Yield the same for the columns that the database filled in, as far as it gives the same each time."""
+        if self.planned.table.fills_in:  # a trigger may have written there, and nobody else
+            return
         for name, column in self.planned.table.columns.items():
             if name in self.planned.written or column.generated or column.identity or _is_changing(column):
                 continue
@@ -293,8 +295,8 @@ class _Removal:
                     " INSERT INTO {referred} SELECT * FROM kept"
                 ).format(
                     leaving=self.leaving,
-                    table=self.planned.table.identifier,
-                    other=table.identifier,
+                    table=self.planned.table.stored,
+                    other=table.stored,
                     matches=matches,
                     stays=stays,
                     referred=self._referred,
@@ -331,7 +333,7 @@ class _Removal:
         """Return the part of a statement that deletes the rows."""
         return sql.SQL(
             "{name} AS (DELETE FROM {table} AS t USING {leaving} AS g WHERE (g.part, g.place) = (t.tableoid, t.ctid))"
-        ).format(name=sql.Identifier(f"deleted_{number}"), table=self.planned.table.identifier, leaving=self.leaving)
+        ).format(name=sql.Identifier(f"deleted_{number}"), table=self.planned.table.stored, leaving=self.leaving)
 
 
 def _is_changing(column: Column) -> bool:

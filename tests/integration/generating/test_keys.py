@@ -128,6 +128,7 @@ def test_keys_of_every_shape_hold(school, tables, rows, lines, keys):
 @pytest.mark.parametrize(
     ("table", "rows", "lines", "said"),
     [
+        ("x int UNIQUE NULLS NOT DISTINCT", 3, "x = { kind = 'integer', max = 9, nulls = 0.5 }", "takes NULL in x once"),
         ("x int UNIQUE", 11, "x = { kind = 'integer', min = 1, max = 10 }", "11 different values of x"),
         ("x int, y int, UNIQUE (x, y)", 101,
          "x = { kind = 'integer', min = 1, max = 10 }\ny = { kind = 'integer', min = 1, max = 10 }", "there are 100"),

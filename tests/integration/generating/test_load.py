@@ -196,3 +196,76 @@ def test_a_larger_scale_that_the_database_refuses_leaves_the_smaller_one(school)
         school.load(scale=2)
     assert {table: school.checksum(table) for table in ("families", "pupils", "photos")} == before
     assert school.load().rows == 0
+
+
+AWKWARD = {
+    "names with blanks and quotes": (
+        (
+            'CREATE SCHEMA arch; CREATE TABLE arch."Odd ""Name" (id serial PRIMARY KEY, "Col umn" text NOT NULL UNIQUE);'
+            'CREATE TABLE kids (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, p int NOT NULL REFERENCES arch."Odd ""Name")'
+        ),
+        "[rows]\n'arch.Odd \"Name' = 20\nkids = '2 per arch.Odd \"Name'\n",
+    ),
+    "keys of two columns": (
+        (
+            "CREATE TABLE tenants (id int PRIMARY KEY);"
+            "CREATE TABLE users (tenant_id int NOT NULL REFERENCES tenants, id int NOT NULL, PRIMARY KEY (tenant_id, id));"
+            "CREATE TABLE posts (id serial PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants, user_id int NOT NULL,"
+            " FOREIGN KEY (tenant_id, user_id) REFERENCES users (tenant_id, id))"
+        ),
+        (
+            "[rows]\ntenants = 5\nusers = '4..6 per tenants'\nposts = '10 per tenants'\n[tables.tenants]\nid = '{n}'\n"
+            "[tables.users]\nid = '{k}'\n"
+        ),
+    ),
+    "a view that needs a key": (
+        "CREATE TABLE a (id int PRIMARY KEY, x text); CREATE VIEW v AS SELECT id, x, count(*) FROM a GROUP BY id",
+        "[rows]\na = 10\n[tables.a]\nid = '{n}'\n",
+    ),
+    "ranges that may not overlap": (
+        "CREATE TABLE a (id serial PRIMARY KEY, during int4range NOT NULL, EXCLUDE USING gist (during WITH &&))",
+        "[rows]\na = 50\n[tables.a]\nduring = { kind = 'range', length = 10, gap = 2 }\n",
+    ),
+    "a trigger that fills in": (
+        (
+            "CREATE TABLE a (id serial PRIMARY KEY, x text NOT NULL, up text); CREATE FUNCTION u() RETURNS trigger LANGUAGE"
+            " plpgsql AS $$ BEGIN NEW.up := upper(NEW.x); RETURN NEW; END $$;"
+            "CREATE TRIGGER u BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION u()"
+        ),
+        "[rows]\na = 50\n[tables.a]\nx = 'word'\n",
+    ),
+    "a table that inherits": (
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b () INHERITS (a)",
+        "[rows]\na = 5\nb = 5\n[tables.a]\nid = '{n}'\n[tables.b]\nid = '{n}'\n",
+    ),
+    "partitions that others refer to": (
+        (
+            "CREATE TABLE a (id int, at date NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);"
+            "CREATE TABLE a1 PARTITION OF a FOR VALUES FROM ('2020-01-01') TO ('2023-01-01');"
+            "CREATE TABLE a2 PARTITION OF a DEFAULT;"
+            "CREATE TABLE b (id serial, a_id int, a_at date, FOREIGN KEY (a_id, a_at) REFERENCES a)"
+        ),
+        "[rows]\na = 50\nb = '2 per a'\n[tables.a]\nid = '{n}'\n",
+    ),
+    "nothing to write": ("CREATE TABLE a (id serial PRIMARY KEY); CREATE TABLE b (x int)", "[rows]\na = 3\nb = 4\n"),
+    "parents without children": (
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id serial PRIMARY KEY, a_id int REFERENCES a)",
+        "[rows]\na = 3\nb = { per = 'a', sizes = [0, 0, 5] }\n[tables.a]\nid = '{n}'\n",
+    ),
+    "a row that has to refer to one of its own table": (
+        "CREATE TABLE a (id int PRIMARY KEY, up int NOT NULL REFERENCES a)",
+        "[rows]\na = 30\n[tables.a]\nid = '{n}'\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", AWKWARD)
+def test_awkward_tables_are_loaded_grown_and_unloaded(school, case):
+    schema, recipe = AWKWARD[case]
+    school.execute(schema)
+    school.write(recipe)
+    before = school.structure()
+    first, second = school.load(), school.load(scale=2)
+    gone = school.unload()
+    assert sum(each.removed for each in gone.values()) == first.rows + second.rows
+    assert school.structure() == before
