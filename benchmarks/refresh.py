@@ -130,7 +130,7 @@ def _ours(target: Target, origin: str, masks: Mapping[str, Mask]) -> tuple[float
 
 def _rival(target: Target, folder: Path) -> float:
     _fresh(target, "theirs")
-    with server.connect(target) as connection:
+    with server.connect(target, target.maintenance) as connection:
         tools = programs.fitting(connection.info.server_version)[0]
     file = folder / "dump"
     started = time.perf_counter()

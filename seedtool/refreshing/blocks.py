@@ -13,7 +13,7 @@ import operator
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from seedtool.errors import DatabaseError
+from seedtool.errors import DatabaseError, SeedtoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,6 +73,20 @@ class Mask(Protocol):
         """
 
 
+class MaskFailed(Exception):
+    """A mask could not mask a value. What it raised may quote the value, so only its kind is kept.
+
+    Args:
+        place: the masked column's place.
+        kind: the class of what it raised.
+    """
+
+    def __init__(self, place: int, kind: str) -> None:
+        super().__init__(place, kind)
+        self.place = place
+        self.kind = kind
+
+
 class Rewriter:
     """Replaces the cells of masked columns in a stream of blocks.
 
@@ -102,6 +116,10 @@ class Rewriter:
 
         Args:
             block: any piece of COPY text; it need not end where a row ends.
+
+        Raises:
+            MaskFailed: a mask could not mask a value.
+            DatabaseError: a row has another number of columns.
         """
         cut = block.rfind(b"\n") + 1
         if not cut:
@@ -142,7 +160,7 @@ class Rewriter:
             for place in {*self._masks, *(self._subjects[each] for each in self._masks if each in self._subjects)}
         }
         masked = [
-            _written(mask.apply(columns[place], columns.get(self._subjects.get(place, -1))))
+            _written(_applied(place, mask, columns[place], columns.get(self._subjects.get(place, -1))))
             for place, mask in self._masks.items()
         ]
         return self._assemble(buffer, starts[:, places], stops[:, places], masked)
@@ -171,13 +189,22 @@ def rewrite_exactly(
         return _listed([None if line[place] == NULL else unescape(line[place]) for line in lines])
 
     masked = {
-        place: mask.apply(column(place), column(subjects[place]) if place in subjects else None)
+        place: _applied(place, mask, column(place), column(subjects[place]) if place in subjects else None)
         for place, mask in masks.items()
     }
     for place, cells in masked.items():
         for line, value in zip(lines, cells.tolist(), strict=True):
             line[place] = NULL if value is None else escape(value)
     return b"".join(b"\t".join(line) + b"\n" for line in lines)
+
+
+def _applied(place: int, mask: Mask, cells: Column, subject: Column | None) -> Cells:
+    try:
+        return mask.apply(cells, subject)
+    except SeedtoolError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a mask may be the project's own function
+        raise MaskFailed(place, type(error).__name__) from None
 
 
 def escape(value: bytes) -> bytes:

@@ -124,7 +124,12 @@ def restore(dump: Dump, section: Literal["pre-data", "post-data"], database: Tar
         options += [f"--jobs={jobs}"]
     aim = database
     if section == "post-data":
-        aim = _with_options(database, {"maintenance_work_mem": f"{may_raise}kB", "synchronous_commit": "off"})
+        options_of_session = {"maintenance_work_mem": f"{may_raise}kB", "synchronous_commit": "off"}
+        if (
+            database.embedded is not None and (os.cpu_count() or 1) <= jobs
+        ):  # its workers would take our other jobs' turns
+            options_of_session["max_parallel_maintenance_workers"] = "0"
+        aim = _with_options(database, options_of_session)
     done = programs.run(dump.tools, "pg_restore", *options, "--", dump.file, target=aim, database=database.name)
     errors = programs.complaints(done.errors) if tolerant else done.errors
     if errors.strip() if tolerant else done.code:

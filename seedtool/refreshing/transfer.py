@@ -25,7 +25,7 @@ from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.psycopg_errors import translated
 from seedtool.refreshing import streams
-from seedtool.refreshing.blocks import Rewriter
+from seedtool.refreshing.blocks import MaskFailed, Rewriter
 from seedtool.refreshing.source import PINNED, START_AGAIN
 
 if TYPE_CHECKING:
@@ -503,7 +503,16 @@ class _Work:
             masking = asyncio.ensure_future(asyncio.to_thread(rewriter.feed, block))
             if ready:
                 yield ready  # both servers go on while the next block is masked
-            ready = await masking
+            try:
+                ready = await masking
+            except MaskFailed as error:
+                column = part.columns[error.place]
+                raise DatabaseError(
+                    f"{part.copy.table}, column {column}: its mask failed on a value ({error.kind})",
+                    remedy="Give the column another mask, or mend the function that it calls.",
+                    table=str(part.copy.table),
+                    column=column,
+                ) from None
         if ready:
             yield ready
         if rewriter is not None:

@@ -148,6 +148,14 @@ def test_a_value_that_does_not_fit_is_told_without_it(rental, empty, refresh):
         assert failure.value.remedy
 
 
+def test_a_mask_that_fails_is_told_without_the_value(rental, empty, refresh):
+    with pytest.raises(DatabaseError) as failure:
+        refresh(rental, empty, {"staff": {"email": Mask(int)}})
+    assert failure.value.place == {"table": "staff", "column": "email"}
+    assert "shop.example" not in str(failure.value)
+    assert failure.value.__suppress_context__
+
+
 def test_a_masked_partition_key_is_refused_before_a_row_is_read(rental, empty):
     with Source.open(rental) as source:
         for name, column in (("ledger.payments_1", "at"), ("ledger.payments_2_odd", "id"), ("reviews_1", "rated")):
