@@ -26,6 +26,7 @@ import enroll
 import generate
 import large
 import plugin
+import proof
 import refresh
 import reset
 import snapshot
@@ -48,6 +49,7 @@ SECTIONS: dict[str, Callable[[dict[str, str], Path], Iterable[Row]]] = {
     "backfill": backfill.rows,
     "refresh": refresh.rows,
     "generate": generate.rows_of,
+    "proof": proof.rows,
 }
 
 

@@ -175,7 +175,7 @@ def _parts(name: str) -> list[str]:
 
 def _fits(kind: Kind, values: Sequence[str]) -> bool:
     """Tell whether values can be of the kind that their column's name tells; no values can."""
-    looks: dict[Kind, re.Pattern[str]] = {"email": EMAIL, "full name": _NAME, "first name": _NAME, "last name": _NAME}
+    looks: dict[Kind, re.Pattern[str]] = {"email": EMAIL, "full name": _NAME}
     return kind not in looks or not values or _share(looks[kind], values) >= 0.2
 
 

@@ -176,7 +176,10 @@ def _runs(words: Words) -> Iterator[tuple[int, str]]:
     starts = words.raw_places(places)
     fine = starts + _RUN <= len(raw)
     long, starts = long[fine], starts[fine]
-    likely = _is_text(raw, starts)
+    likely = _is_text(raw, starts, _RUN)
+    # of a longer run more is looked at: of a thousand digests one passes
+    longer = likely & (words.ends[long] - places >= 2 * _RUN) & (starts + 2 * _RUN <= len(raw))
+    likely[longer] = _is_text(raw, starts[longer], 2 * _RUN)
     done = -1
     for at, start in zip(long[likely].tolist(), starts[likely].tolist(), strict=True):
         if start < done:
@@ -222,16 +225,16 @@ def _digits() -> "tuple[Bytes, Bytes, NDArray[np.bool_]]":
     return sixes, fours, usual
 
 
-def _is_text(raw: "Bytes", starts: "Places") -> "NDArray[np.bool_]":
-    """Tell at which places twelve digits of base64 or of base 16 begin that stand for a text."""
+def _is_text(raw: "Bytes", starts: "Places", count: int) -> "NDArray[np.bool_]":
+    """Tell at which places so many digits of base64 or of base 16 begin that stand for a text."""
     import numpy as np
 
     sixes, fours, _ = _digits()
-    digits = raw[starts[:, None] + np.arange(_RUN)]
+    digits = raw[starts[:, None] + np.arange(count)]
     six, four = sixes[digits], fours[digits]
     first, second, third, fourth = (six[:, each::4] for each in range(4))
     parts = (first << 2 | second >> 4, second << 4 | third >> 2, third << 6 | fourth)
-    by_six = (six < 64).all(axis=1) & _usual(np.stack(parts, axis=2).reshape(len(starts), -1))
+    by_six = (six < 64).all(axis=1) & _usual(np.stack(parts, axis=2).reshape(len(starts), count * 3 // 4))
     by_four = (four < 16).all(axis=1) & _usual(four[:, 0::2] << 4 | four[:, 1::2])
     found: NDArray[np.bool_] = by_six | by_four
     return found
