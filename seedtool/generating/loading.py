@@ -32,10 +32,10 @@ from seedtool.postgres.psycopg_errors import reason, translated
 from seedtool.slices import ledger, running
 from seedtool.slices.ledger import Load, Slice
 from seedtool.slices.running import Done
-from seedtool.values import version
+from seedtool.values import cells, version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -141,19 +141,21 @@ class Job(msgspec.Struct, frozen=True):
         name: the database's name.
         recipe: the load's name in the ledger.
         plan: what the plan is made from, pickled.
+        late: columns that are NULL at first, by their tables.
     """
 
     conninfo: str
     name: str
     recipe: str
     plan: bytes
+    late: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, slice_: Slice) -> Done:
         """Write a slice and its line in the ledger, in one transaction."""
         target = server.Target(conninfo=self.conninfo, name=self.name, maintenance="postgres")
         planned = _plan(self.plan).known[slice_.table]
         with server.connect(target, application="seedtool load") as connection:
-            return write_slice(connection, self.recipe, planned, slice_)
+            return write_slice(connection, self.recipe, planned, slice_, self.late.get(slice_.table, ()))
 
 
 @functools.lru_cache(maxsize=2)
@@ -163,7 +165,9 @@ def _plan(pickled: bytes) -> Plan:
     return Plan(recipe, Catalog(tables, search_path), *rest)
 
 
-def write_slice(connection: Connection, recipe: str, planned: PlannedTable, slice_: Slice) -> Done:
+def write_slice(
+    connection: Connection, recipe: str, planned: PlannedTable, slice_: Slice, late: Collection[str] = ()
+) -> Done:
     """Write a slice and its line in the ledger, and commit.
 
     Args:
@@ -171,6 +175,7 @@ def write_slice(connection: Connection, recipe: str, planned: PlannedTable, slic
         recipe: the load's name in the ledger.
         planned: the table.
         slice_: the slice.
+        late: columns that are NULL at first.
     """
     began = time.process_time()
     checksum, size = rows.Checksum(), 0
@@ -183,7 +188,7 @@ def write_slice(connection: Connection, recipe: str, planned: PlannedTable, slic
         )
         with cursor.copy(statement) as copy:
             connection.pgconn.nonblocking = 0  # else libpq takes all there is into its memory
-            for block in rows.blocks(planned, slice_.first, slice_.last):
+            for block in rows.blocks(planned, slice_.first, slice_.last, late=late):
                 checksum.add(block.data)
                 size += len(block.data)
                 copy.write(block.data)
@@ -312,11 +317,14 @@ class _Loading:
             if earlier is None or (earlier.state == "loaded" and earlier.units < self._units):
                 ledger.write(cursor, self._load(plan, facts, before))
                 kept = putting_off.put_off(cursor, self._recipe.name, plan.tables)
+            all_put_off = earlier is None and not kept
+            late = {} if all_put_off else late_columns(plan)  # what it refuses is not begun
             there = ledger.slices(cursor, self._recipe.name)
         for each in kept:
             self._listener.note(f"{each.table} keeps its indexes while rows come: {each.why}")
         with self._undone(plan, earlier, there):
-            done = self._write(plan, facts, there, before, all_put_off=earlier is None and not kept)
+            done = self._write(plan, facts, there, before, late, all_put_off=all_put_off)
+            self._fill(plan, late)
             with self._step("indexes"):
                 built = putting_off.build(self._sessions, self._recipe.name, parallel=4 if self._target else 1)
         with self._step("analyze"):
@@ -372,7 +380,7 @@ class _Loading:
             cursor = connection.cursor()
             ledger.stop(cursor, name)
             new = {each: checksum for each, checksum in ledger.slices(cursor, name).items() if each not in there}
-            remove(connection, plan, new, ())
+            remove(connection, plan, new, (), late_columns(plan))
             ledger.take_out(cursor, name, new)
         putting_off.build(self._sessions, name, parallel=1)
         with self._sessions() as connection:
@@ -443,7 +451,14 @@ class _Loading:
         )
 
     def _write(
-        self, plan: Plan, facts: Facts, there: dict[Slice, str], before: int, *, all_put_off: bool
+        self,
+        plan: Plan,
+        facts: Facts,
+        there: dict[Slice, str],
+        before: int,
+        late: dict[str, tuple[str, ...]],
+        *,
+        all_put_off: bool,
     ) -> list[Done]:
         slices = [
             each
@@ -458,9 +473,11 @@ class _Loading:
             # a row needs those that it refers to, unless the foreign keys were put off: then all may come at once
             stages = [slices] if all_put_off else [[one for one in slices if one.table == name] for name in names]
             with self._workers(total) as workers:
-                work = self._work(plan, facts, before, sent=workers is not None)
                 for stage in stages:
-                    for each in running.run(stage, work, workers):
+                    # rows that refer to their own table come in their order, and so in one process
+                    here = None if not all_put_off and stage and _refers_to_itself(plan, stage[0]) else workers
+                    work = self._work(plan, facts, before, late, sent=here is not None)
+                    for each in running.run(stage, work, here):
                         done.append(each)
                         count += each.slice.last - each.slice.first
                         self._listener.progress("rows", count, total)
@@ -477,20 +494,54 @@ class _Loading:
             count = min(os.cpu_count() or 1, MOST_WORKERS) if total >= WORTH_WORKERS else 1
         return running.processes(count)
 
-    def _work(self, plan: Plan, facts: Facts, before: int, *, sent: bool) -> running.Work:
+    def _work(
+        self, plan: Plan, facts: Facts, before: int, late: dict[str, tuple[str, ...]], *, sent: bool
+    ) -> running.Work:
         if sent and self._target is not None:
             options = self._options
             stuff = (
                 self._recipe, plan.catalog.tables, plan.catalog.search_path, facts, options.random_seed, self._units,
                 before, options.folder,
             )  # fmt: skip
-            return Job(self._target.conninfo, self._target.name, self._recipe.name, pickle.dumps(stuff))
+            return Job(self._target.conninfo, self._target.name, self._recipe.name, pickle.dumps(stuff), late)
 
         def work(slice_: Slice) -> Done:
             with self._sessions() as connection:
-                return write_slice(connection, self._recipe.name, plan.known[slice_.table], slice_)
+                columns = late.get(slice_.table, ())
+                return write_slice(connection, self._recipe.name, plan.known[slice_.table], slice_, columns)
 
         return work
+
+    def _fill(self, plan: Plan, late: dict[str, tuple[str, ...]]) -> None:
+        """Write the references that had to wait for the rows that they mean, in the rows that are new."""
+        import numpy as np
+
+        for name, columns in late.items():
+            planned = plan.known[name]
+            table, key = planned.table, planned.table.primary_key
+            sent = sql.SQL(", ").join(map(sql.Identifier, (*key, *columns)))
+            with self._sessions() as connection, connection.cursor() as cursor:
+                set_locally(cursor, PLAIN_TEXT | EVERY_ROW)
+                waiting = sql.Identifier("pg_temp", "seedtool_waiting")
+                cursor.execute(
+                    sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
+                        waiting, sent, table.identifier
+                    )
+                )
+                with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(waiting, sent)) as copy:
+                    first, last = planned.numbering.total(plan.before), plan.rows(planned)
+                    for start in range(first, last, ROWS_A_SLICE):
+                        batch = planned.batch(np.arange(start, min(start + ROWS_A_SLICE, last), dtype=np.int64))
+                        copy.write(cells.block([batch.cells(column) for column in (*key, *columns)]))
+                cursor.execute(
+                    sql.SQL("UPDATE {} AS t SET {} FROM {} AS w WHERE {} AND ({})").format(
+                        table.stored,
+                        sql.SQL(", ").join(sql.SQL("{0} = w.{0}").format(sql.Identifier(each)) for each in columns),
+                        waiting,
+                        sql.SQL(" AND ").join(sql.SQL("t.{0} = w.{0}").format(sql.Identifier(each)) for each in key),
+                        sql.SQL(" OR ").join(sql.SQL("t.{} IS NULL").format(sql.Identifier(each)) for each in columns),
+                    )
+                )
 
     def _conclude(self, plan: Plan) -> None:
         """Move sequences past the ids, look at the new rows for the planner, and close the ledger's line."""
@@ -546,6 +597,38 @@ class _Loading:
             yield
         finally:
             self._seconds[name] = time.perf_counter() - began
+
+
+def late_columns(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return the columns that refer to rows which come later, by their tables: where tables refer to each other.
+
+    Raises:
+        RecipeError: such a column takes no NULL, or its table has no key.
+    """
+    order = {planned.name: place for place, planned in enumerate(plan.tables)}
+    found: dict[str, tuple[str, ...]] = {}
+    for planned in plan.tables:
+        for key in planned.table.foreign_keys:
+            target = plan.of(key.references)
+            if target is None or order.get(target.name, -1) <= order[planned.name]:
+                continue
+            columns = [name for name in key.columns if name in planned.makers]
+            free = [name for name in columns if not planned.table.columns[name].not_null]
+            if columns and not (free and set(planned.table.primary_key) <= set(planned.written) - set(free)):
+                raise plan.recipe.fault(
+                    f"{planned.name} and {target.name} refer to each other, and neither can come first",
+                    f"Let {planned.name}.{columns[0]} take NULL, or load into tables that are empty.",
+                    plan.recipe.place_of(planned.name, columns[0]),
+                    table=planned.name,
+                    column=columns[0],
+                )
+            found[planned.name] = tuple(dict.fromkeys([*found.get(planned.name, ()), *free]))
+    return {name: columns for name, columns in found.items() if columns}
+
+
+def _refers_to_itself(plan: Plan, slice_: Slice) -> bool:
+    table = plan.known[slice_.table].table
+    return any(key.references == table.oid for key in table.foreign_keys)
 
 
 def catalog_of(connection: Connection, earlier: Load | None) -> Catalog:

@@ -14,7 +14,7 @@ import msgspec
 from seedtool.values import cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     import numpy as np
 
@@ -130,7 +130,9 @@ class Block(msgspec.Struct, frozen=True):
     data: bytes
 
 
-def blocks(planned: PlannedTable, first: int, last: int, size: int = ROWS_A_BLOCK) -> Iterator[Block]:
+def blocks(
+    planned: PlannedTable, first: int, last: int, size: int = ROWS_A_BLOCK, late: Collection[str] = ()
+) -> Iterator[Block]:
     """Yield the text of rows, block by block.
 
     Args:
@@ -138,13 +140,17 @@ def blocks(planned: PlannedTable, first: int, last: int, size: int = ROWS_A_BLOC
         first: the first row's number.
         last: the number after the last row's.
         size: rows of a block.
+        late: columns that are NULL at first (see `loading`).
     """
     import numpy as np
 
     for start in range(first, last, size):
         rows = np.arange(start, min(start + size, last), dtype=np.int64)
         batch = planned.batch(rows)
-        columns = [batch.cells(column) for column in planned.written]
+        columns = [
+            cells.Cells.constant(None, len(rows)) if column in late else batch.cells(column)
+            for column in planned.written
+        ]
         yield Block(len(rows), cells.block(columns) if columns else b"\n" * len(rows))
 
 

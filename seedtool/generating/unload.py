@@ -15,7 +15,7 @@ from psycopg import sql
 
 from seedtool.errors import RecipeError, UsageError
 from seedtool.generating import putting_off, rows
-from seedtool.generating.loading import plan_of, vocabulary
+from seedtool.generating.loading import late_columns, plan_of, vocabulary
 from seedtool.postgres.copying import EVERY_ROW, PLAIN_TEXT, set_locally
 from seedtool.slices import ledger
 
@@ -121,7 +121,8 @@ def unload(
         if there:
             _refuse_other_vocabulary(load)
             plan = plan_of(connection, load, folder)
-            tables = remove(connection, plan, there, managed)
+            late = late_columns(plan) if load.state == "loading" else {}
+            tables = remove(connection, plan, there, managed, late)
         ledger.empty(cursor, recipe)
     built = putting_off.build(sessions, recipe, parallel=1)
     with sessions() as connection:
@@ -138,7 +139,11 @@ def _refuse_other_vocabulary(load: Load) -> None:
 
 
 def remove(
-    connection: psycopg.Connection[Any], plan: Plan, there: Mapping[Slice, str], managed: Collection[tuple[str, str]]
+    connection: psycopg.Connection[Any],
+    plan: Plan,
+    there: Mapping[Slice, str],
+    managed: Collection[tuple[str, str]],
+    late: Mapping[str, Collection[str]] | None = None,
 ) -> list[UnloadedTable]:
     """Delete the rows of a recipe, in the connection's transaction.
 
@@ -147,6 +152,7 @@ def remove(
         plan: of the recipe as it was loaded.
         there: the slices that are in the database.
         managed: table and column whose values others write after the load: a sync writes face ids.
+        late: columns that may be NULL still, by their tables, where the load was interrupted.
 
     Returns:
         What became of each table, children first.
@@ -154,7 +160,14 @@ def remove(
     with connection.cursor() as cursor:
         set_locally(cursor, PLAIN_TEXT | EVERY_ROW)
         removals = [
-            _Removal(cursor, number, planned, [each for each in there if each.table == planned.name], managed)
+            _Removal(
+                cursor,
+                number,
+                planned,
+                [each for each in there if each.table == planned.name],
+                managed,
+                (late or {}).get(planned.name, ()),
+            )
             for number, planned in enumerate(reversed(plan.tables))
         ]
         removals = [each for each in removals if each.rows]
@@ -189,7 +202,9 @@ class _Removal:
         planned: PlannedTable,
         slices: list[Slice],
         managed: Collection[tuple[str, str]],
+        late: Collection[str],
     ) -> None:
+        self._late = late
         self.planned = planned
         self.rows = sum(each.last - each.first for each in slices)
         self._slices = slices
@@ -248,11 +263,11 @@ class _Removal:
     def _same(self) -> Iterable[sql.Composable]:
         """Yield the conditions under which nobody has changed a row."""
         for name in self._compared:
-            column = self.planned.table.columns[name]
-            form = sql.SQL("t.{0} IS NOT DISTINCT FROM w.{0}")
-            if column.value.comparison != "value":
-                form = sql.SQL("t.{0}::text IS NOT DISTINCT FROM w.{0}::text")
-            yield form.format(sql.Identifier(name))
+            cast = sql.SQL("" if self.planned.table.columns[name].value.comparison == "value" else "::text")
+            waits = sql.SQL("OR t.{} IS NULL" if name in self._late else "").format(sql.Identifier(name))
+            yield sql.SQL("(t.{name}{cast} IS NOT DISTINCT FROM w.{name}{cast} {waits})").format(
+                name=sql.Identifier(name), cast=cast, waits=waits
+            )
         yield from self._defaults()
 
     def _defaults(self) -> Iterable[sql.Composable]:
