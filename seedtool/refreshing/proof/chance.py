@@ -6,6 +6,7 @@ chance does not explain it.
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from seedtool.refreshing.proof.search import Filter, Sought
@@ -148,6 +149,24 @@ class Names:
                 if len(drawn) < _DISTINCT:
                     drawn.update(current[mine].tolist())
                     hits.update(current[mine & hit].tolist())
+
+    def only(self, words: Words, columns: Sequence[int]) -> Words:
+        """Return the words of some columns that are parts of names: those of a name then stand side by side."""
+        import numpy as np
+
+        mine = np.isin(words.cells % words.columns, columns)
+        mine &= self._parts["f"](words.hashes) | self._parts["l"](words.hashes)
+        cells = words.cells[mine]
+        count = np.bincount(cells, minlength=len(words.first))
+        return replace(
+            words,
+            starts=words.starts[mine],
+            ends=words.ends[mine],
+            cells=cells,
+            first=np.cumsum(count) - count,
+            count=count,
+            hashes=words.hashes[mine],
+        )
 
     def by_chance(self, column: object, length: int, rows: int) -> bool:
         """Tell whether chance explains that names of the source with so many words stand in a column.

@@ -37,6 +37,10 @@ _SIGNS = (
 _RUNS = re.compile(rb"[A-Za-z0-9+/_-]+(?:\\[nr][A-Za-z0-9+/_-]+)*={0,2}")
 _UNICODE = re.compile(r"\\+u([0-9a-fA-F]{4})")  # in a JSON text within JSON the backslash is doubled
 _BYTES = re.compile(rb"\\x([0-9a-fA-F]{2})|\\([0-3][0-7]{2})")
+#: In more bytes than this that are no text only runs of letters are looked at: of a picture, nearly nothing.
+_PICTURE = 2000
+_PRINTED = re.compile(rb"(?:[\t\n\r\x20-\x7e]|\xc3[\x80-\xbf]){8,}")
+_PRINTED_LATIN = re.compile(rb"[\t\n\r\x20-\x7e\xc0-\xff]{8,}")
 #: What a text hardly ever holds: its bytes are those of a picture or of a key.
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
 
@@ -153,8 +157,12 @@ def _texts(raw: bytes) -> Iterator[str]:
     try:
         yield raw.decode("utf-8")
     except UnicodeDecodeError:
-        yield raw.decode("utf-8", "replace")
-        yield raw.decode("cp1252", "replace")
+        if len(raw) > _PICTURE:
+            yield b"\n".join(_PRINTED.findall(raw)).decode("utf-8", "replace")
+            yield b"\n".join(_PRINTED_LATIN.findall(raw)).decode("latin-1")
+        else:
+            yield raw.decode("utf-8", "replace")
+            yield raw.decode("cp1252", "replace")
     if raw.count(0) >= len(raw) // 4:
         for name in ("utf-16-le", "utf-16-be"):
             yield raw.decode(name, "replace")

@@ -161,7 +161,7 @@ def _shuffled(original: "Hashes", copied: "Hashes") -> float:
     if len(original) < 5 or not np.array_equal(original, copied):
         return 0.0
     different, rows = np.unique(original, return_counts=True)
-    return 1.0 if len(different) > 4 and len(np.unique(rows)) > 1 else 0.0
+    return 1.0 if len(different) > 1 and len(np.unique(rows)) > 1 else 0.0
 
 
 #: Kinds that the comparison of rows is for; others are only searched.

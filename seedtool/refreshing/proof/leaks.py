@@ -13,8 +13,8 @@ from seedtool.refreshing.proof.classes import BIOMETRIC, DRAWN, Role
 from seedtool.refreshing.proof.definitions import Place, large_objects, texts
 from seedtool.refreshing.proof.encodings import other_writings
 from seedtool.refreshing.proof.kept import Rows
-from seedtool.refreshing.proof.people import Source, scattered, sources_of, told
-from seedtool.refreshing.proof.reading import blocks, can_hold
+from seedtool.refreshing.proof.people import Source, Told, scattered, sources_of, told
+from seedtool.refreshing.proof.reading import blocks, can_hold, without_huge
 from seedtool.refreshing.proof.search import Hits, Sought
 from seedtool.refreshing.proof.words import Hasher, Words
 
@@ -27,6 +27,8 @@ TableName = tuple[str, str]
 _KEPT = 1000
 #: A value in more rows than this, and in more than a hundredth of them, identifies nobody.
 _OFTEN = 20
+#: Types whose values have keys between their parts.
+_KEYED = frozenset({"json", "jsonb", "hstore"})
 #: How many rows a text beside the tables counts for.
 _MANY = 10**6
 #: How COPY's text form writes what would end a cell.
@@ -111,12 +113,12 @@ class Leaks:
             if not columns:
                 continue
             count = 0
-            for words, place in self._words(self.before, table, columns):
+            for words, place, pieces in self._words(self.before, table, columns):
                 count += words.rows
-                for number, values in told(self._hasher, words, place, mine):
+                for number, values in self._told(words, place, pieces, mine):
                     self._sought.add(values.hashes, number, values.prefixes, values.tag)
                     if values.parts:
-                        self._names.add(words.hashes[values.words], values.parts)
+                        self._names.add(values.part_hashes, values.parts)
                 if compared is not None:
                     compared.add(self._hasher, words, place)
             self.counts[0][name] = count
@@ -143,16 +145,33 @@ class Leaks:
         drawn = self._drawn(table)
         raw = [at for at, name in enumerate(columns) if _is(table.columns[name].value, {"bytea"})]
         count = 0
-        for words, place in self._words(self.after, table, columns):
+        parted = [at for at, name in enumerate(columns) if _is(table.columns[name].value, _KEYED)]
+        for words, place, pieces in self._words(self.after, table, columns):
             count += words.rows
             if compared is not None:
                 compared.add(self._hasher, words, place)
-            lines, cells = other_writings(words, raw)
             column_of = np.tile(np.arange(words.columns), words.rows)
-            self._search(words, column_of, names, drawn)
-            if cells:
-                self._search(self._hasher.words(lines, 1), column_of[cells], names, drawn)
+            self._search_in(words, column_of, raw, names, drawn)
+            if parted:
+                self._search(self._names.only(words, parted), column_of, names, drawn)
+            for column, piece in pieces:
+                part = self._hasher.words(piece, 1)
+                self._search_in(part, np.array([column]), [0] if column in raw else [], names, drawn)
         self.counts[1][table.schema, table.name] = count
+
+    def _search_in(
+        self,
+        words: Words,
+        column_of: "np.ndarray[Any, Any]",
+        raw: Sequence[int],
+        names: list[Place],
+        drawn: set[Place],
+    ) -> None:
+        """Look for the values in some words, and in what they say in other writings."""
+        self._search(words, column_of, names, drawn)
+        lines, cells = other_writings(words, raw)
+        if cells:
+            self._search(self._hasher.words(lines, 1), column_of[cells], names, drawn)
 
     def _search(self, words: Words, column_of: "np.ndarray[Any, Any]", names: list[Place], drawn: set[Place]) -> None:
         """Look for the values in some words; the column of each cell is a place in `names`."""
@@ -192,10 +211,8 @@ class Leaks:
         names = list(dict.fromkeys(places))
         number = {name: at for at, name in enumerate(names)}
         column_of = np.array([number[each] for each in places])
-        self._search(words, column_of, names, drawn)
-        others, cells_of = other_writings(words, [0] if places[0].what == "large object" else [])
-        if cells_of:
-            self._search(self._hasher.words(others, 1), column_of[cells_of], names, drawn)
+        raw = [0] if places[0].what == "large object" else []
+        self._search_in(words, column_of, raw, names, drawn)
 
     def confirmed(self) -> Iterator[Leak]:
         """Read the source again for what was found, compare the values themselves, and yield what is no chance."""
@@ -207,10 +224,10 @@ class Leaks:
             if not mine:
                 continue
             hashes = {number: np.fromiter(wanted[number], np.uint64) for number in mine}
-            for words, place in self._words(self.before, table, _columns(mine.values(), None)):
-                for number, values in told(self._hasher, words, place, mine):
+            for words, place, pieces in self._words(self.before, table, _columns(mine.values(), None)):
+                for number, values in self._told(words, place, pieces, mine):
                     for at in np.flatnonzero(np.isin(values.hashes, hashes[number])).tolist():
-                        self._suspects.confirm(number, int(values.hashes[at]), values.text(words, at))
+                        self._suspects.confirm(number, int(values.hashes[at]), values.text(at))
         found: Counter[tuple[Place, int]] = Counter()
         for (column, origin, length), count in self._suspects.confirmed():
             rows = self.counts[1].get((column.schema or "", column.table or ""), 0) if not column.what else _MANY
@@ -227,10 +244,25 @@ class Leaks:
             if (self._sources[number].schema, self._sources[number].table) == (table.schema, table.name)
         }
 
-    def _words(self, side: Side, table: Table, columns: list[str]) -> Iterator[tuple[Words, dict[str, int]]]:
+    def _told(
+        self, words: Words, place: dict[str, int], pieces: Iterator[tuple[int, bytes]], sources: dict[int, Source]
+    ) -> Iterator[tuple[int, Told]]:
+        """Yield the values that rows tell, and those that stand in cells which are looked at in pieces."""
+        yield from told(self._hasher, words, place, sources)
+        for column, piece in pieces:
+            own = {at: each for at, each in sources.items() if each.scattered and place[each.columns[0]] == column}
+            if own:
+                part = self._hasher.words(piece, 1)
+                yield from told(self._hasher, part, dict.fromkeys((each.columns[0] for each in own.values()), 0), own)
+
+    def _words(
+        self, side: Side, table: Table, columns: list[str]
+    ) -> Iterator[tuple[Words, dict[str, int], Iterator[tuple[int, bytes]]]]:
+        """Yield the words of blocks of rows, the place of each column, and pieces of cells that are too long."""
         place = {name: number for number, name in enumerate(columns)}
-        for block in blocks(side.connection, table, [sql.Identifier(name) for name in columns]):
-            yield self._hasher.words(block, len(columns)), place
+        for each in blocks(side.connection, table, [sql.Identifier(name) for name in columns]):
+            block, pieces = without_huge(each, len(columns))
+            yield self._hasher.words(block, len(columns)), place, pieces
 
 
 class _Suspects:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: A value of fewer letters and digits is too short to be told from chance in other columns.
 _SHORTEST = 6
+_SHORTEST_EMAIL = 4
 #: A value of one word needs a digit, or so many letters.
 _LONG_WORD = 12
 
@@ -52,6 +53,7 @@ class Told(NamedTuple):
     """Values that some rows tell.
 
     Args:
+        source: the words of the rows.
         hashes: of each value.
         prefixes: for each number of words, the hashes of the values' beginnings.
         words: the words of each value, or of a number the words that it was read from.
@@ -61,6 +63,7 @@ class Told(NamedTuple):
         joined: the words make up one word.
     """
 
+    source: Words
     hashes: "Hashes"
     prefixes: "list[Hashes]"
     words: "NDArray[np.int64]"
@@ -69,11 +72,16 @@ class Told(NamedTuple):
     parts: str = ""
     joined: bool = False
 
-    def text(self, words: Words, at: int) -> str:
+    @property
+    def part_hashes(self) -> "NDArray[np.uint64]":
+        """The hashes of the words of each value."""
+        return self.source.hashes[self.words]
+
+    def text(self, at: int) -> str:
         """Return what is compared when a hash is the same: the words, or the number."""
         if self.numbers is not None:
             return f"{self.tag} {self.numbers[at]}"
-        return ("" if self.joined else " ").join(words.joined(int(each), 1) for each in self.words[at])
+        return ("" if self.joined else " ").join(self.source.joined(int(each), 1) for each in self.words[at])
 
 
 def sources_of(schema: str, table: str, roles: Mapping[str, Role]) -> list[Source]:
@@ -158,7 +166,8 @@ def _told(
             rows = np.flatnonzero(np.minimum(count, LONGEST) == each)
             index = first[rows, None] + np.arange(each)
             if source.kind != "full name":
-                yield from _sequences(hasher, words, index)
+                shortest = _SHORTEST_EMAIL if source.kind == "email" and each > 2 else _SHORTEST
+                yield from _sequences(hasher, words, index, shortest=shortest)
                 if each == _UUID.count("-") + 1:
                     yield from _without_dashes(hasher, words, index)
             else:
@@ -190,7 +199,7 @@ def _without_dashes(hasher: Hasher, words: Words, index: "NDArray[np.int64]") ->
         places = np.concatenate([starts[:, at, None] + np.arange(each) for at, each in enumerate(lengths)], axis=1)
         lines = np.hstack((words.text[places], np.full((len(index), 1), ord("\n"), np.uint8)))
         hashes = hasher.words(lines.tobytes(), 1).hashes
-        yield Told(hashes, [hashes], index, joined=True)
+        yield Told(words, hashes, [hashes], index, joined=True)
 
 
 def _names(hasher: Hasher, words: Words, columns: list[int]) -> Iterator[Told]:
@@ -216,7 +225,9 @@ def _names(hasher: Hasher, words: Words, columns: list[int]) -> Iterator[Told]:
             yield from _sequences(hasher, words, np.hstack((surname, given)))
 
 
-def _sequences(hasher: Hasher, words: Words, index: "NDArray[np.int64]", parts: str = "") -> Iterator[Told]:
+def _sequences(
+    hasher: Hasher, words: Words, index: "NDArray[np.int64]", parts: str = "", shortest: int = _SHORTEST
+) -> Iterator[Told]:
     """Yield sequences of words that are long enough to be told from chance.
 
     Args:
@@ -224,11 +235,12 @@ def _sequences(hasher: Hasher, words: Words, index: "NDArray[np.int64]", parts: 
         words: of the rows.
         index: the words of each sequence: a row for each.
         parts: as `Told` has them.
+        shortest: how many letters and digits a value has at least.
     """
     if not len(index):
         return
     lengths = (words.ends - words.starts)[index].sum(axis=1)
-    enough = lengths >= _SHORTEST
+    enough = lengths >= shortest
     if index.shape[1] == 1:
         only = index[:, 0]
         enough &= (lengths >= _LONG_WORD) | _has_digit(words, only)
@@ -240,7 +252,7 @@ def _sequences(hasher: Hasher, words: Words, index: "NDArray[np.int64]", parts: 
     for each in range(1, index.shape[1]):
         current = hasher.followed(current, words.hashes[index[:, each]])
         prefixes.append(current)
-    yield Told(current, prefixes, index, parts=parts)
+    yield Told(words, current, prefixes, index, parts=parts)
 
 
 def _has_digit(words: Words, at: "Places") -> "NDArray[np.bool_]":
@@ -271,7 +283,7 @@ def _numbers(hasher: Hasher, words: Words, column: int, numbers: list[Numbers], 
                 written = np.frombuffer(words.raw, np.uint8)[before] == ord("+")
             chosen = chosen[written]
         if len(chosen):
-            yield Told(hasher.numbers(values[chosen], tag), [], first[chosen, None], tag, values[chosen])
+            yield Told(words, hasher.numbers(values[chosen], tag), [], first[chosen, None], tag, values[chosen])
 
 
 def _emails(hasher: Hasher, words: Words, column: int) -> Iterator[Told]:
@@ -296,4 +308,4 @@ def _emails(hasher: Hasher, words: Words, column: int) -> Iterator[Told]:
             found.setdefault(int(last - first), []).append(list(range(first, last)))
     for length, index in found.items():
         if 1 < length <= LONGEST:
-            yield from _sequences(hasher, words, np.array(index))
+            yield from _sequences(hasher, words, np.array(index), shortest=_SHORTEST_EMAIL)

@@ -16,6 +16,9 @@ from seedtool.postgres.catalog import Table, ValueType
 
 #: So many bytes are looked at together.
 BLOCK = 1 << 20
+#: A longer cell is looked at in pieces of this size, each of which begins with the end of the one before. Both sizes
+#: are multiples of four: base64 and hexadecimal digits stay what they are.
+_PIECE, _OVERLAP = 1 << 20, 1 << 12
 #: So many blocks are read ahead.
 _AHEAD = 3
 #: Seconds after which a thread that waits for the server looks whether it is still wanted.
@@ -118,6 +121,36 @@ def blocks(
     finally:
         stopped.set()
         thread.join()
+
+
+def without_huge(block: bytes, columns: int) -> tuple[bytes, Iterator[tuple[int, bytes]]]:
+    """Take the cells out of a block that are too long to be looked at whole.
+
+    Args:
+        block: whole rows.
+        columns: how many columns each has.
+
+    Returns:
+        The block with empty cells in their place; and the pieces of each as blocks of one cell, with its column.
+    """
+    if len(block) <= 3 * BLOCK:
+        return block, iter(())
+    cells = block[:-1].replace(b"\n", b"\t").split(b"\t")
+    huge = {at: each for at, each in enumerate(cells) if len(each) > _PIECE}
+    for at in huge:
+        cells[at] = b""
+    rows = (b"\t".join(cells[at : at + columns]) + b"\n" for at in range(0, len(cells), columns))
+    return b"".join(rows), _pieces(huge, columns)
+
+
+def _pieces(huge: dict[int, bytes], columns: int) -> Iterator[tuple[int, bytes]]:
+    for at, cell in huge.items():
+        for begin in range(0, len(cell), _PIECE - _OVERLAP):
+            piece = cell[begin : begin + _PIECE].rstrip(b"\\")
+            # bytea is written as hexadecimal digits after a sign, of an odd length in COPY's text form
+            if begin and cell.startswith(b"\\\\x"):
+                piece = b"\\\\x" + cell[begin - 1 : begin + _PIECE - 1]
+            yield at % columns, piece + b"\n"
 
 
 def _received(connection: psycopg.Connection[Any], query: sql.Composed, stopped: threading.Event) -> Iterator[bytes]:

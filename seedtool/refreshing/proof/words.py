@@ -32,6 +32,8 @@ _LONGEST = 64
 
 def fold(text: str) -> str:
     """Return a text in lower case, without accents, in the one form that all its Unicode forms have."""
+    if text.isascii():
+        return text.lower()
     plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
     return "".join(each for each in plain if not unicodedata.combining(each)).casefold().translate(_LETTERS)
 

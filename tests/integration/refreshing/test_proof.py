@@ -402,3 +402,104 @@ def test_little_memory_means_more_passes_and_the_same_findings(pair: Pair) -> No
 
     assert set(said(parts)) == set(said(whole))
     assert parts.values == whole.values
+
+
+def test_a_cell_of_many_megabytes_is_looked_at_in_pieces(pair: Pair, people: list[Person]) -> None:
+    filler = "lorem ipsum dolor " * 90_000
+    binary = bytes(range(256)) * 4_000
+    with pair.changed() as copy:
+        with server.connect(copy.copy) as connection:
+            connection.execute(
+                "UPDATE events SET note = %s, raw = %s WHERE id = 4",
+                [filler + people[0].email + " " + filler, binary + people[1].email.encode() + binary],
+            )
+        proof = copy.prove()
+
+    assert set(said(proof)) == {("leak", "events", "note"), ("leak", "events", "raw")}
+
+
+def test_a_name_whose_parts_stand_under_different_keys_is_found(pair: Pair, people: list[Person]) -> None:
+    who = people[3]
+    parts = json.dumps({"first_name": who.first, "age": 7, "last_name": who.last})
+    with pair.changed() as copy:
+        with server.connect(copy.copy) as connection:
+            connection.execute("UPDATE events SET payload = %s WHERE id = 4", [parts])
+        proof = copy.prove()
+
+    assert said(proof) == [("leak", "events", "payload")]
+
+
+STRANGE: dict[str, tuple[str, str, str, set[tuple[str, str | None, str | None]]]] = {
+    "a table of one column": (
+        "CREATE TABLE m (email text)",
+        "INSERT INTO m SELECT 'p' || i || '@x.cl' FROM generate_series(1, 50) i",
+        "INSERT INTO m SELECT 'p' || i || '@x.cl' FROM generate_series(1, 50) i",
+        {("leak", "m", "email")},
+    ),
+    "empty tables, and one without columns": ("CREATE TABLE e (email text); CREATE TABLE n ()", "", "", set()),
+    "one letter names": (
+        "CREATE TABLE s (id int PRIMARY KEY, first_name text)",
+        "INSERT INTO s SELECT i, chr(97 + i % 26) FROM generate_series(1, 100) i",
+        "INSERT INTO s SELECT i, chr(97 + i % 26) FROM generate_series(1, 100) i",
+        {("kept", "s", "first_name")},
+    ),
+    "three teachers": (
+        "CREATE TABLE t (id int PRIMARY KEY, first_name text)",
+        "INSERT INTO t VALUES (1, 'Ana'), (2, 'Luis'), (3, 'Rosa')",
+        "INSERT INTO t VALUES (1, 'Ana'), (2, 'Luis'), (3, 'Rosa')",
+        {("kept", "t", "first_name")},
+    ),
+    "a table without a key": (
+        "CREATE TABLE k (first_name text)",
+        "INSERT INTO k SELECT (ARRAY['Ana','Juan','Luis'])[1 + i * i % 3] FROM generate_series(1, 100) i",
+        "INSERT INTO k SELECT (ARRAY['Ana','Juan','Luis'])[1 + i * i % 3] FROM generate_series(100, 1, -1) i",
+        {("kept", "k", "first_name")},
+    ),
+    "a masked key": (
+        "CREATE TABLE k (id int PRIMARY KEY, first_name text)",
+        "INSERT INTO k SELECT i, (ARRAY['Ana','Juan','Luis'])[1 + i * i % 3] FROM generate_series(1, 100) i",
+        "INSERT INTO k SELECT i + 900, (ARRAY['Ana','Juan','Luis'])[1 + i * i % 3] FROM generate_series(1, 100) i",
+        {("kept", "k", "first_name")},
+    ),
+    "phones in numbers": (
+        "CREATE TABLE n (id int PRIMARY KEY, phone numeric, other float8)",
+        "INSERT INTO n SELECT i, 56912340000 + i, i FROM generate_series(1, 100) i",
+        "INSERT INTO n SELECT i, 99912340000 + i, CASE i WHEN 9 THEN 912340020 ELSE i END FROM generate_series(1, 100) i",
+        {("leak", "n", "other")},
+    ),
+    "dates as texts": (
+        "CREATE TABLE d (id int PRIMARY KEY, birth_date text)",
+        "INSERT INTO d SELECT i, (date '2008-01-01' + i * 3)::text FROM generate_series(1, 100) i",
+        "INSERT INTO d SELECT i, (date '2008-01-01' + i * 3)::text FROM generate_series(1, 100) i",
+        {("kept", "d", "birth_date")},
+    ),
+    "dates that are shifted": (
+        "CREATE TABLE d (id int PRIMARY KEY, birth_date date)",
+        "INSERT INTO d SELECT i, date '2008-01-01' + i * 3 FROM generate_series(1, 900) i",
+        "INSERT INTO d SELECT i, date '2008-01-01' + i * 3 + abs(hashtext('s' || i)) % 31 - 15 FROM generate_series(1, 900) i",
+        set(),
+    ),
+    "names that need quotes": (
+        'CREATE TABLE "a b.""c" ("I d" int PRIMARY KEY, "E Mail" text, "select" text)',
+        """INSERT INTO "a b.""c" SELECT i, 'q' || i || '@x.cl' FROM generate_series(1, 30) i""",
+        """INSERT INTO "a b.""c" SELECT i, 'z', CASE i WHEN 3 THEN 'Q9@X.CL' END FROM generate_series(1, 30) i""",
+        {("leak", 'a b."c', "select")},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_sources(target: Target, name: str) -> None:
+    schema, original, copied, expected = STRANGE[name]
+    databases = [proof_pair.create(target, f"proof_strange_{each}") for each in ("source", "copy")]
+    for each, rows in zip(databases, (original, copied), strict=True):
+        with server.connect(each) as connection:
+            connection.execute(schema)
+            if rows:
+                connection.execute(rows)
+    proof = Pair(*databases).prove()
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        for each in databases:
+            maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(each.name)))
+
+    assert set(said(proof)) == expected
