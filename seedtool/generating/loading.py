@@ -248,7 +248,7 @@ def load(target: Target, recipe: Recipe, options: Options, listener: Listener = 
 def load_apart(database: Target, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
     """Load a recipe into a database that nobody else uses: a failure leaves what is there, and the caller drops it."""
     with translated(recipe.name):
-        return _Loading(Sessions(database), recipe, options, listener, database).run()
+        return _Loading(Sessions(database), recipe, options, listener, database, alone=True).run()
 
 
 def load_within(connection: Connection, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
@@ -295,7 +295,10 @@ class _Loading:
         options: Options,
         listener: Listener,
         target: Target | None,
+        *,
+        alone: bool = False,
     ) -> None:
+        self._alone = alone
         self._sessions = sessions
         self._recipe = recipe
         self._options = options
@@ -316,12 +319,13 @@ class _Loading:
             ledger.make(cursor)
             if earlier is None or (earlier.state == "loaded" and earlier.units < self._units):
                 ledger.write(cursor, self._load(plan, facts, before))
-                kept = putting_off.put_off(cursor, self._recipe.name, plan.tables)
+                kept = putting_off.put_off(cursor, self._recipe.name, plan.tables, filled=self._alone)
             all_put_off = earlier is None and not kept
             late = {} if all_put_off else late_columns(plan)  # what it refuses is not begun
             there = ledger.slices(cursor, self._recipe.name)
-        for each in kept:
-            self._listener.note(f"{each.table} keeps its indexes while rows come: {each.why}")
+        for why in dict.fromkeys(each.why for each in kept):
+            names = ", ".join(each.table for each in kept if each.why == why)
+            self._listener.note(f"indexes stay while rows come, which is slower: {names} ({why})")
         with self._undone(plan, earlier, there):
             done = self._write(plan, facts, there, before, late, all_put_off=all_put_off)
             self._fill(plan, late)

@@ -45,13 +45,14 @@ class Kept(msgspec.Struct, frozen=True):
     why: str
 
 
-def put_off(cursor: ledger.Cursor, recipe: str, tables: Sequence[PlannedTable]) -> list[Kept]:
+def put_off(cursor: ledger.Cursor, recipe: str, tables: Sequence[PlannedTable], *, filled: bool = False) -> list[Kept]:
     """Drop the indexes and foreign keys of empty tables, and write down how they are built again.
 
     Args:
         cursor: in the transaction that writes the load down.
         recipe: the load's name in the ledger.
         tables: the tables that get rows.
+        filled: also of tables that have rows: in a database that nobody uses yet.
 
     Returns:
         The tables that keep theirs.
@@ -61,7 +62,7 @@ def put_off(cursor: ledger.Cursor, recipe: str, tables: Sequence[PlannedTable]) 
     kept: list[Kept] = []
     empty: list[PlannedTable] = []
     for planned in tables:
-        why = _why_not(cursor, planned)
+        why = _why_not(cursor, planned, filled=filled)
         if why:
             kept.append(Kept(planned.name, why))
         else:
@@ -77,12 +78,12 @@ def put_off(cursor: ledger.Cursor, recipe: str, tables: Sequence[PlannedTable]) 
                             each = ledger.PutOff(place, planned.table.qualified, name, stage, build)
                             ledger.journal(cursor, recipe, each)
                             place += 1
-                except (pg.DependentObjectsStillExist, pg.InsufficientPrivilege) as error:
+                except (pg.DependentObjectsStillExist, pg.InsufficientPrivilege, pg.ObjectInUse) as error:
                     kept.append(Kept(planned.name, f"{name} stays: {reason(error)}"))
     return kept
 
 
-def _why_not(cursor: ledger.Cursor, planned: PlannedTable) -> str:
+def _why_not(cursor: ledger.Cursor, planned: PlannedTable, *, filled: bool) -> str:
     """Return why a table's indexes stay, in words; empty where they may go. The table is locked then."""
     if not planned.table.plain:
         return "it has partitions or children"
@@ -93,7 +94,7 @@ def _why_not(cursor: ledger.Cursor, planned: PlannedTable) -> str:
             cursor.execute("SELECT set_config('lock_timeout', '0', true)")
             cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(planned.table.identifier))
             has_rows: bool = cursor.fetchone() == (True,)
-            return "it has rows" if has_rows else ""
+            return "it has rows" if has_rows and not filled else ""
     except pg.LockNotAvailable:
         return "others use it"
     except pg.InsufficientPrivilege as error:

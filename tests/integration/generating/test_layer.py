@@ -57,6 +57,9 @@ class TestTemplates:
         rows = loaded_rows(first.results["load"])
         assert (rows.rows, rows.tables["pupils"][0]) == (150, 60)
         assert first.results["seed"]["rows"] == 1
+        made = stacked.structure()
+        assert ("pupils_of_family", "who is whose") in [(name, comment) for name, _, comment in made[0]]
+        assert ("pupils_family_id_fkey", True) in [(name, checked) for name, _, checked, _ in made[1]]
         assert stacked.value("SELECT count(*) FROM families") == 31
         monkeypatch.setattr("seedtool.generating.loading.load_apart", pytest.fail)
         again = reset_with(stacked)
