@@ -18,7 +18,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import LoadInterrupted, RecipeError, UsageError
+from seedtool.errors import BlockedError, LoadInterrupted, RecipeError, UsageError
 from seedtool.generating import putting_off, rows
 from seedtool.generating import recipe as recipes
 from seedtool.generating.facts import Facts
@@ -28,7 +28,7 @@ from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
 from seedtool.postgres.cluster import take_lock
 from seedtool.postgres.copying import EVERY_ROW, PLAIN_TEXT, set_locally
-from seedtool.postgres.psycopg_errors import reason, translated
+from seedtool.postgres.psycopg_errors import HIDDEN_ROWS, reason, translated
 from seedtool.slices import ledger, running
 from seedtool.slices.ledger import Load, Slice
 from seedtool.slices.running import Done
@@ -313,6 +313,7 @@ class _Loading:
             self._refuse_other(earlier)
             before = 0 if earlier is None else earlier.units if earlier.state == "loaded" else earlier.facts["before"]
             plan, facts = self._plan(connection, earlier, before)
+            refuse_lacking(connection, plan)
         kept: list[Kept] = []
         with self._sessions() as connection:
             cursor = connection.cursor()
@@ -331,8 +332,8 @@ class _Loading:
             self._fill(plan, late)
             with self._step("indexes"):
                 built = putting_off.build(self._sessions, self._recipe.name, parallel=4 if self._target else 1)
-        with self._step("analyze"):
-            self._conclude(plan)
+            with self._step("analyze"):
+                self._conclude(plan)
         return self._report(plan, done, kept, built, resumed=earlier is not None and earlier.state == "loading")
 
     @contextlib.contextmanager
@@ -601,6 +602,32 @@ class _Loading:
             yield
         finally:
             self._seconds[name] = time.perf_counter() - began
+
+
+def refuse_lacking(connection: Connection, plan: Plan) -> None:
+    """Refuse to begin what the role could not end.
+
+    Raises:
+        BlockedError: a policy may hide rows of a table, or a sequence cannot be moved past the new ids.
+    """
+    for planned in plan.tables:
+        hidden = connection.execute("SELECT row_security_active(%s::oid)", [planned.table.oid]).fetchone()
+        if hidden == (True,):
+            raise BlockedError(
+                f"row-level security is active on {planned.table} for this role",
+                remedy=HIDDEN_ROWS,
+                table=str(planned.table),
+            )
+        for name in planned.serials:
+            sequence = planned.table.columns[name].sequence
+            may = connection.execute("SELECT has_sequence_privilege(%s, 'UPDATE')", [sequence]).fetchone()
+            if may == (False,):
+                raise BlockedError(
+                    f"this role may not move the sequence {sequence} past the new ids",
+                    remedy=f"Let its owner run: GRANT UPDATE ON SEQUENCE {sequence} TO {connection.info.user}.",
+                    table=str(planned.table),
+                    column=name,
+                )
 
 
 def late_columns(plan: Plan) -> dict[str, tuple[str, ...]]:

@@ -1,11 +1,22 @@
 """A recipe is loaded into a database that may be in use."""
 
+import msgspec
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from seedtool.errors import LoadInterrupted, NotConfirmed, ProfileError, Protected, RecipeError, UsageError
+from seedtool.errors import (
+    BlockedError,
+    LoadInterrupted,
+    NotConfirmed,
+    ProfileError,
+    Protected,
+    RecipeError,
+    UsageError,
+)
 from seedtool.generating import putting_off
 from seedtool.seeding.profiles import load_profiles
 from seedtool.workflows import database as databases
+from tests.integration.generating.school import School
 
 
 def test_rows_come_with_their_parents_and_nothing_else_changes(school):
@@ -269,3 +280,28 @@ def test_awkward_tables_are_loaded_grown_and_unloaded(school, case):
     gone = school.unload()
     assert sum(each.removed for each in gone.values()) == first.rows + second.rows
     assert school.structure() == before
+
+
+def test_what_a_role_lacks_is_told_before_a_row_is_written(school):
+    role = f"app_{school.target.name}"
+    school.execute(
+        f"CREATE ROLE {role} LOGIN; GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA public TO {role};"
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT CREATE ON DATABASE {school.target.name} TO {role};"
+    )
+    owner = school.target
+    try:
+        school.target = msgspec.structs.replace(owner, conninfo=make_conninfo(owner.conninfo, user=role))
+        with pytest.raises(BlockedError) as raised:
+            school.load()
+        assert "GRANT UPDATE ON SEQUENCE" in raised.value.remedy
+        apart = School(school.settings, owner)
+        apart.execute(f"GRANT UPDATE ON ALL SEQUENCES IN SCHEMA public TO {role}")
+        assert {each.table for each in school.load().kept} == {"families", "pupils", "photos"}  # it owns no table
+        assert sum(each.removed for each in school.unload().values()) == 150
+        apart.execute("ALTER TABLE pupils ENABLE ROW LEVEL SECURITY")
+        with pytest.raises(BlockedError) as raised:
+            school.load()
+        assert raised.value.place["table"] == "pupils"
+        assert apart.value("SELECT count(*) FROM families") == 0
+    finally:
+        School(school.settings, owner).execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
