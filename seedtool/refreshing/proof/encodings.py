@@ -237,26 +237,27 @@ def _is_text(raw: "Bytes", starts: "Places", count: int) -> "NDArray[np.bool_]":
     """Tell at which places so many digits of base64 or of base 16 begin that stand for a text."""
     import numpy as np
 
+    # a row for each digit and a column for each place: numpy combines long rows faster than short ones
     sixes, fours, _ = _digits()
-    digits = raw[starts[:, None] + np.arange(count)]
+    digits = raw[starts + np.arange(count)[:, None]]
     six, four = sixes[digits], fours[digits]
-    first, second, third, fourth = (six[:, each::4] for each in range(4))
+    first, second, third, fourth = (six[each::4] for each in range(4))
     parts = (first << 2 | second >> 4, second << 4 | third >> 2, third << 6 | fourth)
-    by_six = (six < 64).all(axis=1) & _usual(np.stack(parts, axis=2).reshape(len(starts), count * 3 // 4))
-    by_four = (four < 16).all(axis=1) & _usual(four[:, 0::2] << 4 | four[:, 1::2])
+    by_six = (six < 64).all(axis=0) & _usual(np.stack(parts, axis=1).reshape(count * 3 // 4, len(starts)))
+    by_four = (four < 16).all(axis=0) & _usual(four[0::2] << 4 | four[1::2])
     found: NDArray[np.bool_] = by_six | by_four
     return found
 
 
 def _usual(decoded: "NDArray[np.uint8]") -> "NDArray[np.bool_]":
-    """Tell which rows of bytes may begin a text: most of them are letters, or they are letters of other scripts.
+    """Tell which columns of bytes may begin a text: most of them are letters, or they are letters of other scripts.
 
-    Of 1,000 rows of nine random bytes 3 pass the first, and 5 the second.
+    Of 1,000 columns of nine random bytes 3 pass the first, and 5 the second.
     """
-    usual = _digits()[2][decoded].sum(axis=1) * 9 >= decoded.shape[1] * 7
+    usual = _digits()[2][decoded].sum(axis=0) * 9 >= len(decoded) * 7
     lead, follows = decoded >= 0xC2, (decoded & 0xC0) == 0x80
-    fine = ~follows[:, 1:] | lead[:, :-1] | follows[:, :-1]
-    fine &= ~lead[:, :-1] | follows[:, 1:]
+    fine = ~follows[1:] | lead[:-1] | follows[:-1]
+    fine &= ~lead[:-1] | follows[1:]
     printable = (decoded >= 32) & (decoded != 127) & (decoded < 0xF5) & ((decoded < 0xC0) | lead)
-    found: NDArray[np.bool_] = usual | (fine.all(axis=1) & printable.all(axis=1) & lead.any(axis=1))
+    found: NDArray[np.bool_] = usual | (fine.all(axis=0) & printable.all(axis=0) & lead.any(axis=0))
     return found
