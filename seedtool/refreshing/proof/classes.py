@@ -61,7 +61,7 @@ _PEOPLE = re.compile(
 EMAIL = re.compile(r"[^\s@<>\"',;:]+@[^\s@<>\"',;:]+\.[A-Za-z]{2,}")
 _PHONE = re.compile(r"\+?\(?\d[\d .()/-]{5,20}\d")
 _RUT = re.compile(r"\d{1,2}\.?\d{3}\.?\d{3}-?[\dkK]")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_FIVE_DIGITS = re.compile(r"(\D*\d){5,}.*", re.DOTALL)
 _PICTURE = re.compile(r"\S*/\S*\.(jpe?g|png|webp|heic|gif|bmp|tiff?)(\?\S*)?|(s3|r2|gs)://\S+", re.IGNORECASE)
 _NAME = re.compile(r"[^\W\d_]+(['’ .-]+[^\W\d_]+){0,5}\.?")
 
@@ -148,7 +148,7 @@ def _role(table: Table, column: Column, sample: Sequence[str]) -> Role | None:
     if scalar == "tsvector" or column.labels:
         return None
     if scalar in {"int2", "int4", "int8", "numeric"}:
-        return Role(named, "name") if named in {"phone", "national id"} else None
+        return Role(named, "name") if named in {"phone", "national id"} and _fits(named, values) else None
     if kind not in {"scalar", "array"}:
         return None
     if named is not None and _fits(named, values):
@@ -175,7 +175,13 @@ def _parts(name: str) -> list[str]:
 
 def _fits(kind: Kind, values: Sequence[str]) -> bool:
     """Tell whether values can be of the kind that their column's name tells; no values can."""
-    looks: dict[Kind, re.Pattern[str]] = {"email": EMAIL, "full name": _NAME}
+    looks: dict[Kind, re.Pattern[str]] = {
+        "email": EMAIL,
+        "full name": _NAME,
+        # a column `cells` that counts, and a column `run` of a pipeline, hold no phone and no RUT
+        "phone": _FIVE_DIGITS,
+        "national id": _FIVE_DIGITS,
+    }
     return kind not in looks or not values or _share(looks[kind], values) >= 0.2
 
 

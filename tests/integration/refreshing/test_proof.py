@@ -467,6 +467,12 @@ STRANGE: dict[str, tuple[str, str, str, set[tuple[str, str | None, str | None]]]
         "INSERT INTO n SELECT i, 99912340000 + i, CASE i WHEN 9 THEN 912340020 ELSE i END FROM generate_series(1, 100) i",
         {("leak", "n", "other")},
     ),
+    "columns that only sound like persons": (
+        "CREATE TABLE c (id int PRIMARY KEY, cell_count int, run text, image_id int, television text, born_in text)",
+        "INSERT INTO c SELECT i, i * 3, 'run ' || i % 9, i, 'on', 'B' || i FROM generate_series(1, 100) i",
+        "INSERT INTO c SELECT i, i * 3, 'run ' || i % 9, i, 'on', 'C' || i FROM generate_series(1, 100) i",
+        set(),
+    ),
     "dates as texts": (
         "CREATE TABLE d (id int PRIMARY KEY, birth_date text)",
         "INSERT INTO d SELECT i, (date '2008-01-01' + i * 3)::text FROM generate_series(1, 100) i",
