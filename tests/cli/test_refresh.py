@@ -1,6 +1,7 @@
 """`seedtool refresh` as it is typed: its exit codes, and what stands on stdout."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +96,24 @@ def test_photos_that_the_policy_names_are_indexed_in_the_copys_own_collection(sc
         str(file.relative_to(tmp_path / "photos")) for file in (tmp_path / "photos").rglob("*.jpg")
     ) == sorted(photo for _, photo in linked)
     assert school.face_ids() == before
+
+
+def test_shared_faces_are_kept_only_by_name_and_every_report_says_so(school, production, tmp_path):
+    text = (school.root / "staging" / "policy.toml").read_text().replace('after = "after.sql"\n', "")
+    kept = re.sub(
+        r'^(student_id|id|photo_url|external_image_id|face_id|aws_collection_id) = (\{.*|"token")$',
+        r'\1 = "keep"',
+        text,
+        flags=re.MULTILINE,
+    )
+    policy = tmp_path / "kept.toml"
+    policy.write_text(kept)
+    refused = school.run("refresh --yes --policy", policy, "--json", env=production)
+    assert refused.code == 1
+    found = {(each["table"], each["column"]) for each in refused.json["report"]["findings"]}
+    assert ("student_faces", "face_id") in found
+    policy.write_text(kept.replace('faces = "placeholder"', 'faces = "share"'))
+    done = school.ok("refresh --yes --policy", policy, "--json", env=production).json["refresh"]
+    assert done["report"]["faces"] == "share"
+    assert done["sync"] is None
+    assert "production’s face collection" in Path(done["page"]).read_text(encoding="utf-8")

@@ -277,7 +277,9 @@ def _numbers(hasher: Hasher, words: Words, column: int, numbers: list[Numbers], 
         if scattered and len(chosen):
             begin, end = first[chosen], last[chosen]
             if tag == RUT:
-                written = (begin < end) | (words.text[words.ends[end] - 1] == ord("k"))
+                # the check digit stands alone: 12.345.678-5, which the code 0309-001 is not
+                alone = (begin < end) & (words.ends[end] == words.starts[end] + 1)
+                written = alone | (words.text[words.ends[end] - 1] == ord("k"))
             else:
                 before = np.maximum(words.raw_places(words.starts[begin]), 1) - 1
                 written = np.frombuffer(words.raw, np.uint8)[before] == ord("+")
