@@ -88,6 +88,7 @@ class Cells:
 
     def take(self, rows: "NDArray[np.int64] | NDArray[np.uint64] | NDArray[np.uint16]") -> "Cells":
         """The cells at these positions, which may repeat: this is how a value is picked from a pool."""
+        rows = rows.astype(np.int64, copy=False)  # numpy 1 takes no other places
         items = self.matrix.view(np.dtype((np.void, self.width)))[:, 0]
         matrix = items.take(rows).view(np.uint8).reshape(len(rows), self.width)
         return Cells(matrix, self.lengths.take(rows), plain=self.plain)

@@ -241,34 +241,58 @@ def rut(*, format: str = "dots", min: int = 5_000_000, max: int = 28_000_000) ->
 
 
 _CHECK_DIGITS = Cells.of(list("0123456789K"))
+#: `.000` to `.999`, four bytes each, and `-0` to `-K`, two bytes each: a RUT is written by pieces.
+_THOUSANDS = np.array([f".{number:03}".encode() for number in range(1000)], dtype="S4").view(np.uint32)
+_ENDS = np.array([f"-{digit}".encode() for digit in "0123456789K"], dtype="S2").view(np.uint16)
+_TAIL = np.dtype([("thousands", np.uint32), ("ones", np.uint32), ("end", np.uint16)])
+#: The weighted digits of 0 to 9999 at each place of four: the weights are 2 to 7 from the right, again and again.
+_WEIGHTED = np.array(
+    [
+        [
+            sum(int(digit) * (2 + (at + place) % 6) for place, digit in enumerate(reversed(f"{number:04}")))
+            for number in range(10_000)
+        ]
+        for at in (0, 4, 8)
+    ],
+    dtype=np.int64,
+)
 
 
 def check_digits(numbers: "Bits") -> "NDArray[np.int64]":
     """The check digit of each RUT as a number, 10 for K: modulo 11, weights 2 to 7 from the right (SII, Chile)."""
-    rest = numbers.astype(np.int64)
-    total = np.zeros(len(numbers), dtype=np.int64)
-    for position in range(9):
-        above = rest // 10
-        total += (rest - above * 10) * (2 + position % 6)
-        rest = above
-    return (11 - total % 11) % 11
+    above = numbers // np.uint64(10_000)
+    top = above // np.uint64(10_000)
+    parts = (numbers - above * np.uint64(10_000), above - top * np.uint64(10_000), np.minimum(top, np.uint64(9_999)))
+    total = sum(weighted.take(part.astype(np.int64)) for weighted, part in zip(_WEIGHTED, parts, strict=True))
+    found: NDArray[np.int64] = (11 - total % 11) % 11
+    return found
 
 
 def written_rut(numbers: "Bits", format: str) -> Cells:
     """RUTs as text: `dots`, `dash`, `plain` or `number`."""
     if format == "number":
         return digits(numbers)
-    check = _CHECK_DIGITS.take(check_digits(numbers))
+    check = check_digits(numbers)
     if format == "plain":
-        return concat([digits(numbers), check])
+        return concat([digits(numbers), _CHECK_DIGITS.take(check)])
     if format == "dash":
-        return concat([digits(numbers), b"-", check])
+        ends = _ENDS.take(check).view(np.uint8).reshape(len(numbers), 2)
+        return concat([digits(numbers), Cells(ends, np.full(len(numbers), 2, np.int32), plain=True)])
     million, thousand = np.uint64(1_000_000), np.uint64(1_000)
     high = numbers // million
     rest = numbers - high * million
     middle = rest // thousand
-    low = rest - middle * thousand
-    return concat([digits(high), b".", digits(middle, width=3), b".", digits(low, width=3), b"-", check])
+    tail = np.empty(len(numbers), dtype=_TAIL)
+    tail["thousands"] = _THOUSANDS[middle]
+    tail["ones"] = _THOUSANDS[rest - middle * thousand]
+    tail["end"] = _ENDS.take(check)
+    width = _TAIL.itemsize
+    return concat(
+        [
+            digits(high),
+            Cells(tail.view(np.uint8).reshape(len(numbers), width), np.full(len(numbers), width, np.int32), plain=True),
+        ]
+    )
 
 
 def joined(parts: Sequence[Cells]) -> Cells:
@@ -304,15 +328,15 @@ def slug(cells: Cells, between: bytes, empty: bytes) -> Cells:
 
     Only the letters a to z are kept (of UTF-8's pairs, those of Latin-1 and Latin Extended-A).
     """
-    matrix = cells.matrix
     table = _ASCII.copy()
     table[0x20] = between[0]
-    small = table[matrix]
-    lead = matrix[:, :-1]
-    for first, letters in _PAIRS.items():
-        there = lead == first
-        if there.any():
-            small[:, 1:][there] = letters[matrix[:, 1:][there] & 0x3F]
+    matrix = np.ascontiguousarray(cells.matrix)
+    small = table.take(matrix)
+    flat = matrix.reshape(-1)
+    leads = np.flatnonzero((flat - np.uint8(_FIRST_LEAD)) < len(_PAIRS))  # uint8 wraps around
+    leads = leads[leads % cells.width != cells.width - 1]
+    if len(leads):
+        small.reshape(-1)[leads + 1] = _PAIRS[flat[leads] - np.uint8(_FIRST_LEAD), flat[leads + 1] & np.uint8(0x3F)]
     found = Cells(small, cells.lengths, plain=True).compacted(small != 0)
     none = found.lengths == 0
     return Cells.constant(empty, len(cells)).choose(none, found) if none.any() else found
@@ -333,7 +357,9 @@ def _letters(first: int) -> "NDArray[np.uint8]":
 
 
 _UNDECOMPOSED = {"ø": "o", "đ": "d", "ł": "l", "ß": "s", "æ": "a", "œ": "o", "ð": "d", "þ": "t", "ı": "i", "ħ": "h"}
-_PAIRS = {first: _letters(first) for first in (0xC3, 0xC4, 0xC5)}
+#: The letter of each pair of bytes whose first is C3, C4 or C5: Latin-1 and Latin Extended-A.
+_FIRST_LEAD = 0xC3
+_PAIRS = np.array([_letters(first) for first in range(_FIRST_LEAD, _FIRST_LEAD + 3)])
 _ASCII = np.zeros(256, dtype=np.uint8)
 _ASCII[ord("a") : ord("z") + 1] = np.arange(ord("a"), ord("z") + 1)
 _ASCII[ord("A") : ord("Z") + 1] = np.arange(ord("a"), ord("z") + 1)

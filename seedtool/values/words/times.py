@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -171,7 +172,7 @@ _CLOCK = Cells.of(f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
 
 def dates_of(days: "Whole") -> Cells:
     """Days since 1970-01-01 as dates."""
-    return Cells(written_dates(days), np.full(len(days), 10, np.int32), plain=True)
+    return Cells(_written(days), np.full(len(days), 10, np.int32), plain=True)
 
 
 def _clock(seconds: "Whole") -> Cells:
@@ -181,12 +182,31 @@ def _clock(seconds: "Whole") -> Cells:
 def moments_of(seconds: "Whole", zone: bytes) -> Cells:
     """Seconds since 1970-01-01 as days and times."""
     days = seconds // _DAY
-    matrix = np.empty((len(seconds), 19 + len(zone)), dtype=np.uint8)
-    matrix[:, :10] = written_dates(days)
-    matrix[:, 10] = 0x20
-    matrix[:, 11:19] = _clock(seconds - days * _DAY).matrix
-    matrix[:, 19:] = np.frombuffer(zone, dtype=np.uint8)
-    return Cells(matrix, np.full(len(seconds), 19 + len(zone), np.int32), plain=True)
+    parts = [("day", "V10"), ("space", np.uint8), ("time", "V8")] + ([("zone", f"V{len(zone)}")] if zone else [])
+    out = np.empty(len(seconds), dtype=np.dtype(parts))
+    out["day"] = _written(days).view("V10")[:, 0]
+    out["space"] = 0x20
+    out["time"] = _CLOCK.matrix.view("V8")[:, 0].take(seconds - days * _DAY)
+    if zone:
+        out["zone"] = np.frombuffer(zone, dtype=out.dtype["zone"])
+    width = out.dtype.itemsize
+    return Cells(out.view(np.uint8).reshape(len(seconds), width), np.full(len(seconds), width, np.int32), plain=True)
+
+
+#: Days of 1900 to 2099, written once: most dates are among them.
+_FROM, _TO = -25_567, 47_482
+
+
+@cache
+def _calendar() -> "NDArray[np.uint8]":
+    return written_dates(np.arange(_FROM, _TO, dtype=np.int64))
+
+
+def _written(days: "Whole") -> "NDArray[np.uint8]":
+    """uint8[n, 10]: the days since 1970-01-01 as dates."""
+    if len(days) and (int(days.min()) < _FROM or int(days.max()) >= _TO):
+        return written_dates(days)
+    return _calendar().view("V10")[:, 0].take(days - _FROM).view(np.uint8).reshape(len(days), 10)
 
 
 def _seasonal(name: str, first: int, last: int, months: Sequence[int], weekdays: Sequence[int]) -> "NDArray[np.uint16]":
