@@ -93,6 +93,12 @@ def env(*, console: Console, settings: Settings) -> None:
 @click.option("--state-dir", metavar="FOLDER", type=_FOLDER, help="Where faces are kept [default: the project's].")
 @click.option("--photos", metavar="FOLDER", type=_FOLDER, help="Folder that S3Objects are read from, as BUCKET/KEY.")
 @click.option("--s3-endpoint", metavar="URL", help="S3 endpoint that S3Objects are read from.")
+@click.option(
+    "--album",
+    metavar="FOLDER",
+    type=_FOLDER,
+    help="Labelled pictures to learn: copies and parts of them regain their names [default: emulator_album].",
+)
 @click.option("--faults", metavar="JSON", default="", help='Faults, such as {"tps": "published", "lag": 2}.')
 @click.option("--require-signature", is_flag=True, help="Accept only what AWS_ACCESS_KEY_ID and its secret signed.")
 @functools.partial(common_options, anywhere=True)
@@ -106,6 +112,7 @@ def emulator(
     state_dir: Path | None,
     photos: Path | None,
     s3_endpoint: str | None,
+    album: Path | None,
     faults: str,
     require_signature: bool,
     console: Console,
@@ -142,6 +149,7 @@ def emulator(
         photos=photos,
         s3_endpoint=s3_endpoint,
         faults=faults,
+        album=album or settings.emulator_album,
         access=rules,
         announce=announce,
     )

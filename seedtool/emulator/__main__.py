@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="port to listen on [default: a free one]")
     parser.add_argument("--photos", type=Path, help="folder that S3Objects are read from, as BUCKET/KEY")
     parser.add_argument("--s3-endpoint", help="URL of an S3 endpoint that S3Objects are read from")
+    parser.add_argument("--album", type=Path, help="folder of labelled pictures to learn: copies regain their names")
     parser.add_argument("--faults", default="", help='faults as JSON, such as {"tps": "published"}')
     parser.add_argument(
         "--require-signature",
@@ -65,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
                 photos=options.photos,
                 s3_endpoint=options.s3_endpoint,
                 faults=options.faults,
+                album=options.album,
                 access=access(
                     state_dir,
                     host=options.host,

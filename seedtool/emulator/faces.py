@@ -1,8 +1,8 @@
 """The faces of a picture: what IndexFaces, DetectFaces and SearchFacesByImage work on.
 
-Regions in the picture's metadata are believed. A picture without regions has one face in the middle, unless the whole
-picture has one colour; it is known by its pixels, so a copy that was resized or compressed again is recognised and
-another picture is not. Nothing here recognises a real face.
+Regions in the picture's metadata are believed. A picture without regions is looked for in the album, if there is one.
+Any other picture has one face in the middle, unless the whole picture has one colour; it is known by its pixels, so a
+copy that was resized or compressed again is recognised and another picture is not. Nothing here recognises a real face.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ from seedtool.emulator.regions import Box, Region
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from seedtool.emulator.album import Album
+
 # Kinds of descriptions: of the whole picture, and of a face cut out. Only descriptions of one kind are compared.
 WHOLE, CROP = 0, 1
 
 # The box of the face in a picture without regions: the usual place in a portrait.
 _CENTRAL = Box(left=0.225, top=0.13, width=0.55, height=0.64)
+# A picture without regions may be a face that was cut out of a larger picture, with so much of its width and height
+# added on each side. Programs for group photos do this before they search: most add nothing, a tenth or up to a half.
+_MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 # "Guidelines and quotas": 40x40 pixels in a picture of 1920x1080 pixels, and in proportion in larger ones.
 _SMALLEST_FACE, _REFERENCE = 40, (1920, 1080)
 _SPECK = 10  # pixels a side; a smaller face is not even reported as unindexed
@@ -113,6 +118,8 @@ class SeenFace:
         likeness: the similarity to other faces of the person that the metadata asks for, or None.
         digest: a hash of the picture and the ordinal.
         descriptions: of its pixels, each with its kind (`WHOLE` or `CROP`).
+        cuts: descriptions of what it would be if the picture were a face that was cut out of a larger picture. They
+            are searched for, and not kept.
         small: whether it is smaller than the smallest face that Rekognition detects.
     """
 
@@ -126,6 +133,7 @@ class SeenFace:
     likeness: float | None
     digest: bytes
     descriptions: Sequence[tuple[int, bytes]] = field(repr=False)
+    cuts: Sequence[tuple[int, bytes]] = field(repr=False)
     small: bool
 
     @property
@@ -157,40 +165,59 @@ class SeenFace:
         return default | _optional(self.digest, wanted)
 
 
-def find(content: bytes) -> list[SeenFace]:
+def find(
+    content: bytes, album: Album | None = None, sidecar: bytes | None = None, *, cut_out: bool = False
+) -> list[SeenFace]:
     """Find the faces of a picture.
 
     Args:
         content: a JPEG or PNG file.
+        album: labelled pictures, of which this one may be a copy or a part.
+        sidecar: the XMP packet beside the file.
+        cut_out: if nothing says who is there, describe the picture as a face cut out of another picture, too.
 
     Returns:
-        The faces of the picture's regions, largest first. Without regions one face in the middle, or none when the
-        picture has one colour.
+        The faces of the picture's regions, largest first. When neither its metadata nor the album say who is there,
+        one face in the middle, or none when the picture has one colour.
 
     Raises:
         ServiceError: the file is no picture, or outside Rekognition's limits.
     """
-    picture = open_picture(content)
+    picture = open_picture(content, sidecar)
     whole = descriptor.describe(picture.image)
     regions = picture.regions
-    if not regions:
+    if regions is None and album is not None and whole:
+        regions = album.regions(picture.image, whole)
+    known = regions is not None
+    if regions is None:
         regions = [Region(_CENTRAL, None, None)] if whole else []
     key = hashlib.sha256(content).digest()
     faces = []
     for ordinal, region in enumerate(regions):
-        crop = _crop(picture.image, region.box)
+        inside = crop(picture.image, region.box)
         descriptions = []
         # A portrait is known by its whole picture too, so that a copy without the region is recognised.
         if len(regions) == 1 and whole:
             descriptions.append((WHOLE, whole))
-        if picture.regions:
-            described = descriptor.describe(crop)
+        if known:
+            described = descriptor.describe(inside)
             if described:
                 descriptions.append((CROP, described))
-        face = _face(ordinal, region, picture, crop, descriptions, key)
+        cuts = _cuts(picture.image) if cut_out and not known else []
+        face = _face(ordinal, region, picture, inside, descriptions, cuts, key)
         if face is not None:
             faces.append(face)
     return sorted(faces, key=lambda face: (-face.area, face.ordinal))
+
+
+def _cuts(image: Image.Image) -> list[tuple[int, bytes]]:
+    cuts = []
+    for margin in _MARGINS:
+        side = 1 / (1 + 2 * margin)
+        described = descriptor.describe(crop(image, Box((1 - side) / 2, (1 - side) / 2, side, side)))
+        if described:
+            cuts.append((CROP, described))
+    return cuts
 
 
 def select(
@@ -241,8 +268,9 @@ def _face(
     ordinal: int,
     region: Region,
     picture: Picture,
-    crop: Image.Image,
+    inside: Image.Image,
     descriptions: Sequence[tuple[int, bytes]],
+    cuts: Sequence[tuple[int, bytes]],
     key: bytes,
 ) -> SeenFace | None:
     width, height = region.box.width * picture.width, region.box.height * picture.height
@@ -251,7 +279,7 @@ def _face(
     longer, shorter = max(picture.width, picture.height), min(picture.width, picture.height)
     smallest = _SMALLEST_FACE * max(1.0, longer / _REFERENCE[0], shorter / _REFERENCE[1])
     digest = hashlib.sha256(key + ordinal.to_bytes(4, "big")).digest()[:16]
-    brightness, sharpness = _quality(crop)
+    brightness, sharpness = _quality(inside)
     chance = _chances(digest)
     hints = region.hints
     return SeenFace(
@@ -269,25 +297,27 @@ def _face(
         likeness=region.likeness,
         digest=digest,
         descriptions=descriptions,
+        cuts=cuts,
         small=min(width, height) < smallest - 0.5,
     )
 
 
-def _crop(image: Image.Image, box: Box) -> Image.Image:
+def crop(image: Image.Image, box: Box) -> Image.Image:
+    """Cut a box, in fractions of the picture, out of it: at least one pixel."""
     left, top = int(box.left * image.width), int(box.top * image.height)
     right = max(left + 1, round((box.left + box.width) * image.width))
     bottom = max(top + 1, round((box.top + box.height) * image.height))
     return image.crop((left, top, min(right, image.width), min(bottom, image.height)))
 
 
-def _quality(crop: Image.Image) -> tuple[float, float]:
+def _quality(face: Image.Image) -> tuple[float, float]:
     """Measure brightness and sharpness, 0 to 100 each.
 
     Sharpness compares the steps between neighbouring pixels with the contrast of the face, at a fixed size. An edge
     that takes two pixels counts 100; a blurred edge takes more pixels and counts less. A dark face can be as sharp as
     a light one.
     """
-    levels = np.asarray(crop.convert("L").resize((_PATCH, _PATCH), Image.Resampling.BILINEAR), dtype=np.float32)
+    levels = np.asarray(face.convert("L").resize((_PATCH, _PATCH), Image.Resampling.BILINEAR), dtype=np.float32)
     steps = np.maximum(np.abs(np.diff(levels, axis=0))[:, :-1], np.abs(np.diff(levels, axis=1))[:-1, :])
     contrast = float(np.percentile(levels, 99) - np.percentile(levels, 1))
     sharpness = 200 * float(np.percentile(steps, 99)) / contrast if contrast > _FLAT else 0.0

@@ -70,7 +70,8 @@ class Gallery:
     ) -> list[tuple[float, str]]:
         """Find the faces that are like a face in a picture. Arguments and answer are those of `like_face`."""
         person = None if face.name is None else self._store.keyed(b"person", face.name.encode())
-        return self._like(uid, person, face.likeness, face.digest, face.descriptions, threshold, limit, until)
+        descriptions = [*face.descriptions, *face.cuts]
+        return self._like(uid, person, face.likeness, face.digest, descriptions, threshold, limit, until)
 
     def deleted(self, uid: int, count: int) -> None:
         """Take note that `count` faces of a collection were deleted."""
@@ -213,6 +214,8 @@ class _Block(NamedTuple):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the numbers of the descriptions within a squared distance, and their squared distances."""
         # A part of a sum of squares never exceeds the sum, so the preview loses no row. The margin is for rounding.
+        if not (self.kinds == kind).any():
+            return self.numbers[:0], self.rows[:0, 0].astype(np.float32)
         partial = ((self.preview - query[_PREVIEW, None]) ** 2).sum(axis=0)
         near = np.flatnonzero((partial <= reach * 1.01 + 1) & (self.kinds == kind))
         squared = ((self.rows[near].astype(np.float32) - query) ** 2).sum(axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from seedtool.emulator.protocol import ServiceError
 
@@ -17,7 +17,15 @@ NO_SOURCE = "S3Objects cannot be read: neither --photos nor --s3-endpoint was gi
 
 MOST_BYTES = 15 * 1024 * 1024  # "Guidelines and quotas": the largest picture in S3
 
-Reader: TypeAlias = "Callable[[dict[str, str], str], bytes]"
+
+class Photo(NamedTuple):
+    """A picture's bytes, and the XMP packet that is kept beside it."""
+
+    content: bytes
+    sidecar: bytes | None = None
+
+
+Reader: TypeAlias = "Callable[[dict[str, str], str], Photo]"
 
 
 def reader(folder: Path | None, endpoint: str | None) -> Reader:
@@ -28,7 +36,7 @@ def reader(folder: Path | None, endpoint: str | None) -> Reader:
         endpoint: the URL of an S3 endpoint. It is asked with the environment's credentials, and only without `folder`.
 
     Returns:
-        A function from an S3Object structure and the request's region to the object's bytes. It raises `ServiceError`:
+        A function from an S3Object structure and the request's region to the photo. It raises `ServiceError`:
         InvalidS3ObjectException when there is no such object, when its bucket is in another region, and when there is
         neither folder nor endpoint; ImageTooLargeException when the object has more than 15 MB.
     """
@@ -45,7 +53,7 @@ class _Nowhere:
     def __init__(self) -> None:
         self._said = False
 
-    def __call__(self, _s3_object: dict[str, str], _region: str) -> bytes:
+    def __call__(self, _s3_object: dict[str, str], _region: str) -> Photo:
         if not self._said:
             self._said = True
             sys.stderr.write(f"A request names an S3Object. {NO_SOURCE}\n")
@@ -53,7 +61,15 @@ class _Nowhere:
         raise _unreadable()
 
 
-def _from_folder(folder: Path, s3_object: dict[str, str], _region: str) -> bytes:
+def sidecar(path: Path) -> bytes | None:
+    """Return the XMP packet in the file beside a picture: `a.jpg.xmp` or `a.xmp`; None without one."""
+    for beside in (path.with_name(f"{path.name}.xmp"), path.with_suffix(".xmp")):
+        if beside.is_file():
+            return beside.read_bytes()
+    return None
+
+
+def _from_folder(folder: Path, s3_object: dict[str, str], _region: str) -> Photo:
     bucket, key = s3_object.get("Bucket"), s3_object.get("Name")
     if not bucket or not key or "\0" in bucket + key or bucket in {".", ".."}:
         raise _unreadable()
@@ -63,10 +79,10 @@ def _from_folder(folder: Path, s3_object: dict[str, str], _region: str) -> bytes
         raise _unreadable()
     if path.stat().st_size > MOST_BYTES:
         raise _too_large()
-    return path.read_bytes()
+    return Photo(path.read_bytes(), sidecar(path))
 
 
-def _from_endpoint(client: Callable[[], Any], s3_object: dict[str, str], region: str) -> bytes:
+def _from_endpoint(client: Callable[[], Any], s3_object: dict[str, str], region: str) -> Photo:
     from botocore.exceptions import BotoCoreError, ClientError
 
     wanted = {"Bucket": s3_object.get("Bucket", ""), "Key": s3_object.get("Name", "")}
@@ -82,7 +98,7 @@ def _from_endpoint(client: Callable[[], Any], s3_object: dict[str, str], region:
         raise _unreadable() from None
     if len(content) > MOST_BYTES:
         raise _too_large()
-    return content
+    return Photo(content)
 
 
 def _region_of(client: Any, bucket: str) -> str | None:  # noqa: ANN401 - botocore makes its clients' classes at run time

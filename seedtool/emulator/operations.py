@@ -14,12 +14,14 @@ import msgspec
 
 from seedtool.emulator import faces
 from seedtool.emulator.gallery import Gallery
+from seedtool.emulator.objects import Photo
 from seedtool.emulator.protocol import ServiceError
 from seedtool.emulator.store import Collection, CollectionFullError, CollectionGoneError, NewFace, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from seedtool.emulator.album import Album
     from seedtool.emulator.objects import Reader
 
 Request = dict[str, Any]
@@ -54,9 +56,10 @@ class Operations:
 
     Args:
         store: where collections and faces are kept.
-        read_object: returns the bytes of an S3Object for a region, or raises `ServiceError`.
+        read_object: returns the photo of an S3Object for a region, or raises `ServiceError`.
         visibility_lag: returns how many seconds after IndexFaces a face can be found. Called at each search.
         most_faces: returns how many faces a collection may have. Called at each IndexFaces.
+        album: the labelled pictures that it has learnt; None without any.
     """
 
     def __init__(
@@ -65,11 +68,13 @@ class Operations:
         read_object: Reader,
         visibility_lag: Callable[[], float] = lambda: 0.0,
         most_faces: Callable[[], int] = lambda: MOST_FACES,
+        album: Album | None = None,
     ) -> None:
         self._store = store
         self._read_object = read_object
         self._visibility_lag = visibility_lag
         self._most_faces = most_faces
+        self._album = album
         self._gallery = Gallery(store)
         self._tokens = Tokens(store.keyed)
         self._handlers: dict[str, Callable[[Scope, Request], Response]] = {
@@ -143,16 +148,16 @@ class Operations:
 
     def _index_faces(self, scope: Scope, request: Request) -> Response:
         collection = self._collection(scope, request)
-        content = self._picture(scope, request)
-        seen = faces.find(content)
+        photo = self._picture(scope, request)
+        seen = self._faces(photo)
         kept, refused = faces.select(
             seen,
             quality_filter=request.get("QualityFilter", "AUTO"),
             max_faces=min(request.get("MaxFaces", MAX_FACES_IN_PICTURE), MAX_FACES_IN_PICTURE),
         )
         external_id = request.get("ExternalImageId")
-        image_id = str(uuid.uuid5(_PICTURES, hashlib.sha256(content).hexdigest()))
-        image_key = self._store.keyed(b"image", content, external_id.encode()) if external_id else None
+        image_id = str(uuid.uuid5(_PICTURES, hashlib.sha256(photo.content).hexdigest()))
+        image_key = self._store.keyed(b"image", photo.content, external_id.encode()) if external_id else None
         try:
             documents = self._store.add_faces(
                 collection.uid,
@@ -215,7 +220,7 @@ class Operations:
     def _search_faces_by_image(self, scope: Scope, request: Request) -> Response:
         collection = self._collection(scope, request)
         kept, _ = faces.select(
-            faces.find(self._picture(scope, request)),
+            self._faces(self._picture(scope, request), cut_out=True),
             quality_filter=request.get("QualityFilter", "NONE"),
             max_faces=None,
         )
@@ -245,7 +250,7 @@ class Operations:
         }
 
     def _detect_faces(self, scope: Scope, request: Request) -> Response:
-        kept, _ = faces.select(faces.find(self._picture(scope, request)), quality_filter="NONE", max_faces=None)
+        kept, _ = faces.select(self._faces(self._picture(scope, request)), quality_filter="NONE", max_faces=None)
         attributes = request.get("Attributes", ())
         return {"FaceDetails": [face.detail(attributes) for face in kept[:MAX_FACES_IN_PICTURE]]}
 
@@ -255,13 +260,15 @@ class Operations:
             raise _no_collection(request["CollectionId"])
         return collection
 
-    def _picture(self, scope: Scope, request: Request) -> bytes:
+    def _faces(self, photo: Photo, *, cut_out: bool = False) -> list[faces.SeenFace]:
+        return faces.find(photo.content, self._album, photo.sidecar, cut_out=cut_out)
+
+    def _picture(self, scope: Scope, request: Request) -> Photo:
         image = request["Image"]
         if ("Bytes" in image) == ("S3Object" in image):
             raise ServiceError("InvalidParameterException", "Request has invalid parameters")
         if "Bytes" in image:
-            content: bytes = image["Bytes"]
-            return content
+            return Photo(image["Bytes"])
         if not {"Bucket", "Name"} <= set(image["S3Object"]):
             raise ServiceError("InvalidS3ObjectException", "Request has invalid S3 object")
         return self._read_object(image["S3Object"], scope.region)

@@ -28,20 +28,21 @@ class Picture:
         width: of the upright picture, in pixels.
         height: of the upright picture, in pixels.
         image: the upright picture in RGB, with fewer pixels when it is large.
-        regions: the face regions of the upright picture.
+        regions: the face regions of the upright picture; None when its metadata does not say who is there.
     """
 
     width: int
     height: int
     image: Image.Image
-    regions: list[Region]
+    regions: list[Region] | None
 
 
-def open_picture(content: bytes) -> Picture:
+def open_picture(content: bytes, sidecar: bytes | None = None) -> Picture:
     """Open a JPEG or PNG file.
 
     Args:
         content: the file's bytes.
+        sidecar: the XMP packet beside the file, which counts where the file itself has no face regions.
 
     Returns:
         The upright picture.
@@ -53,7 +54,7 @@ def open_picture(content: bytes) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about large pictures and odd metadata
-            return _decode(content)
+            return _decode(content, sidecar)
     except Image.DecompressionBombError:
         raise _too_large() from None
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError):
@@ -61,7 +62,7 @@ def open_picture(content: bytes) -> Picture:
         raise ServiceError("InvalidImageFormatException", "Request has invalid image format") from None
 
 
-def _decode(content: bytes) -> Picture:
+def _decode(content: bytes, sidecar: bytes | None) -> Picture:
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as source:
         size = source.size
         if size[0] * size[1] > _MOST_PIXELS:
@@ -75,6 +76,8 @@ def _decode(content: bytes) -> Picture:
         orientation = orientation if orientation in range(1, 9) else 1
         xmp = source.info.get("xmp") or source.info.get("XML:com.adobe.xmp") or b""
         regions = face_regions(xmp.encode() if isinstance(xmp, str) else xmp, size, orientation)
+        if regions is None and sidecar is not None:
+            regions = face_regions(sidecar, size, orientation)
         upright = ImageOps.exif_transpose(_rgb(source))
     width, height = size if orientation < 5 else (size[1], size[0])
     return Picture(width, height, upright, regions)

@@ -45,7 +45,7 @@ class EmulatorError(Exception):
 
 
 class Running(NamedTuple):
-    """What a running emulator writes into `emulator.json`. `code` identifies its source code."""
+    """What a running emulator writes into `emulator.json`. `code` identifies its source code and its album."""
 
     endpoint: str
     pid: int
@@ -59,17 +59,25 @@ class Key(NamedTuple):
     secret: str
 
 
-def ensure(state_dir: Path, *, timeout: float = 30.0, verify: bool = False, arguments: Sequence[str] = ()) -> str:
+def ensure(
+    state_dir: Path,
+    *,
+    timeout: float = 30.0,
+    verify: bool = False,
+    album: Path | None = None,
+    arguments: Sequence[str] = (),
+) -> str:
     """Return the endpoint of the emulator of a state directory. Start the emulator when it does not run.
 
-    An emulator that runs other code than this is replaced; its faces stay. When several processes call this at the
-    same time, one starts the emulator and the others use it.
+    An emulator that runs other code than this, or has another album, is replaced; its faces stay. When several
+    processes call this at the same time, one starts the emulator and the others use it.
 
     Args:
         state_dir: where the emulator keeps its faces. It is created when it is missing.
         timeout: seconds to wait until the emulator listens.
         verify: accept only requests that `key(state_dir)` signed, so that other users of this machine are refused.
             Like `arguments` it is used only when the emulator has to be started.
+        album: the folder of labelled pictures that it learns.
         arguments: more flags of `python -m seedtool.emulator`, used only when the emulator has to be started.
 
     Returns:
@@ -78,18 +86,20 @@ def ensure(state_dir: Path, *, timeout: float = 30.0, verify: bool = False, argu
     Raises:
         EmulatorError: the emulator ended, or did not listen in time. The remedy names its log.
     """
+    code = code_version(album)
     running = _running(state_dir)
-    if running is not None and running.code == code_version():
+    if running is not None and running.code == code:
         return running.endpoint
     make_state_dir(state_dir)
     deadline = time.monotonic() + timeout
     with _only_starter(state_dir, deadline):
         running = _settled(state_dir, deadline)
-        if running is not None and running.code != code_version():
+        if running is not None and running.code != code:
             stop(state_dir, timeout=max(1.0, deadline - time.monotonic()))
             running = None
         if running is None:
-            running = _start(state_dir, deadline, [*arguments, *(["--state-key"] if verify else [])])
+            flags = [*(["--state-key"] if verify else []), *(["--album", str(album.resolve())] if album else [])]
+            running = _start(state_dir, deadline, [*arguments, *flags])
     return running.endpoint
 
 
@@ -213,9 +223,9 @@ def record_path(state_dir: Path) -> Path:
     return state_dir / "emulator.json"
 
 
-def code_version() -> str:
-    """Hash the emulator's source code. A running emulator of other code is replaced."""
-    digest = hashlib.sha256()
+def code_version(album: Path | None = None) -> str:
+    """Hash the emulator's source code and the album's folder. A running emulator of another hash is replaced."""
+    digest = hashlib.sha256(str(album.resolve()).encode() if album else b"")
     for source in sorted(_PACKAGE.rglob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -1,7 +1,8 @@
-"""Face regions in a picture's metadata (MWG): who is where, as Lightroom, digiKam and exiftool write it into XMP.
+"""Face regions in a picture's metadata: who is where, as Lightroom, digiKam, Windows and exiftool write it into XMP.
 
-Source: Metadata Working Group, "Guidelines for Handling Image Metadata", version 2.0, section 5.9. The x and y of an
-area are its centre. RDF allows a property as an attribute or as an element, and programs write both.
+Sources: Metadata Working Group, "Guidelines for Handling Image Metadata", version 2.0, section 5.9 (the x and y of an
+area are its centre); Microsoft, "People tagging overview" (`MP:RegionInfo`: a rectangle is left, top, width, height in
+fractions of the picture). RDF allows a property as an attribute or as an element, and programs write both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ _MWG = "{http://www.metadataworkinggroup.com/schemas/regions/}"
 _AREA = "{http://ns.adobe.com/xmp/sType/Area#}"
 _SIZE = "{http://ns.adobe.com/xap/1.0/sType/Dimensions#}"
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_MICROSOFT = "{http://ns.microsoft.com/photo/1.2/t/RegionInfo#}"
+_MICROSOFT_REGION = "{http://ns.microsoft.com/photo/1.2/t/Region#}"
+
+_RECTANGLE = f"{_MICROSOFT_REGION}Rectangle"
 
 _LIKENESS = re.compile(r"^(?P<name>.*\S)\s*~\s*(?P<likeness>\d{1,3}(?:\.\d+)?)$")
 _HINT = re.compile(r"\b(yaw|pitch|roll|confidence)\s*=\s*(-?\d+(?:\.\d+)?)")
@@ -55,8 +60,8 @@ class Region:
     hints: Mapping[str, float] = field(default_factory=dict)
 
 
-def face_regions(xmp: bytes, size: tuple[int, int], orientation: int) -> list[Region]:
-    """Read the face regions of an XMP packet.
+def face_regions(xmp: bytes, size: tuple[int, int], orientation: int) -> list[Region] | None:
+    """Read the face regions of an XMP packet. Where it has MWG's and Microsoft's, MWG's count.
 
     MWG says that regions refer to the picture as it is stored. Some programs refer to the upright picture instead. A
     packet is read their way when the EXIF orientation swaps the sides and its AppliedToDimensions fit only the
@@ -68,20 +73,29 @@ def face_regions(xmp: bytes, size: tuple[int, int], orientation: int) -> list[Re
         orientation: the EXIF orientation, 1 to 8.
 
     Returns:
-        The regions of the upright picture in the packet's order, cut off at its edges.
+        The regions of the upright picture in the packet's order, cut off at its edges. An empty list when the packet
+        says that nobody is there: its list of regions is empty, or names pets alone. None when it does not say.
     """
     root = _parse(xmp)
     if root is None:
-        return []
+        return None
     found = []
+    kinds: set[str] | None = None  # of MWG's regions; None without a list of them
     for regions in root.iter(f"{_MWG}Regions"):
         width, height = _applied_to(regions) or size
         upright = orientation >= 5 and not _fits((width, height), size) and _fits((height, width), size)
-        for entry in _entries(regions):
-            region = _region(entry, (width, height), 1 if upright else orientation)
-            if region is not None:
-                found.append(region)
-    return found
+        for region_list in regions.iter(f"{_MWG}RegionList"):
+            kinds = kinds or set()
+            for entry in region_list.iter(f"{_RDF}li"):
+                kinds.add(_text(entry, f"{_MWG}Type") or "Face")
+                region = _region(entry, (width, height), 1 if upright else orientation)
+                if region is not None:
+                    found.append(region)
+    if found:
+        return found
+    microsoft = [region for entry in _microsoft(root) if (region := _tagged(entry, orientation)) is not None]
+    nobody = kinds is not None and kinds <= {"Pet"}
+    return microsoft or ([] if nobody else None)
 
 
 def _parse(xmp: bytes) -> ET.Element | None:
@@ -95,9 +109,9 @@ def _parse(xmp: bytes) -> ET.Element | None:
         return None
 
 
-def _entries(regions: ET.Element) -> Iterator[ET.Element]:
-    for region_list in regions.iter(f"{_MWG}RegionList"):
-        yield from region_list.iter(f"{_RDF}li")
+def _microsoft(root: ET.Element) -> Iterator[ET.Element]:
+    for regions in root.iter(f"{_MICROSOFT}Regions"):
+        yield from regions.iter(f"{_RDF}li")
 
 
 def _holders(node: ET.Element) -> Iterator[ET.Element]:
@@ -159,15 +173,30 @@ def _region(entry: ET.Element, applied_to: tuple[int, int], orientation: int) ->
     if _text(area, f"{_AREA}unit") == "pixel":
         x, width = x / applied_to[0], width / applied_to[0]
         y, height = y / applied_to[1], height / applied_to[1]
-    box = _upright_box(x - width / 2, y - height / 2, x + width / 2, y + height / 2, orientation)
+    box = turned(x - width / 2, y - height / 2, x + width / 2, y + height / 2, orientation)
     if box is None:
         return None
-    name, likeness = _name(_text(entry, f"{_MWG}Name"))
+    name, likeness = named(_text(entry, f"{_MWG}Name"))
     hints = {key: float(value) for key, value in _HINT.findall(_text(entry, f"{_MWG}Description") or "")}
     return Region(box, name, likeness, hints)
 
 
-def _name(written: str | None) -> tuple[str | None, float | None]:
+def _tagged(entry: ET.Element, orientation: int) -> Region | None:
+    """Read a region as Microsoft's programs write it. A tag without a rectangle says who is there, not where."""
+    try:
+        left, top, width, height = (float(part) for part in (_text(entry, _RECTANGLE) or "").split(","))
+    except ValueError:
+        return None
+    if not all(math.isfinite(part) for part in (left, top, width, height)):
+        return None
+    box = turned(left, top, left + width, top + height, orientation)
+    if box is None:
+        return None
+    return Region(box, *named(_text(entry, f"{_MICROSOFT_REGION}PersonDisplayName")))
+
+
+def named(written: str | None) -> tuple[str | None, float | None]:
+    """Return the person that a region names, and the likeness that it asks for (see `Region`)."""
     if written is None:
         return None, None
     name = unicodedata.normalize("NFC", written)
@@ -177,8 +206,16 @@ def _name(written: str | None) -> tuple[str | None, float | None]:
     return name, None
 
 
-def _upright_box(left: float, top: float, right: float, bottom: float, orientation: int) -> Box | None:
-    """Return a stored box in the upright picture, cut off at the edges; None when nothing of it is inside."""
+def turned(left: float, top: float, right: float, bottom: float, orientation: int) -> Box | None:
+    """Return a stored box in the upright picture, cut off at the edges; None when nothing of it is inside.
+
+    Args:
+        left: its left edge, in fractions of the stored picture.
+        top: its top edge.
+        right: its right edge.
+        bottom: its bottom edge.
+        orientation: the EXIF orientation, 1 to 8.
+    """
     corners = [_upright_point(x, y, orientation) for x, y in ((left, top), (right, bottom))]
     xs = sorted(min(max(x, 0.0), 1.0) for x, _ in corners)
     ys = sorted(min(max(y, 0.0), 1.0) for _, y in corners)

@@ -18,6 +18,7 @@ import uvicorn
 from seedtool.emulator import objects, process
 from seedtool.emulator.access import access as make_access
 from seedtool.emulator.access import is_wildcard
+from seedtool.emulator.album import Album
 from seedtool.emulator.application import TransportProtocol, application
 from seedtool.emulator.faults import Faults
 from seedtool.emulator.operations import Operations
@@ -40,6 +41,7 @@ def run(
     photos: Path | None = None,
     s3_endpoint: str | None = None,
     faults: str = "",
+    album: Path | None = None,
     access: Access | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
@@ -52,12 +54,13 @@ def run(
         photos: the folder that S3Objects are read from. It has one folder for each bucket.
         s3_endpoint: the URL of the S3 endpoint that S3Objects are read from when there is no `photos`.
         faults: settings of `seedtool.emulator.faults` as JSON.
+        album: the folder of labelled pictures that it learns before it listens.
         access: who may use it; None for every program on this machine, and no web page.
         announce: called with the endpoint once the emulator listens; None prints how to use it.
 
     Raises:
         EmulatorError: another emulator serves this directory, the port cannot be used, the state cannot be read, the
-            faults are not valid, or the folder of photos does not exist.
+            faults are not valid, the folder of photos or of the album does not exist, or the album has a wrong row.
     """
     if photos is not None and not photos.is_dir():
         raise process.EmulatorError(
@@ -65,13 +68,14 @@ def run(
         )
     process.make_state_dir(state_dir)
     in_force = Faults(faults)
+    learnt = Album.read(album) if album is not None else None
     with _sole_server(state_dir), _listen(host, port) as listener:
         store = Store(state_dir / FILE)
-        operations = Operations(store, objects.reader(photos, s3_endpoint), in_force.lag, in_force.most_faces)
+        operations = Operations(store, objects.reader(photos, s3_endpoint), in_force.lag, in_force.most_faces, learnt)
         try:
             app = application(operations, in_force, state_dir, access or make_access(state_dir, host=host))
             print_announcement = functools.partial(_print_announcement, s3_objects=bool(photos or s3_endpoint))
-            _serve(state_dir, app, listener, announce or print_announcement)
+            _serve(state_dir, app, listener, album, announce or print_announcement)
         finally:
             process.record_path(state_dir).unlink(missing_ok=True)
             store.close()
@@ -114,7 +118,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(state_dir: Path, app: Starlette, listener: socket.socket, announce: Callable[[str], None]) -> None:
+def _serve(
+    state_dir: Path,
+    app: Starlette,
+    listener: socket.socket,
+    album: Path | None,
+    announce: Callable[[str], None],
+) -> None:
     host, port = listener.getsockname()[:2]
     if is_wildcard(host):  # all addresses of this machine: clients here use the loopback one
         host = "::1" if ":" in host else "127.0.0.1"
@@ -124,7 +134,7 @@ def _serve(state_dir: Path, app: Starlette, listener: socket.socket, announce: C
         "host": host,
         "port": port,
         "pid": os.getpid(),
-        "code": process.code_version(),
+        "code": process.code_version(album),
     }
     config = uvicorn.Config(
         app,

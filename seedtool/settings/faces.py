@@ -1,6 +1,7 @@
 """The settings of faces and photos: AWS, the collections, the photo store, and the tables that hold face ids."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -222,6 +223,14 @@ class FaceSettings(CacheSettings, frozen=True, kw_only=True):
             variables=("SEEDTOOL_AWS",),
         ),
     ] = "live"
+    emulator_album: Annotated[
+        Path | None,
+        Setting(
+            "a folder of labelled pictures that the local emulator learns, so that copies without metadata keep names",
+            variables=("SEEDTOOL_EMULATOR_ALBUM",),
+            default="none",
+        ),
+    ] = None
     collection: Annotated[
         str | None,
         Setting(

@@ -41,7 +41,7 @@ def ensure_emulator(settings: Settings) -> str:
     from seedtool.emulator import process
 
     with _emulators_errors():
-        return process.ensure(emulator_dir(settings), verify=True)
+        return process.ensure(emulator_dir(settings), verify=True, album=settings.emulator_album)
 
 
 def find_emulator(settings: Settings) -> str | None:

@@ -104,6 +104,7 @@ CONTRACT = {
         "--admin-token",
         "--state-dir",
         "--photos",
+        "--album",
         "--s3-endpoint",
         "--faults",
         "--require-signature",

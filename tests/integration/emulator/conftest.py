@@ -110,6 +110,11 @@ def make_client(endpoint: str, *, region: str = "us-east-1", key: str = "test", 
     return client
 
 
+@pytest.fixture(scope="session", name="regions_xmp")
+def _regions_xmp() -> Callable[[list[tuple[str | None, float, float, float, float]]], bytes]:
+    return regions_xmp
+
+
 def regions_xmp(regions: list[tuple[str | None, float, float, float, float]]) -> bytes:
     entries = "".join(
         f"<rdf:li><rdf:Description mwg-rs:Type='Face' {f'mwg-rs:Name={quoteattr(name)}' if name else ''}>"

@@ -107,3 +107,30 @@ def test_an_image_is_bytes_or_an_object_and_not_both(rekognition, picture):
     assert refused(rekognition.detect_faces, Image=both)[0] == "InvalidParameterException"
     assert refused(rekognition.detect_faces, Image={})[0] == "InvalidParameterException"
     assert refused(rekognition.detect_faces, Image={"S3Object": both["S3Object"]})[0] == "InvalidS3ObjectException"
+
+
+@pytest.mark.parametrize("margin", [0, 0.1, 0.3])
+def test_a_face_that_was_cut_out_of_an_indexed_picture_is_found(rekognition, collection, picture, margin):
+    """What programs for group photos do: detect, cut out with a margin, save as JPEG, search."""
+    boxes = [(0.2, 0.4, 0.15, 0.25), (0.5, 0.5, 0.15, 0.25), (0.8, 0.6, 0.15, 0.25)]
+    content = picture(f"group {margin}", "Ana", "Beto", "Caro", boxes=boxes, size=(1200, 800))
+    indexed = rekognition.index_faces(CollectionId=collection, Image={"Bytes": content})["FaceRecords"]
+    whole = Image.open(io.BytesIO(content))
+    for record in indexed:
+        box = record["Face"]["BoundingBox"]
+        edges = (
+            (box["Left"] - margin * box["Width"]) * whole.width,
+            (box["Top"] - margin * box["Height"]) * whole.height,
+            (box["Left"] + (1 + margin) * box["Width"]) * whole.width,
+            (box["Top"] + (1 + margin) * box["Height"]) * whole.height,
+        )
+        out = io.BytesIO()
+        whole.crop(tuple(map(int, edges))).save(out, "JPEG", quality=80)
+        found = rekognition.search_faces_by_image(CollectionId=collection, Image={"Bytes": out.getvalue()})
+        assert [match["Face"]["FaceId"] for match in found["FaceMatches"]] == [record["Face"]["FaceId"]]
+
+
+def test_a_picture_that_says_nobody_has_nobody(rekognition, picture, regions_xmp):
+    out = io.BytesIO()
+    Image.open(io.BytesIO(picture("empty playground"))).save(out, "JPEG", xmp=regions_xmp([]))
+    assert rekognition.detect_faces(Image={"Bytes": out.getvalue()})["FaceDetails"] == []

@@ -42,7 +42,7 @@ def add(store, uid, seeds, name=None, likeness=None, kind=WHOLE):
 
 def seen(seed, name=None, kind=WHOLE):
     return SeenFace(
-        0, Box(0, 0, 1, 1), 99.0, 50.0, 50.0, (0, 0, 0), name, None, b"asked", [(kind, vector(seed))], small=False
+        0, Box(0, 0, 1, 1), 99.0, 50.0, 50.0, (0, 0, 0), name, None, b"asked", [(kind, vector(seed))], [], small=False
     )
 
 

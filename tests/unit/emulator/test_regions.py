@@ -68,7 +68,7 @@ def test_areas_in_pixels_and_beyond_the_edge():
     area = "stArea:x='380' stArea:y='150' stArea:w='80' stArea:h='120' stArea:unit='pixel'"
     (region,) = read(one(area=area, applied=applied))
     assert numbers(region.box) == (0.85, 0.3, 0.15, 0.4)
-    assert read(one(area="stArea:x='1.5' stArea:y='0.5' stArea:w='0.2' stArea:h='0.2'")) == []
+    assert read(one(area="stArea:x='1.5' stArea:y='0.5' stArea:w='0.2' stArea:h='0.2'")) is None
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_areas_in_pixels_and_beyond_the_edge():
     ],
 )
 def test_an_area_that_is_none_is_left_out(area):
-    assert read(one(area=area)) == []
+    assert read(one(area=area)) is None
 
 
 def test_names_are_normalised_and_may_ask_for_a_likeness():
@@ -108,11 +108,11 @@ def test_a_description_may_hint_at_pose_and_confidence():
     ],
 )
 def test_what_is_no_honest_packet_has_no_regions(xmp):
-    assert read(xmp) == []
+    assert read(xmp) is None
 
 
 def test_entities_hidden_by_an_encoding_are_not_read():
-    assert face_regions(("<!DOCTYPE x [<!ENTITY a 'b'>]>" + one()).encode("utf-16"), (400, 300), 1) == []
+    assert face_regions(("<!DOCTYPE x [<!ENTITY a 'b'>]>" + one()).encode("utf-16"), (400, 300), 1) is None
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -154,3 +154,44 @@ def _itxt(xmp):
     info = PngInfo()
     info.add_itxt("XML:com.adobe.xmp", xmp)
     return info
+
+
+BAG = one()[one().index("<rdf:li>") : one().index("</rdf:Seq>")]
+
+
+@pytest.mark.parametrize("bag", ["", BAG.replace("'Face'", "'Pet'"), 2 * BAG.replace("'Face'", "'Pet'")])
+def test_a_picture_says_that_nobody_is_there(bag):
+    assert read(one().replace(BAG, bag)) == []
+
+
+def test_a_region_of_another_kind_does_not_say_who_is_there():
+    assert read(one().replace("'Face'", "'Focus'")) is None
+
+
+MICROSOFT = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:MP="http://ns.microsoft.com/photo/1.2/" xmlns:MPRI="http://ns.microsoft.com/photo/1.2/t/RegionInfo#"
+ xmlns:MPReg="http://ns.microsoft.com/photo/1.2/t/Region#"><MP:RegionInfo><rdf:Description><MPRI:Regions><rdf:Bag>
+{entries}</rdf:Bag></MPRI:Regions></rdf:Description></MP:RegionInfo></rdf:Description></rdf:RDF></x:xmpmeta>"""
+ATTRIBUTES = (
+    "<rdf:li><rdf:Description MPReg:Rectangle='0.2, 0.3, 0.2, 0.4' MPReg:PersonDisplayName='Ana Soto'/></rdf:li>"
+)
+ELEMENTS = """<rdf:li rdf:parseType="Resource"><MPReg:PersonDisplayName>Ana Soto</MPReg:PersonDisplayName>
+<MPReg:Rectangle>0.2,0.3,0.2,0.4</MPReg:Rectangle></rdf:li>"""
+NOWHERE = "<rdf:li><rdf:Description MPReg:PersonDisplayName='Beto Paz'/></rdf:li>"
+
+
+@pytest.mark.parametrize("entries", [ATTRIBUTES, ELEMENTS, NOWHERE + ELEMENTS])
+def test_a_region_as_windows_writes_it(entries):
+    (region,) = read(MICROSOFT.format(entries=entries))
+    assert region.name == "Ana Soto"
+    assert numbers(region.box) == (0.2, 0.3, 0.2, 0.4)  # left and top, not the centre
+
+
+@pytest.mark.parametrize("rectangle", ["", "0.2,0.3,0.2", "a,b,c,d", "nan,0,1,1", "2,2,1,1"])
+def test_a_rectangle_that_is_none_is_left_out(rectangle):
+    assert read(MICROSOFT.format(entries=ATTRIBUTES.replace("0.2, 0.3, 0.2, 0.4", rectangle))) is None
+
+
+def test_a_turned_picture_has_its_windows_region_where_it_is_shown():
+    (region,) = read(MICROSOFT.format(entries=ATTRIBUTES), orientation=6)  # stored on its side
+    assert numbers(region.box) == (0.3, 0.2, 0.4, 0.2)
