@@ -39,7 +39,8 @@ from seedtool.settings import Settings, load  # noqa: E402
 LATENCY = {"IndexFaces": 1.5, "SearchFaces": 0.25}
 LAG = 1.0
 SIDE = 160  # pixels
-BAR = 1.15
+BAR = 1.10
+FEW_BAR = 1.2  # where a quota of 5 is not announced
 
 
 class Row(NamedTuple):
@@ -62,7 +63,7 @@ class Row(NamedTuple):
         )
 
 
-HEADER = """| way | quota, calls/s | photos | users | in flight | seconds | of what the quota allows | throttled | bar 1.15 |
+HEADER = """| way | quota, calls/s | photos | users | in flight | seconds | of what the quota allows | throttled | bar 1.10 |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"""
 
 
@@ -95,7 +96,7 @@ def rows(environ: dict[str, str], folder: Path) -> Iterator[tuple[str, str, floa
     yield "`backfill`, 100 photos of 2 faces", "ten at a time, then a second's pause", 1.0, ours.seconds, plain.seconds
     few = measure(100, 1, 150, 5.0)
     what = f"`backfill`, {few.photos:,} photos of 2 faces; {few.throttled:.2%} of calls throttled"
-    yield what, "what 5 calls a second allow", float("inf"), few.seconds, few.seconds / few.of_quota
+    yield what, "what 5 calls a second allow", FEW_BAR, few.seconds, few.seconds / few.of_quota
 
 
 def measure(photos: int, users: int, batch_size: int, tps: float = 50.0, *, plain: bool = False) -> Row:

@@ -162,6 +162,9 @@ class Endpoint:
         """Tell whether the application has accepted a photo: there is no call that does nothing."""
         return self.proven
 
+    def probe(self) -> None:
+        """Do nothing: an application says by itself when to wait."""
+
     def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
         """Post the photo.
 

@@ -129,6 +129,9 @@ class Processor(Protocol):
     def answers(self) -> bool:
         """Tell whether the service answers another call, one that is free."""
 
+    def probe(self) -> None:
+        """Make a free call that has a quota like that of the calls for photos; do nothing where there is none."""
+
     def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
         """Find the faces of a photo; `left_behind` are its faces that are in the collection already."""
 
@@ -260,6 +263,11 @@ class FaceProcessor:
         except AwsError as error:
             return not isinstance(error, ServiceUnavailable | Throttled)
         return True
+
+    def probe(self) -> None:
+        """List the faces of a collection that nobody has."""
+        with suppress(AwsError):
+            next(iter(self._aws.collection(f"{self._rules.collection_prefix}nobody").list_pages()), None)
 
     def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
         """Index the photo, or adopt the faces that are in the collection already.

@@ -71,6 +71,11 @@ _RECORD_ATTEMPTS = 3
 # Assets of a user that are queued at once to be decided about again.
 _DECIDED_AGAIN = 100
 
+# From so many assets on, a run finds the quota out first, by at most so many free calls one after the other. They are
+# more than a quota of 5 a second allows at once, and so few that they take half a second.
+_MANY = 100
+_PROBES = 12
+
 # Seconds between two looks at signals and at what is due, and between two reports of progress.
 _TICK = 0.1
 
@@ -181,6 +186,8 @@ class Run:
                     raise
                 raise _lost(error) from error
             try:
+                if before is None and census.assets >= _MANY:
+                    self._learn_quota(meter)
                 work.process_all(listener)
             finally:
                 work.keep_report(ended=True)
@@ -227,6 +234,13 @@ class Run:
                 "out. Check account and region. Then seedtool backfill --reindex indexes these assets again"
             )
         return frozenset(marked), notes
+
+    def _learn_quota(self, meter: Meter) -> None:
+        """Make free calls until one is throttled: then the client begins at a low rate, not with a burst."""
+        for _ in range(_PROBES):
+            if self._stopped or meter.throttled:
+                return
+            self.processor.probe()
 
     def _until_answered(self, call: Callable[[], _Answer], listener: Listener) -> _Answer:
         """Make a call before the work begins, again and again during an outage."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from seedtool.backfill import Options, connect, counts, listing, plan
+from seedtool.backfill import Options, connect, counts, listing, plan, run
 from seedtool.errors import DatabaseError, UsageError
+from seedtool.faces.rekognition import limiter
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -379,3 +380,16 @@ def test_a_run_that_lost_its_locks_without_noticing_writes_nothing_more(album):
     album.during_each_record(None)
     assert album.run().ok
     album.consistent()
+
+
+def test_a_long_run_finds_a_low_quota_out_by_a_free_call_before_it_sends_photos(album, faults, monkeypatch):
+    monkeypatch.setattr(run, "_MANY", 1)
+    monkeypatch.setattr(limiter, "QUOTAS", dict.fromkeys(("IndexFaces", "ListFaces", "SearchFaces"), (5000, 5)))
+    ana = album.user()
+    for _ in range(8):
+        album.photo(ana, "Ana")
+    faults(tps=dict.fromkeys(("IndexFaces", "ListFaces", "SearchFaces"), 5.0))
+    report = album.run(batch_size=50)
+    assert report.ok
+    assert report.throttled == {"ListFaces": 1}
+    assert (report.calls["ListFaces"], report.calls["IndexFaces"]) == (7, 8)

@@ -1,5 +1,6 @@
 """The token bucket, with time standing in its arguments."""
 
+import heapq
 from types import SimpleNamespace
 
 import pytest
@@ -122,3 +123,78 @@ def test_where_no_quota_is_known_nobody_waits_until_a_throttling_answer_tells_of
     for _ in range(20):
         list_faces()
     assert clock.slept > 3
+
+
+def served(bucket, quota, calls, latency, workers=100):
+    """Send calls to a service that allows fewer than we think; return the seconds, and the share that was throttled.
+
+    The service counts a call when it answers it, and throttled calls are sent again.
+    """
+    now, tokens, at, throttled, left = 1000.0, quota, 1000.0, 0, calls
+    answers = [(now, number) for number in range(workers)]  # when each worker's answer comes; at first there is none
+    heapq.heapify(answers)
+    waiting = {}
+    while left:
+        now, worker = heapq.heappop(answers)
+        if waiting.get(worker) == "sent":
+            tokens, at = min(quota, tokens + (now - at) * quota), now
+            if tokens >= 1:
+                tokens -= 1
+                left -= 1
+                bucket.answered(now)
+            else:
+                throttled += 1
+                bucket.slow_down(now)
+            waiting[worker] = None
+        if waiting.get(worker) is None:
+            waiting[worker] = bucket.take(now)
+        pause = bucket.wait(waiting[worker], now)
+        if pause > 0:
+            heapq.heappush(answers, (now + min(max(pause, 0.001), 0.25), worker))
+        else:
+            waiting[worker] = "sent"
+            heapq.heappush(answers, (now + latency, worker))
+    return now - 1000.0, throttled / (calls + throttled)
+
+
+@pytest.mark.parametrize("latency", [0.25, 1.5])
+def test_a_quota_that_was_learned_is_used_and_hardly_exceeded(latency):
+    bucket = Bucket(rate=50 * limiter.SHARE, burst=10)
+    bucket.begin_at(5 * limiter.SHARE, 1.0, 1000.0)
+    seconds, throttled = served(bucket, quota=5, calls=400, latency=latency)
+    assert seconds <= 1.1 * 400 / 5 + latency
+    assert throttled < 0.05
+
+
+def test_a_quota_that_was_learned_wrongly_is_left_behind_soon():
+    bucket = Bucket(rate=50 * limiter.SHARE, burst=10)
+    bucket.begin_at(5 * limiter.SHARE, 1.0, 1000.0)
+    for second in range(70):
+        reserve(bucket, 1000.0 + second)
+    assert bucket.rate == 50 * limiter.SHARE
+
+
+def test_throttling_of_the_first_calls_tells_the_quota_of_the_like_operations():
+    events = HierarchicalEmitter()
+    made = Limiter("us-east-1")
+    made.attach(SimpleNamespace(meta=SimpleNamespace(events=events)))
+    events.emit("response-received.rekognition.ListFaces", parsed_response={})
+    assert made.bucket("IndexFaces").rate > 40
+    events.emit(
+        "response-received.rekognition.DescribeCollection", parsed_response={"Error": {"Code": "ThrottlingException"}}
+    )
+    assert made.bucket("IndexFaces").rate > 40
+    events.emit("response-received.rekognition.ListFaces", parsed_response={"Error": {"Code": "ThrottlingException"}})
+    assert made.bucket("IndexFaces").rate < 5.1
+    assert made.bucket("SearchFaces").rate < 5.1
+    assert made.bucket("CreateCollection").rate < 5.1
+
+
+def test_throttling_after_many_answers_tells_nothing_of_other_operations():
+    events = HierarchicalEmitter()
+    made = Limiter("us-east-1")
+    made.attach(SimpleNamespace(meta=SimpleNamespace(events=events)))
+    for _ in range(40):
+        events.emit("response-received.rekognition.IndexFaces", parsed_response={})
+    events.emit("response-received.rekognition.IndexFaces", parsed_response={"Error": {"Code": "ThrottlingException"}})
+    assert made.bucket("SearchFaces").rate > 40
