@@ -311,7 +311,7 @@ def test_photos_of_rows_and_manifests_may_be_web_addresses(
     report = enroll_all(school, settings, aws, photos)
     assert [photo.outcome for photo in report.photos] == ["enrolled", "failed"]
     assert "gopher" in report.photos[1].reason
-    assert report.photos[0].source == "https://localhost/a.jpg"  # without what may be a signature
+    assert report.photos[0].source == f"{host.url}/a.jpg"  # without what may be a signature
     assert report.uploads == 0
     host.photos["/b.jpg"] = OTHER
     manifest = tmp_path / "manifest.csv"
