@@ -391,5 +391,6 @@ def test_a_long_run_finds_a_low_quota_out_by_a_free_call_before_it_sends_photos(
     faults(tps=dict.fromkeys(("IndexFaces", "ListFaces", "SearchFaces"), 5.0))
     report = album.run(batch_size=50)
     assert report.ok
-    assert report.throttled == {"ListFaces": 1}
-    assert (report.calls["ListFaces"], report.calls["IndexFaces"]) == (7, 8)
+    assert set(report.throttled) == {"ListFaces"}  # no photo was sent too early
+    assert report.calls["ListFaces"] <= run._PROBES
+    assert report.calls["IndexFaces"] == 8
