@@ -36,17 +36,9 @@ def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str
         profiles = load_profiles(load().seeds)
     except SeedtoolError:
         return []  # a completion is no place for a message
-    offered = [CompletionItem(name, help=each.description) for name, each in profiles.items()]
-    offered += [CompletionItem(name, help=text) for name, text in _COMMANDS.items()]
-    return [each for each in offered if str(each.value).startswith(incomplete)]
-
-
-#: What stands behind `seed` where a profile's name does, for completion: their modules need not be imported for it.
-_COMMANDS = {
-    "load": "load generated rows of a recipe",
-    "unload": "take them away again",
-    "recipe": "draft a recipe from a schema",
-}
+    return [
+        CompletionItem(name, help=each.description) for name, each in profiles.items() if name.startswith(incomplete)
+    ]
 
 
 class WithCommands(click.Command):
@@ -84,8 +76,21 @@ class WithCommands(click.Command):
             formatter.write_dl([(name, self.get_command(ctx, name).get_short_help_str()) for name in self.commands])
 
 
+def _complete_profile_or_command(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the profiles and the other commands whose names begin so."""
+    from click.shell_completion import CompletionItem
+
+    command = cast("WithCommands", ctx.command)
+    commands = [
+        CompletionItem(name, help=command.get_command(ctx, name).get_short_help_str())
+        for name in command.commands
+        if name.startswith(incomplete)
+    ]
+    return [*complete_profile(ctx, param, incomplete), *commands]
+
+
 @click.command(cls=WithCommands, short_help="Load the rows of a profile.", context_settings=CONTEXT)
-@click.argument("profile", required=False, shell_complete=complete_profile)
+@click.argument("profile", required=False, shell_complete=_complete_profile_or_command)
 @click.option("--list", "list_profiles", is_flag=True, help="List the profiles.")
 @click.option("--dry-run", is_flag=True, help="Say what would be inserted, updated and deleted; change nothing.")
 @click.option(

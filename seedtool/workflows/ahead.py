@@ -2,7 +2,8 @@
 
 To import botocore and to list takes longer than a reset or a seed that has little to do, and neither needs the other.
 The child is a fork, so it has the settings and the modules of its parent. It hands its pages over through a pipe, which
-bounds its memory. Whatever goes wrong in it, its parent lists by itself, and meets the error where it always did.
+bounds its memory. If it fails before its first page, its parent lists by itself, and meets the error where it always
+did.
 """
 
 from __future__ import annotations

@@ -147,4 +147,6 @@ def test_completion_offers_commands_and_profiles(school):
 
     assert "db-reset" in complete("seedtool db", 1)
     assert "full" in complete("seedtool seed f", 2)
+    assert "load" in complete("seedtool seed l", 2)
+    assert "load" not in complete("seedtool ci prepare --seed l", 4)  # a command is no profile
     assert complete("seedtool seed x", 2).strip() == ""
