@@ -3,8 +3,8 @@
 The first time: reset, seed, and enroll the photos of the seed's students. Then what a developer does all day:
 `db-reset`, `seed full`, `sync-faces`, and the students in a class photo are recognised. Uploads and IndexFaces
 calls are counted from outside, by the emulator's own counters and by the photo folder's contents. Then staging is
-made of the school: a masked copy, proven to hold nobody. At the end, in a database of its own, a photo library has its
-backfill.
+made of the school: a masked copy, proven to hold nobody. A third database gets two generated schools. At the end, in a
+database of its own, a photo library has its backfill.
 """
 
 import json
@@ -74,17 +74,18 @@ def main() -> int:
         STAGING,
         {"SEEDTOOL_REFRESH_FROM": address(settings), "SEEDTOOL_REFRESH_KEY": key(settings)},
     )
+    print(
+        "\nMore rows, in a database of its own: two schools that seeds/demo.toml describes, upon the one of `local`.\n"
+    )
+    run({}, "db-reset --yes --seed local --load demo", GENERATED)
     print("\nA photo library, in a database of its own, before its backfill: few faces are known, most photos wait.\n")
     page = str(settings.state_dir / "backfill.html")
     for command in ("db-reset --yes --seed photos -q", f"backfill --yes --html {shlex.quote(page)}"):
         run({}, command, LIBRARY)
     environment = " ".join(f"{name}={value}" for name, value in LIBRARY.items())
-    print(
-        "\nMore rows, in a database of its own: two schools that seeds/demo.toml describes, upon the one of `local`.\n"
-    )
-    run({}, "db-reset --yes --seed local --load demo", GENERATED)
     print("\nSome faces wait for a person. See them, and say who they are, on a page of your browser:")
-    print(f"  {environment} {Path(sys.executable).with_name('seedtool')} faces review --web")
+    program = shlex.quote(str(Path(sys.executable).with_name("seedtool")))
+    print(f"  {environment} {program} faces review --web")
     return 0
 
 
