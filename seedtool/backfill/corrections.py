@@ -142,7 +142,7 @@ def take_back(
         again = [each.face_id for each in decided]
         again += [face_id for face_id in followed if found.get(face_id, (None,))[0] in linked_to]
         connection.run("unlink", {"faces": again, "person": None})
-        connection.run("wait_again", {"faces": again})
+        connection.run("set_waiting", {"faces": again, "waits": True, "by_system": False})
         for person_id in sorted({str(each.person_id) for each in decided if each.new_person}):
             connection.run("lock_person_to_change", [person_id])
             connection.run("delete_person_without_faces", {"person": person_id})
@@ -242,7 +242,7 @@ def take_away(connection: LibraryConnection, face_id: str, person_id: str) -> Li
                 option="FACE",
             )
         connection.run("unlink", {"faces": [face_id], "person": person_id})
-        connection.run("wait_again", {"faces": [face_id]})
+        connection.run("set_waiting", {"faces": [face_id], "waits": True, "by_system": False})
         connection.run("exclude", [face_id, person_id])
         connection.run("forget_avatar", both)
     return Link(*found)
@@ -266,7 +266,8 @@ def give_back(connection: LibraryConnection, face_id: str, person_id: str, link:
             )
         again = {"face": face_id, "person": person_id, "confidence": link.confidence, "by": link.assigned_by}
         connection.run("link_again", again)
-        connection.run("face_is_linked_again", again)
+        waiting = {"faces": [face_id], "waits": False, "by_system": link.assigned_by != "user"}
+        connection.run("set_waiting", waiting)
         connection.run("include", [face_id, person_id])
     return (face_id,)
 

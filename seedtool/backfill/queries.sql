@@ -793,7 +793,7 @@ UPDATE {faces_table} f SET
 WHERE f.{faces.key} = %(face)s
 --]
 
--- face_is_linked --
+-- set_waiting --
 --[ details and not faces.skipped
 WITH kept AS (
     UPDATE seedtool.face_details d SET skipped = false WHERE d.face_id = ANY(%(faces)s::{face_key}[]) AND d.skipped
@@ -801,8 +801,8 @@ WITH kept AS (
 --]
 --[ faces.flags
 UPDATE {faces_table} f SET
-    , {faces.waits} = false --? faces.waits
-    , {faces.auto_assigned} = false --? faces.auto_assigned
+    , {faces.waits} = %(waits)s --? faces.waits
+    , {faces.auto_assigned} = %(by_system)s --? faces.auto_assigned
     , {faces.skipped} = false --? faces.skipped
     , {faces.updated_at} = now() --? faces.updated_at
 WHERE f.{faces.key} = ANY(%(faces)s::{face_key}[])
@@ -944,24 +944,6 @@ WHERE f.{faces.key} = ANY(%(faces)s::{face_key}[])
     AND (%(person)s::{person_key} IS NULL OR f.{faces.person} = %(person)s::{person_key})
 --]
 
--- wait_again --
---[ details and not faces.skipped
-WITH kept AS (
-    UPDATE seedtool.face_details d SET skipped = false WHERE d.face_id = ANY(%(faces)s::{face_key}[]) AND d.skipped
-)
---]
---[ faces.flags
-UPDATE {faces_table} f SET
-    , {faces.waits} = true --? faces.waits
-    , {faces.auto_assigned} = false --? faces.auto_assigned
-    , {faces.skipped} = false --? faces.skipped
-    , {faces.updated_at} = now() --? faces.updated_at
-WHERE f.{faces.key} = ANY(%(faces)s::{face_key}[])
---]
---[ not faces.flags
-SELECT %(faces)s::{face_key}[]
---]
-
 -- delete_person_without_faces --
 --[ persons.deleted
 UPDATE {persons_table} p SET {persons.deleted} = {persons.yes} WHERE p.{persons.key} = %(person)s AND {persons.live}
@@ -1025,19 +1007,6 @@ UPDATE {faces_table} f SET
     , {faces.similarity} = %(confidence)s --? faces.similarity
     , {faces.assigned_by} = %(by)s --? faces.assigned_by
 WHERE f.{faces.key} = %(face)s
---]
-
--- face_is_linked_again --
---[ faces.flags
-UPDATE {faces_table} f SET
-    , {faces.waits} = false --? faces.waits
-    , {faces.auto_assigned} = %(by)s <> 'user' --? faces.auto_assigned
-    , {faces.updated_at} = now() --? faces.updated_at
-    , {faces.skipped} = false --? faces.skipped
-WHERE f.{faces.key} = %(face)s
---]
---[ not faces.flags
-SELECT %(face)s::{face_key}
 --]
 
 -- persons_with_faces --

@@ -310,7 +310,7 @@ def _write(
             new_persons[key] = _insert_person(connection, face, name)
         person_id = new_persons[key]
     connection.run("link_by_user", {"face": face.id, "person": person_id})
-    connection.run("face_is_linked", {"faces": [face.id]})
+    connection.run("set_waiting", {"faces": [face.id], "waits": False, "by_system": False})
     return Assigned(face_id=face.id, user_id=face.user_id, person_id=person_id, new_person=is_new)
 
 

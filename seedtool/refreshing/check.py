@@ -19,7 +19,7 @@ from seedtool.refreshing.masks import fits, fits_key, trial
 from seedtool.refreshing.policy import ColumnLine, Policy, TableName, TablePolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from seedtool.refreshing.masks import Mask
     from seedtool.refreshing.source import Relation
@@ -518,13 +518,6 @@ def toml_key(name: str) -> str:
     """Return a name as a key of TOML: in quotes where it needs them."""
     plain = all(each.isascii() and (each.isalnum() or each in "_-") for each in name) and name
     return name if plain else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def lines_of(findings: Iterable[Finding], policy: Policy) -> Iterator[str]:
-    """Yield a line for each finding: its place, what is wrong, and what to do."""
-    for each in findings:
-        where = f"{policy.file}:{each.line}:{each.character}: " if each.line else f"{policy.file}: "
-        yield f"{where}{each.what}. {each.remedy}"
 
 
 # the columns of an index's expressions are those that the index depends on; a condition's columns are among them, so

@@ -64,11 +64,6 @@ def other_writings(words: Words, columns: Collection[int]) -> "tuple[bytes, list
     return "".join(f"{text}\n" for _, text in lines).encode("utf-8", "replace"), [cell for cell, _ in lines]
 
 
-def readings(text: str) -> list[str]:
-    """Return what a text says as it is, and in other writings."""
-    return [text, *_read(text, _DEPTH)]
-
-
 def _read(text: str, depth: int) -> Iterator[str]:
     """Yield what a text says in other writings; the text itself where it came from one."""
     yield text
