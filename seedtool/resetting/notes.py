@@ -27,6 +27,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
         used: when it was cloned last, to within ten minutes.
         size: bytes on the server's disk.
         result: what the layer's builder returned.
+        below: what the builders of the layers below it returned, by the layer's step.
         migrated_settings: settings of the database itself that the migrations made (`search_path=app`).
     """
 
@@ -35,6 +36,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     used: str
     size: int
     result: dict[str, object] = msgspec.field(name="told", default_factory=dict)  # names of the first release
+    below: dict[str, dict[str, object]] = {}
     migrated_settings: list[str] = msgspec.field(name="brought", default_factory=list)
 
 

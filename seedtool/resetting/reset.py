@@ -158,7 +158,8 @@ def reset(
             cluster.step("fingerprint")
             like = facts or templates.of_new_database(cluster)
             template = templates.ensure(cluster, layers, like, fresh=fresh)
-            results = _results(cluster, layers, template.name, like)
+            top = layers[-1].step
+            noted = templates.results_of(cluster, template.name, top) if len(layers) > 1 else {}
             done = replace(cluster, template.name, like, facts, settings=settings, consent=consent, keep=keep)
             pruned = _prune(cluster, settings) if template.built else []
         cluster.end_step()
@@ -168,7 +169,7 @@ def reset(
         template=template.name,
         built=template.built,
         spare="clone" not in cluster.milliseconds,
-        results=results,
+        results=dict(noted),
         sessions_ended=done.sessions_ended,
         slots_dropped=done.slots,
         swept=swept,
@@ -318,21 +319,6 @@ def _in_place_report(cluster: Cluster, rebuilt: Rebuilt, results: Mapping[str, M
         milliseconds=cluster.milliseconds,
         in_place=rebuilt,
     )
-
-
-def _results(
-    cluster: Cluster, layers: Sequence[Layer], template: str, like: DatabaseFacts
-) -> dict[str, Mapping[str, object]]:
-    """Return what the builders of the layers above the schema returned; nothing of a lower one that is pruned."""
-    found: dict[str, Mapping[str, object]] = {}
-    if len(layers) > 1:
-        found[layers[-1].step] = templates.result_of(cluster, template)
-    if len(layers) > 2:
-        stack = fingerprints(layers, templates.of_server(cluster, like))
-        for layer, fingerprint in list(zip(layers, stack, strict=True))[1:-1]:
-            below = templates.find(cluster, fingerprint)
-            found[layer.step] = templates.result_of(cluster, below.name) if below is not None else {}
-    return found
 
 
 def _prune(cluster: Cluster, settings: Settings) -> list[str]:

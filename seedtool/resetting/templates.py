@@ -115,10 +115,13 @@ def _ensure(cluster: Cluster, stack: Sequence[tuple[Layer, str]], like: Database
             return Template(present.name, built=False)
         layer.check()  # before the layers below are built
         source = _ensure(cluster, below, like, fresh=fresh).name if below else None
+        results = results_of(cluster, source, below[-1][0].step) if source is not None else {}
         cluster.step(layer.step)
         purpose, base = _purpose(layer, cluster), cluster.target.base
         try:
-            built = build(cluster, fingerprint, like, layer.build, purpose=purpose, source=source, base=base)
+            built = build(
+                cluster, fingerprint, like, layer.build, purpose=purpose, source=source, base=base, below=results
+            )
         except MigrationError as error:
             if _lacks_something(error):
                 error.remedy = f"{error.remedy} {_WHERE_THE_TARGET_HAS_IT}"
@@ -159,6 +162,7 @@ def build(
     purpose: str,
     source: str | None,
     base: str = _EMPTY,
+    below: Mapping[str, dict[str, object]] | None = None,
 ) -> Template:
     """Build a template aside and seal it; the lock of its fingerprint is held.
 
@@ -170,6 +174,7 @@ def build(
         purpose: what the template is for, in words.
         source: the template that it is cloned from; None for a new database.
         base: what a new database is made from.
+        below: what the builders of the layers below returned, by the layer's step.
     """
     _refuse_stranger(cluster, private_name("template", fingerprint))
     aside, like = fresh_name("building", fingerprint), cluster.kept(like)
@@ -195,6 +200,7 @@ def build(
             used=notes.now(),
             size=cluster.size_of(aside),
             result=dict(result),
+            below=dict(below or {}),
             migrated_settings=_set_by_migrations(facts, like) if facts is not None else [],
         )
         return Template(_seal(cluster, aside, fingerprint, note), built=True)
@@ -221,9 +227,25 @@ def _refuse_stranger(cluster: Cluster, name: str) -> None:
 
 def result_of(cluster: Cluster, template: str) -> dict[str, object]:
     """Return what the builder of a template's top layer returned; nothing where that was not noted."""
-    facts = cluster.database(template)
-    note = notes.read(facts) if facts is not None else None
+    note = _note_of(cluster, template)
     return note.result if note is not None else {}
+
+
+def results_of(cluster: Cluster, template: str, step: str) -> dict[str, dict[str, object]]:
+    """Return what the builders of a template's layers returned, by the layer's step; nothing where it was not noted.
+
+    Args:
+        cluster: the server.
+        template: the template's name.
+        step: the step of its top layer.
+    """
+    note = _note_of(cluster, template)
+    return {**note.below, step: note.result} if note is not None else {step: {}}
+
+
+def _note_of(cluster: Cluster, template: str) -> notes.Note | None:
+    facts = cluster.database(template)
+    return notes.read(facts) if facts is not None else None
 
 
 def _lacks_something(error: MigrationError) -> bool:

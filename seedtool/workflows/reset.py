@@ -187,7 +187,7 @@ def _reset(
     from seedtool.seeding.layer import Seeds, report_of
     from seedtool.workflows.seed import Seeded, link_faces
 
-    rows = report_of(prepared.profile, report.results[Seeds.step])
+    rows = report_of(prepared.profile, report.results.get(Seeds.step, {}))
     milliseconds = report.milliseconds.get(Seeds.step, 0.0)
     in_cache = not report.built
     if not prepared.profile.sync_faces:
