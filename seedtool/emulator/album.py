@@ -106,7 +106,10 @@ class Album:
             EmulatorError: there is no such folder, or a row of a csv file is wrong.
         """
         if not folder.is_dir():
-            raise EmulatorError(f"The folder {folder} does not exist.", "Name a folder of pictures: --album FOLDER.")
+            raise EmulatorError(
+                f"The folder {folder} does not exist.",
+                "Name a folder of pictures: --album FOLDER, or the setting emulator_album.",
+            )
         rows = {path: regions for file in sorted(folder.rglob("*.csv")) for path, regions in _rows(file).items()}
         album = cls()
         small = []

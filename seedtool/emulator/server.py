@@ -69,6 +69,8 @@ def run(
     process.make_state_dir(state_dir)
     in_force = Faults(faults)
     learnt = Album.read(album) if album is not None else None
+    if learnt is not None:
+        sys.stderr.write(f"Learnt {learnt.pictures:,} labelled pictures with {learnt.faces:,} faces from {album}.\n")
     with _sole_server(state_dir), _listen(host, port) as listener:
         store = Store(state_dir / FILE)
         operations = Operations(store, objects.reader(photos, s3_endpoint), in_force.lag, in_force.most_faces, learnt)

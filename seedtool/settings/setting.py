@@ -162,13 +162,15 @@ def _table(hint: object, setting: Setting, value: object) -> object:
 
 
 def _bare(hint: object) -> Any:  # noqa: ANN401 - a type form: a class, a union, a Literal
-    """Return a type without the notes of `Annotated`."""
-    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    """Return a type without the notes of `Annotated`, and without None: what is given is something."""
+    kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if isinstance(kind, types.UnionType):
+        given = [each for each in get_args(kind) if each is not types.NoneType]
+        return given[0] if len(given) == 1 else kind
+    return kind
 
 
 def _is_text(kind: object) -> bool:
-    if isinstance(kind, types.UnionType):
-        return set(get_args(kind)) == {str, types.NoneType}
     return kind is str or get_origin(kind) is Literal
 
 

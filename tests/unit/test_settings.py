@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import time
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -56,6 +57,23 @@ def test_one_field_is_all_that_a_new_setting_needs(tmp_path, approved):
             given(key, value)
         assert refusal.value.place == {"setting": key, "origin": "a test"}
         approved(refusal.value)
+
+
+def test_a_setting_that_may_be_left_out_is_read_as_one_that_may_not(tmp_path):
+    class Wing(msgspec.Struct):
+        folder: Annotated[Path | None, Setting("where")] = None
+        workers: Annotated[int | None, Setting("how many")] = None
+        hosts: Annotated[tuple[str, ...] | None, Setting("which")] = None
+
+    found = settings_of(Wing)
+    for key, given, read_as in (("folder", "a", tmp_path / "a"), ("workers", "3", 3), ("hosts", ["a "], ("a",))):
+        assert converted(key, *found[key], given, origin="a test", root=tmp_path) == read_as
+
+
+def test_the_album_of_the_emulator_is_found_from_the_projects_folder(project):
+    root = project('emulator_album = "album"')
+    assert read(root).emulator_album == root / "album"
+    assert read(root, {"SEEDTOOL_EMULATOR_ALBUM": "/photos"}).emulator_album == Path("/photos")
 
 
 def test_a_flag_beats_the_environment_beats_dotenv_beats_pyproject(project):

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from seedtool.emulator import process, server
 from seedtool.emulator.process import EmulatorError
@@ -71,6 +72,28 @@ def test_one_of_other_code_is_replaced_and_its_faces_stay(own, tmp_path, connect
     client = connect(own())
     assert pid_of(tmp_path) != before
     assert client.list_faces(CollectionId="kept")["Faces"] == [face["Face"] for face in faces]
+
+
+def test_one_with_another_album_is_replaced_and_its_faces_stay(own, tmp_path, connect, picture):
+    album, stripped = tmp_path / "album", tmp_path / "stripped.jpg"
+    album.mkdir()
+    (album / "ana.jpg").write_bytes(picture("ana", "Ana"))
+    with Image.open(album / "ana.jpg") as labelled:
+        labelled.convert("RGB").resize((480, 400)).save(stripped, quality=70)
+    client = connect(own())
+    client.create_collection(CollectionId="kept")
+    face = client.index_faces(CollectionId="kept", Image={"Bytes": picture("other", "Ana")})["FaceRecords"][0]["Face"]
+    search = {"CollectionId": "kept", "Image": {"Bytes": stripped.read_bytes()}}
+    assert client.search_faces_by_image(**search)["FaceMatches"] == []
+    before = pid_of(tmp_path)
+    client = connect(process.ensure(tmp_path, album=album))
+    assert pid_of(tmp_path) != before
+    assert [each["Face"]["FaceId"] for each in client.search_faces_by_image(**search)["FaceMatches"]] == [
+        face["FaceId"]
+    ]
+    assert process.ensure(tmp_path, album=album) == process.find(tmp_path)
+    with pytest.raises(EmulatorError, match="album"):
+        process.ensure(tmp_path, album=tmp_path / "no album")
 
 
 def test_attaching_is_cheap(emulator):
