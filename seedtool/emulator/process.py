@@ -348,7 +348,7 @@ def _start(state_dir: Path, deadline: float, arguments: Sequence[str]) -> Runnin
             return running
         if child.poll() is not None:
             raise EmulatorError(
-                f"The emulator ended with exit code {child.returncode} while it started: {_last_line(log_path)}",
+                f"The emulator ended with exit code {child.returncode} while it started: {_last_words(log_path)}",
                 f"Read its log: {log_path}.",
             )
         time.sleep(_POLL)
@@ -367,6 +367,7 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def _last_line(log_path: Path) -> str:
+def _last_words(log_path: Path) -> str:
+    """Return what went wrong and what to do, as `python -m seedtool.emulator` says it; of a traceback the last line."""
     lines = log_path.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "its log is empty"
+    return " ".join(each for each in lines[-2:] if not each.startswith(" ")) or "its log is empty"

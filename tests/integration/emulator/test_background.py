@@ -92,7 +92,7 @@ def test_one_with_another_album_is_replaced_and_its_faces_stay(own, tmp_path, co
         face["FaceId"]
     ]
     assert process.ensure(tmp_path, album=album) == process.find(tmp_path)
-    with pytest.raises(EmulatorError, match="album"):
+    with pytest.raises(EmulatorError, match=r"The folder .*no album does not exist\. Name a folder"):
         process.ensure(tmp_path, album=tmp_path / "no album")
 
 
