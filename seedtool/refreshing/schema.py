@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 _LEFT_OUT = re.compile(
     r"^\d+; \d+ \d+ (?:USER MAPPING|SUBSCRIPTION|PUBLICATION\b.*|COMMENT - EXTENSION) ", re.MULTILINE
 )
+#: An index that becomes part of a partitioned one. The statement locks several tables, and pg_restore does not know
+#: which: two of its jobs can wait for each other for good (seen with PostgreSQL 18, once in some dozens of restores).
+_ATTACHED = re.compile(r"^\d+; \d+ \d+ INDEX ATTACH ", re.MULTILINE)
+#: Entries that lock one table each.
+_OF_ONE_TABLE = re.compile(r"^\d+; \d+ \d+ (?:INDEX|CONSTRAINT) (?!ATTACH )", re.MULTILINE)
 #: The schema of seedtool's own tables. They say what was done in the database that they are in.
 OWN = "seedtool"
 #: How many indexes and keys are built at once.
@@ -101,11 +106,29 @@ def restore(dump: Dump, section: Literal["pre-data", "post-data"], database: Tar
         dump: the dump.
         section: `pre-data` comes before the rows, `post-data` after them.
         database: a fresh database, or one that has the rows.
-        jobs: how many indexes and keys are built at once.
+        jobs: how many indexes and keys are built at once. Where tables are partitioned, foreign keys, triggers and what
+            else locks several tables come after them, one by one.
 
     Raises:
         DatabaseError: something in it cannot be made, or a key does not hold.
     """
+    entries = dump.contents.read_text(encoding="utf-8").splitlines(keepends=True)
+    if section == "pre-data" or jobs == 1 or not any(map(_ATTACHED.match, entries)):
+        _restore(dump, dump.contents, section, database, jobs)
+        return
+    parts = (
+        ("one-table", [each for each in entries if _OF_ONE_TABLE.match(each)], jobs),
+        ("others", [each for each in entries if not _OF_ONE_TABLE.match(each)], 1),
+    )
+    for name, chosen, at_once in parts:
+        contents = dump.contents.with_name(name)
+        contents.write_text("".join(chosen), encoding="utf-8")
+        _restore(dump, contents, section, database, at_once)
+
+
+def _restore(
+    dump: Dump, contents: Path, section: Literal["pre-data", "post-data"], database: Target, jobs: int
+) -> None:
     with server.connect(database) as connection:
         older = connection.info.server_version < 170000
         may_raise = _allowed_memory(connection, jobs)
@@ -114,7 +137,7 @@ def restore(dump: Dump, section: Literal["pre-data", "post-data"], database: Tar
         "--no-owner",
         "--no-privileges",
         "--no-tablespaces",
-        f"--use-list={dump.contents}",
+        f"--use-list={contents}",
     ]
     tolerant = older and dump.tools.major >= 17
     options += [] if tolerant else ["--exit-on-error"]
