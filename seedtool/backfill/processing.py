@@ -6,6 +6,7 @@ is called in the run's own thread.
 """
 
 import os
+import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -34,9 +35,13 @@ from seedtool.faces.photos import Addresses, FolderStore, PhotoStore, is_address
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.port import Face, FaceCollection, FaceService, Image, Indexed
 from seedtool.settings import Settings
+from seedtool.settings.faces import EXTERNAL_ID
 
 # FaceIds that ListFaces takes at once (source: API reference, FaceIds: at most 4096).
 _FACES = 4096
+
+# Source: API reference, CollectionId.
+_COLLECTION_ID = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +201,11 @@ class FaceProcessor:
         remembered: bool,
     ) -> Opened:
         """Create the collection unless it is remembered, and look for faces of these assets in it."""
+        if not _COLLECTION_ID.fullmatch(collection_id):
+            raise InvalidRequest(
+                f"{collection_id[:80]!r} cannot be a CollectionId: it may have letters, digits and _.-, at most 255",
+                remedy="Name a column of the users that has such values: key in [tool.seedtool.backfill.users].",
+            )
         collection = self._aws.collection(collection_id)
         # One call where the collection does not exist: Rekognition allows 5 CreateCollection per second.
         created = None if remembered else collection.create()
@@ -275,8 +285,14 @@ class FaceProcessor:
         Raises:
             PhotoError: the photo cannot be read.
             ImageRefused: Rekognition does not take the photo.
+            InvalidRequest: the asset's key cannot be an ExternalImageId.
             AwsError: IndexFaces failed after all attempts.
         """
+        if not EXTERNAL_ID.fullmatch(asset.id):
+            raise InvalidRequest(
+                f"{asset.id[:80]!r} cannot be an ExternalImageId: it may have letters, digits and _.-:, at most 255",
+                remedy="Name a column of the assets that has such values: key in [tool.seedtool.backfill.assets].",
+            )
         old = set(asset.face_ids) if asset.reindex else set()
         # Old faces are deleted before new ones are indexed, so new faces are complete wherever there are some.
         adopted = [face for face in left_behind if face.face_id not in old]

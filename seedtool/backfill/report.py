@@ -231,7 +231,9 @@ class Tally:
     def add_note(self, subject: str, error: Exception) -> None:
         """Note an error that does not belong to one asset."""
         if len(self.notes) < MOST_ERRORS:
-            self.notes.append(f"{subject}: {getattr(error, 'message', type(error).__name__)}")
+            remedy = getattr(error, "remedy", "")
+            what = getattr(error, "message", type(error).__name__)
+            self.notes.append(f"{subject}: {what}{f'. {remedy}' if remedy else ''}")
 
     def add_point(self, calls: Mapping[str, int], throttled: Mapping[str, int], *, last: bool = False) -> None:
         """Note how far the run is, unless the last point is too recent.

@@ -451,3 +451,34 @@ def test_the_review_page_shows_and_changes_any_shape(request, make, shape):
         page.end()
         thread.join(10)
     assert found.faces() == before
+
+
+def test_keys_that_cannot_be_ids_of_rekognition_fail_alone_and_are_told(make):
+    schema = """
+        CREATE TABLE accounts (name text PRIMARY KEY, login text);
+        CREATE TABLE photos (file text PRIMARY KEY, owner text NOT NULL REFERENCES accounts, url text, at timestamptz);
+        CREATE TABLE sightings (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, file text NOT NULL, face text);
+    """
+    tables = {
+        "user_label": "login",
+        "users": {"table": "accounts", "key": "name"},
+        "assets": {"table": "photos", "key": "file", "user": "owner", "storage_url": "url", "created_at": "at"},
+        "faces": {"table": "sightings", "key": "id", "asset": "file", "face_id": "face"},
+    }
+    found = make(schema, msgspec.convert(RULES | tables, Backfill))
+    for user in ("ana", "ana maria", "é" * 300):
+        found.db.execute("INSERT INTO accounts VALUES (%s)", [user])
+        for file in (f"{user[:9]}-1.jpg", f"{user[:9]} 2.jpg", f"{user[:9]}/3.jpg"):
+            key = f"{abs(hash(file))}.jpg"
+            found.store.put(key, picture("Mia"))
+            found.db.execute("INSERT INTO photos VALUES (%s, %s, %s, now())", [file, user, key])
+    found.db.commit()
+    report = found.run()
+    assert (report.succeeded, report.failed, report.left, report.faces) == (1, 2, 6, 1)
+    assert [each.asset_id for each in report.errors] == ["ana 2.jpg", "ana/3.jpg"]
+    for error in report.errors:
+        assert error.asset_id in error.cause
+        assert "[tool.seedtool.backfill.assets]" in error.remedy
+    assert len(report.notes) == 2
+    assert all("[tool.seedtool.backfill.users]" in note for note in report.notes)
+    assert report.billed == {"IndexFaces": 1, "SearchFaces": 1}
