@@ -18,6 +18,7 @@ from seedtool.faces import photos
 from seedtool.faces.rekognition.service import Aws
 from seedtool.review_page.server import Page
 from seedtool.settings import Backfill, load
+from seedtool.workflows.doctor import examine
 
 from .conftest import RULES, picture
 from .test_kills import killed
@@ -405,6 +406,24 @@ def test_a_key_that_new_rows_do_not_get_and_a_journal_of_another_library_are_ref
     with pytest.raises(SchemaError, match="of another library") as refused:
         gallery.run()
     assert refused.value.place["table"] == "seedtool.backfill_assets"
+
+
+def test_the_doctor_looks_at_the_tables_that_settings_name(gallery):
+    def check(library):
+        origins = {**library.settings.origins, "backfill": "pyproject.toml"}
+        settings = msgspec.structs.replace(library.settings, database_url=library.target.url, origins=origins)
+        (found,) = [each for each in examine(settings=settings) if each.name == "backfill"]
+        return found
+
+    found = check(gallery)
+    assert found.state == "ok"
+    assert "assets in photos" in found.detail
+    gallery.db.execute("ALTER TABLE photos RENAME COLUMN location TO place")
+    gallery.db.commit()
+    found = check(gallery)
+    assert found.state == "wrong"
+    assert all(word in found.detail for word in ("photos", "location"))
+    assert "[tool.seedtool.backfill.assets]" in found.cure
 
 
 def test_a_text_that_cannot_be_a_users_key_is_a_usage_error(gallery):

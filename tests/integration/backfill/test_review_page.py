@@ -980,6 +980,17 @@ def test_a_wall_of_faces_is_put_right_by_clicks(album, serve, view):
     page.keyboard.press("u")
     status(page, "Undone: 1 face taken away")
     assert page.locator(".wall li").count() == 3
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("p")
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for()
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    page.keyboard.press("t")
+    page.locator(".wall li").nth(2).wait_for(state="detached")
+    assert [each.get_attribute("data-face") for each in page.locator(".wall li").all()] == faces[1:]
+    page.keyboard.press("u")
+    page.locator(".wall li").nth(2).wait_for()
     page.get_by_label("Name").fill("Ana Soto")
     page.get_by_role("button", name="Rename").click()
     status(page, "Ana renamed to Ana Soto.")
