@@ -111,10 +111,12 @@ def ensure(connection: LibraryConnection) -> None:
                 connection.run("create_schema")
             has = connection.shape.has
             own = ((COLLECTIONS, "collections" not in has), (DETAILS, "details" in has))
-            for table in (*_TABLES, *(each for each, wanted in own if wanted)):
-                if not has_table(connection, table):
-                    connection.execute(query(connection, f"create_{table}"))  # several commands take no parameters
-                    connection.forget_shape()
+            wanted = [*_TABLES, *(table for table, lacks in own if lacks)]
+            missing = [table for table in wanted if not has_table(connection, table)]
+            for table in missing:
+                connection.execute(query(connection, f"create_{table}"))  # several commands take no parameters
+            if missing:
+                connection.forget_shape()
     except pg.InsufficientPrivilege as error:
         raise translate(
             error,
