@@ -27,8 +27,8 @@ from seedtool.settings import load
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = 200
 ROUNDS = 7
-#: Bars of issue 4: of the wait in seconds, and of the ratios.
-WAIT, BARE, RIVAL = 0.008, 1.5, 1 / 1.5
+#: The bars: of the wait in seconds, and of the ratios.
+WAIT, BARE, RIVAL, ROLLED_BACK = 0.008, 1.5, 1 / 1.5, 1.5
 
 GUARDIANS = """\
 def rows():
@@ -50,6 +50,24 @@ def test_empty(seeded_database, n): pass
 @pytest.mark.seed("bench")
 @pytest.mark.parametrize("n", range({tests}))
 def test_connect(seeded_database, n): psycopg.connect(seeded_database).close()
+
+@pytest.mark.seed("bench")
+@pytest.mark.parametrize("n", range({tests}))
+def test_rolled_back(seeded_connection, n): seeded_connection.execute("SELECT 1")
+
+@pytest.fixture(scope="session")
+def connection(seeded_database_session):
+    with psycopg.connect(seeded_database_session, autocommit=True) as connection:
+        yield connection
+
+@pytest.fixture
+def transaction(connection):
+    connection.execute("BEGIN")
+    yield connection
+    connection.execute("ROLLBACK")
+
+@pytest.mark.parametrize("n", range({tests}))
+def test_begin(transaction, n): transaction.execute("SELECT 1")
 
 @pytest.mark.seed("bench")
 @pytest.mark.parametrize("n", range({tests}))
@@ -146,6 +164,10 @@ class Suite:
                 bare.append(self.bare(connection, template))
                 connecting.append(self.ours("connect")[0])
                 theirs.append(self.theirs())
+            rolled_back, begin = [], []
+            for _ in range(rounds):
+                rolled_back.append(self.between("test_ours.py", "-k", "test_rolled_back"))
+                begin.append(self.between("test_ours.py", "-k", "test_begin"))
         waits = self.ours("work")[1]
         yield f"wait for a fresh database of {size}, tests of 60 ms", "8 ms", 1.0, statistics.median(waits), WAIT
         yield (
@@ -157,6 +179,13 @@ class Suite:
         )
         ratio = statistics.median(connecting), statistics.median(theirs)
         yield "a test that connects, whole run", "`pytest-postgresql`, between tests", RIVAL, *ratio
+        yield (
+            "a test of seeded_connection, between tests",
+            "a bare BEGIN and ROLLBACK, between tests",
+            ROLLED_BACK,
+            statistics.median(rolled_back),
+            statistics.median(begin),
+        )
 
     def ours(self, tests: str) -> tuple[float, list[float]]:
         """Return the whole run's seconds a test, and how long each waited in the fixture."""
@@ -167,7 +196,11 @@ class Suite:
 
     def theirs(self) -> float:
         """Return the seconds a test between the end of the first and of the last."""
-        said = self.pytest("pytest_postgresql.plugin", "test_theirs.py")
+        return self.between("test_theirs.py", plugin="pytest_postgresql.plugin")
+
+    def between(self, *arguments: str, plugin: str = "seedtool.pytest_plugin") -> float:
+        """Return the seconds a test between the end of the first and of the last."""
+        said = self.pytest(plugin, *arguments)
         (between,) = [float(line.split()[1]) for line in said.splitlines() if line.startswith("between ")]
         return between / self.tests
 

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    import psycopg
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
+
     from seedtool.settings import Settings
     from seedtool.testing.databases import Databases, Lease
     from seedtool.testing.standin import Process, StandIn
+    from seedtool.testing.transactions import Shared
 
 _EXPECTED = pytest.StashKey[dict[str | None, int]]()
 _DATABASES = pytest.StashKey["Databases"]()
 _LEASE = pytest.StashKey["_Held"]()
 
 _FIXTURE = "seeded_database"
+_TRANSACTION = "_seedtool_transaction"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
-        "markers", "seed(profile): rows of seeded_database and faces of enroll_seeds(); None for the bare schema"
+        "markers",
+        "seed(profile): rows of the seeded_ fixtures, and faces of enroll_seeds(); None for the bare schema",
     )
 
 
@@ -122,6 +129,71 @@ def seeded_database(request: pytest.FixtureRequest, _seedtool_databases: Databas
 
 
 @pytest.fixture(scope="session")
+def _seedtool_shared(_seedtool_databases: Databases) -> Iterator[dict[str | None, Shared]]:
+    shared: dict[str | None, Shared] = {}
+    yield shared
+    for each in shared.values():
+        each.close()
+
+
+@pytest.fixture
+def _seedtool_transaction(
+    request: pytest.FixtureRequest, _seedtool_databases: Databases, _seedtool_shared: dict[str | None, Shared]
+) -> Iterator[Shared]:
+    from seedtool.testing.transactions import Shared
+
+    name = _profile_name(request.node)
+    if name not in _seedtool_shared:
+        _seedtool_shared[name] = Shared(_seedtool_databases, name)
+    shared = _seedtool_shared[name]
+    with _errors_reported():
+        shared.begin(request.config.stash.get(_EXPECTED, {}).get(name, 0))
+    profile = shared.lease.profile
+    if profile is not None and profile.sync_faces and "rekognition" in request.fixturenames:
+        rekognition: StandIn = request.getfixturevalue("rekognition")
+        with _errors_reported():
+            rekognition.enroll_seeds()
+            rekognition.sync(shared.connection)
+            shared.connection.commit()
+    yield shared
+    with _errors_reported():
+        shared.end()
+
+
+@pytest.fixture
+def seeded_connection(_seedtool_transaction: Shared) -> psycopg.Connection:
+    """A psycopg connection to a database with the rows of the test's seed marker; what the test does is rolled back.
+
+    The database is one for all tests of the worker. `commit()` and `rollback()` work, within the test's transaction. A
+    test that connects by itself, or needs no transaction around it (VACUUM), asks for `seeded_database`.
+    """
+    return _seedtool_transaction.connection
+
+
+@pytest.fixture
+def seeded_async_connection(_seedtool_transaction: Shared) -> psycopg.AsyncConnection:
+    """The same for asyncio: a psycopg.AsyncConnection within the test's transaction."""
+    return _seedtool_transaction.async_connection()
+
+
+@pytest.fixture
+def seeded_session(_seedtool_transaction: Shared) -> Iterator[Session]:
+    """The same for SQLAlchemy: an orm.Session; `get_bind()` is its engine."""
+    with _seedtool_transaction.session() as session:
+        yield session
+
+
+@pytest.fixture
+def seeded_async_session(_seedtool_transaction: Shared) -> Iterator[AsyncSession]:
+    """The same for SQLAlchemy's asyncio: an AsyncSession; `bind` is its engine."""
+    from seedtool.testing.transactions import end_async
+
+    session = _seedtool_transaction.async_session()
+    yield session
+    end_async(session)
+
+
+@pytest.fixture(scope="session")
 def seeded_database_session(request: pytest.FixtureRequest, _seedtool_databases: Databases) -> Iterator[str]:
     """The address of one database for all tests of the session (under xdist: of the worker).
 
@@ -187,7 +259,7 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
-    call: pytest.CallInfo[None],  # noqa: ARG001 - pytest hands arguments over by name
+    call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell where the database of a failed test is kept; once the test is over, give its database back."""
     report = yield
@@ -198,6 +270,11 @@ def pytest_runtest_makereport(
         if report.when == "teardown":
             del item.stash[_LEASE]
             held.give_back()
+    if report.failed and call.excinfo is not None and _TRANSACTION in getattr(item, "fixturenames", ()):
+        from seedtool.testing.transactions import hint
+
+        if said := hint(call.excinfo.value):
+            report.sections.append(("seedtool", said))
     return report
 
 

@@ -25,6 +25,8 @@ from seedtool.errors import ServiceUnavailable, UsageError
 from seedtool.settings import Settings
 
 if TYPE_CHECKING:
+    import psycopg
+
     from seedtool.seeding.profiles import Profile
     from seedtool.testing.databases import Databases
 
@@ -194,8 +196,11 @@ class StandIn:
         copies.copy(folder, accounts[faces])
         return copies.face_ids(folder, accounts[faces])
 
-    def sync(self, conninfo: str) -> None:
+    def sync(self, database: "str | psycopg.Connection") -> None:
         """Link the rows of a database to the faces that are here, as `seedtool sync-faces` does.
+
+        Args:
+            database: its address, or a connection to it.
 
         Raises:
             SeedtoolError: as the command.
@@ -204,8 +209,11 @@ class StandIn:
         from seedtool.faces.vendors import open_service
         from seedtool.postgres import server
 
-        with self._uncounted(), server.connect(server.named_by(conninfo)) as connection:
-            sync(connection, self._settings, open_service(self._settings, self.endpoint_url))
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._uncounted())
+            if isinstance(database, str):
+                database = stack.enter_context(server.connect(server.named_by(database)))
+            sync(database, self._settings, open_service(self._settings, self.endpoint_url))
 
     @contextlib.contextmanager
     def _uncounted(self) -> Iterator[None]:

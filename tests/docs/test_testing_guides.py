@@ -49,7 +49,7 @@ def test_the_code_of_the_guide_works(checkout, shell):
         'def test_other(rekognition):\n    assert rekognition.environ["AWS_REKOGNITION_COLLECTION"] == "test-faces"\n',
         encoding="utf-8",
     )
-    assert re.search(r"\b8 passed", shell("pytest guide"))
+    assert re.search(r"\b11 passed", shell("pytest guide"))
 
 
 def lines(recipe):

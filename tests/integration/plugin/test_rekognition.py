@@ -88,6 +88,16 @@ def test_a_profile_with_a_sync_is_synced_with_it(rekognition, seeded_database):
     assert {id_: [face] for id_, face in faces(seeded_database).items()} == enrolled
 
 @pytest.mark.seed("full")
+@pytest.mark.parametrize("again", [False, True])
+def test_so_are_the_rows_that_a_test_rolls_back(rekognition, seeded_connection, again):
+    query = "SELECT external_image_id, face_id FROM student_photos"
+    enrolled = rekognition.enroll_seeds()
+    assert {id_: [face] for id_, face in seeded_connection.execute(query).fetchall()} == enrolled
+    seeded_connection.execute("UPDATE student_photos SET face_id = 'placeholder:' || external_image_id")
+    rekognition.sync(seeded_connection)
+    assert {id_: [face] for id_, face in seeded_connection.execute(query).fetchall()} == enrolled
+
+@pytest.mark.seed("full")
 def test_and_keeps_placeholders_without_it(seeded_database):
     assert faces(seeded_database)["ana-photo-1"] == "placeholder:ana-photo-1"
 
@@ -106,7 +116,7 @@ def test_nobody_says_whose_faces(rekognition):
 """,
     )
     ran = dojo.run(HTTP_PROXY="http://127.0.0.1:1", AWS_PROFILE="nobody")
-    assert ran.counts == {"passed": 8}, ran.text
+    assert ran.counts == {"passed": 10}, ran.text
     assert dojo.databases("test") == []
 
 
