@@ -27,7 +27,7 @@ torture: $(INSTALLED) ## Kill a thousand processes a promise, try thousands of e
 lowest: ## Run a subset of the tests with the lowest versions that pyproject.toml allows
 	@$(PYTHON) -m venv $(VENV)/lowest
 	@$(VENV)/lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt \
-		--editable . cryptography hypothesis pytest pytest-alembic pytest-timeout pytest-xdist
+		--editable '.[embedded,emulator,recipes]' cryptography hypothesis pytest pytest-alembic pytest-timeout pytest-xdist
 	$(VENV)/lowest/bin/python -m pytest -n 2 -q -m everywhere
 
 matrix: ## Run that subset with the lowest versions and with every Python from 3.11 that is on PATH

@@ -5,6 +5,7 @@
     SeedtoolError
     ├── SettingsError            a setting is wrong: names the key, the fault and where it came from
     ├── UsageError               an argument is wrong
+    │   └── MissingExtra         a package that only some commands need is not installed: names its extra
     ├── Refused                  the guard does not allow it
     │   ├── Protected            the target has the protection mark
     │   ├── NotConfirmed         data would be lost, and the user did not confirm
@@ -93,6 +94,10 @@ class UsageError(SeedtoolError):
     """An argument is wrong in a way that the parser of the command line cannot see."""
 
     exit_code = 2
+
+
+class MissingExtra(UsageError):
+    """A package that only some commands need is not installed. The remedy is the command that installs it."""
 
 
 class Refused(SeedtoolError):

@@ -88,8 +88,12 @@ def _describe(error: BaseException) -> Failure:
     kind = type(error).__name__
     if _was_interrupted(error):
         return Failure("Interrupted", "interrupted", "", INTERRUPTED)
+    if isinstance(error, ModuleNotFoundError):
+        from seedtool import extras
+
+        error = extras.explained(error) or error
     if isinstance(error, SeedtoolError):
-        return Failure(kind, error.message, error.remedy, error.exit_code, error.place)
+        return Failure(type(error).__name__, error.message, error.remedy, error.exit_code, error.place)
     if isinstance(error, click.ClickException):
         given = error.param if isinstance(error, click.BadParameter) else None
         where = Place(option=_name(given)) if given is not None else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from seedtool import extras
 from seedtool.cli.console import CONTEXT, Console, common_options, table
 from seedtool.errors import UsageError
 from seedtool.printable import count, printable
@@ -115,6 +116,7 @@ def review(
 
 
 def _serve(console: Console, settings: Settings, *, port: int, search: bool, open_browser: bool) -> None:
+    extras.require("review", option="--web")
     from seedtool.review_page import server
 
     def announce(url: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from seedtool import extras
 from seedtool.cli.console import CONTEXT, Console, common_options
 from seedtool.errors import UsageError
 
@@ -123,6 +124,7 @@ def emulator(
     Programs on this machine may use any credentials. If the project's emulator runs in the background, it is stopped
     first; this one has the same faces. docs/emulator.md explains how to use boto3, the AWS CLI and JavaScript with it.
     """
+    extras.require("emulator")
     from seedtool.emulator import process
     from seedtool.emulator import server as emulators
     from seedtool.emulator.access import access

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from seedtool import extras
 from seedtool.faces.port import FaceService
 from seedtool.settings import Settings
 
@@ -10,6 +11,7 @@ _Key: TypeAlias = tuple[str, str] | None
 
 
 def _rekognition(settings: Settings, endpoint: str | None, key: _Key) -> FaceService:
+    extras.require("faces", "botocore")
     from seedtool.faces.rekognition.service import Aws
 
     return Aws(settings, endpoint, key)
@@ -24,6 +26,7 @@ def quotas(settings: Settings, operations: Iterable[str]) -> tuple[str, dict[str
 
     Nothing is called and nothing is started. Where no region is set, it is empty, and the low quotas count.
     """
+    extras.require("faces", "botocore")
     from seedtool.faces.aws_session import EMBEDDED_REGION, AwsSession
     from seedtool.faces.rekognition.limiter import quota
 
@@ -46,5 +49,6 @@ def open_service(
 
     Raises:
         SettingsError: embedded without an endpoint.
+        MissingExtra: the vendor's package is not installed.
     """
     return VENDORS[vendor](settings, endpoint, key)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from seedtool import extras
 from seedtool.errors import UsageError
 from seedtool.generating.inference import family
 from seedtool.generating.rows import ROWS_A_BLOCK
@@ -117,12 +118,9 @@ def _quoted(cells: Cells) -> Cells:
 
 
 def _pyarrow() -> Any:  # noqa: ANN401 - the package is optional, and has no types
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UsageError(
-            "parquet needs pyarrow, which is not installed", remedy="pip install 'seedtool[fast]'", option="--format"
-        ) from error
+    extras.require("fast", option="--format")
+    import pyarrow.parquet
+
     return pyarrow
 
 

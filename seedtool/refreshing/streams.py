@@ -11,6 +11,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seedtool import extras
 from seedtool.errors import DatabaseError, SettingsError
 
 if TYPE_CHECKING:
@@ -34,21 +35,17 @@ _UNKNOWN = {
     "sslcertmode": {"allow", "disable"},
     "sslkeylogfile": set[str](),
 }
-_INSTALL = "pip install 'seedtool[refresh]'"
 
 
 def require() -> Any:  # noqa: ANN401 - asyncpg has no types of its own
     """Return the module asyncpg.
 
     Raises:
-        SettingsError: it is not installed.
+        MissingExtra: it is not installed.
     """
-    try:
-        import asyncpg
-    except ImportError as error:
-        raise SettingsError(
-            "the package asyncpg is not installed, and a masked copy streams through it", remedy=f"Run {_INSTALL}"
-        ) from error
+    extras.require("refresh", "asyncpg")
+    import asyncpg
+
     return asyncpg
 
 

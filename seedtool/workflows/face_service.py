@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from seedtool import extras
 from seedtool.errors import ServiceUnavailable, SettingsError
 from seedtool.faces.port import FaceService
 from seedtool.faces.vendors import open_service
@@ -30,16 +31,30 @@ def emulator_dir(settings: Settings) -> Path:
     return settings.state_dir / "emulator"
 
 
+def require_packages(settings: Settings) -> None:
+    """See that the packages are there which the AWS side of the settings needs.
+
+    Raises:
+        MissingExtra: one is not installed.
+    """
+    if settings.aws == "live":
+        extras.require("faces", "botocore")
+    else:
+        extras.require("emulator")
+
+
 def ensure_emulator(settings: Settings) -> str:
     """Return the endpoint of the project's emulator, which is started when it does not run.
 
     One that is started here accepts only requests that `emulator_key` signed.
 
     Raises:
+        MissingExtra: its packages are not installed.
         ServiceUnavailable: it does not start.
     """
     from seedtool.emulator import process
 
+    extras.require("emulator")
     with _emulators_errors():
         return process.ensure(emulator_dir(settings), verify=True, album=settings.emulator_album)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from seedtool import extras
 from seedtool.errors import NotConfirmed, UsageError
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
@@ -60,6 +61,7 @@ def load(
         RecipeError: the recipe is wrong, or does not fit the database; nothing was written.
         LoadInterrupted: the load stopped on the way. What is there can be resumed or undone.
     """
+    extras.require("recipes")
     from seedtool.generating import recipe as recipes
     from seedtool.generating.loading import Options
     from seedtool.generating.loading import load as load_rows
@@ -149,6 +151,7 @@ def load_files(
         UsageError: there is no such recipe, a file is there already, or pyarrow is missing.
         RecipeError: the recipe is wrong, or does not fit the database.
     """
+    extras.require("recipes")
     from seedtool.generating import files
 
     return files.write(_plan(recipe, settings, target, scale, random_seed), folder, form, listener)
@@ -176,6 +179,7 @@ def draft_recipe(
         SchemaError: there is no such table.
         DatabaseError: a database cannot be reached.
     """
+    extras.require("recipes")
     from seedtool.generating import draft
 
     settings = project_settings(settings)
@@ -210,6 +214,7 @@ def write_page(shown: Preview, report: LoadReport, file: Path) -> None:
 
 
 def _plan(recipe: str, settings: Settings | None, target: Target | None, scale: float, random_seed: str) -> Plan:
+    extras.require("recipes")
     from seedtool.generating import recipe as recipes
     from seedtool.generating.loading import Options, look
 
@@ -243,6 +248,7 @@ def unload(
         RecipeError: another version of the vocabulary has made the rows; nothing was written.
         LoadInterrupted: an index that the load had put off cannot be built again.
     """
+    extras.require("recipes")
     from seedtool.generating.loading import locked
     from seedtool.generating.unload import unload as unload_rows
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from seedtool import extras
 from seedtool.errors import ProofFailed, SeedtoolError, SettingsError, UsageError
 from seedtool.files.writing import write_whole
 from seedtool.listener import SILENT, Listener
@@ -529,6 +530,7 @@ def _secret(settings: Settings) -> bytes:
 @contextlib.contextmanager
 def _opened(settings: Settings, source: str | None) -> Iterator[Source]:
     """Open the source that is named, in a snapshot of its own."""
+    extras.require("refresh", "numpy")
     from seedtool.refreshing.source import Source
 
     with Source.open(_source(settings, source), statement_timeout=settings.refresh.statement_timeout) as opened:

@@ -80,10 +80,15 @@ def prepare_profile(settings: Settings, name: str, listener: Listener = SILENT) 
     Raises:
         UsageError: there is no profile of this name.
         ProfileError, FixtureError: profiles.toml or the list of indexed photos cannot be read.
+        MissingExtra: it ends in a sync, and a package is not installed that a sync needs.
         CredentialsError, SettingsError: it ends in a sync, and AWS cannot be reached for lack of settings.
     """
     profile = named_profile(settings, name)
     aws = None
+    if profile.sync_faces:
+        from seedtool.workflows.face_service import require_packages
+
+        require_packages(settings)
     if profile.sync_faces and settings.aws == "live":
         from seedtool.workflows.face_service import open_aws
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from seedtool import extras
 from seedtool.errors import UsageError
 from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.workflows.face_service import emulator_key, ensure_emulator, find_emulator, stop_emulator
@@ -101,7 +102,8 @@ def environment(*, settings: Settings | None = None) -> dict[str, str]:
         if port is not None:
             name = quote(target.name, safe="")
             variables["DATABASE_URL"] = f"postgresql://postgres:{embedded.password}@127.0.0.1:{port}/{name}"
-    if settings.aws == "embedded":
+    # a project without faces does without the emulator's packages
+    if settings.aws == "embedded" and (settings.faces or extras.installed("emulator")):
         variables["AWS_ENDPOINT_URL_REKOGNITION"] = ensure_emulator(settings)
         variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"] = emulator_key(settings)
     if settings.collection:
