@@ -47,7 +47,7 @@ def rooms() -> dict[str, str]:
     found = {}
     for path in sorted(PACKAGE.iterdir()):
         file = path / "__init__.py" if path.is_dir() else path
-        if file.suffix == ".py" and file.is_file() and file.stem + str(path.is_dir()) != f"{FACE}False":
+        if file.suffix == ".py" and file.is_file() and not path.name.startswith("__"):
             text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
             found[path.stem] = text.split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".")
     return found

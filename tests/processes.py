@@ -179,10 +179,11 @@ def stop() -> None:
         shutil.rmtree(folder)
 
 
-def _line(connection: socket.socket) -> bytes:
+def _line(connection: socket.socket, most: int = 1) -> bytes:
+    """Return a line. The next one may be there already; `most` bytes at once where there is no next one."""
     text = b""
     while not text.endswith(b"\n"):
-        more = connection.recv(1 << 16)
+        more = connection.recv(most)
         if not more:
             raise AssertionError("the server of processes has ended")
         text += more
@@ -225,7 +226,7 @@ def _attend(connection: socket.socket) -> dict[str, Any]:
     """Fork the process that was asked for, wait for it and say how it ended; returns in that process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     first, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
-    request: dict[str, Any] = json.loads(first + _line(connection))
+    request: dict[str, Any] = json.loads(first + _line(connection, 1 << 16))
     pid = os.fork()
     if pid:
         connection.sendall(b"%d\n" % pid)

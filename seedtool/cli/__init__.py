@@ -37,6 +37,8 @@ COMMANDS = {
     "fingerprint": "database:fingerprint",
     "server": "servers:server",
     "env": "servers:env",
+    "psql": "prompts:psql",
+    "shell": "prompts:shell",
     "emulator": "servers:emulator",
     "init": "project:init",
     "doctor": "project:doctor",

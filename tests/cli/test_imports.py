@@ -84,6 +84,7 @@ def installed(names):
         ("seedtool seed --list", {}, SETTINGS),
         ("seedtool server status", {}, SETTINGS),
         ("seedtool guard status", {}, DATABASE),
+        ("seedtool shell -c connection", {}, DATABASE),
         ("seedtool snapshot list", {}, DATABASE),
         ("seedtool snapshot restore --help", {}, LIGHT),
         (
