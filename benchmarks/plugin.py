@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = 200
 ROUNDS = 7
 #: The bars: of the wait in seconds, and of the ratios.
-WAIT, BARE, RIVAL, ROLLED_BACK = 0.008, 1.5, 1 / 1.5, 1.5
+WAIT, BARE, RIVAL, ROLLED_BACK, NO_FSYNC = 0.008, 1.5, 1 / 1.5, 1.5, 0.95
 
 GUARDIANS = """\
 def rows():
@@ -128,6 +128,7 @@ def measure(rounds: int = ROUNDS, tests: int = TESTS) -> list[tuple[str, str, fl
         finally:
             assert suite.target.embedded is not None
             suite.target.embedded.stop()
+            suite.of_tests.embedded.stop()
 
 
 class Suite:
@@ -148,6 +149,8 @@ class Suite:
         (self.root / "seeds/profiles.toml").write_text('[bench]\nsets = ["local", "bench"]\n')
         self.environ = {**os.environ, "SEEDTOOL_HOME": str(folder / "home"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         self.target = server.find(load(self.root, environ=self.environ))
+        self.tests_environ = {**self.environ, "SEEDTOOL_TEST_SERVER": "true"}
+        self.of_tests = server.find_for_tests(load(self.root, environ=self.tests_environ))
         (self.root / "conftest.py").write_text(CONFTEST)
         (self.root / "test_ours.py").write_text(OURS.format(tests=tests))
         host = str(self.target.embedded.socket_dir)
@@ -169,6 +172,14 @@ class Suite:
                 rolled_back.append(self.between("test_ours.py", "-k", "test_rolled_back"))
                 begin.append(self.between("test_ours.py", "-k", "test_begin"))
         waits = self.ours("work")[1]
+        self.environ = self.tests_environ
+        self.ours("empty[0]")
+        quick, quick_bare = [], []
+        with server.connect(self.of_tests, "postgres", autocommit=True) as connection:
+            template, _ = self.template(connection)
+            for _ in range(rounds):
+                quick.append(self.between("test_ours.py", "-k", "test_empty"))
+                quick_bare.append(self.bare(connection, template))
         yield f"wait for a fresh database of {size}, tests of 60 ms", "8 ms", 1.0, statistics.median(waits), WAIT
         yield (
             "an empty test, whole run",
@@ -179,6 +190,13 @@ class Suite:
         )
         ratio = statistics.median(connecting), statistics.median(theirs)
         yield "a test that connects, whole run", "`pytest-postgresql`, between tests", RIVAL, *ratio
+        yield (
+            "an empty test without fsync, between tests",
+            "a bare clone and drop on that server",
+            NO_FSYNC,
+            statistics.median(quick),
+            statistics.median(quick_bare),
+        )
         yield (
             "a test of seeded_connection, between tests",
             "a bare BEGIN and ROLLBACK, between tests",

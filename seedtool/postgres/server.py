@@ -58,7 +58,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         if self.embedded is not None:
-            return f"{self.name} on the embedded server"
+            return f"{self.name} on the embedded server{'' if self.embedded.durable else ' of tests'}"
         if self.addresses:
             return f"{self.name} on {self.addresses[-1]}"
         parts = conninfo_to_dict(self.conninfo)
@@ -112,10 +112,24 @@ def find(settings: Settings) -> Target:
     Raises:
         SettingsError: DATABASE_URL cannot be read, or names no database or one that may not be a target.
     """
+    return _find(settings, EmbeddedServer(settings.state_dir))
+
+
+def find_for_tests(settings: Settings) -> Target:
+    """Return the target for whoever needs its server and not the database: on the server of tests, if they have one.
+
+    Raises:
+        SettingsError: as `find`.
+    """
+    if not settings.test_server:
+        return find(settings)
+    return _find(settings, EmbeddedServer(settings.test_server_dir, durable=False))
+
+
+def _find(settings: Settings, server: EmbeddedServer) -> Target:
     maintenance = settings.maintenance_database
     if settings.database_url is None:
         _check_name(settings, "database", settings.database)
-        server = EmbeddedServer(settings.state_dir)
         # an empty hostaddr, so that no PGHOSTADDR or service file leads to another server
         conninfo = make_conninfo(
             host=str(server.socket_dir), hostaddr="", port=PORT, user=SUPERUSER, dbname=settings.database

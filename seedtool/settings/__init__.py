@@ -56,6 +56,11 @@ class Settings(RefreshSettings, frozen=True, kw_only=True):
         return self.home / f"{slug(self.root.name)}-{digest}"
 
     @property
+    def test_server_dir(self) -> Path:
+        """The folder of the embedded server that tests have for themselves (`test_server`)."""
+        return self.state_dir.with_name(f"{self.state_dir.name}-tests")
+
+    @property
     def alembic_folder(self) -> Path:
         """The folder in which `alembic` is called: alembic.ini's, or the project's where `flask db` is called instead.
 

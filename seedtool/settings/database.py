@@ -103,6 +103,17 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
             written="Write in_place = true.",
         ),
     ] = False
+    test_server: Annotated[
+        bool,
+        Setting(
+            "tests (the pytest plugin and `ci prepare`) use an embedded server of their own, which does not wait for "
+            "the disk, so it makes databases sooner",
+            variables=("SEEDTOOL_TEST_SERVER",),
+            default="no; yes with `CI=true`",
+            in_ci=True,
+            written="Write test_server = true.",
+        ),
+    ] = False
     base_template: Annotated[
         str,
         Setting(

@@ -57,7 +57,7 @@ class Databases:
             ) from error
         layers_of(settings, None)[0].fingerprint({})  # where it fails, no server has to be started to say so
         self.settings = settings
-        self.target = server.find(settings)
+        self.target = server.find_for_tests(settings)
         self._pool: Pool | None = None
         self._templates: dict[str | None, tuple[str, DatabaseFacts]] = {}
         self._profiles: dict[str, Profile] | None = None
@@ -138,7 +138,7 @@ def kept_prefix(settings: Settings) -> str:
 
 def drop_kept(settings: Settings) -> list[str]:
     """Drop the databases of failed tests that earlier runs of this project kept; returns their names."""
-    with open_cluster(server.find(settings)) as cluster:
+    with open_cluster(server.find_for_tests(settings)) as cluster:
         names = _kept(cluster, settings)
         for name in names:
             cluster.drop(name)

@@ -88,7 +88,7 @@ def prepare(
     """
     settings = project_settings(settings)
     found = [named_profile(settings, name) for name in dict.fromkeys(profiles)]
-    target = server.find(settings)
+    target = server.find_for_tests(settings)
     with open_cluster(target, project=settings.root.name) as cluster:
         made = [
             ensure_template(cluster, settings, profile, cache=cache, trust_file=trust_file, listener=listener)

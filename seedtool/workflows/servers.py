@@ -27,6 +27,7 @@ class ServersStatus(msgspec.Struct, kw_only=True):
         port: the port of 127.0.0.1 that the embedded server listens on; None if it listens on its socket only.
         emulator: the emulator's endpoint; None if it does not run.
         state: the folder that both keep their data in.
+        tests: the embedded server that tests have for themselves (the setting `test_server`) runs.
     """
 
     external: bool
@@ -35,6 +36,7 @@ class ServersStatus(msgspec.Struct, kw_only=True):
     port: int | None
     emulator: str | None
     state: str
+    tests: bool
 
 
 class Stopped(msgspec.Struct, kw_only=True):
@@ -42,6 +44,7 @@ class Stopped(msgspec.Struct, kw_only=True):
 
     server: bool
     emulator: bool
+    tests: bool
 
 
 def start_server(*, port: int | None = None, settings: Settings | None = None) -> ServersStatus:
@@ -68,6 +71,7 @@ def stop_servers(*, settings: Settings | None = None) -> Stopped:
     return Stopped(
         server=settings.database_url is None and _embedded(settings).stop(),
         emulator=stop_emulator(settings),
+        tests=_of_tests(settings).stop(),
     )
 
 
@@ -83,6 +87,7 @@ def servers_status(*, settings: Settings | None = None) -> ServersStatus:
         port=embedded.tcp_port() if embedded and running else None,
         emulator=find_emulator(settings),
         state=str(settings.state_dir),
+        tests=_of_tests(settings).is_running(),
     )
 
 
@@ -109,6 +114,10 @@ def environment(*, settings: Settings | None = None) -> dict[str, str]:
     if settings.collection:
         variables["AWS_REKOGNITION_COLLECTION"] = settings.collection
     return variables
+
+
+def _of_tests(settings: Settings) -> EmbeddedServer:
+    return EmbeddedServer(settings.test_server_dir, durable=False)
 
 
 def _embedded(settings: Settings) -> EmbeddedServer:

@@ -25,6 +25,7 @@ from seedtool.postgres import server, wheel
 from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.postgres.server import Target
 from seedtool.settings import load
+from tests import servers
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may work as another user")
@@ -463,3 +464,33 @@ class TestOrdinaryUser:
         assert found.embedded.stop()
         server.connect(msgspec.structs.replace(found), "postgres").close()
         assert found.embedded.stop()
+
+
+def test_a_server_that_does_not_wait_for_the_disk_is_made_anew_after_a_crash_of_the_machine(folder):
+    state = folder / "tests"
+    servers.prepare(state)
+    embedded = EmbeddedServer(state, durable=False)
+    own = target_of(embedded)
+
+    def here(name):
+        with server.connect(own, "postgres", autocommit=True) as connection:
+            row = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
+            if row is None:
+                connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
+        return row is not None
+
+    def crash():
+        pid = postmaster(embedded)
+        kill(pid)
+        while list(processes_below(state)):
+            time.sleep(0.01)
+
+    try:
+        assert not here("one")
+        crash()
+        assert here("one")  # the machine lives, and with it what the server wrote
+        crash()
+        (state / "boot").write_text("another")
+        assert not here("one")
+    finally:
+        embedded.stop()

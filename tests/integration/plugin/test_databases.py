@@ -5,7 +5,13 @@ import re
 import signal
 import time
 
+import msgspec
 import psycopg
+
+from seedtool.settings import load
+from seedtool.workflows.prepare import prepare
+from seedtool.workflows.servers import servers_status, stop_servers
+from tests import servers
 
 COUNT = """\
 import psycopg, pytest
@@ -249,3 +255,30 @@ def test_an_interrupted_run_drops_its_databases(library):
     interrupted.communicate(timeout=60)
     assert interrupted.returncode == 2
     assert library.databases("test") == []
+
+
+def test_tests_may_have_a_server_of_their_own_that_does_not_wait_for_the_disk(library, settings, monkeypatch):
+    del library.environ["DATABASE_URL"]
+    library.write(
+        "test_one.py",
+        """
+        import psycopg, pytest
+
+        @pytest.mark.seed("local")
+        def test_one(seeded_database):
+            with psycopg.connect(seeded_database) as connection:
+                assert connection.execute("SHOW fsync").fetchone() == ("off",)
+        """,
+    )
+    found = msgspec.structs.replace(settings, root=library.root, aws="real")
+    assert not load(library.root).test_server
+    servers.prepare(found.test_server_dir)
+    try:
+        report = prepare(["local"], settings=msgspec.structs.replace(found, test_server=True))
+        assert report.server.endswith("on the embedded server of tests")
+        assert library.run(CI="true").counts == {"passed": 1}  # CI turns it on
+        status = servers_status(settings=found)
+        assert (status.running, status.tests) == (False, True)
+    finally:
+        stopped = stop_servers(settings=found)
+    assert (stopped.server, stopped.tests) == (False, True)
