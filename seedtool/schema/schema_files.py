@@ -194,6 +194,8 @@ def no_script_location(settings: Settings) -> MigrationError:
         remedy = "Correct alembic_name in [tool.seedtool]: it is the section that `alembic -n` takes."
     elif not ini.is_file() and (found := elsewhere(settings)):
         remedy = f'Set alembic_ini = "{found}" in [tool.seedtool].'
+    elif not ini.is_file() and (settings.root / "manage.py").is_file():
+        remedy = "Is this Django? `seedtool init` writes build_command into [tool.seedtool] (docs/guides/django.md)."
     return MigrationError(
         f"{settings.shown(ini)} does not exist or names no script_location{inside}, nor does [tool.alembic]",
         remedy=remedy,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from seedtool.errors import SeedtoolError
+from seedtool.errors import MigrationError, SeedtoolError
 from seedtool.files.writing import write_whole
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Column, Table, read_catalog
@@ -32,6 +32,16 @@ _FACES = """
 [[tool.seedtool.faces]]
 table = "{table}"
 {keys}"""
+
+_COMMAND = """\
+build_command = "{settings.build_command}"
+fingerprint_paths = {paths}
+"""
+
+_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt")
+
+#: What keeps the state of migrations: no application's table.
+_OF_MIGRATIONS = {"alembic_version", "django_migrations"}
 
 #: Names that columns have in tables of faces: what Rekognition calls them, and what projects make of it.
 _FACE_IDS = re.compile(r"(?:aws_|rekognition_)?face_id|face_?uuid|faceid", re.IGNORECASE)
@@ -93,7 +103,12 @@ def adopt(*, settings: Settings | None = None) -> AdoptReport:
         SettingsError: pyproject.toml cannot be read.
     """
     settings = project_settings(settings)
-    next(project_files(settings))
+    try:
+        next(project_files(settings))
+    except MigrationError:
+        if settings.alembic_ini.is_file() or not (settings.root / "manage.py").is_file():
+            raise
+        settings = _with_django(settings)
     failed: SeedtoolError | None = None
     tables: list[Table] = []
     people: dict[int, Table] = {}
@@ -134,6 +149,18 @@ def adopt(*, settings: Settings | None = None) -> AdoptReport:
         else:
             _write(path, ",".join(columns) + "\n", settings, report)
     return report
+
+
+def _with_django(settings: Settings) -> Settings:
+    """Return the settings of a Django project, whose `migrate` builds the schema."""
+    migrations = [path for path in settings.root.glob("**/migrations/*.py") if ".venv" not in path.parts]
+    depths = sorted({len(path.relative_to(settings.root).parts) - 2 for path in migrations})
+    patterns = ["*/" * depth + "migrations/**" for depth in depths]
+    # Django's own applications have migrations, too; these files say which version of them
+    patterns += [name for name in _LOCKS if (settings.root / name).is_file()]
+    return msgspec.structs.replace(
+        settings, build_command="python manage.py migrate", fingerprint_paths=tuple(patterns)
+    )
 
 
 def _read(settings: Settings) -> Catalog:
@@ -182,7 +209,7 @@ def _application_tables(catalog: Catalog) -> list[Table]:
     tables = [
         table
         for table in catalog.tables.values()
-        if table.kind == "table" and table.schema != "seedtool" and table.name != "alembic_version"
+        if table.kind == "table" and table.schema != "seedtool" and table.name not in _OF_MIGRATIONS
     ]
     return catalog.parents_first(tables)
 
@@ -200,15 +227,20 @@ def _write_settings(settings: Settings, bound: Mapping[str, dict[str, object]], 
         _FACES.format(table=table, keys="".join(f"{name} = {json.dumps(value)}\n" for name, value in keys.items()))
         for table, keys in bound.items()
     )
-    if "seedtool" in tomllib.loads(before.decode()).get("tool", {}):
+    command = ""
+    if settings.build_command is not None:
+        command = _COMMAND.format(settings=settings, paths=json.dumps(settings.fingerprint_paths))
+    if (ours := tomllib.loads(before.decode()).get("tool", {}).get("seedtool")) is not None:
         report.kept.append(f"[tool.seedtool] in {path.name}")
+        if command and "build_command" not in ours:
+            report.advice.append(f"add to [tool.seedtool] in {path.name}:\n{command.strip()}")
         if bindings and not settings.faces:
             report.advice.append(f"add to {path.name}, for the tables with faces:\n{bindings.strip()}")
         return
     # a folder may be called anything, a collection not
     name = re.sub(r"[^a-zA-Z0-9_.-]+", "-", settings.root.name).strip("-") or "app"
     collection = f'collection = "{name}-faces"\n' if bound and not settings.collection else ""
-    added = _SETTINGS + collection + bindings
+    added = _SETTINGS + command + collection + bindings
     ends = Counter(re.findall(rb"\r?\n", before))
     if ends and ends.most_common(1)[0][0] == b"\r\n":
         added = added.replace("\n", "\r\n")

@@ -25,7 +25,7 @@ def refuse_outside_a_project(settings: Settings) -> None:
     Raises:
         UsageError: neither the working folder nor one above it is a project, and no server is named either.
     """
-    marks = (settings.root / "pyproject.toml", settings.alembic_ini)
+    marks = (settings.root / "pyproject.toml", settings.alembic_ini, settings.root / "manage.py")
     if settings.database_url is None and not any(mark.is_file() for mark in marks):
         from seedtool.schema.schema_files import elsewhere
 

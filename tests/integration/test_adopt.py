@@ -9,10 +9,12 @@ import pytest
 
 from seedtool.errors import MigrationError, UsageError
 from seedtool.postgres import server
+from seedtool.schema import command
 from seedtool.settings import FaceBinding, load
 from seedtool.workflows.adopt import adopt
 from seedtool.workflows.doctor import examine
 from seedtool.workflows.project import refuse_outside_a_project
+from seedtool.workflows.reset import migrate
 
 PROJECTS = Path(__file__).resolve().parents[1] / "projects"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
@@ -164,3 +166,34 @@ def test_doctor_says_which_command_a_binding_is_too_little_for(project, database
     check = {each.name: each for each in examine(settings=settings)}["faces"]
     assert check.state == state
     assert ("which enroll needs" in check.detail, "photo = " in check.cure) == (photo is None, photo is None)
+
+
+MANAGE = """\
+import psycopg
+with psycopg.connect("") as connection:
+    connection.execute("CREATE TABLE orders_cake (id int PRIMARY KEY, name text NOT NULL)")
+    connection.execute("CREATE TABLE django_migrations (id int PRIMARY KEY)")
+"""
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_django_builds_the_schema_by_its_own_command(project, tmp_path, known):
+    root = tmp_path / "bakery"
+    for name, text in (("manage.py", MANAGE), ("orders/migrations/0001.py", ""), ("uv.lock", "")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    if known:
+        (root / "pyproject.toml").write_text('[tool.seedtool]\naws = "embedded"\n', encoding="utf-8")
+    settings = project("bakery")
+    refuse_outside_a_project(settings)
+    with pytest.raises(MigrationError) as refused:
+        migrate(settings=settings)
+    assert "`seedtool init` writes build_command" in refused.value.remedy
+    target = server.find(settings)
+    command.run(target, msgspec.structs.replace(settings, build_command="python manage.py migrate"))
+    report = adopt(settings=settings)
+    lines = 'build_command = "python manage.py migrate"\nfingerprint_paths = ["*/migrations/**", "uv.lock"]'
+    assert report.tables == ["orders_cake"]
+    assert report.advice == [f"add to [tool.seedtool] in pyproject.toml:\n{lines}"] * known
+    assert (lines in (root / "pyproject.toml").read_text(encoding="utf-8")) == (not known)
+    assert (root / "seeds/local/orders_cake.csv").read_text(encoding="utf-8") == "id,name\n"
