@@ -3,9 +3,13 @@
 Run it as ``python seeds/draw_photos.py [FOLDER]``. It needs Pillow. Students' looks are in ``looks.yaml``, class photos
 in ``scenes.yaml``, names in ``local/students.csv``, the library in ``albums.yaml``. Nothing is random: the same Pillow
 draws the same files.
+
+``drawn.txt`` beside the photos holds a digest of each picture and of what it was drawn from. So a test sees in no time
+that one of them was changed alone.
 """
 
 import csv
+import hashlib
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -46,6 +50,22 @@ def draw_photos(folder: Path) -> None:
         _save(image, folder / "classes" / f"{name}.jpg", 58, packet(regions, image.size, attributes=number != 2))
     draw_library(folder / "library")
     _draw_unlabelled(folder / "unlabelled", looks[COPIED])
+
+
+def digests(photos: Path) -> str:
+    """Write down what was drawn, and from what.
+
+    Args:
+        photos: The folder of the pictures.
+
+    Returns:
+        A line for each file: its SHA-256, and its name below ``seeds/`` or, for a picture, below ``photos``.
+    """
+    sources = [HERE / "local" / "students.csv", HERE / "draw_photos.py", *(HERE / "drawing").glob("*.py")]
+    sources += [HERE / name for name in ("looks.yaml", "scenes.yaml", "albums.yaml")]
+    files = {path.relative_to(HERE): path for path in sources}
+    files |= {path.relative_to(photos): path for path in photos.rglob("*.jpg")}
+    return "".join(f"{hashlib.sha256(files[name].read_bytes()).hexdigest()} {name}\n" for name in sorted(files))
 
 
 def draw_library(folder: Path) -> None:
@@ -113,4 +133,6 @@ def _yaml(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    draw_photos(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "photos")
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "photos"
+    draw_photos(target)
+    (target / "drawn.txt").write_text(digests(target), encoding="utf-8")

@@ -8,18 +8,21 @@ starts, is tested with real programs (tests/cli/test_imports.py, test_contract.p
 
 import atexit
 import contextlib
+import fcntl
 import importlib
 import io
 import json
 import os
 import pkgutil
 import select
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -50,6 +53,7 @@ class Process:
 
     pid: int
     _answer: socket.socket
+    stdout: IO[bytes] | None = None
     returncode: int | None = field(default=None)
 
     def wait(self, timeout: float = 60) -> int:
@@ -82,6 +86,7 @@ def start(
     code: str | None = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    terminal: int | None = None,
     stdout: IO[Any] | int | None = None,
     stderr: IO[Any] | int | None = None,
 ) -> Process:
@@ -92,23 +97,35 @@ def start(
         code: what `python -c` would be given.
         cwd: the folder to start in; None means ours.
         env: the whole environment; None means ours.
-        stdout: a file or descriptor; None means ours.
-        stderr: the same.
+        terminal: the descriptor of a terminal, which becomes its own: it reads there, and Ctrl+C reaches it.
+        stdout: a file or descriptor, or `subprocess.PIPE`; None means the terminal, or else ours.
+        stderr: the same without a pipe.
     """
     request = {
         "argv": [str(each) for each in arguments],
         "code": code,
         "cwd": str(cwd or Path.cwd()),
         "env": dict(os.environ if env is None else env),
+        "terminal": terminal is not None,
     }
-    descriptors = [2 if each is None else each if isinstance(each, int) else each.fileno() for each in (stdout, stderr)]
     answer = socket.socket(socket.AF_UNIX)
     answer.connect(str(_server()))
     text = json.dumps(request).encode() + b"\n"
-    with Path(os.devnull).open("rb") as nothing:
-        socket.send_fds(answer, [text[:1]], [nothing.fileno(), *descriptors])
-    answer.sendall(text[1:])
-    return Process(int(_line(answer)), answer)
+    ours = 2 if terminal is None else terminal
+    with contextlib.ExitStack() as stack:
+        piped = None
+        if stdout == subprocess.PIPE:
+            reading, stdout = os.pipe()
+            piped = os.fdopen(reading, "rb")
+            stack.callback(os.close, stdout)
+        stdin = terminal if terminal is not None else stack.enter_context(Path(os.devnull).open("rb"))
+        streams = [
+            ours if each is None else each if isinstance(each, int) else each.fileno()
+            for each in (stdin, stdout, stderr)
+        ]
+        socket.send_fds(answer, [text[:1]], streams)
+        answer.sendall(text[1:])
+        return Process(int(_line(answer)), answer, piped)
 
 
 def run(
@@ -140,16 +157,30 @@ def run(
     return subprocess.CompletedProcess([*arguments], process.wait(), *texts)
 
 
+def programs(folder: Path) -> None:
+    """Write console scripts for a shell's PATH into a folder: what they start has its imports behind it, too."""
+    client = [sys.executable, "-IS", Path(__file__).with_name("program.py"), _server()]
+    for name in SCRIPTS:
+        script = folder / name
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, client))} {name} "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
+
+
 @contextlib.contextmanager
 def unmeasured() -> Iterator[None]:
     """Let the processes that are started within do without coverage, which costs them a third of their time."""
     before = os.environ.pop(_MEASURED, None)
+    _left_out.append(before)
     try:
         yield
     finally:
+        _left_out.pop()
         if before is not None:
             os.environ[_MEASURED] = before
 
+
+#: How coverage is started in processes, for each `unmeasured` that we are within.
+_left_out: list[str | None] = []
 
 _servers: dict[int, tuple["subprocess.Popen[bytes]", Path]] = {}
 
@@ -158,9 +189,11 @@ def _server() -> Path:
     """Return the address of this process's server; it is started when it does not run."""
     if os.getpid() not in _servers:
         folder = Path(tempfile.mkdtemp(prefix="seedtool-processes-"))
+        # it serves measured processes, too, whichever comes first
+        measured = next(({_MEASURED: each} for each in _left_out if each is not None), {})
         server = subprocess.Popen(
             [sys.executable, "-m", "tests.processes", folder / "address"], cwd=Path(__file__).parents[1],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=os.environ | measured, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
@@ -252,9 +285,12 @@ def _become(request: dict[str, Any]) -> NoReturn:
     tempfile.tempdir = None
     time.tzset()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request["terminal"]:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     sys.stdin, sys.stdout, sys.stderr = (
         io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8"),
-        io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8"),
+        io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", line_buffering=os.isatty(1)),
         io.TextIOWrapper(
             io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True
         ),

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from seedtool.postgres import server
+from tests import processes
 
 BIN = Path(sys.executable).parent
 # gives the child the terminal as its own, so that ^C reaches it as from a keyboard
@@ -24,20 +25,26 @@ CTRL_C, CTRL_D = b"\x03", b"\x04"
 
 
 class Terminal:
-    """A seedtool command with a keyboard and a screen; stdout goes to a pipe of its own where `piped` is set."""
+    """A seedtool command with a keyboard and a screen.
 
-    def __init__(self, root, command, *, columns=80, piped=False, env=None):
+    Its stdout goes to a pipe of its own where `piped` is set. It is a fork (tests/processes.py), or the `real` program.
+    """
+
+    def __init__(self, root, command, *, columns=80, piped=False, env=None, real=False):
         self.master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         environ = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", IN_THE_FOREGROUND, str(BIN / "seedtool"), *command.split()],
-            cwd=root,
-            env={**environ, "TERM": "xterm", **(env or {})},
-            stdin=slave,
-            stdout=subprocess.PIPE if piped else slave,
-            stderr=slave,
-        )
+        environ |= {"TERM": "xterm", **(env or {})}
+        stdout = subprocess.PIPE if piped else slave
+        if real:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", IN_THE_FOREGROUND, str(BIN / "seedtool"), *command.split()],
+                cwd=root, env=environ, stdin=slave, stdout=stdout, stderr=slave,
+            )  # fmt: skip
+        else:
+            self.process = processes.start(
+                "seedtool", *command.split(), cwd=root, env=environ, terminal=slave, stdout=stdout, stderr=slave
+            )
         os.close(slave)
         self.screen = ""
 
@@ -173,9 +180,9 @@ def test_snapshots_are_deleted_and_those_of_other_code_restored_after_a_yes(seed
 
 
 def test_yes_at_a_terminal_asks_nothing_and_errors_are_red(seeded):
-    with at_a_terminal(seeded, "db-reset --yes") as terminal:
+    with at_a_terminal(seeded, "db-reset --yes", real=True) as terminal:
         assert terminal.end()[0] == 0
-    with at_a_terminal(seeded, "seed nowhere") as terminal:
+    with at_a_terminal(seeded, "seed nowhere", real=True) as terminal:
         code, screen = terminal.end()
     assert code == 2
     assert "\x1b[31m\x1b[1merror: \x1b[0mthere is no profile nowhere" in screen

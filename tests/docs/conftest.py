@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seedtool.settings import load
-from tests import servers
+from tests import processes, servers
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -24,15 +24,18 @@ def checkout(home, tmp_path_factory):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     servers.prepare(load(folder).state_dir)
     yield folder
-    subprocess.run([BIN / "seedtool", "server", "stop", "-q"], cwd=folder, check=True)
+    assert processes.run("seedtool", "server", "stop", "-q", cwd=folder).returncode == 0
 
 
 @pytest.fixture(scope="module")
-def shell(checkout):
+def shell(checkout, tmp_path_factory):
     """Runs a line as a user's shell would, with seedtool on PATH; returns what it printed on stdout."""
+    programs = tmp_path_factory.mktemp("programs")
+    processes.programs(programs)
 
     def run(line):
-        environ = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
+        path = os.pathsep.join([str(programs), str(BIN), os.environ["PATH"]])
+        environ = {**os.environ, "PATH": path, "NO_COLOR": "1"}
         done = subprocess.run(
             ["bash", "-ec", line], cwd=checkout, env=environ, capture_output=True, text=True, check=False
         )

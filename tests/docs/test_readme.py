@@ -38,6 +38,12 @@ def test_every_command_is_told():
     assert [name for name in COMMANDS if not re.search(rf"`{name}\b|; `{name}|, `{name}", told)] == []
 
 
+@pytest.fixture(scope="module")
+def enrolled(shell):
+    """The school with its faces; what is called then changes nothing in it."""
+    shell("seedtool db-reset --yes --seed local -q; seedtool enroll --all -q")
+
+
 @pytest.mark.parametrize(
     ("command", "line"),
     [
@@ -48,8 +54,7 @@ def test_every_command_is_told():
         ("`enroll`", "seedtool enroll --json --all"),
     ],
 )
-def test_the_policy_of_a_command_names_all_that_it_calls(shell, command, line):
-    shell("seedtool db-reset --yes --seed local -q; seedtool enroll --all -q")
+def test_the_policy_of_a_command_names_all_that_it_calls(shell, enrolled, command, line):
     told = {row[0]: row[1] for row in rows("What AWS has to allow")}[command]
     called = {f"rekognition:{name}" for name in json.loads(shell(line))["calls"]}
     assert called <= set(re.findall(r"`(rekognition:\w+)`", told))

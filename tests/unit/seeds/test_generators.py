@@ -1,5 +1,6 @@
 """The scripts still make what is committed: nobody edited a generated file by hand, or forgot to run one."""
 
+import importlib
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -34,6 +35,14 @@ def test_the_library_is_what_its_script_writes(seeds, tmp_path):
     assert written == {path.relative_to(seeds): path.read_bytes() for path in committed}
 
 
+def test_neither_a_photo_nor_what_draws_it_was_changed_alone(seeds, monkeypatch):
+    monkeypatch.syspath_prepend(seeds)
+    digests = importlib.import_module("draw_photos").digests
+    # when this fails, run seeds/draw_photos.py and look at each picture that has changed
+    assert digests(seeds / "photos") == (seeds / "photos" / "drawn.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.torture
 def test_the_photos_are_what_their_script_draws(seeds, tmp_path):
     run(seeds / "draw_photos.py", tmp_path)
     drawn = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.jpg")}
