@@ -16,34 +16,50 @@ from typing import NoReturn
 import click
 
 from seedtool import __version__
-from seedtool.cli import output
+from seedtool.cli import examples, output
 
-#: command → module of this package and the object in it
-COMMANDS = {
-    "db-reset": "database:db_reset",
-    "migrate": "database:migrate",
-    "seed": "seed:seed",
-    "seed-dump": "seed:seed_dump",
-    "sync-faces": "faces:sync_faces",
-    "enroll": "faces:enroll",
-    "recognize": "faces:recognize",
-    "faces": "faces:faces",
-    "backfill": "backfill:backfill",
-    "refresh": "refresh:refresh",
-    "snapshot": "snapshot:snapshot",
-    "guard": "database:guard",
-    "ci": "ci:ci",
-    "cache": "database:cache",
-    "fingerprint": "database:fingerprint",
-    "server": "servers:server",
-    "env": "servers:env",
-    "psql": "prompts:psql",
-    "shell": "prompts:shell",
-    "emulator": "servers:emulator",
-    "init": "project:init",
-    "doctor": "project:doctor",
-    "config": "project:config",
+#: section of `seedtool --help` → command → module of this package and the object in it
+SECTIONS = {
+    "Database": {
+        "db-reset": "database:db_reset",
+        "migrate": "database:migrate",
+        "snapshot": "snapshot:snapshot",
+        "guard": "database:guard",
+        "psql": "prompts:psql",
+        "shell": "prompts:shell",
+    },
+    "Seeds": {
+        "seed": "seed:seed",
+        "seed-dump": "seed:seed_dump",
+    },
+    "Faces": {
+        "sync-faces": "faces:sync_faces",
+        "enroll": "faces:enroll",
+        "recognize": "faces:recognize",
+        "faces": "faces:faces",
+    },
+    "Photo library": {
+        "backfill": "backfill:backfill",
+    },
+    "Staging": {
+        "refresh": "refresh:refresh",
+    },
+    "Upkeep": {
+        "init": "project:init",
+        "doctor": "project:doctor",
+        "config": "project:config",
+        "server": "servers:server",
+        "env": "servers:env",
+        "emulator": "servers:emulator",
+        "ci": "ci:ci",
+        "cache": "database:cache",
+        "fingerprint": "database:fingerprint",
+    },
 }
+COMMANDS = {name: place for section in SECTIONS.values() for name, place in section.items()}
+
+#: What people type who know other programs → what they mean
+_OTHERWISE = {"help": "--help", "version": "--version"}
 
 
 class LazyGroup(click.Group):
@@ -60,21 +76,48 @@ class LazyGroup(click.Group):
             return None
         module, name = place.split(":")
         command: click.Command = getattr(importlib.import_module(f"seedtool.cli.{module}"), name)
+        examples.add(command, cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by section, in columns of one width."""
+        widest = max(map(len, COMMANDS))
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                rows = [(f"{name:{widest}}", command.short_help or "") for name in names
+                        if (command := self.get_command(ctx, name)) is not None]  # fmt: skip
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command when there is none of this name."""
+        """Name what may be meant when there is no command of this name."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
-
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            if not close:
+            meant = self._meant(ctx, args[0])
+            if not meant:
                 raise
-            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close[0]}?", ctx) from error
+            *others, last = meant
+            either = f"{', '.join(others)} or {last}" if others else last
+            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {either}?", ctx) from error
+
+    def _meant(self, ctx: click.Context, given: str) -> list[str]:
+        """Return the commands that somebody may mean: `status` is one of three groups, `sync` a part of a name."""
+        if given in _OTHERWISE:
+            return [_OTHERWISE[given]]
+        import difflib
+
+        below = {name: getattr(self.get_command(ctx, name), "commands", {}) for name in COMMANDS}
+        found = [name for name in COMMANDS if given in name.split("-")]
+        found += [f"{group} {given}" for group, names in below.items() if given in names]
+        if found:
+            return found
+        paths = {path: path for path in COMMANDS} | {
+            form: f"{group} {name}" for group, names in below.items() for name in names
+            for form in (name, f"{group} {name}", f"{group}-{name}")
+        }  # fmt: skip
+        return [paths[each] for each in difflib.get_close_matches(given, paths, n=1)]
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -116,14 +118,14 @@ class Console:
     def working(self, what: str, steps: Mapping[str, str] | None = None) -> Iterator[Notes]:
         """Yield a listener that draws a bar on stderr while the body runs.
 
-        Without a terminal, or with --quiet, there is no bar.
+        Without a terminal that can move its cursor, or with --quiet, there is no bar.
 
         Args:
             what: what the bar counts.
             steps: as `listener` takes them.
         """
         listener = self.listener(steps or {})
-        if self.quiet or not sys.stderr.isatty():
+        if self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield listener
             return
         from rich.console import Console as RichConsole
@@ -159,14 +161,56 @@ class Console:
             yield listener
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[str]:
-    """Yield the lines of a plain table, one a row. Numbers are aligned to the right."""
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None) -> Iterable[str]:
+    """Yield the lines of a plain table, one a row. Numbers are aligned to the right.
+
+    Args:
+        header: the names of the columns.
+        rows: the cells of each row.
+        width: the columns of the terminal that it has to fit into; the widest column's cells are then broken.
+    """
     body = [[printable(str(cell), one_line=True) for cell in row] for row in rows]
-    widths = [max(len(line[i]) for line in [list(header), *body]) for i in range(len(header))]
+    widths = [max(columns(line[i]) for line in [list(header), *body]) for i in range(len(header))]
     right = [bool(body) and all(line[i].replace(".", "").isdigit() for line in body) for i in range(len(header))]
+    if width is not None and (over := sum(widths) + 2 * (len(widths) - 1) - width) > 0:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        widths[widest] = max(widths[widest] - over, 10)
     for line in [list(header), ["-" * width for width in widths], *body]:
-        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
-        yield "  ".join(cells).rstrip()
+        parts = [_broken(cell, width) for cell, width in zip(line, widths, strict=True)]
+        for part in itertools.zip_longest(*parts, fillvalue=""):
+            cells = [
+                f"{' ' * (w - columns(c))}{c}" if r else f"{c}{' ' * (w - columns(c))}"
+                for c, w, r in zip(part, widths, right, strict=True)
+            ]
+            yield "  ".join(cells).rstrip()
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for a wide letter, none for an accent of its own.
+
+    Widths are those of Unicode's annex 11 (East Asian Width).
+    """
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.category(each) in {"Mn", "Me", "Cf"} else 1 + (unicodedata.east_asian_width(each) in "WF")
+        for each in text
+    )
+
+
+def _broken(text: str, width: int) -> list[str]:
+    """Return a text in pieces of at most so many columns, broken after a blank, a comma or a slash if there is one."""
+    pieces = []
+    while columns(text) > width:
+        end = len(text)
+        while columns(text[:end]) > width and end > 1:
+            end -= 1
+        best = max(text.rfind(each, end // 2, end) for each in " ,/") + 1
+        pieces.append(text[: best or end].rstrip())
+        text = text[best or end :]
+    return [*pieces, text]
 
 
 def as_json(report: object) -> str:

@@ -92,13 +92,15 @@ def say(text: str = "", label: str = "") -> None:
 
     Args:
         text: what is said; it may have several lines.
-        label: `error` or `warning` before it, in colour at a terminal.
+        label: `error` or `warning` before it, in colour at a terminal, but for NO_COLOR and TERM=dumb.
     """
     if sys.stderr is not None and not _writes(sys.stderr):
         _open_stderr(sys.stderr)
     if label:
-        colour = "red" if label == "error" else "yellow"
-        click.echo(click.style(f"{label}: ", fg=colour, bold=True) + printable(text), err=True)
+        before = f"{label}: "
+        if not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":  # https://no-color.org
+            before = click.style(before, fg="red" if label == "error" else "yellow", bold=True)
+        click.echo(before + printable(text), err=True)
     else:
         click.echo(printable(text), err=True)
 

@@ -90,16 +90,50 @@ def config(*, console: Console, settings: Settings) -> None:
     report = {key: {"value": shown[key], "origin": settings.origins[key]} for key in SETTINGS}
     report["state_dir"] = {"value": str(settings.state_dir), "origin": "home and the project's folder"}
 
-    def lines() -> list[str]:
-        rows = [(key, _shown(entry["value"]), entry["origin"]) for key, entry in report.items()]
-        return list(table(("setting", "value", "from"), rows))
+    def lines() -> Iterator[str]:
+        import shutil
+
+        rows = [
+            (name, text, str(entry["origin"]).partition(", [")[0])
+            for key, entry in report.items()
+            for name, text in _texts(key, entry["value"], settings)
+        ]
+        # in a file, or for grep, each setting is one line
+        at_terminal = console.out is not None and console.out.isatty()
+        yield from table(
+            ("setting", "value", "from"), rows, width=shutil.get_terminal_size().columns if at_terminal else None
+        )
 
     console.report(report, lines)
+
+
+def _texts(key: str, value: object, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield a setting with its value; of a table of settings, those that differ from the defaults."""
+    if not isinstance(value, dict):
+        yield key, _shown(value)
+        return
+    import msgspec
+
+    usual = msgspec.to_builtins(type(getattr(settings, key))(), enc_hook=str)
+    differing = list(_differing(key, value, usual))
+    yield from differing or [(key, "as by default")]
+
+
+def _differing(key: str, value: dict[str, object], usual: dict[str, object]) -> Iterator[tuple[str, str]]:
+    for name, each in value.items():
+        if each == usual.get(name):
+            continue
+        if isinstance(each, dict) and isinstance(usual.get(name), dict):
+            yield from _differing(f"{key}.{name}", each, usual[name])  # type: ignore[arg-type] # it is a dict
+        else:
+            yield f"{key}.{name}", _shown(each)
 
 
 def _shown(value: object) -> str:
     if value in (None, (), []):
         return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, list | tuple):
         return ", ".join(str(item["table"]) if isinstance(item, dict) else str(item) for item in value)
     return str(value)

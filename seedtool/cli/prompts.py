@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
 @common_options
 def psql(*, arguments: tuple[str, ...], console: Console, settings: Settings) -> None:
-    """Open psql in the project's database. ARGS are psql's own: seedtool psql -c 'SELECT 1'.
+    """Open psql in the project's database. ARGS are psql's own.
 
     It is the psql of the embedded server's package, or that on PATH. The exit code is psql's.
     """
@@ -54,7 +54,6 @@ def shell(*, code: str | None, console: Console, settings: Settings) -> int:
 
     It has the module seedtool (its functions are what the commands do), settings, target (the database), and
     connection, which psycopg made and which commits each statement. What comes through a pipe is run as a script.
-    Example: seedtool shell -c 'print(connection.execute("SELECT count(*) FROM students").fetchone())'
     """
     import seedtool
     from seedtool.postgres import server

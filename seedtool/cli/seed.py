@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import click
 
+from seedtool.cli import examples
 from seedtool.cli.console import CONTEXT, Console, common_options, table
 from seedtool.errors import UsageError
 from seedtool.printable import count
@@ -51,6 +52,7 @@ class WithCommands(click.Command):
         """Import one of the other commands."""
         module, _, member = self.commands[cmd_name].partition(":")
         found: click.Command = getattr(importlib.import_module(f"seedtool.cli.{module}"), member)
+        examples.add(found, f"{self.name} {cmd_name}")
         return found
 
     def make_context(
@@ -71,9 +73,10 @@ class WithCommands(click.Command):
         return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the other commands."""
+        """List the other commands, then the example."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, self.get_command(ctx, name).get_short_help_str()) for name in self.commands])
+        super().format_epilog(ctx, formatter)
 
 
 def _complete_profile_or_command(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

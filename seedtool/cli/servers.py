@@ -50,11 +50,16 @@ def server_stop(*, console: Console, settings: Settings) -> None:
 
 @server.command("status", short_help="Say what runs.")
 @common_options
-def server_status(*, console: Console, settings: Settings) -> None:
-    """Say whether the embedded server and the emulator run, and where their state is."""
+def server_status(*, console: Console, settings: Settings) -> int:
+    """Say whether the embedded server and the emulator run, and where their state is.
+
+    The exit code is 1 when the embedded server is stopped.
+    """
     from seedtool.workflows.servers import servers_status
 
-    _report_status(servers_status(settings=settings), console)
+    status = servers_status(settings=settings)
+    _report_status(status, console)
+    return 0 if status.running or status.external else 1
 
 
 def _report_status(status: ServersStatus, console: Console) -> None:

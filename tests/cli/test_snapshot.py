@@ -145,7 +145,7 @@ def test_completion_starts_nothing_and_never_complains(bare):
     for env in ({}, nowhere, {"DATABASE_URL": "nonsense"}):
         done = complete(bare, "seedtool snapshot restore ", **env)
         assert (done.code, done.out.strip(), done.err) == (0, "", "")
-    assert "stopped" in bare.ok("server status").out
+    assert "stopped" in bare.run("server status").out
 
 
 def test_restoring_imports_nothing_heavy_and_asks_git_nothing(shop, tmp_path):

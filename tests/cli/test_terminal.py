@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from seedtool.cli.console import columns, table
 from seedtool.postgres import server
 from tests import processes
 
@@ -208,15 +209,15 @@ def slow(project, operation, seconds):
 def test_the_bar_is_on_stderr_at_a_terminal_alone(school):
     school.ok("db-reset --yes --seed local")
     with slow(school, "SearchFaces", 0.3):
-        for columns in (80, 40, 10):
+        for width in (80, 40, 10):
             photo = "recognize seeds/photos/classes/7-basico-a.jpg"
-            with at_a_terminal(school, photo, columns=columns, piped=True) as terminal:
+            with at_a_terminal(school, photo, columns=width, piped=True) as terminal:
                 code, screen = terminal.end()
                 out = terminal.process.stdout.read().decode()
             assert code == 0
             assert "\x1b[" in screen
             assert "Traceback" not in screen
-            assert "faces" in screen or columns < 40
+            assert "faces" in screen or width < 40
             assert "8 faces" in out
             assert "\x1b" not in out
     with at_a_terminal(school, "enroll --all", piped=True) as terminal:
@@ -290,8 +291,33 @@ def test_ctrl_c_while_enrolling_keeps_what_is_done_and_the_next_run_does_the_res
 
 
 def test_a_narrow_terminal_is_no_crash(seeded):
-    for command, columns in (("--help", 1), ("db-reset --help", 40), ("seed full", 40), ("config", 1), ("doctor", 40)):
-        with at_a_terminal(seeded, command, columns=columns) as terminal:
+    for command, width in (("--help", 1), ("db-reset --help", 40), ("seed full", 40), ("config", 1), ("doctor", 40)):
+        with at_a_terminal(seeded, command, columns=width) as terminal:
             code, screen = terminal.end()
         assert code == 0, screen
         assert "Traceback" not in screen
+
+
+def test_the_settings_fit_a_terminal_of_80_columns(school):
+    with at_a_terminal(school, "config", columns=80) as terminal:
+        code, screen = terminal.end()
+    assert code == 0
+    assert max(map(len, screen.splitlines())) <= 80
+    assert "refresh.policy" in screen
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_nothing_is_coloured_where_that_is_not_wanted(school, env):
+    with at_a_terminal(school, "snapshot restore nowhere", env=env) as terminal:
+        code, screen = terminal.end()
+    assert code != 0
+    assert screen.startswith("error: ")
+    assert "\x1b" not in screen
+
+
+def test_columns_are_as_wide_as_a_terminal_shows_them():
+    names = ["Ana", "山田太郎", "e\u0301le\u0301na", "a long name, which is broken"]
+    assert [columns(name) for name in names] == [3, 8, 5, 28]
+    lines = list(table(("name", "what"), [(name, "x") for name in names], width=20))
+    assert {columns(line) for line in lines if line.endswith("x")} == {17}
+    assert [line.partition("  ")[0] for line in lines[5:]] == ["a long name,", "which is", "broken"]
