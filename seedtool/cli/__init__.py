@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 import threading
+import time
 from typing import NoReturn
 
 import click
@@ -172,11 +173,25 @@ def _command(name: str) -> click.Command:
     return command
 
 
+def _path(command: click.Command, name: str) -> str:
+    """Return which command the arguments name: `snapshot save`; of a slip, what was found of it."""
+    path = [] if name == "seedtool" else [name]
+    found: click.Command | None = command
+    for word in sys.argv[1:]:
+        below = COMMANDS if isinstance(found, LazyGroup) else getattr(found, "commands", {})
+        if found is None or word not in below:
+            break
+        path.append(word)
+        found = found.get_command(click.Context(found), word) if hasattr(found, "get_command") else None
+    return " ".join(path)
+
+
 def run(command: click.Command, name: str) -> NoReturn:
     """Run a command and end the process with its exit code.
 
     An error is a message with its remedy, never a traceback; `--debug` shows it.
     """
+    began = time.monotonic()
     try:
         from seedtool.cli import failures
 
@@ -193,7 +208,7 @@ def run(command: click.Command, name: str) -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - here every error becomes a message
         from seedtool.cli import failures
 
-        code = failures.show(error)
+        code = failures.show(error, _path(command, name), (time.monotonic() - began) * 1000)
     if code == failures.INTERRUPTED and threading.active_count() > 1:
         os._exit(code)  # what had to be undone is undone; Python would wait for calls whose answers nobody needs
     sys.exit(code)

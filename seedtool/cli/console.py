@@ -49,6 +49,7 @@ class Notes(Listener):
 
     def step(self, name: str) -> None:
         """Print what the step does."""
+        self._console.detail(name)
         if name in self._steps:
             self._console.note(self._steps[name])
 
@@ -69,12 +70,25 @@ class Console:
         as_json: print each report as one JSON object.
         quiet: print no notes and no report texts; errors and warnings stay.
         out: stdout; None where it is closed.
+        verbose: print each step that begins, and when.
+        command: the command's name, after those of its groups.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool, out: TextIO | None) -> None:
+    def __init__(
+        self, *, as_json: bool, quiet: bool, out: TextIO | None, verbose: bool = False, command: str = ""
+    ) -> None:
         self.as_json = as_json
         self.quiet = quiet
         self.out = out
+        self.verbose = verbose
+        self._command = command
+        self._began = time.monotonic()
+        self._report: Mapping[str, object] | None = None
+
+    def detail(self, text: str) -> None:
+        """With --verbose, print what is happening and the seconds since the command began, on stderr."""
+        if self.verbose:
+            output.say(f"{time.monotonic() - self._began:8.3f} s  {text}")
 
     def note(self, text: str) -> None:
         """Print what is happening, on stderr."""
@@ -85,13 +99,39 @@ class Console:
         """Print a line of a result, whatever flags were given."""
         output.write(text, self.out)
 
-    def report(self, report: object, text: Callable[[], Iterable[str]]) -> None:
-        """Print a command's result: as JSON, or as the lines of `text`."""
+    def report(
+        self, report: object, text: Callable[[], Iterable[str]], *, now: bool = False, always: bool = False
+    ) -> None:
+        """Print a command's result: the lines of `text`, or JSON when the command has ended, which says how.
+
+        Args:
+            report: a mapping or a struct; its keys stand beside those of `_common`, and go before them.
+            text: gives the lines.
+            now: the command runs on, so its JSON is printed at once.
+            always: --quiet takes the lines not away.
+        """
         if self.as_json:
-            output.write_json(as_json(report), self.out)
-        elif not self.quiet:
+            self._report = plain(report)
+            if now:
+                self.finish(ok=True)
+        elif always or not self.quiet:
             for line in text():
                 self.line(line)
+
+    def finish(self, *, ok: bool) -> None:
+        """Print the report as JSON, if there is one that was not printed.
+
+        Args:
+            ok: the exit code is 0.
+        """
+        report, self._report = self._report, None
+        if report is not None:
+            output.write_json(as_json({**self._common(ok=ok), **report}), self.out)
+
+    def _common(self, *, ok: bool) -> dict[str, object]:
+        """Return what stands in the JSON of every command; docs/json.md explains it."""
+        took = round((time.monotonic() - self._began) * 1000, 1)
+        return {"ok": ok, "command": self._command, "milliseconds": took}
 
     def stream(self, head: Mapping[str, object], name: str, rows: Iterable[object]) -> None:
         """Print one JSON object whose last member is a list, piece by piece: a million rows would take 150 MB.
@@ -101,10 +141,12 @@ class Console:
             name: of the list.
             rows: its elements.
         """
-        output.write_json(f'{as_json(head)[:-1]},"{name}":[', self.out, end="")
+        common = self._common(ok=True)
+        took = common.pop("milliseconds")
+        output.write_json(f'{as_json({**common, **head})[:-1]},"{name}":[', self.out, end="")
         for place, each in enumerate(rows):
             output.write_json(("," if place else "") + as_json(each), self.out, end="")
-        output.write_json("]}", self.out)
+        output.write_json(f'],"milliseconds":{took}}}', self.out)
 
     def listener(self, steps: Mapping[str, str]) -> Notes:
         """Return a listener that prints a workflow's steps and notes on stderr.
@@ -213,21 +255,29 @@ def _broken(text: str, width: int) -> list[str]:
     return [*pieces, text]
 
 
+def plain(report: object) -> dict[str, object]:
+    """Return a report as a dictionary of what JSON can write. Its keys are texts: only those can be sorted."""
+    import msgspec
+
+    found: dict[str, object] = msgspec.to_builtins(report, str_keys=True)
+    return found
+
+
 def as_json(report: object) -> str:
     """Return a report as JSON, its keys sorted."""
     import msgspec
 
-    plain = msgspec.to_builtins(report, str_keys=True)  # only keys that are texts can be sorted
+    found = msgspec.to_builtins(report, str_keys=True)
     try:
-        return msgspec.json.encode(plain, order="sorted").decode()
+        return msgspec.json.encode(found, order="sorted").decode()
     except UnicodeEncodeError:  # a file's name that is not UTF-8; JSON's escapes can write it
         import json
 
-        return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+        return json.dumps(found, sort_keys=True, separators=(",", ":"))
 
 
 def common_options(function: F, *, anywhere: bool = False) -> F:
-    """Give a command --json, --quiet and --debug. It is called with a `console` and the project's `settings`.
+    """Give a command --json, --quiet, --verbose and --debug. It gets a `console` and the project's `settings`.
 
     Args:
         function: the command's body.
@@ -236,9 +286,17 @@ def common_options(function: F, *, anywhere: bool = False) -> F:
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
     @click.option("-q", "--quiet", is_flag=True, help="Print only errors and warnings.")
+    @click.option("-v", "--verbose", is_flag=True, help="Print each step and when it began.")
     @click.option("--debug", is_flag=True, help="Show the traceback when there is an error.")
     @functools.wraps(function)
-    def wrapper(*args: Any, as_json: bool, quiet: bool, debug: bool, **kwargs: Any) -> Any:  # noqa: ANN401, ARG001
+    def wrapper(
+        *args: Any,  # noqa: ANN401
+        as_json: bool,
+        quiet: bool,
+        verbose: bool,
+        debug: bool,  # noqa: ARG001 - `failures.show` looks for it
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         from seedtool.settings import load
         from seedtool.workflows.project import refuse_outside_a_project
 
@@ -246,8 +304,13 @@ def common_options(function: F, *, anywhere: bool = False) -> F:
         if not anywhere:
             refuse_outside_a_project(settings)
         with output.stdout_apart() as out:
-            console = Console(as_json=as_json, quiet=quiet, out=out)
-            return function(*args, console=console, settings=settings, **kwargs)
+            path = click.get_current_context().command_path.removeprefix("seedtool ")
+            console = Console(as_json=as_json, quiet=quiet, out=out, verbose=verbose, command=path)
+            console.detail(f"project in {settings.root}")
+            answer = function(*args, console=console, settings=settings, **kwargs)
+            console.detail("done")
+            console.finish(ok=not answer)
+            return answer
 
     return wrapper  # type: ignore[return-value] # the wrapper takes the options in the place of what it adds
 

@@ -42,8 +42,13 @@ class ErrorWithReport(Exception):
         self.report = report
 
 
-def show(error: BaseException) -> int:
+def show(error: BaseException, command: str = "", milliseconds: float = 0) -> int:
     """Show an error, with --debug its traceback first.
+
+    Args:
+        error: the error.
+        command: the command's name, after those of its groups.
+        milliseconds: the time since the command began.
 
     Returns:
         The exit code.
@@ -69,12 +74,15 @@ def show(error: BaseException) -> int:
         import json
 
         told: dict[str, object] = {
+            "ok": False,
+            "command": command,
+            "milliseconds": round(milliseconds, 1),
             "error": {
                 "kind": failure.kind,
                 "message": failure.message,
                 "remedy": failure.remedy,
                 "place": failure.place or {},
-            }
+            },
         }
         if report is not None:
             import msgspec

@@ -125,7 +125,7 @@ def _serve(console: Console, settings: Settings, *, port: int, search: bool, ope
             "Open this address in a browser. It is secret: whoever has it sees the faces. Ctrl+C ends the page.",
         )
         # the address is what the command is for: --quiet takes it not away
-        Console(as_json=console.as_json, quiet=False, out=console.out).report({"url": url}, lambda: lines)
+        console.report({"url": url}, lambda: lines, now=True, always=True)
         if console.out is not None:
             console.out.flush()
         if open_browser:

@@ -87,7 +87,7 @@ def env(*, console: Console, settings: Settings) -> None:
     variables = environment(settings=settings)
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     # the lines are what a shell evaluates: --quiet takes notes away, not these
-    Console(as_json=console.as_json, quiet=False, out=console.out).report(variables, lambda: lines)
+    console.report(variables, lambda: lines, always=True)
 
 
 @click.command(short_help="Run the local Rekognition.", context_settings=CONTEXT)
@@ -149,7 +149,7 @@ def emulator(
     def announce(endpoint: str) -> None:
         report = {"endpoint": endpoint, "state": str(folder)}
         lines = emulators.announcement(endpoint, s3_objects=bool(photos or s3_endpoint))
-        console.report(report, lambda: [*lines, f"Its faces are in {folder}."])
+        console.report(report, lambda: [*lines, f"Its faces are in {folder}."], now=True)
 
     emulators.run(
         folder,

@@ -14,7 +14,7 @@ import pytest
 
 from seedtool import cli
 
-COMMON = {"--json", "-q", "--quiet", "-h", "--help", "--debug"}
+COMMON = {"-v", "--verbose", "--json", "-q", "--quiet", "-h", "--help", "--debug"}
 
 # command → its own flags; a name in brackets is an argument
 CONTRACT = {
@@ -213,7 +213,10 @@ def test_three_are_commands_of_their_own(bare):
 )
 def test_json_is_one_object_and_nothing_else(seeded, command, keys):
     told = seeded.ok(f"{command} --json --quiet")
-    assert keys <= told.json.keys()
+    assert keys | {"ok", "command", "milliseconds"} <= told.json.keys()
+    assert told.json["ok"] is True
+    assert command.startswith(told.json["command"])
+    assert told.json["milliseconds"] >= 0 or command.startswith("seed ")
     assert told.out.count("\n") == 1
     assert told.err == ""
 
@@ -283,6 +286,8 @@ def test_an_error_is_an_object_too(school):
         assert done.json["error"]["kind"] == kind
         assert done.json["error"]["remedy"]
         assert done.json["error"]["message"] in done.err
+        assert done.json["ok"] is False
+        assert done.json["command"] == command.split()[0]
 
 
 def test_debug_shows_the_traceback_and_keeps_the_exit_code(school):
