@@ -49,6 +49,7 @@ SECTIONS = {
         "init": "project:init",
         "doctor": "project:doctor",
         "config": "project:config",
+        "completion": "completing:completion",
         "server": "servers:server",
         "env": "servers:env",
         "emulator": "servers:emulator",

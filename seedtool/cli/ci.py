@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from seedtool.cli import completing
 from seedtool.cli.console import CONTEXT, Console, common_options, table
-from seedtool.cli.seed import complete_profile
 from seedtool.printable import count
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def ci() -> None:
     "profiles",
     metavar="PROFILE",
     multiple=True,
-    shell_complete=complete_profile,
+    shell_complete=completing.profiles,
     help="Build the template of this profile too. Repeat it for several profiles.",
 )
 @click.option(

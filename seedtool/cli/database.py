@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from seedtool.cli import completing
 from seedtool.cli.console import CONTEXT, Console, agreed, common_options, table, type_name
 from seedtool.printable import count
 
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
 @click.command("db-reset", short_help="Replace the database by a fresh one.", context_settings=CONTEXT)
 @click.option("-y", "--yes", is_flag=True, help="Replace a database that seedtool made, without asking.")
 @click.option("--confirm", metavar="NAME", help="Replace a database that seedtool did not make. NAME is its name.")
-@click.option("--seed", "profile", metavar="PROFILE", help="Load this profile too.")
-@click.option("--load", "recipe", metavar="RECIPE", help="Load generated rows of this recipe too.")
+@click.option("--seed", "profile", metavar="PROFILE", shell_complete=completing.profiles, help="Load this profile too.")
+@click.option(
+    "--load",
+    "recipe",
+    metavar="RECIPE",
+    shell_complete=completing.recipes,
+    help="Load generated rows of this recipe too.",
+)
 @click.option(
     "--scale",
     type=click.FloatRange(min=0, min_open=True),
@@ -328,7 +335,9 @@ def _ago(time: str | None) -> str:
 
 
 @click.command(short_help="Print the key of a CI cache.", context_settings=CONTEXT)
-@click.option("--seed", "profile", metavar="PROFILE", help="Include the rows of this profile.")
+@click.option(
+    "--seed", "profile", metavar="PROFILE", shell_complete=completing.profiles, help="Include the rows of this profile."
+)
 @common_options
 def fingerprint(*, profile: str | None, console: Console, settings: Settings) -> None:
     """Print a hash of everything that shapes a template, as the key of a CI cache.

@@ -38,6 +38,7 @@ EXAMPLES = {
     "init": "seedtool init",
     "doctor": "seedtool doctor",
     "config": "seedtool config",
+    "completion": "seedtool completion bash --install",
     "server": "seedtool server status",
     "server start": "seedtool server start --port 5433",
     "server stop": "seedtool server stop",

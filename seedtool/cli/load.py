@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from seedtool.cli import completing
 from seedtool.cli.console import CONTEXT, Console, common_options, table
 from seedtool.printable import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from click.shell_completion import CompletionItem
 
     from seedtool.generating.files import Written
     from seedtool.generating.loading import LoadReport
@@ -21,23 +20,8 @@ if TYPE_CHECKING:
     from seedtool.settings import Settings
 
 
-def complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
-    """Offer the recipes whose names begin so."""
-    from click.shell_completion import CompletionItem
-
-    from seedtool.errors import SeedtoolError
-    from seedtool.settings import load as settings
-
-    try:
-        seeds = settings().seeds
-    except SeedtoolError:
-        return []  # a completion is no place for a message
-    names = (each.stem for each in seeds.glob("*.toml") if each.name != "profiles.toml")
-    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
-
-
 @click.command("load", short_help="Load generated rows of a recipe.", context_settings=CONTEXT)
-@click.argument("recipe", shell_complete=complete_recipe)
+@click.argument("recipe", shell_complete=completing.recipes)
 @click.option(
     "--scale",
     type=click.FloatRange(min=0, min_open=True),
@@ -171,7 +155,7 @@ def _file_lines(files: list[Written]) -> Iterable[str]:
 
 
 @click.command("unload", short_help="Take generated rows of a recipe away.", context_settings=CONTEXT)
-@click.argument("recipe", shell_complete=complete_recipe)
+@click.argument("recipe", shell_complete=completing.recipes)
 @click.option(
     "--confirm", metavar="NAME", help="Delete rows in a database that seedtool did not make. NAME is its name."
 )
@@ -189,7 +173,7 @@ def unload(*, recipe: str, confirm: str | None, console: Console, settings: Sett
 
 
 @click.command("recipe", short_help="Draft a recipe from a schema.", context_settings=CONTEXT)
-@click.argument("tables", nargs=-1, metavar="[TABLE...]")
+@click.argument("tables", nargs=-1, metavar="[TABLE...]", shell_complete=completing.tables)
 @click.option("--name", default="draft", show_default=True, metavar="NAME", help="The recipe's name.")
 @click.option(
     "--like", metavar="URL", help="Take counts and shares of NULL from this database's statistics, and never a value."

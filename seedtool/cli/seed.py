@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import click
 
-from seedtool.cli import examples
+from seedtool.cli import completing, examples
 from seedtool.cli.console import CONTEXT, Console, common_options, table
 from seedtool.errors import UsageError
 from seedtool.printable import count
@@ -23,23 +23,6 @@ if TYPE_CHECKING:
     from seedtool.seeding.report import SeedReport, TableReport
     from seedtool.settings import Settings
     from seedtool.workflows.seed import Seeded
-
-
-def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
-    """Offer the profiles whose names begin so."""
-    from click.shell_completion import CompletionItem
-
-    from seedtool.errors import SeedtoolError
-    from seedtool.seeding.profiles import load_profiles
-    from seedtool.settings import load
-
-    try:
-        profiles = load_profiles(load().seeds)
-    except SeedtoolError:
-        return []  # a completion is no place for a message
-    return [
-        CompletionItem(name, help=each.description) for name, each in profiles.items() if name.startswith(incomplete)
-    ]
 
 
 class WithCommands(click.Command):
@@ -89,7 +72,7 @@ def _complete_profile_or_command(ctx: click.Context, param: click.Parameter, inc
         for name in command.commands
         if name.startswith(incomplete)
     ]
-    return [*complete_profile(ctx, param, incomplete), *commands]
+    return [*completing.profiles(ctx, param, incomplete), *commands]
 
 
 @click.command(cls=WithCommands, short_help="Load the rows of a profile.", context_settings=CONTEXT)
@@ -248,10 +231,21 @@ def _change_lines(report: TableReport) -> Iterable[str]:
 
 @click.command("seed-dump", short_help="Write rows of the database into seed files.", context_settings=CONTEXT)
 @click.option(
-    "--table", "tables", metavar="NAME", multiple=True, help="Write this table only. Repeat it for several tables."
+    "--table",
+    "tables",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=completing.tables,
+    help="Write this table only. Repeat it for several tables.",
 )
 @click.option(
-    "--set", "set_name", metavar="NAME", default="local", show_default=True, help="The seed set to write into."
+    "--set",
+    "set_name",
+    metavar="NAME",
+    default="local",
+    show_default=True,
+    shell_complete=completing.sets,
+    help="The seed set to write into.",
 )
 @click.option("--all", "every_table", is_flag=True, help="Write also the tables that have rows and no file in any set.")
 @click.option(

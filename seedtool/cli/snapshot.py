@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from seedtool.cli import output
+from seedtool.cli import completing, output
 from seedtool.cli.console import CONTEXT, Console, agree_to, ask_to_replace, common_options, table
 from seedtool.cli.database import slots_line
 from seedtool.printable import count
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from seedtool.resetting.guard import Consent
     from seedtool.settings import Settings
     from seedtool.snapshots.registry import Snapshot
     from seedtool.snapshots.snapshots import RestorePlan, RestoreReport, SaveReport
 
 
-def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
-    """Offer the target's snapshots if its server answers at once. A completion starts nothing and prints no error."""
-    with contextlib.suppress(Exception):
-        from click.shell_completion import CompletionItem
-
-        from seedtool.settings import load
-        from seedtool.snapshots import registry
-
-        found = registry.glance(load())
-        return [CompletionItem(each.name, help=each.note) for each in found if each.name.startswith(incomplete)]
-    return []
-
-
-_NAME = click.argument("name", shell_complete=_complete_name)
+_NAME = click.argument("name", shell_complete=completing.snapshots)
 
 
 @click.group(short_help="Keep and restore named copies of the database.", context_settings=CONTEXT)
@@ -150,7 +134,7 @@ def _table(found: list[Snapshot]) -> list[str]:
 
 
 @snapshot.command(short_help="Give a snapshot another name.")
-@click.argument("old", shell_complete=_complete_name)
+@click.argument("old", shell_complete=completing.snapshots)
 @click.argument("new")
 @common_options
 def rename(*, old: str, new: str, console: Console, settings: Settings) -> None:
@@ -162,7 +146,7 @@ def rename(*, old: str, new: str, console: Console, settings: Settings) -> None:
 
 
 @snapshot.command(short_help="Delete snapshots.")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=_complete_name)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=completing.snapshots)
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 @common_options
 def delete(*, names: tuple[str, ...], yes: bool, console: Console, settings: Settings) -> None:

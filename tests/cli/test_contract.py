@@ -114,6 +114,7 @@ CONTRACT = {
     "init": set(),
     "doctor": set(),
     "config": set(),
+    "completion": {"{bash|zsh|fish}", "--install"},
 }
 ALONE = ("db-reset", "seed", "sync-faces")
 ESCAPE = "\x1b"

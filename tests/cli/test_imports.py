@@ -141,6 +141,34 @@ def test_a_seed_that_links_faces_leaves_botocore_to_a_child(school, imported_by)
     assert school.ok("seed full --json").json["sync"]["calls"] == {"ListFaces": 1}
 
 
+def test_a_shell_finds_the_completions_and_completes_names(school, tmp_path):
+    env = {"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    for shell, files in (("bash", ["seedtool", "seed"]), ("zsh", ["_seedtool"]), ("fish", ["seedtool.fish"])):
+        printed = school.ok(f"completion {shell}").out
+        written = school.ok(f"completion {shell} --install --json", env=env).json["files"]
+        assert {*files} <= {Path(file).name for file in written}
+        for file in written:
+            assert Path(file).read_text().strip() in printed
+            assert Path(file).is_relative_to(tmp_path)
+    for line, words in (
+        ("seed-dump --table stu", {"students", "student_faces"}),
+        ("seed-dump --set lo", {"local"}),
+        ("db-reset --seed fu", {"full"}),
+        ("db-reset --load di", {"district"}),
+        ("seed recipe sta", {"stages"}),
+        ("completion f", {"fish"}),
+    ):
+        # as bash does, with the script that was installed
+        ask = f"""source {tmp_path}/bash-completion/completions/seedtool
+            COMP_WORDS=(seedtool {line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_LINE="seedtool {line}"
+            _seedtool_completion seedtool; echo "${{COMPREPLY[@]}}" """
+        done = subprocess.run(
+            ["bash", "-c", ask], cwd=school.root, env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert words <= set(done.stdout.split()), (line, done)
+
+
 def test_completion_offers_commands_and_profiles(school):
     def complete(words, position):
         variables = {"_SEEDTOOL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
