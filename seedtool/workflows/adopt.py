@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import msgspec
@@ -43,11 +44,13 @@ _LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.tx
 #: What keeps the state of migrations: no application's table.
 _OF_MIGRATIONS = {"alembic_version", "django_migrations"}
 
-#: Names that columns have in tables of faces: what Rekognition calls them, and what projects make of it.
-_FACE_IDS = re.compile(r"(?:aws_|rekognition_)?face_id|face_?uuid|faceid", re.IGNORECASE)
-_EXTERNAL_IDS = re.compile(r"(?:aws_|rekognition_)?external_(?:image_)?id|external_?image_?id", re.IGNORECASE)
-_PHOTOS = re.compile(r"(?:photo|image|picture|storage|s3)_(?:url|key|path|uri)", re.IGNORECASE)
-_LABELS = re.compile(r"(?:full|display)_?name|name", re.IGNORECASE)
+#: Names that columns have in tables of faces: what Rekognition calls them, and what projects make of it. photoKey is
+#: compared as photo_key.
+_FACE_IDS = re.compile(r"(aws_|rekognition_)?face_?(id|uuid)")
+_EXTERNAL_IDS = re.compile(r"(aws_|rekognition_)?external_?(image_?)?id|rekognition_image_id")
+_PHOTOS = re.compile(r"(photo|image|picture|portrait|avatar|storage|object|file|s3)_?(url|key|path|uri|file)")
+_LABELS = re.compile(r"((full|display)_?)?name")
+_NAMES = re.compile(r"(first|given|last|family|middle)_?name|surname")
 
 _PROFILES = """\
 # A profile is a list of seed sets, folders beside this file. `seedtool seed --list` shows them.
@@ -187,21 +190,47 @@ def _binding(table: Table, tables: Mapping[int, Table]) -> dict[str, object] | N
     found: dict[str, object] = {"face_id": face, "external_image_id": external}
     if table.primary_key and table.primary_key != ("id",):
         found["key"] = list(table.primary_key)
-    parents = {key.columns[0]: tables.get(key.references) for key in table.foreign_keys if len(key.columns) == 1}
-    if "student_id" not in table.columns and len(parents) == 1:
-        [(found["person"], of_person)] = parents.items()
-        if of_person is not None and (label := _first(of_person, _LABELS)) not in {None, "name", "full_name"}:
-            found["label"] = [label]
+    if "student_id" not in table.columns and (person := _person(table, tables, {face, external})):
+        found["person"], label = person
+        if label and label not in (["name"], ["full_name"]):
+            found["label"] = label
     if (photo := _first(table, _PHOTOS)) is not None:
         found["photo"] = photo
     usual = {field: getattr(FaceBinding(table="t"), field) for field in found}
     return {field: value for field, value in found.items() if value != usual[field]}
 
 
+def _person(table: Table, tables: Mapping[int, Table], known: AbstractSet[str]) -> tuple[str, list[str]] | None:
+    """Return the column that says whose face it is, and the columns that make up that person's name.
+
+    It is the only foreign key, or the only one that leads to a table of names; without any, the only other id.
+    """
+    parents = {key.columns[0]: tables.get(key.references) for key in table.foreign_keys if len(key.columns) == 1}
+    labels = {column: _label(parent) for column, parent in parents.items() if parent is not None}
+    for candidates in (labels, {column: label for column, label in labels.items() if label}):
+        if len(candidates) == 1:
+            return next(iter(candidates.items()))
+    ids = [name for name in table.columns if _snake(name).endswith("_id") and name not in {*known, *table.primary_key}]
+    return (ids[0], []) if not parents and len(ids) == 1 else None
+
+
+def _label(people: Table) -> list[str]:
+    whole = _first(people, _LABELS)
+    parts = [
+        column.name for column in people.columns.values() if column.is_text and _NAMES.fullmatch(_snake(column.name))
+    ]
+    usual = any(set(label) & people.columns.keys() for label in FaceBinding(table="t").labels)
+    return [whole] if whole else [] if usual else parts
+
+
 def _first(table: Table, names: re.Pattern[str]) -> str | None:
-    """Return the first text or uuid column with such a name; the whole match counts before a longer name."""
+    """Return the first text or uuid column with such a name."""
     found = [column.name for column in table.columns.values() if column.is_text or column.type == "uuid"]
-    return next(filter(names.fullmatch, found), None)
+    return next((name for name in found if names.fullmatch(_snake(name))), None)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _application_tables(catalog: Catalog) -> list[Table]:

@@ -1,7 +1,8 @@
 """The doctor: looks at everything a day's work needs, and names the cure for what is wrong."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -223,7 +224,7 @@ def _photos(settings: Settings) -> Check:
     from seedtool.faces.photos import store
 
     if not settings.faces:
-        return Check(name="photos", state="note", detail="no table is bound to faces", cure="")
+        return Check(name="photos", state="note", detail=_UNBOUND, cure=_BIND)
     photos = store(settings, open_aws(settings))
     some = next(iter(photos.keys()), None)
     where = settings.photos_url or "the project's state folder"
@@ -234,7 +235,7 @@ def _photos(settings: Settings) -> Check:
 
 def _collections(settings: Settings) -> Check:
     if not settings.faces:
-        return Check(name="aws", state="note", detail="no table is bound to faces", cure="")
+        return Check(name="aws", state="note", detail=_UNBOUND, cure=_BIND)
     aws = open_aws(settings)
     who = aws.who()
     found, waiting = [], False
@@ -267,27 +268,91 @@ def _collections_in_use(settings: Settings) -> dict[str, int]:
 _NEEDED_BY = {"recognize": ("person",), "enroll": ("person", "photo"), "enroll --all": ("photo",)}
 
 
+#: Of so many rows of a table doctor asks whether their faces are in the collection: a part of one ListFaces, no list.
+_SAMPLE = 100
+
+_FACE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # source: FaceId in Rekognition's service model
+
+
 def _faces(settings: Settings) -> Check:
+    if not settings.faces:
+        return Check(name="faces", state="note", detail=_UNBOUND, cure=_BIND)
     unfit: SchemaError | None = None
+    samples: dict[tuple[str, str], list[str]] = {}
     with server.connect(server.find(settings)) as connection:
-        waiting = {}
+        placeholders, empty = [], []
         for binding in settings.faces:
-            bound = bindings.resolve(connection, binding)
+            bound = bindings.resolve(connection, binding, default=binding.collection or settings.collection)
             if binding is settings.faces[0]:
                 unfit = _unfit(bound)
-            query = sql.SQL("SELECT count(*) FROM {} WHERE starts_with({}::text, %s)")
-            row = connection.execute(
-                query.format(bound.table, sql.Identifier(binding.face_id)), [PLACEHOLDER_PREFIX]
-            ).fetchone()
-            if row and row[0]:
-                waiting[binding.table] = row[0]
-    if waiting:
-        rows = ", ".join(f"{count} rows of {table}" for table, count in waiting.items())
-        return Check(name="faces", state="wrong", detail=f"{rows} hold placeholders", cure="Run seedtool sync-faces.")
+            query = sql.SQL(_WAITING).format(
+                rows=bound.rows, table=bound.table, face=bound.face_id, prefix=sql.Literal(PLACEHOLDER_PREFIX)
+            )
+            with_placeholder, without = connection.execute(query).fetchone() or (0, 0)
+            placeholders += [f"{with_placeholder} rows of {binding.table}"] if with_placeholder else []
+            empty += [f"{without} rows of {binding.table} have no FaceId yet"] if without else []
+            for collection, face_ids in connection.execute(sql.SQL(_SAMPLED).format(rows=bound.rows), [_SAMPLE]):
+                samples[binding.table, collection] = face_ids
+    if placeholders:
+        detail = f"{', '.join(placeholders)} hold placeholders"
+        return Check(name="faces", state="wrong", detail=detail, cure="Run seedtool sync-faces.")
+    linked, strange = _compared(settings, samples)
+    if strange:
+        return Check(name="faces", state="wrong", detail="; ".join(strange), cure=_STRANGE)
     if unfit is not None:
-        detail = f"no row holds a placeholder; {unfit.message}"
-        return Check(name="faces", state="note", detail=detail, cure=unfit.remedy)
-    return Check(name="faces", state="ok", detail="no row holds a placeholder")
+        return Check(name="faces", state="note", detail=f"{linked}; {unfit.message}", cure=unfit.remedy)
+    if empty:
+        cure = "Run seedtool sync-faces, or seedtool enroll --all for photos that were never indexed."
+        return Check(name="faces", state="note", detail="; ".join([linked, *empty]), cure=cure)
+    return Check(name="faces", state="ok", detail=linked)
+
+
+_UNBOUND = "no table is bound to faces"
+_BIND = "If one holds FaceIds, seedtool init proposes its binding."
+_STRANGE = (
+    "Run seedtool sync-faces: the FaceIds may be those of another collection or account, as after a restore from"
+    " production. seedtool faces status says what is left over."
+)
+
+# placeholders stand for NULL among the rows of a binding
+_WAITING = """
+SELECT placeholders, greatest(empty - placeholders, 0) FROM
+    (SELECT count(*) AS placeholders FROM {table} WHERE starts_with({face}::text, {prefix})) p,
+    (SELECT count(*) AS empty FROM {rows} r WHERE face_id IS NULL AND external_image_id IS NOT NULL) e"""
+
+_SAMPLED = """
+SELECT collection_id, array_agg(face_id) FROM (
+    SELECT collection_id, face_id FROM {rows} r WHERE face_id IS NOT NULL AND collection_id IS NOT NULL LIMIT %s
+) s GROUP BY 1"""
+
+
+def _compared(settings: Settings, samples: Mapping[tuple[str, str], list[str]]) -> tuple[str, list[str]]:
+    """Ask collections whether they hold the faces of some rows, where they can be asked.
+
+    Returns:
+        what is known of the rows that are linked, and what is wrong with others.
+    """
+    held, asked, strange = 0, 0, []
+    try:
+        aws = open_aws(settings) if samples else None
+        for (table, collection), face_ids in samples.items():
+            wanted = [face_id for face_id in face_ids if _FACE_ID.fullmatch(face_id)]
+            there: set[str] = set()
+            if aws is not None and wanted:
+                try:
+                    pages = aws.collection(collection).list_pages(face_ids=wanted)
+                    there = {face.face_id for page in pages for face in page}
+                except ResourceNotFound:
+                    continue  # the check of AWS tells it
+            here = sum(face_id in there for face_id in face_ids)
+            held, asked = held + here, asked + len(face_ids)
+            if here < len(face_ids):
+                strange.append(f"{here} of {len(face_ids)} rows of {table} hold FaceIds that are in {collection}")
+    except SeedtoolError:  # the check of AWS tells why
+        return "no row holds a placeholder", []
+    return "no row holds a placeholder" + (
+        f"; {held} of {asked} FaceIds are in their collection" * bool(asked)
+    ), strange
 
 
 def _unfit(bound: Bound) -> SchemaError | None:
@@ -295,6 +360,8 @@ def _unfit(bound: Bound) -> SchemaError | None:
     for command, fields in _NEEDED_BY.items():
         try:
             bound.require(command, *fields)
+            if command == "enroll":
+                bound.require_new_rows(command)
         except SchemaError as error:
             return error
     return None

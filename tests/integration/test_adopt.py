@@ -100,7 +100,7 @@ def test_a_monorepos_root_is_told_where_the_migrations_are(tmp_path, place):
 PUPILS = """
 CREATE TABLE pupils (id uuid PRIMARY KEY, display_name text NOT NULL);
 CREATE TABLE pupil_photos (
-    id bigint PRIMARY KEY, pupil_id uuid NOT NULL REFERENCES pupils, aws_face_id text, external_id text UNIQUE,
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, pupil_id uuid NOT NULL REFERENCES pupils, aws_face_id text, external_id text UNIQUE,
     photo_key text NOT NULL)
 """
 MEMBERS = """

@@ -46,7 +46,7 @@ def chosen(settings: Settings, collection: str | None = None) -> list[tuple[Face
     if not settings.faces:
         raise SettingsError(
             "setting faces: no table is bound to faces",
-            remedy='Add [[tool.seedtool.faces]] with table = "student_faces" to pyproject.toml.',
+            remedy="seedtool init finds tables with faces, and writes or proposes [[tool.seedtool.faces]] for them.",
             setting="faces",
         )
     pairs = [(binding, binding.collection or settings.collection) for binding in settings.faces]

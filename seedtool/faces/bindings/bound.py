@@ -80,6 +80,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         binding: what the settings say.
         table: the table, quoted.
         columns: name → type, as `format_type` writes it.
+        required: the columns that a new row has to be given: NOT NULL, without a default.
         plain: an ordinary table without children: its rows can be told apart, and ordered, by where they lie.
         unique_face: the face id is under a unique index: one statement cannot exchange those of two rows.
         unique_image: no two rows have the same external image id.
@@ -92,6 +93,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     binding: FaceBinding
     table: sql.Identifier
     columns: dict[str, str]
+    required: tuple[str, ...]
     plain: bool
     unique_face: bool
     unique_image: bool
@@ -145,6 +147,45 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
                     column=getattr(self.binding, field),
                     key=field,
                 )
+
+    def require_new_rows(self, command: str) -> None:
+        """Check that a command can write new rows into the table.
+
+        Raises:
+            SchemaError: a column that it does not know has to be filled.
+        """
+        binding = self.binding
+        known = {
+            binding.person, binding.photo, binding.external_image_id, binding.face_id, binding.quality,
+            binding.indexed_at, binding.collection_column,
+        }  # fmt: skip
+        for column in self.required:
+            if column not in known and not (self.key_is_text and column in binding.key) and column != self.uuid_key:
+                raise SchemaError(
+                    f"the column {column} of {binding.table} may not be NULL and has no default: {command} writes new"
+                    " rows and does not know what stands there",
+                    remedy="Give it a default in a migration. Or let the application write the rows, with"
+                    f" {binding.external_image_id} and {binding.photo}: seedtool enroll --all indexes their photos.",
+                    setting="faces",
+                    table=binding.table,
+                    column=column,
+                )
+
+    @property
+    def key_is_text(self) -> bool:
+        """Whether the key of new rows is ours to choose (`key_template`): one column of text, not filled by others."""
+        if len(self.binding.key) != 1:
+            return False
+        (column,) = self.binding.key
+        return self.columns[column] == "text" or (
+            column in self.required and self.columns[column].startswith(_TEXT_TYPES)
+        )
+
+    @property
+    def uuid_key(self) -> str | None:
+        """The key, where it is one uuid that the application makes: new rows get a random one."""
+        (column, *more) = self.binding.key
+        return column if not more and column in self.required and self.columns[column] == "uuid" else None
 
     @property
     def face_type(self) -> sql.SQL:

@@ -76,6 +76,15 @@ def resolve(
         binding=binding,
         table=identifier,
         columns={column.name: column.type for column in table.columns.values()},
+        required=tuple(
+            column.name
+            for column in table.columns.values()
+            if not table.fills_in
+            and column.not_null
+            and column.default is None
+            and not column.identity
+            and not column.generated
+        ),
         plain=table.plain,
         unique_face=any(binding.face_id in key.columns for key in table.keys),
         unique_image=table.plain and table.unique_alone(binding.external_image_id),

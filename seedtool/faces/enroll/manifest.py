@@ -294,6 +294,7 @@ def enroll_manifest(
     connection.commit()
     bound = table_of(connection, settings, collection)
     bound.require("enroll --manifest", "person", "photo")
+    bound.require_new_rows("enroll --manifest")
     check_people(connection, bound, lines, path, settings.root)
     with connection.transaction():
         collections = bindings.collections_of(connection, bound, list(dict.fromkeys(each.person for each in lines)))

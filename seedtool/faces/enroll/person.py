@@ -113,6 +113,7 @@ class _Run:
     def check(self) -> None:
         """Check that the table fits and the person exists."""
         self._bound.require("enroll", "person", "photo")
+        self._bound.require_new_rows("enroll")
         try:
             external_id_of(self._bound.binding.id_template, self._person, 1)
         except ValueError as error:

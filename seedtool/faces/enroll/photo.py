@@ -379,7 +379,7 @@ def insert(connection: psycopg.Connection, bound: Bound, photos: Iterable[tuple[
             binding.face_id: face.face.face_id,
             binding.quality: quality_of(face),
         }
-        if _names_rows(bound):
+        if bound.key_is_text:
             values[binding.key[0]] = new.row
         if binding.collection_column is not None:
             values.setdefault(binding.collection_column, new.collection)  # left out below when it is another table's
@@ -392,16 +392,14 @@ def insert(connection: psycopg.Connection, bound: Bound, photos: Iterable[tuple[
         # not now(), which is when the transaction began, before the photo was written to the store
         columns.append(sql.Identifier(binding.indexed_at))
         fields.append(sql.SQL("clock_timestamp()"))
+    if bound.uuid_key is not None:
+        columns.append(sql.Identifier(bound.uuid_key))
+        fields.append(sql.SQL("gen_random_uuid()"))
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
         bound.table, sql.SQL(", ").join(columns), sql.SQL(", ").join(fields)
     )
     with connection.cursor() as cursor:
         cursor.executemany(statement, [list(row.values()) for row in rows])
-
-
-def _names_rows(bound: Bound) -> bool:
-    """Tell whether the key of new rows is ours to choose; other types are left to the table's default."""
-    return len(bound.binding.key) == 1 and bound.columns[bound.binding.key[0]] == "text"
 
 
 def already(source: str, person: str, photo: Kept) -> PhotoResult:
@@ -435,7 +433,7 @@ def seed_lines(bound: Bound, results: Iterable[PhotoResult]) -> tuple[str, ...]:
     """Return the CSV lines that keep new rows across resets, with their header; nothing where the key is not ours."""
     binding = bound.binding
     added = [result for result in results if result.outcome == "enrolled"]
-    if not added or not _names_rows(bound):
+    if not added or not bound.key_is_text:
         return ()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
