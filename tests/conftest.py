@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -91,7 +92,7 @@ def approved(
     An error's case has the name of its test; a second one of the same test has the number 2, and so on.
     """
     test = messages.case_of(request.node.nodeid)
-    folders = {str(tmp_path_factory.getbasetemp()): "TMP", str(home): "HOME"}
+    folders = {str(tmp_path_factory.getbasetemp()): "TMP", str(home): "HOME", sys.executable: "PYTHON"}
     count = itertools.count(1)
 
     def compare(error: object, exit_code: int | None = None) -> None:

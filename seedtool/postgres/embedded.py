@@ -4,6 +4,7 @@ As root, PostgreSQL refuses to run; it then runs as an unprivileged user.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -314,6 +315,12 @@ class EmbeddedServer:
             **identity,
         )
         if check and done.returncode != 0:
+            if os.strerror(errno.ENOSPC) in (done.stderr or ""):
+                raise ServerError(
+                    f"{program} failed: the disk is full on which {self.state_dir} is",
+                    remedy="A server takes some 100 MB. Make room there, or name another folder by SEEDTOOL_HOME.",
+                    file=str(self.state_dir),
+                )
             raise ServerError(f"{program} failed: {(done.stderr or '').strip() or self._last_complaint()}")
         return done
 

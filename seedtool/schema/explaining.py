@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +101,11 @@ def _remedy(error: BaseException, progress: Progress) -> str:
         return (
             f"Install {error.name} beside seedtool (pip install {error.name}), or let the URL say postgresql+psycopg://:"
             " psycopg is installed, and serves create_engine and create_async_engine."
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"Install it for the Python that runs seedtool, {sys.executable}, or install seedtool into the project's"
+            " own environment. If it is a module of the project, look at sys.path and prepend_sys_path."
         )
     if "greenlet" in str(error) and isinstance(error, ValueError | ImportError):
         return "An async env.py needs it: pip install 'sqlalchemy[asyncio]'."

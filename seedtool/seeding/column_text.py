@@ -131,6 +131,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 _TOO_LONG = "22001"
 _ENCODING = {"22021", "22P05"}
+_NO_DAY = "22008"
 _OUT_OF_RANGE = {"22003", "22008"}
 
 
@@ -140,6 +141,8 @@ def fault(error: psycopg.Error, column: Column) -> str:
         return f"the value is too long for {column.type}"
     if _is_unstorable(error):
         return "the value holds a character that the database cannot store"
+    if error.sqlstate == _NO_DAY and error.diag.message_hint:  # PostgreSQL hints at DateStyle where a field is wrong
+        return f"the value is no {column.type} in the order year, month, day"
     if error.sqlstate in _OUT_OF_RANGE:
         return f"the value is out of the range of {column.type}"
     if isinstance(error, psycopg.IntegrityError):

@@ -23,6 +23,8 @@ SUFFIXES = (".csv", ".yaml", ".yml", ".py")
 #: files that may lie beside fixtures and are not read
 _IGNORED = (".md", ".txt", ".rst")
 
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+
 
 class Batch(msgspec.Struct, frozen=True):
     """Rows of one fixture that name the same columns.
@@ -220,6 +222,12 @@ def fixture_files(folder: Path) -> Iterator[Path]:
             continue
         if path.exists() and not path.is_file():  # a pipe: its reader would wait
             raise ProfileError(f"{path} is not a file", remedy="Take it out of the seed set.")
+        if path.suffix.lower() in _SPREADSHEETS:
+            raise ProfileError(
+                f"{path} is a spreadsheet, which seedtool does not read",
+                remedy="Save each sheet as CSV UTF-8, under its table's name, and move the spreadsheet elsewhere.",
+                file=str(path),
+            )
         if path.suffix.lower() not in SUFFIXES:
             raise ProfileError(
                 f"{path} is not a fixture",
@@ -331,6 +339,12 @@ def _run(path: Path, content: bytes, root: Path) -> list[tuple[int, dict[str, ob
         raise Malformed(f"this is not Python: {error.msg}", remedy="Correct the line.", line=line) from error
     except KeyboardInterrupt:
         raise
+    except ModuleNotFoundError as error:
+        raise Malformed(
+            f"there is no module {error.name} for the Python that runs seedtool, {sys.executable}",
+            remedy="Install it there, or install seedtool into the project's own environment.",
+            line=_failing_line(error, path),
+        ) from error
     except BaseException as error:  # whatever a project's code may raise; its text may hold names of people
         raise Malformed(
             f"the code failed with {type(error).__name__}",

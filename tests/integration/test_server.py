@@ -371,6 +371,18 @@ class TestWheel:
         server.connect(target_of(embedded), "postgres").close()
         embedded.stop()
 
+    def test_initdb_on_a_full_disk_is_told(self, embedded, folder, monkeypatch):
+        bin_ = folder / "bin"
+        bin_.mkdir()
+        (bin_ / "initdb").write_text(
+            "#!/bin/sh\necho 'initdb: error: could not write: No space left on device' >&2; exit 1\n"
+        )
+        (bin_ / "initdb").chmod(0o755)
+        monkeypatch.setattr(EmbeddedServer, "_bin", bin_)
+        with pytest.raises(ServerError, match="the disk is full") as refusal:
+            embedded.start()
+        assert "SEEDTOOL_HOME" in refusal.value.remedy
+
     def test_without_it_the_cure_is_told(self, embedded, monkeypatch):
         monkeypatch.setattr(wheel.importlib.util, "find_spec", lambda _: None)
         wheel.version.cache_clear()

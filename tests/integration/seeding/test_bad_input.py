@@ -10,6 +10,8 @@ FAULTS = {
     "unknown column": ("pupils.csv", "id,nmae\np9,A\n", 1, "nmae"),
     "wrong type": ("pupils.csv", "id,name,age\np8,A,7\np9,A,seven\n", 3, "age"),
     "wrong date": ("pupils.csv", "id,name,born\np9,A,31/03/2026\n", 2, "born"),
+    "no such day": ("pupils.csv", "id,name,born\np9,A,2026-02-30\n", 2, "born"),
+    "day beyond the calendar": ("pupils.csv", "id,name,born\np9,A,9999999-01-01\n", 2, "born"),
     "wrong label": ("pupils.csv", "id,name,mood\np9,A,cross\n", 2, "mood"),
     "wrong json": ("pupils.csv", "id,name,extra\np9,A,{beca\n", 2, "extra"),
     "wrong array": ("pupils.csv", "id,name,tags\np9,A,one\n", 2, "tags"),
@@ -62,6 +64,7 @@ FAULTS = {
     "yaml odd column": ("pupils.yaml", "- {[a]: 1}\n", 1, None),
     "yaml tag": ("pupils.yaml", "- id: p9\n  name: A\n  extra: !!python/object {}\n", 3, "extra"),
     "py raises": ("pupils.py", "def rows():\n    yield {'id': 'p9'}\n    1 / 0\n", 3, None),
+    "py lacks a module": ("pupils.py", "\nimport nowhere_at_all\n", 2, None),
     "py exits": ("pupils.py", "import sys\nsys.exit(1)\n", 2, None),
     "py syntax": ("pupils.py", "def rows(:\n", 1, None),
     "py no rows": ("pupils.py", "ROWS = []\n", None, None),
@@ -238,3 +241,12 @@ def test_a_role_without_permission_is_told_so(small_school, database, approved):
             approved(caught.value)
     finally:
         small_school.run("DROP OWNED BY seed_reader; DROP ROLE seed_reader")
+
+
+@pytest.mark.parametrize("name", ["pupils.xlsx", "pupils.ODS"])
+def test_a_spreadsheet_is_told_how_it_becomes_a_fixture(small_school, name):
+    small_school.write(name, b"PK", "more")
+    with pytest.raises(ProfileError) as caught:
+        small_school.seed("more")
+    assert name in caught.value.message
+    assert "CSV UTF-8" in caught.value.remedy
