@@ -169,7 +169,9 @@ def _finding_lines(error: RefreshError) -> Iterable[str]:
         line = f":{found['line']}" if found.get("line") else ""
         file = f"{error.place.get('file', '')}{line}: " if error.place.get("file") and line else ""
         what = str(found.get("what", ""))
-        yield f"{file}{'' if where and where in what else f'{where}: ' if where else ''}{what}"
+        yield f"{file}{'' if file or (where and where in what) else f'{where}: ' if where else ''}{what}"
+        if found.get("remedy") and len(error.findings) > 1:
+            yield f"  {found['remedy']}"
 
 
 def _check_lines(found: Checked) -> Iterable[str]:

@@ -10,6 +10,7 @@ from seedtool import extras
 from seedtool.errors import MissingExtra, Refused, SeedtoolError, SourceError
 from seedtool.postgres import programs
 from seedtool.postgres.psycopg_errors import translated
+from seedtool.printable import count
 from seedtool.refreshing.check import OWN, Finding, name_of
 from seedtool.refreshing.report import chosen
 
@@ -62,7 +63,7 @@ def preflight(source: Source, cluster: Cluster, policy: Policy, *, strict: bool)
         policy: the policy.
         strict: a role that may write at the source is a finding, and not only a note.
     """
-    found = [*_machine(source, cluster), *_privileges(source, policy), *_target(source, cluster)]
+    found = [*_machine(source, cluster), *of_source(source, policy), *_target(source, cluster)]
     notes: list[str] = []
     writes = _may_write(source.holder)
     if writes and strict:
@@ -154,7 +155,8 @@ def _machine(source: Source, cluster: Cluster) -> Iterator[Finding]:
         yield Finding(kind="programs", what=error.message, remedy=error.remedy)
 
 
-def _privileges(source: Source, policy: Policy) -> Iterator[Finding]:
+def of_source(source: Source, policy: Policy) -> Iterator[Finding]:
+    """Yield what the role may not read of the source, and large objects that nobody has decided about."""
     connection = source.holder
     row = connection.execute("SELECT quote_ident(current_user)").fetchone()
     role = str(row[0]) if row else "..."
@@ -179,19 +181,20 @@ def _privileges(source: Source, policy: Policy) -> Iterator[Finding]:
             remedy=f"ALTER ROLE {role} BYPASSRLS;",
             table=hidden[0],
         )
-    count = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone()
-    if count and count[0] and policy.large_objects == "refuse":
+    found = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone()
+    number = int(found[0]) if found else 0
+    if number and policy.large_objects == "refuse":
         yield Finding(
             kind="large objects",
-            what=f"the source holds {count[0]} large objects, and nobody has decided what becomes of them",
-            remedy=f'Write large_objects = "leave out" into {policy.file}.',
+            what=f"the source holds {count(number, 'large object')}, and nobody has decided what becomes of it",
+            remedy=f'Write large_objects = "leave out" or "copy" into {policy.file}, above the tables.',
         )
-    elif count and count[0] and policy.large_objects == "copy":
+    elif number and policy.large_objects == "copy":
         unreadable = _unreadable_large_objects(connection)
         if unreadable:
             yield Finding(
                 kind="privilege",
-                what=f"the role {role} may not read {unreadable} large objects",
+                what=f"the role {role} may not read {count(unreadable, 'large object')}",
                 remedy=f"GRANT SELECT ON LARGE OBJECT ... TO {role}, or work as their owner.",
             )
 

@@ -7,6 +7,7 @@ values that were looked at stay in memory, and none of them is written anywhere.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
@@ -37,24 +38,46 @@ class Drafted(NamedTuple):
     why: str
 
 
+_LAST_NAME = r" (last|family|second last) names? | surnames? | lastnames? | apellidos?( \w+)? | sobrenome | nachname "
 #: What a column's name tells, the first that fits: words of the name with blanks around each, and the mask.
 _NAMES = (
     (r" e ?mails? | correos? ", "email"),
     (r" (tele)?phones? | tel | fono | telefonos? | mobiles? | celular | cell | whatsapp | fax ", "phone"),
     (r" ruts? | run ", "rut"),
     (r" (dni|cedula|ssn|passport|pasaporte|nie|curp|cpf|cuit|cuil|national id|tax id) ", "token"),
-    (r" (first|given|middle|preferred) names? | forenames? | nombres ", "first_name"),
-    (r" (last|family|second last) names? | surnames? | apellidos? ", "last_name"),
+    (r" (first|given|middle|preferred) names? | (fore|first|given)names? | nombres | prenom | vorname ", "first_name"),
+    (_LAST_NAME, "last_name"),
     (r" (full|legal|complete) name | nombre completo | fullname ", "full_name"),
     (r" (user ?name|login|nick ?name|handle) ", "username"),
     (r" (company|employer|business)( name)? | empresa ", "company"),
     (r" (?<!ip )(?<!mac )(address|direccion|domicilio)( line)?( \d)? ", "address"),
     (r" (street|calle) ", "street"),
     (r" (ip|ip address|remote addr|client ip) ", "ip"),
-    (r" (birth ?date|date of birth|dob|birthday|birth|born)( on| at)? | fecha nac\w*( \w+)? ", "shift"),
+    (
+        r" (birth ?date|date of birth|dob|birthday|birth|born|nacimiento|nacido)( on| at)? | fecha nac\w*( \w+)? ",
+        "shift",
+    ),
     (r" (password|passwd|secret|token|api key|access key|otp|salt|digest|hash)s? ", "token"),
     (r" (notes?|comments?|observations?|remarks?|description|message|body|bio|about|observaciones) ", "text"),
     (r" (url|uri|link|website|homepage) ", "url"),
+)
+#: Names of columns with references to faces and photos: what they are, and which mask may be due.
+_BIOMETRIC = (
+    (
+        r" external (image )?id | image external id ",
+        "the id under which a photo was indexed: a mask of its own, external_image_id",
+    ),
+    (r" (face|faceid|rekognition|aws face|image) ids? | faceids? | face reference ", "a reference to a face: null"),
+    (
+        r" (face |aws |rekognition )?(collection|coleccion)( id| name| arn)? ",
+        "a collection of faces: the name of the copy's own",
+    ),
+    (r" (embedding|face vector|descriptor|faceprint)s? ", "what a face was recognised by: null"),
+    (
+        r" (photo|picture|image|avatar|portrait|foto|imagen|selfie|thumbnail)s?( (key|url|uri|path|file|name)s?)? $",
+        "where a photo is: null, or a template of masked parts",
+    ),
+    (r" (storage|s3|bucket|object)s? (key|url|uri|path|name)s? ", "where a photo is: null, or a template"),
 )
 _PEOPLE = re.compile(
     r"student|pupil|teacher|person|people|user|guardian|parent|child|employee|staff|customer|client|patient|member"
@@ -167,6 +190,12 @@ class _Drafter:
         told = self._of_faces(table, column) or self._referenced(table, column)
         if told is not None:
             return told
+        words = f" {' '.join(_words(column.name))} "
+        plain = column.value.kind == "scalar" and scalar in _PLAIN | _DATES | (_NUMBERS - {"int4", "int8"})
+        if not plain and not column.labels:
+            for pattern, hint in _BIOMETRIC:
+                if re.search(pattern, words):
+                    return Drafted(f'"{DECIDE}"', f"decide: {hint}")
         word = self._told(table, column, values)
         if word is not None and _fits(word, column, scalar):
             return Drafted('{ mask = "shift", subject = "..." }' if word == "shift" else f'"{word}"', "")
@@ -220,8 +249,9 @@ class _Drafter:
         for pattern, mask in _NAMES:
             if re.search(pattern, words):
                 return mask
-        if words in {" name ", " nombre "} and _PEOPLE.search(table.name.lower()):
-            return "full_name"
+        if words in {" name ", " nombre ", " nome "} and _PEOPLE.search(table.name.lower()):
+            others = [f" {' '.join(_words(each))} " for each in table.columns]
+            return "first_name" if any(re.search(_LAST_NAME, each) for each in others) else "full_name"
         for mask, shape in _SHAPES:
             if len(values) >= 2 and sum(bool(shape.fullmatch(each.strip())) for each in values) >= _MOST * len(values):
                 return mask
@@ -229,7 +259,10 @@ class _Drafter:
 
 
 def _words(name: str) -> list[str]:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ").lower().split()
+    """Return the words of a name, without accents: `Dirección`, `E-mail`, `firstName` and `last_name` alike."""
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).casefold()
+    plain = "".join(each for each in unicodedata.normalize("NFD", apart) if not unicodedata.combining(each))
+    return re.findall(r"[^\W_]+", plain)
 
 
 def _fits(word: str, column: Column, scalar: str) -> bool:

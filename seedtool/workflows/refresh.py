@@ -355,7 +355,7 @@ def plan_refresh(
 
 
 def check_policy(*, source: str | None = None, policy: Path | None = None, settings: Settings | None = None) -> Checked:
-    """Compare the policy with the source's schema. No row is read, and no target needed.
+    """Compare the policy with the source's schema and privileges. No row is read, and no target needed.
 
     Args:
         source: the address of the database; the setting's when None.
@@ -366,6 +366,8 @@ def check_policy(*, source: str | None = None, policy: Path | None = None, setti
         PolicyError: the policy cannot be read.
         DatabaseError: the source cannot be reached.
     """
+    from seedtool.refreshing import preflight
+
     settings = project_settings(settings)
     read = _policy(settings, policy)
     with _opened(settings, source) as opened:
@@ -373,6 +375,7 @@ def check_policy(*, source: str | None = None, policy: Path | None = None, setti
         # any key will do: which masks fit depends on none
         with opened.session() as trying:
             found = checking.check(shape, read, _masks(b"a key that masks nothing" * 2, read), trying)
+        findings = (*found.findings, *preflight.of_source(opened, read))
         tables = shape.tables
         return Checked(
             policy=read.file,
@@ -380,7 +383,7 @@ def check_policy(*, source: str | None = None, policy: Path | None = None, setti
             source=str(opened.target),
             tables=len(tables),
             columns=sum(len(table.columns) for table in tables),
-            findings=found.findings,
+            findings=findings,
         )
 
 

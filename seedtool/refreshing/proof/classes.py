@@ -31,7 +31,7 @@ _NAMES: tuple[tuple[Kind, str], ...] = (
     ("external image id", r" external (image )?id | image external id | rekognition image id "),
     ("embedding", r" (embedding|face vector|descriptor|faceprint)s? "),
     ("face", r" (face|faceid|rekognition|aws face|image) ids? | faceids? | face reference "),
-    ("collection", r" (face |aws |rekognition )?collection( id| name| arn)? "),
+    ("collection", r" (face |aws |rekognition )?(collection|coleccion)( id| name| arn)? "),
     (
         "photo",
         r" (photo|picture|image|avatar|portrait|foto|imagen|selfie|thumbnail|s3|storage|object|bucket)s? (key|url) ",
@@ -44,7 +44,9 @@ _NAMES: tuple[tuple[Kind, str], ...] = (
     ("birth date", r" (birth|dob|born|nacimiento|birthday|birthdate) | fecha nac| birth\w* "),
     ("address", r"(?<! ip)(?<! mac) (address|direccion|domicilio|street|calle|home address)( line)?( \d)? "),
     ("last name", r" (last|family|second last|paternal|maternal)( last)? ?names? | (sur|last)names? | apellidos? "),
-    ("first name", r" (first|given|middle|second|preferred|christian)( first)? ?names? | forenames? | nombres "),
+    ("last name", r" sobrenome | nachname "),
+    ("first name", r" (first|given|middle|second|preferred|christian)( first)? ?names? | (fore|first|given)names? "),
+    ("first name", r" nombres | primer nombre | prenom | vorname "),
     (
         "full name",
         r" (full|legal|display|complete|person|student|teacher|guardian|parent|contact|customer)( full)? ?name ",
@@ -52,6 +54,7 @@ _NAMES: tuple[tuple[Kind, str], ...] = (
     ("full name", r" nombre completo | fullname "),
     ("account", r" (user ?name|login|nick ?name|handle) "),
 )
+_NAME_ALONE = (["name"], ["nombre"], ["nome"])
 #: A column called `name` or `nombre` is a person's when its table is about people.
 _PEOPLE = re.compile(
     r" (student|pupil|teacher|person|people|user|guardian|parent|child|children|employee|staff|customer|client|patient"
@@ -129,8 +132,17 @@ def classify(table: Table, samples: Mapping[str, Sequence[str]]) -> dict[str, Ro
         table: the source's.
         samples: some values of each column, without NULL, as text.
     """
-    roles = {name: _role(table, column, samples.get(name, ())) for name, column in table.columns.items()}
-    return {name: role for name, role in roles.items() if role is not None}
+    found = {name: _role(table, column, samples.get(name, ())) for name, column in table.columns.items()}
+    roles = {name: role for name, role in found.items() if role is not None}
+    for name, role in roles.items():
+        # beside a last name, `name` and `nombre` hold the first one
+        if role.kind == "full name" and _parts(name) in _NAME_ALONE and _has_last_name(roles):
+            roles[name] = Role("first name", role.by)
+    return roles
+
+
+def _has_last_name(roles: Mapping[str, Role]) -> bool:
+    return any(role.kind == "last name" for role in roles.values())
 
 
 def _role(table: Table, column: Column, sample: Sequence[str]) -> Role | None:
@@ -163,7 +175,7 @@ def _by_name(table: str, column: str) -> Kind | None:
     for kind, pattern in _NAMES:
         if re.search(pattern, name):
             return kind
-    if name in {" name ", " nombre "} and _PEOPLE.search(f" {' '.join(_parts(table))} "):
+    if _parts(column) in _NAME_ALONE and _PEOPLE.search(f" {' '.join(_parts(table))} "):
         return "full name"
     return None
 

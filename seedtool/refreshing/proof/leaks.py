@@ -230,7 +230,9 @@ class Leaks:
                         self._suspects.confirm(number, int(values.hashes[at]), values.text(at))
         found: Counter[tuple[Place, int]] = Counter()
         for (column, origin, length), count in self._suspects.confirmed():
-            rows = self.counts[1].get((column.schema or "", column.table or ""), 0) if not column.what else _MANY
+            name = (column.schema or "", column.table or "")
+            # no mask has filled a table that the source does not have
+            rows = self.counts[1].get(name, 0) if not column.what and name in self._by_name else _MANY
             if self._sources[origin].kind != "full name" or not self._names.by_chance(column, length, rows):
                 found[column, origin] += count
         for (column, origin), count in found.items():

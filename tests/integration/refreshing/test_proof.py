@@ -493,6 +493,14 @@ STRANGE: dict[str, tuple[str, str, str, set[tuple[str, str | None, str | None]]]
         "INSERT INTO d SELECT i, date '2008-01-01' + i * 3 + abs(hashtext('s' || i)) % 31 - 15 FROM generate_series(1, 900) i",
         set(),
     ),
+    "a name beside a last name is a first name": (
+        "CREATE TABLE alumnos (id int PRIMARY KEY, nombre text, apellido text, coleccion text); CREATE TABLE n (a text, b text)",
+        """INSERT INTO alumnos SELECT i, (ARRAY['Ana','Juan','Luis'])[1 + i % 3], 'Ape' || translate(i::text, '0123456789', 'bcdfghjklm')
+           || ' Soto', 'liceo-produccion' FROM generate_series(1, 100) i; INSERT INTO n SELECT 'x', 'y' FROM generate_series(1, 9)""",
+        """INSERT INTO alumnos SELECT i, 'Eva' || i, 'Mask', 'staging' FROM generate_series(1, 100) i;
+           INSERT INTO n VALUES ('vino ANA APECD SOTO ayer', 'arn:collection/liceo-produccion'); INSERT INTO n SELECT 'x', 'y' FROM generate_series(1, 8)""",
+        {("leak", "n", "a"), ("leak", "n", "b")},
+    ),
     "names that need quotes": (
         'CREATE TABLE "a b.""c" ("I d" int PRIMARY KEY, "E Mail" text, "select" text)',
         """INSERT INTO "a b.""c" SELECT i, 'q' || i || '@x.cl' FROM generate_series(1, 30) i""",

@@ -241,6 +241,30 @@ def test_a_draft_leaves_what_nothing_tells_to_a_person(project, database, produc
         run(project, database)
 
 
+def test_a_draft_knows_names_of_columns_in_any_writing(project, database, rows):
+    with server.connect(database) as connection:
+        connection.execute("""
+            CREATE TABLE alumnos (id int PRIMARY KEY, nombre text, "Apellido Paterno" text, "E-mail" text, "Teléfono" text,
+                "Dirección" text, "Fecha.Nacimiento" date, "firstName" text, face_id uuid, "externalImageId" text,
+                foto text, "photo.url" text, coleccion text, face_embedding float4[], object_kind text);
+            CREATE TABLE ramos (id int PRIMARY KEY, nombre text)""")
+    text = workflow.draft_policy(settings=msgspec.structs.replace(project, refresh_from=database.conninfo))
+    lines = dict(line.split(" # ")[0].split(" = ", 1) for line in text.splitlines() if " = " in line)
+    assert lines["nombre"] == '"decide"'  # of `ramos`, the last one: a subject's
+    assert 'nombre = "first_name"' in text
+    assert [lines[each] for each in ('"Apellido Paterno"', "E-mail", '"Teléfono"', '"Dirección"', "firstName")] == [
+        '"last_name"',
+        '"email"',
+        '"phone"',
+        '"address"',
+        '"first_name"',
+    ]
+    assert lines['"Fecha.Nacimiento"'].startswith('{ mask = "shift"')
+    for each in ("face_id", "externalImageId", "foto", '"photo.url"', "coleccion", "face_embedding"):
+        assert lines[each] == '"decide"'
+        assert "# decide: " in text.split(f"{each} = ")[1].splitlines()[0]
+
+
 def test_a_schema_of_every_kind_comes_from_its_draft_to_its_copy(project, database, rental, rows):
     """Partitions by the hash of an enum, a view that is not filled, names with blanks and quotes, tsvectors, domains."""
     here = msgspec.structs.replace(project, refresh_from=rental.conninfo)
