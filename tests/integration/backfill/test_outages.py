@@ -35,8 +35,7 @@ def states(album):
     return {state for state, _ in album.journal().values()}
 
 
-@pytest.mark.parametrize("batch_size", [1, 10])
-@pytest.mark.parametrize("fault", ["drop", 500, 503])
+@pytest.mark.parametrize(("fault", "batch_size"), [("drop", 1), ("drop", 10), (500, 1), (503, 10)])
 def test_an_outage_is_waited_out(album, relay, fault, batch_size):
     count = library(album)
     told, until = set(), []
@@ -56,8 +55,9 @@ def test_an_outage_is_waited_out(album, relay, fault, batch_size):
     album.consistent()
 
 
-@pytest.mark.parametrize("batch_size", [1, 10])
-@pytest.mark.parametrize("operation", ["*", "IndexFaces", "SearchFaces", "CreateCollection"])
+@pytest.mark.parametrize(
+    ("operation", "batch_size"), [("*", 1), ("*", 10), ("IndexFaces", 10), ("SearchFaces", 10), ("CreateCollection", 1)]
+)
 def test_one_that_lasts_too_long_ends_the_run_and_the_same_command_continues(album, relay, operation, batch_size):
     count = library(album)
     album.rules(longest_outage=0.4)

@@ -8,23 +8,26 @@ from pathlib import Path
 import pytest
 
 from seedtool.postgres import server
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
 def run(database, tmp_path):
-    """Run `alembic` in this repository, on the fresh database unless the variables say otherwise."""
+    """Run `alembic` in this repository, on the fresh database unless the variables say otherwise.
 
-    def call(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "alembic", *arguments],
-            cwd=cwd,
-            env={**os.environ, "SEEDTOOL_DATABASE": database.name, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    It is a fork (tests/processes.py), or the `real` program.
+    """
+
+    def call(
+        *arguments: str, cwd: Path = ROOT, real: bool = False, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "SEEDTOOL_DATABASE": database.name, **variables}
+        if not real:
+            return processes.run(*arguments, code="from alembic.config import main; main()", cwd=cwd, env=environ)
+        command = [sys.executable, "-m", "alembic", *arguments]
+        return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
 
     return call
 
@@ -36,7 +39,7 @@ def version(database) -> list[tuple[str]]:
 
 def test_upgrade_head_starts_the_embedded_server_and_migrates(target, database, run):
     target.embedded.stop()
-    done = run("upgrade", "head")
+    done = run("upgrade", "head", real=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert version(database) == [("0004",)]
     assert run("check").stdout == "No new upgrade operations detected.\n"

@@ -1,10 +1,8 @@
 """Each kind of project in tests/projects: a reset makes of it what `alembic upgrade heads` makes of it."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -22,9 +20,10 @@ from seedtool.resetting.reset import plan, reset
 from seedtool.schema import migrations
 from seedtool.schema.layer import Schema
 from seedtool.settings import load
+from tests import processes
 
 PROJECTS = Path(__file__).resolve().parents[2] / "projects"
-ALEMBIC = (sys.executable, "-m", "alembic")
+ALEMBIC = "from alembic.config import main; main()"
 FLASK_DB = """
 import sys
 from alembic import command, config
@@ -33,18 +32,17 @@ found = config.Config("migrations/alembic.ini")
 found.set_main_option("script_location", "migrations")
 command.upgrade(found, "heads")
 """
-AS_FLASK_DB = (sys.executable, "-c", FLASK_DB)
-#: project → where its env.py reads the URL: a variable, or a line of `.env`; and how Alembic itself is run there
+#: project → where its env.py reads the URL: a variable, or a line of `.env`; how Alembic itself is run there, and its options
 KINDS = {
     "library": ("alembic.ini", ALEMBIC),
     "dojo": ("DATABASE_URL", ALEMBIC),
     "orchard": ("ORCHARD_DATABASE", ALEMBIC),
     "harbour": ("PG*", ALEMBIC),
-    "tenants": ("SQLALCHEMY_DATABASE_URI", (*ALEMBIC, "-x", "tenant=blue", "-x", "tenant=green", "-x", "verbose")),
-    "shop": ("SHOP_DATABASE", AS_FLASK_DB),
+    "tenants": ("SQLALCHEMY_DATABASE_URI", ALEMBIC, "-x", "tenant=blue", "-x", "tenant=green", "-x", "verbose"),
+    "shop": ("SHOP_DATABASE", FLASK_DB),
     "atelier": (".env", ALEMBIC),
     "kiosk": ("POSTGRES_*", ALEMBIC),
-    "guild": ("DATABASE_URL", (*ALEMBIC, "-n", "guild")),
+    "guild": ("DATABASE_URL", ALEMBIC, "-n", "guild"),
 }
 
 
@@ -55,7 +53,7 @@ class Kind:
         self.name = name
         self.root = root
         self.target = target
-        self.place, self.alembic = KINDS[name]
+        self.place, self.alembic, *self.options = KINDS[name]
         shutil.copytree(PROJECTS / name, root, ignore=shutil.ignore_patterns("__pycache__"))
         self.own = self.environment(target)
 
@@ -100,15 +98,8 @@ class Kind:
         )
 
     def upgrade_by_alembic(self, other):
-        command = [*self.alembic, *(() if self.alembic is AS_FLASK_DB else ("upgrade", "heads"))]
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env={**os.environ, **self.environment(other)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        arguments = [*self.options, *(() if self.alembic is FLASK_DB else ("upgrade", "heads"))]
+        done = processes.run(*arguments, code=self.alembic, cwd=self.root, env=self.environment(other))
         assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
+from seedtool.refreshing.proof import reading
 from tests.integration.refreshing import proof_pair
 from tests.integration.refreshing.proof_pair import Pair, said
 
@@ -412,9 +413,12 @@ def test_little_memory_means_more_passes_and_the_same_findings(pair: Pair) -> No
     assert parts.values == whole.values
 
 
-def test_a_cell_of_many_megabytes_is_looked_at_in_pieces(pair: Pair, people: list[Person]) -> None:
-    filler = "lorem ipsum dolor " * 90_000
-    binary = bytes(range(256)) * 4_000
+def test_a_cell_of_many_megabytes_is_looked_at_in_pieces(
+    pair: Pair, people: list[Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_PIECE", 1 << 16)  # a cell of ten pieces is quicker to look at then
+    filler = "lorem ipsum dolor " * 18_000
+    binary = bytes(range(256)) * 1_200
     with pair.changed() as copy:
         with server.connect(copy.copy) as connection:
             connection.execute(
