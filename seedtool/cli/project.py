@@ -44,7 +44,7 @@ def init(*, console: Console, settings: Settings) -> None:
         else:
             yield f"seed files go into seeds/local, one a table: {', '.join(report.tables)}"
             yield "fill them, or write rows of the database back with seedtool seed-dump --table NAME"
-            yield "then: seedtool db-reset --seed local"
+            yield f"then: {report.reset}"
 
     if report.failed and console.as_json:
         raise ErrorWithReport(MigrationError(report.failed, remedy=report.cure), report)

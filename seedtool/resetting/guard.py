@@ -7,6 +7,7 @@ of the database, which is read when the setting is gone: COMMENT and RESET ALL d
 
 import contextlib
 import enum
+import hashlib
 import json
 import re
 import shlex
@@ -31,12 +32,13 @@ class Consent(enum.IntEnum):
     NAME = 2  # somebody else's database: its name has to be typed
 
 
-def consent_to_replace(cluster: Cluster, facts: DatabaseFacts | None) -> Consent:
+def consent_to_replace(cluster: Cluster, facts: DatabaseFacts | None, agreed: Consent = Consent.NONE) -> Consent:
     """Return what has to be agreed to before the target may be replaced.
 
     Args:
         cluster: the server.
         facts: what it knows of the target; None when the target does not exist.
+        agreed: what the user has agreed to: where a yes is given, nobody asks whether none was needed.
 
     Raises:
         Protected: the target carries the protection mark.
@@ -45,8 +47,11 @@ def consent_to_replace(cluster: Cluster, facts: DatabaseFacts | None) -> Consent
         return Consent.NONE
     target = cluster.target
     refuse_protected(target, facts, "replaced")
-    if facts.managed:
+    if facts.managed and (agreed or not _has_note(facts) or not facts.connectable):
         return Consent.YES
+    if facts.managed:
+        with server.connect(target, facts.name) as connection:
+            return Consent.NONE if is_untouched(connection, facts) else Consent.YES
     if not facts.connectable:
         return Consent.NAME
     # neither mark can be read: COMMENT ON DATABASE, or ALTER DATABASE ... RESET ALL, may have taken both
@@ -289,3 +294,85 @@ def holds_nothing(connection: psycopg.Connection) -> bool:
     nothing.append("NOT EXISTS (SELECT FROM pg_largeobject_metadata)")
     row = connection.execute(f"SELECT {' AND '.join(nothing)}").fetchone()
     return bool(row and row[0])
+
+
+#: The mark of a database that `migrate` made: a hash of its oid, its owner and its catalog after that. While they are
+#: the same and no table has rows, nothing that somebody made can be lost.
+_UNTOUCHED = "seedtool.untouched"
+#: Beside those of `_HOLDING`, catalogs of what belongs to objects: whoever changes an object changes a row of these.
+_DETAILS = {
+    "pg_attribute": "attrelid", "pg_attrdef": "adrelid", "pg_constraint": "conrelid", "pg_index": "indexrelid",
+    "pg_trigger": "tgrelid", "pg_rewrite": "ev_class", "pg_policy": "polrelid", "pg_sequence": "seqrelid",
+    "pg_enum": "enumtypid", "pg_namespace": "oid", "pg_default_acl": "oid", "pg_description": "objoid",
+    "pg_statistic_ext": "oid", "pg_user_mapping": "oid",
+}  # fmt: skip
+#: What the server writes into rows of pg_class by itself, or that says where the data lie.
+_VOLATILE = (
+    "{relpages,reltuples,relallvisible,relallfrozen,relfrozenxid,relminmxid,relfilenode,relhasindex,relhassubclass,"
+    "relhasrules,relhastriggers}"
+)
+#: Their rows say which migrations ran.
+_VERSIONS = ("alembic_version", "django_migrations")
+
+
+def note_untouched(cluster: Cluster, name: str) -> None:
+    """Remember what the catalog of a database holds that was just made."""
+    facts = cluster.database(name)
+    assert facts is not None  # noqa: S101 - we have just made it
+    with server.connect(cluster.target, name) as connection:
+        value = _state(connection, facts)
+    if value is not None:
+        _mark(cluster, name, _UNTOUCHED, value)
+
+
+def _has_note(facts: DatabaseFacts) -> bool:
+    return any(mark.startswith(f"{_UNTOUCHED}=") for mark in facts.marks)
+
+
+def is_untouched(connection: psycopg.Connection, facts: DatabaseFacts) -> bool:
+    """Tell whether a database is as `migrate` made it: no object was added or changed, and no table has rows.
+
+    Args:
+        connection: to the database, under whatever name.
+        facts: what the server knows of it.
+    """
+    if not facts.managed or not _has_note(facts):
+        return False
+    state = _state(connection, facts)
+    return state is not None and f"{_UNTOUCHED}={state}" in facts.marks
+
+
+def _state(connection: psycopg.Connection, facts: DatabaseFacts) -> str | None:
+    """Return a hash of a database's oid, owner and catalog; None where a table has rows or cannot be looked at."""
+    catalogs = [*((catalog, "oid") for catalog in _HOLDING), *_DETAILS.items()]
+    hashed = sql.SQL(" || ").join(
+        sql.SQL(
+            "coalesce((SELECT md5(string_agg(r, ' ' ORDER BY r COLLATE \"C\"))"
+            " FROM (SELECT (to_jsonb(t) - {}::text[])::text AS r FROM {} t WHERE t.{} >= {}) s), '-')"
+        ).format(sql.Literal(_VOLATILE), sql.Identifier("pg_catalog", catalog), sql.Identifier(oid), _FIRST_OF_USERS)
+        for catalog, oid in catalogs
+    )
+    tables = (
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'f') AND oid >= %s AND relname <> ALL(%s)"
+        " AND relnamespace <> coalesce(to_regnamespace('seedtool'), 0)"
+    )
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL row_security = off")
+            names = [name for (name,) in connection.execute(tables, [_FIRST_OF_USERS, list(_VERSIONS)])]
+            some = " OR ".join(
+                [
+                    "EXISTS (SELECT FROM pg_largeobject_metadata)",
+                    *(f"EXISTS (SELECT FROM ONLY {name})" for name in names),
+                ]
+            )
+            row = connection.execute(sql.SQL("SELECT {}, md5({})").format(sql.SQL(some), hashed)).fetchone()
+    except psycopg.Error:
+        return None
+    assert row is not None  # noqa: S101 - a SELECT without FROM
+    holds_rows, catalog = row
+    return (
+        None
+        if holds_rows
+        else hashlib.md5(f"{facts.oid} {facts.owner} {catalog}".encode(), usedforsecurity=False).hexdigest()
+    )

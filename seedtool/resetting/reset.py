@@ -147,7 +147,7 @@ def reset(
         cluster.step("lock")
         with cluster.lock(target.digest):
             facts = cluster.database(target.name)
-            guard.require(guard.consent_to_replace(cluster, facts), consent, target)
+            guard.require(guard.consent_to_replace(cluster, facts, consent), consent, target)
             if facts is not None and _is_rebuilt(cluster):
                 from seedtool.resetting import in_place  # few roles need it
 
@@ -259,7 +259,7 @@ def _keep_unless_agreed(cluster: Cluster, clone: str, old: str, facts: DatabaseF
     cluster.step("look again")
     try:
         with server.connect(cluster.target, old) as connection:
-            empty = guard.holds_nothing(connection)
+            empty = guard.holds_nothing(connection) or guard.is_untouched(connection, facts)
     except BaseException:
         swap_back(cluster, clone, old)
         raise
@@ -291,7 +291,10 @@ def migrate(
             cluster.create(aside, "template0", templates.of_new_database(cluster), connectable=False)
             take_free_name(cluster, aside)
         with guard.marks_kept(cluster):
-            return created, upgrade(target)
+            applied = upgrade(target)
+        if created:
+            guard.note_untouched(cluster, target.name)
+        return created, applied
 
 
 def _is_rebuilt(cluster: Cluster) -> bool:

@@ -5,6 +5,7 @@ Nothing that is there is overwritten.
 
 import json
 import re
+import shlex
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import msgspec
 
-from seedtool.errors import MigrationError, SeedtoolError
+from seedtool.errors import MigrationError, Protected, SeedtoolError
 from seedtool.files.writing import write_whole
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Column, Table, read_catalog
+from seedtool.postgres.cluster import open_cluster
+from seedtool.resetting import guard
 from seedtool.schema.migrations import LEAVE_OUR_SCHEMA, compares_all_schemas, heads
 from seedtool.schema.schema_files import project_files
 from seedtool.settings import FaceBinding, Settings
@@ -79,6 +82,7 @@ class AdoptReport(msgspec.Struct, frozen=True, kw_only=True):
         advice: what the project has to change itself.
         failed: why the tables could not be looked at; the files were written without them. Empty where they were.
         cure: what to do about that.
+        reset: the command that seeds the database, with the consent that it needs.
     """
 
     written: list[str]
@@ -88,6 +92,7 @@ class AdoptReport(msgspec.Struct, frozen=True, kw_only=True):
     advice: list[str]
     failed: str = ""
     cure: str = ""
+    reset: str = "seedtool db-reset --seed local"
 
 
 def adopt(*, settings: Settings | None = None) -> AdoptReport:
@@ -130,6 +135,7 @@ def adopt(*, settings: Settings | None = None) -> AdoptReport:
         advice=[],
         failed=failed.message if failed else "",
         cure=failed.remedy if failed else "",
+        reset="seedtool db-reset --seed local" + (_consent(settings) if failed is None else ""),
     )
     env = compares_all_schemas(settings)
     if env is not None:
@@ -175,6 +181,19 @@ def _read(settings: Settings) -> Catalog:
         migrate(settings=settings, target=target)
     with server.connect(target) as connection:
         return read_catalog(connection)
+
+
+def _consent(settings: Settings) -> str:
+    """Return the option by which a reset is agreed to, where one is needed."""
+    target = server.find(settings)
+    with open_cluster(target) as cluster:
+        try:
+            needed = guard.consent_to_replace(cluster, cluster.database(target.name))
+        except Protected:
+            return ""
+    if needed is guard.Consent.NAME:
+        return f" --confirm {shlex.quote(target.name)}"
+    return " --yes" if needed is guard.Consent.YES else ""
 
 
 def _binding(table: Table, tables: Mapping[int, Table]) -> dict[str, object] | None:

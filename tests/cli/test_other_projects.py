@@ -62,7 +62,11 @@ def test_a_project_without_faces_is_adopted_and_seeded(adopt):
     authors = library.root / "seeds/local/authors.csv"
     authors.write_text("id,name,born\n1,Gabriela Mistral,1889-04-07\n", encoding="utf-8")
     (library.root / "seeds/local/books.csv").write_text("isbn,author_id,title\n1,1,Tala\n", encoding="utf-8")
-    assert "2 rows" in library.ok("db-reset --yes --seed local").out
+    command = again.out.splitlines()[-1].removeprefix("then: seedtool ")
+    assert command == "db-reset --seed local"  # what init made holds nothing that could be lost
+    assert "2 rows" in library.ok(command).out
+    refused = library.run(command)
+    assert (refused.code, "--yes" in refused.err) == (3, True)
     assert library.query("SELECT name, title FROM books JOIN authors ON author_id = id") == [
         ("Gabriela Mistral", "Tala")
     ]

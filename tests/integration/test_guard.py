@@ -371,3 +371,70 @@ class TestTheMarkWithin:
             guard.unprotect(cluster, database.name)
         self.take(database, *self.TAKES)
         reset(project, database, [Schema(project, build)], consent=Consent.NONE)
+
+
+class TestUntouched:
+    """What `migrate` made may be replaced without a yes, until somebody puts anything into it."""
+
+    TOUCHES = (
+        "INSERT INTO made_by_build VALUES (1)",
+        "CREATE TABLE mine (id int)",
+        "ALTER TABLE made_by_build ADD COLUMN mine int",
+        "ALTER TABLE made_by_build ALTER COLUMN id SET DEFAULT 7",
+        "CREATE INDEX ON made_by_build (id)",
+        "COMMENT ON TABLE made_by_build IS 'mine'",
+        "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE SCHEMA mine",
+        "GRANT SELECT ON made_by_build TO public",
+        "SELECT lo_create(0)",
+        "CREATE EXTENSION citext",
+        "DROP TABLE made_by_build",
+    )
+
+    @pytest.fixture
+    def made(self, database):
+        with open_cluster(database) as cluster:
+            cluster.drop(database.name)
+
+        def upgrade(made):
+            build(made)
+            with server.connect(made) as connection:
+                connection.execute("CREATE TABLE alembic_version (v text); INSERT INTO alembic_version VALUES ('1')")
+            return ["1"]
+
+        migrate(database, upgrade)
+        return database
+
+    def test_every_touch_asks_again(self, project, made):
+        def needed():
+            with open_cluster(made) as cluster:
+                return guard.consent_to_replace(cluster, cluster.database(made.name))
+
+        assert needed() is Consent.NONE
+        with server.connect(made, autocommit=True) as connection:
+            connection.execute("ANALYZE")
+            connection.execute("VACUUM FULL made_by_build")
+        assert needed() is Consent.NONE  # nothing of that is anybody's
+        for touch in self.TOUCHES:
+            with server.connect(made) as connection:
+                facts = facts_of(made, made.name)
+                connection.execute(touch)
+                assert not guard.is_untouched(connection, facts), touch
+                connection.rollback()
+        assert needed() is Consent.NONE
+        reset(project, made, [Schema(project, build)], consent=Consent.NONE)
+        assert needed() is Consent.YES  # a reset's own has no such mark
+
+    def test_it_is_looked_at_again_where_nobody_connects_any_more(self, project, made):
+        def step(name):
+            if name == "clone":
+                with server.connect(made) as connection:
+                    connection.execute("INSERT INTO made_by_build VALUES (1)")
+
+        listener = Listener()
+        listener.step = step
+        settings = msgspec.structs.replace(project, spares=0)
+        with pytest.raises(NotConfirmed, match="all its data lost"):
+            reset(settings, made, [Schema(project, build)], consent=Consent.NONE, listener=listener)
+        with server.connect(made) as connection:
+            assert connection.execute("SELECT id FROM made_by_build").fetchall() == [(1,)]
