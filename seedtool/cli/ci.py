@@ -52,7 +52,8 @@ def prepare(
     from seedtool.workflows import prepare as workflow
 
     listener = console.listener({})
-    report = workflow.prepare(profiles, settings=settings, cache=cache, trust_file=trust_file, listener=listener)
+    with listener.live():
+        report = workflow.prepare(profiles, settings=settings, cache=cache, trust_file=trust_file, listener=listener)
     console.report(report, lambda: _lines(report))
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TextIO
 
+    from seedtool.cli.line import Line
     from seedtool.postgres.server import Target
     from seedtool.resetting.guard import Consent
 
@@ -46,21 +47,52 @@ class Notes(Listener):
         self.on_progress: Callable[[int, int | None], None] | None = None
         self._console = console
         self._steps = steps
+        self._line: Line | None = None
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[None]:
+        """Show in one line of stderr what is being done while the body runs, where that takes longer than a second.
+
+        Without a terminal that can move its cursor, with --quiet and with --verbose, there is no line. Where the body
+        asks something, it calls `end_line` before.
+        """
+        if self._console.verbose or not self._console.draws:
+            yield
+            return
+        from seedtool.cli.line import Line
+
+        self._line = Line()
+        try:
+            yield
+        finally:
+            self.end_line()
+
+    def end_line(self) -> None:
+        """Remove the line of `live` before the body has ended."""
+        if self._line is not None:
+            self._line.end()
+            self._line = None
 
     def step(self, name: str) -> None:
         """Print what the step does."""
         self._console.detail(name)
         if name in self._steps:
-            self._console.note(self._steps[name])
+            self.note(self._steps[name])
+        if self._line is not None:
+            self._line.step(name)
 
     def note(self, text: str) -> None:
         """Print it."""
+        if self._line is not None:
+            self._line.clear()
         self._console.note(text)
 
-    def progress(self, what: str, done: int, total: int | None = None) -> None:  # noqa: ARG002 - the bar has its name
+    def progress(self, what: str, done: int, total: int | None = None) -> None:
         """Draw it."""
         if self.on_progress is not None:
             self.on_progress(done, total)
+        elif self._line is not None:
+            self._line.count(what, done, total)
 
 
 class Console:
@@ -84,6 +116,12 @@ class Console:
         self._command = command
         self._began = time.monotonic()
         self._report: Mapping[str, object] | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether bars are wanted, and stderr is a terminal that can move its cursor."""
+        terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        return terminal and not self.quiet
 
     def detail(self, text: str) -> None:
         """With --verbose, print what is happening and the seconds since the command began, on stderr."""
@@ -167,7 +205,7 @@ class Console:
             steps: as `listener` takes them.
         """
         listener = self.listener(steps or {})
-        if self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        if not self.draws:
             yield listener
             return
         from rich.console import Console as RichConsole

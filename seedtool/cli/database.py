@@ -80,7 +80,7 @@ def db_reset(
     rows = workflow.generated(settings, recipe, scale=scale, listener=listener)
 
     def run(consent: Consent) -> Done:
-        with seeding.rows_shown_on_failure(console, profile, target):
+        with listener.live(), seeding.rows_shown_on_failure(console, profile, target):
             return workflow.reset_prepared(
                 settings, target, prepared, rows, consent=consent, fresh=fresh, ahead=True, listener=listener
             )
@@ -193,7 +193,9 @@ def migrate(*, console: Console, settings: Settings) -> None:
     """Run the migrations up to the newest revision. The database is created when it does not exist."""
     from seedtool.workflows import reset as workflow
 
-    report = workflow.migrate(settings=settings)
+    listener = console.listener({})
+    with listener.live():
+        report = workflow.migrate(settings=settings, listener=listener)
 
     def lines() -> list[str]:
         if not report.applied:

@@ -52,14 +52,17 @@ def sync_faces(*, collection: str | None, dry_run: bool, strict: bool, console: 
     from seedtool.workflows.face_service import open_aws
 
     aws = open_aws(settings)
-    report = workflow.sync(
-        collection=collection,
-        dry_run=dry_run,
-        strict=strict,
-        settings=settings,
-        aws=aws,
-        listener=console.listener({}),
-    )
+    listener = console.listener({})
+    with listener.live():
+        listener.step("sync")
+        report = workflow.sync(
+            collection=collection,
+            dry_run=dry_run,
+            strict=strict,
+            settings=settings,
+            aws=aws,
+            listener=listener,
+        )
     console.report(report, lambda: show_sync_lines(report, aws.where))
     return 0 if report.ok else 1
 

@@ -168,7 +168,9 @@ def unload(*, recipe: str, confirm: str | None, console: Console, settings: Sett
     """
     from seedtool.workflows import load as workflow
 
-    report = workflow.unload(recipe, settings=settings, confirm=confirm, listener=console.listener({}))
+    listener = console.listener({})
+    with listener.live():
+        report = workflow.unload(recipe, settings=settings, confirm=confirm, listener=listener)
     console.report(report, lambda: _unload_lines(report))
 
 

@@ -119,7 +119,7 @@ def seed(
 
     target = server.find(settings)
     listener = console.listener({})
-    with rows_shown_on_failure(console, profile, target):
+    with listener.live(), rows_shown_on_failure(console, profile, target):
         seeded = workflow.seed(
             profile,
             settings=settings,

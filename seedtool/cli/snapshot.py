@@ -46,7 +46,11 @@ def save(*, name: str | None, note: str | None, replace: bool, console: Console,
     from seedtool.workflows import snapshots as workflow
 
     target = server.find(settings)
-    report = workflow.save_snapshot(name, note=note, replace=replace, settings=settings, target=target)
+    listener = console.listener({})
+    with listener.live():
+        report = workflow.save_snapshot(
+            name, note=note, replace=replace, settings=settings, target=target, listener=listener
+        )
     console.report({"save": report}, lambda: _save_lines(report, str(target)))
 
 
@@ -74,11 +78,14 @@ def restore(*, name: str, yes: bool, confirm: str | None, console: Console, sett
     target = server.find(settings)
 
     def agree(plan: RestorePlan) -> Consent:
+        listener.end_line()  # it would be drawn over the question
         if plan.unknown_revisions:
             _warn_of_revisions(plan, yes=yes or confirm is not None)
         return ask_to_replace(plan.consent, target, yes=yes, confirm=confirm)
 
-    report = workflow.restore_snapshot(name, agree=agree, settings=settings, target=target)
+    listener = console.listener({})
+    with listener.live():
+        report = workflow.restore_snapshot(name, agree=agree, settings=settings, target=target, listener=listener)
     console.report({"restore": report}, lambda: _restore_lines(report))
 
 
@@ -173,7 +180,9 @@ def export(*, name: str, file: Path, force: bool, console: Console, settings: Se
     """Write a snapshot to a signed file in pg_dump's custom format. pg_restore can read it too."""
     from seedtool.workflows import snapshots as workflow
 
-    report = workflow.export_snapshot(name, file, force=force, settings=settings)
+    listener = console.listener({})
+    with listener.live():
+        report = workflow.export_snapshot(name, file, force=force, settings=settings, listener=listener)
     console.report(
         {"export": report}, lambda: [f"wrote {report.snapshot.name} to {report.file} ({_size(report.bytes)})"]
     )
@@ -195,7 +204,11 @@ def import_(
     """
     from seedtool.workflows import snapshots as workflow
 
-    report = workflow.import_snapshot(file, name, replace=replace, trust_file=trust_file, settings=settings)
+    listener = console.listener({})
+    with listener.live():
+        report = workflow.import_snapshot(
+            file, name, replace=replace, trust_file=trust_file, settings=settings, listener=listener
+        )
     console.report(
         {"import": report},
         lambda: [f"read {report.snapshot.name} from {report.file}: seedtool snapshot restore puts it in place"],

@@ -7,7 +7,7 @@ oldest is taken: what it writes can be read by most.
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,9 @@ from seedtool import extras
 from seedtool.errors import SettingsError, SnapshotError
 from seedtool.postgres import wheel
 from seedtool.postgres.server import Target
+
+#: Seconds between two looks at a program that runs.
+_OFTEN = 0.3
 
 #: Where Debian and Ubuntu keep the programs of each major version.
 DEBIAN = Path("/usr/lib/postgresql")
@@ -73,6 +76,7 @@ def run(
     target: Target,
     database: str | None = None,
     handles: Sequence[int] = (),
+    watch: Callable[[], None] | None = None,
 ) -> Done:
     """Run one of the programs and wait for it.
 
@@ -83,18 +87,30 @@ def run(
         target: whose server it works on.
         database: the database it works in; None where it works on files alone.
         handles: file descriptors that it inherits.
+        watch: is called several times a second while it runs.
     """
     where, environ = [], {**os.environ}
     if database is not None:
         dbname, environ = connected(target, database)
         where = ["--no-password", dbname]
     environ["LC_ALL"] = "C"
-    done = subprocess.run(
+    with subprocess.Popen(
         [programs.folder / name, *where, *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8", errors="replace",
-        env=environ, check=False, pass_fds=handles,
-    )  # fmt: skip
-    return Done(done.returncode, done.stdout, done.stderr)
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        errors="replace", env=environ, pass_fds=handles,
+    ) as process:  # fmt: skip
+        try:
+            while True:
+                try:
+                    out, errors = process.communicate(timeout=None if watch is None else _OFTEN)
+                    break
+                except subprocess.TimeoutExpired:
+                    if watch is not None:
+                        watch()
+        except BaseException:
+            process.kill()
+            raise
+    return Done(process.returncode, out, errors)
 
 
 def connected(target: Target, database: str) -> tuple[str, dict[str, str]]:

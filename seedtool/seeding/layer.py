@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from seedtool.files import Malformed
+from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.resetting.layers import Layer
 from seedtool.seeding.report import SeedReport, TableReport
@@ -30,12 +31,14 @@ class Seeds(Layer):
     Args:
         settings: the project's.
         profile: the profile.
+        listener: hears of the seed's steps, and how many rows are copied.
     """
 
     step = "seed"
     in_place = True
 
-    def __init__(self, settings: Settings, profile: Profile) -> None:
+    def __init__(self, settings: Settings, profile: Profile, listener: Listener = SILENT) -> None:
+        self._listener = listener
         self._settings = settings
         self._profile = profile
         self._read: Fixtures | None = None
@@ -82,7 +85,13 @@ class Seeds(Layer):
     def _load(self, connection: psycopg.Connection) -> Mapping[str, object]:
         from seedtool.seeding.merge import seed
 
-        report = seed(connection, self._fixtures(), bindings=self._settings.faces, triggers=self._profile.triggers)
+        report = seed(
+            connection,
+            self._fixtures(),
+            bindings=self._settings.faces,
+            triggers=self._profile.triggers,
+            listener=self._listener,
+        )
         tables = {each.table: [each.inserted, each.updated, each.deleted, each.unchanged] for each in report.tables}
         return {"rows": report.rows, "tables": tables}
 

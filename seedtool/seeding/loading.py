@@ -12,12 +12,18 @@ from psycopg import sql
 
 from seedtool.postgres.catalog import Catalog
 from seedtool.postgres.copying import copy_csv_in
+from seedtool.seeding.progress import Rows
 from seedtool.seeding.sequences import draws
 from seedtool.seeding.staging import Cursor, Staged, key_text
 
 
 def load_empty(
-    cursor: Cursor, catalog: Catalog, sources: Iterable[Staged], unchanged: Collection[int], recorded: Collection[str]
+    cursor: Cursor,
+    catalog: Catalog,
+    sources: Iterable[Staged],
+    unchanged: Collection[int],
+    recorded: Collection[str],
+    progress: Rows,
 ) -> dict[int, Staged]:
     """Load the files of empty tables, where no row of any table may have to be deleted first.
 
@@ -27,6 +33,7 @@ def load_empty(
         sources: the tables of the files, parents first.
         unchanged: the oids of tables that have what the files have.
         recorded: the tables of which the ledger holds rows that this seed may delete.
+        progress: counts the rows.
 
     Returns:
         The tables that were loaded, by oid.
@@ -53,7 +60,7 @@ def load_empty(
     for each in waiting:
         parents = {key.references for key in each.table.foreign_keys} - {each.table.oid}
         if each.table.oid in empty and parents & in_files <= loaded.keys() and _is_simple(each):
-            rows = _load(cursor, each)
+            rows = _load(cursor, each, progress)
             if rows is not None:
                 loaded[each.table.oid] = msgspec.structs.replace(each, rows=rows)
     return loaded
@@ -85,7 +92,7 @@ def _is_simple(source: Staged) -> bool:
     )
 
 
-def _load(cursor: Cursor, source: Staged) -> int | None:
+def _load(cursor: Cursor, source: Staged, progress: Rows) -> int | None:
     """Copy a file into its table; return how many rows it has, None where the database refuses one.
 
     From here on nobody else writes the table, since every row of it is taken for one of the file. A table that somebody
@@ -100,7 +107,7 @@ def _load(cursor: Cursor, source: Staged) -> int | None:
             cursor.execute(lock)
             if cursor.execute("SELECT pg_relation_size(%s)", [source.table.oid]).fetchone() != (0,):
                 return None
-            return copy_csv_in(cursor, source.table.identifier, batch.columns, delimiter, rows)
+            return copy_csv_in(cursor, source.table.identifier, batch.columns, delimiter, progress.through(rows))
     except psycopg.errors.LockNotAvailable:
         return None
     except psycopg.OperationalError:

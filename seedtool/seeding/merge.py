@@ -17,6 +17,7 @@ from seedtool.seeding import finishing, ledger, loading, outcome, sequences, unc
 from seedtool.seeding.applying import Plan, refusal, write
 from seedtool.seeding.fixtures import Fixtures
 from seedtool.seeding.ledger import Deletion
+from seedtool.seeding.progress import Rows
 from seedtool.seeding.report import RowChange, SeedReport, TableReport
 from seedtool.seeding.staging import Cursor, Staged, find_bindings, gather, stage, unstage
 from seedtool.settings import FaceBinding
@@ -50,7 +51,7 @@ def seed(
             edited since are kept.
         overwrite: change also rows that no seed put there. Where it is False, a dry run tells how many there are.
         triggers: `off` writes without the triggers of the tables; the role has to own the tables.
-        listener: hears of the steps `stage`, `check`, `write` and `finish`.
+        listener: hears of the steps `stage`, `check`, `write` and `finish`, and how many rows are copied.
 
     Raises:
         FixtureError: a fixture cannot be loaded; names file, line and column.
@@ -102,8 +103,9 @@ def _seed(
     recorded = {relation: by & {*fixtures.sets} for relation, by in recorded_by.items() if by & {*fixtures.sets}}
     same = unchanged.find_unchanged(cursor, sources, files, recorded)
     may_lose = recorded.keys() - {each.table.qualified for each in same.values()} if prune else set()
-    loaded = loading.load_empty(cursor, catalog, sources, same.keys(), may_lose)
-    tables = _staged(cursor, (each for each in sources if each.table.oid not in same.keys() | loaded.keys()))
+    progress = Rows(listener, (b.fixture for each in sources if each.table.oid not in same for b in each.batches))
+    loaded = loading.load_empty(cursor, catalog, sources, same.keys(), may_lose, progress)
+    tables = _staged(cursor, (each for each in sources if each.table.oid not in same.keys() | loaded.keys()), progress)
     may_lose -= {each.table.qualified for each in loaded.values()}
     ledger.fit_keys(cursor, catalog, tables, recorded_by, may_lose)
     for oid, each in tables.items():
@@ -112,7 +114,7 @@ def _seed(
     deletions = ledger.find_deletions(cursor, catalog, tables, fixtures.sets, bound, may_lose)
     # whatever refers to a row that will be deleted is looked at line by line
     referring = {key.table for each in deletions.values() for key in catalog.referencing(each.table)} & same.keys()
-    tables |= _staged(cursor, (same.pop(oid) for oid in referring))
+    tables |= _staged(cursor, (same.pop(oid) for oid in referring), progress)
     for oid, each in tables.items():
         outcome.fill_placeholders(cursor, each, deletions.get(oid))
         tables[oid] = outcome.make_outcome(cursor, each)
@@ -173,9 +175,9 @@ def _with_memory(cursor: Cursor, sources: Iterable[Staged]) -> dict[str, str]:
     return {"work_mem": raise_memory(cursor)} if large else {}
 
 
-def _staged(cursor: Cursor, sources: Iterable[Staged]) -> dict[int, Staged]:
+def _staged(cursor: Cursor, sources: Iterable[Staged], progress: Rows) -> dict[int, Staged]:
     """Stage tables, and check that their rows have keys; return them by oid."""
-    tables = {each.table.oid: stage(cursor, each) for each in sources}
+    tables = {each.table.oid: stage(cursor, each, progress) for each in sources}
     for each in tables.values():
         outcome.check_keys(cursor, each)
     return tables

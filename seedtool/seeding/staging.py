@@ -18,6 +18,7 @@ from seedtool.postgres.catalog import Catalog, Column, Table
 from seedtool.postgres.copying import copy_csv_in, copy_in
 from seedtool.seeding import column_text
 from seedtool.seeding.fixtures import Batch, Fixture
+from seedtool.seeding.progress import Rows
 from seedtool.settings import FaceBinding
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
@@ -272,8 +273,13 @@ def find_bindings(catalog: Catalog, bindings: Iterable[FaceBinding]) -> dict[int
     return found
 
 
-def stage(cursor: Cursor, staged: Staged) -> Staged:
+def stage(cursor: Cursor, staged: Staged, progress: Rows) -> Staged:
     """Make the temporary table of a table's staged rows, and fill it.
+
+    Args:
+        cursor: in the seed's transaction.
+        staged: the table and its files.
+        progress: counts the rows.
 
     Raises:
         FixtureError: a file is malformed, or a value is not of its column's type.
@@ -285,7 +291,7 @@ def stage(cursor: Cursor, staged: Staged) -> Staged:
             " FROM {} WITH NO DATA"
         ).format(staged.staged, own.batch, own.line, own.placeholder, names(staged.columns), staged.table.identifier)
     )
-    rows = sum(_copy_batch(cursor, staged, each) for each in staged.batches)
+    rows = sum(_copy_batch(cursor, staged, each, progress) for each in staged.batches)
     _number(cursor, staged)
     # rows are found by their key only
     cursor.execute(sql.SQL("ANALYZE {} ({}, {})").format(staged.staged, own.batch, names(staged.table.primary_key)))
@@ -312,17 +318,17 @@ def _number(cursor: Cursor, staged: Staged) -> None:
     )
 
 
-def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch) -> int:
+def _copy_batch(cursor: Cursor, staged: Staged, each: StagedBatch, progress: Rows) -> int:
     """Copy a batch, and return how many rows it has."""
     columns = (*staged.own.place, *each.batch.columns)
     try:
         with cursor.connection.transaction():
             if each.batch.form is None:
-                copy_in(cursor, staged.staged, columns, _records(cursor, staged, each))
+                copy_in(cursor, staged.staged, columns, progress.through(_records(cursor, staged, each)))
                 return cursor.rowcount
             delimiter = each.batch.form.delimiter
             rows = (f"{each.number}{delimiter}{line}{delimiter}{row}" for line, row in each.fixture.copyable())
-            return copy_csv_in(cursor, staged.staged, columns, delimiter, rows)
+            return copy_csv_in(cursor, staged.staged, columns, delimiter, progress.through(rows))
     except psycopg.OperationalError:
         raise  # the connection was lost or the disk is full; the values may be right
     except psycopg.DatabaseError as error:

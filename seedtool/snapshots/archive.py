@@ -75,8 +75,9 @@ def export(
         with _new_file(file) as new:
             cluster.step("dump")
             done = programs.run(
-                tools, "pg_dump", "--format=custom", f"--file={new.path}", target=target, database=aside
-            )
+                tools, "pg_dump", "--format=custom", f"--file={new.path}", target=target, database=aside,
+                watch=lambda: listener.progress("bytes", new.path.stat().st_size),
+            )  # fmt: skip
             if done.code:
                 raise SnapshotError(
                     f"{snapshot.name} cannot be dumped: {programs.fault(done.errors)}",

@@ -89,7 +89,7 @@ def prepare(
     settings = project_settings(settings)
     found = [named_profile(settings, name) for name in dict.fromkeys(profiles)]
     target = server.find_for_tests(settings)
-    with open_cluster(target, project=settings.root.name) as cluster:
+    with open_cluster(target, listener, project=settings.root.name) as cluster:
         made = [
             ensure_template(cluster, settings, profile, cache=cache, trust_file=trust_file, listener=listener)
             for profile in (None, *found)
@@ -120,7 +120,7 @@ def ensure_template(
         profile: the profile; None for the bare schema.
         cache: a folder of dumps: the template is loaded from there, or written to it.
         trust_file: load a dump that no key of ours signed.
-        listener: hears when a dump cannot be used.
+        listener: hears of the steps, and when a dump cannot be used.
 
     Raises:
         SeedError, MigrationError: the template cannot be built; the cache of templates is as it was.
@@ -128,7 +128,7 @@ def ensure_template(
         SettingsError: there is no key that may sign what is written.
     """
     started = time.perf_counter()
-    layers = layers_of(settings, profile)
+    layers = layers_of(settings, profile, listener=listener)
     like = templates.of_target(cluster)
     fingerprint = fingerprints(layers, templates.of_server(cluster, like))[-1]
     file = dumps.dump_path(cache, fingerprint) if cache is not None else None

@@ -49,13 +49,15 @@ class Migrated(msgspec.Struct, frozen=True, kw_only=True):
     applied: list[str]
 
 
-def layers_of(settings: Settings, profile: Profile | None, generated: Generated | None = None) -> list[Layer]:
+def layers_of(
+    settings: Settings, profile: Profile | None, generated: Generated | None = None, listener: Listener = SILENT
+) -> list[Layer]:
     """Return the stack of a project: its schema, with a profile the rows of that, and generated rows upon them."""
     layers: list[Layer] = [Schema(settings)]
     if profile is not None:
         from seedtool.seeding.layer import Seeds  # a bare reset does without the room of seeding
 
-        layers.append(Seeds(settings, profile))
+        layers.append(Seeds(settings, profile, listener))
     if generated is not None:
         layers.append(generated)
     return layers
@@ -175,7 +177,7 @@ def _reset(
     fresh: bool,
     listener: Listener,
 ) -> Done:
-    layers = layers_of(settings, prepared.profile if prepared else None, generated)
+    layers = layers_of(settings, prepared.profile if prepared else None, generated, listener)
     report = resets.reset(settings, target, layers, consent=consent, fresh=fresh, listener=listener)
     loaded = None
     if generated is not None:

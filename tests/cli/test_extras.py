@@ -88,6 +88,9 @@ COMMANDS = {
     "refresh scan": "refresh",
     "refresh check": "refresh",
     "refresh --dry-run": "refresh",
+    # other tests count what is on this server
+    "snapshot delete one --yes": None,
+    "cache prune --all": None,
 }
 
 

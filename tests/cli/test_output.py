@@ -1,15 +1,20 @@
 """Stdout is for results alone, and nothing that strangers wrote steers the terminal."""
 
 import ast
+import io
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from seedtool.cli.line import WORDS, Line, shown
 from seedtool.printable import STEERING
 from tests.cli.conftest import BIN, ROOT, Project
 
@@ -205,3 +210,41 @@ def test_one_module_alone_writes_to_the_streams():
         if found:
             writers[path.name] = found
     assert writers == {"output.py": {"click.echo", "click.confirm"}}
+
+
+def test_what_takes_longer_than_a_second_says_what_it_does(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.stderr", screen)
+    line = Line()
+    line.step("fingerprint")  # quick: nothing is drawn
+    line.step("write")
+    line.count("rows", 75_000, 300_000)
+    time.sleep(1.3)
+    line.end()
+    drawn = [each for each in screen.getvalue().split("\r") if each.strip()]
+    assert drawn[0].startswith("writing rows  [#####---------------]  25%  75,000 of 300,000 rows  0:01")
+    assert screen.getvalue().endswith("\r"), "the line stays"
+    assert not any(each.name == "progress" for each in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        (None, "writing the file  0:07"),
+        (("faces", 41_000, None), "writing the file  41,000 faces  0:07"),
+        (("bytes", 4_400_000, None), "writing the file  4.4 MB  0:07"),
+        (("rows", 10, 10), f"writing the file  [{'#' * 20}] 100%  10 of 10 rows  0:07"),
+    ],
+)
+def test_the_line_tells_how_much_and_how_long(counted, said):
+    assert shown(WORDS["dump"], counted, 7.4) == said
+
+
+def test_every_step_that_takes_its_time_has_words():
+    steps = set()
+    for path in (ROOT / "seedtool").rglob("*.py"):
+        steps |= set(
+            re.findall(r"\.step\(\"([\w ]+)\"\)|^    step = \"(\w+)\"", path.read_text(encoding="utf-8"), re.MULTILINE)
+        )
+    quick = {"rename", "describe", "commit", "rename file", "leave", "carry over", "reindex"}
+    assert {name for pair in steps for name in pair if name} - quick == set(WORDS) - {"migrate"}

@@ -6,6 +6,7 @@ import tracemalloc
 import pytest
 
 from seedtool.errors import FixtureError
+from seedtool.listener import Listener
 from seedtool.seeding.fixtures import read_fixtures
 from seedtool.seeding.merge import seed
 
@@ -90,3 +91,23 @@ def test_a_file_that_goes_is_told(table):
     table.remove("plain.csv")
     with pytest.raises(FixtureError, match="cannot be read"):
         seed(table.connection, fixtures)
+
+
+class Rows(Listener):
+    def __init__(self):
+        self.heard = []
+
+    def progress(self, what, done, total=None):
+        self.heard.append((what, done, total))
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_listener_hears_how_many_rows_are_copied(table, empty):
+    """An empty table is loaded straight from the file, and the rows of another are compared first."""
+    if not empty:
+        table.run("INSERT INTO plain VALUES (-1, 'somebody', NULL)")
+    note = "x" * 100  # a file of more than a megabyte, whose lines are counted
+    table.write("plain.csv", "id,name,note\n" + "".join(f"{number},a,{note}\n" for number in range(ROWS)))
+    listener = Rows()
+    table.seed(listener=listener)
+    assert listener.heard == [("rows", done, ROWS) for done in range(2000, ROWS + 1, 2000)]
