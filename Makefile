@@ -49,6 +49,7 @@ types: $(INSTALLED) ## mypy --strict
 docs: $(INSTALLED) ## Write the pages that are made from the code
 	$(BIN)/python docs/write_settings.py
 	$(BIN)/python docs/write_words.py
+	$(BIN)/python docs/write_json.py
 	$(BIN)/python docs/draw_architecture.py
 
 bench: $(INSTALLED) ## Measure against named rivals; writes benchmarks/RESULTS.md

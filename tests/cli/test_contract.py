@@ -1,5 +1,6 @@
 """The table of commands is a contract: names, flags, exit codes, and where what is printed."""
 
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 
 from seedtool import cli
+from tests.cli.conftest import ROOT
 
 COMMON = {"-v", "--verbose", "--json", "-q", "--quiet", "-h", "--help", "--debug"}
 
@@ -120,6 +122,15 @@ ALONE = ("db-reset", "seed", "sync-faces")
 ESCAPE = "\x1b"
 
 
+@pytest.fixture(scope="module")
+def write_json():
+    """docs/write_json.py, which knows the documented keys."""
+    spec = importlib.util.spec_from_file_location("write_json", ROOT / "docs" / "write_json.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def find(command):
     found, context = cli.seedtool, click.Context(cli.seedtool, info_name="seedtool")
     for name in command.split():
@@ -212,9 +223,13 @@ def test_three_are_commands_of_their_own(bare):
         ("config", {"aws", "collection", "state_dir"}),
     ],
 )
-def test_json_is_one_object_and_nothing_else(seeded, command, keys):
+def test_json_is_one_object_and_nothing_else(seeded, write_json, command, keys):
     told = seeded.ok(f"{command} --json --quiet")
     assert keys | {"ok", "command", "milliseconds"} <= told.json.keys()
+    documented = write_json.documented(command)
+    assert documented is None or told.json.keys() <= documented | {"ok", "command", "milliseconds"}, (
+        "docs/write_json.py"
+    )
     assert told.json["ok"] is True
     assert command.startswith(told.json["command"])
     assert told.json["milliseconds"] >= 0 or command.startswith("seed ")
