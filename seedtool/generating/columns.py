@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from seedtool.values import cells as values
@@ -219,6 +221,106 @@ class WithNulls:
         """Return the cells."""
         drawn = hashing.below(hashing.stream(self._key, batch.rows), 1_000_000)
         return self.maker.cells(batch).where(drawn >= self._millionths)
+
+
+#: The families of types whose values can be put in order.
+ORDERED = frozenset({"integer", "numeric", "date", "timestamp"})
+
+
+class Order:
+    """Columns of which a check says that one is not above the next. In each row the values are put in order.
+
+    A NULL stays where it is. Where two values are equal and may not be, the second becomes one larger: by 1, a day or
+    a second.
+
+    Args:
+        makers: of the columns, from the smallest value to the largest.
+        strict: for each column but the first, whether its value may not be that of the one before it.
+        family: of their types, one of `ORDERED`.
+    """
+
+    def __init__(self, makers: Sequence[Maker], strict: Sequence[bool], family: str) -> None:
+        self._makers = makers
+        self._strict = strict
+        self._family = family
+
+    def columns(self, batch: Batch) -> list[Cells]:
+        """Return the values of all columns, from the smallest to the largest."""
+        return self._ordered([each.cells(batch) for each in self._makers])
+
+    def _ordered(self, made: list[Cells]) -> list[Cells]:
+        import numpy as np
+
+        null = np.stack([each.lengths < 0 for each in made], axis=1)
+        numbers = np.stack([self._numbers(each) for each in made], axis=1)
+        largest = np.iinfo(numbers.dtype).max if numbers.dtype.kind == "i" else np.inf
+        order = np.argsort(np.where(null, largest, numbers), axis=1, kind="stable")
+        nth = np.maximum(np.cumsum(~null, axis=1) - 1, 0)
+        own = np.arange(len(made))
+        source = np.where(null, own, np.take_along_axis(order, nth, axis=1))
+        found = []
+        for place in range(len(made)):
+            cells = made[place]
+            for other, theirs in enumerate(made):
+                taken = source[:, place] == other
+                if other != place and taken.any():
+                    cells = theirs.choose(taken, cells)
+            found.append(cells)
+        for place, strict in enumerate(self._strict, start=1):
+            if strict:
+                found[place] = self._above(found[place - 1], found[place])
+        return found
+
+    def _numbers(self, cells: Cells) -> np.ndarray:
+        """Return numbers in the values' order, int64[n] or float64[n]; that of NULL is undefined."""
+        import numpy as np
+
+        width = 19 if self._family in {"date", "timestamp"} else cells.width
+        words = np.where(cells.lengths < 0, b"1970-01-01" if width == 19 else b"0", cells.words(max(width, 10)))
+        if width == 19:
+            return words.astype("datetime64[s]").astype(np.int64)
+        return words.astype(np.int64 if self._family == "integer" else np.float64)
+
+    def _above(self, below: Cells, above: Cells) -> Cells:
+        """Return the values of `above`, each larger than that of `below`."""
+        import numpy as np
+
+        both = (below.lengths >= 0) & (above.lengths >= 0)
+        rows = np.flatnonzero(both & (self._numbers(below) >= self._numbers(above)))
+        if not len(rows):
+            return above
+        larger = values.Cells.of(
+            [_larger(str(each, "ascii"), self._family) for each in below.take(rows).tolist() if each]
+        )
+        places = np.arange(len(above))
+        places[rows] = len(above) + np.arange(len(rows))
+        return above.stacked(larger).take(places)
+
+
+def _larger(text: str, family: str) -> str:
+    """Return a value that is a little larger: by 1, a day or a second."""
+    if family == "date":
+        return str(date.fromisoformat(text) + timedelta(days=1))
+    if family == "timestamp":
+        return f"{datetime.fromisoformat(text[:19]) + timedelta(seconds=1)}{text[19:]}"
+    return str(Decimal(text) + 1)
+
+
+class Ordered:
+    """A column that a check compares with others.
+
+    Args:
+        order: the order of their values.
+        place: the column's in it.
+    """
+
+    def __init__(self, order: Order, place: int) -> None:
+        self._order = order
+        self._place = place
+
+    def cells(self, batch: Batch) -> Cells:
+        """Return the values."""
+        return batch.ordered(self._order)[self._place]
 
 
 class Parent:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from seedtool.postgres.catalog import Catalog, Column, ForeignKey, Table
+    from seedtool.postgres.catalog import Catalog, Check, Column, ForeignKey, Table
 
 #: Rows of a table that stands alone, where no statistics say how many it has.
 ROWS = 100
@@ -144,10 +144,31 @@ class _Draft:
     def _lines(self, table: Table, column: Column) -> list[str]:
         """Return a column's line, if it needs one, below the checks that nothing is inferred from."""
         line = self._line(table, column)
-        checks = [each.expression for each in table.checks if column.name in each.columns and not line.startswith("#")]
+        if not line:
+            return []
         understood = "choice" in line or '"integer"' in line
-        return [f"# check: {' '.join(each.split())}" for each in checks if not understood and line] + [line] * bool(
-            line
+        checks = [
+            each.expression
+            for each in table.checks
+            if (each.columns == (column.name,) and not understood and not line.startswith("#"))
+            # a check over several columns stands above the last of them
+            or (
+                len(each.columns) > 1
+                and self._last(table, each) == column.name
+                and not inference.is_obeyed(each.expression)
+            )
+        ]
+        return [*(f"# check: {' '.join(each.split())}" for each in checks), line]
+
+    def _last(self, table: Table, check: Check) -> str | None:
+        """Return the last column of a check that has a line."""
+        return next(
+            (
+                name
+                for name in reversed(table.columns)
+                if name in check.columns and self._line(table, table.columns[name])
+            ),
+            None,
         )
 
     def _line(self, table: Table, column: Column) -> str:
@@ -160,7 +181,7 @@ class _Draft:
             return share if nulls and self._is_drawn(table, column) else ""
         found = inference.guess(table, column)
         if found is None and inference.family(column) == "text" and table.unique_alone(column.name):
-            found = inference.key_template(self._name, table)
+            found = inference.key_template(self._name, table, column)
         if found is None:
             if column.default is not None:
                 return f"# {_key(column.name)}: its default, {' '.join(column.default.split())}"

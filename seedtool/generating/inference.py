@@ -6,8 +6,9 @@ it.
 
 from __future__ import annotations
 
+import graphlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seedtool.values import kinds
 
@@ -142,10 +143,86 @@ def _of_checks(table: Table, column: Column) -> Guess | None:
     return {"kind": "integer", "min": least, "max": most}
 
 
-def key_template(recipe: str, table: Table) -> Guess:
-    """Return the line of a text key: the recipe's name keeps its rows apart from people's."""
-    name = f"{recipe}-{singular(table.name)}".replace("_", "-")
-    return {"kind": "template", "format": f"{name}-{{n:06}}"}
+class Comparison(NamedTuple):
+    """A check demands that one column's value is not above another one's.
+
+    Args:
+        below: the column with the smaller value.
+        above: the one with the larger value.
+        strict: they may not be equal.
+    """
+
+    below: str
+    above: str
+    strict: bool
+
+
+_IDENTIFIER = r'(?:"(?:[^"]|"")+"|[a-z_][\w$]*)'
+_COMPARED = re.compile(rf"\(?({_IDENTIFIER}) (<=|<|>=|>) ({_IDENTIFIER})\)?")
+
+
+def comparisons(table: Table) -> list[Comparison]:
+    """Return what the checks of a table demand of two columns: `starts_at < ends_at`."""
+    found = []
+    for check in table.checks:
+        if len(check.columns) < 2 or re.search(r"\b(NOT|CASE)\b", check.expression):
+            continue
+        for one, operator, two in _COMPARED.findall(check.expression):
+            first, second = _unquoted(one), _unquoted(two)
+            below, above = (first, second) if operator[0] == "<" else (second, first)
+            if below != above and {below, above} <= table.columns.keys():
+                found.append(Comparison(below, above, strict=len(operator) == 1))
+    return found
+
+
+def chains(found: Sequence[Comparison]) -> list[list[str]]:
+    """Return columns that belong together, each list from the smallest value to the largest.
+
+    Columns that demand of each other to be smaller are left out: no row obeys them but one of equal values.
+    """
+    above: dict[str, set[str]] = {}
+    for each in found:
+        above.setdefault(each.below, set()).add(each.above)
+        above.setdefault(each.above, set())
+    together: dict[str, set[str]] = {name: {name} for name in above}
+    for each in found:
+        joined = together[each.below] | together[each.above]
+        for name in joined:
+            together[name] = joined
+    ordered = []
+    for group in {tuple(sorted(each)) for each in together.values()}:
+        sorter = graphlib.TopologicalSorter(
+            {name: sorted(each for each in group if name in above[each]) for name in group}
+        )
+        try:
+            ordered.append(list(sorter.static_order()))
+        except graphlib.CycleError:
+            continue
+    return sorted(ordered)
+
+
+def is_obeyed(expression: str) -> bool:
+    """Tell whether a check over several columns only compares them, so that rows obey it without a line."""
+    rest = _COMPARED.sub("", expression)
+    without = re.sub(rf"\(?{_IDENTIFIER} IS NULL\)?", "", rest)
+    if without != rest and "AND" in without:
+        return False
+    return rest != expression and not re.sub(r"[()\s]|\bAND\b|\bOR\b", "", without)
+
+
+def _unquoted(identifier: str) -> str:
+    return identifier[1:-1].replace('""', '"') if identifier.startswith('"') else identifier
+
+
+def key_template(recipe: str, table: Table, column: Column) -> Guess:
+    """Return the line of a text key: where there is room, the recipe's name keeps its rows apart from people's."""
+    one = singular(table.name)
+    room = re.search(r"\((\d+)\)$", column.type)
+    for prefix in (f"{recipe}-{one}-", f"{one}-", f"{one[:1]}-", ""):
+        if room is None or len(prefix) + 6 <= int(room[1]):
+            break
+    number = "{n:06}" if room is None or int(room[1]) >= 6 else "{n}"
+    return {"kind": "template", "format": f"{prefix}{number}".replace("_", "-")}
 
 
 def singular(table: str) -> str:

@@ -367,8 +367,9 @@ class _Loading:
             self._undo(plan, earlier, there)
             table = cause.diag.table_name
             column = cause.diag.column_name
+            check = _check(plan, table, cause.diag.constraint_name)
             fault = self._recipe.fault(
-                f"the database refuses a row{f' of {table}' if table else ''}: {reason(cause)}",
+                f"the database refuses a row{f' of {table}' if table else ''}: {reason(cause)}{check}",
                 "Correct the recipe, or what is in the table. The rows of this load were taken away again.",
                 self._recipe.place_of(table, column) if table else None,
                 table=table,
@@ -628,6 +629,18 @@ def refuse_lacking(connection: Connection, plan: Plan) -> None:
                     table=str(planned.table),
                     column=name,
                 )
+
+
+def _check(plan: Plan, table: str | None, constraint: str | None) -> str:
+    """Return the text of a check that the database names in a refusal; empty where it is none of the plan's."""
+    found = [
+        each.expression
+        for planned in plan.tables
+        if planned.table.name == table
+        for each in planned.table.checks
+        if each.name == constraint
+    ]
+    return f", CHECK {found[0]}" if found else ""
 
 
 def late_columns(plan: Plan) -> dict[str, tuple[str, ...]]:

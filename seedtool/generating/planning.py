@@ -7,6 +7,7 @@ column and proposes the line.
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -356,7 +357,32 @@ class _Filling:
                 if not (column.generated or column.not_null or column.default):
                     planned.makers[name] = makers.Made(kinds.kind("null"), b"")
                     break
+        self._order()
         planned.written = tuple(name for name in self._table.columns if name in planned.makers)
+
+    def _order(self) -> None:
+        """Let rows obey checks that compare columns: values that stand the wrong way round change places."""
+        planned, table = self._planned, self._table
+        in_keys = {name for key in table.keys for name in key.columns}
+
+        def is_free(name: str) -> bool:
+            maker = planned.makers.get(name)
+            maker = maker.maker if isinstance(maker, makers.WithNulls) else maker
+            return isinstance(maker, makers.Made) and not maker.kind.needs and name not in in_keys
+
+        found = [each for each in inference.comparisons(table) if is_free(each.below) and is_free(each.above)]
+        for columns in inference.chains(found):
+            family = inference.family(table.columns[columns[0]])
+            if family not in makers.ORDERED or any(inference.family(table.columns[each]) != family for each in columns):
+                continue
+            strict = {(each.below, each.above) for each in found if each.strict}
+            order = makers.Order(
+                [planned.makers[name] for name in columns],
+                [pair in strict for pair in itertools.pairwise(columns)],
+                family,
+            )
+            for place, name in enumerate(columns):
+                planned.makers[name] = makers.Ordered(order, place)
 
     def _all_lines(self) -> dict[str, ColumnLine]:
         """Return the lines of all columns that need one: as they are written, or guessed."""
@@ -470,7 +496,7 @@ class _Filling:
             return None  # `relations` has refused it where it is needed
         found = inference.guess(table, column)
         if found is None and inference.family(column) == "text" and table.unique_alone(column.name):
-            found = inference.key_template(self._recipe.name, table)
+            found = inference.key_template(self._recipe.name, table, column)
         if found is not None:
             planned.guessed[column.name] = inference.line(found)
             parameters = {name: value for name, value in found.items() if name not in {"kind", "nulls"}}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from seedtool.generating.columns import Order
     from seedtool.generating.numbering import Numbering
     from seedtool.postgres.catalog import Table
     from seedtool.values.cells import Cells
@@ -91,6 +92,7 @@ class Batch:
         self._related: dict[str, Batch] = {}
         self._numbers: dict[str, np.ndarray] = {}
         self._parents: tuple[np.ndarray, np.ndarray] | None = None
+        self._ordered: dict[Order, list[Cells]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -100,6 +102,12 @@ class Batch:
         if column not in self._cells:
             self._cells[column] = self.planned.makers[column].cells(self)
         return self._cells[column]
+
+    def ordered(self, order: Order) -> list[Cells]:
+        """Return the cells of columns that a check compares."""
+        if order not in self._ordered:
+            self._ordered[order] = order.columns(self)
+        return self._ordered[order]
 
     def parents(self) -> tuple[np.ndarray, np.ndarray]:
         """Return each row's parent, and which of its children it is; both int64[n]."""

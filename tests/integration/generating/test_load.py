@@ -178,6 +178,7 @@ def test_what_the_database_refuses_leaves_nothing_behind(school, workers):
         school.load(workers=workers)
     assert raised.value.place["code"] == "23514"
     assert "photos_url_check" in raised.value.message
+    assert "CHECK (" in raised.value.message
     assert [school.value(f"SELECT count(*) FROM {table}") for table in ("families", "pupils", "photos")] == [1, 0, 0]
     school.execute("ALTER TABLE photos DROP CONSTRAINT photos_url_check")
     assert school.structure() == before
@@ -262,6 +263,24 @@ AWKWARD = {
     "parents without children": (
         "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id serial PRIMARY KEY, a_id int REFERENCES a)",
         "[rows]\na = 3\nb = { per = 'a', sizes = [0, 0, 5] }\n[tables.a]\nid = '{n}'\n",
+    ),
+    "columns that checks compare": (
+        (
+            "CREATE TABLE a (id serial PRIMARY KEY, low int NOT NULL, high int NOT NULL, CHECK (low < high),"
+            ' "From" date NOT NULL, "Until" date NOT NULL, CHECK ("From" <= "Until"), cost numeric(8,2) NOT NULL,'
+            " price numeric(8,2) NOT NULL, CHECK (price >= cost AND price > 0), created_at timestamptz NOT NULL,"
+            " updated_at timestamptz, deleted_at timestamptz, CHECK (updated_at >= created_at),"
+            " CONSTRAINT gone CHECK (deleted_at IS NULL OR deleted_at > updated_at AND deleted_at > created_at))"
+        ),
+        (
+            "[rows]\na = 400\n[tables.a]\nlow = { kind = 'integer', min = 1, max = 9 }\nhigh = { kind = 'integer', max = 9 }\n"
+            "cost = { kind = 'decimal', min = 1, max = 9 }\nprice = { kind = 'decimal', min = 1, max = 9 }\n"
+            "updated_at = 'timestamp'\ndeleted_at = { kind = 'timestamp', nulls = 0.5 }\n"
+        ),
+    ),
+    "texts with little room": (
+        "CREATE TABLE a (id varchar(12) PRIMARY KEY, x char(6) UNIQUE NOT NULL, y varchar(3) UNIQUE NOT NULL)",
+        "[rows]\na = 50\n",
     ),
     "a row that has to refer to one of its own table": (
         "CREATE TABLE a (id int PRIMARY KEY, up int NOT NULL REFERENCES a)",
