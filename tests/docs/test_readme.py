@@ -1,7 +1,11 @@
 """The README is run: what it shows is what a user sees."""
 
+import importlib.util
 import json
 import re
+import sys
+import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -67,3 +71,24 @@ def test_links_lead_somewhere():
     for page in pages:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_on_a_package_index_every_link_leads_somewhere(monkeypatch):
+    # hatchling is there only while a package is built
+    hook = types.SimpleNamespace(MetadataHookInterface=object)
+    monkeypatch.setitem(sys.modules, "hatchling.metadata.plugin.interface", hook)
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    readme = module.Readme()
+    readme.root, metadata = str(ROOT), {"urls": project["urls"]}
+    readme.update(metadata)
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)]+)\)", metadata["readme"]["text"])
+    assert len(links) == len(re.findall(r"\]\(", README))
+    for picture, link in links:
+        assert link.startswith("https://")
+        if link.startswith(project["urls"]["Source"]):
+            kind, branch, path = link.removeprefix(f"{project['urls']['Source']}/").partition("#")[0].split("/", 2)
+            assert (kind, branch) == ("raw" if picture else "blob", "main")
+            assert (ROOT / path).exists()
