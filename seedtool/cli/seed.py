@@ -203,6 +203,8 @@ def _seed_lines(report: SeedReport, profile: str, target: str, took: str) -> Ite
             yield f"  no seed put these rows there; to change them: --confirm {shlex.quote(report.confirm)}"
     for each in report.tables:
         yield from _kept_lines(each, dry_run=report.dry_run)
+    if report.scripts:
+        yield f"{'would run' if report.dry_run else 'ran'} after the rows: {', '.join(report.scripts)}"
     verb = "would seed" if report.dry_run else "seeded"
     totals["kept since somebody edited them"] = sum(each.kept for each in report.tables)
     totals["kept out by a trigger"] = sum(each.suppressed for each in report.tables)
@@ -290,7 +292,8 @@ def seed_dump(
 
     def lines() -> Iterable[str]:
         for each in written.files:
-            yield f"{each.file}: {count(each.rows, 'row')}" + ("" if each.changed else ", unchanged")
+            others = f", {count(each.of_others, 'row')} left to other sets" if each.of_others else ""
+            yield f"{each.file}: {count(each.rows, 'row')}{others}" + ("" if each.changed else ", unchanged")
         changed = [each.rows for each in written.files if each.changed]
         if changed:
             yield f"wrote {count(sum(changed), 'row')} into the seed set {written.seed_set}"

@@ -20,8 +20,8 @@ from seedtool.files.writing import NewFile
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
 from seedtool.postgres.copying import copy_out, fix_text_form
 from seedtool.postgres.psycopg_errors import translated
-from seedtool.seeding import defaults
-from seedtool.seeding.fixtures import fixture_files, table_of
+from seedtool.seeding import defaults, ledger
+from seedtool.seeding.fixtures import SUFFIXES, fixture_files, table_of
 from seedtool.seeding.profiles import is_below
 from seedtool.settings import FaceBinding
 from seedtool.settings.setting import no_control
@@ -37,6 +37,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
         changed: it was written.
         left_out: the columns that its header leaves out although a row holds something else than their default.
         gone: the columns that its header had and the table has not any more.
+        of_others: how many rows of the table were left out, since other sets put them there.
     """
 
     table: str
@@ -45,6 +46,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     changed: bool
     left_out: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    of_others: int = 0
 
 
 class DumpReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +71,7 @@ class DumpReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One table to write: its file, and the columns of it."""
+    """One table to write: its file, the columns of it, and which rows of the table are another set's."""
 
     table: Table
     path: Path
@@ -77,6 +79,14 @@ class _Job(msgspec.Struct, frozen=True, kw_only=True):
     form: Form
     binding: FaceBinding | None
     gone: tuple[str, ...]
+    of_others: sql.Composable | None
+
+    @property
+    def rows(self) -> sql.Composable:
+        """The rows to write, as a table of a query."""
+        if self.of_others is None:
+            return self.table.stored
+        return sql.SQL("(SELECT * FROM {} AS t WHERE NOT {})").format(self.table.stored, self.of_others)
 
 
 def dump(
@@ -91,6 +101,9 @@ def dump(
     sort: Literal["key", "file"] = "key",
 ) -> DumpReport:
     """Write tables as csv files of a seed set. Seeding these files brings the rows back.
+
+    Where other sets have a file of the same table, rows that the ledger knows as theirs are left to them. Rows that no
+    seed put there are written.
 
     A file that has rows keeps its columns, their order, its delimiter and its line ends. A new one, and one without
     rows, gets all columns but the generated ones. Face ids are left out, since the next sync finds them by the external
@@ -148,6 +161,7 @@ def dump(
         if every_table:
             wanted, fileless = tuple(dict.fromkeys((*wanted, *fileless))), ()
         jobs = _jobs(cursor, catalog, wanted, there, folder, root, tuple(bindings))
+        jobs = _without_rows_of_others(cursor, catalog, jobs, seeds, seed_set)
         if not named:
             for job in jobs:
                 _refuse_to_empty(cursor, job, root)
@@ -156,10 +170,40 @@ def dump(
             new = [stack.enter_context(NewFile(job.path.resolve())) for job in jobs]
             rows = [_write(cursor, job, each.path, sort) for job, each in zip(jobs, new, strict=True)]
             left_out = [_left_out(cursor, job) for job in jobs]
-            files = tuple(_put_in_place(*each, root) for each in zip(jobs, new, rows, left_out, strict=True))
+            others = [_count_of_others(cursor, job) for job in jobs]
+            files = tuple(_put_in_place(*each, root) for each in zip(jobs, new, rows, left_out, others, strict=True))
     return DumpReport(
         seed_set=seed_set, rows=sum(file.rows for file in files), files=files, without_file=tuple(fileless)
     )
+
+
+def _without_rows_of_others(
+    cursor: psycopg.Cursor[Any], catalog: Catalog, jobs: list[_Job], seeds: Path, seed_set: str
+) -> list[_Job]:
+    """Return the jobs, of which those know the rows of others that share their table with another set."""
+    sets: dict[int | None, set[str]] = {}
+    for folder in (path for path in seeds.rglob("*") if path.is_dir()):
+        name = folder.relative_to(seeds).as_posix()
+        if name != seed_set and not set(folder.relative_to(seeds).parts) & {"photos", "__pycache__"}:
+            for path in folder.iterdir():
+                if path.suffix.lower() in SUFFIXES:
+                    sets.setdefault(_found(catalog, table_of(path)), set()).add(name)
+    if not any(job.table.oid in sets for job in jobs) or not ledger.exists(cursor):
+        return jobs
+    return [
+        msgspec.structs.replace(job, of_others=ledger.of_others(job.table, seed_set, sorted(sets[job.table.oid])))
+        if job.table.oid in sets and job.table.primary_key
+        else job
+        for job in jobs
+    ]
+
+
+def _count_of_others(cursor: psycopg.Cursor[Any], job: _Job) -> int:
+    if job.of_others is None:
+        return 0
+    query = sql.SQL("SELECT count(*) FROM {} AS t WHERE {}").format(job.table.stored, job.of_others)
+    counted = cursor.execute(query).fetchone()
+    return int(counted[0]) if counted else 0
 
 
 def _without_file(cursor: psycopg.Cursor[Any], catalog: Catalog, seeds: Path) -> tuple[str, ...]:
@@ -213,7 +257,7 @@ def _left_out(cursor: psycopg.Cursor[Any], job: _Job) -> tuple[str, ...]:
             sql.SQL(", ").join(
                 sql.SQL("coalesce(bool_or({}), false)").format(defaults.differs(each, "t")) for each in columns
             ),
-            job.table.stored,
+            job.rows,
         )
     ).fetchone()
     return tuple(each.name for each, differs in zip(columns, found or (), strict=True) if differs)
@@ -256,13 +300,15 @@ def _jobs(
         gone = tuple(name for name in written if name not in table.columns)
         if binding is not None and _has_unknown_image(cursor, table, binding):
             columns = (*columns, binding.face_id)
-        jobs[table.oid] = _Job(table=table, path=path, columns=columns, form=form, binding=binding, gone=gone)
+        jobs[table.oid] = _Job(
+            table=table, path=path, columns=columns, form=form, binding=binding, gone=gone, of_others=None
+        )
     return [jobs[table.oid] for table in catalog.parents_first(job.table for job in jobs.values())]
 
 
 def _refuse_to_empty(cursor: psycopg.Cursor[Any], job: _Job, root: Path) -> None:
     """Refuse to take all rows from a file whose table is empty: most likely the database was reset and not seeded."""
-    if _has_rows(cursor, job.table):
+    if cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {} AS t)").format(job.rows)).fetchone() == (True,):
         return
     try:
         with job.path.open("rb") as file:
@@ -317,8 +363,8 @@ def _columns(table: Table, written: Sequence[str], face_id: str | None, *, whole
 
 def _write(cursor: psycopg.Cursor[Any], job: _Job, path: Path, sort: Literal["key", "file"]) -> int:
     """Write the rows of a table into a file, in an order that keeps diffs small; return how many there are."""
-    query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
-        sql.SQL(", ").join(_value(job, name) for name in job.columns), job.table.stored, _key_order(job.table)
+    query = sql.SQL("SELECT {} FROM {} AS t ORDER BY {}").format(
+        sql.SQL(", ").join(_value(job, name) for name in job.columns), job.rows, _key_order(job.table)
     )
     rows = 0
 
@@ -367,7 +413,9 @@ def _key_order(table: Table) -> sql.Composed:
     )
 
 
-def _put_in_place(job: _Job, new: NewFile, rows: int, left_out: tuple[str, ...], root: Path) -> FileReport:
+def _put_in_place(
+    job: _Job, new: NewFile, rows: int, left_out: tuple[str, ...], of_others: int, root: Path
+) -> FileReport:
     changed = not job.path.is_file() or not filecmp.cmp(job.path, new.path, shallow=False)
     if changed:
         new.put_in_place()
@@ -378,4 +426,5 @@ def _put_in_place(job: _Job, new: NewFile, rows: int, left_out: tuple[str, ...],
         changed=changed,
         left_out=left_out,
         gone=job.gone,
+        of_others=of_others,
     )

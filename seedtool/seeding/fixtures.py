@@ -1,4 +1,7 @@
-"""Fixtures: files of rows, one a table, in csv, yaml or Python. They are read here; the database judges the values."""
+"""Fixtures: files of rows, one a table, in csv, yaml, JSON or Python.
+
+They are read here; the database judges the values.
+"""
 
 import contextlib
 import sys
@@ -18,7 +21,10 @@ from seedtool.seeding.profiles import Profile
 if TYPE_CHECKING:
     from seedtool.files import csv_text
 
-SUFFIXES = (".csv", ".yaml", ".yml", ".py")
+SUFFIXES = (".csv", ".yaml", ".yml", ".json", ".py")
+
+#: a script of a set: it runs after the rows are written
+_SCRIPT = ".sql"
 
 #: files that may lie beside fixtures and are not read
 _IGNORED = (".md", ".txt", ".rst")
@@ -178,9 +184,10 @@ def read_profile(seeds: Path, profile: Profile, root: Path) -> Fixtures:
     Raises:
         FixtureError, ProfileError: as `read_fixtures`; or a script cannot be read.
     """
+    fixtures = read_fixtures(seeds, profile.sets, root)
     return msgspec.structs.replace(
-        read_fixtures(seeds, profile.sets, root),
-        scripts=tuple(_read_script(seeds / name, root) for name in profile.after),
+        fixtures,
+        scripts=(*fixtures.scripts, *(_read_script(seeds / name, root) for name in profile.after)),
         refresh_views=profile.refresh_materialized_views,
     )
 
@@ -202,11 +209,12 @@ def read_fixtures(seeds: Path, sets: Iterable[str], root: Path) -> Fixtures:
     """
     names = tuple(sets)
     files = [_read(path, name, root) for name in names for path in fixture_files(seeds / name)]
-    return Fixtures(names, tuple(files))
+    scripts = [_read_script(path, root) for name in names for path in script_files(seeds / name)]
+    return Fixtures(names, tuple(files), tuple(scripts))
 
 
 def fixture_files(folder: Path) -> Iterator[Path]:
-    """Yield the fixtures of a set by name, without folders and hidden files.
+    """Yield the fixtures of a set by name, without folders, hidden files and scripts.
 
     Raises:
         ProfileError: the folder is missing or holds a file that is no fixture.
@@ -228,13 +236,25 @@ def fixture_files(folder: Path) -> Iterator[Path]:
                 remedy="Save each sheet as CSV UTF-8, under its table's name, and move the spreadsheet elsewhere.",
                 file=str(path),
             )
+        if path.suffix.lower() == _SCRIPT:
+            continue
         if path.suffix.lower() not in SUFFIXES:
             raise ProfileError(
                 f"{path} is not a fixture",
-                remedy=f"Fixtures end in {', '.join(SUFFIXES)}. Rename the file, or move it into a folder of its own.",
+                remedy=f"Fixtures end in {', '.join(SUFFIXES)}, and scripts in {_SCRIPT}."
+                " Rename the file, or move it into a folder of its own.",
                 file=str(path),
             )
         yield path
+
+
+def script_files(folder: Path) -> list[Path]:
+    """Return the scripts of SQL in a set's folder by name, without hidden ones."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() == _SCRIPT and path.is_file() and not path.name.startswith((".", "_"))
+    )
 
 
 def table_of(path: Path) -> str:
@@ -248,7 +268,9 @@ def _read_script(path: Path, root: Path) -> Script:
         return Script(file, path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise FixtureError(
-            f"the file cannot be read: {error.strerror}", file=file, remedy="Correct `after` in profiles.toml."
+            f"the file cannot be read: {error.strerror}",
+            file=file,
+            remedy="Give this user the right to read it, or correct `after` in profiles.toml.",
         ) from error
     except UnicodeDecodeError as error:
         line = path.read_bytes().count(b"\n", 0, error.start) + 1
@@ -257,7 +279,7 @@ def _read_script(path: Path, root: Path) -> Script:
 
 def _read(path: Path, seed_set: str, root: Path) -> Fixture:
     fixture = Fixture(seed_set=seed_set, table=table_of(path), file=shown_path(path, root), path=path)
-    read = {".csv": _read_csv, ".py": _read_python}.get(path.suffix.lower(), _read_yaml)
+    read = {".csv": _read_csv, ".py": _read_python, ".json": _read_json}.get(path.suffix.lower(), _read_yaml)
     fixture = msgspec.structs.replace(fixture, stamp=fixture.read_stamp())
     try:
         return read(fixture, path, root)
@@ -281,7 +303,17 @@ def _read_csv(fixture: Fixture, path: Path, _: Path) -> Fixture:
 def _read_yaml(fixture: Fixture, path: Path, _: Path) -> Fixture:
     from seedtool.files import yaml_text  # yaml takes its time to import
 
-    rows = list(yaml_text.read(_content(fixture, path)))
+    return _with_lines(fixture, yaml_text.read(_content(fixture, path)))
+
+
+def _read_json(fixture: Fixture, path: Path, _: Path) -> Fixture:
+    from seedtool.files import json_text
+
+    return _with_lines(fixture, json_text.read(_content(fixture, path)))
+
+
+def _with_lines(fixture: Fixture, found: Iterable[tuple[int, dict[str, object], dict[str, int]]]) -> Fixture:
+    rows = list(found)
     cells = {(line, column): its_line for line, _, lines in rows for column, its_line in lines.items()}
     return msgspec.structs.replace(fixture, cells=cells, batches=_by_columns((line, row) for line, row, _ in rows))
 

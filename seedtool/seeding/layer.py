@@ -93,7 +93,7 @@ class Seeds(Layer):
             listener=self._listener,
         )
         tables = {each.table: [each.inserted, each.updated, each.deleted, each.unchanged] for each in report.tables}
-        return {"rows": report.rows, "tables": tables}
+        return {"rows": report.rows, "tables": tables, **({"scripts": report.scripts} if report.scripts else {})}
 
     def _fixtures(self) -> Fixtures:
         from seedtool.postgres.drivers import Reach, intercepted
@@ -128,6 +128,7 @@ def report_of(profile: Profile, result: Mapping[str, object]) -> SeedReport:
         sets=profile.sets,
         dry_run=False,
         rows=msgspec.convert(result.get("rows", 0), int),
+        scripts=msgspec.convert(result.get("scripts", ()), tuple[str, ...]),
         tables=tuple(
             TableReport(table=name, inserted=inserted, updated=updated, deleted=deleted, unchanged=unchanged)
             for name, (inserted, updated, deleted, unchanged) in tables.items()

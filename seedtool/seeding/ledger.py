@@ -71,6 +71,26 @@ def open_ledger(cursor: Cursor, listener: Listener = SILENT) -> None:
             cursor.execute(create)
 
 
+def exists(cursor: Cursor) -> bool:
+    """Tell whether the database has a ledger that this role may read."""
+    query = (
+        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = 'seedtool' AND c.relname = 'ledger'"
+        " AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))"
+    )
+    return cursor.execute(query).fetchone() == (True,)
+
+
+def of_others(table: Table, seed_set: str, others: Sequence[str]) -> sql.Composed:
+    """Return a condition on the row `t`: other sets put it there, and this one did not."""
+    found = sql.SQL(
+        "EXISTS (SELECT FROM {} AS l WHERE l.relation = {} AND l.key = {} AND l.seed_set = ANY({}::text[]))"
+    )
+    relation, key = sql.Literal(table.qualified), _key(table, "t")
+    theirs, own = (found.format(LEDGER, relation, key, sql.Literal(list(sets))) for sets in (others, [seed_set]))
+    return sql.SQL("({} AND NOT {})").format(theirs, own)
+
+
 def find_edits(cursor: Cursor, staged: Staged, limit: int) -> list[Edit]:
     """Return the rows that will be updated, with the columns in which the file overrides somebody's edit.
 

@@ -141,6 +141,7 @@ def _seed(
         rows=sum(each.rows for each in present.values()),
         tables=tuple(_as_stored(cursor, each, plan.tables.get(oid)) for oid, each in expected.items()),
         confirm=database if strange else "",
+        scripts=tuple(each.file for each in fixtures.scripts),
     )
     for each in tables.values():
         ledger.record(cursor, each, recorded_by.get(each.table.qualified, ()))

@@ -56,6 +56,7 @@ class SeedReport(msgspec.Struct, frozen=True, kw_only=True):
         rows: how many rows the files hold.
         tables: what became of each table.
         confirm: the database's name, where it has to be confirmed before `unrecorded` rows are changed; else empty.
+        scripts: the files of SQL that ran after the rows were written.
     """
 
     sets: tuple[str, ...]
@@ -63,3 +64,4 @@ class SeedReport(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     tables: tuple[TableReport, ...]
     confirm: str = ""
+    scripts: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ import msgspec
 
 from seedtool.files.hashing import Digest, Hashes, files_below
 from seedtool.files.imports import Imports
-from seedtool.seeding.fixtures import fixture_files
+from seedtool.seeding.fixtures import fixture_files, script_files
 from seedtool.seeding.profiles import FILE, Profile, load_profiles
 from seedtool.settings import FaceBinding, Settings
 from seedtool.version import VERSION
@@ -75,7 +75,8 @@ def seed_fingerprint(settings: Settings, profile: Profile, *, now: datetime | No
     code = [path for path in fixtures if path.suffix.lower() == ".py"]
     variables: dict[str, str] = {}
     counted: set[str] = set()
-    files = {*fixtures, *(path for name in profile.after if (path := settings.seeds / name).is_file())}
+    scripts = [path for name in profile.sets for path in script_files(settings.seeds / name)]
+    files = {*fixtures, *scripts, *(path for name in profile.after if (path := settings.seeds / name).is_file())}
     if code:
         digest.add(b"python", str(sys.version_info[:2]).encode())
         files |= set(_sources(settings, profile))

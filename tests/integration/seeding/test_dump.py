@@ -1,6 +1,7 @@
 """What a dump writes, a seed brings back."""
 
 import datetime as dt
+import shutil
 import uuid
 from decimal import Decimal
 
@@ -260,3 +261,21 @@ def test_a_file_that_is_a_link_stays_one(small_school):
     dump(small_school.connection, ["pupils"], small_school.root / "seeds", "local", root=small_school.root)
     assert path.is_symlink()
     assert "Eva" in shared.read_text()
+
+
+def test_a_set_gets_its_own_rows_of_a_table_that_it_shares(project):
+    project.write("guardians.csv", "id,email\ng1,one@x.example\ng2,two@x.example\n")
+    project.write("guardians.csv", "id,email\nd1,demo@x.example\n", "demo")
+    project.write("guardians.csv", "id,email\no1,old@x.example\n", "old")
+    project.seed("local", "demo", "old")
+    shutil.rmtree(project.root / "seeds/old")  # so its rows are nobody's
+    project.run("UPDATE guardians SET email = id || '@x.example'; INSERT INTO guardians VALUES ('h1')")
+    reports = {
+        name: dump(project.connection, [], project.root / "seeds", name, root=project.root).files[0]
+        for name in ("demo", "local")
+    }
+    files = {name: (project.root / f"seeds/{name}/guardians.csv").read_text().split() for name in reports}
+    assert files["demo"] == ["id,email", "d1,d1@x.example", "h1,", "o1,o1@x.example"]
+    assert [line.partition(",")[0] for line in files["local"]] == ["id", "g1", "g2", "h1", "o1"]
+    assert {name: each.of_others for name, each in reports.items()} == {"demo": 2, "local": 1}
+    assert dump(project.connection, ["guardians"], project.root / "seeds", "third", root=project.root).rows == 2

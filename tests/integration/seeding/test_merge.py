@@ -72,6 +72,27 @@ def test_yaml_rows_may_name_different_columns(project):
     ]
 
 
+def test_json_rows_keep_their_digits(project):
+    rows = (
+        '[{"id": "p1", "name": "no", "tags": ["yes", "a \\"b\\"", null, 7], "age": 12},\n'
+        ' {"id": "p2", "name": "\\ud83d\\ude00/\\/", "extra": {"on": [1, 1.50, true, null, {"a": "b"}], "big": 12345678901234567890}},\n'
+        '\t{"name": "Ana", "id": "p3", "mood": "sad", "born": null, "extra": "[1]"}]'
+    )
+    project.write("pupils.json", rows)
+    project.write("last.sql", "UPDATE pupils SET age = 40 WHERE id = 'p3'")
+    report = project.seed()
+    assert report.scripts == ("seeds/local/last.sql",)
+    assert project.rows("SELECT id, name, mood::text, age, tags, extra::text FROM pupils ORDER BY id") == [
+        ("p1", "no", "glad", 12, ["yes", 'a "b"', None, "7"], None),
+        ("p2", "😀//", "glad", None, None, '{"on": [1, 1.50, true, null, {"a": "b"}], "big": 12345678901234567890}'),
+        ("p3", "Ana", "sad", 40, None, "[1]"),
+    ]
+    project.write("pupils.json", "[]")
+    project.write("last.sql", "")
+    project.seed()
+    assert project.rows("SELECT id FROM pupils") == [("p3",)]  # an edit of the script's counts as somebody's
+
+
 def test_python_values_become_values_of_the_columns(project):
     project.run("""CREATE TABLE kinds (id uuid PRIMARY KEY, b bytea, i interval, t timestamptz, n numeric, f float8[],
                    j jsonb, tags text[], ok bool, d date)""")
