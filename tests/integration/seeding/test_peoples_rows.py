@@ -219,6 +219,7 @@ def test_the_terminal_tells_what_is_kept_and_what_would_need_the_name(small_scho
         console = Console(as_json=options.pop("json", False), quiet=False, out=sys.stdout)
         given = {"profile": "own", "list_profiles": False, "dry_run": False, "prune": True, "confirm": None} | options
         command.callback.__wrapped__(**given, console=console, settings=strange)
+        console.finish(ok=True)
         return capsys.readouterr().out
 
     small_school.write(
