@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test approve torture matrix lowest lint types docs bench clean help
+.PHONY: demo test approve unmeasured torture matrix lowest lint types docs bench clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,11 @@ test: $(INSTALLED) ## Run the test suite with branch coverage
 
 approve: $(INSTALLED) ## Write the messages that the tests meet into tests/cli/messages.txt
 	$(BIN)/python -m pytest -n 2 -q -m approved --approve
+
+unmeasured: $(INSTALLED) ## Find the tests that need no measuring of coverage; writes tests/unmeasured.txt
+	TESTS_HAVE_CONTEXTS=1 $(BIN)/python -m pytest -n 2 --measure-all --cov=seedtool --cov-context=test --cov-report= \
+		--junitxml=.unmeasured.xml
+	$(BIN)/python -m tests.unmeasured
 
 torture: $(INSTALLED) ## Kill a thousand processes a promise, try thousands of examples; writes docs/reliability.md
 	$(BIN)/python -m pytest -n 2 -m torture --kills $(or $(KILLS),1000) -rA
@@ -57,7 +62,7 @@ bench: $(INSTALLED) ## Measure against named rivals; writes benchmarks/RESULTS.m
 	$(BIN)/python benchmarks/run.py
 
 clean: ## Remove the virtual environment and caches (not the server's or emulator's state)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* .unmeasured.xml htmlcov
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -25,7 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
 from seedtool.settings import Settings, load
-from tests import messages, processes, servers
+from tests import messages, processes, servers, unmeasured
 from tests.databases import Databases
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +43,7 @@ hypothesis.settings.load_profile("test")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=1000, help="how many processes a campaign of make torture kills")
+    parser.addoption("--measure-all", action="store_true", help="measure the tests of tests/unmeasured.txt, too")
     parser.addoption(
         "--approve", action="store_true", help="write the messages of the tests into tests/cli/messages.txt"
     )
@@ -64,7 +65,12 @@ UNMEASURED = re.compile(
 )
 
 
+#: Where a test without coverage has fixtures that others need to be measured.
+FIXTURES_ARE_MEASURED = pytest.StashKey[bool]()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    spared = frozenset() if config.getoption("measure_all") else unmeasured.listed()
     for item in items:
         if "approved" in getattr(item, "fixturenames", ()):
             item.add_marker("approved")
@@ -72,14 +78,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("everywhere")
         if UNMEASURED.search(item.path.as_posix()) or is_hypothesis_test(getattr(item, "function", None)):
             item.add_marker("no_cover")
+        elif not spared.isdisjoint({item.nodeid.partition("::")[0], unmeasured.function_of(item.nodeid)}):
+            item.add_marker("no_cover")
+            item.stash[FIXTURES_ARE_MEASURED] = True
     if config.getoption("approve") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         messages.keep({messages.case_of(item.nodeid) for item in items})
 
 
+def measured(item: pytest.Item, *, fixtures: bool) -> contextlib.AbstractContextManager[None]:
+    """Let the processes of a test without coverage do without it, too; those of its fixtures may be others' as well."""
+    if item.get_closest_marker("no_cover") and fixtures is not item.stash.get(FIXTURES_ARE_MEASURED, False):
+        return processes.unmeasured()
+    return contextlib.nullcontext()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Let the processes of a test without coverage do without it, too."""
-    with processes.unmeasured() if item.get_closest_marker("no_cover") else contextlib.nullcontext():
+    with measured(item, fixtures=True):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with measured(item, fixtures=False):
         return (yield)
 
 

@@ -36,6 +36,9 @@ BIN = Path(sys.executable).parent
 #: The console scripts of pyproject.toml: where each begins.
 SCRIPTS = {"seedtool": "main", "db-reset": "db_reset_main", "seed": "seed_main", "sync-faces": "sync_faces_main"}
 
+#: The variable that lets a process tell coverage which test has started it.
+CONTEXTS = "TESTS_HAVE_CONTEXTS"
+
 #: What Python reads while it starts: a process that is given one of them is really started.
 _AT_START = ("PYTHON", "LANG", "LC_", "LD_", "COVERAGE_")
 
@@ -282,7 +285,7 @@ def _attend(connection: socket.socket) -> dict[str, Any]:
 
 def _become(request: dict[str, Any]) -> NoReturn:
     """Be the process that was asked for."""
-    _forget_coverage(measured=_MEASURED in request["env"])
+    _forget_coverage(request["env"])
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
@@ -329,19 +332,22 @@ def _end(code: object) -> None:
             os._exit((code or 0) & 0xFF)
 
 
-def _forget_coverage(*, measured: bool) -> None:
+def _forget_coverage(env: Mapping[str, str]) -> None:
     """Leave what the server's imports have covered to the server: each child would write it down again.
 
     Args:
-        measured: the child itself is measured.
+        env: the child's environment, which says whether it is measured, and as part of which test.
     """
     coverage = sys.modules.get("coverage")
     measuring = coverage.Coverage.current() if coverage is not None else None
     if measuring is not None:
         measuring.stop()
         measuring._collector.reset()
-        if measured:
+        if _MEASURED in env:
             measuring.start()
+            if CONTEXTS in env:
+                test, _, phase = env.get("PYTEST_CURRENT_TEST", "").rpartition(" ")
+                measuring.switch_context(f"{test}|{'run' if phase == '(call)' else phase}")
         else:
             atexit.unregister(measuring._atexit)
 
