@@ -53,9 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
 
-    from seedtool.emulator import server
-    from seedtool.emulator.access import access
-
+    try:
+        from seedtool.emulator import server
+        from seedtool.emulator.access import access
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"The package {error.name} is not installed.\nRun pip install 'seedtool[emulator]'\n")
+        return 1
     try:
         with tempfile.TemporaryDirectory(prefix="seedtool-emulator-") as temporary:
             state_dir = options.state_dir or Path(temporary)

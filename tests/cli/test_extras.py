@@ -47,6 +47,10 @@ def run(command):
     return code, sys.stderr.getvalue()
 
 answers = [run(each.split()) for each in commands]
+
+from seedtool.emulator.__main__ import main
+sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+answers.append((main([]), sys.stderr.getvalue()))
 sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
 json.dump(answers, sys.stdout)
 """
@@ -116,7 +120,7 @@ def answers(target, databases, tmp_path_factory):
     )
     databases.drop(database)
     assert done.returncode == 0, done.stderr
-    return dict(zip(COMMANDS, json.loads(done.stdout), strict=True))
+    return dict(zip([*COMMANDS, "the emulator alone"], json.loads(done.stdout), strict=True))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -128,6 +132,12 @@ def test_a_command_names_the_extra_that_it_needs(answers, command):
     else:
         assert code != 0
         assert f"Run {extras.command(extra)}" in err
+
+
+def test_the_emulator_alone_names_its_extra(answers):
+    code, err = answers["the emulator alone"]
+    assert code == 1
+    assert f"Run {extras.command('emulator')}" in err
 
 
 def test_the_extras_are_those_of_the_package():
