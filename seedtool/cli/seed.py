@@ -219,6 +219,9 @@ def _kept_lines(report: TableReport, *, dry_run: bool) -> Iterable[str]:
             verb = "would be kept" if dry_run else "is kept"
             why = f"somebody edited {', '.join(change.columns)}; delete it by hand if it shall go"
             yield f"  {report.table} {change.key}: {verb}, its line has left the files but {why}"
+    left = report.kept - sum(change.action == "keep" for change in report.changes)
+    if left > 0 and report.changes:
+        yield f"  {report.table}: {count(left, 'more row')} like these"
 
 
 def _change_lines(report: TableReport) -> Iterable[str]:
@@ -229,6 +232,13 @@ def _change_lines(report: TableReport) -> Iterable[str]:
         elif change.action == "update":
             edited = f" (the file wins over an edit of {', '.join(change.overridden)})" if change.overridden else ""
             yield f"  {report.table} {change.key}: would change {', '.join(change.columns)}{edited}"
+    for action, number, what in (
+        ("update", report.updated, "would change"),
+        ("delete", report.deleted, "would be deleted"),
+    ):
+        left = number - sum(change.action == action for change in report.changes)
+        if left > 0:
+            yield f"  {report.table}: {count(left, 'more row')} {what}"
 
 
 @click.command("seed-dump", short_help="Write rows of the database into seed files.", context_settings=CONTEXT)

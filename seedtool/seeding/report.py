@@ -34,6 +34,7 @@ class TableReport(msgspec.Struct, frozen=True, kw_only=True):
         kept: how many rows have left the files and stay, since somebody edited them.
         unrecorded: how many of the updated rows no seed put there.
         changes: the rows.
+        omitted: how many more rows are inserted, updated, deleted or kept than `changes` names.
     """
 
     table: str
@@ -45,6 +46,11 @@ class TableReport(msgspec.Struct, frozen=True, kw_only=True):
     kept: int = 0
     unrecorded: int = 0
     changes: tuple[RowChange, ...] = ()
+    omitted: int = 0
+
+    def __post_init__(self) -> None:
+        rows = self.inserted + self.updated + self.deleted + self.kept
+        msgspec.structs.force_setattr(self, "omitted", max(rows - len(self.changes), 0))
 
 
 class SeedReport(msgspec.Struct, frozen=True, kw_only=True):

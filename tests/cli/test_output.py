@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from seedtool.cli.line import WORDS, Line, shown
+from seedtool.cli.seed import _change_lines
 from seedtool.printable import STEERING
+from seedtool.seeding.report import RowChange, TableReport
 from tests.cli.conftest import BIN, ROOT, Project
 
 ENV = """
@@ -248,3 +250,11 @@ def test_every_step_that_takes_its_time_has_words():
         )
     quick = {"rename", "describe", "commit", "rename file", "leave", "carry over", "reindex"}
     assert {name for pair in steps for name in pair if name} - quick == set(WORDS) - {"migrate"}
+
+
+def test_a_list_that_is_cut_says_how_many_are_left_out():
+    changes = tuple(RowChange(action="update", key=str(number), columns=("name",)) for number in range(100))
+    report = TableReport(table="pupils", inserted=3, updated=150, changes=changes)
+    assert report.omitted == 53
+    assert [*_change_lines(report)][-1] == "  pupils: 50 more rows would change"
+    assert TableReport(table="pupils", updated=100, changes=changes).omitted == 0

@@ -189,6 +189,7 @@ def test_the_command_names_them_and_ends_with_1_when_strict(accounts, settings, 
         console = Console(as_json=options.pop("json", False), quiet=False, out=sys.stdout)
         given = {"tables": (), "set_name": "local", "every_table": False, "sort": "key", "strict": False} | options
         code = seed_dump.callback.__wrapped__(**given, console=console, settings=own)
+        console.finish(ok=not code)
         return code, *capsys.readouterr()
 
     assert run(strict=True)[0] == 0
