@@ -353,7 +353,9 @@ def _add_all(target: Target) -> float:
             )
             session.flush()
         session.commit()
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    engine.dispose()  # its database is dropped next
+    return seconds
 
 
 DRIZZLE = """

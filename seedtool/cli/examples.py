@@ -22,7 +22,7 @@ EXAMPLES = {
     "seed": "seedtool seed local --dry-run",
     "seed load": "seedtool seed load district --scale 2",
     "seed unload": "seedtool seed unload district",
-    "seed recipe": "seedtool seed recipe students grades > seeds/recipes/class.toml",
+    "seed recipe": "seedtool seed recipe students grades > seeds/class.toml",
     "seed-dump": "seedtool seed-dump --table students",
     "sync-faces": "seedtool sync-faces --dry-run",
     "enroll": "seedtool enroll student-001 front.jpg side.jpg",
