@@ -20,14 +20,22 @@ if TYPE_CHECKING:
     from seedtool.settings import Settings
 
 
-@click.command(
-    short_help="Open psql in the database.",
-    context_settings={**CONTEXT, "ignore_unknown_options": True, "allow_interspersed_args": False},
-)
+class _Psql(click.Command):
+    """Leaves to psql what follows our long flags: `-v`, `-q` and `-h` mean something else there."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read our flags, and take the rest as it is."""
+        ours = {"--json", "--quiet", "--verbose", "--debug", "--help"} | ({"-h"} if args == ["-h"] else set())
+        end = next((at for at, word in enumerate(args) if word not in ours), len(args))
+        rest = args[end:] if args[end : end + 1] == ["--"] or end == len(args) else ["--", *args[end:]]
+        return super().parse_args(ctx, [*args[:end], *rest])
+
+
+@click.command(cls=_Psql, short_help="Open psql in the database.", context_settings=CONTEXT)
 @click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
 @common_options
 def psql(*, arguments: tuple[str, ...], console: Console, settings: Settings) -> None:
-    """Open psql in the project's database. ARGS are psql's own.
+    """Open psql in the project's database. ARGS are psql's own, as are all short flags before them.
 
     It is the psql of the embedded server's package, or that on PATH. The exit code is psql's.
     """

@@ -7,6 +7,8 @@ import sys
 def test_psql_reaches_the_database_and_passes_its_exit_code_on(school):
     done = school.ok("psql", "-Atc", "SELECT count(*) > 0 FROM students")
     assert done.out == "t\n"
+    own = school.ok("psql", "-q", "-v", "n=4", "-Atc", "\\echo :n", "-c", "SELECT 1")
+    assert own.out.split() == ["4", "1"]
     refused = school.run("psql", "-c", "SELEC")
     assert refused.code == 1
     assert "syntax error" in refused.err
