@@ -71,7 +71,9 @@ def test_a_recipe_works(checkout, shell, recipe, tmp_path):
     (checkout / "tests").mkdir(exist_ok=True)
     (checkout / "tests/test_one.py").write_text(blocks("testing.md", "python")[0], encoding="utf-8")
     environ, commands = lines(recipe)
-    ours = server.find(load(checkout)).url.replace("/seedtool?", "/app?")
+    target = server.find(load(checkout))
+    server.connect(target, target.maintenance).close()  # it is another's server for the recipe: nobody starts it
+    ours = target.url.replace("/seedtool?", "/app?")
     for name, value in environ.items():
         assert "postgres:tests@database:5432/app" in value
         commands.insert(0, f"export {name}='{ours}'")
