@@ -7,6 +7,7 @@ column cannot take, that breaks what has to be unique, or that tells the two end
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -517,7 +518,16 @@ def _same(one: ColumnLine, other: ColumnLine) -> bool:
 def toml_key(name: str) -> str:
     """Return a name as a key of TOML: in quotes where it needs them."""
     plain = all(each.isascii() and (each.isalnum() or each in "_-") for each in name) and name
-    return name if plain else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return name if plain else toml_string(name)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\{found[0]}" if found[0] in '"\\' else f"\\u{ord(found[0]):04x}"
+
+
+def toml_string(text: str) -> str:
+    """Return a text as TOML writes it: on one line, whatever is in it."""
+    return '"' + re.sub(r'[\x00-\x1f\x7f"\\]', _escaped, text) + '"'
 
 
 # the columns of an index's expressions are those that the index depends on; a condition's columns are among them, so

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psycopg
 from psycopg import sql
 
-from seedtool.refreshing.check import DECIDE, name_of, toml_key
+from seedtool.refreshing.check import DECIDE, name_of, toml_key, toml_string
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,7 +115,8 @@ class _Drafter:
         self._drafts: dict[int, dict[str, Drafted]] = {}
 
     def lines(self) -> Iterator[str]:
-        yield f"# What becomes of each column of {self._source.target.name}. Drafted by seedtool refresh scan: read"
+        name = _on_a_line(self._source.target.name)
+        yield f"# What becomes of each column of {name}. Drafted by seedtool refresh scan: read"
         yield f'# every line. A line with "{DECIDE}" stops a refresh until somebody has decided; so does a new column.'
         yield ""
         yield 'faces = "placeholder"'
@@ -137,11 +138,10 @@ class _Drafter:
         for name, column in table.columns.items():
             found = self.of(table)[name]
             said = [each for each in (found.why, column.type, self._comment(table, name)) if each]
-            yield f"{toml_key(name)} = {found.value} # {', '.join(said)}"
+            yield f"{toml_key(name)} = {found.value} # {_on_a_line(', '.join(said))}"
 
     def _comment(self, table: Table, column: str) -> str:
-        text = " ".join(self._shape.comments.get((table.oid, column), "").split())
-        text = "".join(each for each in text if each.isprintable())
+        text = _on_a_line(self._shape.comments.get((table.oid, column), ""))
         return f"commented: {text[:60]}" if text else ""
 
     def of(self, table: Table) -> dict[str, Drafted]:
@@ -258,6 +258,11 @@ class _Drafter:
         return None
 
 
+def _on_a_line(text: str) -> str:
+    """Return a text as a comment of one line: names may hold line ends, too."""
+    return "".join(each for each in " ".join(text.split()) if each.isprintable())
+
+
 def _words(name: str) -> list[str]:
     """Return the words of a name, without accents: `Dirección`, `E-mail`, `firstName` and `last_name` alike."""
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).casefold()
@@ -284,8 +289,3 @@ def _hint(column: Column, scalar: str) -> str:
     if scalar in {"bytea", "xml", "hstore"}:
         return "it may hold anything"
     return "text that nothing tells about" if column.is_text else "nothing tells what it holds"
-
-
-def toml_string(text: str) -> str:
-    """Return a text as TOML writes it."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import contextlib
 import functools
 import html
 import quopri
@@ -20,22 +21,29 @@ if TYPE_CHECKING:
 
 #: A run of base64 or of hexadecimal digits shorter than this holds nothing that identifies a person.
 _RUN = 12
+#: A number of fewer digits is no phone and no RUT; in bytes, so many digits are a UUID.
+_NUMBER, _UUID = 7, 32
+_NUMBER_AT_END = re.compile(rb"[0-9]+k?\Z")
 #: A text within a text within a text.
 _DEPTH = 3
 #: What COPY's text form writes with a backslash.
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-#: In a block: an escape of JSON (whose backslash is doubled), of a URL, of HTML, of quoted-printable mail, and UTF-8
-#: that was taken for Latin-1.
+#: In a block: an escape of JSON (whose backslash is doubled), of a URL, of HTML, of quoted-printable mail, UTF-8 that
+#: was taken for Latin-1, a tag between words, and an e-mail with a label of its reader's.
 _SIGNS = (
     (b"\\\\", re.compile(rb"\\\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[0-3][0-7]{2}|[nrtbf])")),
     (b"%", re.compile(rb"%[0-9a-fA-F]{2}")),
     (b"&", re.compile(rb"&(?:#\d{2,7}|#[xX][0-9a-fA-F]{2,6}|[A-Za-z]{2,8});")),
     (b"=", re.compile(rb"=[0-9A-F]{2}")),
     (b"\xc3\x83", re.compile(rb"\xc3\x83\xc2[\x80-\xbf]")),
+    (b"</", re.compile(rb"</[A-Za-z]")),
+    (b"+", re.compile(rb"\+[A-Za-z0-9._-]{1,60}@")),
 )
 _RUNS = re.compile(rb"[A-Za-z0-9+/_-]+(?:\\[nr][A-Za-z0-9+/_-]+)*={0,2}")
 _UNICODE = re.compile(r"\\+u([0-9a-fA-F]{4})")  # in a JSON text within JSON the backslash is doubled
+_TAG = re.compile(r"<[^<>]{1,200}>")
+_LABEL = re.compile(r"\+[\w.-]{1,60}@")
 _BYTES = re.compile(rb"\\x([0-9a-fA-F]{2})|\\([0-3][0-7]{2})")
 #: In more bytes than this that are no text only runs of letters are looked at: of a picture, nearly nothing.
 _PICTURE = 2000
@@ -55,7 +63,7 @@ def other_writings(words: Words, columns: Collection[int]) -> "tuple[bytes, list
     Returns:
         Lines of COPY's text form with one cell each, and the cell that each line comes from.
     """
-    found = [*_signs(words), *_runs(words), *_bytes(words, columns)]
+    found = [*_signs(words), *_runs(words), *_glued(words), *_bytes(words, columns)]
     texts: dict[tuple[int, str], None] = {}
     for cell, text in found:
         for each in _read(text, _DEPTH):
@@ -69,7 +77,7 @@ def _read(text: str, depth: int) -> Iterator[str]:
     yield text
     if not depth:
         return
-    for each in {reading(text) for reading in (_json, _url, html.unescape, _mail, _mended, _octets)} - {text}:
+    for each in {reading(text) for reading in _READINGS} - {text}:
         yield from _read(each, depth - 1)
     for run in _RUNS.finditer(text.encode("utf-8", "replace")):
         if len(run[0]) >= _RUN:
@@ -85,7 +93,16 @@ def _json(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    return urllib.parse.unquote_plus(text) if "%" in text else text
+    plain = urllib.parse.unquote_plus(text) if "%" in text else text
+    return urllib.parse.unquote_plus(text, "latin-1") if "\ufffd" in plain else plain
+
+
+def _without_tags(text: str) -> str:
+    return _TAG.sub(" ", text) if "</" in text else text
+
+
+def _without_labels(text: str) -> str:
+    return _LABEL.sub("@", text) if "+" in text else text
 
 
 def _mail(text: str) -> str:
@@ -95,10 +112,11 @@ def _mail(text: str) -> str:
 
 
 def _mended(text: str) -> str:
-    try:
-        return text.encode("cp1252").decode("utf-8") if "Ã" in text else text
-    except UnicodeError:
-        return text
+    if "Ã" in text:
+        for taken_for in ("cp1252", "latin-1"):
+            with contextlib.suppress(UnicodeError):
+                return text.encode(taken_for).decode("utf-8")
+    return text
 
 
 def _octets(text: str) -> str:
@@ -106,6 +124,10 @@ def _octets(text: str) -> str:
         return text
     plain = _BYTES.sub(lambda found: bytes([int(found[1], 16) if found[1] else int(found[2], 8)]), text.encode())
     return plain.decode("utf-8", "replace")
+
+
+#: What a text may be read by.
+_READINGS = (_json, _url, html.unescape, _mail, _mended, _octets, _without_tags, _without_labels)
 
 
 def _signs(words: Words) -> Iterator[tuple[int, str]]:
@@ -143,6 +165,8 @@ def _bytes(words: Words, columns: Collection[int]) -> Iterator[tuple[int, str]]:
         for cell in range(column, len(ends), words.columns):
             begin = int(ends[cell - 1]) + 1 if cell else 0
             for digits in re.findall(rb"\\{1,2}x([0-9a-f]{8,})", block[begin : int(ends[cell])]):
+                if len(digits) == _UUID:
+                    yield cell, digits.decode()
                 for text in _texts(binascii.unhexlify(digits[: len(digits) // 2 * 2])):
                     yield cell, text
 
@@ -161,6 +185,22 @@ def _texts(raw: bytes) -> Iterator[str]:
     if raw.count(0) >= len(raw) // 4:
         for name in ("utf-16-le", "utf-16-be"):
             yield raw.decode(name, "replace")
+
+
+def _glued(words: Words) -> Iterator[tuple[int, str]]:
+    """Yield numbers that stand behind letters without a blank between: `RUT123456785`, `tel56912345678`."""
+    import numpy as np
+
+    text, lengths = words.text, words.ends - words.starts
+    at = np.flatnonzero((lengths > _NUMBER) & (lengths <= 2 * _NUMBER + 8))
+    at = at[text[words.starts[at]] - np.uint8(ord("a")) < 26]
+    for place in range(2, _NUMBER + 1):  # the last may be the K of a RUT
+        at = at[text[words.ends[at] - place] - np.uint8(ord("0")) < 10]
+    for each in at.tolist():
+        word = text[words.starts[each] : words.ends[each]].tobytes()
+        number = _NUMBER_AT_END.search(word)
+        if number:
+            yield int(words.cells[each]), number[0].decode()
 
 
 def _runs(words: Words) -> Iterator[tuple[int, str]]:

@@ -36,7 +36,6 @@ _EMPTY = frozenset(
         "timestamptz",
         "interval",
         "char",
-        "oid",
         "bit",
         "varbit",
         "point",

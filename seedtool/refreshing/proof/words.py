@@ -8,6 +8,7 @@ import functools
 import re
 import secrets
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,12 +31,31 @@ _BACKSLASH = 0x5C
 _LONGEST = 64
 
 
+class _Remembered(dict[int, str]):
+    """What each character becomes, for `str.translate`, which asks once for each.
+
+    Args:
+        of: returns what a character becomes.
+    """
+
+    def __init__(self, of: Callable[[str], str]) -> None:
+        super().__init__()
+        self._of = of
+
+    def __missing__(self, code: int) -> str:
+        self[code] = found = self._of(chr(code))
+        return found
+
+
+_PLAIN = _Remembered(lambda each: "" if unicodedata.combining(each) else each)
+
+
 def fold(text: str) -> str:
     """Return a text in lower case, without accents, in the one form that all its Unicode forms have."""
     if text.isascii():
         return text.lower()
     plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-    return "".join(each for each in plain if not unicodedata.combining(each)).casefold().translate(_LETTERS)
+    return plain.translate(_PLAIN).casefold().translate(_LETTERS)
 
 
 def words_of(text: str) -> list[str]:
@@ -72,17 +92,24 @@ def _latin() -> "dict[int, tuple[Bytes, Bytes]]":
                 first[trail] = ord(letters[0])
                 second[trail] = ord(letters[1]) if len(letters) == 2 else _GONE
         found[lead] = (first, second)
+    found[0xC2][0][0xAD] = _GONE  # a soft hyphen stands within a word
     return found
 
 
-#: Characters above U+017F, without combining accents and the punctuation of U+2000 to U+207F: folded one by one.
-_FAR = re.compile(rb"[\xc6-\xcb\xce-\xdf][\x80-\xbf]|[\xe0\xe1\xe3-\xf4][\x80-\xbf]{2,3}|\xe2[\x82-\xbf][\x80-\xbf]")
+def _far(character: str) -> str:
+    """Fold a character above U+017F; combining accents and U+2000 to U+207F stay.
+
+    A block that was cut within a character has surrogates, which stay, too.
+    """
+    code = ord(character)
+    if code < 0x180 or 0x300 <= code < 0x380 or 0x2000 <= code < 0x2080 or 0xDC80 <= code < 0xDD00:
+        return character
+    if character.isdecimal():  # ٥ and ५ are 5
+        return str(unicodedata.decimal(character))
+    return "".join(each if each.isalnum() else " " for each in fold(character))
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _folded_far(character: bytes) -> bytes:
-    plain = fold(character.decode("utf-8", "ignore"))
-    return "".join(each if each.isalnum() else " " for each in plain).encode()
+_FAR = _Remembered(_far)
 
 
 def _has_far(text: "Bytes") -> bool:
@@ -106,7 +133,7 @@ def folded(block: bytes) -> "tuple[bytes, bytes, Places]":
 
     accented = not block.isascii()
     if accented and _has_far(np.frombuffer(block, np.uint8)):
-        block = _FAR.sub(lambda found: _folded_far(found[0]), block)
+        block = block.decode("utf-8", "surrogateescape").translate(_FAR).encode("utf-8", "surrogateescape")
     escaped = b"\\" in block
     if not accented and not escaped:
         return block.translate(_FOLDED), block, np.zeros(0, np.int64)
@@ -135,7 +162,12 @@ def folded(block: bytes) -> "tuple[bytes, bytes, Places]":
         text[at] = text[at + 1] = _GONE
         at = lead[(kinds == 0xE2) & (lead + 2 < len(text))]
         at = at[(text[at + 1] == 0x80) | (text[at + 1] == 0x81)]  # U+2000 to U+207F: dashes, quotes, blanks
-        text[at], text[at + 1], text[at + 2] = _JOINER, _GONE, _GONE
+        second, third = text[at + 1], text[at + 2]
+        # joiners and marks of direction, U+200C to U+200F, U+202A to U+202E and U+2060 to U+206F, stand within words
+        within = (second == 0x80) & (((third >= 0x8C) & (third <= 0x8F)) | ((third >= 0xAA) & (third <= 0xAE)))
+        within |= (second == 0x81) & (third >= 0xA0) & (third <= 0xAF)
+        text[at] = np.where(within, np.uint8(_GONE), np.uint8(_JOINER))
+        text[at + 1] = text[at + 2] = _GONE
     return text.tobytes().translate(_FOLDED, b"\xff"), block, np.flatnonzero(text == _GONE)
 
 

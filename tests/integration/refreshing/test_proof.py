@@ -180,6 +180,16 @@ CELLS: dict[str, tuple[str, Callable[[Person], str]]] = {
     "range": ("numrange", lambda who: f"[{digits(who.phone)},{digits(who.phone)}]"),
     "vector of words": ("tsvector", lambda who: f"'{who.email}':1"),
     "far letters beside": ("text", lambda who: f"名前 {who.name} ™ ½ Ω"),
+    "email with a label": ("text", lambda who: who.email.replace("@", "+news@")),
+    "oid of a rut": ("oid", lambda who: "".join(filter(str.isdigit, who.rut))),
+    "number behind letters": ("text", lambda who: f"RUT{who.rut.replace('-', '')}"),
+    "phone behind letters": ("text", lambda who: f"see tel{digits(who.phone)}, please"),
+    "name between tags": ("text", lambda who: f"<td>{who.first}</td>\n<td class='x'>{who.last}</td>"),
+    "name with soft hyphens": ("text", lambda who: f"{who.name[:3]}\u00ad{who.name[3:]}\u200f"),
+    "name in an old url": ("text", lambda who: f"/q?name={quote(who.name.encode('latin-1'))}"),
+    "name wrongly read twice": ("text", lambda who: who.name.encode().decode("latin-1").encode().decode("latin-1")),
+    "digits of another script": ("text", lambda who: who.phone.translate({48 + at: 0x660 + at for at in range(10)})),
+    "face in bytes": ("bytea", lambda who: "\\x" + who.face.replace("-", "")),
     "twice encoded": ("text", lambda who: quote(b64encode(who.email.encode()).decode() + "==&")),
 }  # fmt: skip
 

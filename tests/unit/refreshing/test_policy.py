@@ -1,8 +1,12 @@
+import tomllib
 from fractions import Fraction
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from seedtool.errors import PolicyError
+from seedtool.refreshing.check import toml_key, toml_string
 from seedtool.refreshing.policy import ColumnLine, TableName, read_policy
 
 GOOD = """
@@ -136,3 +140,9 @@ def test_a_tables_name_is_written_as_it_is_read(policy_of, name):
     written = TableName(*name)
     policy = policy_of(f'[tables]\n{toml_key(str(written))} = "no rows"')
     assert list(policy.tables) == [written]
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+@example('new\nline, tab\t, return\r, \x7f, "quote" and \\')
+def test_every_name_of_a_database_can_stand_in_a_policy(name):
+    assert tomllib.loads(f"{toml_key(name)} = {toml_string(name)}") == {name: name}
