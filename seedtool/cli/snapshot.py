@@ -199,8 +199,9 @@ def import_(
 ) -> None:
     """Read a snapshot from a file that `seedtool snapshot export` wrote, here or with the same SEEDTOOL_ARCHIVE_KEY.
 
-    With --trust-file, also from any dump in pg_dump's custom, directory or tar format. The SQL in a dump runs on the
-    server with your rights. The database stays as it is. `seedtool snapshot restore` replaces it by the snapshot.
+    With --trust-file, also from any dump of pg_dump: custom, directory or tar format, or plain SQL, also in gzip or
+    zstd. The SQL in a dump runs on the server with your rights; commands of psql in it are refused. The database stays
+    as it is. `seedtool snapshot restore` replaces it by the snapshot.
     """
     from seedtool.workflows import snapshots as workflow
 

@@ -27,6 +27,9 @@ from seedtool.files.writing import PRIVATE, write_whole
 _END = re.compile(rb"\nseedtool-signed-1 ([0-9a-f]{8}) ([0-9a-f]{64})\n")
 _END_BYTES = len(b"\nseedtool-signed-1 ") + 8 + 1 + 64 + 1
 _MAC_BYTES = 64 + 1  # the part of the end that is not signed itself
+#: How packed files begin (RFC 1952, RFC 8878), in which dumps of plain SQL are kept.
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SQL = re.compile(re.escape(GZIP) + b"|" + re.escape(ZSTD) + rb"|--\s+-- PostgreSQL database")
 #: How a dump in the custom or the tar format begins (pg_backup_archiver.c, _discoverArchiveFormat).
 _DUMP, _DUMP_BYTES = re.compile(rb"PGDMP|.{257}ustar", re.DOTALL), 512
 
@@ -185,10 +188,11 @@ def _verified(file: Path, copy: IO[bytes], known: Mapping[str, bytes]) -> Mappin
     found = _signature(copy)
     if found is None:
         copy.seek(0)
-        if not _DUMP.match(copy.read(_DUMP_BYTES)):
+        begin = copy.read(_DUMP_BYTES)
+        if not _DUMP.match(begin) and not _SQL.match(begin) and file.suffix != ".sql":
             raise SnapshotError(
                 f"{file} cannot be read: it is no archive of pg_dump",
-                remedy="Import a whole file that seedtool snapshot export or pg_dump -Fc wrote.",
+                remedy="Import a whole file that seedtool snapshot export or pg_dump wrote.",
                 file=str(file),
             )
         raise _not_trusted(

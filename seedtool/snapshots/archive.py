@@ -6,6 +6,7 @@ key of ours signed is handed to pg_restore, unless the user trusts the file as i
 """
 
 import contextlib
+import mmap
 import os
 import re
 import secrets
@@ -26,8 +27,8 @@ from seedtool.postgres import programs, server
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, fresh_name, open_cluster
 from seedtool.postgres.programs import Programs
 from seedtool.postgres.server import Target
-from seedtool.resetting import clones, templates
-from seedtool.snapshots import registry
+from seedtool.resetting import clones, guard, templates
+from seedtool.snapshots import plain, registry
 from seedtool.snapshots.registry import Description, Snapshot, checked_name, read
 from seedtool.snapshots.snapshots import look
 
@@ -107,7 +108,7 @@ def import_file(
 
     Args:
         target: whose snapshot it becomes; the target itself stays as it is, and need not exist.
-        file: in pg_dump's custom, directory or tar format.
+        file: in pg_dump's custom, directory or tar format, or plain SQL, also in gzip or zstd.
         keys: ours; None reads the file whoever wrote it.
         name: the snapshot's name; None means the one in the file or, of a plain dump, the file's own.
         replace: take the place of a snapshot of the same name.
@@ -118,9 +119,13 @@ def import_file(
         UsageError: there is a snapshot of this name already.
         SnapshotError: the file is no dump or a broken one, or does not fit the server; nothing is left of it.
     """
-    with trusted(file, keys, **_ABOUT) as archive, open_cluster(target, listener) as cluster:
+    with (
+        trusted(file, keys, **_ABOUT) as archive,
+        plain.opened(file, archive.path) as text,
+        open_cluster(target, listener) as cluster,
+    ):
         cluster.step("read")
-        tools, described = _read(cluster, file, archive)
+        tools, described = (None, None) if text is not None else _read(cluster, file, archive)
         name = checked_name(name if name is not None else described.name if described else file.name.partition(".")[0])
         with cluster.lock(target.digest):
             templates.sweep(cluster, target.digest)
@@ -131,7 +136,10 @@ def import_file(
             cluster.step("create")
             cluster.create(aside, "template0", like)
             cluster.step("load")
-            _load(cluster, tools, file, archive, aside, like)
+            if tools is not None:
+                _load(cluster, tools, file, archive, aside, like)
+            elif text is not None:
+                _run(cluster, file, text, aside, like)
             cluster.step("look")
             with server.connect(target, aside, autocommit=True) as connection:
                 connection.execute("ANALYZE")  # a dump has no statistics
@@ -226,6 +234,22 @@ def _load(cluster: Cluster, tools: Programs, file: Path, archive: Archive, aside
             remedy="Is the file whole? Was it dumped from a newer PostgreSQL, or is an extension missing here?",
             file=str(file),
         )
+
+
+def _run(cluster: Cluster, file: Path, text: mmap.mmap, aside: str, like: DatabaseFacts) -> None:
+    """Run a dump in plain SQL in an empty database.
+
+    Raises:
+        SnapshotError: as `plain.load`.
+    """
+    with server.connect(cluster.target, aside, autocommit=True) as connection:
+        if like.owner != cluster.user:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(like.owner)))
+        plain.load(connection, file, text)
+        if guard.holds_nothing(connection):
+            raise SnapshotError(
+                f"{file} makes nothing in a database", remedy="Import a whole file that pg_dump wrote.", file=str(file)
+            )
 
 
 def _refuse_existing(file: Path, *, force: bool) -> None:

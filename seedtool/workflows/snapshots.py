@@ -162,7 +162,7 @@ def import_snapshot(
     """Read a snapshot from a file; the database itself stays as it is.
 
     Args:
-        file: in pg_dump's custom, directory or tar format.
+        file: in pg_dump's custom, directory or tar format, or plain SQL, also in gzip or zstd.
         name: the snapshot's name; the one in the file, or the file's own, when None.
         replace: take the place of a snapshot of the same name.
         trust_file: read a file that no key of ours signed: what is in it runs on the server with our rights.
