@@ -1,5 +1,6 @@
 """Without its extras, seedtool does what needs none, and names the extra that a command needs."""
 
+import importlib.util
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import tomllib
 import pytest
 
 from seedtool import extras
+from seedtool.errors import MissingExtra
 from tests.cli.conftest import ROOT, copy_of_this_project
 
 # the packages of no extra but these are there
@@ -156,3 +158,14 @@ def test_the_extras_are_those_of_the_package():
 def test_the_guide_lists_the_extras():
     guide = (ROOT / "docs" / "guides" / "projects.md").read_text(encoding="utf-8")
     assert [extra for extra in extras.EXTRAS if f"| `{extra}` |" not in guide] == []
+
+
+def test_one_package_that_is_missing_is_named_with_its_extra(monkeypatch):
+    there = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "asyncpg" else there(name))
+    extras.require("refresh", "numpy")
+    with pytest.raises(MissingExtra) as caught:
+        extras.require("refresh", option="--from")
+    assert "asyncpg" in caught.value.message
+    assert caught.value.place == {"option": "--from"}
+    assert (extras.installed("refresh"), extras.installed("recipes")) == (False, True)
