@@ -66,11 +66,19 @@ def _save_lines(report: SaveReport, target: str) -> list[str]:
 @_NAME
 @click.option("-y", "--yes", is_flag=True, help="Replace a database that seedtool made, without asking.")
 @click.option("--confirm", metavar="NAME", help="Replace a database that seedtool did not make. NAME is its name.")
+@click.option(
+    "--then",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Run this file of SQL in the copy before it takes the database's place.",
+)
 @common_options
-def restore(*, name: str, yes: bool, confirm: str | None, console: Console, settings: Settings) -> None:
+def restore(
+    *, name: str, yes: bool, confirm: str | None, then: Path | None, console: Console, settings: Settings
+) -> None:
     """Replace the database by a copy of a snapshot. The snapshot stays.
 
-    The database is replaced in one step; until then it stays as it is.
+    The database is replaced in one step; until then it stays as it is. What --then removes was never in it.
     """
     from seedtool.postgres import server
     from seedtool.workflows import snapshots as workflow
@@ -85,8 +93,11 @@ def restore(*, name: str, yes: bool, confirm: str | None, console: Console, sett
 
     listener = console.listener({})
     with listener.live():
-        report = workflow.restore_snapshot(name, agree=agree, settings=settings, target=target, listener=listener)
-    console.report({"restore": report}, lambda: _restore_lines(report))
+        report = workflow.restore_snapshot(
+            name, agree=agree, then=then, settings=settings, target=target, listener=listener
+        )
+    ran = [f"ran {then} in the copy first"] if then is not None else []
+    console.report({"restore": report}, lambda: [*_restore_lines(report), *ran])
 
 
 def _warn_of_revisions(plan: RestorePlan, *, yes: bool) -> None:

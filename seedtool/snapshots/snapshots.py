@@ -12,7 +12,7 @@ The revisions that a database is at are read without Alembic: importing that tak
 import contextlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,15 +20,17 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from seedtool.errors import BlockedError, DatabaseError, MigrationError, Protected, SettingsError
+from seedtool.errors import BlockedError, DatabaseError, MigrationError, Protected, SettingsError, SnapshotError
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server, sessions
 from seedtool.postgres.cluster import Cluster, DatabaseFacts, create_statement, fresh_name, open_cluster
+from seedtool.postgres.psycopg_errors import reason
 from seedtool.postgres.server import Target
 from seedtool.printable import is_printable
 from seedtool.resetting import clones, guard, templates
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import replace as put_in_place
+from seedtool.resetting.swap import carry_over
 from seedtool.schema.schema_files import project_files
 from seedtool.settings import Settings
 from seedtool.snapshots import registry
@@ -225,6 +227,7 @@ def restore(
     name: str,
     agree: Callable[[RestorePlan], Consent],
     *,
+    then: Path | None = None,
     listener: Listener = SILENT,
 ) -> RestoreReport:
     """Put a clone of a snapshot in the target's place.
@@ -235,13 +238,16 @@ def restore(
         name: the snapshot's name.
         agree: given what would be done, returns what the user agrees to (see `guard`), or raises. Nothing is
             locked meanwhile.
+        then: a file of SQL that runs in the clone, in one transaction, before it takes the target's place.
         listener: hears of the steps.
 
     Raises:
         UsageError: there is no such snapshot.
         Protected, NotConfirmed: the guard refuses; nothing was changed.
         BlockedError: the target cannot be freed; nothing was changed.
+        SnapshotError: the file of SQL cannot be read, or a statement of it fails; nothing was changed.
     """
+    script = _script(then) if then is not None else None
     with open_cluster(target, listener) as cluster:
         snapshot = registry.require(cluster, name)
         needed = guard.consent_to_replace(cluster, cluster.database(target.name))
@@ -259,7 +265,10 @@ def restore(
             templates.sweep(cluster, target.digest)
             like = facts or cluster.database(snapshot.database)
             assert like is not None  # noqa: S101 - it was found just now, and the target's lock is held
-            done = put_in_place(cluster, snapshot.database, like, facts, settings=settings, consent=consent)
+            with _changed(cluster, snapshot.database, like, then, script) as source:
+                if script is not None:  # nobody restores the same again
+                    settings = msgspec.structs.replace(settings, spares=0)
+                done = put_in_place(cluster, source, like, facts, settings=settings, consent=consent)
     return RestoreReport(
         database=str(target),
         snapshot=snapshot,
@@ -269,6 +278,48 @@ def restore(
         slots_dropped=done.slots,
         milliseconds=round((time.perf_counter() - since) * 1000, 3),
     )
+
+
+def _script(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SnapshotError(
+            f"{file} cannot be read: {error.strerror}", remedy="Name a file of SQL.", file=str(file)
+        ) from error
+
+
+@contextlib.contextmanager
+def _changed(
+    cluster: Cluster, snapshot: str, like: DatabaseFacts, file: Path | None, script: bytes | None
+) -> Iterator[str]:
+    """Yield what a restore clones: the snapshot, or a clone of it in which a script has run."""
+    if script is None:
+        yield snapshot
+        return
+    aside = fresh_name("building", cluster.target.digest)
+    origin = cluster.database(snapshot)
+    assert origin is not None  # noqa: S101 - it was found just now, and the target's lock is held
+    try:
+        cluster.step("clone")
+        clones.clone(cluster, origin, aside, like)
+        carry_over(cluster, snapshot, aside)
+        cluster.step("then")
+        with server.connect(cluster.target, aside) as connection:
+            try:
+                connection.execute(script)
+            except psycopg.Error as error:
+                line = script.count(b"\n", 0, int(error.diag.statement_position or 1) - 1) + 1
+                raise SnapshotError(
+                    f"{file}:{line}: {reason(error)}",
+                    remedy="Correct the statement. The database is as it was.",
+                    file=str(file),
+                    line=line,
+                ) from error
+        yield aside
+    finally:
+        with contextlib.suppress(psycopg.Error, BlockedError):  # then the next command sweeps it
+            cluster.drop(aside)
 
 
 def revisions_of(connection: psycopg.Connection) -> list[str]:

@@ -56,6 +56,7 @@ def restore_snapshot(
     yes: bool = False,
     confirm: str | None = None,
     agree: Callable[[RestorePlan], Consent] | None = None,
+    then: Path | None = None,
     settings: Settings | None = None,
     target: Target | None = None,
     listener: Listener = SILENT,
@@ -66,6 +67,8 @@ def restore_snapshot(
         name: the snapshot's name.
         yes: agree that a database which seedtool made is replaced, and that the code here may be older or newer.
         confirm: the database's name: agree that it is replaced, whoever made it.
+        then: a file of SQL that runs in the copy before it takes the database's place, such as one that removes what
+            a developer must not see.
         agree: returns what is agreed to, given what would be done; it takes the place of `yes` and `confirm`.
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
@@ -76,6 +79,7 @@ def restore_snapshot(
         Protected, NotConfirmed: the guard refuses, or the snapshot is at a revision that the code here does not know;
             nothing was changed.
         BlockedError: the database cannot be freed; nothing was changed.
+        SnapshotError: the file of SQL fails; nothing was changed.
     """
     settings = project_settings(settings)
     database = target or server.find(settings)
@@ -86,7 +90,7 @@ def restore_snapshot(
             raise NotConfirmed(unknown_fault(plan), remedy="Check out the code it was saved with, or agree with --yes.")
         return consent
 
-    return snapshots.restore(settings, database, name, agree or by_arguments, listener=listener)
+    return snapshots.restore(settings, database, name, agree or by_arguments, then=then, listener=listener)
 
 
 def unknown_fault(plan: RestorePlan) -> str:

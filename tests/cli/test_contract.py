@@ -81,7 +81,7 @@ CONTRACT = {
     "refresh scan": {"--from"},
     "refresh check": {"--from", "--policy"},
     "snapshot save": {"[NAME]", "--note", "--replace"},
-    "snapshot restore": {"NAME", "--yes", "-y", "--confirm"},
+    "snapshot restore": {"NAME", "--yes", "-y", "--confirm", "--then"},
     "snapshot list": set(),
     "snapshot rename": {"OLD", "NEW"},
     "snapshot delete": {"NAME...", "--yes", "-y"},

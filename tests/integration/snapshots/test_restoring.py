@@ -6,7 +6,7 @@ import time
 import psycopg
 import pytest
 
-from seedtool.errors import BlockedError, NotConfirmed, Protected, UsageError
+from seedtool.errors import BlockedError, NotConfirmed, Protected, SnapshotError, UsageError
 from seedtool.listener import Listener
 from seedtool.postgres import server
 from seedtool.resetting.guard import Consent
@@ -262,3 +262,24 @@ def test_rows_that_came_while_the_user_was_asked_are_not_lost(shop):
     with pytest.raises(NotConfirmed):
         restore(shop.settings, shop.target, "first", agree_slowly, listener=listener)
     assert shop.value() == "people's"
+
+
+def test_a_script_runs_in_the_copy_before_it_takes_the_place(shop, tmp_path):
+    script = tmp_path / "scrub.sql"
+    script.write_text("UPDATE takings SET value = 'scrubbed';\nCREATE TABLE scrubbed AS SELECT 1 AS one;\n")
+    shop.save(note="kept")
+    shop.fill("new")
+    shop.restore(then=script)
+    assert shop.value() == "scrubbed"
+    shop.alone()
+    shop.restore()
+    assert shop.value() == "old"  # the snapshot and its spare are what they were
+    shop.fill("newest")
+    script.write_text("UPDATE takings SET value = 'half';\nUPDATE nowhere SET a = 1;\n")
+    with pytest.raises(SnapshotError) as failed:
+        shop.restore(then=script)
+    assert f"{script}:2: " in failed.value.message
+    assert shop.value() == "newest"
+    with pytest.raises(SnapshotError, match="cannot be read"):
+        shop.restore(then=tmp_path / "nothing.sql")
+    assert (shop.passing(), shop.names()) == ([], ["first"])
