@@ -1,5 +1,6 @@
 """Without its extras, seedtool does what needs none, and names the extra that a command needs."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -169,3 +170,14 @@ def test_one_package_that_is_missing_is_named_with_its_extra(monkeypatch):
     assert "asyncpg" in caught.value.message
     assert caught.value.place == {"option": "--from"}
     assert (extras.installed("refresh"), extras.installed("recipes")) == (False, True)
+
+
+def test_every_package_that_is_imported_comes_with_seedtool_or_with_an_extra():
+    base = {"alembic", "click", "dotenv", "msgspec", "psycopg", "rich", "sqlalchemy", "yaml", "pytest", "seedtool"}
+    known = {package for _, packages in extras.EXTRAS.values() for package in packages}
+    for path in (ROOT / "seedtool").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+            assert foreign <= base | known, f"{path}: name the extra in seedtool/extras.py"
