@@ -137,7 +137,7 @@ def import_file(
             cluster.create(aside, "template0", like)
             cluster.step("load")
             if tools is not None:
-                _load(cluster, tools, file, archive, aside, like)
+                _load(cluster, tools, file, archive, aside, like, described.size if described else None)
             elif text is not None:
                 _run(cluster, file, text, aside, like)
             cluster.step("look")
@@ -210,8 +210,10 @@ def _description(statements: str) -> Description | None:
     return None
 
 
-def _load(cluster: Cluster, tools: Programs, file: Path, archive: Archive, aside: str, like: DatabaseFacts) -> None:
-    """Restore a dump into an empty database.
+def _load(
+    cluster: Cluster, tools: Programs, file: Path, archive: Archive, aside: str, like: DatabaseFacts, size: int | None
+) -> None:
+    """Restore a dump into an empty database, and let the listener hear how large it is, of `size` bytes.
 
     Raises:
         SnapshotError: it is broken, or something in it cannot be made here.
@@ -226,6 +228,7 @@ def _load(cluster: Cluster, tools: Programs, file: Path, archive: Archive, aside
     done = programs.run(
         tools, "pg_restore", *options, "--", archive.path,
         target=cluster.target, database=aside, handles=archive.handles,
+        watch=lambda: cluster.listener.progress("bytes", cluster.size_of(aside), size or None),
     )  # fmt: skip
     errors = programs.complaints(done.errors) if tolerant else done.errors
     if done.code and (not tolerant or errors):

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from seedtool.errors import SnapshotError, UsageError
+from seedtool.listener import Listener
 from seedtool.postgres import programs, server
 from seedtool.postgres.programs import Programs
 from seedtool.postgres.server import Target
@@ -38,6 +39,25 @@ def test_it_comes_back_with_all_that_it_remembered(shop, tmp_path):
     assert shop.value() == "old"
     with server.connect(shop.target) as connection:
         assert connection.execute("SELECT reltuples FROM pg_class WHERE relname = 'takings'").fetchone() == (1,)
+
+
+def test_a_listener_hears_how_much_is_written_and_read(shop, tmp_path, monkeypatch):
+    class Bytes(Listener):
+        def __init__(self):
+            self.heard = []
+
+        def progress(self, what, done, total=None):
+            self.heard.append((what, done, total))
+
+    monkeypatch.setattr(programs, "_OFTEN", 0.001)
+    size = shop.save().snapshot.size
+    writing, reading = Bytes(), Bytes()
+    report = shop.export(tmp_path / "a.dump", listener=writing)
+    assert {(what, total) for what, _, total in writing.heard} == {("bytes", None)}
+    assert all(done <= report.bytes for _, done, _ in writing.heard)
+    shop.import_file(tmp_path / "a.dump", "second", listener=reading)
+    assert {(what, total) for what, _, total in reading.heard} == {("bytes", size)}
+    assert [done for _, done, _ in reading.heard] == sorted(done for _, done, _ in reading.heard)
 
 
 def test_it_becomes_the_snapshot_of_whoever_imports_it(shop, tmp_path):
