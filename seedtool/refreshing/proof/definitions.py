@@ -67,7 +67,7 @@ _TEXTS: tuple[tuple[str, LiteralString, LiteralString], ...] = (
         LEFT JOIN ours n ON n.oid = c.relnamespace
         LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
         WHERE (c.oid IS NULL OR n.oid IS NOT NULL) AND d.objoid >= 16384
-           OR d.classoid = 'pg_namespace'::regclass AND d.objoid = 'public'::regnamespace""",
+           OR d.classoid IN ('pg_namespace'::regclass, 'pg_language'::regclass, 'pg_extension'::regclass)""",
     ),
     (
         "comment",
@@ -87,7 +87,9 @@ _TEXTS: tuple[tuple[str, LiteralString, LiteralString], ...] = (
         "default",
         "",
         """SELECT c.nspname, c.relname, a.attname, pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d
-        JOIN relation c ON c.oid = d.adrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.adnum""",
+        JOIN relation c ON c.oid = d.adrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.adnum
+        UNION ALL SELECT c.nspname, c.relname, a.attname, a.attmissingval::text FROM pg_attribute a
+        JOIN relation c ON c.oid = a.attrelid WHERE a.atthasmissing""",
     ),
     (
         "default",
@@ -111,8 +113,9 @@ _TEXTS: tuple[tuple[str, LiteralString, LiteralString], ...] = (
         "body of a function",
         "",
         """SELECT n.nspname, NULL, NULL, concat_ws(' ', f.prosrc, pg_get_function_arguments(f.oid),
-            pg_get_function_sqlbody(f.oid), array_to_string(f.proconfig, ' ')) FROM pg_proc f
-        JOIN ours n ON n.oid = f.pronamespace""",
+            pg_get_function_sqlbody(f.oid), array_to_string(f.proconfig, ' '), array_to_string(f.proargnames, ' '),
+            a.agginitval, a.aggminitval) FROM pg_proc f
+        JOIN ours n ON n.oid = f.pronamespace LEFT JOIN pg_aggregate a ON a.aggfnoid = f.oid""",
     ),
     (
         "definition of a view",
@@ -165,6 +168,12 @@ _TEXTS: tuple[tuple[str, LiteralString, LiteralString], ...] = (
         FROM pg_stats WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'""",
     ),
     (
+        "statistics of a column",
+        "current_setting('server_version_num')::int >= 170000",
+        """SELECT schemaname, tablename, attname, range_bounds_histogram::text
+        FROM pg_stats WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'""",
+    ),
+    (
         "statistics object",
         "",
         """SELECT schemaname, tablename, NULL, array_to_string(most_common_vals, ' ') FROM pg_stats_ext
@@ -194,7 +203,10 @@ _TEXTS: tuple[tuple[str, LiteralString, LiteralString], ...] = (
         "",
         """SELECT n.nspname, c.relname, NULL, array_to_string(c.reloptions, ' ') FROM pg_class c
         JOIN ours n ON n.oid = c.relnamespace WHERE c.reloptions IS NOT NULL
-        UNION ALL SELECT NULL, NULL, NULL, array_to_string(srvoptions, ' ') FROM pg_foreign_server
+        UNION ALL SELECT NULL, NULL, NULL, concat_ws(' ', array_to_string(srvoptions, ' '), srvtype, srvversion)
+            FROM pg_foreign_server
+        UNION ALL SELECT c.nspname, c.relname, a.attname, array_to_string(a.attfdwoptions, ' ') FROM pg_attribute a
+            JOIN relation c ON c.oid = a.attrelid WHERE a.attfdwoptions IS NOT NULL
         UNION ALL SELECT NULL, NULL, NULL, array_to_string(umoptions, ' ') FROM pg_user_mappings
         UNION ALL SELECT NULL, NULL, NULL, array_to_string(ftoptions, ' ') FROM pg_foreign_table
         UNION ALL SELECT NULL, NULL, NULL, array_to_string(fdwoptions, ' ') FROM pg_foreign_data_wrapper
@@ -225,6 +237,17 @@ _TEXTS: tuple[tuple[str, LiteralString, LiteralString], ...] = (
         UNION ALL SELECT pubname FROM pg_publication
         UNION ALL SELECT evtname FROM pg_event_trigger
         UNION ALL SELECT srvname FROM pg_foreign_server
+        UNION ALL SELECT fdwname FROM pg_foreign_data_wrapper
+        UNION ALL SELECT lanname FROM pg_language
+        UNION ALL SELECT subname FROM pg_subscription
+            WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+        UNION ALL SELECT o.oprname FROM pg_operator o JOIN ours n ON n.oid = o.oprnamespace
+        UNION ALL SELECT o.opcname FROM pg_opclass o JOIN ours n ON n.oid = o.opcnamespace
+        UNION ALL SELECT o.opfname FROM pg_opfamily o JOIN ours n ON n.oid = o.opfnamespace
+        UNION ALL SELECT o.collname FROM pg_collation o JOIN ours n ON n.oid = o.collnamespace
+        UNION ALL SELECT o.conname FROM pg_conversion o JOIN ours n ON n.oid = o.connamespace
+        UNION ALL SELECT o.cfgname FROM pg_ts_config o JOIN ours n ON n.oid = o.cfgnamespace
+        UNION ALL SELECT o.dictname FROM pg_ts_dict o JOIN ours n ON n.oid = o.dictnamespace
         ) names (name)""",
     ),
 )
