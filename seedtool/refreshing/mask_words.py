@@ -351,6 +351,11 @@ def bijective(given: Given, max: int = 0) -> Mask:  # noqa: A002 - the word of r
         if not (good | cells.nulls | (cells.ends == cells.starts)).all():
             raise PolicyError("bijective masks whole numbers of up to 18 digits only", remedy="Use digits or token.")
         size_of = np.abs(value)
+        if (size_of > top).any():
+            raise PolicyError(
+                f"bijective masks whole numbers from {-top} to {top} only",
+                remedy="Mask the column with noise or null.",
+            )
         low = (size_of >= 1) & (size_of <= size)
         moved = np.zeros(len(value), dtype=np.int64)
         moved[low] = permute(key, (size_of[low] - 1).astype(np.uint64), size).astype(np.int64) + 1

@@ -269,7 +269,7 @@ def trial(made: Mask, column: "Column", checks: "Sequence[Check]" = ()) -> tuple
 
 def samples(made: Mask, column: "Column") -> list[str | None]:
     """Masked values of invented originals of the column's type."""
-    family = family_of(column.value)
+    family = "json" if made.word == "json" else family_of(column.value)
     given = [_INVENTED.get(family, _INVENTED["text"])[number % 3].format(number % 28 + 1) for number in range(50)]
     if made.word == "rut" and family == "text":
         given = [f"{number % 28 + 1}.345.678-5" for number in range(50)]

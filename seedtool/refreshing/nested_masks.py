@@ -47,8 +47,14 @@ def json_(given: Given, paths: Mapping[str, object], others: str = "mask") -> Ma
         found: dict[Mask, list[_Leaf]] = {}
         documents: list[Any] = []
         for value in listed(cells):
-            document = [json.loads(value, parse_float=Decimal, parse_int=Decimal) if value else None]
-            _visit(document, 0, list(inner.items()), others, fallback, found)
+            document: list[Any] = [None]
+            if value:
+                try:
+                    document = [json.loads(value, parse_float=Decimal, parse_int=Decimal)]
+                    _visit(document, 0, list(inner.items()), others, fallback, found)
+                except (ValueError, RecursionError):  # no JSON, or too deep: nobody knows what is in it
+                    document = [value.decode()]
+                    found.setdefault(fallback, []).append(_Leaf(document, 0))
             documents.append(document)
         for made, leaves in found.items():
             masked = made.of([leaf.text for leaf in leaves])
@@ -81,7 +87,8 @@ class _Leaf:
     @property
     def text(self) -> str:
         value = self.at if self.is_key else self.container[self.at]
-        return value if isinstance(value, str) else _dumped(value)
+        # the type json keeps half of a surrogate pair, of which UTF-8 has no form
+        return value.encode(errors="replace").decode() if isinstance(value, str) else _dumped(value)
 
     def put(self, new: str | None) -> None:
         if self.is_key:
@@ -153,27 +160,28 @@ def _dumped(value: Any) -> str:  # noqa: ANN401 - JSON
         case Decimal():
             return str(value)
         case dict():
-            return (
-                "{"
-                + ", ".join(f"{json.dumps(key, ensure_ascii=False)}: {_dumped(one)}" for key, one in value.items())
-                + "}"
-            )
+            return "{" + ", ".join(f"{_dumped(key)}: {_dumped(one)}" for key, one in value.items()) + "}"
         case list():
             return "[" + ", ".join(map(_dumped, value)) + "]"
         case _:
-            return json.dumps(value, ensure_ascii=False)
+            text = json.dumps(value, ensure_ascii=False)
+            return text if text.isprintable() else json.dumps(value)
 
 
 def of_elements(element: Mask) -> Mask:
     """The mask of each element of an array, whatever its dimensions."""
     from seedtool.values.cells import Cells
 
-    def change(cells: "Originals", _subject: "Originals | None") -> "Cells":
+    def change(cells: "Originals", subject: "Originals | None") -> "Cells":
         values = [None if value is None else value.decode() for value in listed(cells)]
         pieces = [_ELEMENTS.split(_without_bounds(value)) if value else [] for value in values]
         # split gives what stands between, and each element, in turn
         flat = [_element(piece) for parts in pieces for piece in parts[1::2]]
-        masked = iter(element.of(flat))
+        whose = None
+        if subject is not None:  # each element of a row has the row's
+            of_rows = [None if value is None else value.decode() for value in listed(subject)]
+            whose = [of for of, parts in zip(of_rows, pieces, strict=True) for _ in parts[1::2]]
+        masked = iter(element.of(flat, whose))
         for parts in pieces:
             parts[1::2] = [_quoted(next(masked)) for _ in parts[1::2]]
         return Cells.of(None if value is None else "".join(parts) for value, parts in zip(values, pieces, strict=True))
@@ -184,6 +192,7 @@ def of_elements(element: Mask) -> Mask:
         element.uniqueness,
         element.families,
         longest=element.longest,
+        subject=element.subject,
         reserved=element.reserved,
         identifying=element.identifying,
     )

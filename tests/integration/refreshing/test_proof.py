@@ -370,7 +370,9 @@ def test_what_is_planted_into_the_schema_is_found(pair: Pair, people: list[Perso
     missing = [name for name, (_, finding) in SCHEMA.items() if finding not in found]
     assert not missing
     expected = sum(finding == ("schema", None, None) for _, finding in SCHEMA.values())
-    times = [re.search(r"(\d+) times", each.what) for each in proof.findings if each.kind == "schema" and not each.table]
+    times = [
+        re.search(r"(\d+) times", each.what) for each in proof.findings if each.kind == "schema" and not each.table
+    ]
     assert sum(int(each[1]) for each in times if each) >= expected
     told = str(proof)
     assert not [value for who in people for value in who.values() if value in told]

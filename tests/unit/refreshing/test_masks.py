@@ -231,6 +231,30 @@ def test_elements_of_arrays():  # GreenmaskIO/greenmask 324
     assert out[3:] == ["{}", None]
 
 
+def test_the_dates_of_an_array_are_shifted_as_their_subjects_others_are():
+    date = ValueType(kind="scalar", name="date")
+    line = {"mask": "shift", "subject": "id"}
+    made = masks.mask(line, column("date[]", name="_date", kind="array", part=date), SECRET)
+    alone = masks.mask(line, column("date"), SECRET)
+    assert made.subject == "id"
+    first, second = alone.of(["2012-05-11", "infinity"], ["7", "7"])
+    assert made.of(["{2012-05-11,NULL,infinity}", None], ["7", "8"]) == [f'{{"{first}",NULL,"{second}"}}', None]
+
+
+@pytest.mark.parametrize(
+    "value", ["Ana Soto, no JSON", '{"name": ', "[" * 5000 + "]" * 5000, r'{"name": "Ana \ud800 Soto", "Ana \ud800": 1}'],
+    ids=["a text", "half a value", "a deep value", "half a pair"],
+)  # fmt: skip
+def test_what_is_no_proper_json_is_masked_as_a_whole(value):
+    line = {"mask": "json", "paths": {"name": "first_name"}, "others": "keep"}
+    for kind in ("json", "text"):
+        (out,) = masks.mask(line, column(kind), SECRET).of([value])
+        assert "Soto" not in out
+        assert len(out) < 90
+        json.loads(out)
+    masks.samples(masks.mask(line, column("text"), SECRET), column("text"))
+
+
 # Faces ################################################################################################################
 
 
