@@ -27,7 +27,7 @@ INSERT INTO odd SELECT n, E'line\n\\.\n' || n, NULL FROM generate_series(10, 12)
 @pytest.fixture
 def dumped(shop, tmp_path, tools):
     """A dump in plain SQL of a database with odd texts, which is emptied then."""
-    shop.execute("CREATE ROLE seller") if not shop.execute("SELECT 1 FROM pg_roles WHERE rolname = 'seller'") else None
+    shop.execute("CREATE ROLE seller")
     with server.connect(shop.target) as connection:
         connection.execute(ODD)
         connection.execute("ALTER TABLE odd OWNER TO seller; GRANT SELECT ON odd TO PUBLIC")
@@ -42,7 +42,8 @@ def dumped(shop, tmp_path, tools):
         before = connection.execute(_LOOK).fetchall()
         connection.execute("DROP TABLE odd CASCADE")
     shop.alone()
-    return file, before
+    yield file, before
+    shop.execute("DROP ROLE seller")
 
 
 _LOOK = "SELECT o::text, f(), g(1), (SELECT count(*) FROM \"a;b\\c\"), obj_description('odd'::regclass) FROM odd o ORDER BY id"
