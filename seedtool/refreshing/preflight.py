@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg import sql
 
 from seedtool import extras
@@ -16,8 +17,6 @@ from seedtool.refreshing.report import chosen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    import psycopg
 
     from seedtool.postgres.cluster import Cluster
     from seedtool.refreshing.check import Shape
@@ -63,7 +62,7 @@ def preflight(source: Source, cluster: Cluster, policy: Policy, *, strict: bool)
         policy: the policy.
         strict: a role that may write at the source is a finding, and not only a note.
     """
-    found = [*_machine(source, cluster), *of_source(source, policy), *_target(source, cluster)]
+    found = [*_machine(source, cluster), *of_source(source, policy), *_target(source, cluster, policy)]
     notes: list[str] = []
     writes = _may_write(source.holder)
     if writes and strict:
@@ -76,6 +75,11 @@ def preflight(source: Source, cluster: Cluster, policy: Policy, *, strict: bool)
         )
     elif writes:
         notes.append(f"the role {writes} may write at the source; all sessions there are read only nevertheless")
+    if source.standby and not _feedback(source.holder):
+        notes.append(
+            f"{source.target} is a hot standby without hot_standby_feedback: it ends the snapshot where its primary"
+            " removes rows that the copy still reads"
+        )
     if _quotes(cluster):
         notes.append(
             f"the log of {cluster.target}'s server would quote a cell of the copy that the server cannot read:"
@@ -205,7 +209,7 @@ def _unreadable_large_objects(connection: psycopg.Connection[Any]) -> int:
     return int(row[0]) if row else 0
 
 
-def _target(source: Source, cluster: Cluster) -> Iterator[Finding]:
+def _target(source: Source, cluster: Cluster, policy: Policy) -> Iterator[Finding]:
     target = cluster.target
     if target.in_place or not cluster.may_create:
         why = "in_place is set" if cluster.may_create else f"the role {cluster.user} may not create databases"
@@ -233,6 +237,15 @@ def _target(source: Source, cluster: Cluster) -> Iterator[Finding]:
             what=f"the target's server lacks the extensions {', '.join(wanted)}",
             remedy="Install them there.",
         )
+    with_xml = next(_xml(source, policy), None)
+    if with_xml is not None and not _reads_xml(cluster):
+        yield Finding(
+            kind="xml",
+            what=f"{'.'.join(with_xml)} is xml, and the target's server was built without it",
+            remedy='Take a server that has it (Debian\'s postgresql), or write "null" for the column.',
+            table=with_xml[0],
+            column=with_xml[1],
+        )
     facts = cluster.database(target.name)
     encoding = source.holder.execute(
         "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"
@@ -245,10 +258,34 @@ def _target(source: Source, cluster: Cluster) -> Iterator[Finding]:
         )
 
 
+def _xml(source: Source, policy: Policy) -> Iterator[tuple[str, str]]:
+    """Yield the table and the name of each column of XML that is copied."""
+    for table in source.catalog.tables.values():
+        listed = policy.tables.get(name_of(table))
+        if listed is not None and listed.rows != "none" and name_of(table) not in policy.empty:
+            for name, column in table.columns.items():
+                line = listed.columns.get(name)
+                if line is not None and line.mask != "null" and "xml" in column.value.name:
+                    yield str(table), name
+
+
+def _reads_xml(cluster: Cluster) -> bool:
+    try:
+        cluster.connection.execute("SELECT '<a/>'::xml")
+    except psycopg.errors.FeatureNotSupported:
+        return False
+    return True
+
+
 def _may_write(connection: psycopg.Connection[Any]) -> str:
     """Return the source's role if it may change something there; else an empty text."""
     row = connection.execute(_WRITES, {"own": OWN}).fetchone()
     return str(row[0]) if row and row[1] else ""
+
+
+def _feedback(connection: psycopg.Connection[Any]) -> bool:
+    row = connection.execute("SELECT current_setting('hot_standby_feedback')::bool").fetchone()
+    return bool(row and row[0])
 
 
 def _quotes(cluster: Cluster) -> bool:

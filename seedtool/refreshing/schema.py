@@ -87,6 +87,8 @@ def dumped(source: Source, target: Target) -> Iterator[Dump]:
             target=source.target, database=source.target.name,
         )  # fmt: skip
         if done.code:
+            if not source.is_alive():
+                raise source.lost()
             raise DatabaseError(
                 f"the schema of {source.target} cannot be dumped: {programs.fault(done.errors)}",
                 remedy="Work as a role that may read every table. Where a migration is running, start again after it.",

@@ -77,6 +77,7 @@ class Source:
         target: the database.
         holder: the session that exported the snapshot, in its transaction.
         snapshot: the snapshot's id.
+        standby: the server is a hot standby.
         locked: the tables that are locked, by schema and name.
         statement_timeout: for each statement of each session (seconds).
     """
@@ -93,6 +94,8 @@ class Source:
         self.holder = holder
         self.snapshot = snapshot
         self.version = holder.info.server_version
+        row = holder.execute("SELECT pg_is_in_recovery()").fetchone()
+        self.standby = bool(row and row[0])
         self.catalog: Catalog = read_catalog(holder)
         self.relations: Mapping[int, Relation] = _read_relations(holder)
         self._locked = tuple(locked)
@@ -207,6 +210,14 @@ class Source:
 
     def lost(self, code: str | None = None) -> DatabaseError:
         """Return the error that tells that the snapshot is gone."""
+        if self.standby:
+            return DatabaseError(
+                f"{self.target} is a hot standby, and ended the snapshot or the connection",
+                remedy="A standby ends snapshots that hold up what its primary sends: rows that were removed, locks."
+                " Set hot_standby_feedback = on and a longer max_standby_streaming_delay there, or copy from the"
+                f" primary. {START_AGAIN}",
+                code=code,
+            )
         return DatabaseError(f"the connection to {self.target} was lost", remedy=START_AGAIN, code=code)
 
     @contextlib.contextmanager
@@ -222,8 +233,7 @@ class Source:
         try:
             yield
         except psycopg.OperationalError as error:
-            # of the classes of operational errors, these do not end the session: a lock or a statement took too long
-            if self.holder.closed or ((error.sqlstate or "08")[:2] in {"08", "57"} and error.sqlstate != "57014"):
+            if self.holder.closed or is_lost(error.sqlstate):
                 raise self.lost(error.sqlstate) from error
             raise translate(error, what) from error
         except psycopg.Error as error:
@@ -236,6 +246,15 @@ class Source:
         except psycopg.Error:
             return False
         return True
+
+
+def is_lost(code: str | None) -> bool:
+    """Tell whether an error ended the session that reads, or its snapshot.
+
+    Args:
+        code: the SQLSTATE; None where the connection broke. 40 is a standby's conflict with what its primary sends.
+    """
+    return (code or "08")[:2] in {"08", "40", "57"} and code != "57014"
 
 
 def kept_alive(target: Target) -> Target:

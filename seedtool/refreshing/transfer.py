@@ -26,7 +26,7 @@ from seedtool.postgres import server
 from seedtool.postgres.psycopg_errors import translated
 from seedtool.refreshing import streams
 from seedtool.refreshing.blocks import MaskFailed, Rewriter
-from seedtool.refreshing.source import PINNED, START_AGAIN
+from seedtool.refreshing.source import PINNED, START_AGAIN, is_lost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -536,11 +536,10 @@ class _Work:
         """Return an error of ours with table, column and SQLSTATE alone: asyncpg's words quote values."""
         code = getattr(error, "sqlstate", None)
         where = self._source.target if reading else self._target
-        if code is None or code[:2] in {"08", "57"}:
-            if reading and code != "57014":
-                return self._source.lost(code)
-            if code != "57014":
-                return DatabaseError(f"the connection to {where} was lost", remedy=START_AGAIN, code=code)
+        if reading and is_lost(code):
+            return self._source.lost(code)
+        if code is None or (code[:2] in {"08", "57"} and code != "57014"):
+            return DatabaseError(f"the connection to {where} was lost", remedy=START_AGAIN, code=code)
         column = getattr(error, "column_name", None) or _column_in(getattr(error, "context", None))
         constraint = getattr(error, "constraint_name", None)
         named = f", column {column}" if column else f", constraint {constraint}" if constraint else ""

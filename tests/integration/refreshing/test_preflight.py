@@ -46,6 +46,23 @@ def look(origin, database, text=b"", *, strict=False):
         return preflight.preflight(source, cluster, policy, strict=strict)
 
 
+def test_xml_needs_a_server_that_has_it(databases, database):
+    origin = databases.create("template0")
+    with server.connect(origin) as connection:
+        connection.execute("CREATE TABLE notes (id int, body xml, more xml[])")
+    lines = '[tables.notes]\nid = "keep"\nbody = "null"\nmore = "{}"\n'
+    asked = [
+        {each.kind for each in look(origin, database, lines.format(mask).encode())[0]} for mask in ("keep", "null")
+    ]
+    databases.drop(origin)
+    with server.connect(database) as connection:
+        try:
+            connection.execute("SELECT '<a/>'::xml")
+            assert asked == [set(), set()]
+        except psycopg.errors.FeatureNotSupported:  # the server of the wheel
+            assert asked == [{"xml"}, set()]
+
+
 def test_everything_that_a_role_lacks_is_named_at_once(origin, database, approved):  # antifailure 135, greenmask 469
     found, _ = look(as_reader(origin), database)
     said = {each.kind + ": " + each.what.partition(ROLE)[2] for each in found}

@@ -11,7 +11,7 @@ import pytest
 from seedtool.errors import BlockedError, DatabaseError, SettingsError
 from seedtool.postgres import server
 from seedtool.refreshing import schema, streams, transfer
-from seedtool.refreshing.source import Source
+from seedtool.refreshing.source import Source, is_lost
 from seedtool.refreshing.transfer import TableCopy
 from seedtool.values.cells import Cells
 
@@ -114,6 +114,19 @@ def test_a_source_that_is_lost_in_the_middle(origin, empty, run, rows, refresh, 
     run(empty, "DROP TABLE t")
     copied, _ = refresh(origin, empty)
     assert copied["t"].rows == 100_000
+
+
+@pytest.mark.parametrize(("standby", "words"), [(False, "was lost"), (True, "is a hot standby")])
+def test_a_snapshot_that_ends_before_the_schema_is_dumped(origin, empty, standby, words):
+    with Source.open(origin) as source:
+        source.standby = standby
+        with server.connect(origin, autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(%s, 5000)", [source.holder.info.backend_pid])
+        with pytest.raises(DatabaseError, match=words) as lost, schema.dumped(source, empty):
+            pass
+        assert "Start again" in lost.value.remedy
+        assert ("hot_standby_feedback" in lost.value.remedy) is standby
+        assert is_lost("40001")  # a standby's "conflict with recovery"
 
 
 def test_an_address_that_spreads_connections_over_servers(target, seedtool_settings, tmp_path, run):
