@@ -35,13 +35,8 @@ lowest: ## Run a subset of the tests with the lowest versions that pyproject.tom
 		--editable '.[embedded,emulator,recipes]' cryptography hypothesis pytest pytest-alembic pytest-timeout pytest-xdist
 	$(VENV)/lowest/bin/python -m pytest -n 2 -q -m everywhere
 
-matrix: ## Run that subset with the lowest versions and with every Python from 3.11 that is on PATH
-	$(MAKE) lowest
-	@for python in python3.11 python3.12 python3.13 python3.14; do \
-		command -v $$python >/dev/null && $$python --version >/dev/null 2>&1 || { echo "no $$python"; continue; }; \
-		$(MAKE) VENV=$(VENV)/$$python PYTHON=$$python $(VENV)/$$python/installed || exit 1; \
-		$(VENV)/$$python/bin/python -m pytest -n 2 -q -m everywhere || exit 1; \
-	done
+matrix: $(INSTALLED) ## Run tests with each Python, PostgreSQL and set of versions that is here; writes docs/versions.md
+	$(BIN)/python -m tests.matrix
 
 lint: $(INSTALLED) ## ruff, import rules
 	$(BIN)/ruff check .

