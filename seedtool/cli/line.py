@@ -29,6 +29,7 @@ WORDS = {
     "finish": "setting sequences",
     "seal": "sealing the template",
     "clone": "copying the database",
+    "then": "running the file of SQL in the copy",
     "spare": "taking a spare",
     "empty": "emptying the schemas",
     "rebuild": "rebuilding the schemas",
