@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 _RUN = 12
 #: A number of fewer digits is no phone and no RUT; in bytes, so many digits are a UUID.
 _NUMBER, _UUID = 7, 32
-_NUMBER_AT_END = re.compile(rb"[0-9]+k?\Z")
+#: Words that people write before a number without a blank. Any letters would do in a UUID or a token, by chance.
+_NUMBER_AT_END = re.compile(
+    rb"(?:rut|run|dni|cedula|id|n|nr|nro|num|numero|tel|telefono|fono|phone|telephone|cel|celular|cell|movil|mobile"
+    rb"|whatsapp|wa|fax)([0-9]+k?)\Z"
+)
 #: A text within a text within a text.
 _DEPTH = 3
 #: What COPY's text form writes with a backslash.
@@ -198,9 +202,9 @@ def _glued(words: Words) -> Iterator[tuple[int, str]]:
         at = at[text[words.ends[at] - place] - np.uint8(ord("0")) < 10]
     for each in at.tolist():
         word = text[words.starts[each] : words.ends[each]].tobytes()
-        number = _NUMBER_AT_END.search(word)
+        number = _NUMBER_AT_END.match(word)
         if number:
-            yield int(words.cells[each]), number[0].decode()
+            yield int(words.cells[each]), number[1].decode()
 
 
 def _runs(words: Words) -> Iterator[tuple[int, str]]:
