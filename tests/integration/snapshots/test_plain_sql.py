@@ -3,11 +3,12 @@
 import gzip
 import subprocess
 
-import pyarrow as pa
 import pytest
 
 from seedtool.errors import NotTrusted, SnapshotError
 from seedtool.postgres import server
+
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: the lowest versions are tried without it")
 
 #: What a scanner that is not PostgreSQL's may take for something else.
 ODD = r"""
