@@ -71,7 +71,8 @@ def state(filled, rows):
         if rows(filled, "SELECT to_regclass('before') IS NOT NULL") == [(True,)]:
             return "old"
         assert rows(filled, "SELECT count(*) FROM students WHERE email LIKE '%@masked.invalid'") == [(40,)]
-        assert rows(filled, "SELECT report #> '{proof,findings}' FROM seedtool.refreshes") == [([],)]
+        proven = rows(filled, "SELECT report #> '{proof,findings}' FROM seedtool.refreshes")
+        assert {len(each) for (each,) in proven} == {0}  # the records of the copies before it stay
         return "copy"
 
     return found
