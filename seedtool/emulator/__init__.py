@@ -1,4 +1,4 @@
-"""A local Amazon Rekognition: the ten operations on face collections, over AWS's own protocol.
+"""A local Amazon Rekognition: the operations on faces, collections and users, over AWS's own protocol.
 
 It lets programs be tested without an account and a network. It knows people by the names in the metadata of pictures
 (MWG face regions), and otherwise recognises only the same picture again. It does not recognise real faces.

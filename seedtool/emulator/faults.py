@@ -48,7 +48,7 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             (InternalServerError, 500), `dropped` (the connection closes without an answer, and the operation is not
             carried out), `truncated` (the operation is carried out, and the connection closes in the middle of the
             answer).
-        operation: one of the ten, or `*` for each of them.
+        operation: one of Rekognition's that the emulator has, or `*` for each of them.
         first: the first call that fails.
         times: how many calls fail; None for all.
         every: 1 if consecutive calls fail, 2 for every second call, and so on.
@@ -137,7 +137,7 @@ class Faults:
         """Count a call, and decide whether it fails.
 
         Args:
-            operation: one of the ten.
+            operation: one of `OPERATIONS`.
             account: the account whose quota the call uses.
             region: the region whose quota it is.
 

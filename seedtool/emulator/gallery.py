@@ -8,6 +8,7 @@ forms of all descriptions are kept in memory and compared first, then the full d
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -72,6 +73,94 @@ class Gallery:
         person = None if face.name is None else self._store.keyed(b"person", face.name.encode())
         descriptions = [*face.descriptions, *face.cuts]
         return self._like(uid, person, face.likeness, face.digest, descriptions, threshold, limit, until)
+
+    def users_like_face(
+        self, uid: int, face: StoredFace, threshold: float, limit: int, until: float, without: str | None = None
+    ) -> list[tuple[float, str]]:
+        """Find the users who are like a face of the collection.
+
+        Args:
+            uid: the collection.
+            face: the face to compare with.
+            threshold: the smallest similarity, 0 to 100.
+            limit: the largest number of users.
+            until: faces that were indexed later than this (seconds since the epoch) do not count yet.
+            without: a user who is left out.
+
+        Returns:
+            Similarity and UserId, most similar first. A user's similarity is the mean over his faces of the same name,
+            or that of the face whose pixels are most alike.
+        """
+        descriptions = [(each.kind, each.vector) for each in self._store.descriptions_of(uid, [face.face_id])]
+        found = self._users_like(uid, face.person, face.likeness, face.digest, descriptions, threshold, until)
+        return _ranked(found, threshold, limit, without)
+
+    def users_like_picture(
+        self, uid: int, face: SeenFace, threshold: float, limit: int, until: float
+    ) -> list[tuple[float, str]]:
+        """Find the users who are like a face in a picture. Arguments and answer are those of `users_like_face`."""
+        person = None if face.name is None else self._store.keyed(b"person", face.name.encode())
+        descriptions = [*face.descriptions, *face.cuts]
+        found = self._users_like(uid, person, face.likeness, face.digest, descriptions, threshold, until)
+        return _ranked(found, threshold, limit, None)
+
+    def users_like_user(
+        self, uid: int, user_id: str, threshold: float, limit: int, until: float
+    ) -> list[tuple[float, str]]:
+        """Find the other users who are like a user: like one of his faces of each name."""
+        faces = self._store.faces_of_user(uid, user_id).values()
+        of_person = {face.person or face.digest: face for face in faces}
+        found: dict[str, float] = {}
+        for face in of_person.values():
+            for similarity, other in self.users_like_face(uid, face, threshold, limit + 1, until, without=user_id):
+                found[other] = max(similarity, found.get(other, 0.0))
+        return _ranked(found, threshold, limit, user_id)
+
+    def like_user(self, uid: int, user_id: str, face: StoredFace) -> float:
+        """Return how like a face of the collection is to a user, 0 to 100; 100 where the user has no face yet."""
+        faces = self._store.faces_of_user(uid, user_id)
+        if not faces:
+            return 100.0
+        descriptions = [(each.kind, each.vector) for each in self._store.descriptions_of(uid, [face.face_id])]
+        found = self._users_like(uid, face.person, face.likeness, face.digest, descriptions, 0.0, math.inf)
+        return found.get(user_id, 0.0)
+
+    def _users_like(
+        self,
+        uid: int,
+        person: bytes | None,
+        likeness: float | None,
+        digest: bytes,
+        descriptions: Sequence[tuple[int, bytes]],
+        threshold: float,
+        until: float,
+    ) -> dict[str, float]:
+        by_pixels = self._by_pixels(uid, descriptions, threshold, named=person is not None)
+        found: dict[str, float] = {}
+        for face_id, face in self._store.faces(uid, list(by_pixels), until=until).items():
+            if face.user_id is not None:
+                found[face.user_id] = max(by_pixels[face_id], found.get(face.user_id, 0.0))
+        if person is not None:
+            same: dict[str, list[float]] = {}
+            for face in self._store.faces_of(uid, person, until=until).values():
+                if face.user_id is not None:
+                    same.setdefault(face.user_id, []).append(_by_name(likeness, digest, face))
+            found |= {user_id: round(sum(each) / len(each), 4) for user_id, each in same.items()}
+        return found
+
+    def alike(self, one: SeenFace, other: SeenFace) -> float:
+        """Return the similarity of two faces in pictures, 0 to 100."""
+        both = (one.name, other.name)
+        if None not in both and one.name == other.name:
+            asked = [each for each in (one.likeness, other.likeness) if each is not None]
+            return _of_one_name(asked, one.digest, other.digest)
+        found = [
+            float(descriptor.similarities(vector, [theirs])[0])
+            for kind, vector in (*one.descriptions, *one.cuts)
+            for their_kind, theirs in (*other.descriptions, *other.cuts)
+            if kind == their_kind
+        ]
+        return round(max(found, default=0.0) * (_OTHER_NAME if None not in both else 1.0), 4)
 
     def deleted(self, uid: int, count: int) -> None:
         """Take note that `count` faces of a collection were deleted."""
@@ -223,12 +312,20 @@ class _Block(NamedTuple):
         return self.numbers[near[chosen]], squared[chosen]
 
 
+def _ranked(found: dict[str, float], threshold: float, limit: int, without: str | None) -> list[tuple[float, str]]:
+    ranked = sorted((-each, user_id) for user_id, each in found.items() if each >= threshold and user_id != without)
+    return [(-negative, user_id) for negative, user_id in ranked[:limit]]
+
+
 def _by_name(likeness: float | None, digest: bytes, face: StoredFace) -> float:
     """Return the similarity of two faces of one name: what their pictures ask for, else 97 to 99.99."""
-    asked = [value for value in (likeness, face.likeness) if value is not None]
-    if digest == face.digest:
+    return _of_one_name([value for value in (likeness, face.likeness) if value is not None], digest, face.digest)
+
+
+def _of_one_name(asked: Sequence[float], digest: bytes, other: bytes) -> float:
+    if digest == other:
         return 100.0
     if asked:
         return min(asked)
-    pair = hashlib.sha256(b"".join(sorted((digest, face.digest)))).digest()
+    pair = hashlib.sha256(b"".join(sorted((digest, other)))).digest()
     return round(97 + 2.99 * int.from_bytes(pair[:4], "big") / 0xFFFFFFFF, 4)

@@ -1,9 +1,10 @@
-"""The ten operations, as AWS's reference and users' reports describe them."""
+"""The operations, as AWS's reference and users' reports describe them."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import math
 import time
@@ -17,9 +18,11 @@ from seedtool.emulator.gallery import Gallery
 from seedtool.emulator.objects import Photo
 from seedtool.emulator.protocol import ServiceError
 from seedtool.emulator.store import Collection, CollectionFullError, CollectionGoneError, NewFace, Store
+from seedtool.emulator.users import MOST_USERS, Users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import sqlite3
+    from collections.abc import Callable, Iterator, Sequence
 
     from seedtool.emulator.album import Album
     from seedtool.emulator.objects import Reader
@@ -35,6 +38,8 @@ MAX_FACES_IN_PICTURE = 100  # IndexFaces and DetectFaces answer the 100 largest
 # An ImageId is a version-5 UUID in every example of AWS's guide, and the same bytes have the same one there. AWS's own
 # namespace is not known; this one is ours.
 _PICTURES = uuid.UUID("6f0d2c0e-6a2e-4c39-9d5b-1b1d3f0b7a55")
+
+MOST_TAGS = 50  # "AWS General Reference", tags of a resource
 
 _SEAL = 12  # bytes of a token that prove that we made it
 _DEFAULT_THRESHOLD = 80.0
@@ -77,6 +82,7 @@ class Operations:
         self._album = album
         self._gallery = Gallery(store)
         self._tokens = Tokens(store.keyed)
+        self._users = users = Users(store, self._gallery)
         self._handlers: dict[str, Callable[[Scope, Request], Response]] = {
             "CreateCollection": self._create_collection,
             "DescribeCollection": self._describe_collection,
@@ -88,13 +94,24 @@ class Operations:
             "SearchFacesByImage": self._search_faces_by_image,
             "DeleteFaces": self._delete_faces,
             "DetectFaces": self._detect_faces,
+            "CompareFaces": self._compare_faces,
+            "CreateUser": lambda scope, request: users.create(self._collection(scope, request), request),
+            "DeleteUser": lambda scope, request: users.delete(self._collection(scope, request), request),
+            "ListUsers": self._list_users,
+            "AssociateFaces": lambda scope, request: users.associate(self._collection(scope, request), request),
+            "DisassociateFaces": lambda scope, request: users.disassociate(self._collection(scope, request), request),
+            "SearchUsers": self._search_users,
+            "SearchUsersByImage": self._search_users_by_image,
+            "TagResource": self._tag_resource,
+            "UntagResource": self._untag_resource,
+            "ListTagsForResource": self._list_tags,
         }
 
     def perform(self, operation: str, scope: Scope, request: Request) -> bytes:
         """Carry out one operation.
 
         Args:
-            operation: one of the ten.
+            operation: one of `OPERATIONS`.
             scope: the request's account and region.
             request: the request's members, as `ServiceModel.request` returns them.
 
@@ -110,6 +127,8 @@ class Operations:
         name = request["CollectionId"]
         if not self._store.create_collection(scope.account, scope.region, name, MODEL_VERSION):
             raise ServiceError("ResourceAlreadyExistsException", f"The collection id: {name} already exists")
+        if request.get("Tags"):
+            self._tag(self._collection(scope, request), request["Tags"])
         return {"StatusCode": 200, "CollectionArn": scope.arn(name), "FaceModelVersion": MODEL_VERSION}
 
     def _describe_collection(self, scope: Scope, request: Request) -> Response:
@@ -122,7 +141,7 @@ class Operations:
             "FaceModelVersion": collection.model_version,
             "CollectionARN": f"arn:{scope.arn(name)}",
             "CreationTimestamp": collection.created,
-            "UserCount": 0,
+            "UserCount": collection.users,
         }
 
     def _list_collections(self, scope: Scope, request: Request) -> Response:
@@ -190,9 +209,7 @@ class Operations:
         binding = ("ListFaces", str(collection.uid), str(user_id), ",".join(sorted(set(among or ()))))
         after = self._tokens.read(request.get("NextToken"), binding)
         limit = request.get("MaxResults") or MAX_PAGE
-        if user_id is not None:
-            among = []  # no face belongs to a user, for there is no AssociateFaces here
-        found = self._store.list_faces(collection.uid, after, limit + 1, among)
+        found = self._store.list_faces(collection.uid, after, limit + 1, among, user_id)
         page = found[:limit]
         response: Response = {
             # Faces are stored as ListFaces answers them, so a page needs no decoding and encoding.
@@ -240,12 +257,16 @@ class Operations:
     def _delete_faces(self, scope: Scope, request: Request) -> Response:
         collection = self._collection(scope, request)
         asked = list(dict.fromkeys(request["FaceIds"]))
-        gone = self._store.delete_faces(collection.uid, asked)
+        gone, kept = self._store.delete_faces(collection.uid, asked)
         self._gallery.deleted(collection.uid, len(gone))
         return {
             "DeletedFaces": [face_id for face_id in asked if face_id in gone],
             "UnsuccessfulFaceDeletions": [
-                {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]} for face_id in asked if face_id not in gone
+                {"FaceId": face_id, "UserId": kept[face_id], "Reasons": ["ASSOCIATED_TO_AN_EXISTING_USER"]}
+                if face_id in kept
+                else {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]}
+                for face_id in asked
+                if face_id not in gone
             ],
         }
 
@@ -253,6 +274,89 @@ class Operations:
         kept, _ = faces.select(self._faces(self._picture(scope, request)), quality_filter="NONE", max_faces=None)
         attributes = request.get("Attributes", ())
         return {"FaceDetails": [face.detail(attributes) for face in kept[:MAX_FACES_IN_PICTURE]]}
+
+    def _compare_faces(self, scope: Scope, request: Request) -> Response:
+        quality = request.get("QualityFilter", "NONE")
+        threshold = float(request.get("SimilarityThreshold", _DEFAULT_THRESHOLD))
+        chosen = []
+        for side in ("SourceImage", "TargetImage"):
+            seen = self._faces(self._picture(scope, {"Image": request[side]}), cut_out=True)
+            kept, _ = faces.select(seen, quality_filter=quality, max_faces=None)
+            if not kept:
+                # "If no faces are detected in the source or target images": the guide's words for this error
+                raise ServiceError("InvalidParameterException", "Request has invalid parameters")
+            chosen.append(sorted(kept, key=lambda face: -face.area))
+        source, targets = chosen[0][0], chosen[1][:MAX_FACES_IN_PICTURE]
+        compared = [(self._gallery.alike(source, face), face) for face in targets]
+        return {
+            "SourceImageFace": {"BoundingBox": source.bounding_box(), "Confidence": source.confidence},
+            "FaceMatches": [
+                {"Similarity": similarity, "Face": _compared(face)}
+                for similarity, face in sorted(compared, key=lambda each: -each[0])
+                if similarity >= threshold
+            ],
+            "UnmatchedFaces": [_compared(face) for similarity, face in compared if similarity < threshold],
+        }
+
+    def _list_users(self, scope: Scope, request: Request) -> Response:
+        collection = self._collection(scope, request)
+        binding = ("ListUsers", str(collection.uid))
+        after = int(self._tokens.read(request.get("NextToken"), binding) or "0")
+        limit = request.get("MaxResults") or MOST_USERS
+        found = self._store.users(collection.uid, after, limit + 1)
+        page = found[:limit]
+        response: Response = {
+            "Users": [
+                {"UserId": user_id, "UserStatus": "ACTIVE" if has_face else "CREATED"} for _, user_id, has_face in page
+            ]
+        }
+        if len(found) > limit:
+            response["NextToken"] = self._tokens.make(str(page[-1][0]), binding)
+        return response
+
+    def _search_users(self, scope: Scope, request: Request) -> Response:
+        return self._users.search(self._collection(scope, request), request, self._visible_until())
+
+    def _search_users_by_image(self, scope: Scope, request: Request) -> Response:
+        collection = self._collection(scope, request)
+        seen = self._faces(self._picture(scope, request), cut_out=True)
+        kept, refused = faces.select(seen, quality_filter=request.get("QualityFilter", "NONE"), max_faces=None)
+        return self._users.search_by_image(collection, request, kept, refused, self._visible_until())
+
+    def _tag_resource(self, scope: Scope, request: Request) -> Response:
+        self._tag(self._resource(scope, request), request["Tags"])
+        return {}
+
+    def _untag_resource(self, scope: Scope, request: Request) -> Response:
+        collection = self._resource(scope, request)
+        with self._changing(collection) as connection:
+            self._store.untag(connection, collection.uid, request["TagKeys"])
+        return {}
+
+    def _list_tags(self, scope: Scope, request: Request) -> Response:
+        return {"Tags": self._store.tags(self._resource(scope, request).uid)}
+
+    def _tag(self, collection: Collection, tags: dict[str, str]) -> None:
+        with self._changing(collection) as connection:
+            if self._store.tag(connection, collection.uid, tags) > MOST_TAGS:
+                text = f"A resource may have {MOST_TAGS} tags"
+                raise ServiceError("ServiceQuotaExceededException", text)
+
+    def _resource(self, scope: Scope, request: Request) -> Collection:
+        """Return the collection of an ARN."""
+        prefix, _, name = request["ResourceArn"].rpartition("/")
+        collection = self._store.collection(scope.account, scope.region, name)
+        if collection is None or prefix != f"arn:{scope.arn('')}".removesuffix("/"):
+            raise ServiceError("ResourceNotFoundException", f"The resource {request['ResourceArn']} does not exist")
+        return collection
+
+    @contextlib.contextmanager
+    def _changing(self, collection: Collection) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._store.changing(collection.uid) as connection:
+                yield connection
+        except CollectionGoneError:
+            raise _no_collection(collection.name) from None
 
     def _collection(self, scope: Scope, request: Request) -> Collection:
         collection = self._store.collection(scope.account, scope.region, request["CollectionId"])
@@ -278,6 +382,13 @@ class Operations:
         return (
             time.time() - lag if lag else math.inf
         )  # without a lag nothing is hidden, not even when the clock is set back
+
+
+def _compared(face: faces.SeenFace) -> Response:
+    """Return a ComparedFace structure."""
+    detail = face.detail(("EMOTIONS", "SMILE"))
+    names = ("BoundingBox", "Confidence", "Landmarks", "Pose", "Quality", "Emotions", "Smile")
+    return {name: detail[name] for name in names}
 
 
 def _no_collection(name: str) -> ServiceError:

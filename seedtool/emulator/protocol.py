@@ -33,7 +33,20 @@ OPERATIONS = (
     "SearchFacesByImage",
     "DeleteFaces",
     "DetectFaces",
+    "CompareFaces",
+    "CreateUser",
+    "DeleteUser",
+    "ListUsers",
+    "AssociateFaces",
+    "DisassociateFaces",
+    "SearchUsers",
+    "SearchUsersByImage",
+    "TagResource",
+    "UntagResource",
+    "ListTagsForResource",
 )
+#: Operations that look at more than faces. moto answers them with what a test has given it.
+_OF_MOTO = frozenset({"DetectLabels", "DetectModerationLabels", "DetectText"})
 TARGET_PREFIX = "RekognitionService."
 
 
@@ -71,7 +84,7 @@ class ServiceModel:
         """Return the operation that an `X-Amz-Target` header names.
 
         Raises:
-            ServiceError: UnknownOperationException for any but the ten. No AWS client retries it.
+            ServiceError: UnknownOperationException for any but `OPERATIONS`. No AWS client retries it.
         """
         name = target.removeprefix(TARGET_PREFIX)
         if target.startswith(TARGET_PREFIX) and name in OPERATIONS:
@@ -81,7 +94,8 @@ class ServiceModel:
             kind = "not an operation of Rekognition"
         raise ServiceError(
             "UnknownOperationException",
-            f"{target or 'A request without X-Amz-Target'} is {kind}. The emulator has {', '.join(OPERATIONS)}.",
+            f"{target or 'A request without X-Amz-Target'} is {kind}. The emulator has {', '.join(OPERATIONS)}."
+            + (" For this one there is moto, which answers what a test has told it." if name in _OF_MOTO else ""),
         )
 
     def request(self, operation: str, body: bytes) -> dict[str, Json]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from seedtool.emulator.process import EmulatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 #: The file's name in the state directory.
@@ -29,7 +29,7 @@ FILE = "faces.sqlite3"
 _DELETE_BATCH = 2_000  # faces deleted in one transaction: other writers wait for it some 40 ms
 _PAUSE = 0.005  # seconds between two such transactions, in which other writers get their turn
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE secret (value BLOB NOT NULL);
 CREATE TABLE collections (
@@ -40,6 +40,7 @@ CREATE TABLE collections (
     model_version TEXT NOT NULL,
     created REAL NOT NULL,
     size INTEGER NOT NULL DEFAULT 0,  -- the number of faces; counting a million rows is slow
+    users INTEGER NOT NULL DEFAULT 0, -- the number of users
     UNIQUE (account, region, name)
 );
 -- Rows lie in the order of FaceId within a collection, so a page of ListFaces is one range of this table.
@@ -53,6 +54,7 @@ CREATE TABLE faces (
     likeness REAL,            -- the similarity to other faces of the person that the picture asks for; else null
     digest BLOB NOT NULL,     -- hash of picture and ordinal; similarities are computed from it
     indexed REAL NOT NULL,    -- seconds since the epoch
+    user_id TEXT,             -- the user that the face is associated with
     PRIMARY KEY (collection, face_id)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX faces_by_image ON faces (collection, image_key, ordinal) WHERE image_key IS NOT NULL;
@@ -70,12 +72,47 @@ CREATE TABLE looks (
 CREATE INDEX looks_by_face ON looks (collection, face_id);
 CREATE INDEX looks_by_number ON looks (collection, number);
 """
+# What version 3 has more: users, tags, and the answers of requests that may be repeated.
+_USERS = """
+CREATE TABLE users (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
+    user_id TEXT NOT NULL,
+    UNIQUE (collection, user_id)
+);
+CREATE INDEX faces_by_user ON faces (collection, user_id) WHERE user_id IS NOT NULL;
+CREATE TABLE tags (
+    collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (collection, name)
+) WITHOUT ROWID;
+CREATE TABLE answered (
+    collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
+    operation TEXT NOT NULL,
+    token TEXT NOT NULL,      -- the ClientRequestToken
+    request BLOB NOT NULL,    -- a hash of the other members
+    answer TEXT NOT NULL,
+    at REAL NOT NULL,         -- seconds since the epoch
+    PRIMARY KEY (collection, operation, token)
+) WITHOUT ROWID;
+CREATE INDEX answered_by_time ON answered (at);
+"""
+_SCHEMA += _USERS
+_FROM_VERSION_2 = f"""
+ALTER TABLE faces ADD COLUMN user_id TEXT;
+ALTER TABLE collections ADD COLUMN users INTEGER NOT NULL DEFAULT 0;
+{_USERS}"""
 _FROM_VERSION_1 = """
 ALTER TABLE collections ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
 UPDATE collections SET size = (SELECT count(*) FROM faces WHERE collection = uid);
 DROP INDEX faces_by_person;
 CREATE INDEX faces_by_person ON faces (collection, person) WHERE person IS NOT NULL;
 """
+
+#: Seconds for which the answer to a ClientRequestToken is kept. AWS documents no number; a client retries for minutes.
+_TOKENS_FOR = 3600.0
+_EVER = 1e12  # seconds since the epoch: later than any face
 
 
 class Collection(NamedTuple):
@@ -87,6 +124,7 @@ class Collection(NamedTuple):
         model_version: its FaceModelVersion.
         created: seconds since the epoch.
         size: the number of its faces.
+        users: the number of its users.
     """
 
     uid: int
@@ -94,6 +132,7 @@ class Collection(NamedTuple):
     model_version: str
     created: float
     size: int
+    users: int
 
 
 class NewFace(NamedTuple):
@@ -124,6 +163,7 @@ class StoredFace(NamedTuple):
     person: bytes | None
     likeness: float | None
     digest: bytes
+    user_id: str | None
 
 
 class Description(NamedTuple):
@@ -169,8 +209,9 @@ class Connections:
         """
         with self.writing() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version in (0, 1):
-                for statement in (_SCHEMA if version == 0 else _FROM_VERSION_1).split(";\n"):
+            if version < _SCHEMA_VERSION:
+                steps = (_SCHEMA,) if version == 0 else (_FROM_VERSION_1, _FROM_VERSION_2)[version - 1 :]
+                for statement in (each for step in steps for each in step.split(";\n")):
                     connection.execute(statement)
                 if version == 0:
                     connection.execute("INSERT INTO secret VALUES (?)", (secrets.token_bytes(32),))
@@ -275,7 +316,7 @@ class Store:
         """Return the collection of that name, or None."""
         with self._connections.reading() as connection:
             row = connection.execute(
-                "SELECT uid, name, model_version, created, size FROM collections "
+                "SELECT uid, name, model_version, created, size, users FROM collections "
                 "WHERE account = ? AND region = ? AND name = ?",
                 (account, region, name),
             ).fetchone()
@@ -285,7 +326,7 @@ class Store:
         """Return at most `limit` collections whose uid is above `after`, in the order of their creation."""
         with self._connections.reading() as connection:
             rows = connection.execute(
-                "SELECT uid, name, model_version, created, size FROM collections "
+                "SELECT uid, name, model_version, created, size, users FROM collections "
                 "WHERE account = ? AND region = ? AND uid > ? ORDER BY uid LIMIT ?",
                 (account, region, after, limit),
             ).fetchall()
@@ -372,7 +413,9 @@ class Store:
             )
             _grow(connection, uid, len(rows))
 
-    def list_faces(self, uid: int, after: str, limit: int, among: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    def list_faces(
+        self, uid: int, after: str, limit: int, among: Sequence[str] | None = None, user_id: str | None = None
+    ) -> list[tuple[str, str]]:
         """Return one page of a collection.
 
         Args:
@@ -380,6 +423,7 @@ class Store:
             after: the last FaceId of the page before; empty for the first page.
             limit: the largest number of faces.
             among: only faces with these FaceIds; all faces when None.
+            user_id: only faces of this user; all faces when None.
 
         Returns:
             FaceId and Face structure as JSON of each face, ordered by FaceId.
@@ -389,23 +433,141 @@ class Store:
             # The plus keeps SQLite from reading every face after `after` and comparing it with the list.
             compared, clause = "+face_id", "AND face_id IN (SELECT value FROM json_each(?)) "
             parameters.append(json.dumps(among))
+        table = "faces"
+        if user_id is not None:
+            table, compared, clause = "faces INDEXED BY faces_by_user", "+face_id", f"{clause}AND user_id = ? "
+            parameters.append(user_id)
         with self._connections.reading() as connection:
             return connection.execute(
-                "SELECT face_id, document FROM faces "  # noqa: S608 - constants
+                f"SELECT face_id, document FROM {table} "  # noqa: S608 - constants
                 f"WHERE collection = ? AND {compared} > ? {clause}ORDER BY face_id LIMIT ?",
                 (*parameters, limit),
             ).fetchall()
 
-    def delete_faces(self, uid: int, face_ids: Sequence[str]) -> set[str]:
-        """Delete faces. Returns the FaceIds that were in the collection."""
+    def delete_faces(self, uid: int, face_ids: Sequence[str]) -> tuple[set[str], dict[str, str]]:
+        """Delete faces, but none that is a user's.
+
+        Returns:
+            the FaceIds that are deleted; and those that stay, each with its user.
+        """
+        asked = json.dumps(list(face_ids))
         with self._connections.writing() as connection:
+            kept = connection.execute(
+                "SELECT face_id, user_id FROM faces "
+                "WHERE collection = ? AND face_id IN (SELECT value FROM json_each(?)) AND user_id IS NOT NULL",
+                (uid, asked),
+            ).fetchall()
             found = connection.execute(
                 "DELETE FROM faces WHERE collection = ? AND face_id IN (SELECT value FROM json_each(?)) "
-                "RETURNING face_id",
-                (uid, json.dumps(list(face_ids))),
+                "AND user_id IS NULL RETURNING face_id",
+                (uid, asked),
             ).fetchall()
             _grow(connection, uid, -len(found))
-        return {face_id for (face_id,) in found}
+        return {face_id for (face_id,) in found}, dict(kept)
+
+    # Users
+
+    def create_user(self, connection: sqlite3.Connection, uid: int, user_id: str) -> bool:
+        """Create a user. Returns False when the collection has one of that id."""
+        statement = "INSERT INTO users (collection, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
+        made = connection.execute(statement, (uid, user_id)).rowcount
+        connection.execute("UPDATE collections SET users = users + ? WHERE uid = ?", (made, uid))
+        return made == 1
+
+    def delete_user(self, connection: sqlite3.Connection, uid: int, user_id: str) -> bool:
+        """Delete a user, whose faces stay. Returns False when there is none of that id."""
+        gone = connection.execute("DELETE FROM users WHERE collection = ? AND user_id = ?", (uid, user_id)).rowcount
+        connection.execute("UPDATE collections SET users = users - ? WHERE uid = ?", (gone, uid))
+        faces = connection.execute(
+            "SELECT face_id FROM faces INDEXED BY faces_by_user WHERE collection = ? AND user_id = ?", (uid, user_id)
+        ).fetchall()
+        self.associate(connection, uid, [face_id for (face_id,) in faces], None)
+        return gone == 1
+
+    def has_user(self, uid: int, user_id: str) -> bool:
+        """Tell whether the collection has a user."""
+        with self._connections.reading() as connection:
+            statement = "SELECT 1 FROM users WHERE collection = ? AND user_id = ?"
+            return connection.execute(statement, (uid, user_id)).fetchone() is not None
+
+    def users(self, uid: int, after: int, limit: int) -> list[tuple[int, str, bool]]:
+        """Return at most `limit` users whose number is above `after`: number, UserId, whether they have a face."""
+        with self._connections.reading() as connection:
+            rows = connection.execute(
+                "SELECT number, user_id, EXISTS (SELECT 1 FROM faces WHERE faces.collection = users.collection "
+                "AND faces.user_id = users.user_id) FROM users WHERE collection = ? AND number > ? "
+                "ORDER BY number LIMIT ?",
+                (uid, after, limit),
+            ).fetchall()
+        return [(number, user_id, bool(has_face)) for number, user_id, has_face in rows]
+
+    def faces_of_user(self, uid: int, user_id: str) -> dict[str, StoredFace]:
+        """Return the faces of a user, by FaceId."""
+        return self._stored("faces INDEXED BY faces_by_user", "user_id = ?", uid, user_id, _EVER)
+
+    def associate(self, connection: sqlite3.Connection, uid: int, face_ids: Sequence[str], user_id: str | None) -> None:
+        """Make faces a user's; with None nobody's."""
+        document = "json_remove(document, '$.UserId')" if user_id is None else "json_set(document, '$.UserId', ?)"
+        connection.execute(
+            f"UPDATE faces SET document = {document}, user_id = ? "  # noqa: S608 - constants
+            "WHERE collection = ? AND face_id IN (SELECT value FROM json_each(?))",
+            (*(() if user_id is None else (user_id,)), user_id, uid, json.dumps(list(face_ids))),
+        )
+
+    @contextlib.contextmanager
+    def changing(self, uid: int) -> Iterator[sqlite3.Connection]:
+        """Lend a connection in a transaction that changes a collection.
+
+        Raises:
+            CollectionGoneError: the collection is deleted.
+        """
+        with self._connections.writing() as connection:
+            found = connection.execute("SELECT 1 FROM collections WHERE uid = ? AND account <> ''", (uid,)).fetchone()
+            if found is None:
+                raise CollectionGoneError
+            yield connection
+
+    def answered(
+        self, connection: sqlite3.Connection, uid: int, operation: str, token: str
+    ) -> tuple[bytes, str] | None:
+        """Return the hash of the request that had this token, and its answer; None where there was none lately."""
+        connection.execute("DELETE FROM answered WHERE at < ?", (time.time() - _TOKENS_FOR,))
+        row: tuple[bytes, str] | None = connection.execute(
+            "SELECT request, answer FROM answered WHERE collection = ? AND operation = ? AND token = ?",
+            (uid, operation, token),
+        ).fetchone()
+        return row
+
+    def keep_answer(
+        self, connection: sqlite3.Connection, uid: int, operation: str, token: str, request: bytes, answer: str
+    ) -> None:
+        """Keep the answer to a request that may be repeated with its token."""
+        connection.execute(
+            "INSERT OR REPLACE INTO answered (collection, operation, token, request, answer, at) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (uid, operation, token, request, answer, time.time()),
+        )
+
+    # Tags
+
+    def tags(self, uid: int) -> dict[str, str]:
+        """Return the tags of a collection."""
+        with self._connections.reading() as connection:
+            statement = "SELECT name, value FROM tags WHERE collection = ? ORDER BY name"
+            return dict(connection.execute(statement, (uid,)).fetchall())
+
+    def tag(self, connection: sqlite3.Connection, uid: int, tags: Mapping[str, str]) -> int:
+        """Add tags, or give them other values. Returns how many the collection has then."""
+        connection.executemany(
+            "INSERT OR REPLACE INTO tags (collection, name, value) VALUES (?, ?, ?)",
+            [(uid, name, value) for name, value in tags.items()],
+        )
+        (count,) = connection.execute("SELECT count(*) FROM tags WHERE collection = ?", (uid,)).fetchone()
+        return int(count)
+
+    def untag(self, connection: sqlite3.Connection, uid: int, names: Sequence[str]) -> None:
+        """Take tags away."""
+        connection.executemany("DELETE FROM tags WHERE collection = ? AND name = ?", [(uid, name) for name in names])
 
     def faces(self, uid: int, face_ids: Sequence[str], *, until: float) -> dict[str, StoredFace]:
         """Return those of these faces that exist and were indexed no later than `until`, by FaceId."""
@@ -462,7 +624,7 @@ class Store:
     def _stored(self, table: str, condition: str, uid: int, value: object, until: float) -> dict[str, StoredFace]:
         with self._connections.reading() as connection:
             rows = connection.execute(
-                f"SELECT face_id, document, person, likeness, digest FROM {table} "  # noqa: S608 - constants
+                f"SELECT face_id, document, person, likeness, digest, user_id FROM {table} "  # noqa: S608 - constants
                 f"WHERE collection = ? AND {condition} AND indexed <= ?",
                 (uid, value, until),
             ).fetchall()

@@ -69,7 +69,7 @@ def normal(result, names, *, bare):
     if "pages" in said:
         pages = said.pop("pages")
         said.pop("answer")
-        (items,) = {key for key in pages[0] if key in {"Faces", "CollectionIds"}}
+        (items,) = {key for key in pages[0] if key in {"Faces", "CollectionIds", "Users"}}
         said["sizes"] = [len(page[items]) for page in pages]
         said["answer"] = {items: [item for page in pages for item in page[items]]}
     return masked(said, names)
@@ -87,7 +87,7 @@ def masked(value, names):
         if value and isinstance(value[0], dict) and "FaceId" in value[0]:
             value = sorted(value, key=by_picture)
         if value and isinstance(value[0], dict) and "Similarity" in value[0]:
-            value = sorted(value, key=lambda match: (-match["Similarity"], by_picture(match["Face"])))
+            value = sorted(value, key=lambda match: (-match["Similarity"], by_picture(match.get("Face", {}))))
         return [masked(item, names) for item in value]
     if isinstance(value, str):
         value = re.sub(r":\d{12}:", ":<account>:", value)
@@ -108,6 +108,31 @@ def test_the_scenario_goes_as_written(by_boto3):
     assert answers["describe when full"]["FaceCount"] == len(answers["list at once"]["Faces"]) == 5
     assert [len(page["Faces"]) for page in by_boto3[14]["pages"]] == [2, 2, 1]
     assert len(answers["search"]["FaceMatches"]) == 2
+    assert [
+        len(page["Users"]) for page in next(each for each in by_boto3 if each["name"] == "list users")["pages"]
+    ] == [1, 1]
+    ana = answers["index ana"]["FaceRecords"][0]["Face"]["FaceId"]
+    assert answers["associate"]["AssociatedFaces"] == [{"FaceId": ana}]
+    assert answers["associate"]["UnsuccessfulFaceAssociations"][0]["Reasons"] == ["FACE_NOT_FOUND"]
+    (other,) = answers["associate another's face"]["UnsuccessfulFaceAssociations"]
+    assert (other["Reasons"], other["Confidence"] < 75) == (["LOW_MATCH_CONFIDENCE"], True)
+    (taken,) = answers["associate a face of ana with beto"]["UnsuccessfulFaceAssociations"]
+    assert (taken["Reasons"], taken["UserId"]) == (["ASSOCIATED_TO_A_DIFFERENT_USER"], "ana")
+    assert {face["UserId"] for face in answers["list the faces of ana"]["Faces"]} == {"ana"}
+    for step in ("search users by a face", "search users by a picture"):
+        (match,) = answers[step]["UserMatches"]
+        assert (match["User"]["UserId"], match["Similarity"] > 95) == ("ana", True)
+    assert [each["Reasons"] for each in answers["search users by a picture"]["UnsearchedFaces"]] == [
+        ["FACE_NOT_LARGEST"]
+    ]
+    assert "SearchedFace" not in answers["search users by a wall"]
+    assert answers["delete a user's face"]["UnsuccessfulFaceDeletions"] == [
+        {"FaceId": ana, "UserId": "ana", "Reasons": ["ASSOCIATED_TO_AN_EXISTING_USER"]}
+    ]
+    assert answers["disassociate"]["DisassociatedFaces"] == [{"FaceId": ana}]
+    assert len(answers["compare"]["FaceMatches"]) == len(answers["compare"]["UnmatchedFaces"]) == 1
+    assert answers["compare strangers"]["FaceMatches"] == []
+    assert answers["list tags"]["Tags"] == {"grade": "1 A", "año": "2026"}
     assert answers["delete some"]["DeletedFaces"] == [answers["index ana"]["FaceRecords"][0]["Face"]["FaceId"]]
 
 

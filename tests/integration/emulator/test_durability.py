@@ -9,6 +9,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -107,6 +108,55 @@ def test_a_collection_deleted_under_a_writer(rekognition, picture):
         assert [write.result() for write in writes][-1] is None
 
 
+def test_each_face_has_one_user_or_is_gone_while_others_associate_and_delete(rekognition, collection, picture):
+    """Whatever the order, an association that was answered is listed, and a face is never two users'."""
+    faces = [
+        each["FaceId"]
+        for number in range(6)
+        for each in index(rekognition, collection, picture(number, "Ana"), f"s-{number}")
+    ]
+    for user in ("one", "two"):
+        rekognition.create_user(CollectionId=collection, UserId=user)
+
+    def associate(user):
+        answer = rekognition.associate_faces(CollectionId=collection, UserId=user, FaceIds=faces)
+        return {each["FaceId"] for each in answer["AssociatedFaces"]}
+
+    def delete(face):
+        return set(rekognition.delete_faces(CollectionId=collection, FaceIds=[face])["DeletedFaces"])
+
+    with ThreadPoolExecutor(4) as pool:
+        deleted = [pool.submit(delete, face) for face in faces[::2]]
+        one, two = pool.map(associate, ("one", "two"))
+    gone = set().union(*(each.result() for each in deleted))
+    listed = {each["FaceId"]: each.get("UserId") for each in rekognition.list_faces(CollectionId=collection)["Faces"]}
+    assert set(listed) == set(faces) - gone
+    assert not one & two
+    assert {face for face, user in listed.items() if user == "one"} == one
+    assert {face for face, user in listed.items() if user == "two"} == two
+    assert one | two | gone == set(faces)
+    rekognition.delete_user(CollectionId=collection, UserId="one")
+    free = rekognition.delete_faces(CollectionId=collection, FaceIds=faces)
+    assert set(free["DeletedFaces"]) == one
+
+
+def test_a_user_has_at_most_a_hundred_faces(own, tmp_path, connect):
+    client, faces = connect(own()), _Faces(tmp_path / "faces.sqlite3")
+    try:
+        ids = sorted(faces.add(150))
+        client.create_user(CollectionId=faces.name, UserId="u")
+        added = client.associate_faces(CollectionId=faces.name, UserId="u", FaceIds=ids[:60], UserMatchThreshold=0)
+        assert len(added["AssociatedFaces"]) == 60
+        with pytest.raises(client.exceptions.ServiceQuotaExceededException):
+            client.associate_faces(CollectionId=faces.name, UserId="u", FaceIds=ids[60:120], UserMatchThreshold=0)
+        client.associate_faces(CollectionId=faces.name, UserId="u", FaceIds=ids[60:100], UserMatchThreshold=0)
+        with pytest.raises(client.exceptions.ServiceQuotaExceededException):
+            client.associate_faces(CollectionId=faces.name, UserId="u", FaceIds=ids[100:101], UserMatchThreshold=0)
+        assert len(client.list_faces(CollectionId=faces.name, UserId="u")["Faces"]) == 100
+    finally:
+        faces.store.close()
+
+
 class _Faces:
     """A store with one collection, filled without pictures."""
 
@@ -151,7 +201,7 @@ def test_pages_neither_repeat_nor_hide_while_faces_come_and_go(
             seen += ids
             added, removed = next(changes, (0, 0))
             gone = set(picks.sample(sorted(live), min(removed, len(live))))
-            assert faces.store.delete_faces(faces.uid, sorted(gone)) == gone
+            assert faces.store.delete_faces(faces.uid, sorted(gone)) == (gone, {})
             fresh = faces.add(added)
             live, stayed, ever = (live - gone) | fresh, stayed - gone, ever | fresh
         assert seen == sorted(set(seen))

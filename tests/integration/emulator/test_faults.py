@@ -162,7 +162,7 @@ def test_latency_and_lag(endpoint, client, admin, picture):
     "wrong",
     [
         {"rules": [{"fault": "fire"}]},
-        {"rules": [{"fault": "internal", "operation": "CompareFaces"}]},
+        {"rules": [{"fault": "internal", "operation": "DetectLabels"}]},
         {"rules": [{"fault": "internal", "first": 0}]},
         {"lag": -1},
         {"tps": {"ListFaces": 0}},

@@ -34,6 +34,10 @@ async function call(operation, members) {
 const results = [];
 for (const step of JSON.parse(readFileSync(scenario))) {
   const members = resolved(step.members);
+  if (step.compared) {
+    members.SourceImage = { Bytes: readFileSync(join(pictures, step.compared[0])) };
+    members.TargetImage = { Bytes: readFileSync(join(pictures, step.compared[1])) };
+  }
   if (step.picture) members.Image = { Bytes: readFileSync(join(pictures, step.picture)) };
   const result = await call(step.operation, members);
   const pages = [result.answer];

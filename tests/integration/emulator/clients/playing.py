@@ -38,11 +38,10 @@ class Boto3:
 
         self._client = boto3.client("rekognition")
 
-    def call(self, operation, members, picture):
+    def call(self, operation, members, pictures):
         from botocore.exceptions import ClientError
 
-        if picture:
-            members = members | {"Image": {"Bytes": picture.read_bytes()}}
+        members = members | {name: {"Bytes": path.read_bytes()} for name, path in pictures.items()}
         try:
             answer = getattr(self._client, dashed(operation).replace("-", "_"))(**members)
         except ClientError as error:
@@ -61,18 +60,19 @@ class AwsCli:
 
         self._driver = create_clidriver()
 
-    def call(self, operation, members, picture):
+    def call(self, operation, members, pictures):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(members, file)
             file.flush()
             command = ["rekognition", dashed(operation), "--cli-input-json", f"file://{file.name}"]
             command += ["--no-paginate", "--output", "json"]
-            command += ["--image-bytes", f"fileb://{picture}"] if picture else []
+            for name, path in pictures.items():
+                command += [f"--{dashed(name)}-bytes", f"fileb://{path}"]
             said, complained = io.StringIO(), io.StringIO()
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
                 code = self._driver.main(command)
         if code == 0:
-            return {"answer": json.loads(said.getvalue())}
+            return {"answer": json.loads(said.getvalue() or "{}")}
         text = complained.getvalue()
         found = re.search(r"An error occurred \((\w+)\).* operation(?: \(.*\))?: (.*)", text, re.DOTALL)
         if found is None:
@@ -84,11 +84,13 @@ def play(scenario, pictures, client):
     answers, results = {}, []
     for step in scenario:
         members = resolved(step["members"], answers)
-        picture = pictures / step["picture"] if "picture" in step else None
-        result = client.call(step["operation"], members, picture)
+        named = {"Image": step["picture"]} if "picture" in step else {}
+        named |= dict(zip(("SourceImage", "TargetImage"), step.get("compared", ()), strict=False))
+        shown = {name: pictures / file for name, file in named.items()}
+        result = client.call(step["operation"], members, shown)
         pages = [result.get("answer")]
         while step.get("follow") and pages[-1].get("NextToken"):
-            more = client.call(step["operation"], members | {"NextToken": pages[-1]["NextToken"]}, picture)
+            more = client.call(step["operation"], members | {"NextToken": pages[-1]["NextToken"]}, shown)
             pages.append(more["answer"])
         answers[step["name"]] = result.get("answer")
         results.append({"name": step["name"], **result, **({"pages": pages} if step.get("follow") else {})})
