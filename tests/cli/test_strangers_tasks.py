@@ -98,4 +98,5 @@ def test_own_tables_to_linked_faces_and_fifty_tests(pupils):
     )
     assert "50 passed" in done.stdout, done.stdout
     # a bound for a machine that does much else; the guide says what it takes on a quiet one
-    assert (linked - started, time.perf_counter() - linked) < (90, 60)
+    assert linked - started < 90
+    assert time.perf_counter() - linked < 60
