@@ -8,7 +8,6 @@ forms of all descriptions are kept in memory and compared first, then the full d
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -121,9 +120,22 @@ class Gallery:
         faces = self._store.faces_of_user(uid, user_id)
         if not faces:
             return 100.0
-        descriptions = [(each.kind, each.vector) for each in self._store.descriptions_of(uid, [face.face_id])]
-        found = self._users_like(uid, face.person, face.likeness, face.digest, descriptions, 0.0, math.inf)
-        return found.get(user_id, 0.0)
+        same = [
+            _by_name(face.likeness, face.digest, each)
+            for each in faces.values()
+            if face.person is not None and each.person == face.person
+        ]
+        if same:
+            return round(sum(same) / len(same), 4)
+        theirs = self._store.descriptions_of(uid, list(faces))
+        best = 0.0
+        for mine in self._store.descriptions_of(uid, [face.face_id]):
+            others = [each for each in theirs if each.kind == mine.kind]
+            if others:
+                alike = descriptor.similarities(mine.vector, [each.vector for each in others])
+                both_named = [mine.named and each.named for each in others]
+                best = max(best, float((alike * np.where(both_named, _OTHER_NAME, 1.0)).max()))
+        return round(best, 4)
 
     def _users_like(
         self,

@@ -125,6 +125,8 @@ class Operations:
 
     def _create_collection(self, scope: Scope, request: Request) -> Response:
         name = request["CollectionId"]
+        if len(request.get("Tags", ())) > MOST_TAGS:
+            raise _too_many_tags()
         if not self._store.create_collection(scope.account, scope.region, name, MODEL_VERSION):
             raise ServiceError("ResourceAlreadyExistsException", f"The collection id: {name} already exists")
         if request.get("Tags"):
@@ -339,8 +341,7 @@ class Operations:
     def _tag(self, collection: Collection, tags: dict[str, str]) -> None:
         with self._changing(collection) as connection:
             if self._store.tag(connection, collection.uid, tags) > MOST_TAGS:
-                text = f"A resource may have {MOST_TAGS} tags"
-                raise ServiceError("ServiceQuotaExceededException", text)
+                raise _too_many_tags()
 
     def _resource(self, scope: Scope, request: Request) -> Collection:
         """Return the collection of an ARN."""
@@ -389,6 +390,10 @@ def _compared(face: faces.SeenFace) -> Response:
     detail = face.detail(("EMOTIONS", "SMILE"))
     names = ("BoundingBox", "Confidence", "Landmarks", "Pose", "Quality", "Emotions", "Smile")
     return {name: detail[name] for name in names}
+
+
+def _too_many_tags() -> ServiceError:
+    return ServiceError("ServiceQuotaExceededException", f"A resource may have {MOST_TAGS} tags")
 
 
 def _no_collection(name: str) -> ServiceError:

@@ -254,6 +254,35 @@ def test_delete_faces_tells_which_were_not_there(rekognition, collection, pictur
     assert again["FaceId"] != face["FaceId"]
 
 
+def test_a_collection_has_at_most_fifty_tags(rekognition, collection):
+    arn = rekognition.describe_collection(CollectionId=collection)["CollectionARN"]
+    many = {f"tag-{number}": "x" for number in range(51)}
+    assert (
+        refused(rekognition.create_collection, CollectionId="tagged", Tags=many)[0] == "ServiceQuotaExceededException"
+    )
+    assert "tagged" not in rekognition.list_collections()["CollectionIds"]
+    rekognition.tag_resource(ResourceArn=arn, Tags=dict(list(many.items())[:50]))
+    assert refused(rekognition.tag_resource, ResourceArn=arn, Tags={"more": ""})[0] == "ServiceQuotaExceededException"
+    rekognition.tag_resource(ResourceArn=arn, Tags={"tag-1": "y"})
+    tags = rekognition.list_tags_for_resource(ResourceArn=arn)["Tags"]
+    assert (len(tags), tags["tag-1"]) == (50, "y")
+
+
+def test_compare_faces_takes_the_largest_face_of_the_source(rekognition, picture):
+    boxes = [(0.25, 0.5, 0.2, 0.3), (0.7, 0.5, 0.4, 0.6)]
+    source = {"Bytes": picture(1, "small", "large", boxes=boxes)}
+    answer = rekognition.compare_faces(SourceImage=source, TargetImage={"Bytes": picture(2, "large", "small")})
+    assert answer["SourceImageFace"]["BoundingBox"]["Width"] == 0.4
+    (match,) = answer["FaceMatches"]
+    (other,) = answer["UnmatchedFaces"]
+    assert match["Face"]["BoundingBox"]["Left"] < other["BoundingBox"]["Left"]
+    blind = {"Bytes": picture(3)}
+    (match,) = rekognition.compare_faces(SourceImage=blind, TargetImage=blind)["FaceMatches"]
+    assert match["Similarity"] > 99
+    answer = rekognition.compare_faces(SourceImage=blind, TargetImage={"Bytes": picture(4)}, SimilarityThreshold=0)
+    assert answer["UnmatchedFaces"] == []
+
+
 def test_an_operation_that_is_not_there_is_refused_once_and_by_name(emulator, connect):
     client = connect(emulator.endpoint)
     client.meta.config.retries = {"mode": "standard", "total_max_attempts": 5}
