@@ -46,11 +46,14 @@ lint: $(INSTALLED) ## ruff, import rules
 types: $(INSTALLED) ## mypy --strict
 	$(BIN)/mypy
 
-docs: $(INSTALLED) ## Write the pages that are made from the code
+docs: $(INSTALLED) ## Write the pages that are made from the code, and build the site (site/index.html)
 	$(BIN)/python docs/write_settings.py
 	$(BIN)/python docs/write_words.py
 	$(BIN)/python docs/write_json.py
 	$(BIN)/python docs/draw_architecture.py
+	$(BIN)/python docs/write_reference.py
+	$(BIN)/python docs/draw_tour.py
+	$(BIN)/zensical build --clean --strict
 
 bench: $(INSTALLED) ## Measure against named rivals; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'

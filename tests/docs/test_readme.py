@@ -1,4 +1,4 @@
-"""The README is run: what it shows is what a user sees."""
+"""The README, the tour and the policy for AWS are run: what they show is what a user sees."""
 
 import importlib.util
 import json
@@ -14,13 +14,15 @@ from seedtool.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SCHOOL = (ROOT / "docs/guides/school.md").read_text(encoding="utf-8")
+AWS = (ROOT / "docs/guides/aws.md").read_text(encoding="utf-8")
 
 MILLISECONDS = re.compile(r"\d+ ms")
 
 
 def tour():
     """The console block's commands, each with the output it shows."""
-    (block,) = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+    (block,) = re.findall(r"```console\n(.*?)```", SCHOOL, flags=re.DOTALL)
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, _, output = part.partition("\n")
         yield command, output
@@ -31,14 +33,14 @@ def test_the_tour_shows_what_a_user_sees(shell):
         assert MILLISECONDS.sub("N ms", shell(command)) == MILLISECONDS.sub("N ms", output), command
 
 
-def rows(heading):
-    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+def rows(page, heading):
+    section = page.split(f"# {heading}\n")[1].split("\n## ")[0]
     found = re.findall(r"^\| (`.+?) \|$", section, flags=re.MULTILINE)
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)] for row in found]
 
 
 def test_every_command_is_told():
-    told = " ".join(row[0] for row in rows("In your own project"))
+    told = " ".join(row[0] for row in rows(README, "The commands"))
     assert [name for name in COMMANDS if not re.search(rf"`{name}\b|; `{name}|, `{name}", told)] == []
 
 
@@ -59,11 +61,15 @@ def enrolled(shell):
     ],
 )
 def test_the_policy_of_a_command_names_all_that_it_calls(shell, enrolled, command, line):
-    told = {row[0]: row[1] for row in rows("What AWS has to allow")}[command]
+    told = {row[0]: row[1] for row in rows(AWS, "What AWS has to allow")}[command]
     called = {f"rekognition:{name}" for name in json.loads(shell(line))["calls"]}
     assert called <= set(re.findall(r"`(rekognition:\w+)`", told))
-    policy = json.loads(re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)[0])
+    policy = json.loads(re.findall(r"```json\n(.*?)```", AWS, flags=re.DOTALL)[0])
     assert called <= set(policy["Statement"][0]["Action"])
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
 
 
 def test_links_lead_somewhere():
