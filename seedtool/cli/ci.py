@@ -33,6 +33,20 @@ def ci() -> None:
     help="Build the template of this profile too. Repeat it for several profiles.",
 )
 @click.option(
+    "--load",
+    "recipe",
+    metavar="RECIPE",
+    shell_complete=completing.recipes,
+    help="Build templates with generated rows of this recipe upon the profiles, too.",
+)
+@click.option(
+    "--scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    metavar="N",
+    help="N times the rows of the recipe [default: 1].",
+)
+@click.option(
     "--cache",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
@@ -41,7 +55,14 @@ def ci() -> None:
 @click.option("--trust-file", is_flag=True, help="Load dumps that no key of this project signed. What is in them runs.")
 @common_options
 def prepare(
-    *, profiles: tuple[str, ...], cache: Path | None, trust_file: bool, console: Console, settings: Settings
+    *,
+    profiles: tuple[str, ...],
+    recipe: str | None,
+    scale: float,
+    cache: Path | None,
+    trust_file: bool,
+    console: Console,
+    settings: Settings,
 ) -> None:
     """Start the embedded server and build the templates that tests clone. Templates that exist are not built again.
 
@@ -53,13 +74,26 @@ def prepare(
 
     listener = console.listener({})
     with listener.live():
-        report = workflow.prepare(profiles, settings=settings, cache=cache, trust_file=trust_file, listener=listener)
+        report = workflow.prepare(
+            profiles,
+            load=recipe,
+            scale=scale,
+            settings=settings,
+            cache=cache,
+            trust_file=trust_file,
+            listener=listener,
+        )
     console.report(report, lambda: _lines(report))
 
 
 def _lines(report: PrepareReport) -> Iterable[str]:
     rows = [
-        (made.profile or "(schema)", made.template, made.how, f"{made.milliseconds:.0f} ms")
+        (
+            " + ".join(filter(None, (made.profile or "(schema)", made.recipe))),
+            made.template,
+            made.how,
+            f"{made.milliseconds:.0f} ms",
+        )
         for made in report.templates
     ]
     yield from table(("profile", "template", "it was", "in"), rows)

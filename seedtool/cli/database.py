@@ -340,8 +340,22 @@ def _ago(time: str | None) -> str:
 @click.option(
     "--seed", "profile", metavar="PROFILE", shell_complete=completing.profiles, help="Include the rows of this profile."
 )
+@click.option(
+    "--load",
+    "recipe",
+    metavar="RECIPE",
+    shell_complete=completing.recipes,
+    help="Include generated rows of this recipe.",
+)
+@click.option(
+    "--scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    metavar="N",
+    help="N times the rows of the recipe [default: 1].",
+)
 @common_options
-def fingerprint(*, profile: str | None, console: Console, settings: Settings) -> None:
+def fingerprint(*, profile: str | None, recipe: str | None, scale: float, console: Console, settings: Settings) -> None:
     """Print a hash of everything that shapes a template, as the key of a CI cache.
 
     The hash covers the project's files and PostgreSQL's major version. It needs no server. When a fixture reads the
@@ -349,5 +363,5 @@ def fingerprint(*, profile: str | None, console: Console, settings: Settings) ->
     """
     from seedtool.workflows import reset as workflow
 
-    digest = workflow.fingerprint(profile, settings=settings)
+    digest = workflow.fingerprint(profile, load=recipe, scale=scale, settings=settings)
     console.report({"fingerprint": digest, "profile": profile}, lambda: [digest])

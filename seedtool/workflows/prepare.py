@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -23,8 +23,11 @@ from seedtool.seeding.profiles import Profile
 from seedtool.settings import Settings
 from seedtool.workflows.face_service import emulator_key, ensure_emulator
 from seedtool.workflows.project import archive_keys, project_settings
-from seedtool.workflows.reset import layers_of
+from seedtool.workflows.reset import generated, layers_of
 from seedtool.workflows.seed import named_profile
+
+if TYPE_CHECKING:
+    from seedtool.generating.layer import Generated
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +35,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         profile: whose rows are in it; None for the bare schema.
+        recipe: whose generated rows are in it, too; None for none.
         fingerprint: what it is named by.
         template: the database.
         how: it was there, or was loaded from a file, or built.
@@ -40,6 +44,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     profile: str | None
+    recipe: str | None = None
     fingerprint: str
     template: str
     how: Literal["present", "loaded", "built"]
@@ -66,6 +71,8 @@ class PrepareReport(msgspec.Struct, frozen=True, kw_only=True):
 def prepare(
     profiles: Sequence[str] = (),
     *,
+    load: str | None = None,
+    scale: float = 1.0,
     settings: Settings | None = None,
     cache: Path | None = None,
     trust_file: bool = False,
@@ -77,13 +84,16 @@ def prepare(
 
     Args:
         profiles: names of profiles whose templates are wanted beside the schema's; a name given twice counts once.
+        load: the name of a recipe: a template with its generated rows is wanted, too, upon each profile, or upon the
+            schema where none is given.
+        scale: how many times the numbers of the recipe are made.
         settings: the project's; those of the working folder's project when None.
         cache: a folder of dumps: templates are loaded from it, and what it lacks is written there.
         trust_file: load dumps that no key of ours signed: what is in them runs on the server with our rights.
         listener: hears what takes long or goes wrong.
 
     Raises:
-        UsageError: there is no profile of a name.
+        UsageError: there is no profile or recipe of a name.
         SeedtoolError: a template cannot be built, or a photo not be enrolled.
     """
     settings = project_settings(settings)
@@ -93,6 +103,12 @@ def prepare(
         made = [
             ensure_template(cluster, settings, profile, cache=cache, trust_file=trust_file, listener=listener)
             for profile in (None, *found)
+        ]
+        rows = generated(settings, load, scale=scale, listener=listener)
+        below: list[Profile | None] = [*found] if found else [None]
+        made += [
+            ensure_template(cluster, settings, profile, rows, cache=cache, trust_file=trust_file, listener=listener)
+            for profile in (below if rows is not None else ())
         ]
     enrolled = []
     if settings.aws == "embedded":
@@ -107,6 +123,7 @@ def ensure_template(
     cluster: Cluster,
     settings: Settings,
     profile: Profile | None,
+    rows: "Generated | None" = None,
     *,
     cache: Path | None = None,
     trust_file: bool = False,
@@ -118,6 +135,7 @@ def ensure_template(
         cluster: the server.
         settings: the project's.
         profile: the profile; None for the bare schema.
+        rows: generated rows upon it; None for none.
         cache: a folder of dumps: the template is loaded from there, or written to it.
         trust_file: load a dump that no key of ours signed.
         listener: hears of the steps, and when a dump cannot be used.
@@ -128,7 +146,7 @@ def ensure_template(
         SettingsError: there is no key that may sign what is written.
     """
     started = time.perf_counter()
-    layers = layers_of(settings, profile, listener=listener)
+    layers = layers_of(settings, profile, rows, listener)
     like = templates.of_target(cluster)
     fingerprint = fingerprints(layers, templates.of_server(cluster, like))[-1]
     file = dumps.dump_path(cache, fingerprint) if cache is not None else None
@@ -145,6 +163,7 @@ def ensure_template(
         file = None
     return Made(
         profile=profile.name if profile else None,
+        recipe=rows.recipe.name if rows is not None else None,
         fingerprint=fingerprint,
         template=template.name,
         how="loaded" if loaded else "built" if template.built else "present",

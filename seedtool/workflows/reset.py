@@ -253,7 +253,13 @@ def _upgrade(database: Target, settings: Settings) -> list[str]:
     return upgrade(database, settings)
 
 
-def fingerprint(profile: str | None = None, *, settings: Settings | None = None) -> str:
+def fingerprint(
+    profile: str | None = None,
+    *,
+    load: str | None = None,
+    scale: float = 1.0,
+    settings: Settings | None = None,
+) -> str:
     """Return a hash of what shapes a template, as far as no server is needed to know it: the key of a CI's cache.
 
     Owner, locale and minor version belong to the server, so they are not in it. Of PostgreSQL, the embedded
@@ -261,10 +267,12 @@ def fingerprint(profile: str | None = None, *, settings: Settings | None = None)
 
     Args:
         profile: the profile's name; None for the bare schema.
+        load: the name of a recipe whose generated rows come upon it; None for none.
+        scale: how many times the numbers of the recipe are made.
         settings: the project's; those of the working folder's project when None.
 
     Raises:
-        UsageError: there is no profile of this name.
+        UsageError: there is no profile or recipe of this name.
         ProfileError, SettingsError, MigrationError: the project's files cannot be found.
     """
     from seedtool.postgres import wheel
@@ -273,4 +281,5 @@ def fingerprint(profile: str | None = None, *, settings: Settings | None = None)
     settings = project_settings(settings)
     found = named_profile(settings, profile) if profile is not None else None
     major = wheel.version().split(".")[0] if settings.database_url is None else "external"
-    return fingerprints(layers_of(settings, found), {"postgresql": major})[-1]
+    rows = generated(settings, load, scale=scale)
+    return fingerprints(layers_of(settings, found, rows), {"postgresql": major})[-1]

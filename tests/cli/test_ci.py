@@ -23,6 +23,17 @@ def databases(project):
         return {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
 
 
+def test_a_recipe_gets_a_template_upon_each_profile(bare):
+    done = bare.ok("ci prepare --json --seed local --load demo").json["templates"]
+    assert [(made["profile"], made["recipe"]) for made in done] == [(None, None), ("local", None), ("local", "demo")]
+    assert done[2]["template"] in bare.ok("db-reset --yes --seed local --load demo --dry-run").out
+    keys = [bare.ok("fingerprint", *more.split()).out for more in ("--seed local", "--seed local --load demo")]
+    assert keys[0] != keys[1] != bare.ok("fingerprint --seed local --load demo --scale 2").out
+    again = bare.ok("ci prepare --seed local --load demo").out
+    assert "local + demo" in again
+    assert "present" in again
+
+
 def test_it_builds_what_is_missing_and_then_leaves_it_alone(bare, tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
     assert prepared(bare, "--cache", cache)[0] == ["built", "built"]
