@@ -12,7 +12,7 @@ from seedtool.values import hashing
 from seedtool.values.word import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
 
@@ -223,26 +223,26 @@ class WithNulls:
         return self.maker.cells(batch).where(drawn >= self._millionths)
 
 
-#: The families of types whose values can be put in order.
-ORDERED = frozenset({"integer", "numeric", "date", "timestamp"})
-
-
 class Order:
     """Columns of which a check says that one is not above the next. In each row the values are put in order.
 
     A NULL stays where it is. Where two values are equal and may not be, the second becomes one larger: by 1, a day or
-    a second.
+    a second. Where it is the largest that it may be, the first becomes one smaller.
 
     Args:
         makers: of the columns, from the smallest value to the largest.
         strict: for each column but the first, whether its value may not be that of the one before it.
-        family: of their types, one of `ORDERED`.
+        family: of their types, one of `inference.ORDERED`.
+        most: the largest number of each column; None where it is not known, or no number.
     """
 
-    def __init__(self, makers: Sequence[Maker], strict: Sequence[bool], family: str) -> None:
+    def __init__(
+        self, makers: Sequence[Maker], strict: Sequence[bool], family: str, most: Sequence[float | None] = ()
+    ) -> None:
         self._makers = makers
         self._strict = strict
         self._family = family
+        self._most = most
 
     def columns(self, batch: Batch) -> list[Cells]:
         """Return the values of all columns, from the smallest to the largest."""
@@ -266,39 +266,61 @@ class Order:
                 if other != place and taken.any():
                     cells = theirs.choose(taken, cells)
             found.append(cells)
-        for place, strict in enumerate(self._strict, start=1):
-            if strict:
-                found[place] = self._above(found[place - 1], found[place])
+        if any(self._strict):
+            self._part(found)
         return found
+
+    def _part(self, found: list[Cells]) -> None:
+        """Let values that have to differ differ, and keep the order of all."""
+        import numpy as np
+
+        if len(found) == 2 and self._most and self._most[1] is not None:
+            same = (found[0].lengths >= 0) & (found[1].lengths >= 0)
+            same &= (self._numbers(found[0]) >= self._numbers(found[1])) & (self._numbers(found[1]) >= self._most[1])
+            found[0] = _changed(found[0], np.flatnonzero(same), found[1], lambda text: str(Decimal(text) - 1))
+        last = found[0]
+        for place, strict in enumerate(self._strict, start=1):
+            above = found[place]
+            both = (last.lengths >= 0) & (above.lengths >= 0)
+            below, over = self._numbers(last), self._numbers(above)
+            rows = np.flatnonzero(both & ((below >= over) if strict else (below > over)))
+            above = _changed(above, rows, last, lambda text: _larger(text, self._family) if strict else text)  # noqa: B023
+            found[place] = above
+            last = last.choose(above.lengths < 0, above)
 
     def _numbers(self, cells: Cells) -> np.ndarray:
         """Return numbers in the values' order, int64[n] or float64[n]; that of NULL is undefined."""
         import numpy as np
 
+        if self._family == "time":
+            text = cells.words(8).view(np.uint8).reshape(len(cells), 8).astype(np.int64) - ord("0")
+            found: np.ndarray = text[:, [0, 1, 3, 4, 6, 7]] @ np.array([36_000, 3600, 600, 60, 10, 1])
+            return found
         width = 19 if self._family in {"date", "timestamp"} else cells.width
         words = np.where(cells.lengths < 0, b"1970-01-01" if width == 19 else b"0", cells.words(max(width, 10)))
         if width == 19:
             return words.astype("datetime64[s]").astype(np.int64)
         return words.astype(np.int64 if self._family == "integer" else np.float64)
 
-    def _above(self, below: Cells, above: Cells) -> Cells:
-        """Return the values of `above`, each larger than that of `below`."""
-        import numpy as np
 
-        both = (below.lengths >= 0) & (above.lengths >= 0)
-        rows = np.flatnonzero(both & (self._numbers(below) >= self._numbers(above)))
-        if not len(rows):
-            return above
-        larger = values.Cells.of(
-            [_larger(str(each, "ascii"), self._family) for each in below.take(rows).tolist() if each]
-        )
-        places = np.arange(len(above))
-        places[rows] = len(above) + np.arange(len(rows))
-        return above.stacked(larger).take(places)
+def _changed(cells: Cells, rows: np.ndarray, base: Cells, change: Callable[[str], str]) -> Cells:
+    """Return cells that are, in some rows, what a change makes of others' values."""
+    import numpy as np
+
+    if not len(rows):
+        return cells
+    made = values.Cells.of([change(str(each, "ascii")) for each in base.take(rows).tolist() if each is not None])
+    places = np.arange(len(cells))
+    places[rows] = len(cells) + np.arange(len(rows))
+    return cells.stacked(made).take(places)
 
 
 def _larger(text: str, family: str) -> str:
     """Return a value that is a little larger: by 1, a day or a second."""
+    if family == "time":
+        hour, minute, second = map(int, text[:8].split(":"))
+        later = hour * 3600 + minute * 60 + second + 1  # PostgreSQL takes 24:00:00
+        return f"{later // 3600:02}:{later // 60 % 60:02}:{later % 60:02}{text[8:]}"
     if family == "date":
         return str(date.fromisoformat(text) + timedelta(days=1))
     if family == "timestamp":

@@ -155,7 +155,7 @@ class _Draft:
             or (
                 len(each.columns) > 1
                 and self._last(table, each) == column.name
-                and not inference.is_obeyed(each.expression)
+                and not inference.is_obeyed(table, each)
             )
         ]
         return [*(f"# check: {' '.join(each.split())}" for each in checks), line]

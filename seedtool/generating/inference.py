@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import graphlib
 import re
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from seedtool.values import kinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from seedtool.postgres.catalog import Column, Table
+    from seedtool.postgres.catalog import Check, Column, Table
 
 Guess = dict[str, Any]
 
@@ -112,35 +115,62 @@ def _fits(column: Column, of: str, found: Guess) -> bool:
     return kind.fits(of) and not too_long
 
 
-_NUMBER = r"'?\(?(-?\d+)\)?'?(?:::[\w ]+)?"
+_NUMBER = r"'?\(?(-?\d+(?:\.\d+)?)\)?'?(?:::[\w ]+)?"
 
 
 def _of_checks(table: Table, column: Column) -> Guess | None:
-    """Return what the checks of a column allow: a list of values, or a range of whole numbers."""
-    least: int | None = None
-    most: int | None = None
+    """Return what the checks of a column allow: a list of values, or a range of numbers."""
+    least: Decimal | None = None
+    most: Decimal | None = None
+    of = family(column)
+    places = _places(column) if of == "numeric" else 0
+    step = Decimal(1).scaleb(-places)
     for check in table.checks:
         if check.columns != (column.name,):
             continue
         name = rf'\(?"?{re.escape(column.name)}"?\)?(?:::[\w ]+)?\)*'
-        listed = re.search(rf"{name} = ANY \(+ARRAY\[(.*?)\]", check.expression)
+        expression = re.sub(rf"\(?{name} IS NULL\)? OR ", "", check.expression)
+        if re.search(r"\b(NOT|OR|CASE)\b", expression):
+            continue  # what stands within it may be just what is not allowed
+        listed = re.search(rf"{name} = ANY \(+ARRAY\[(.*?)\]", expression)
         if listed:
             values = re.findall(r"'((?:[^']|'')*)'(?:::[\w ]+(?:\(\d+\))?)?|(-?\d+)", listed[1])
             return {
                 "kind": "choice",
                 "values": [text.replace("''", "'") if not number else int(number) for text, number in values],
             }
-        if family(column) not in {"integer", "numeric"}:
+        if of not in {"integer", "numeric"}:
             continue
-        for operator, number in re.findall(rf"{name} (>=|>|<=|<) {_NUMBER}", check.expression):
-            bound = int(number)
+        for operator, number in re.findall(rf"{name} (>=|>|<=|<) {_NUMBER}", expression):
+            bound = Decimal(number)
             if operator in {">=", ">"}:
-                least = max(bound + (operator == ">"), least if least is not None else bound)
+                lower = _rounded(bound, step, up=True) + (step if operator == ">" and bound % step == 0 else 0)
+                least = max(lower, least if least is not None else lower)
             else:
-                most = min(bound - (operator == "<"), most if most is not None else bound)
+                upper = _rounded(bound, step, up=False) - (step if operator == "<" and bound % step == 0 else 0)
+                most = min(upper, most if most is not None else upper)
     if least is None or most is None or most < least or not column.not_null:
         return None
-    return {"kind": "integer", "min": least, "max": most}
+    if least % 1 == 0 and most % 1 == 0:
+        return {"kind": "integer", "min": int(least), "max": int(most)}
+    return {"kind": "decimal", "min": float(least), "max": float(most), "places": places}
+
+
+def _places(column: Column) -> int:
+    """Return how many decimals a column of numbers keeps: those of its type, else two; `decimal` makes up to nine."""
+    scale = re.search(r"\(\d+,(-?\d+)\)$", column.type)
+    if scale is not None:
+        return min(max(int(scale[1]), 0), 9)
+    return 0 if re.search(r"\(\d+\)$", column.type) else 2
+
+
+def _rounded(number: Decimal, step: Decimal, *, up: bool) -> Decimal:
+    """Return the nearest multiple of a step that is not below a number, or not above it."""
+    return (number / step).to_integral_value(ROUND_CEILING if up else ROUND_FLOOR) * step
+
+
+#: The families of types whose values can be put in order.
+ORDERED = frozenset({"integer", "numeric", "date", "timestamp", "time"})
 
 
 class Comparison(NamedTuple):
@@ -201,13 +231,19 @@ def chains(found: Sequence[Comparison]) -> list[list[str]]:
     return sorted(ordered)
 
 
-def is_obeyed(expression: str) -> bool:
-    """Tell whether a check over several columns only compares them, so that rows obey it without a line."""
-    rest = _COMPARED.sub("", expression)
+def is_obeyed(table: Table, check: Check) -> bool:
+    """Tell whether a check over several columns only compares some that can be put in order: it needs no line then."""
+    compared = comparisons(msgspec.structs.replace(table, checks=(check,)))
+    in_keys = {name for key in table.keys for name in key.columns}
+    for each in compared:
+        families = {family(table.columns[each.below]), family(table.columns[each.above])}
+        if len(families) > 1 or not families <= ORDERED or {each.below, each.above} & in_keys:
+            return False
+    rest = _COMPARED.sub("", check.expression)
     without = re.sub(rf"\(?{_IDENTIFIER} IS NULL\)?", "", rest)
     if without != rest and "AND" in without:
         return False
-    return rest != expression and not re.sub(r"[()\s]|\bAND\b|\bOR\b", "", without)
+    return bool(compared) and not re.sub(r"[()\s]|\bAND\b|\bOR\b", "", without)
 
 
 def _unquoted(identifier: str) -> str:

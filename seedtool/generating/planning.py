@@ -7,7 +7,6 @@ column and proposes the line.
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -209,6 +208,7 @@ class _Filling:
         self._planned = planned
         self._table = planned.table
         self._lines = plan.recipe.tables.get(planned.name, {})
+        self._chosen: dict[str, ColumnLine] = {}
         self._check_names()
 
     def _check_names(self) -> None:
@@ -350,7 +350,8 @@ class _Filling:
             if key.name in planned.relations:
                 for own, theirs in zip(key.columns, key.referenced_columns, strict=True):
                     planned.makers.setdefault(own, Referring(key.name, theirs))
-        for name, line in self._all_lines().items():
+        self._chosen = self._all_lines()
+        for name, line in self._chosen.items():
             planned.makers[name] = self._written(self._table.columns[name], line)
         if not planned.makers:  # COPY has to name a column
             for name, column in self._table.columns.items():
@@ -373,16 +374,25 @@ class _Filling:
         found = [each for each in inference.comparisons(table) if is_free(each.below) and is_free(each.above)]
         for columns in inference.chains(found):
             family = inference.family(table.columns[columns[0]])
-            if family not in makers.ORDERED or any(inference.family(table.columns[each]) != family for each in columns):
+            if family not in inference.ORDERED or any(
+                inference.family(table.columns[each]) != family for each in columns
+            ):
                 continue
-            strict = {(each.below, each.above) for each in found if each.strict}
+            # a value is above all that are before it where it is above the one just before it
+            strict = {each.above for each in found if each.strict}
             order = makers.Order(
                 [planned.makers[name] for name in columns],
-                [pair in strict for pair in itertools.pairwise(columns)],
+                [name in strict for name in columns[1:]],
                 family,
+                [self._most(name) for name in columns],
             )
             for place, name in enumerate(columns):
                 planned.makers[name] = makers.Ordered(order, place)
+
+    def _most(self, name: str) -> float | None:
+        """Return the largest number that a column may have, where a line or a guess says so."""
+        found = self._chosen[name].parameters.get("max") if name in self._chosen else None
+        return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
     def _all_lines(self) -> dict[str, ColumnLine]:
         """Return the lines of all columns that need one: as they are written, or guessed."""

@@ -270,13 +270,24 @@ AWKWARD = {
             ' "From" date NOT NULL, "Until" date NOT NULL, CHECK ("From" <= "Until"), cost numeric(8,2) NOT NULL,'
             " price numeric(8,2) NOT NULL, CHECK (price >= cost AND price > 0), created_at timestamptz NOT NULL,"
             " updated_at timestamptz, deleted_at timestamptz, CHECK (updated_at >= created_at),"
-            " CONSTRAINT gone CHECK (deleted_at IS NULL OR deleted_at > updated_at AND deleted_at > created_at))"
+            " CONSTRAINT gone CHECK (deleted_at IS NULL OR deleted_at > updated_at AND deleted_at > created_at),"
+            " opens time NOT NULL, shuts time NOT NULL, CHECK (opens < shuts), a int, b int, c int, CHECK (a <= b AND b <= c),"
+            " CHECK (a < c), rating numeric(2,1) NOT NULL CHECK (rating >= 0.5 AND rating <= 5))"
         ),
         (
             "[rows]\na = 400\n[tables.a]\nlow = { kind = 'integer', min = 1, max = 9 }\nhigh = { kind = 'integer', max = 9 }\n"
             "cost = { kind = 'decimal', min = 1, max = 9 }\nprice = { kind = 'decimal', min = 1, max = 9 }\n"
-            "updated_at = 'timestamp'\ndeleted_at = { kind = 'timestamp', nulls = 0.5 }\n"
+            "updated_at = 'timestamp'\ndeleted_at = { kind = 'timestamp', nulls = 0.5 }\nopens = 'time'\nshuts = 'time'\n"
+            "a = { kind = 'integer', max = 3 }\nb = { kind = 'integer', max = 3 }\nc = { kind = 'integer', max = 3 }\n"
         ),
+    ),
+    "a key that only some rows have": (
+        (
+            "CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE o (id serial PRIMARY KEY, c_id int NOT NULL REFERENCES c,"
+            " state text NOT NULL, kind text NOT NULL); CREATE UNIQUE INDEX ON o (c_id) WHERE state = 'new';"
+            "CREATE UNIQUE INDEX ON o (kind) WHERE state = 'new'"
+        ),
+        "[rows]\nc = 5\no = 40\n[tables.c]\nid = '{n}'\n[tables.o]\nstate = ['sent', 'paid']\nkind = ['a', 'b']\n",
     ),
     "texts with little room": (
         "CREATE TABLE a (id varchar(12) PRIMARY KEY, x char(6) UNIQUE NOT NULL, y varchar(3) UNIQUE NOT NULL)",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seedtool.generating import inference
 from seedtool.generating.columns import Order
-from seedtool.postgres.catalog import Check
+from seedtool.postgres.catalog import Check, Column, Table, ValueType
 from seedtool.values.cells import Cells
 
 MINUTES = st.integers(0, 10**8).map(lambda number: str(np.datetime64("2020-01-01T00:00:00") + number).replace("T", " "))
@@ -16,6 +16,7 @@ FAMILIES = {
     "numeric": st.decimals(-1000, 1000, places=2).map(str),
     "date": st.dates().map(str),
     "timestamp": MINUTES,
+    "time": st.times().map(lambda each: each.strftime("%H:%M:%S")),
 }
 
 
@@ -30,6 +31,8 @@ class Known:
 
 
 def number(text, family):
+    if family == "time":
+        return text
     return float(text) if family in {"integer", "numeric"} else np.datetime64(text.replace(" ", "T"))
 
 
@@ -54,6 +57,8 @@ def test_each_row_is_in_order_and_null_stays(family, data):
         ("numeric", "1.50", "2.50"),
         ("date", "2024-02-28", "2024-02-29"),
         ("timestamp", "2025-12-31 23:59:59-03", "2026-01-01 00:00:00-03"),
+        ("time", "09:59:59", "10:00:00"),
+        ("time", "23:59:59", "24:00:00"),
     ],
 )
 def test_equal_values_that_may_not_be_equal_are_parted(family, one, two):
@@ -61,13 +66,67 @@ def test_equal_values_that_may_not_be_equal_are_parted(family, one, two):
     assert [each.tolist() for each in made] == [[one.encode()] * 2 + [None], [two.encode()] * 2 + [None]]
 
 
-class Columns:
-    """A table of some columns with one check."""
+def test_of_two_equal_values_at_the_largest_the_first_becomes_smaller():
+    made = Order([Known(["8", "7", None])] * 2, [True], "integer", [8, 8]).columns(None)
+    assert [each.tolist() for each in made] == [[b"7", b"7", None], [b"8", b"8", None]]
 
-    columns = dict.fromkeys(("a", "b", "c", "A b"))
 
-    def __init__(self, *expressions):
-        self.checks = [Check(name="c", expression=each, columns=("a", "b")) for each in expressions]
+def test_a_value_that_grew_pushes_the_next_one():
+    made = Order([Known(["5"]), Known(["5"]), Known([None]), Known(["5"])], [True, False, False], "integer").columns(
+        None
+    )
+    assert [each.tolist() for each in made] == [[b"5"], [b"6"], [None], [b"6"]]
+
+
+COLUMNS = {
+    "a": "int4",
+    "b": "int4",
+    "c": "int4",
+    "A b": "int4",
+    "t": "text",
+    "u": "text",
+    "opens": "time",
+    "shuts": "time",
+}
+
+
+def column(name, of, type_=""):
+    return Column(
+        name=name, type=type_ or of, not_null=True, value=ValueType(kind="scalar", name=of), default=None,
+        default_has_effects=False, generated=False, identity="", is_text=of == "text", sequence=None, labels=(),
+    )  # fmt: skip
+
+
+def table(*checks, columns=None):
+    return Table(
+        oid=1, schema="public", name="x", kind="table", partitioned=False, plain=True, ancestors=(), triggers=(), rules=(),
+        columns=columns or {name: column(name, of) for name, of in COLUMNS.items()}, keys=(), checks=checks, foreign_keys=(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("type_", "expression", "guess"),
+    [
+        (
+            "numeric(2,1)",
+            "((x >= 0.5) AND (x <= (5)::numeric))",
+            {"kind": "decimal", "min": 0.5, "max": 5.0, "places": 1},
+        ),
+        ("numeric(4,2)", "((x > 0.25) AND (x < 1.75))", {"kind": "decimal", "min": 0.26, "max": 1.74, "places": 2}),
+        ("numeric(4,2)", "((x >= -1.5) AND (x <= 1.5))", {"kind": "decimal", "min": -1.5, "max": 1.5, "places": 2}),
+        ("integer", "((x > 0) AND (x < 6))", {"kind": "integer", "min": 1, "max": 5}),
+        ("integer", "((x > 0.5) AND (x < 5.5))", {"kind": "integer", "min": 1, "max": 5}),
+        ("integer", "((x IS NULL) OR ((x >= 1) AND (x <= 5)))", {"kind": "integer", "min": 1, "max": 5}),
+        ("integer", "(NOT ((x >= 1) AND (x <= 5)))", None),
+        ("integer", "(((x >= 1) AND (x <= 5)) OR ((x >= 11) AND (x <= 15)))", None),
+        ("integer", "(NOT (x = ANY (ARRAY[1, 2])))", None),
+        ("integer", "(x = ANY (ARRAY[1, 2]))", {"kind": "choice", "values": [1, 2]}),
+    ],
+)
+def test_what_a_check_of_one_column_allows(type_, expression, guess):
+    of = column("x", "numeric" if "numeric" in type_ else "int4", type_)
+    found = table(Check(name="c", expression=expression, columns=("x",)), columns={"x": of})
+    assert inference.guess(found, of) == guess
 
 
 @pytest.mark.parametrize(
@@ -82,9 +141,12 @@ class Columns:
         ("(NOT (a < b))", [], False),
         ("(a < (b + c))", [], False),
         ("((a < b) AND (b < a))", [], True),
+        ("(opens < shuts)", [["opens", "shuts"]], True),
+        ("(t < u)", [["t", "u"]], False),
         ("((a = 'x'::text) OR (b IS NOT NULL))", [], False),
     ],
 )
 def test_which_checks_are_understood(expression, chains, obeyed):
-    assert inference.chains(inference.comparisons(Columns(expression))) == chains
-    assert inference.is_obeyed(expression) is obeyed
+    found = table(Check(name="c", expression=expression, columns=("a", "b")))
+    assert inference.chains(inference.comparisons(found)) == chains
+    assert inference.is_obeyed(found, found.checks[0]) is obeyed
