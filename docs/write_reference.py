@@ -73,6 +73,7 @@ def _joined(parts: Iterator[str]) -> str:
 def _commands(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[str]:
     """Yield a section for a command, and one for each below it."""
     given = {**command.context_settings, "terminal_width": HELP_WIDTH, "max_content_width": HELP_WIDTH}
+    command._help_option = None  # noqa: SLF001 - click keeps the names that the first context gave
     context = click.Context(command, info_name=name, parent=parent, **given)
     if parent is not None:
         yield f"## {context.command_path}"

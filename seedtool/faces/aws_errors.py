@@ -72,7 +72,7 @@ CODES = _rules(
     (CredentialsError, _CLOCK, "RequestExpired RequestTimeTooSkewed"),
     (
         AccessDenied,
-        "Allow the action to this user or role; docs/guides/aws.md lists what each command needs.",
+        "Allow the action to this user or role in IAM; docs/guides/aws.md lists what each command needs.",
         "AccessDeniedException AccessDenied 403 Forbidden AllAccessDisabled AccountProblem",
     ),
     (
