@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from seedtool.emulator.faces import SeenFace
     from seedtool.emulator.gallery import Gallery
-    from seedtool.emulator.store import Collection, Store
+    from seedtool.emulator.store import Collection, Store, StoredFace
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -74,12 +74,10 @@ class Users:
             refused: list[Response] = []
             for face_id in asked:
                 face = faces.get(face_id)
-                if face is None:
-                    refused.append({"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]})
-                elif face.user_id is not None and face.user_id != user_id:
-                    reasons = ["ASSOCIATED_TO_A_DIFFERENT_USER"]
-                    refused.append({"FaceId": face_id, "UserId": face.user_id, "Reasons": reasons})
-                elif face.user_id is None:
+                refusal = _not_the_users(face_id, face, user_id)
+                if refusal is not None:
+                    refused.append(refusal)
+                elif face is not None and face.user_id is None:
                     likeness = self._gallery.like_user(uid, user_id, face) if own else 100.0
                     if likeness < threshold:
                         reasons = ["LOW_MATCH_CONFIDENCE"]
@@ -105,14 +103,8 @@ class Users:
         def change(connection: sqlite3.Connection) -> Response:
             faces = self._faces(collection, request, asked)
             taken = [face_id for face_id in asked if face_id in faces and faces[face_id].user_id == user_id]
-            refused: list[Response] = []
-            for face_id in asked:
-                face = faces.get(face_id)
-                if face is None:
-                    refused.append({"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]})
-                elif face.user_id is not None and face.user_id != user_id:
-                    reasons = ["ASSOCIATED_TO_A_DIFFERENT_USER"]
-                    refused.append({"FaceId": face_id, "UserId": face.user_id, "Reasons": reasons})
+            refusals = (_not_the_users(face_id, faces.get(face_id), user_id) for face_id in asked)
+            refused = [refusal for refusal in refusals if refusal is not None]
             own = self._store.faces_of_user(uid, user_id)
             self._store.associate(connection, uid, taken, None)
             return {
@@ -173,7 +165,7 @@ class Users:
         found = self._gallery.users_like_picture(collection.uid, largest, threshold, limit, until)
         return response | {"UserMatches": _matches(found), "SearchedFace": {"FaceDetail": largest.detail(())}}
 
-    def _faces(self, collection: Collection, request: Request, asked: list[str]) -> dict[str, Any]:
+    def _faces(self, collection: Collection, request: Request, asked: list[str]) -> dict[str, StoredFace]:
         if not self._store.has_user(collection.uid, request["UserId"]):
             raise no_user(request["UserId"])
         return self._store.faces(collection.uid, asked, until=math.inf)
@@ -207,6 +199,15 @@ class Users:
 def no_user(user_id: str) -> ServiceError:
     """Return the error of a user who does not exist. AWS's own message is not known."""
     return ServiceError("ResourceNotFoundException", f"The user id: {user_id} does not exist")
+
+
+def _not_the_users(face_id: str, face: StoredFace | None, user_id: str) -> Response | None:
+    """Return why a face cannot be a user's: it is not there, or another one's; None where it can."""
+    if face is None:
+        return {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]}
+    if face.user_id not in {None, user_id}:
+        return {"FaceId": face_id, "UserId": face.user_id, "Reasons": ["ASSOCIATED_TO_A_DIFFERENT_USER"]}
+    return None
 
 
 def _status(*, changed: bool, has_faces: bool) -> str:
