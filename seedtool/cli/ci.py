@@ -9,6 +9,7 @@ import click
 
 from seedtool.cli import completing
 from seedtool.cli.console import CONTEXT, Console, common_options, table
+from seedtool.cli.database import recipe_options
 from seedtool.printable import count
 
 if TYPE_CHECKING:
@@ -32,20 +33,7 @@ def ci() -> None:
     shell_complete=completing.profiles,
     help="Build the template of this profile too. Repeat it for several profiles.",
 )
-@click.option(
-    "--load",
-    "recipe",
-    metavar="RECIPE",
-    shell_complete=completing.recipes,
-    help="Build templates with generated rows of this recipe upon the profiles, too.",
-)
-@click.option(
-    "--scale",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    metavar="N",
-    help="N times the rows of the recipe [default: 1].",
-)
+@recipe_options("Build templates with generated rows of this recipe upon the profiles, too.")
 @click.option(
     "--cache",
     metavar="FOLDER",

@@ -12,8 +12,9 @@ from seedtool.cli.console import CONTEXT, Console, agreed, common_options, table
 from seedtool.printable import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from seedtool.cli.console import F
     from seedtool.resetting.cache import Entry
     from seedtool.resetting.guard import Consent
     from seedtool.resetting.reset import ResetPlan, ResetReport
@@ -21,24 +22,32 @@ if TYPE_CHECKING:
     from seedtool.workflows.reset import Done
 
 
+def recipe_options(text: str) -> Callable[[F], F]:
+    """Give a command --load and --scale. It gets a `recipe`, which may be None, and a `scale`.
+
+    Args:
+        text: what --load does there.
+    """
+
+    def decorated(function: F) -> F:
+        scale = click.option(
+            "--scale",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1.0,
+            metavar="N",
+            help="Make N times the rows of the recipe [default: 1].",
+        )
+        load = click.option("--load", "recipe", metavar="RECIPE", shell_complete=completing.recipes, help=text)
+        return load(scale(function))
+
+    return decorated
+
+
 @click.command("db-reset", short_help="Replace the database by a fresh one.", context_settings=CONTEXT)
 @click.option("-y", "--yes", is_flag=True, help="Replace a database that seedtool made, without asking.")
 @click.option("--confirm", metavar="NAME", help="Replace a database that seedtool did not make. NAME is its name.")
 @click.option("--seed", "profile", metavar="PROFILE", shell_complete=completing.profiles, help="Load this profile too.")
-@click.option(
-    "--load",
-    "recipe",
-    metavar="RECIPE",
-    shell_complete=completing.recipes,
-    help="Load generated rows of this recipe too.",
-)
-@click.option(
-    "--scale",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    metavar="N",
-    help="Make N times the rows of the recipe [default: 1].",
-)
+@recipe_options("Load generated rows of this recipe too.")
 @click.option("--fresh", is_flag=True, help="Run the migrations even when there is a template.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen to which database.")
 @common_options
@@ -340,20 +349,7 @@ def _ago(time: str | None) -> str:
 @click.option(
     "--seed", "profile", metavar="PROFILE", shell_complete=completing.profiles, help="Include the rows of this profile."
 )
-@click.option(
-    "--load",
-    "recipe",
-    metavar="RECIPE",
-    shell_complete=completing.recipes,
-    help="Include generated rows of this recipe.",
-)
-@click.option(
-    "--scale",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    metavar="N",
-    help="N times the rows of the recipe [default: 1].",
-)
+@recipe_options("Include generated rows of this recipe.")
 @common_options
 def fingerprint(*, profile: str | None, recipe: str | None, scale: float, console: Console, settings: Settings) -> None:
     """Print a hash of everything that shapes a template, as the key of a CI cache.
