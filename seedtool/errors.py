@@ -26,7 +26,7 @@
     │   ├── PolicyError          the policy is wrong, or does not fit the source: names file, line and character
     │   ├── SourceError          the source cannot be read as a masked copy needs it
     │   └── ProofFailed          the copy holds what must not be in it: names tables and columns, never a value
-    ├── SyncFailed               the rows are written, but their faces cannot be linked
+    ├── SyncFailed               the rows are in place, but their faces cannot be indexed or linked
     ├── PhotoError               a photo cannot be read, fetched or stored
     │   └── PhotoUnreachable     its host did not answer, or had a fault of its own
     ├── ImageRefused             a picture cannot be enrolled or searched, and why
@@ -215,16 +215,17 @@ class ProofFailed(RefreshError):
 
 
 class SyncFailed(SeedtoolError):
-    """The rows of a profile are written, but their faces could not be linked.
+    """The rows of a profile or of a masked copy are in place, but their faces could not be indexed or linked.
 
     Args:
         cause: why not.
-        seeded: what became of the rows (`seedtool.seeding.report.SeedReport`).
+        seeded: what became of the rows: a `seedtool.seeding.report.SeedReport`, or what `seedtool.refresh` returns.
         milliseconds: the time that the rows took.
+        remedy: what to do, where that is more than the cause says.
     """
 
-    def __init__(self, cause: SeedtoolError, seeded: object, milliseconds: float) -> None:
-        super().__init__(cause.message, remedy=cause.remedy)
+    def __init__(self, cause: SeedtoolError, seeded: object, milliseconds: float, *, remedy: str = "") -> None:
+        super().__init__(cause.message, remedy=remedy or cause.remedy)
         self.place = cause.place
         self.cause = cause
         self.seeded = seeded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import click
 
@@ -141,7 +141,7 @@ def _shown(plan: RefreshPlan) -> dict[str, object]:
 
 
 class _findings_shown:  # noqa: N801 - a context manager is written as a function
-    """Print what an error of a refresh found, when there is more than its message tells."""
+    """Print what an error of a refresh found or left, when there is more than its message tells."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -150,11 +150,14 @@ class _findings_shown:  # noqa: N801 - a context manager is written as a functio
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        from seedtool.errors import RefreshError
+        from seedtool.cli.failures import ErrorWithReport
+        from seedtool.errors import RefreshError, SyncFailed
 
+        if isinstance(error, SyncFailed):
+            for line in _done_lines(cast("Refreshed", error.seeded)):
+                self._console.note(line)
+            raise ErrorWithReport(error, {"refresh": error.seeded}) from error
         if isinstance(error, RefreshError) and error.findings:
-            from seedtool.cli.failures import ErrorWithReport
-
             for line in _finding_lines(error):
                 self._console.note(line)
             raise ErrorWithReport(error, {"findings": error.findings}) from error

@@ -79,12 +79,14 @@ class MaskFailed(Exception):
     Args:
         place: the masked column's place.
         kind: the class of what it raised.
+        refusal: what it raised, where that is an error of ours: these quote nothing.
     """
 
-    def __init__(self, place: int, kind: str) -> None:
+    def __init__(self, place: int, kind: str, refusal: SeedtoolError | None = None) -> None:
         super().__init__(place, kind)
         self.place = place
         self.kind = kind
+        self.refusal = refusal
 
 
 class Rewriter:
@@ -201,8 +203,8 @@ def rewrite_exactly(
 def _applied(place: int, mask: Mask, cells: Column, subject: Column | None) -> Cells:
     try:
         return mask.apply(cells, subject)
-    except SeedtoolError:
-        raise
+    except SeedtoolError as error:
+        raise MaskFailed(place, type(error).__name__, error) from None
     except Exception as error:  # noqa: BLE001 - a mask may be the project's own function
         raise MaskFailed(place, type(error).__name__) from None
 

@@ -326,6 +326,22 @@ def template(given: Given, format: str) -> Mask:  # noqa: A002 - the word of rec
     )
 
 
+#: The largest number that is read at once: of 18 digits.
+_MOST_READ = 10**18 - 1
+_ANOTHER = 'Write the mask "token" or "digits" for a text, and "noise" or "null" for a number.'
+
+
+def _long_number(figures: bytes) -> int:
+    """Return a whole number of a column that is not read at once.
+
+    Raises:
+        PolicyError: it is none, or one of more than 64 bits.
+    """
+    if re.fullmatch(rb"-?\d{1,19}", figures) is None or abs(number := int(figures)) >= 2**63:
+        raise PolicyError("bijective masks whole numbers of up to 64 bits, and a value is not one", remedy=_ANOTHER)
+    return number
+
+
 @word
 def bijective(given: Given, max: int = 0) -> Mask:  # noqa: A002 - the word of recipes
     """Another whole number, different for each original.
@@ -340,29 +356,27 @@ def bijective(given: Given, max: int = 0) -> Mask:  # noqa: A002 - the word of r
     from seedtool.values.cells import signed, whole
     from seedtool.values.permutation import permute
 
-    top = {"int2": 2**15 - 1, "int4": 2**31 - 1}.get(given.column.value.name, 10**18 - 1)
+    top = {"int2": 2**15 - 1, "int4": 2**31 - 1}.get(given.column.value.name, _MOST_READ)
     size = max or top
     if not 1 <= size <= top:
         raise PolicyError(f'the parameter "max" of the mask "bijective" must be 1 to {top}', key="max")
-    key, above = given.key("bijective"), given.key("bijective above")
+    key, above, beyond = given.key("bijective"), given.key("bijective above"), given.key("bijective beyond")
 
     def change(cells: "Originals", _subject: "Originals | None") -> "Cells":
-        value, good = whole(cells_of(cells))
-        if not (good | cells.nulls | (cells.ends == cells.starts)).all():
-            raise PolicyError("bijective masks whole numbers of up to 18 digits only", remedy="Use digits or token.")
+        text = cells_of(cells)
+        value, good = whole(text)
+        unread = np.flatnonzero(~(good | cells.nulls | (cells.ends == cells.starts)))
+        for row in unread.tolist():  # of 19 digits, such as ids that begin with a time
+            value[row] = _long_number(text.matrix[row, : text.lengths[row]].tobytes())
         size_of = np.abs(value)
-        if (size_of > top).any():
-            raise PolicyError(
-                f"bijective masks whole numbers from {-top} to {top} only",
-                remedy="Mask the column with noise or null.",
-            )
-        low = (size_of >= 1) & (size_of <= size)
+        if top < _MOST_READ and (size_of > top).any():
+            raise PolicyError(f"bijective masks numbers from {-top} to {top}, and a value is beyond", remedy=_ANOTHER)
         moved = np.zeros(len(value), dtype=np.int64)
-        moved[low] = permute(key, (size_of[low] - 1).astype(np.uint64), size).astype(np.int64) + 1
-        high = size_of > size
-        if high.any():
-            rest = permute(above, (size_of[high] - size - 1).astype(np.uint64), top - size)
-            moved[high] = rest.astype(np.int64) + size + 1
+        for named, after, last in ((key, 0, size), (above, size, top), (beyond, _MOST_READ, 2**63 - 1)):
+            rows = (size_of > after) & (size_of <= last)
+            if rows.any():
+                place = (size_of[rows] - (after + 1)).astype(np.uint64)
+                moved[rows] = permute(named, place, last - after).astype(np.int64) + (after + 1)
         return signed(np.where(value < 0, -moved, moved))
 
     return Mask("bijective", change, "bijective", frozenset({"integer", "numeric", "text"}))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from seedtool.errors import PolicyError, SeedError
+from seedtool.errors import PolicyError, SeedError, SeedtoolError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -244,6 +244,13 @@ def fits_key(masks: Mapping[str, Mask | None], key: "UniqueKey") -> list[str]:
                 if made.uniqueness == "lossy" or not (whole_text or expression.strip('()" ') == name):
                     reasons.append(f"{key.name} is unique over {expression}, and {made.word} of {name} may break it")
     return reasons
+
+
+def refused(error: SeedtoolError, table: object, column: str) -> PolicyError:
+    """Return the error of a mask that refuses a value, with its table and column."""
+    return PolicyError(
+        f"{table}, column {column}: {error.message}", remedy=error.remedy, table=str(table), column=column
+    )
 
 
 def trial(made: Mask, column: "Column", checks: "Sequence[Check]" = ()) -> tuple[str, list[list[str | None]]]:

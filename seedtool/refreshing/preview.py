@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from psycopg import sql
 
+from seedtool.errors import SeedtoolError
 from seedtool.refreshing.check import Shape, name_of
+from seedtool.refreshing.masks import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +63,10 @@ def preview(
         for name in masked:
             mask = masks[name_of(table), name]
             before = [row[name] for row in rows]
-            after = mask.of(before, [row[mask.subject] for row in rows] if mask.subject else None)
+            try:
+                after = mask.of(before, [row[mask.subject] for row in rows] if mask.subject else None)
+            except SeedtoolError as error:
+                raise refused(error, table, name) from None
             yield ColumnPreview(
                 table=str(table),
                 column=name,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
-from seedtool.errors import PhotoError, PolicyError, SettingsError
+from seedtool.errors import PhotoError, PolicyError, SeedtoolError, SettingsError
 from seedtool.faces.photos import is_address
 from seedtool.postgres.psycopg_errors import translated
 from seedtool.refreshing.policy import TableName
@@ -113,7 +113,12 @@ def _masked(
     masks: Mapping[tuple[TableName, str], Mask], table: TableName, column: str, values: Sequence[str]
 ) -> list[str]:
     made = masks.get((table, column))
-    return list(values) if made is None else [each or "" for each in made.of(values)]
+    try:
+        return list(values) if made is None else [each or "" for each in made.of(values)]
+    except SeedtoolError as error:
+        from seedtool.refreshing.masks import refused
+
+        raise refused(error, table, column) from None
 
 
 def copy_photos(chosen: Sequence[Chosen], origin: PhotoStore, store: PhotoStore, listener: Listener) -> list[str]:

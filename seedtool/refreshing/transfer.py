@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from psycopg import sql
 
-from seedtool.errors import DatabaseError, SchemaError
+from seedtool.errors import DatabaseError, SchemaError, SeedtoolError
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.psycopg_errors import translated
 from seedtool.refreshing import streams
 from seedtool.refreshing.blocks import MaskFailed, Rewriter
+from seedtool.refreshing.masks import refused
 from seedtool.refreshing.source import PINNED, START_AGAIN, is_lost
 
 if TYPE_CHECKING:
@@ -506,13 +507,7 @@ class _Work:
             try:
                 ready = await masking
             except MaskFailed as error:
-                column = part.columns[error.place]
-                raise DatabaseError(
-                    f"{part.copy.table}, column {column}: its mask failed on a value ({error.kind})",
-                    remedy="Give the column another mask, or mend the function that it calls.",
-                    table=str(part.copy.table),
-                    column=column,
-                ) from None
+                raise _not_masked(part, error) from None
         if ready:
             yield ready
         if rewriter is not None:
@@ -551,6 +546,19 @@ class _Work:
             column=column,
             code=code,
         )
+
+
+def _not_masked(part: _Part, failed: MaskFailed) -> SeedtoolError:
+    """Return the error of a mask that failed, with its table and column."""
+    table, column = str(part.copy.table), part.columns[failed.place]
+    if failed.refusal is not None:
+        return refused(failed.refusal, table, column)
+    return DatabaseError(
+        f"{table}, column {column}: its mask failed on a value ({failed.kind})",
+        remedy="Give the column another mask, or mend the function that it calls.",
+        table=table,
+        column=column,
+    )
 
 
 _REMEDIES = {

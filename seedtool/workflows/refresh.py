@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from seedtool import extras
-from seedtool.errors import ProofFailed, SeedtoolError, SettingsError, UsageError
+from seedtool.errors import (
+    PhotoError,
+    ProofFailed,
+    ResourceNotFound,
+    SeedtoolError,
+    SettingsError,
+    SyncFailed,
+    UsageError,
+)
 from seedtool.files.writing import write_whole
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
@@ -157,6 +165,7 @@ def refresh(
         PolicyError, SourceError: policy and source do not fit, or something is missing; no row was read.
         ProofFailed: the copy holds what must not be in it. It is dropped, and the target is as it was.
         DatabaseError: the source was lost, or the copy cannot be made; the target is as it was.
+        SyncFailed: the copy is in place and proven, and its faces could not be indexed or linked.
     """
     settings = project_settings(settings)
     target = target or server.find(settings)
@@ -221,17 +230,17 @@ def _run(
     except ProofFailed:
         _written(settings, layer.report)
         raise
-    report = layer.report
+    report, failed = layer.report, None
     if layer.photos:
         listener.step("reindex")
         try:
             notes = _reindex(settings, target, layer.photos, listener)
-        except SeedtoolError as error:  # the copy is in place, and proven
-            notes = [f"the photos are not indexed: {error.message}; {error.remedy}"]
+        except SeedtoolError as error:
+            failed, notes = error, [f"the photos are not indexed: {error.message}"]
         for note in notes:
             listener.note(note)
         report = msgspec.structs.replace(report, notes=(*report.notes, *notes))
-    return _finished(settings, target, report, done, listener)
+    return _finished(settings, target, report, done, listener, failed)
 
 
 def _reindex(settings: Settings, target: Target, chosen: list[Chosen], listener: Listener) -> list[str]:
@@ -256,11 +265,36 @@ def _reindex(settings: Settings, target: Target, chosen: list[Chosen], listener:
     with server.connect(target) as connection:
         done = enroll_all(connection, narrowed, aws, own, listener=listener)
     enrolled = sum(each.outcome == "enrolled" for each in done.photos)
-    return [*notes, f"{enrolled} of {len(chosen)} photos were indexed in the copy's own collection"]
+    told = f"{enrolled} of {len(chosen)} photos were indexed in the copy's own collection"
+    if not done.ok:
+        raise PhotoError(
+            "; ".join([told, *notes, *(f"{each.photo}: {each.reason}" for each in done.failures)][:5]),
+            remedy="seedtool enroll --all tries the others again.",
+        )
+    return [*notes, told]
 
 
-def _finished(settings: Settings, target: Target, report: Report, done: ResetReport, listener: Listener) -> Refreshed:
-    """Link the faces of the copy's own collections, and write the report."""
+def _finished(
+    settings: Settings,
+    target: Target,
+    report: Report,
+    done: ResetReport,
+    listener: Listener,
+    failed: SeedtoolError | None = None,
+) -> Refreshed:
+    """Link the faces of the copy's own collections, and write the report.
+
+    Args:
+        settings: the project's.
+        target: the copy, in place.
+        report: what was done.
+        done: how the target was replaced.
+        listener: hears of the steps.
+        failed: why the photos could not be indexed, where they could not.
+
+    Raises:
+        SyncFailed: the faces could not be indexed or linked. The report tells it, too.
+    """
     sync = None
     if settings.faces and report.faces != "share":
         from seedtool.workflows.faces import sync as link
@@ -268,12 +302,19 @@ def _finished(settings: Settings, target: Target, report: Report, done: ResetRep
         listener.step("sync")
         try:
             sync = link(settings=settings, target=target, listener=listener)
-        except SeedtoolError as error:  # the copy is in place, and proven; a sync can be made at any time
-            note = f"no face is linked: {error.message}; seedtool sync-faces tries again"
+        except SeedtoolError as error:
+            note = f"no face is linked: {error.message}"
             listener.note(note)
             report = msgspec.structs.replace(report, notes=(*report.notes, note))
+            if failed is None and not isinstance(error, ResourceNotFound):  # staging may not have a collection yet
+                failed = error
     page, file = _written(settings, report)
-    return Refreshed(report=report, reset=done, sync=sync, page=str(page), file=str(file))
+    refreshed = Refreshed(report=report, reset=done, sync=sync, page=str(page), file=str(file))
+    if failed is not None:
+        again = "The copy is in place, and proven: seedtool sync-faces links what its collections hold."
+        remedy = f"{failed.remedy} {again}".strip()
+        raise SyncFailed(failed, refreshed, sum(done.milliseconds.values()), remedy=remedy) from failed
+    return refreshed
 
 
 def _replaced(settings: Settings, target: Target, layer: Layer, consent: Consent, listener: Listener) -> ResetReport:

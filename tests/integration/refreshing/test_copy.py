@@ -6,10 +6,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from seedtool.errors import DatabaseError, SchemaError
+from seedtool.errors import DatabaseError, PolicyError, SchemaError
 from seedtool.postgres import programs, server
 from seedtool.refreshing import transfer
 from seedtool.refreshing.blocks import Column
+from seedtool.refreshing.masks import mask as made
 from seedtool.refreshing.source import Source
 from seedtool.refreshing.subset import Root, choose
 from seedtool.refreshing.transfer import TableCopy
@@ -154,6 +155,18 @@ def test_a_mask_that_fails_is_told_without_the_value(rental, empty, refresh):
     assert failure.value.place == {"table": "staff", "column": "email"}
     assert "shop.example" not in str(failure.value)
     assert failure.value.__suppress_context__
+
+
+def test_a_value_that_its_mask_refuses_is_told_with_its_column(origin, empty, refresh, run):
+    run(origin, "CREATE TABLE seats (id int, code text); INSERT INTO seats VALUES (1, '12'), (2, 'B 77')")
+    with Source.open(origin) as source:
+        column = source.catalog.find("seats").columns["code"]
+    with pytest.raises(PolicyError) as refused:
+        refresh(origin, empty, {"seats": {"code": made("bijective", column, b"s" * 32)}})
+    assert refused.value.place == {"table": "seats", "column": "code"}
+    assert refused.value.message.startswith("seats, column code: bijective masks whole numbers")
+    assert '"digits" for a text' in refused.value.remedy
+    assert "77" not in str(refused.value)
 
 
 def test_a_masked_partition_key_is_refused_before_a_row_is_read(rental, empty):

@@ -1,15 +1,28 @@
 """A database is refreshed from another one: masked, proven, swapped in; and left as it was when anything is wrong."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import psycopg
 import pytest
 
-from seedtool.errors import NotConfirmed, PolicyError, ProofFailed, Protected, Refused, SettingsError, UsageError
+from seedtool.cli.failures import ErrorWithReport
+from seedtool.cli.refresh import _findings_shown as findings_shown
+from seedtool.errors import (
+    NotConfirmed,
+    PolicyError,
+    ProofFailed,
+    Protected,
+    Refused,
+    SettingsError,
+    SyncFailed,
+    UsageError,
+)
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
 from seedtool.resetting import guard
+from seedtool.settings import FaceBinding
 from seedtool.snapshots import registry
 from seedtool.workflows import refresh as workflow
 
@@ -279,3 +292,43 @@ def test_a_schema_of_every_kind_comes_from_its_draft_to_its_copy(project, databa
     assert done.report.rows > 900
     vectors = "SELECT count(*) FROM films WHERE fulltext = to_tsvector('simple', coalesce(title, '') || ' ' || coalesce(description, ''))"
     assert rows(database, vectors) == rows(database, "SELECT count(*) FROM films")
+
+
+def test_faces_that_cannot_be_indexed_or_linked_are_an_error_after_the_swap(project, database, filled, production):
+    (project.root / "photos").mkdir()
+    (project.root / "photos" / "7.jpg").write_bytes(b"a photo")
+    binding = FaceBinding(table="faces", face_id="face", external_image_id="image", collection="staging", photo="photo")
+    faced = msgspec.structs.replace(
+        project, faces=(binding,), refresh_photos=str(project.root / "photos"), photos_url=str(project.root / "photos")
+    )
+    with server.connect(production, autocommit=True) as connection:
+        connection.execute("CREATE TABLE faces (image text PRIMARY KEY, face text, photo text)")
+        connection.execute("INSERT INTO faces VALUES ('pupil-7', NULL, '7.jpg')")
+        policy_of(
+            project,
+            "[tables.grades]",
+            """faces = "reindex"
+reindex = "SELECT image FROM faces"
+[tables.faces]
+image = "token"
+face = "keep"
+photo = "token"
+[tables.grades]""",
+        )
+        try:
+            with pytest.raises(SyncFailed) as failed:
+                run(faced, database)
+        finally:
+            connection.execute("DROP TABLE faces")
+    assert "the photo store of the copy holds production's photos" in failed.value.message
+    assert "The copy is in place, and proven" in failed.value.remedy
+    assert failed.value.exit_code == 1
+    done = failed.value.seeded
+    assert any(note.startswith("the photos are not indexed: ") for note in done.report.notes)
+    assert "the photos are not indexed" in Path(done.page).read_text(encoding="utf-8")
+
+    told = []
+    with pytest.raises(ErrorWithReport) as shown, findings_shown(SimpleNamespace(note=told.append)):
+        raise failed.value
+    assert shown.value.report == {"refresh": done}
+    assert told[0].startswith(f"replaced {database} by a masked copy")

@@ -141,6 +141,26 @@ def test_whole_numbers_are_exchanged(numbers, most):
     assert all(abs(int(new)) <= most for new, old in zip(out, numbers, strict=True) if abs(old) <= most)
 
 
+@given(st.lists(st.integers(-(2**63) + 1, 2**63 - 1), min_size=1, max_size=40, unique=True), st.integers(1, 10**18 - 1))
+def test_numbers_of_64_bits_are_exchanged(numbers, most):
+    given_numbers = [*numbers, 10**18 - 1, 10**18, 2**63 - 1]
+    out = masked({"mask": "bijective", "max": most}, [str(number) for number in given_numbers], "bigint")
+    assert len(set(out)) == len(set(given_numbers))
+    assert all((abs(int(new)) < 10**18) == (abs(old) < 10**18) for new, old in zip(out, given_numbers, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("value", "type_"),
+    [("9223372036854775808", "numeric"), ("-9223372036854775808", "bigint"), ("A12", "text"), ("1.5", "numeric"),
+     ("40000", "smallint")],
+)  # fmt: skip
+def test_what_bijective_cannot_read_is_refused_without_the_value(value, type_):
+    with pytest.raises(PolicyError) as refused:
+        masked("bijective", ["7", value], type_)
+    assert value not in refused.value.message
+    assert '"token"' in refused.value.remedy
+
+
 def test_digits_of_one_length_are_exchanged_and_letters_stay():
     ids = [f"student-{number:03}" for number in range(1000)]
     out = masked("digits", ids)
