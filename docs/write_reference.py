@@ -34,7 +34,8 @@ API = """\
 
 What the commands do, as functions for scripts and tests of your own. They find the project's
 settings as the commands find them, from the working folder, and take everything as an argument,
-too. Everything that is not on this page is internal and may change.
+too. Everything that is not on this page is internal and may change. `help(seedtool)` shows the
+same. The examples are of this repository's school with its faces; a test runs them.
 
 ```python
 import seedtool
@@ -124,9 +125,11 @@ def _prose(text: str) -> str:
     """Return a docstring as Markdown: its sections become lists."""
     parts: list[str] = []
     section = ""
-    for block in re.split(r"\n(?=(?:Args|Returns|Raises|Yields):\n)", text):
+    for block in re.split(r"\n(?=(?:Args|Returns|Raises|Yields|Example):\n)", text):
         head, _, rest = block.partition("\n")
-        if head in {"Args:", "Returns:", "Raises:", "Yields:"}:
+        if head == "Example:":
+            parts.append(f"```pycon\n{textwrap.dedent(rest).strip()}\n```")
+        elif head in {"Args:", "Returns:", "Raises:", "Yields:"}:
             section, _, behind = textwrap.dedent(rest).partition("\n\n")
             entries = re.split(r"\n(?=\S)", section.strip())
             parts.append(f"**{head.rstrip(':')}**")

@@ -111,6 +111,10 @@ def find(settings: Settings) -> Target:
 
     Raises:
         SettingsError: DATABASE_URL cannot be read, or names no database or one that may not be a target.
+
+    Example:
+        >>> seedtool.find_target(seedtool.load_settings()).name
+        'seedtool'
     """
     return _find(settings, EmbeddedServer(settings.state_dir))
 
@@ -371,6 +375,11 @@ def connect(
     Raises:
         DatabaseError: the server does not answer, the password is wrong, or the database does not exist.
         ServerError: the embedded server cannot be started.
+
+    Example:
+        >>> with seedtool.connect(seedtool.find_target(seedtool.load_settings())) as connection:
+        ...     connection.execute("SELECT count(*) FROM students").fetchone()
+        (32,)
     """
     conninfo = make_conninfo(
         target.conninfo,

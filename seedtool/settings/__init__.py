@@ -99,6 +99,10 @@ def load(
 
     Raises:
         SettingsError: a value is wrong; the message names the key, the fault and where it came from.
+
+    Example:
+        >>> seedtool.load_settings().collection
+        'eduguard-school-default'
     """
     environ = os.environ if environ is None else environ
     root = find_root((start or Path.cwd()).resolve())

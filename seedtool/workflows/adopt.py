@@ -109,6 +109,10 @@ def adopt(*, settings: Settings | None = None) -> AdoptReport:
     Raises:
         MigrationError: nothing says where the migrations are; nothing was written.
         SettingsError: pyproject.toml cannot be read.
+
+    Example:
+        >>> seedtool.adopt().face_tables
+        ['faces', 'student_faces']
     """
     settings = project_settings(settings)
     try:

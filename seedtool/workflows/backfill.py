@@ -73,6 +73,11 @@ def plan_backfill(
 
     Raises:
         SchemaError: the database has no photo library.
+
+    Example:
+        >>> plan = seedtool.plan_backfill()
+        >>> plan.assets, plan.calls["IndexFaces"]
+        (18, 18)
     """
     settings = project_settings(settings)
     with _connect(settings, target) as connection:
@@ -140,6 +145,10 @@ def run_backfill(
     Raises:
         SchemaError: the database has no photo library.
         AwsError: the service cannot be used; what was done is in the journal.
+
+    Example:
+        >>> seedtool.run_backfill(seedtool.BackfillOptions(limit=2, max_cost=0.5)).ok
+        True
     """
     return open_backfill(options, endpoint=endpoint, settings=settings, target=target, aws=aws).run.execute(listener)
 
@@ -158,6 +167,10 @@ def waiting_faces(
         limit: the most faces.
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
+
+    Example:
+        >>> [face.file_name for face in seedtool.waiting_faces(limit=1)]
+        ['2025-primer-dia.jpg']
     """
     with _connect(project_settings(settings), target) as connection:
         yield from review.waiting(connection, user_id=user_id, limit=limit)
@@ -216,6 +229,12 @@ def decide_faces(
     Raises:
         UsageError: a face or person is not there, or its name is not the only one; nothing was written.
         AwsError: the search failed. The decisions are written, which the message says.
+
+    Example:
+        >>> face = next(seedtool.waiting_faces())
+        >>> decided = seedtool.decide_faces([seedtool.FaceChoice(what="skip", face=face.face_id)])
+        >>> [each.face_id for each in decided.assigned] == [face.face_id]
+        True
     """
     settings = project_settings(settings)
     target = target or server.find(settings)

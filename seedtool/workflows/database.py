@@ -41,6 +41,10 @@ def guard_status(*, settings: Settings | None = None, target: Target | None = No
     Args:
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
+
+    Example:
+        >>> seedtool.guard_status().consent
+        'yes'
     """
     target = target or server.find(project_settings(settings))
     with open_cluster(target) as cluster:
@@ -74,6 +78,10 @@ def protect(*, settings: Settings | None = None, target: Target | None = None) -
     Raises:
         DatabaseError: it does not exist.
         BlockedError: the role may neither set the mark nor comment on the database.
+
+    Example:
+        >>> print(seedtool.protect())
+        seedtool on the embedded server
     """
     target = target or server.find(project_settings(settings))
     with open_cluster(target) as cluster:
@@ -94,6 +102,10 @@ def unprotect(confirm: str, *, settings: Settings | None = None, target: Target 
         NotConfirmed: `confirm` is another name.
         DatabaseError: the database does not exist.
         BlockedError: somebody else set the mark, and this role may not take it away.
+
+    Example:
+        >>> print(seedtool.unprotect("seedtool"))
+        seedtool on the embedded server
     """
     target = target or server.find(project_settings(settings))
     guard.given(target, yes=False, confirm=confirm or None)
@@ -115,6 +127,10 @@ def list_cache(*, settings: Settings | None = None) -> list[Entry]:
 
     Args:
         settings: the project's; those of the working folder's project when None.
+
+    Example:
+        >>> "template" in {each.kind for each in seedtool.list_cache()}
+        True
     """
     with open_cluster(server.find(project_settings(settings))) as cluster:
         return cache.entries(cluster)
@@ -127,6 +143,10 @@ def prune_cache(*, everything: bool = False, dry_run: bool = False, settings: Se
         everything: drop every template and spare.
         dry_run: say what would be dropped, and drop nothing.
         settings: the project's, which tell how many may stay; those of the working folder's project when None.
+
+    Example:
+        >>> seedtool.prune_cache(dry_run=True).dropped
+        []
     """
     settings = project_settings(settings)
     with open_cluster(server.find(settings)) as cluster:

@@ -48,6 +48,10 @@ def examine(*, settings: Settings | None = None) -> Iterator[Check]:
 
     Raises:
         UsageError: the working folder is in no project.
+
+    Example:
+        >>> [check.name for check in seedtool.examine() if check.state == "wrong"]
+        []
     """
     settings = project_settings(settings)
     return _examine(settings)

@@ -18,6 +18,11 @@ def open_aws(settings: Settings) -> FaceService:
     Raises:
         SettingsError: it is `live`, and the endpoint that was named is this project's emulator.
         ServiceUnavailable: the emulator does not start.
+
+    Example:
+        >>> aws = seedtool.open_aws(seedtool.load_settings())
+        >>> aws.collection("eduguard-school-default").describe().faces
+        64
     """
     if settings.aws == "live":
         aws = open_service(settings)

@@ -68,6 +68,10 @@ def sync(
         SettingsError: there is no face binding, or no collection.
         AwsError: a collection cannot be listed; no row was changed.
         DatabaseError: a statement failed; no row was changed.
+
+    Example:
+        >>> seedtool.sync(strict=True).unchanged
+        64
     """
     from seedtool.faces.sync import sync as link
 
@@ -103,6 +107,12 @@ def enroll(
     Raises:
         SchemaError, SettingsError: the table of the face binding is not one that photos can be enrolled into.
         AwsError, PhotoError: the service or the photo store cannot be used; nothing half-done stays.
+
+    Example:
+        >>> from pathlib import Path
+        >>> photo = Path("seeds/photos/students/student-001/photo-1.jpg")
+        >>> [each.outcome for each in seedtool.enroll("student-001", [photo]).photos]
+        ['already enrolled']
     """
     from seedtool.faces.enroll.person import enroll as enroll_photos
     from seedtool.faces.photos import store
@@ -130,7 +140,7 @@ def enroll_manifest(
     aws: FaceService | None = None,
     listener: Listener = SILENT,
 ) -> "EnrollReport":
-    """Enroll the photos of many persons, as a csv says which photo is whose.
+    r"""Enroll the photos of many persons, as a csv says which photo is whose.
 
     Args:
         manifest: the csv.
@@ -143,6 +153,14 @@ def enroll_manifest(
     Raises:
         FixtureError: the manifest cannot be read.
         SchemaError, SettingsError, AwsError, PhotoError: as `enroll`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> manifest = Path("photos.csv")
+        >>> lines = "student_id,photo\nstudent-001,seeds/photos/students/student-001/photo-1.jpg\n"
+        >>> _ = manifest.write_text(lines)
+        >>> seedtool.enroll_manifest(manifest).ok
+        True
     """
     from seedtool.faces.bindings import chosen
     from seedtool.faces.enroll.manifest import enroll_manifest as enroll_listed
@@ -189,6 +207,11 @@ def enroll_all(
 
     Raises:
         SchemaError, SettingsError, AwsError, PhotoError: as `enroll`.
+
+    Example:
+        >>> done = seedtool.enroll_all()
+        >>> done.uploads, done.unchanged
+        (0, 64)
     """
     from seedtool.faces.enroll.rows import enroll_all as enroll_rows
     from seedtool.faces.photos import store
@@ -228,6 +251,12 @@ def recognize(
     Raises:
         ImageRefused: the picture cannot be searched.
         AwsError: the service cannot be used; no temporary face stays.
+
+    Example:
+        >>> from pathlib import Path
+        >>> done = seedtool.recognize(Path("seeds/photos/students/student-001/photo-1.jpg"))
+        >>> [face.person for face in done.faces]
+        ['student-001']
     """
     from seedtool.faces.recognize import recognize as look
 
@@ -264,6 +293,10 @@ def faces_status(
 
     Raises:
         SettingsError, SchemaError, AwsError: as `sync`.
+
+    Example:
+        >>> [(each.rows, each.linked) for each in seedtool.faces_status().collections]
+        [(64, 64)]
     """
     from seedtool.faces.status import status
 
@@ -294,6 +327,10 @@ def dedupe_faces(
 
     Raises:
         SettingsError, SchemaError, AwsError: as `sync`.
+
+    Example:
+        >>> seedtool.dedupe_faces(dry_run=True).found
+        0
     """
     from seedtool.faces.dedupe import dedupe
 

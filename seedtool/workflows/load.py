@@ -60,6 +60,10 @@ def load(
         UsageError: there is no such recipe, or it was loaded otherwise before.
         RecipeError: the recipe is wrong, or does not fit the database; nothing was written.
         LoadInterrupted: the load stopped on the way. What is there can be resumed or undone.
+
+    Example:
+        >>> sum(table.added for table in seedtool.load("demo").tables)
+        1465
     """
     extras.require("recipes")
     from seedtool.generating import recipe as recipes
@@ -118,6 +122,10 @@ def preview(
     Raises:
         UsageError: there is no such recipe.
         RecipeError: the recipe is wrong, or does not fit the database.
+
+    Example:
+        >>> seedtool.preview_load("demo").rows
+        1465
     """
     from seedtool.generating import preview as previews
 
@@ -150,6 +158,11 @@ def load_files(
     Raises:
         UsageError: there is no such recipe, a file is there already, or pyarrow is missing.
         RecipeError: the recipe is wrong, or does not fit the database.
+
+    Example:
+        >>> from pathlib import Path
+        >>> [written.table for written in seedtool.load_files("demo", Path("rows"))][:2]
+        ['teachers', 'grade_sections']
     """
     extras.require("recipes")
     from seedtool.generating import files
@@ -178,6 +191,10 @@ def draft_recipe(
     Raises:
         SchemaError: there is no such table.
         DatabaseError: a database cannot be reached.
+
+    Example:
+        >>> 'first_name = "first_name"' in seedtool.draft_recipe(["students"])
+        True
     """
     extras.require("recipes")
     from seedtool.generating import draft
@@ -247,6 +264,10 @@ def unload(
         UsageError: nothing of this recipe was loaded.
         RecipeError: another version of the vocabulary has made the rows; nothing was written.
         LoadInterrupted: an index that the load had put off cannot be built again.
+
+    Example:
+        >>> sum(table.removed for table in seedtool.unload("demo").tables)
+        1465
     """
     extras.require("recipes")
     from seedtool.generating.loading import locked

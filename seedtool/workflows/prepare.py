@@ -95,6 +95,10 @@ def prepare(
     Raises:
         UsageError: there is no profile or recipe of a name.
         SeedtoolError: a template cannot be built, or a photo not be enrolled.
+
+    Example:
+        >>> [made.profile for made in seedtool.prepare(["local"]).templates]
+        [None, 'local']
     """
     settings = project_settings(settings)
     found = [named_profile(settings, name) for name in dict.fromkeys(profiles)]

@@ -166,6 +166,11 @@ def refresh(
         ProofFailed: the copy holds what must not be in it. It is dropped, and the target is as it was.
         DatabaseError: the source was lost, or the copy cannot be made; the target is as it was.
         SyncFailed: the copy is in place and proven, and its faces could not be indexed or linked.
+
+    Example:
+        >>> staging = seedtool.find_target(seedtool.load_settings()).at("staging")
+        >>> seedtool.refresh(target=staging).report.outcome
+        'refreshed'
     """
     settings = project_settings(settings)
     target = target or server.find(settings)
@@ -369,6 +374,11 @@ def plan_refresh(
     Raises:
         Refused: the target is protected, or is the source itself.
         PolicyError, SourceError: policy and source do not fit, or something is missing.
+
+    Example:
+        >>> staging = seedtool.find_target(seedtool.load_settings()).at("staging")
+        >>> len(seedtool.plan_refresh(target=staging).tables)
+        20
     """
     from seedtool.refreshing.report import table_reports, total
 
@@ -406,6 +416,10 @@ def check_policy(*, source: str | None = None, policy: Path | None = None, setti
     Raises:
         PolicyError: the policy cannot be read.
         DatabaseError: the source cannot be reached.
+
+    Example:
+        >>> seedtool.check_policy().findings
+        ()
     """
     from seedtool.refreshing import preflight
 
@@ -440,6 +454,10 @@ def draft_policy(*, source: str | None = None, settings: Settings | None = None)
 
     Raises:
         DatabaseError: the source cannot be reached or read.
+
+    Example:
+        >>> '"decide"' in seedtool.draft_policy()
+        True
     """
     from seedtool.refreshing.scan import draft
 
@@ -460,6 +478,10 @@ def preview_masks(
 
     Raises:
         PolicyError: the policy does not fit the source; no row was read.
+
+    Example:
+        >>> {each.mask for each in seedtool.preview_masks() if each.column == "email"}
+        {'email'}
     """
     from seedtool.refreshing import preview as previewing
 

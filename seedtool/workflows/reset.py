@@ -137,6 +137,11 @@ def reset(
         MigrationError, FixtureError, SeedError: the template cannot be built; nothing was changed.
         BlockedError: the target cannot be freed; nothing was changed.
         SyncFailed: the database is replaced, and its faces could not be linked.
+
+    Example:
+        >>> done = seedtool.reset("full", yes=True)
+        >>> done.reset.replaced, done.seeded.sync.placeholders
+        (True, 0)
     """
     settings = project_settings(settings)
     target = target or server.find(settings)
@@ -214,6 +219,10 @@ def plan_reset(
     Raises:
         Protected: the target carries the protection mark.
         SeedtoolError: a file of the project cannot be read.
+
+    Example:
+        >>> seedtool.plan_reset("local").consent.name
+        'YES'
     """
     settings = project_settings(settings)
     ready = prepared(settings, profile)
@@ -235,6 +244,10 @@ def migrate(*, settings: Settings | None = None, target: Target | None = None, l
 
     Raises:
         MigrationError: a revision failed; those before it are in place.
+
+    Example:
+        >>> seedtool.migrate().applied
+        []
     """
     settings = project_settings(settings)
     target = target or server.find(settings)
@@ -274,6 +287,10 @@ def fingerprint(
     Raises:
         UsageError: there is no profile or recipe of this name.
         ProfileError, SettingsError, MigrationError: the project's files cannot be found.
+
+    Example:
+        >>> seedtool.fingerprint("local") == seedtool.fingerprint()
+        False
     """
     from seedtool.postgres import wheel
     from seedtool.workflows.seed import named_profile

@@ -132,6 +132,10 @@ def seed(
         NotConfirmed: rows that no seed put there would be changed, or `confirm` is another name; nothing was written.
         FixtureError, SeedError: a row cannot be loaded; nothing was written.
         SyncFailed: the rows are written, and their faces could not be linked.
+
+    Example:
+        >>> seedtool.seed("local").seed.rows
+        713
     """
     settings = project_settings(settings)
     return seed_prepared(
@@ -284,6 +288,10 @@ def dump_seeds(
 
     Raises:
         UsageError, SchemaError, SeedError: a table cannot be written; no file was changed.
+
+    Example:
+        >>> seedtool.dump_seeds(["grade_sections"]).rows
+        16
     """
     from seedtool.seeding.dump import dump
 

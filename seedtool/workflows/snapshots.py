@@ -44,6 +44,10 @@ def save_snapshot(
         Protected: the database carries the protection mark, and somebody is connected to it.
         BlockedError: a session may not be ended.
         DatabaseError: the database does not exist.
+
+    Example:
+        >>> seedtool.save_snapshot("before", note="64 faces").snapshot.name
+        'before'
     """
     settings = project_settings(settings)
     target = target or server.find(settings)
@@ -80,6 +84,10 @@ def restore_snapshot(
             nothing was changed.
         BlockedError: the database cannot be freed; nothing was changed.
         SnapshotError: the file of SQL fails; nothing was changed.
+
+    Example:
+        >>> seedtool.restore_snapshot("kept", yes=True).replaced
+        True
     """
     settings = project_settings(settings)
     database = target or server.find(settings)
@@ -105,6 +113,10 @@ def list_snapshots(*, settings: Settings | None = None, target: Target | None = 
     Args:
         settings: the project's; those of the working folder's project when None.
         target: the database; the one that the settings name when None.
+
+    Example:
+        >>> [(each.name, each.note) for each in seedtool.list_snapshots()]
+        [('before', '64 faces')]
     """
     return registry.snapshots(target or server.find(project_settings(settings)))
 
@@ -116,6 +128,10 @@ def rename_snapshot(
 
     Raises:
         UsageError: there is none of this name, or one of the new name already.
+
+    Example:
+        >>> seedtool.rename_snapshot("before", "kept").name
+        'kept'
     """
     return registry.rename(target or server.find(project_settings(settings)), name, new_name)
 
@@ -127,6 +143,10 @@ def delete_snapshots(
 
     Raises:
         UsageError: there is none of one of these names.
+
+    Example:
+        >>> [each.name for each in seedtool.delete_snapshots(["kept", "copy"])]
+        ['kept', 'copy']
     """
     return registry.delete(target or server.find(project_settings(settings)), list(names))
 
@@ -145,6 +165,11 @@ def export_snapshot(
     Raises:
         UsageError: there is no such snapshot, or the file exists and `force` is not given.
         SnapshotError: it cannot be dumped or written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> seedtool.export_snapshot("kept", Path("kept.dump")).bytes > 0
+        True
     """
     from seedtool.snapshots import archive
 
@@ -178,6 +203,11 @@ def import_snapshot(
         NotTrusted: no key of ours signed the file.
         UsageError: there is a snapshot of this name.
         SnapshotError: the file is no dump, is broken, or does not fit the server; nothing is left of it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> seedtool.import_snapshot(Path("kept.dump"), "copy").snapshot.name
+        'copy'
     """
     from seedtool.snapshots import archive
 

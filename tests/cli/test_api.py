@@ -1,6 +1,11 @@
 """The public functions do what the commands do, and find the project as the commands find it."""
 
+import doctest
 import inspect
+import pydoc
+import re
+import secrets
+import shutil
 
 import psycopg
 import pytest
@@ -34,67 +39,108 @@ class Heard(seedtool.Listener):
         self.counts.append((what, done, total))
 
 
-def test_a_day_without_the_command_line(here, tmp_path):
+#: The functions in an order in which their examples are true, one after the other, of the school with its faces.
+DAY = [
+    "adopt",
+    "load_settings",
+    "find_target",
+    "reset",
+    "connect",
+    "seed",
+    "sync",
+    "enroll_all",
+    "enroll",
+    "enroll_manifest",
+    "faces_status",
+    "dedupe_faces",
+    "recognize",
+    "open_aws",
+    "save_snapshot",
+    "list_snapshots",
+    "rename_snapshot",
+    "export_snapshot",
+    "import_snapshot",
+    "restore_snapshot",
+    "delete_snapshots",
+    "dump_seeds",
+    "migrate",
+    "fingerprint",
+    "plan_reset",
+    "prepare",
+    "list_cache",
+    "prune_cache",
+    "examine",
+    "guard_status",
+    "preview_load",
+    "load",
+    "load_files",
+    "draft_recipe",
+    "unload",
+    "check_policy",
+    "draft_policy",
+    "preview_masks",
+    "plan_refresh",
+    "refresh",
+    "protect",
+    "unprotect",
+]
+LIBRARY = ["plan_backfill", "run_backfill", "waiting_faces", "decide_faces"]
+
+
+def run_examples(names):
+    told = []
+    runner = doctest.DocTestRunner(verbose=False)
+    for name in names:
+        found = inspect.getdoc(getattr(seedtool, name)).partition("Example:\n")[2]
+        assert found, f"{name} has no example"
+        test = doctest.DocTestParser().get_doctest(found, {"seedtool": seedtool}, name, None, None)
+        runner.run(test, out=told.append)
+    assert not runner.failures, "".join(told)
+
+
+def test_each_example_of_help_is_true(here, monkeypatch):
+    assert {*DAY, *LIBRARY} == {name for name in seedtool.__all__ if inspect.isfunction(getattr(seedtool, name))}
+    monkeypatch.setenv("SEEDTOOL_REFRESH_FROM", seedtool.find_target(here.settings).url.replace("+psycopg", ""))
+    monkeypatch.setenv("SEEDTOOL_REFRESH_KEY", secrets.token_hex(32))
+    before = {path: path.read_bytes() for path in here.root.glob("seeds/local/grade_sections.*")}
+    try:
+        run_examples(DAY)
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
+        for made in ("photos.csv", "kept.dump"):
+            (here.root / made).unlink(missing_ok=True)
+        shutil.rmtree(here.root / "rows", ignore_errors=True)
+    monkeypatch.setenv("SEEDTOOL_DATABASE", "library")
+    seedtool.reset("photos")
+    run_examples(LIBRARY)
+
+
+def test_help_of_the_package_shows_each_function_with_its_example():
+    functions = pydoc.plain(pydoc.render_doc(seedtool)).partition("\nFUNCTIONS\n")[2]
+    shown = re.split(r"^    (?=\w+(?: = \w+)?\()", functions, flags=re.MULTILINE)[1:]
+    assert {*DAY, *LIBRARY} <= {re.match(r"\w+", each)[0] for each in shown}
+    assert [each for each in shown if "Example:\n" not in each] == []
+
+
+def test_work_is_heard_and_refused_as_at_the_command_line(here):
     heard = Heard()
     done = seedtool.reset("local", yes=True, listener=heard)
     assert done.seeded.seed.rows > 300
     assert {"lock", "swap"} <= set(heard.steps)
     assert query("SELECT count(*) FROM student_faces WHERE starts_with(face_id, 'placeholder:')") == [(64,)]
-
     with pytest.raises(seedtool.SeedtoolError) as refusal:
         seedtool.reset("local")
     assert refusal.value.exit_code == 3
     assert "--yes" in refusal.value.remedy
-
-    assert seedtool.seed("local").seed.tables[0].unchanged > 0
-    enrolled = seedtool.enroll_all(listener=heard)
-    assert enrolled.ok
-    assert seedtool.reset("full", yes=True).seeded.sync.placeholders == 0
-    assert seedtool.sync(strict=True).unchanged == 64
-    assert seedtool.faces_status().ok
-    assert seedtool.dedupe_faces(dry_run=True).found == 0
-    assert seedtool.recognize(here.root / "seeds/photos/students/student-001/photo-1.jpg", listener=heard).ok
+    photo = here.root / "seeds/photos/students/student-001/photo-1.jpg"
+    assert seedtool.recognize(photo, listener=heard).ok
     assert {what for what, _, _ in heard.counts} == {"faces"}
-
-    saved = seedtool.save_snapshot("before", note="64 faces")
-    assert saved.snapshot.note == "64 faces"
-    assert [each.name for each in seedtool.list_snapshots()] == ["before"]
-    seedtool.rename_snapshot("before", "kept")
-    file = tmp_path / "kept.dump"
-    seedtool.export_snapshot("kept", file)
-    seedtool.import_snapshot(file, "copy")
-    with seedtool.connect(seedtool.find_target(seedtool.load_settings())) as connection:
-        connection.execute("DELETE FROM student_faces")
-    assert seedtool.restore_snapshot("kept", yes=True).replaced
-    assert query("SELECT count(*) FROM student_faces") == [(64,)]
-    seedtool.delete_snapshots(["kept", "copy"])
-    assert seedtool.list_snapshots() == []
-
-    assert seedtool.dump_seeds(["grade_sections"]).rows > 0
-    assert seedtool.migrate().applied == []
-    assert seedtool.fingerprint("local") != seedtool.fingerprint()
-    assert {each.kind for each in seedtool.list_cache()} >= {"template"}
-    assert seedtool.prune_cache(everything=True, dry_run=True).dropped
-    assert all(check.state != "wrong" for check in seedtool.examine())
-
     seedtool.protect()
     assert seedtool.guard_status().consent == "refused"
     with pytest.raises(seedtool.SeedtoolError):
         seedtool.seed("local")
     seedtool.unprotect(seedtool.guard_status().database.split(" on ")[0])
-    assert seedtool.guard_status().consent == "yes"
-
-
-def test_a_library_without_the_command_line(here):
-    seedtool.reset("photos", yes=True)
-    plan = seedtool.plan_backfill()
-    assert plan.assets > 0
-    report = seedtool.run_backfill(seedtool.BackfillOptions(limit=2))
-    assert report.ok
-    waiting = list(seedtool.waiting_faces(limit=1))
-    assert len(waiting) == 1
-    decided = seedtool.decide_faces([seedtool.FaceChoice(what="skip", face=waiting[0].face_id)])
-    assert decided.assigned[0].face_id == waiting[0].face_id
 
 
 def test_everything_can_be_passed(here, monkeypatch, tmp_path):
