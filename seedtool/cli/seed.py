@@ -49,7 +49,21 @@ class WithCommands(click.Command):
         if args and args[0] in self.commands:
             found = self.get_command(click.Context(self), args[0])
             return found.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
+        first = args[0] if args else ""  # click takes the arguments out of the list
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            meant = self.meant(first) if type(error) is click.UsageError else None
+            if meant is None:
+                raise
+            raise click.UsageError(f"No such command {first!r}. Did you mean {meant}?", error.ctx) from error
+
+    def meant(self, given: str) -> str | None:
+        """Return the other command whose name is nearly this, after the name of this one."""
+        import difflib
+
+        close = difflib.get_close_matches(given, self.commands, n=1, cutoff=0.75)  # `local` is not `load`
+        return f"{self.name} {close[0]}" if close else None
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
         """Run the command whose arguments were read."""
@@ -119,7 +133,7 @@ def seed(
 
     target = server.find(settings)
     listener = console.listener({})
-    with listener.live(), rows_shown_on_failure(console, profile, target):
+    with listener.live(), _commands_told(profile), rows_shown_on_failure(console, profile, target):
         seeded = workflow.seed(
             profile,
             settings=settings,
@@ -141,6 +155,20 @@ def _list(settings: Settings, console: Console) -> None:
         {name: each for name, each in profiles.items()},  # noqa: C416 - msgspec encodes a plain dict of structs
         lambda: table(("profile", "what it is"), [(name, each.description) for name, each in profiles.items()]),
     )
+
+
+@contextlib.contextmanager
+def _commands_told(profile: str) -> Iterator[None]:
+    """Where there is no such profile, name the command that may be meant: `seed lod`."""
+    try:
+        yield
+    except UsageError as error:
+        meant = seed.meant(profile)
+        if error.place.get("profile") != profile or meant is None:
+            raise
+        raise UsageError(
+            error.message, remedy=f"Did you mean seedtool {meant}? {error.remedy}", **error.place
+        ) from error
 
 
 @contextlib.contextmanager

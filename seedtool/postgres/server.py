@@ -460,7 +460,7 @@ def _connection_error(
     text = str(error)
     reason = text.rsplit("failed: ", maxsplit=1)[-1].strip().splitlines()[0] if text else "no answer"
     return DatabaseError(
-        f"cannot connect to {database} of {target}: {reason}",
+        f"cannot connect to {target.at(database)}: {reason}",
         remedy=f"Is the server running, and are host, port, user and password in {target.given} right?"
         if target.embedded is None
         else f"See {target.embedded.log}; where the socket is gone: seedtool server stop, and again.",

@@ -279,7 +279,7 @@ def _refuse_other_locale(cluster: Cluster, base: str, like: DatabaseFacts) -> No
 
 
 def _purpose(layer: Layer, cluster: Cluster) -> str:
-    return f"{layer.purpose} of {cluster.project}" if cluster.project else layer.purpose
+    return f"{layer.purpose}, project {cluster.project}" if cluster.project else layer.purpose
 
 
 def _seal(cluster: Cluster, building: str, fingerprint: str, note: notes.Note) -> str:

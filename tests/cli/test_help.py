@@ -69,9 +69,19 @@ def test_the_commands_stand_in_sections(width):
         ("scan", "refresh scan"),
         ("recipe", "seed recipe"),
         ("protetc", "guard protect"),
+        ("seed unlod demo", "seed unload"),
+        ("refresh chek", "refresh check"),
     ],
 )
 def test_a_slip_is_told_what_may_be_meant(slip, meant):
     with pytest.raises(click.UsageError) as caught:
-        cli.seedtool.main([slip], prog_name="seedtool", standalone_mode=False)
-    assert caught.value.format_message() == f"No such command {slip!r}. Did you mean {meant}?"
+        cli.seedtool.main(slip.split(), prog_name="seedtool", standalone_mode=False)
+    (given, *_) = slip.removeprefix("seed ").removeprefix("refresh ").split()
+    assert caught.value.format_message() == f"No such command {given!r}. Did you mean {meant}?"
+
+
+@pytest.mark.parametrize("line", ["seed local more", "seed lod --sead", "seed local --dry-runn"])
+def test_an_argument_too_many_of_a_profile_is_no_slip(line):
+    with pytest.raises(click.UsageError) as caught:
+        cli.seedtool.main(line.split(), prog_name="seedtool", standalone_mode=False)
+    assert "such command" not in caught.value.format_message()

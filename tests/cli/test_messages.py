@@ -121,6 +121,7 @@ CASES = {
     "no profile": Case("seed"),
     "a profile that is misspelt": Case("seed fulll"),
     "a profile that there is not": Case("seed zzz"),
+    "a profile that may be a command": Case("seed lod"),
     "no file of profiles": Case("seed local", files={"seeds/profiles.toml": None}),
     "a profile without sets": profile("[extra]\n"),
     "a profile with a misspelt key": profile('[extra]\nset = ["local"]\n'),

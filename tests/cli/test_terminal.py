@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import struct
 import subprocess
 import sys
@@ -28,10 +29,11 @@ CTRL_C, CTRL_D = b"\x03", b"\x04"
 class Terminal:
     """A seedtool command with a keyboard and a screen.
 
-    Its stdout goes to a pipe of its own where `piped` is set. It is a fork (tests/processes.py), or the `real` program.
+    Its stdout goes to a pipe of its own where `piped` is set. It is a fork (tests/processes.py), or the `real` program;
+    or the keyboard and the screen are those of another `program`.
     """
 
-    def __init__(self, root, command, *, columns=80, piped=False, env=None, real=False):
+    def __init__(self, root, command, *, columns=80, piped=False, env=None, real=False, program=BIN / "seedtool"):
         self.master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         environ = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
@@ -39,7 +41,7 @@ class Terminal:
         stdout = subprocess.PIPE if piped else slave
         if real:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", IN_THE_FOREGROUND, str(BIN / "seedtool"), *command.split()],
+                [sys.executable, "-c", IN_THE_FOREGROUND, str(program), *command.split()],
                 cwd=root, env=environ, stdin=slave, stdout=stdout, stderr=slave,
             )  # fmt: skip
         else:
@@ -313,6 +315,32 @@ def test_nothing_is_coloured_where_that_is_not_wanted(school, env):
     assert code != 0
     assert screen.startswith("error: ")
     assert "\x1b" not in screen
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_a_shell_completes_with_what_was_installed(school, tmp_path, shell):
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    folders = dict.fromkeys(("HOME", "ZDOTDIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(tmp_path))
+    env = {**os.environ, **folders, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    told = school.ok(f"completion {shell} --install", env=env).out
+    asked = {"seedtool seed-dump --table stu": "students", "db-reset --seed fu": "full"}
+    if shell == "fish":
+        command = "; ".join(f"complete -C '{line}'" for line in asked)
+        done = subprocess.run(
+            [program, "-c", command], cwd=school.root, env=env, capture_output=True, text=True, check=True
+        )
+        offered = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+        assert offered == ["students", "student_faces", "full"]
+        return
+    # what the command says to put into ~/.zshrc, as it stands
+    (tmp_path / ".zshrc").write_text(told.partition("new shell: ")[2] + "autoload -Uz compinit; compinit -u -D\n")
+    for line, word in asked.items():
+        with at_a_terminal(school, "-d -i", real=True, program=program, env=env) as terminal:
+            terminal.type(f"{line}\t".encode())
+            begun = line.rpartition(" ")[0]
+            terminal.read_until(f"{begun} {word.removesuffix('s')}")  # `students` and `student_faces` begin alike
 
 
 def test_columns_are_as_wide_as_a_terminal_shows_them():

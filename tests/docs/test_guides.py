@@ -49,7 +49,7 @@ def test_what_the_reset_guide_lists_is_what_a_user_sees(shell):
 
     def told(output):  # digests, and the name of the folder, are each checkout's own
         return re.sub(
-            r"[ -]+", " ", re.sub(r"[0-9a-f]{20}|[\d.]+ MB|(?<= of )[\w-]+$", "N", output, flags=re.MULTILINE)
+            r"[ -]+", " ", re.sub(r"[0-9a-f]{20}|[\d.]+ MB|(?<=project )[\w-]+$", "N", output, flags=re.MULTILINE)
         )
 
     shell("seedtool cache prune --all -q")

@@ -72,7 +72,7 @@ class TestList:
         template = branches.reset().template
         private()
         (entry,) = branches.entries()
-        assert (entry.name, entry.purpose, entry.ours) == (template, f"schema of {branches.root.name}", True)
+        assert (entry.name, entry.purpose, entry.ours) == (template, f"schema, project {branches.root.name}", True)
         assert entry.size > 2**20
         assert before <= datetime.fromisoformat(entry.made) <= datetime.now(UTC)
         (spare,) = branches.entries("spare")
