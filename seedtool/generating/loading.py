@@ -23,6 +23,7 @@ from seedtool.generating import putting_off, rows
 from seedtool.generating import recipe as recipes
 from seedtool.generating.facts import Facts
 from seedtool.generating.planning import Plan
+from seedtool.generating.rehearsal import REFUSALS, refused, rehearse
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
@@ -60,11 +61,6 @@ _LOCK = 0x6C6F6164
 def vocabulary() -> str:
     """Return what made the values: an upgrade that changes some says so (see `_refuse_other`)."""
     return f"{version.WORDS}.{version.POOLS}"
-
-
-#: Classes of SQLSTATE by which a database refuses a row: its value, a constraint, a trigger's own word, a generated
-#: column (PostgreSQL's appendix A).
-_REFUSALS = frozenset({"22", "23", "P0", "42", "44"})
 
 
 class LoadedTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -268,7 +264,12 @@ def look(target: Target, recipe: Recipe, options: Options) -> Plan:
         connection.execute("SET TRANSACTION READ ONLY")
         set_locally(connection.cursor(), PLAIN_TEXT | EVERY_ROW)
         catalog = read_catalog(connection)
-        return Plan(recipe, catalog, Facts(connection), options.random_seed, units, 0, options.folder)
+        plan = Plan(recipe, catalog, Facts(connection), options.random_seed, units, 0, options.folder)
+        connection.rollback()  # a transaction that only reads can make no temporary table
+        set_locally(connection.cursor(), PLAIN_TEXT | EVERY_ROW)
+        rehearse(connection, plan)
+        connection.rollback()
+        return plan
 
 
 @contextlib.contextmanager
@@ -314,6 +315,8 @@ class _Loading:
             before = 0 if earlier is None else earlier.units if earlier.state == "loaded" else earlier.facts["before"]
             plan, facts = self._plan(connection, earlier, before)
             refuse_lacking(connection, plan)
+            if earlier is None or earlier.state == "loaded":
+                rehearse(connection, plan)
         kept: list[Kept] = []
         with self._sessions() as connection:
             cursor = connection.cursor()
@@ -358,24 +361,15 @@ class _Loading:
             if not isinstance(cause, psycopg.Error):
                 raise
             state = cause.sqlstate or ""
-            if state[:2] not in _REFUSALS or self._target is None:
+            if state[:2] not in REFUSALS or self._target is None:
                 raise LoadInterrupted(
                     f"{self._recipe.name}: {reason(cause)}",
                     remedy=f"--resume goes on. seedtool seed unload {self._recipe.name} undoes what was written.",
                     code=cause.sqlstate,
                 ) from error
             self._undo(plan, earlier, there)
-            table = cause.diag.table_name
-            column = cause.diag.column_name
-            check = _check(plan, table, cause.diag.constraint_name)
-            fault = self._recipe.fault(
-                f"the database refuses a row{f' of {table}' if table else ''}: {reason(cause)}{check}",
-                "Correct the recipe, or what is in the table. The rows of this load were taken away again.",
-                self._recipe.place_of(table, column) if table else None,
-                table=table,
-                column=column,
-            )
-            fault.place["code"] = cause.sqlstate
+            fault = refused(plan, cause)
+            fault.remedy = f"{fault.remedy} The rows of this load were taken away again."
             raise fault from error
 
     def _undo(self, plan: Plan, earlier: Load | None, there: Mapping[Slice, str]) -> None:
@@ -609,7 +603,8 @@ def refuse_lacking(connection: Connection, plan: Plan) -> None:
     """Refuse to begin what the role could not end.
 
     Raises:
-        BlockedError: a policy may hide rows of a table, or a sequence cannot be moved past the new ids.
+        BlockedError: a policy may hide rows of a table, or this role may not move a sequence past the new ids.
+        RecipeError: a sequence ends before the ids do.
     """
     for planned in plan.tables:
         hidden = connection.execute("SELECT row_security_active(%s::oid)", [planned.table.oid]).fetchone()
@@ -629,18 +624,26 @@ def refuse_lacking(connection: Connection, plan: Plan) -> None:
                     table=str(planned.table),
                     column=name,
                 )
+            _refuse_short_sequence(connection, plan, planned, name)
 
 
-def _check(plan: Plan, table: str | None, constraint: str | None) -> str:
-    """Return the text of a check that the database names in a refusal; empty where it is none of the plan's."""
-    found = [
-        each.expression
-        for planned in plan.tables
-        if planned.table.name == table
-        for each in planned.table.checks
-        if each.name == constraint
-    ]
-    return f", CHECK {found[0]}" if found else ""
+def _refuse_short_sequence(connection: Connection, plan: Plan, planned: PlannedTable, column: str) -> None:
+    """Refuse ids that the sequence cannot reach: it could not go on behind them."""
+    import numpy as np
+
+    sequence = planned.table.columns[column].sequence
+    row = connection.execute("SELECT seqmax FROM pg_sequence WHERE seqrelid = %s::regclass", [sequence]).fetchone()
+    last = planned.batch(np.array([max(plan.rows(planned) - 1, 0)], dtype=np.int64)).cells(column)
+    (highest,) = cells.whole(last)[0]
+    if row is not None and highest > row[0]:
+        raise plan.recipe.fault(
+            f"{planned.name} would have ids up to {highest:,} in {column}, and {sequence} ends at {row[0]:,}",
+            f"Make fewer rows, or widen both: ALTER TABLE {planned.table} ALTER {column} TYPE bigint;"
+            f" ALTER SEQUENCE {sequence} AS bigint NO MAXVALUE;",
+            plan.recipe.place_of(planned.name, column),
+            table=planned.name,
+            column=column,
+        )
 
 
 def late_columns(plan: Plan) -> dict[str, tuple[str, ...]]:
