@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from seedtool import extras
 from seedtool.cli.console import CONTEXT, Console, common_options
+from seedtool.emulator.options import FOLDER, Options, rules, serve, serving_options
 from seedtool.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from seedtool.settings import Settings
     from seedtool.workflows.servers import ServersStatus
-
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.group(short_help="Start and stop the embedded PostgreSQL.", context_settings=CONTEXT)
@@ -91,75 +91,32 @@ def env(*, console: Console, settings: Settings) -> None:
 
 
 @click.command(short_help="Run the local Rekognition.", context_settings=CONTEXT)
-@click.option(
-    "--port", metavar="N", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: a free one]."
-)
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Address to listen on [default: 127.0.0.1].")
-@click.option("--host-name", metavar="NAME", multiple=True, help="One more name that clients may use; repeatable.")
-@click.option("--cors", metavar="ORIGIN", multiple=True, help="Answer web pages of this origin; repeatable.")
-@click.option("--admin-token", metavar="TOKEN", help="Let other machines that send TOKEN use /_seedtool.")
-@click.option("--state-dir", metavar="FOLDER", type=_FOLDER, help="Where faces are kept [default: the project's].")
-@click.option("--photos", metavar="FOLDER", type=_FOLDER, help="Folder that S3Objects are read from, as BUCKET/KEY.")
-@click.option("--s3-endpoint", metavar="URL", help="S3 endpoint that S3Objects are read from.")
-@click.option(
-    "--album",
-    metavar="FOLDER",
-    type=_FOLDER,
-    help="Labelled pictures to learn: copies and parts of them regain their names [default: emulator_album].",
-)
-@click.option("--faults", metavar="JSON", default="", help='Faults, such as {"tps": "published", "lag": 2}.')
-@click.option("--require-signature", is_flag=True, help="Accept only what AWS_ACCESS_KEY_ID and its secret signed.")
+@click.option("--state-dir", metavar="FOLDER", type=FOLDER, help="Where faces are kept [default: the project's].")
+@serving_options
 @functools.partial(common_options, anywhere=True)
-def emulator(
-    *,
-    port: int,
-    host: str,
-    host_name: tuple[str, ...],
-    cors: tuple[str, ...],
-    admin_token: str | None,
-    state_dir: Path | None,
-    photos: Path | None,
-    s3_endpoint: str | None,
-    album: Path | None,
-    faults: str,
-    require_signature: bool,
-    console: Console,
-    settings: Settings,
-) -> None:
+def emulator(*, state_dir: Path | None, console: Console, settings: Settings, **options: Unpack[Options]) -> None:
     """Run the local Rekognition for other programs, until Ctrl+C ends it (exit code 0).
 
     Programs on this machine may use any credentials. If the project's emulator runs in the background, it is stopped
-    first; this one has the same faces. docs/emulator.md explains how to use boto3, the AWS CLI and JavaScript with it.
+    first; this one has the same faces. The setting emulator_album is the default of --album. docs/emulator.md explains
+    how to use boto3, the AWS CLI and JavaScript with it.
     """
     extras.require("emulator")
     from seedtool.emulator import process
-    from seedtool.emulator import server as emulators
-    from seedtool.emulator.access import access
     from seedtool.workflows.face_service import emulator_dir
 
     folder = state_dir or emulator_dir(settings)
+    options["album"] = options["album"] or settings.emulator_album
     try:
-        key = process.key_of_environment() if require_signature else None
-        rules = access(folder, host=host, host_names=host_name, origins=cors, admin_token=admin_token, key=key)
+        access = rules(folder, options)
     except process.EmulatorError as error:
         raise UsageError(error.message, remedy=error.remedy) from error
     if process.stop(folder):
         console.note("stopped the emulator in the background; this one has its faces")
 
-    def announce(endpoint: str) -> None:
+    def announce(endpoint: str, lines: list[str]) -> None:
         report = {"endpoint": endpoint, "state": str(folder)}
-        lines = emulators.announcement(endpoint, s3_objects=bool(photos or s3_endpoint))
         console.report(report, lambda: [*lines, f"Its faces are in {folder}."], now=True)
 
-    emulators.run(
-        folder,
-        host=host,
-        port=port,
-        photos=photos,
-        s3_endpoint=s3_endpoint,
-        faults=faults,
-        album=album or settings.emulator_album,
-        access=rules,
-        announce=announce,
-    )
+    serve(folder, options, access, announce)
     console.note(f"stopped; the faces stay in {folder}")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s\[\]:/@?#]+))(?::\d{1,5})?", re.IGNORECASE)
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://[^\s/?#@]+", re.IGNORECASE)
+#: The address that says whether the emulator answers. Probes of containers ask it, by whatever name they have for it.
+HEALTH = "/health"
 _PREFLIGHT_SECONDS = "600"  # how long a browser may keep the answer to its question
 
 
@@ -84,6 +86,7 @@ def access(
     origins: Sequence[str] = (),
     admin_token: str | None = None,
     key: Key | None = None,
+    any_credentials: bool = False,
 ) -> Access:
     """Make the rules of one emulator.
 
@@ -95,10 +98,18 @@ def access(
         admin_token: see `Access`.
         key: the key that every request has to be signed with. With None clients on this machine need not sign, and
             clients on other machines sign with the key of the state directory.
+        any_credentials: let clients on other machines do without that key, too. Their Host and Origin headers still
+            have to be right.
 
     Raises:
-        EmulatorError: a name or an origin is not valid, the token is empty, or the key cannot be read.
+        EmulatorError: a name or an origin is not valid, the token is empty, the key cannot be read, or there is a key
+            although any credentials do.
     """
+    if any_credentials and key is not None:
+        raise EmulatorError(
+            "Requests cannot be accepted with any credentials and be signed with one key.",
+            "Omit --any-credentials, or --require-signature and --state-key.",
+        )
     if admin_token is not None and not admin_token.strip():
         raise EmulatorError("The admin token is empty.", "Give --admin-token a word that nobody can guess.")
     names = {_checked_name(name) for name in (*host_names, host)}
@@ -107,7 +118,7 @@ def access(
         host_names=frozenset(name for name in names if not is_wildcard(name)),
         origins=frozenset(_checked_origin(origin) for origin in origins),
         admin_token=admin_token.strip() if admin_token else None,
-        key=process.key(state_dir) if key is None and beyond else key,
+        key=process.key(state_dir) if key is None and beyond and not any_credentials else key,
         everybody_signs=key is not None,
     )
 
@@ -127,6 +138,9 @@ class AccessMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
         if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["path"] == HEALTH:  # says nothing that a stranger could use, and probes have names of their own
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -176,14 +190,14 @@ def _checked_name(name: str) -> str:
     except ValueError:
         if re.fullmatch(r"[a-z0-9_]([a-z0-9_.\-]*[a-z0-9_])?", bare):
             return bare
-    raise EmulatorError(f"{name!r} is not a host name.", "Give a name or an address without a port, such as emulator.")
+    raise EmulatorError(f"{name!r} is not a host name.", "Give --host-name a name or an address without a port, such as emulator.")
 
 
 def _checked_origin(origin: str) -> str:
     bare = origin.strip().removesuffix("/").lower()
     if not _ORIGIN.fullmatch(bare):
         raise EmulatorError(
-            f"{origin!r} is not the origin of a web page.", "Give scheme, name and port, such as http://localhost:5173."
+            f"{origin!r} is not the origin of a web page.", "Give --cors a scheme, a name and a port, such as http://localhost:5173."
         )
     return bare
 

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from seedtool.emulator.access import Access, AccessMiddleware
+from seedtool.emulator.access import HEALTH, Access, AccessMiddleware
 from seedtool.emulator.operations import Operations, Scope
 from seedtool.emulator.process import EmulatorError, code_version
 from seedtool.emulator.protocol import OPERATIONS, ServiceError, ServiceModel
@@ -61,6 +61,7 @@ def application(operations: Operations, faults: Faults, state_dir: Path, access:
     return Starlette(
         routes=[
             Route("/", front.operation, methods=["POST"]),
+            Route(HEALTH, front.health, methods=["GET"]),
             Route("/_seedtool/status", front.administrators(front.status), methods=["GET"]),
             Route("/_seedtool/reset-counters", front.administrators(front.reset_counters), methods=["POST"]),
             Route("/_seedtool/faults", front.administrators(front.show_faults), methods=["GET"]),
@@ -133,6 +134,9 @@ class _Front:
             return await handler(request)
 
         return guarded
+
+    async def health(self, _request: Request) -> Response:
+        return JSONResponse({"status": "running"})
 
     async def status(self, _request: Request) -> Response:
         with self._counting:

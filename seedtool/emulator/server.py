@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import json
 import os
 import signal
@@ -17,7 +16,7 @@ import uvicorn
 
 from seedtool.emulator import objects, process
 from seedtool.emulator.access import access as make_access
-from seedtool.emulator.access import is_wildcard
+from seedtool.emulator.access import is_loopback, is_wildcard
 from seedtool.emulator.album import Album
 from seedtool.emulator.application import TransportProtocol, application
 from seedtool.emulator.faults import Faults
@@ -43,7 +42,7 @@ def run(
     faults: str = "",
     album: Path | None = None,
     access: Access | None = None,
-    announce: Callable[[str], None] | None = None,
+    announce: Callable[[str, list[str]], None] | None = None,
 ) -> None:
     """Serve a state directory until SIGTERM or SIGINT.
 
@@ -56,7 +55,8 @@ def run(
         faults: settings of `seedtool.emulator.faults` as JSON.
         album: the folder of labelled pictures that it learns before it listens.
         access: who may use it; None for every program on this machine, and no web page.
-        announce: called with the endpoint once the emulator listens; None prints how to use it.
+        announce: called once the emulator listens, with its endpoint and with lines that explain how to use it; None
+            prints these.
 
     Raises:
         EmulatorError: another emulator serves this directory, the port cannot be used, the state cannot be read, the
@@ -75,9 +75,14 @@ def run(
         store = Store(state_dir / FILE)
         operations = Operations(store, objects.reader(photos, s3_endpoint), in_force.lag, in_force.most_faces, learnt)
         try:
-            app = application(operations, in_force, state_dir, access or make_access(state_dir, host=host))
-            print_announcement = functools.partial(_print_announcement, s3_objects=bool(photos or s3_endpoint))
-            _serve(state_dir, app, listener, album, announce or print_announcement)
+            rules = access or make_access(state_dir, host=host)
+            app = application(operations, in_force, state_dir, rules)
+
+            def announce_it(endpoint: str) -> None:
+                lines = announcement(endpoint, host, rules, s3_objects=bool(photos or s3_endpoint))
+                (announce or _print_announcement)(endpoint, lines)
+
+            _serve(state_dir, app, listener, album, announce_it)
         finally:
             process.record_path(state_dir).unlink(missing_ok=True)
             store.close()
@@ -166,21 +171,39 @@ def _serve(
     server.run(sockets=[listener])
 
 
-def _print_announcement(endpoint: str, *, s3_objects: bool) -> None:
-    sys.stdout.write("\n".join(announcement(endpoint, s3_objects=s3_objects)) + "\n")
+def _print_announcement(_endpoint: str, lines: list[str]) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 
 
-def announcement(endpoint: str, *, s3_objects: bool) -> list[str]:
+def announcement(endpoint: str, host: str, access: Access, *, s3_objects: bool) -> list[str]:
     """Return the lines that explain how to use the emulator.
 
     Args:
-        endpoint: its address.
+        endpoint: its address for programs on this machine.
+        host: the address that it was told to listen on.
+        access: who may use it.
         s3_objects: whether it can read S3Objects.
     """
     return [
         f"Rekognition stand-in on {endpoint}.",
         f"Point clients at it with AWS_ENDPOINT_URL_REKOGNITION={endpoint}, or --endpoint-url {endpoint}.",
+        *_for_other_machines(endpoint, host, access),
         "It knows people by the names in the metadata of pictures. It does not recognise faces.",
         *([] if s3_objects else [objects.NO_SOURCE]),
+    ]
+
+
+def _for_other_machines(endpoint: str, host: str, access: Access) -> list[str]:
+    """Return what clients on other machines have to know; nothing where they cannot reach us."""
+    if host == "localhost" or is_loopback(host):
+        return []
+    port = endpoint.rpartition(":")[2]
+    names = sorted(f"[{name}]" if ":" in name else name for name in access.host_names)
+    key = access.key
+    return [
+        f"Programs on other machines use {' or '.join(f'http://{name}:{port}' for name in names)}."
+        if names
+        else "Give it --host-name NAME when programs on other machines call it by another name than localhost.",
+        f"They sign with the key {key.access_key_id}." if key else "They may use any credentials.",
     ]

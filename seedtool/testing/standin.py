@@ -267,7 +267,11 @@ def main() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=end_with_the_worker, daemon=True).start()
-    server.run(Path(sys.argv[1]), announce=lambda endpoint: print(endpoint, flush=True))  # noqa: T201 - for the worker
+
+    def tell_the_worker(endpoint: str, _lines: list[str]) -> None:
+        print(endpoint, flush=True)  # noqa: T201 - the worker reads it
+
+    server.run(Path(sys.argv[1]), announce=tell_the_worker)
 
 
 if __name__ == "__main__":

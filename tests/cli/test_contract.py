@@ -104,6 +104,7 @@ CONTRACT = {
         "--port",
         "--host",
         "--host-name",
+        "--any-credentials",
         "--cors",
         "--admin-token",
         "--state-dir",

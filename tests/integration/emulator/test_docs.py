@@ -36,7 +36,10 @@ class Emulator:
     def __init__(self, command, folder, home):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = str(probe.getsockname()[1])
-        words = command.replace("4566", self.port).split()
+        program, *words = command.replace("4566", self.port).split()
+        # installed before its script was made, an environment has its module alone
+        started = [sys.executable, "-m", "seedtool.emulator"] if program == "rekognition-standin" else [program]
+        words = [*started, *words]
         with (home / "log").open("wb") as log:
             self.process = subprocess.Popen(words, cwd=folder, env=environment(home), stdout=log, stderr=log)
         deadline = time.monotonic() + 30

@@ -14,6 +14,7 @@ from seedtool.emulator.application import application
 from seedtool.emulator.faults import Faults
 from seedtool.emulator.operations import Operations
 from seedtool.emulator.process import EmulatorError, Key
+from seedtool.emulator.server import announcement
 from seedtool.emulator.store import Store
 
 HERE, ELSEWHERE = ("127.0.0.1", 5000), ("192.168.0.9", 5000)
@@ -120,6 +121,46 @@ def test_names_that_were_given_are_answered(ask):
 
 def test_the_address_that_it_listens_on_is_one_of_its_names(ask):
     assert ask("POST", "/", LIST | {"Host": "10.1.2.3:80"}, host="10.1.2.3")[0] == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Host": "10.2.0.7:4566"}, {"Host": "evil.example", "Origin": "null"}])
+def test_a_probe_is_answered_by_whatever_name_it_calls(ask, headers):
+    status, found, body = ask("GET", "/health", headers, client=ELSEWHERE, key=Key("someone", "secret"))
+    assert (status, json.loads(body)) == (200, {"status": "running"})
+    assert not any(name.startswith("access-control") for name in found)
+    assert ask("POST", "/health", headers)[0] == 405
+
+
+def test_between_containers_any_credentials_do_when_it_is_said(ask, tmp_path):
+    rules = {"host": EVERYWHERE, "host_names": ["standin"]}
+    call = LIST | {"Host": "standin:4566"}
+    assert ask("POST", "/", call, client=ELSEWHERE, **rules)[0] == 400
+    assert ask("POST", "/", call, client=ELSEWHERE, any_credentials=True, **rules)[0] == 200
+    assert ask("POST", "/", call | {"Host": "evil.example"}, client=ELSEWHERE, any_credentials=True, **rules)[0] == 403
+    assert ask("GET", "/_seedtool/status", call, client=ELSEWHERE, any_credentials=True, **rules)[0] == 403
+    with pytest.raises(EmulatorError, match="any credentials"):
+        access(tmp_path, key=Key("someone", "secret"), any_credentials=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "rules", "told"),
+    [
+        ("127.0.0.1", {}, None),
+        ("localhost", {}, None),
+        ("::1", {}, None),
+        (EVERYWHERE, {}, "Give it --host-name NAME"),
+        (EVERYWHERE, {"host_names": ["standin", "fd00::7"]}, "use http://[fd00::7]:4566 or http://standin:4566."),
+        ("10.1.2.3", {"any_credentials": True}, "use http://10.1.2.3:4566."),
+    ],
+)
+def test_the_announcement_names_what_other_machines_need(tmp_path, host, rules, told):
+    made = access(tmp_path, host=host, **rules)
+    lines = announcement("http://127.0.0.1:4566", host, made, s3_objects=True)
+    if told is None:
+        assert not any("other machines" in line for line in lines)
+    else:
+        assert told in lines[2]
+        assert ("They may use any credentials." if rules.get("any_credentials") else made.key.access_key_id) in lines[3]
 
 
 @pytest.mark.parametrize(
