@@ -190,14 +190,17 @@ def _checked_name(name: str) -> str:
     except ValueError:
         if re.fullmatch(r"[a-z0-9_]([a-z0-9_.\-]*[a-z0-9_])?", bare):
             return bare
-    raise EmulatorError(f"{name!r} is not a host name.", "Give --host-name a name or an address without a port, such as emulator.")
+    raise EmulatorError(
+        f"{name!r} is not a host name.", "Give --host-name a name or an address without a port, such as emulator."
+    )
 
 
 def _checked_origin(origin: str) -> str:
     bare = origin.strip().removesuffix("/").lower()
     if not _ORIGIN.fullmatch(bare):
         raise EmulatorError(
-            f"{origin!r} is not the origin of a web page.", "Give --cors a scheme, a name and a port, such as http://localhost:5173."
+            f"{origin!r} is not the origin of a web page.",
+            "Give --cors a scheme, a name and a port, such as http://localhost:5173.",
         )
     return bare
 

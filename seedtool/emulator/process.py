@@ -10,7 +10,6 @@ Every command imports this module, so it imports only light parts of the standar
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,8 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from seedtool import locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -262,17 +263,13 @@ def _write_key(path: Path) -> None:
 
 def _lock_is_held(state_dir: Path) -> bool:
     try:
-        descriptor = os.open(lock_path(state_dir), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock_path(state_dir), os.O_RDONLY)
     except FileNotFoundError:
         return False
     except PermissionError:
         raise _foreign(state_dir) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
+        return not locks.try_lock(descriptor, shared=True)
     finally:
         os.close(descriptor)
 
@@ -302,17 +299,13 @@ def _settled(state_dir: Path, deadline: float) -> Running | None:
 def _only_starter(state_dir: Path, deadline: float) -> Iterator[None]:
     """Let one caller at a time start an emulator on this directory."""
     with (state_dir / "emulator.starting").open("ab") as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise EmulatorError(
-                        "Another process is starting the emulator and has not finished in time.",
-                        f"Read {state_dir / 'emulator.log'}, then try again.",
-                    ) from None
-                time.sleep(_POLL)
+        while not locks.try_lock(handle.fileno()):
+            if time.monotonic() > deadline:
+                raise EmulatorError(
+                    "Another process is starting the emulator and has not finished in time.",
+                    f"Read {state_dir / 'emulator.log'}, then try again.",
+                )
+            time.sleep(_POLL)
         yield
 
 
@@ -338,6 +331,7 @@ def _start(state_dir: Path, deadline: float, arguments: Sequence[str]) -> Runnin
             cwd=state_dir,
             env=_environment(),
             start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
             umask=0o077,
         )
     while time.monotonic() < deadline:

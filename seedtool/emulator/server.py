@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from seedtool import locks
 from seedtool.emulator import objects, process
 from seedtool.emulator.access import access as make_access
 from seedtool.emulator.access import is_loopback, is_wildcard
@@ -94,11 +94,9 @@ def _sole_server(state_dir: Path) -> Iterator[None]:
     with process.lock_path(state_dir).open("ab") as handle:
         # A process that asks whether an emulator runs holds the lock for a moment. So we try several times.
         for _ in range(50):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if locks.try_lock(handle.fileno()):
                 break
-            except BlockingIOError:
-                time.sleep(0.01)
+            time.sleep(0.01)
         else:
             raise process.EmulatorError(
                 f"Another emulator serves {state_dir}.",
@@ -113,7 +111,8 @@ def _listen(host: str, port: int) -> socket.socket:
     # asyncio turns Nagle's algorithm off only when the socket names its protocol. With it each answer takes 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # on Windows SO_REUSEADDR would let two programs listen on one port
+        listener.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR), 1)
         listener.bind((host, port))
         listener.listen(128)
     except (OSError, OverflowError) as error:  # OverflowError for a port above 65,535

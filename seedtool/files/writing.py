@@ -6,7 +6,6 @@ removed when that file is written next; a writer that still runs holds a lock on
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -14,6 +13,8 @@ import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from seedtool import locks
 
 #: The mode of a file that only its owner may read: for what holds people's data or a secret.
 PRIVATE = 0o600
@@ -50,7 +51,7 @@ class NewFile:
         _sweep(self._final)
         while True:
             self.path, self._handle = self._create()
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
+            locks.lock(self._handle)
             if os.fstat(self._handle).st_nlink:
                 return self
             os.close(self._handle)  # another writer swept it before it was locked
@@ -155,8 +156,7 @@ def _remove_unlocked(path: Path) -> None:
     # another user's pipe of this name would let an open without O_NONBLOCK wait for ever
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if stat.S_ISREG(os.fstat(handle).st_mode) and locks.try_lock(handle):
             path.unlink(missing_ok=True)
     finally:
         os.close(handle)

@@ -5,7 +5,6 @@ As root, PostgreSQL refuses to run; it then runs as an unprivileged user.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from seedtool import locks
 from seedtool.errors import ServerError
 from seedtool.postgres import wheel
 
@@ -196,7 +196,7 @@ class EmbeddedServer:
                     folder.chmod(0o711)  # the server's user passes through, whatever our umask
             handle = os.open(self.state_dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                locks.lock(handle)
                 yield handle
             finally:
                 os.close(handle)

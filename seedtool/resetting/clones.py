@@ -6,7 +6,6 @@ docs/decisions.md has the measurements.
 """
 
 import contextlib
-import fcntl
 import os
 import tempfile
 import time
@@ -124,9 +123,11 @@ def can_reflink(folder: Path) -> bool:
 
 def _try(folder: Path) -> bool:
     try:
+        import fcntl  # Windows has none
+
         with tempfile.TemporaryFile(dir=folder) as one, tempfile.TemporaryFile(dir=folder) as two:
             os.write(one.fileno(), b"\0" * 4096)
             fcntl.ioctl(two.fileno(), _FICLONE, one.fileno())
             return True
-    except OSError:
+    except (ImportError, OSError):
         return False

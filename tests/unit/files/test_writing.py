@@ -1,6 +1,5 @@
 """A file is written whole or not at all, and what a killed writer left goes when the file is written next."""
 
-import fcntl
 import os
 import shutil
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from seedtool import locks
 from seedtool.files.writing import PRIVATE, NewFile, write_whole
 from tests import processes
 
@@ -177,15 +177,15 @@ def test_writers_at_once_do_not_lose_their_files(file):
 
 
 def test_a_file_that_was_swept_before_it_was_locked_is_made_again(file, monkeypatch):
-    lock, swept = fcntl.flock, []
+    lock, swept = locks.lock, []
 
-    def sweep_first(handle, operation):
+    def sweep_first(handle):
         if not swept:
             swept.extend(file.parent.iterdir())
             swept[0].unlink()
-        lock(handle, operation)
+        lock(handle)
 
-    monkeypatch.setattr(fcntl, "flock", sweep_first)
+    monkeypatch.setattr(locks, "lock", sweep_first)
     write_whole(file, b"new")
     assert swept
     assert file.read_bytes() == b"new"
