@@ -8,10 +8,16 @@ docs/decisions.md has the measurements.
 import contextlib
 import os
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from seedtool.errors import DatabaseError
+import psycopg
+
+from seedtool.errors import DatabaseError, SeedtoolError
+from seedtool.listener import SILENT
+from seedtool.postgres import server
 from seedtool.postgres.cluster import WAL_LOG, Cluster, DatabaseFacts, Strategy
 from seedtool.postgres.server import SNAPSHOT_NAME
 from seedtool.resetting import notes
@@ -27,9 +33,25 @@ FILE_COPY = Strategy("file_copy", {})
 _FICLONE = 0x40049409
 
 
+#: So long (seconds) a large clone says nothing, and so often its bytes are counted then.
+_PATIENCE, _OFTEN = 1.0, 0.5
+
+# Nobody sees the row of a database that is being made, and pg_database_size refuses one without a row. Its folder is
+# there: the newest of those without a row. A superuser may look, as on the embedded server; others hear of no bytes.
+_SIZE_OF_NEWEST = """
+SELECT sum((pg_stat_file(folder || '/' || file, true)).size)::bigint FROM (
+    SELECT 'base/' || max(made) FROM (
+        SELECT name::oid FROM pg_ls_dir('base') name WHERE name ~ '^[0-9]+$' EXCEPT SELECT oid FROM pg_database
+    ) folders (made)
+) newest (folder), pg_ls_dir(folder, true, false) file"""
+
+
 def choose(cluster: Cluster, source: DatabaseFacts) -> Strategy:
     """Return the strategy by which a database is best cloned. Changes nothing."""
-    size = known_size(cluster, source)
+    return _choose(cluster, known_size(cluster, source))
+
+
+def _choose(cluster: Cluster, size: int) -> Strategy:
     if size >= LARGE_FOR_REFLINK and cluster.version >= 180000 and _reflinks(cluster):
         return Strategy(FILE_COPY.name, {"file_copy_method": "clone"})
     return FILE_COPY if size >= LARGE or not cluster.fsync else WAL_LOG
@@ -50,7 +72,40 @@ def clone(cluster: Cluster, source: DatabaseFacts, name: str, like: DatabaseFact
         DatabaseError: its collation has another version now.
     """
     refuse_outdated(source)
-    cluster.create(name, source.name, like, connectable=connectable, strategy=choose(cluster, source))
+    size = known_size(cluster, source)
+    with _counted(cluster, size) if size >= LARGE else contextlib.nullcontext():
+        cluster.create(name, source.name, like, connectable=connectable, strategy=_choose(cluster, size))
+
+
+@contextlib.contextmanager
+def _counted(cluster: Cluster, size: int) -> Iterator[None]:
+    """Let the listener hear how many bytes of a clone are there, of `size`, while it is made."""
+    if cluster.listener is SILENT:
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_count, args=(cluster, size, ended), name="clone", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _count(cluster: Cluster, size: int, ended: threading.Event) -> None:
+    if ended.wait(_PATIENCE):
+        return
+    target = cluster.target
+    # what may not be looked at is not told
+    with (
+        contextlib.suppress(psycopg.Error, SeedtoolError),
+        server.connect(target, target.maintenance, autocommit=True, patience=0) as connection,
+    ):
+        while not ended.wait(_OFTEN):
+            row = connection.execute(_SIZE_OF_NEWEST).fetchone()
+            if row is not None and row[0] is not None:
+                cluster.listener.progress("bytes", min(row[0], size), size)
 
 
 def refuse_outdated(facts: DatabaseFacts) -> None:

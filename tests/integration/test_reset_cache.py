@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from seedtool.errors import DatabaseError
+from seedtool.listener import Listener
 from seedtool.postgres import server
 from seedtool.postgres.cluster import Strategy, open_cluster
 from seedtool.resetting import cache, clones, notes, templates
@@ -241,6 +242,42 @@ class TestStrategy:
             assert templates.result_of(cluster, template) == {}
             cluster.fsync = False
             assert clones.choose(cluster, cluster.database(template)).name == "file_copy"
+
+    def test_the_bytes_of_a_large_clone_are_told(self, branches, monkeypatch):
+        monkeypatch.setattr(clones, "LARGE", 0)
+        monkeypatch.setattr(clones, "_PATIENCE", 0)
+        monkeypatch.setattr(clones, "_OFTEN", 0.001)
+        heard = []
+
+        class Heard(Listener):
+            def progress(self, what, done, total=None):
+                heard.append((what, done, total))
+
+        def large(made):
+            with server.connect(made) as connection:
+                connection.execute("CREATE TABLE large AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+
+        template = branches.reset(build=large).template
+        with open_cluster(branches.target, Heard()) as cluster:
+            source = cluster.database(template)
+            for number in range(50):
+                clones.clone(cluster, source, f"test_large_{number}", source)
+                cluster.drop(f"test_large_{number}")
+                if heard:
+                    break
+        assert {(what, total) for what, _, total in heard} == {("bytes", clones.known_size(cluster, source))}
+        assert all(0 < done <= total for _, done, total in heard)
+
+    def test_a_clone_is_made_where_its_bytes_may_not_be_counted(self, branches, monkeypatch):
+        monkeypatch.setattr(clones, "LARGE", 0)
+        monkeypatch.setattr(clones, "_PATIENCE", 0)
+        monkeypatch.setattr(clones, "_OFTEN", 0)
+        monkeypatch.setattr(clones, "_SIZE_OF_NEWEST", "SELECT pg_ls_dir(chr(47))::int")
+        template = branches.reset().template
+        with open_cluster(branches.target, Listener()) as cluster:
+            source = cluster.database(template)
+            clones.clone(cluster, source, "test_uncounted", source)
+            cluster.drop("test_uncounted")
 
     @pytest.mark.parametrize(("slow", "quick"), [("wal_log", "file_copy"), ("file_copy", "wal_log")])
     @pytest.mark.parametrize("fsync", [True, False])
