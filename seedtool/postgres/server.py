@@ -419,6 +419,27 @@ def refuse_pooler(target: Target, connection: psycopg.Connection) -> None:
         )
 
 
+def analyze(connection: psycopg.Connection) -> None:
+    """Give the planner its statistics, of all tables whose rows are on this server.
+
+    ANALYZE of a whole database reads foreign partitions, too, and ends where their server is out of reach.
+
+    Args:
+        connection: outside a transaction.
+    """
+    try:
+        connection.execute("ANALYZE")
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error:
+        tables = connection.execute(
+            "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'"
+        ).fetchall()
+        for (table,) in tables:
+            connection.execute(f"ANALYZE {table}".encode())
+
+
 def _wait_for_server(target: Target, deadline: float) -> tuple[bool, bool]:
     """Wait while the server starts, stops or recovers; start the embedded one when it is down.
 

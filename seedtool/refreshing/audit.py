@@ -33,11 +33,24 @@ COMMENT ON TABLE seedtool.refreshes IS
 _ROWS = "SELECT began, ran_by, source, policy_hash, key_id, report FROM seedtool.refreshes ORDER BY began"
 
 
+def prepare(database: Target) -> None:
+    """Make the table of the record, before the copy has event triggers that may forbid it.
+
+    Args:
+        database: the copy.
+    """
+    with (
+        server.connect(database, application="seedtool refresh") as connection,
+        translated("the table of the audit record cannot be made"),
+    ):
+        connection.execute(_CREATE)
+
+
 def write(database: Target, report: Report, *, before: Target) -> None:
     """Write the record into a copy, after those of the database that it will replace.
 
     Args:
-        database: the copy.
+        database: the copy, which has the table.
         report: what was done.
         before: the database that the copy replaces; it may not exist.
     """
@@ -45,7 +58,6 @@ def write(database: Target, report: Report, *, before: Target) -> None:
         server.connect(database, application="seedtool refresh") as connection,
         translated("the audit record cannot be written"),
     ):
-        connection.execute(_CREATE)
         insert = "INSERT INTO seedtool.refreshes VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
         for began, by, source, policy, key, text in records(before):
             connection.execute(insert, [began, by, source, policy, key, Jsonb(text)])

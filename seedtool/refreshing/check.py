@@ -94,6 +94,11 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         ours = table.kind in {"table", "foreign table"} and table.schema != OWN
         return ours and not of_an_extension and not table.ancestors
 
+    def foreign(self, table: Table) -> Table | None:
+        """Return the foreign table that a table is, or has as a partition; None where all of its rows are here."""
+        parts = (each for oid, each in self.catalog.tables.items() if table.oid in {oid, *each.ancestors})
+        return next((each for each in parts if each.kind == "foreign table"), None)
+
     @property
     def tables(self) -> list[Table]:
         """The tables of which the policy has to say what becomes of their rows, by schema and name."""
@@ -260,9 +265,9 @@ class _Checks:
                     f"Write [tables.{toml_key(str(name))}] with a line for each of its {len(table.columns)} columns, or"
                     f' {toml_key(str(name))} = "no rows" below [tables].',
                 )
-            elif table.kind == "foreign table":
-                yield from self._foreign(table, listed)
-            else:
+            elif (elsewhere := self.shape.foreign(table)) is not None and listed.rows != "none":
+                yield self._foreign(table, elsewhere)
+            elif table.kind != "foreign table":
                 yield from self._columns(table, listed)
         for name in self.policy.tables:
             found = self._by_name.get(name)
@@ -287,16 +292,16 @@ class _Checks:
         whose = "seedtool's own" if table.schema == OWN else "a table of an extension"
         return f"{table} is {whose}, and its rows are not copied", "Take it out."
 
-    def _foreign(self, table: Table, listed: TablePolicy) -> Iterator[Finding]:
-        if listed.rows != "none":
-            yield self.finding(
-                "foreign table",
-                table,
-                None,
-                f"{table} is a foreign table: its rows are on another server and cannot be copied",
-                f'Write {toml_key(str(name_of(table)))} = "no rows" below [tables]. Its definition comes along, so'
-                " see to it in after.sql that it leads nowhere.",
-            )
+    def _foreign(self, table: Table, elsewhere: Table) -> Finding:
+        what = f"{table} is" if table is elsewhere else f"{table} has the partition {elsewhere}, which is"
+        return self.finding(
+            "foreign table",
+            table,
+            None,
+            f"{what} a foreign table: its rows are on another server and cannot be copied",
+            f'Write {toml_key(str(name_of(table)))} = "no rows" below [tables]. The definition of {elsewhere} comes'
+            " along, so see to it in after.sql that it leads nowhere.",
+        )
 
     def _columns(self, table: Table, listed: TablePolicy) -> Iterator[Finding]:
         if listed.rows == "none" and not listed.columns:

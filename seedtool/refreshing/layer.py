@@ -128,6 +128,7 @@ class MaskedCopy(Layer):
         with schema.dumped(job.source, database) as dump:
             with self._timed("schema"):
                 schema.restore(dump, "pre-data", database)
+                audit.prepare(database)
             with self._timed("copy"):
                 copied = transfer.copy(
                     job.source,
@@ -144,7 +145,7 @@ class MaskedCopy(Layer):
                     schema.copy_large_objects(job.source, database)
             with self._timed("keys"):
                 schema.restore(dump, "post-data", database)
-                schema.fill_views(job.source, database)
+                schema.finish(job.source, dump, database)
         if job.policy.reindex is not None:
             from seedtool.refreshing import reindexing
 

@@ -237,6 +237,7 @@ def _target(source: Source, cluster: Cluster, policy: Policy) -> Iterator[Findin
             what=f"the target's server lacks the extensions {', '.join(wanted)}",
             remedy="Install them there.",
         )
+    yield from _roles(source, cluster)
     with_xml = next(_xml(source, policy), None)
     if with_xml is not None and not _reads_xml(cluster):
         yield Finding(
@@ -256,6 +257,43 @@ def _target(source: Source, cluster: Cluster, policy: Policy) -> Iterator[Findin
             what=f"the source has the encoding {encoding[0]}, and the target {facts.encoding}",
             remedy=f"Make the target anew with ENCODING '{encoding[0]}' and TEMPLATE template0.",
         )
+
+
+def _roles(source: Source, cluster: Cluster) -> Iterator[Finding]:
+    """Yield what is made after the rows, and would fail there: policies of absent roles, event triggers."""
+    there = {name for (name,) in cluster.connection.execute("SELECT rolname::text FROM pg_roles")}
+    named = source.holder.execute(_ROLES, {"own": OWN}).fetchall()
+    absent = sorted({role for role, _ in named} - there)
+    if absent:
+        tables = sorted({table for role, table in named if role in absent})
+        yield Finding(
+            kind="role",
+            what=f"the target's server lacks the role{'s' if absent[1:] else ''} {', '.join(absent)}, which policies of"
+            f" {', '.join(tables)} name",
+            remedy=" ".join(f"CREATE ROLE {sql.Identifier(role).as_string(None)};" for role in absent),
+            table=tables[0],
+        )
+    event_triggers = source.holder.execute(
+        "SELECT evtname::text FROM pg_event_trigger e WHERE NOT EXISTS (SELECT FROM pg_depend d"
+        " WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e') ORDER BY 1"
+    ).fetchall()
+    if event_triggers and not _makes_event_triggers(cluster):
+        yield Finding(
+            kind="event trigger",
+            what=f"the source has the event trigger {event_triggers[0][0]}, and the role {cluster.user} may not make"
+            " one at the target",
+            remedy="Work there as a superuser, or as the role that the provider gives instead (rds_superuser).",
+        )
+
+
+def _makes_event_triggers(cluster: Cluster) -> bool:
+    """Tell whether the role may make event triggers: providers let other roles than superusers do it."""
+    try:
+        with cluster.connection.transaction(force_rollback=True):
+            cluster.connection.execute(_EVENT_TRIGGER)
+    except psycopg.Error:
+        return False
+    return True
 
 
 def _xml(source: Source, policy: Policy) -> Iterator[tuple[str, str]]:
@@ -337,6 +375,15 @@ WHERE NOT r.rolsuper AND NOT pg_has_role(m.lomowner, 'USAGE')
   AND NOT EXISTS (SELECT FROM aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'
                   AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))
 """
+
+_ROLES = sql.SQL("""
+SELECT r.rolname::text, format('%%I.%%I', n.nspname, c.relname) FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = ANY (p.polroles) WHERE {users}
+""").format(users=_OF_USERS)
+
+_EVENT_TRIGGER = """
+CREATE FUNCTION pg_temp.seedtool_probe() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER seedtool_probe ON sql_drop EXECUTE FUNCTION pg_temp.seedtool_probe()"""
 
 # a table is the role's own, or it was granted; who may create in a schema may write there, too
 _WRITES = sql.SQL("""

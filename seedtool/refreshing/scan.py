@@ -120,14 +120,14 @@ class _Drafter:
         yield f'# every line. A line with "{DECIDE}" stops a refresh until somebody has decided; so does a new column.'
         yield ""
         yield 'faces = "placeholder"'
-        foreign = [each for each in self._shape.tables if each.kind == "foreign table"]
+        foreign = [each for each in self._shape.tables if self._shape.foreign(each) is not None]
         if foreign:
             yield ""
             yield "[tables]"
             for table in foreign:
                 yield f'{toml_key(str(name_of(table)))} = "no rows" # a foreign table: its rows are on another server'
         for table in self._shape.tables:
-            if table.kind != "foreign table":
+            if table not in foreign:
                 yield ""
                 yield from self._table(table)
 
@@ -159,14 +159,14 @@ class _Drafter:
         """Return some values of each column that a look may tell something about, without NULL, as text."""
         relation = self._shape.relations.get(table.oid)
         looked = [name for name, column in table.columns.items() if column.is_text]
-        if not looked or relation is None or not relation.readable:
+        if not looked or relation is None or not relation.readable or self._shape.foreign(table) is not None:
             return {}
         pages = max(relation.pages, 1)
         share = min(100.0, 100.0 * 50 / pages)
         drawn = sql.SQL(" TABLESAMPLE SYSTEM ({})").format(sql.Literal(share)) if share < 100 else sql.SQL("")
         statement = sql.SQL("SELECT {} FROM {}{} LIMIT {}").format(
             sql.SQL(", ").join(sql.SQL("left({}::text, 300)").format(sql.Identifier(name)) for name in looked),
-            table.identifier,
+            table.stored,
             drawn,
             sql.Literal(ROWS),
         )

@@ -38,6 +38,8 @@ _LEFT_OUT = re.compile(
 _ATTACHED = re.compile(r"^\d+; \d+ \d+ INDEX ATTACH ", re.MULTILINE)
 #: Entries that lock one table each.
 _OF_ONE_TABLE = re.compile(r"^\d+; \d+ \d+ (?:INDEX|CONSTRAINT) (?!ATTACH )", re.MULTILINE)
+#: Entries after which others may fail: an event trigger may forbid what a copy still does, as it forbids migrations.
+_LAST = re.compile(r"^\d+; \d+ \d+ (?:EVENT TRIGGER|COMMENT - EVENT TRIGGER) ")
 #: The schema of seedtool's own tables. They say what was done in the database that they are in.
 OWN = "seedtool"
 #: How many indexes and keys are built at once.
@@ -106,7 +108,8 @@ def restore(dump: Dump, section: Literal["pre-data", "post-data"], database: Tar
 
     Args:
         dump: the dump.
-        section: `pre-data` comes before the rows, `post-data` after them.
+        section: `pre-data` comes before the rows, `post-data` after them. Event triggers come last of all, by
+            `finish`.
         database: a fresh database, or one that has the rows.
         jobs: how many indexes and keys are built at once. Where tables are partitioned, foreign keys, triggers and what
             else locks several tables come after them, one by one.
@@ -114,18 +117,43 @@ def restore(dump: Dump, section: Literal["pre-data", "post-data"], database: Tar
     Raises:
         DatabaseError: something in it cannot be made, or a key does not hold.
     """
-    entries = dump.contents.read_text(encoding="utf-8").splitlines(keepends=True)
+    entries = [each for each in _entries(dump) if not _LAST.match(each)]
     if section == "pre-data" or jobs == 1 or not any(map(_ATTACHED.match, entries)):
-        _restore(dump, dump.contents, section, database, jobs)
+        _restore(dump, _contents(dump, section, entries), section, database, jobs)
         return
     parts = (
         ("one-table", [each for each in entries if _OF_ONE_TABLE.match(each)], jobs),
         ("others", [each for each in entries if not _OF_ONE_TABLE.match(each)], 1),
     )
     for name, chosen, at_once in parts:
-        contents = dump.contents.with_name(name)
-        contents.write_text("".join(chosen), encoding="utf-8")
-        _restore(dump, contents, section, database, at_once)
+        _restore(dump, _contents(dump, name, chosen), section, database, at_once)
+
+
+def finish(source: Source, dump: Dump, database: Target) -> None:
+    """Fill the materialized views, and restore the event triggers.
+
+    Args:
+        source: the source.
+        dump: the dump.
+        database: the copy, with its rows and all else of its schema.
+
+    Raises:
+        DatabaseError: a view cannot be filled, or an event trigger not be made.
+    """
+    fill_views(source, database)
+    if last := [each for each in _entries(dump) if _LAST.match(each)]:
+        _restore(dump, _contents(dump, "last", last), "post-data", database, 1)
+
+
+def _entries(dump: Dump) -> list[str]:
+    return dump.contents.read_text(encoding="utf-8").splitlines(keepends=True)
+
+
+def _contents(dump: Dump, name: str, entries: list[str]) -> Path:
+    """Write a list of some of a dump's entries."""
+    file = dump.contents.with_name(name)
+    file.write_text("".join(entries), encoding="utf-8")
+    return file
 
 
 def _restore(
@@ -230,7 +258,7 @@ def copy_large_objects(source: Source, database: Target) -> tuple[int, int]:
 def analyze(database: Target) -> None:
     """Give the planner its statistics: a dump has none, and production's hold values of rows."""
     with server.connect(database, autocommit=True) as connection, translated("the copy cannot be analyzed"):
-        connection.execute("ANALYZE")
+        server.analyze(connection)
 
 
 def move_sequences(source: Source, database: Target) -> list[str]:

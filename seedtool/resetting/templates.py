@@ -191,7 +191,7 @@ def build(
             give_settings(cluster, aside, like)  # a search_path, say, decides where tables are made
         result = fill(cluster.target.at(aside))
         with server.connect(cluster.target, aside, autocommit=True) as connection:
-            connection.execute("ANALYZE")
+            server.analyze(connection)
         cluster.step("seal")
         facts = cluster.database(aside)
         note = notes.Note(

@@ -142,7 +142,7 @@ def import_file(
                 _run(cluster, file, text, aside, like)
             cluster.step("look")
             with server.connect(target, aside, autocommit=True) as connection:
-                connection.execute("ANALYZE")  # a dump has no statistics
+                server.analyze(connection)  # a dump has no statistics
             revisions, size = look(cluster, aside)
             owner = cluster.kept(like).owner
             if owner != like.owner:

@@ -75,7 +75,7 @@ def _refresh(origin, copy, masks=None, places=None, without=(), **options):
         ]
         copied = transfer.copy(source, copy, tables)
         schema.restore(dump, "post-data", copy)
-        schema.fill_views(source, copy)
+        schema.finish(source, dump, copy)
         notes = schema.move_sequences(source, copy)
         schema.analyze(copy)
     return {each.name: each for each in copied}, notes

@@ -100,9 +100,15 @@ def test_tables_of_every_kind_need_lines_and_only_those_that_hold_rows_may_have_
 def test_a_foreign_table_is_decided_about_and_never_copied(found):
     ddl = """CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;
         CREATE FOREIGN TABLE remote (a int) SERVER s; CREATE FOREIGN TABLE other (a int) SERVER s;
-        CREATE FOREIGN TABLE third (a int) SERVER s"""
-    lines = '[tables]\nthird = "no rows"\n[tables.remote]\na = "keep"\n'
-    assert found(ddl, lines) == [("no line", "other", None, None), ("foreign table", "remote", None, 3)]
+        CREATE FOREIGN TABLE third (a int) SERVER s;
+        CREATE TABLE years (a int) PARTITION BY LIST (a); CREATE TABLE now PARTITION OF years DEFAULT;
+        CREATE FOREIGN TABLE archive PARTITION OF years FOR VALUES IN (1) SERVER s"""
+    lines = '[tables]\nthird = "no rows"\n[tables.remote]\na = "keep"\n[tables.years]\na = "keep"\n'
+    assert found(ddl, lines) == [
+        ("no line", "other", None, None),
+        ("foreign table", "remote", None, 3),
+        ("foreign table", "years", None, 5),
+    ]
 
 
 def test_a_table_without_rows_needs_no_lines_and_an_emptied_one_neither(found):

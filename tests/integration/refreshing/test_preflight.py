@@ -28,7 +28,9 @@ def origin(target):
             f"GRANT SELECT ON c TO {ROLE}; ALTER TABLE c ENABLE ROW LEVEL SECURITY;"
             'CREATE SCHEMA "Odd"; CREATE TABLE "Odd".d (id int); CREATE SEQUENCE own;'
             "CREATE SCHEMA seedtool; CREATE TABLE seedtool.ledger (a int);"
-            "SELECT lo_from_bytea(0, 'x')"
+            f"SELECT lo_from_bytea(0, 'x'); CREATE POLICY p ON c TO {ROLE} USING (true);"
+            "CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+            "CREATE EVENT TRIGGER forbid ON sql_drop EXECUTE FUNCTION forbid()"
         )
     yield target.at(ORIGIN)
     with server.connect(target, target.maintenance, autocommit=True) as maintenance:
@@ -121,13 +123,24 @@ def test_the_source_is_not_the_target_by_whatever_address(origin, database):
             preflight.refuse_same(source.holder, cluster)
 
 
+def test_a_role_that_only_a_policy_names_has_to_be_there(origin, database):
+    policy = parse_policy(b'large_objects = "leave out"', "policy.toml", None)
+    with Source.open(origin) as source, open_cluster(database) as cluster:
+        connection = cluster.connection
+        with connection.transaction(force_rollback=True):  # the target's server has no such role; the source sees it
+            connection.execute(f"ALTER ROLE {ROLE} RENAME TO somebody")
+            (found,) = preflight.preflight(source, cluster, policy, strict=False)[0]
+    assert found.what == f"the target's server lacks the role {ROLE}, which policies of public.c name"
+    assert found.remedy == f'CREATE ROLE "{ROLE}";'
+
+
 def test_a_target_that_would_be_rebuilt_in_place_is_refused(origin, database):
     found, _ = look(origin, msgspec.structs.replace(database, in_place=True), b'large_objects = "leave out"')
     assert [each.kind for each in found] == ["createdb"]
     with psycopg.connect(origin.conninfo, dbname=database.name, autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{database.name}" OWNER TO {ROLE}')
     found, _ = look(origin, as_reader(database), b'large_objects = "leave out"')
-    assert [each.kind for each in found] == ["createdb"]
+    assert [each.kind for each in found] == ["createdb", "event trigger"]
     assert f'ALTER ROLE "{ROLE}" CREATEDB;' in found[0].remedy
     with psycopg.connect(origin.conninfo, dbname=database.name, autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{database.name}" OWNER TO CURRENT_USER')

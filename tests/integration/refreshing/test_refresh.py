@@ -1,5 +1,6 @@
 """A database is refreshed from another one: masked, proven, swapped in; and left as it was when anything is wrong."""
 
+import difflib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,12 +20,13 @@ from seedtool.errors import (
     SyncFailed,
     UsageError,
 )
-from seedtool.postgres import server
+from seedtool.postgres import programs, server
 from seedtool.postgres.cluster import open_cluster
 from seedtool.resetting import guard
 from seedtool.settings import FaceBinding
 from seedtool.snapshots import registry
 from seedtool.workflows import refresh as workflow
+from tests.integration.refreshing.conftest import database as another
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 KEY = "0f6c1b9e5d2a84e7c3b16f0d9a7e5c42"
@@ -32,6 +34,12 @@ KEY = "0f6c1b9e5d2a84e7c3b16f0d9a7e5c42"
 
 def run(project, database, **more):
     return workflow.refresh(settings=project, target=database, **{"confirm": database.name, **more})
+
+
+def dump(database):
+    tools = programs.fitting(180000)[0]
+    options = ("--schema-only", "--no-owner", "--restrict-key=same", "--exclude-schema=seedtool")
+    return programs.run(tools, "pg_dump", *options, target=database, database=database.name).out.splitlines()
 
 
 def policy_of(project, old, new):
@@ -292,6 +300,31 @@ def test_a_schema_of_every_kind_comes_from_its_draft_to_its_copy(project, databa
     assert done.report.rows > 900
     vectors = "SELECT count(*) FROM films WHERE fulltext = to_tsvector('simple', coalesce(title, '') || ' ' || coalesce(description, ''))"
     assert rows(database, vectors) == rows(database, "SELECT count(*) FROM films")
+
+
+@pytest.fixture
+def kinds(target):
+    """A database with an object of every kind, as far as the server knows them."""
+    older, _, newer = (Path(__file__).parent / "kinds.sql").read_text(encoding="utf-8").partition("-- new in 17 and 18")
+    newer, _, last = newer.partition("-- an event trigger")
+    with another(target, "refresh_kinds") as made:
+        with server.connect(made, autocommit=True) as connection:
+            new = newer if connection.info.server_version >= 180000 else ""
+            for statement in f"{older}{new}--{last}".split(";\n"):
+                connection.execute(statement)
+        yield made
+
+
+def test_every_kind_of_object_is_in_the_copy_as_it_was(project, database, kinds, rows):
+    """An event trigger that forbids migrations, and a partition on a server out of reach, are no fault of the copy."""
+    here = msgspec.structs.replace(project, refresh_from=kinds.conninfo)
+    text = workflow.draft_policy(settings=here).replace('"decide"', '{ mask = "keep", reason = "nobody" }')
+    assert 'fpart = "no rows" # a foreign table' in text
+    (project.root / "policy.toml").write_text(text)
+    run(here, database)
+    assert list(difflib.unified_diff(dump(kinds), dump(database), lineterm="", n=1)) == []
+    for table in ("parent", "child", "kid", "plist", "rowref", "am_table", "empty_cols", "self", "mv"):
+        assert rows(database, f"SELECT count(*) FROM {table}") == rows(kinds, f"SELECT count(*) FROM {table}")
 
 
 def test_faces_that_cannot_be_indexed_or_linked_are_an_error_after_the_swap(project, database, filled, production):
