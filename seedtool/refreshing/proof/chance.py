@@ -4,12 +4,14 @@ A mask draws names from a pool, and the pool may hold the source's own names. So
 chance does not explain it.
 """
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from seedtool.refreshing.proof.search import Filter, Sought
+from seedtool.refreshing.proof.search import BODY, RUT, Filter, Numbers, Sought
 from seedtool.refreshing.proof.words import Hasher, Words
 
 if TYPE_CHECKING:
@@ -26,6 +28,21 @@ _PARTS = 1 << 16
 #: So many of the source's names are shuffled to learn how often chance makes one.
 _SHUFFLED = 20_000
 
+#: Of a number so many leading digits tell how many of the source's are near it.
+_LEADING = 4
+#: A column with no more numbers near the source's than this holds no series of numbers that meets them by chance.
+_FEW = 20
+#: Words before a number that say what it is.
+_MARKS = re.findall(
+    r"\w+",
+    """
+rut run dni cedula documento passport ssn cpf nif nie curp tel telefono fono phone telephone cel celular cell movil
+mobile whatsapp wa fax
+    """,
+)
+
+#: Chance alone would make one finding of so many columns of numbers.
+_SELDOM = 1e-4
 #: Chance alone would make one finding of so many columns.
 RARE = 1e-6
 
@@ -79,7 +96,7 @@ class Names:
 
     def __init__(self, hasher: Hasher) -> None:
         self._hasher = hasher
-        self._parts = {"f": Filter(_PARTS), "l": Filter(_PARTS)}
+        self._filters = {"f": Filter(_PARTS), "l": Filter(_PARTS)}
         self._samples: dict[str, list[NDArray[np.uint64]]] = {}
         self._drawn: dict[tuple[object, int], set[int]] = {}
         self._hits: dict[tuple[object, int], set[int]] = {}
@@ -93,11 +110,15 @@ class Names:
             parts: which words are first names (f) and which last names (l).
         """
         for at, part in enumerate(parts):
-            self._parts[part].add(names[:, at])
+            self._filters[part].add(names[:, at])
         known = self._samples.setdefault(parts, [])
         missing = _SHUFFLED - sum(map(len, known))
         if missing > 0:
             known.append(names[:missing])
+
+    def parts(self, hashes: "NDArray[np.uint64]") -> "NDArray[np.bool_]":
+        """Tell which words may be a part of a name."""
+        return self._filters["f"](hashes) | self._filters["l"](hashes)
 
     def gathered(self, sought: Sought) -> None:
         """Learn how often chance makes a name of the source out of its parts."""
@@ -125,7 +146,7 @@ class Names:
 
         if not self._samples or not len(words.hashes):
             return
-        is_part = {kind: each(words.hashes) for kind, each in self._parts.items()}
+        is_part = {kind: each(words.hashes) for kind, each in self._filters.items()}
         either = np.flatnonzero(is_part["f"] | is_part["l"])
         near = np.flatnonzero((either[1:] == either[:-1] + 1) & (words.cells[either[1:]] == words.cells[either[:-1]]))
         begin = either[near]
@@ -155,7 +176,7 @@ class Names:
         import numpy as np
 
         mine = np.isin(words.cells % words.columns, columns)
-        mine &= self._parts["f"](words.hashes) | self._parts["l"](words.hashes)
+        mine &= self.parts(words.hashes)
         cells = words.cells[mine]
         count = np.bincount(cells, minlength=len(words.first))
         return replace(
@@ -192,3 +213,101 @@ class Names:
     def columns(self) -> Iterator[tuple[object, int]]:
         """Yield the columns with names of the source, and of how many words."""
         return (key for key, hits in self._hits.items() if hits)
+
+
+class Series:
+    """How many numbers near the source's stand in columns of the copy.
+
+    A series of numbers of nine digits meets a phone of the source by chance, and one of eight digits meets RUTs.
+
+    Args:
+        hasher: with this run's salt.
+    """
+
+    def __init__(self, hasher: Hasher) -> None:
+        self._hasher = hasher
+        self._counts: dict[int, NDArray[np.float64]] = {}
+        self._drawn: dict[tuple[object, int], dict[int, float]] = {}
+
+    def add(self, values: "NDArray[np.uint64]", tag: int) -> None:
+        """Add numbers of the source."""
+        import numpy as np
+
+        counts = self._counts.setdefault(tag, np.zeros(len(_widths()) * 10**_LEADING))
+        counts += np.bincount(_near(values), minlength=len(counts))
+
+    def look(
+        self, numbers: Numbers, hashes: "NDArray[np.uint64]", own: "NDArray[np.int64]", columns: Sequence[object]
+    ) -> None:
+        """Count the numbers that stand near the source's.
+
+        Args:
+            numbers: of the copy.
+            hashes: of them.
+            own: the column of each, by its place in `columns`.
+            columns: what they are called.
+        """
+        import numpy as np
+
+        counts = self._counts.get(numbers.tag)
+        if counts is None:
+            return
+        near = _near(numbers.values)
+        mine = np.flatnonzero(counts[near])
+        if not len(mine):
+            return
+        density = np.minimum(1, counts[near[mine]] / _widths()[near[mine] // 10**_LEADING])
+        if numbers.tag == RUT:  # the number holds a digit of base 16, of which one is right
+            density = np.minimum(1, density * 16)
+        for column in np.unique(own[mine]).tolist():
+            drawn = self._drawn.setdefault((columns[column], numbers.tag), {})
+            if len(drawn) < _DISTINCT:
+                which = own[mine] == column
+                drawn.update(zip(hashes[mine][which].tolist(), density[which].tolist(), strict=True))
+
+    def marked(self, words: Words, first: "NDArray[np.int64]") -> "NDArray[np.bool_]":
+        """Tell before which words one of the two words before them, or a plus sign, says what the number is."""
+        import numpy as np
+
+        found: NDArray[np.bool_]
+        found = np.frombuffer(words.raw, np.uint8)[np.maximum(words.raw_places(words.starts[first]), 1) - 1] == ord("+")
+        for back in (1, 2):
+            before = np.maximum(first - back, 0)
+            found |= np.isin(words.hashes[before], self._marks) & (words.cells[before] == words.cells[first])
+        return found
+
+    def by_chance(self, column: object, tag: int, hits: Iterable[int]) -> bool:
+        """Tell whether chance explains that numbers of the source stand in a column without a word before them.
+
+        Args:
+            column: as `look` was told.
+            tag: the kind of the numbers.
+            hits: their hashes.
+        """
+        drawn = self._drawn.get((column, tag), {})
+        if tag != BODY and len(drawn) <= _FEW:
+            return False
+        kept, expected = sum(each in drawn for each in hits), sum(drawn.values())
+        return kept <= expected or unlikely(kept, expected) > _SELDOM
+
+    @functools.cached_property
+    def _marks(self) -> "NDArray[np.uint64]":
+        return self._hasher.each(_MARKS)
+
+
+def _near(values: "NDArray[np.uint64]") -> "NDArray[np.int64]":
+    """Return a number for each number of digits and for the leading ones."""
+    import numpy as np
+
+    digits = np.searchsorted(np.array([10**each for each in range(20)], np.uint64), values, side="right")
+    leading: NDArray[np.int64] = (values // _widths().astype(np.uint64)[digits]).astype(np.int64)
+    leading += digits * 10**_LEADING
+    return leading
+
+
+@functools.cache
+def _widths() -> "NDArray[np.float64]":
+    """Return how many numbers have the same number of digits and the same leading ones."""
+    import numpy as np
+
+    return np.array([10.0 ** max(0, each - _LEADING) for each in range(21)])

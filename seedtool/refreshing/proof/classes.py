@@ -11,7 +11,7 @@ from seedtool.refreshing.proof.words import fold, words_of
 
 Kind = Literal[
     "email", "phone", "national id", "first name", "last name", "full name", "account", "address", "birth date",
-    "face", "external image id", "collection", "photo", "embedding",
+    "face", "external image id", "collection", "photo", "embedding", "subject",
 ]  # fmt: skip
 
 #: Kinds whose masks have no range that a source cannot hold: a masked value may be somebody's by chance.
@@ -21,7 +21,7 @@ WHOLE: frozenset[Kind] = frozenset(
     {"email", "account", "address", "face", "external image id", "collection", "photo", "national id"}
 )
 #: What the copy must not hold unless staging shares the source's faces.
-BIOMETRIC: frozenset[Kind] = frozenset({"face", "external image id", "collection", "photo", "embedding"})
+BIOMETRIC: frozenset[Kind] = frozenset({"face", "external image id", "collection", "photo", "embedding", "subject"})
 
 #: The first that fits a column's name counts. A name is written as folded words with blanks around each.
 _NAMES: tuple[tuple[Kind, str], ...] = (

@@ -1,15 +1,20 @@
-"""What cells say in another writing: JSON's escapes, URLs, HTML, base64, hexadecimal digits, bytes."""
+"""What cells say in another writing: JSON's escapes, URLs, HTML, base64 and base32, hexadecimal digits, bytes."""
 
 import base64
 import binascii
+import bz2
 import contextlib
 import functools
 import html
+import io
+import lzma
 import quopri
 import re
 import urllib.parse
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any
 
 from seedtool.refreshing.proof.words import Words, fold
 
@@ -36,16 +41,17 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 #: In a block: an escape of JSON (whose backslash is doubled), of a URL, of HTML, of quoted-printable mail, UTF-8 that
 #: was taken for Latin-1, a tag between words, and an e-mail with a label of its reader's.
 _SIGNS = (
-    (b"\\\\", re.compile(rb"\\\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[0-3][0-7]{2}|[nrtbf])")),
+    (b"\\\\", re.compile(rb"\\\\(?:u\{?[0-9a-fA-F]{2}|x[0-9a-fA-F]{2}|0[0-9a-fA-F]{3,5}|[0-3][0-7]{2}|[nrtbf])")),
     (b"%", re.compile(rb"%[0-9a-fA-F]{2}")),
-    (b"&", re.compile(rb"&(?:#\d{2,7}|#[xX][0-9a-fA-F]{2,6}|[A-Za-z]{2,8});")),
+    (b"&", re.compile(rb"&(?:#\d{2}|#[xX][0-9a-fA-F]{2}|[A-Za-z]{2,8};)")),
     (b"=", re.compile(rb"=[0-9A-F]{2}")),
     (b"\xc3\x83", re.compile(rb"\xc3\x83\xc2[\x80-\xbf]")),
     (b"</", re.compile(rb"</[A-Za-z]")),
     (b"+", re.compile(rb"\+[A-Za-z0-9._-]{1,60}@")),
 )
 _RUNS = re.compile(rb"[A-Za-z0-9+/_-]+(?:\\[nr][A-Za-z0-9+/_-]+)*={0,2}")
-_UNICODE = re.compile(r"\\+u([0-9a-fA-F]{4})")  # in a JSON text within JSON the backslash is doubled
+# in a JSON text within JSON the backslash is doubled; newer scripts write braces, and CSS up to six digits alone
+_UNICODE = re.compile(r"\\+u([0-9a-fA-F]{4})|\\+u\{([0-9a-fA-F]{1,5})\}|\\(0[0-9a-fA-F]{3,5}) ?")
 _TAG = re.compile(r"<[^<>]{1,200}>")
 _LABEL = re.compile(r"\+[\w.-]{1,60}@")
 _BYTES = re.compile(rb"\\x([0-9a-fA-F]{2})|\\([0-3][0-7]{2})")
@@ -53,6 +59,38 @@ _BYTES = re.compile(rb"\\x([0-9a-fA-F]{2})|\\([0-3][0-7]{2})")
 _PICTURE = 2000
 _PRINTED = re.compile(rb"(?:[\t\n\r\x20-\x7e]|\xc3[\x80-\xbf]){8,}")
 _PRINTED_LATIN = re.compile(rb"[\t\n\r\x20-\x7e\xc0-\xff]{8,}")
+_WIDE = tuple(
+    re.compile(rb"(?:" + each + rb"){6,}")
+    for letter in (rb"[\t\n\r\x20-\x7e\xc0-\xff]",)
+    for each in (letter + rb"\0", rb"\0" + letter, letter + rb"\0\0\0", rb"\0\0\0" + letter)
+)
+_WIDE_LETTERS = 6
+#: Of what is packed, so many bytes are unpacked: a small file may become a very large one.
+_UNPACKED = 1 << 24
+#: How packed bytes begin (RFC 1952, RFC 1950, bzip2, xz, and APPNOTE.TXT of ZIP), and what unpacks them.
+_PACKED: tuple[tuple[bytes, Callable[[], Any]], ...] = (
+    (b"\x1f\x8b\x08", lambda: zlib.decompressobj(31)),
+    (b"\x78\x01", zlib.decompressobj),
+    (b"\x78\x5e", zlib.decompressobj),
+    (b"\x78\x9c", zlib.decompressobj),
+    (b"\x78\xda", zlib.decompressobj),
+    (b"BZh", bz2.BZ2Decompressor),
+    (b"\xfd7zXZ\0", lzma.LZMADecompressor),
+)
+_ZIP = b"PK\x03\x04"
+#: How base64 and hexadecimal digits of these begin.
+_PACKED_RUNS = (
+    *(b"H4sI", b"eJ", b"eAE", b"eAF", b"eAG", b"eAH", b"eF4", b"eF5", b"eF6", b"eF7", b"eNo", b"eNp", b"eNq", b"eNr"),
+    *(b"QlpoO", b"UEsDB", b"1f8b08", b"1F8B08", b"789c", b"789C", b"7801", b"785e", b"785E", b"78da", b"78DA"),
+    *(b"425a68", b"425A68", b"504b0304", b"504B0304"),
+)
+_PACKED_RUN = 16
+#: Words of one letter, or of two hexadecimal digits, in a row: so many of them may be another writing.
+_ROW = 6
+_PAIRS = re.compile(
+    r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[\W_]{1,2}){5,}(?:0x|\\x)?[0-9A-Fa-f]{2}(?![0-9A-Za-z])"
+)
+_SPREAD = re.compile(r"(?<!\S)(?:\S ){5,}\S(?!\S)|(?<!\w)(?:\w[ .-]){5,}\w(?!\w)")
 #: What a text hardly ever holds: its bytes are those of a picture or of a key.
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
 
@@ -67,7 +105,7 @@ def other_writings(words: Words, columns: Collection[int]) -> "tuple[bytes, list
     Returns:
         Lines of COPY's text form with one cell each, and the cell that each line comes from.
     """
-    found = [*_signs(words), *_runs(words), *_glued(words), *_bytes(words, columns)]
+    found = [*_signs(words), *_runs(words), *_packed(words), *_rows(words), *_glued(words), *_bytes(words, columns)]
     texts: dict[tuple[int, str], None] = {}
     for cell, text in found:
         for each in _read(text, _DEPTH):
@@ -92,7 +130,7 @@ def _read(text: str, depth: int) -> Iterator[str]:
 def _json(text: str) -> str:
     if "\\" not in text:
         return text
-    plain = _UNICODE.sub(lambda found: chr(int(found[1], 16)), text)
+    plain = _UNICODE.sub(lambda found: chr(int(found[1] or found[2] or found[3], 16)), text)
     return re.sub(r"\\+[nrtbf]", " ", plain).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -176,7 +214,13 @@ def _bytes(words: Words, columns: Collection[int]) -> Iterator[tuple[int, str]]:
 
 
 def _texts(raw: bytes) -> Iterator[str]:
-    """Yield bytes as texts: in UTF-8, or in Latin-1 and UTF-16 where that is something."""
+    """Yield bytes as texts: in UTF-8, or in Latin-1, UTF-16 and UTF-32 where that is something, and unpacked."""
+    for unpacked in _unpacked(raw):
+        yield from _plain_texts(unpacked)
+    yield from _plain_texts(raw)
+
+
+def _plain_texts(raw: bytes) -> Iterator[str]:
     try:
         yield raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -186,9 +230,97 @@ def _texts(raw: bytes) -> Iterator[str]:
         else:
             yield raw.decode("utf-8", "replace")
             yield raw.decode("cp1252", "replace")
-    if raw.count(0) >= len(raw) // 4:
-        for name in ("utf-16-le", "utf-16-be"):
+    zeros = raw.count(0)
+    if _is_wide(raw, zeros):
+        # letters of Latin-1 in UTF-16 and UTF-32, wherever they begin and whichever end comes first
+        for pattern in _WIDE:
+            yield b"\n".join(each.translate(None, b"\0") for each in pattern.findall(raw)).decode("latin-1")
+    if zeros >= len(raw) // 4:
+        for name in ("utf-16-le", "utf-16-be", *(("utf-32-le", "utf-32-be") if zeros >= len(raw) // 2 else ())):
             yield raw.decode(name, "replace")
+
+
+def _is_wide(raw: bytes, zeros: int) -> bool:
+    """Tell whether bytes hold some letters in UTF-16 or UTF-32: each second byte is zero, or three of four are."""
+    import numpy as np
+
+    if zeros < _WIDE_LETTERS:
+        return False
+    at = np.flatnonzero(np.frombuffer(raw, np.uint8) == 0)
+    return bool(((at[3:] - at[:-3] == 6) | (at[3:] - at[:-3] == 4)).any())
+
+
+def _unpacked(raw: bytes) -> Iterator[bytes]:
+    """Yield what packed bytes hold, as far as it can be unpacked."""
+    for begin, opened in _PACKED:
+        if raw.startswith(begin):
+            with contextlib.suppress(zlib.error, OSError, lzma.LZMAError, EOFError, ValueError):
+                yield opened().decompress(raw, _UNPACKED)
+    if raw.startswith(_ZIP):
+        with contextlib.suppress(
+            zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, zlib.error, ValueError
+        ):
+            left = _UNPACKED
+            with zipfile.ZipFile(io.BytesIO(raw)) as files:
+                for each in files.infolist():
+                    with files.open(each) as file:
+                        content = file.read(left)
+                    left -= len(content)
+                    yield content
+                    if left <= 0:
+                        return
+
+
+def _packed(words: Words) -> Iterator[tuple[int, str]]:
+    """Yield what stands in packed bytes that are written in base64 or in hexadecimal digits."""
+    import numpy as np
+
+    if not len(words.starts):
+        return
+    known = _packed_pairs()
+    at = np.flatnonzero(known[words.text[words.starts].astype(np.uint16) << 8 | words.text[words.starts + 1]])
+    places = words.raw_places(words.starts[at])
+    for each, place in zip(at.tolist(), places.tolist(), strict=True):
+        if words.raw.startswith(_PACKED_RUNS, place):
+            run = _RUNS.match(words.raw, place)
+            if run and len(run[0]) >= _PACKED_RUN:
+                yield from ((int(words.cells[each]), text) for text in _decoded(run[0]))
+
+
+@functools.cache
+def _packed_pairs() -> "NDArray[np.bool_]":
+    """Return which two folded letters begin what is packed."""
+    import numpy as np
+
+    found = np.zeros(1 << 16, np.bool_)
+    found[[each[0] << 8 | each[1] for each in (begin.lower() for begin in _PACKED_RUNS)]] = True
+    return found
+
+
+def _rows(words: Words) -> Iterator[tuple[int, str]]:
+    """Yield the text of cells in which letters, or pairs of hexadecimal digits, stand in a row of their own."""
+    import numpy as np
+
+    lengths = words.ends - words.starts
+    hexadecimal = (lengths == 4) & (words.text[words.starts] == ord("0")) & (words.text[words.starts + 1] == ord("x"))
+    for short in (lengths == 1, (lengths == 2) | hexadecimal):
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(short)])
+        if before[-1] < _ROW:
+            continue
+        at = np.flatnonzero(before[_ROW:] - before[:-_ROW] == _ROW)
+        at = at[words.cells[at] == words.cells[at + _ROW - 1]]
+        if len(at):
+            ends = words.delimiters()
+            for cell in np.unique(words.cells[at]).tolist():
+                yield from ((cell, each) for each in _together(_text(words.raw, ends, cell)))
+
+
+def _together(text: str) -> Iterator[str]:
+    for run in _PAIRS.finditer(text):
+        pairs = re.findall(r"(?:0x|\\x)?([0-9A-Fa-f]{2})", run[0])
+        yield from filter(_readable, _texts(bytes.fromhex("".join(pairs))))
+    for run in _SPREAD.finditer(text):
+        yield run[0][::2]
 
 
 def _glued(words: Words) -> Iterator[tuple[int, str]]:
@@ -208,7 +340,7 @@ def _glued(words: Words) -> Iterator[tuple[int, str]]:
 
 
 def _runs(words: Words) -> Iterator[tuple[int, str]]:
-    """Yield what stands in base64 or in hexadecimal digits within cells."""
+    """Yield what stands in base64, base32 or hexadecimal digits within cells."""
     import numpy as np
 
     long = np.flatnonzero(words.ends - words.starts >= _RUN)
@@ -239,11 +371,15 @@ def _runs(words: Words) -> Iterator[tuple[int, str]]:
 
 
 def _decoded(run: bytes) -> Iterator[str]:
-    """Yield the texts that a run of base64 or of hexadecimal digits may stand for."""
+    """Yield the texts that a run of base64, base32 or hexadecimal digits may stand for."""
     plain = re.sub(rb"\\[nr]", b"", run)
     digits = re.match(rb"(?:[0-9a-fA-F]{2})*", plain)
     if digits and len(digits[0]) >= _RUN:
         yield from filter(_readable, _texts(binascii.unhexlify(digits[0])))
+    digits = re.fullmatch(rb"([A-Z2-7]+|[a-z2-7]+)=*", plain)
+    if digits and len(digits[1]) >= _RUN:
+        whole = digits[1][: len(digits[1]) - (len(digits[1]) % 8 in {1, 3, 6})]
+        yield from filter(_readable, _texts(base64.b32decode(whole + b"=" * (-len(whole) % 8), casefold=True)))
     letters = plain.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
     letters = letters[: len(letters) // 4 * 4 + (len(letters) % 4 if len(letters) % 4 != 1 else 0)]
     try:
@@ -258,26 +394,29 @@ def _readable(text: str) -> bool:
 
 
 @functools.cache
-def _digits() -> "tuple[Bytes, Bytes, NDArray[np.bool_]]":
-    """Return the values of the digits of base64 and of base 16, 255 for others, and which bytes are usual in texts."""
+def _digits() -> "tuple[Bytes, Bytes, Bytes, NDArray[np.bool_]]":
+    """Return the values of the digits of base64, 32 and 16, 255 for others, and which bytes are usual in texts."""
     import numpy as np
 
     letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    sixes, fours, usual = np.full(256, 255, np.uint8), np.full(256, 255, np.uint8), np.zeros(256, np.bool_)
+    sixes, fives, fours = (np.full(256, 255, np.uint8) for _ in range(3))
+    usual = np.zeros(256, np.bool_)
     sixes[np.frombuffer(letters, np.uint8)] = np.arange(64)
     sixes[[ord("-"), ord("_")]] = 62, 63
     for each in range(16):
         fours[[ord(f"{each:x}"), ord(f"{each:X}")]] = each
+    for at, each in enumerate(b"abcdefghijklmnopqrstuvwxyz234567"):
+        fives[[each, ord(chr(each).upper())]] = at
     usual[np.frombuffer(letters[:62] + b" \n.,@-:'\"{}_/=", np.uint8)] = True
-    return sixes, fours, usual
+    return sixes, fives, fours, usual
 
 
 def _is_text(raw: "Bytes", starts: "Places", count: int) -> "NDArray[np.bool_]":
-    """Tell at which places so many digits of base64 or of base 16 begin that stand for a text."""
+    """Tell at which places so many digits of base64, 32 or 16 begin that stand for a text."""
     import numpy as np
 
     # a row for each digit and a column for each place: numpy combines long rows faster than short ones
-    sixes, fours, _ = _digits()
+    sixes, fives, fours, _ = _digits()
     digits = raw[starts + np.arange(count)[:, None]]
     six, four = sixes[digits], fours[digits]
     first, second, third, fourth = (six[each::4] for each in range(4))
@@ -285,6 +424,12 @@ def _is_text(raw: "Bytes", starts: "Places", count: int) -> "NDArray[np.bool_]":
     by_six = (six < 64).all(axis=0) & _usual(np.stack(parts, axis=1).reshape(count * 3 // 4, len(starts)))
     by_four = (four < 16).all(axis=0) & _usual(four[0::2] << 4 | four[1::2])
     found: NDArray[np.bool_] = by_six | by_four
+    five = fives[digits[:8]]
+    by_five = np.flatnonzero((five < 32).all(axis=0))
+    if len(by_five):
+        bits = np.unpackbits(five[:, by_five, None], axis=2)[:, :, 3:]  # digit, place, bit
+        decoded = np.packbits(bits.transpose(1, 0, 2).reshape(len(by_five), 40), axis=1).T
+        found[by_five] |= _usual(decoded)
     return found
 
 
@@ -293,7 +438,7 @@ def _usual(decoded: "NDArray[np.uint8]") -> "NDArray[np.bool_]":
 
     Of 1,000 columns of nine random bytes 3 pass the first, and 5 the second.
     """
-    usual = _digits()[2][decoded].sum(axis=0) * 9 >= len(decoded) * 7
+    usual = _digits()[3][decoded].sum(axis=0) * 9 >= len(decoded) * 7
     lead, follows = decoded >= 0xC2, (decoded & 0xC0) == 0x80
     fine = ~follows[1:] | lead[:-1] | follows[:-1]
     fine &= ~lead[:-1] | follows[1:]

@@ -2,24 +2,27 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from seedtool.postgres.catalog import Catalog, Table, ValueType
-from seedtool.refreshing.proof.chance import Names
+from seedtool.refreshing.proof.apart import Apart
+from seedtool.refreshing.proof.chance import Names, Series
 from seedtool.refreshing.proof.classes import BIOMETRIC, DRAWN, Role
 from seedtool.refreshing.proof.definitions import Place, large_objects, texts
 from seedtool.refreshing.proof.encodings import other_writings
 from seedtool.refreshing.proof.kept import Rows
-from seedtool.refreshing.proof.people import Source, Told, scattered, sources_of, told
+from seedtool.refreshing.proof.people import EXTENSIONS, Source, Told, scattered, sources_of, told
 from seedtool.refreshing.proof.reading import blocks, can_hold, without_huge
-from seedtool.refreshing.proof.search import Hits, Sought
+from seedtool.refreshing.proof.search import Hits, Numbers, Sought
 from seedtool.refreshing.proof.words import Hasher, Words
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from seedtool.refreshing.proof.words import Hashes
 
 TableName = tuple[str, str]
 
@@ -28,9 +31,15 @@ _KEPT = 1000
 #: A value in more rows than this, and in more than a hundredth of them, identifies nobody.
 _OFTEN = 20
 #: Types whose values have keys between their parts.
-_KEYED = frozenset({"json", "jsonb", "hstore"})
+_KEYED = frozenset({"json", "jsonb", "hstore", "xml"})
 #: How many rows a text beside the tables counts for.
 _MANY = 10**6
+#: How values are read that say what they hold only otherwise.
+_FORMS: dict[str, LiteralString] = {
+    "money": "{}::numeric",
+    "tsvector": "(SELECT string_agg(lexeme, ' ' ORDER BY place) FROM unnest({}) w(lexeme, places, weights)"
+    " LEFT JOIN LATERAL unnest(places) place ON true)",
+}
 #: How COPY's text form writes what would end a cell.
 _COPIED = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 #: Types whose values are longer texts.
@@ -81,6 +90,7 @@ class Leaks:
         hasher: with this run's salt.
         size: about how many values there are.
         part: which partition, from 0, of how many.
+        kept: columns that are kept for a reason.
     """
 
     def __init__(
@@ -91,13 +101,24 @@ class Leaks:
         hasher: Hasher,
         size: int,
         part: tuple[int, int] = (0, 1),
+        kept: Collection[tuple[str, str, str]] = (),
     ) -> None:
         self.before, self.after = sides
         self._roles, self._sources, self._hasher = roles, sources, hasher
         self._by_name = {(table.schema, table.name): table for table in self.before.catalog.tables.values()}
         self._sought = Sought(hasher, size, *part)
         self._names = Names(hasher)
+        self._apart = Apart(hasher, self._names)
+        self._series = Series(hasher)
         self._suspects = _Suspects()
+        self._kept = kept
+        self._photos = {
+            Place(table.schema, table.name, name)
+            for table in self._by_name.values()
+            for name, role in roles.get(table.oid, {}).items()
+            if role.kind in {"photo", "external image id"}
+        }
+        self._extensions = set(hasher.each(EXTENSIONS).tolist())
         #: how many rows each table has
         self.counts: tuple[dict[TableName, int], dict[TableName, int]] = ({}, {})
         self.values = 0
@@ -119,11 +140,13 @@ class Leaks:
                     self._sought.add(values.hashes, number, values.prefixes, values.tag)
                     if values.parts:
                         self._names.add(values.part_hashes, values.parts)
+                    if values.numbers is not None:
+                        self._series.add(values.numbers, values.tag)
                 if compared is not None:
                     compared.add(self._hasher, words, place)
             self.counts[0][name] = count
             for number, each in mine.items():
-                rare[number] = count if each.kind in BIOMETRIC else max(_OFTEN, count // 100)
+                rare[number] = count if each.kind in BIOMETRIC and each.kind != "subject" else max(_OFTEN, count // 100)
         self._sought.gathered(rare)
         self._names.gathered(self._sought)
         self.values = len(self._sought)
@@ -174,13 +197,50 @@ class Leaks:
             self._search(self._hasher.words(lines, 1), column_of[cells], names, drawn)
 
     def _search(self, words: Words, column_of: "np.ndarray[Any, Any]", names: list[Place], drawn: set[Place]) -> None:
-        """Look for the values in some words; the column of each cell is a place in `names`."""
+        """Look for the values in some words, and in those that belong together and stand apart."""
+        self._hits(words, column_of, names, drawn)
+        for group, cells in self._apart(words):
+            self._hits(group, column_of[cells], names, drawn)
+
+    def _hits(self, words: Words, column_of: "np.ndarray[Any, Any]", names: list[Place], drawn: set[Place]) -> None:
+        """Note what is found in some words; the column of each cell is a place in `names`."""
         self._names.look(words, column_of, names)
-        for hits in (*self._sought.sequences(words), *self._sought.numbers(words)):
-            for at, column in enumerate(column_of[words.cells[hits.words]].tolist()):
-                origin = int(hits.origins[at])
-                if names[column] not in drawn or self._sources[origin].kind not in DRAWN:
-                    self._suspects.add(names[column], words, hits, at)
+        for hits in self._sought.sequences(words):
+            self._note(words, hits, hits.length, column_of, names, drawn)
+        if words.raw:
+
+            def look(numbers: Numbers, hashes: "Hashes") -> None:
+                self._series.look(numbers, hashes, column_of[words.cells[numbers.first]], names)
+
+            for hits in self._sought.numbers(words, look):
+                marked = self._series.marked(words, hits.words)
+                for which, length in ((marked, 0), (~marked, -hits.tag)):
+                    self._note(words, hits.some(which), length, column_of, names, drawn)
+
+    def _note(
+        self,
+        words: Words,
+        hits: Hits,
+        length: int,
+        column_of: "np.ndarray[Any, Any]",
+        names: list[Place],
+        drawn: set[Place],
+    ) -> None:
+        """Note hits until they are confirmed."""
+        for at, column in enumerate(column_of[words.cells[hits.words]].tolist()):
+            kind = self._sources[int(hits.origins[at])].kind
+            if kind == "subject" and not self._is_photo(words, int(hits.last[at]), names[column]):
+                continue
+            if names[column] not in drawn or kind not in DRAWN:
+                self._suspects.add(names[column], length, words, hits, at)
+
+    def _is_photo(self, words: Words, last: int, place: Place) -> bool:
+        """Tell whether a cell is one of a photo: elsewhere the id of a subject is an id as others are."""
+        cell = int(words.cells[last])
+        end = int(words.first[cell] + words.count[cell])
+        if place[:3] in self._kept:
+            return False
+        return place in self._photos or bool(set(words.hashes[last:end].tolist()) & self._extensions)
 
     def _drawn(self, table: Table) -> set[Place]:
         """Return the columns whose masks draw from pools: they are compared row by row."""
@@ -229,7 +289,10 @@ class Leaks:
                     for at in np.flatnonzero(np.isin(values.hashes, hashes[number])).tolist():
                         self._suspects.confirm(number, int(values.hashes[at]), values.text(at))
         found: Counter[tuple[Place, int]] = Counter()
-        for (column, origin, length), count in self._suspects.confirmed():
+        for (column, origin, length), hits in self._suspects.confirmed():
+            if length < 0 and self._series.by_chance(column, -length, hits):
+                continue
+            count = sum(hits.values())
             name = (column.schema or "", column.table or "")
             # no mask has filled a table that the source does not have
             rows = self.counts[1].get(name, 0) if not column.what and name in self._by_name else _MANY
@@ -262,7 +325,7 @@ class Leaks:
     ) -> Iterator[tuple[Words, dict[str, int], Iterator[tuple[int, bytes]]]]:
         """Yield the words of blocks of rows, the place of each column, and pieces of cells that are too long."""
         place = {name: number for number, name in enumerate(columns)}
-        for each in blocks(side.connection, table, [sql.Identifier(name) for name in columns]):
+        for each in blocks(side.connection, table, [_read(name, table.columns[name].value) for name in columns]):
             block, pieces = without_huge(each, len(columns))
             yield self._hasher.words(block, len(columns)), place, pieces
 
@@ -275,10 +338,18 @@ class _Suspects:
         self._texts: dict[tuple[int, int], set[str]] = {}  # what has this hash in the copy
         self._same: set[tuple[int, int]] = set()
 
-    def add(self, column: Place, words: Words, hits: Hits, at: int) -> None:
-        """Add a hit: number `at` of some."""
+    def add(self, column: Place, length: int, words: Words, hits: Hits, at: int) -> None:
+        """Add a hit, number `at` of some.
+
+        Args:
+            column: where it was found.
+            length: of how many words it is; 0 of a number that a word before it names, and else minus its tag.
+            words: of the cells.
+            hits: some hits.
+            at: which of them.
+        """
         origin, hashed = int(hits.origins[at]), int(hits.hashes[at])
-        counts = self._counts.setdefault((column, origin, hits.length), Counter())
+        counts = self._counts.setdefault((column, origin, length), Counter())
         if hashed in counts or len(counts) < _KEPT:
             counts[hashed] += 1
             self._texts.setdefault((origin, hashed), set()).add(hits.text(words, at))
@@ -295,12 +366,12 @@ class _Suspects:
         if text in self._texts.get((origin, hashed), ()):
             self._same.add((origin, hashed))
 
-    def confirmed(self) -> Iterator[tuple[tuple[Place, int, int], int]]:
-        """Yield columns, origins and numbers of words, and how often values stand there."""
+    def confirmed(self) -> Iterator[tuple[tuple[Place, int, int], dict[int, int]]]:
+        """Yield columns, origins and numbers of words, and how often which values stand there, by their hashes."""
         for (column, origin, length), counts in self._counts.items():
-            count = sum(many for hashed, many in counts.items() if (origin, hashed) in self._same)
-            if count:
-                yield (column, origin, length), count
+            same = {hashed: many for hashed, many in counts.items() if (origin, hashed) in self._same}
+            if same:
+                yield (column, origin, length), same
 
 
 def sources_in(side: Side, roles: dict[int, dict[str, Role]]) -> list[Source]:
@@ -319,6 +390,12 @@ def sources_in(side: Side, roles: dict[int, dict[str, Role]]) -> list[Source]:
 
 def _is(value: ValueType, names: Collection[str]) -> bool:
     return value.name in names or (value.part is not None and _is(value.part, names))
+
+
+def _read(name: str, value: ValueType) -> sql.Composable:
+    """Return the expression that reads a column: money without commas, a vector's words in their order."""
+    form = _FORMS.get(value.name, "{}") if value.kind == "scalar" else "{}"
+    return sql.SQL(form).format(sql.Identifier(name))
 
 
 def _columns(sources: Iterable[Source], compared: Rows | None) -> list[str]:

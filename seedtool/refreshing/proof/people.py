@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from seedtool.refreshing.proof.classes import WHOLE, Kind, Role
-from seedtool.refreshing.proof.search import LONGEST, NUMBER, PHONE, RUT, Numbers, numbers_in
+from seedtool.refreshing.proof.search import BODY, LONGEST, NUMBER, PHONE, RUT, Numbers, numbers_in
 from seedtool.refreshing.proof.words import Hasher, Words
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ _LONG_WORD = 12
 
 _LOCAL = re.compile(rb"[A-Za-z0-9._%+-]+\Z")
 _DOMAIN = re.compile(rb"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
+#: Words of the key of a photo behind which stands nothing of its subject, and what its file's name ends with.
+EXTENSIONS = ("jpg", "jpeg", "png", "webp", "heic", "gif", "bmp", "tif", "tiff", "avif")
+_PHOTOS = ("photo", "foto", "image", "img", "imagen", "picture", "face", "selfie", "portrait", "avatar", "frame")
 _UUID = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 
 
@@ -91,6 +94,11 @@ def sources_of(schema: str, table: str, roles: Mapping[str, Role]) -> list[Sourc
         for name, role in roles.items()
         if role.kind in WHOLE or role.kind in {"phone", "full name"}
     ]
+    found += [
+        Source(schema, table, (name,), "subject")
+        for name, role in roles.items()
+        if role.kind in {"photo", "external image id"}
+    ]
     groups: dict[str, dict[str, list[str]]] = {}
     for name, role in roles.items():
         if role.kind in {"first name", "last name"}:
@@ -143,7 +151,7 @@ def _tags(source: Source) -> set[int]:
     """Return the tags of the numbers that tell who somebody is."""
     if source.kind == "phone":
         return {PHONE}
-    return ({RUT} if source.scattered else {RUT, NUMBER}) if source.kind == "national id" else set()
+    return ({RUT} if source.scattered else {RUT, NUMBER, BODY}) if source.kind == "national id" else set()
 
 
 def _told(
@@ -153,6 +161,12 @@ def _told(
 
     column = place[source.columns[0]]
     numbers = [each for each in read if each.tag in _tags(source)]
+    if source.kind == "national id" and not source.scattered:
+        # without its check digit a RUT is its body, and no number of seven or eight digits is only itself
+        bodies = [
+            Numbers(each.first, each.last, BODY, each.values >> np.uint64(4)) for each in numbers if each.tag == RUT
+        ]
+        numbers = [each.from_digits(9) if each.tag == NUMBER else each for each in (*numbers, *bodies)]
     yield from _numbers(hasher, words, column, numbers, scattered=source.scattered)
     if source.kind == "phone" or (source.scattered and source.kind == "national id"):
         return
@@ -165,7 +179,9 @@ def _told(
         for each in range(1, LONGEST + 1):
             rows = np.flatnonzero(np.minimum(count, LONGEST) == each)
             index = first[rows, None] + np.arange(each)
-            if source.kind != "full name":
+            if source.kind == "subject":
+                yield from _subjects(hasher, words, index)
+            elif source.kind != "full name":
                 shortest = _SHORTEST_EMAIL if source.kind == "email" and each > 2 else _SHORTEST
                 yield from _sequences(hasher, words, index, shortest=shortest)
                 if each == _UUID.count("-") + 1:
@@ -174,18 +190,55 @@ def _told(
                 yield from _full_names(hasher, words, index)
 
 
+#: Of a name of so many words: which of them make up another writing of it, and which are first names then (f). Of
+#: three words the second is a first name or a last one.
+_ORDERS: dict[int, tuple[tuple[list[int], str], ...]] = {
+    2: (([1, 0], ""),),
+    3: (([1, 2, 0], ""), ([2, 0, 1], ""), ([0, 2], "fl"), ([2, 0], "")),
+    4: (
+        *(([0, 2], "fl"), ([0, 2, 3], "fll"), ([0, 1, 2], "ffl")),
+        *(([2, 0], ""), ([2, 3, 0], ""), ([2, 3, 0, 1], ""), ([2, 0, 1], "")),
+    ),
+}
+
+
 def _full_names(hasher: Hasher, words: Words, index: "NDArray[np.int64]") -> Iterator[Told]:
     """Yield names that stand in one cell each, in the orders in which people write them."""
-    import numpy as np
-
     length = index.shape[1]
     parts = {2: "fl", 3: "fll", 4: "ffll"}.get(length, "")
     yield from _sequences(hasher, words, index, parts)
-    if length == 4:
-        for part, letters in (([0, 2], "fl"), ([0, 2, 3], "fll"), ([0, 1, 2], "ffl"), ([2, 0], ""), ([2, 3, 0], "")):
-            yield from _sequences(hasher, words, index[:, part], letters)
-    elif length in {2, 3}:
-        yield from _sequences(hasher, words, np.roll(index, length - 1, axis=1))
+    for part, letters in _ORDERS.get(length, ()):
+        yield from _sequences(hasher, words, index[:, part], letters)
+
+
+def _subjects(hasher: Hasher, words: Words, index: "NDArray[np.int64]") -> Iterator[Told]:
+    """Yield the ids of subjects within keys of photos: the last word with a digit before the name of the file."""
+    import numpy as np
+
+    if not len(index):
+        return
+    rows, length = np.arange(len(index)), index.shape[1]
+    hashes, lengths = words.hashes[index], (words.ends - words.starts)[index]
+    # `photo-1.jpg` begins with such a word, and another file's name is one word before its kind
+    named = np.isin(hashes, hasher.each(_PHOTOS))
+    named[:, 0] = False
+    pictured = np.isin(hashes[:, -1], hasher.each(EXTENSIONS))
+    end = np.where(
+        named.any(axis=1), length - 1 - named[:, ::-1].argmax(axis=1), np.where(pictured, length - 2, length)
+    )
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum((words.text - np.uint8(48)) < 10)])
+    digit = (before[words.ends[index]] > before[words.starts[index]]) & (np.arange(length) < end[:, None])
+    last = length - 1 - digit[:, ::-1].argmax(axis=1)
+    some = digit.any(axis=1)
+    groups = np.array([len(each) for each in _UUID.split("-")])
+    whole = np.zeros(len(index), np.bool_)
+    if length >= len(groups):
+        begin = np.maximum(last - len(groups) + 1, 0)
+        whole = (lengths[rows[:, None], begin[:, None] + np.arange(len(groups))] == groups).all(axis=1)
+    alone = (last == 0) | digit[rows, np.maximum(last - 1, 0)]
+    for mine, count in ((some & whole, len(groups)), (some & ~whole & alone, 1), (some & ~whole & ~alone, 2)):
+        at = rows[mine]
+        yield from _sequences(hasher, words, index[at[:, None], last[at, None] + np.arange(1 - count, 1)])
 
 
 def _without_dashes(hasher: Hasher, words: Words, index: "NDArray[np.int64]") -> Iterator[Told]:

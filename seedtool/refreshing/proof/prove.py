@@ -30,7 +30,7 @@ _BYTES = 20
 #: A table that was never analyzed has at most one row in so many bytes.
 _ROW_AT_MOST = 60
 #: How many values a cell makes where it is more than one, and how many one makes in which they only may stand.
-_WAYS = {"full name": 5, "national id": 2, "face": 2}
+_WAYS = {"full name": 5, "national id": 3, "face": 2}
 _SCATTERED = 0.1
 
 #: So many values of a column are looked at to tell what it holds.
@@ -207,7 +207,7 @@ def _persons(before: Side, after: Side, roles: dict[int, dict[str, Role]], given
     values = 0
     counts: tuple[dict[TableName, int], dict[TableName, int]] = ({}, {})
     for part in range(parts):
-        leaks = Leaks((before, after), roles, sources, hasher, size, (part, parts))
+        leaks = Leaks((before, after), roles, sources, hasher, size, (part, parts), given.kept)
         leaks.gather({name: each[0] for name, each in rows.items()} if not part else {})
         leaks.look({name: each[1] for name, each in rows.items()} if not part else {})
         leaks.look_beside()

@@ -1,6 +1,6 @@
 """What is looked for, as hashes in memory, and the look for it in words: filters first, then exact 64-bit hashes."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from seedtool.refreshing.proof.words import Hasher, Words, digits_of
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 LONGEST = 12
 #: A number of so many groups is put together again: +56 (9) 1234-5678 has four.
 _GROUPS = 6
-#: The tags of numbers: phones without their country code, RUTs with their check digit, other numbers.
-PHONE, RUT, NUMBER = 1, 2, 3
+#: The tags of numbers: phones without their country code, RUTs with their check digit, other numbers, and numbers of
+#: seven or eight digits such as a RUT without its check digit.
+PHONE, RUT, NUMBER, BODY = 1, 2, 3, 4
+#: A number has so many digits at least, and one without its check digit so many at most.
+_SHORTEST, _BODY = 7, 8
 #: Country codes of three digits begin so; those with 1 and 7 have one digit, and the others two (ITU-T E.164, annex).
 _THREE = (21, 22, 23, 24, 25, 26, 29, 35, 37, 38, 42, 50, 59, 67, 68, 69, 80, 85, 87, 88, 96, 97, 99)
 #: The country code that belongs to nobody: phones that begin with it are made up.
@@ -79,6 +82,19 @@ class Hits(NamedTuple):
     origins: "Places"
     numbers: "Hashes | None" = None
 
+    def some(self, which: "NDArray[np.bool_]") -> "Hits":
+        """Return some of them."""
+        numbers = self.numbers[which] if self.numbers is not None else None
+        return Hits(
+            self.words[which],
+            self.length,
+            self.last[which],
+            self.tag,
+            self.hashes[which],
+            self.origins[which],
+            numbers,
+        )
+
     def text(self, words: Words, at: int) -> str:
         """Return what is compared with the source when the hash is the same: the words, or the number."""
         if self.numbers is not None:
@@ -101,6 +117,11 @@ class Numbers(NamedTuple):
     last: "Places"
     tag: int
     values: "Hashes"
+
+    def from_digits(self, least: int) -> "Numbers":
+        """Return those of at least so many digits."""
+        mine = self.values >= 10 ** (least - 1)
+        return Numbers(self.first[mine], self.last[mine], self.tag, self.values[mine])
 
 
 class Sought:
@@ -195,10 +216,17 @@ class Sought:
             if not len(at):
                 return
 
-    def numbers(self, words: Words) -> Iterator[Hits]:
-        """Yield the values that are numbers, in one word or in groups of digits with blanks, dots or dashes."""
-        for first, last, tag, values in numbers_in(words, self._tags):
+    def numbers(self, words: Words, look: "Callable[[Numbers, Hashes], None]") -> Iterator[Hits]:
+        """Yield the values that are numbers, in one word or in groups of digits with blanks, dots or dashes.
+
+        Args:
+            words: of some cells.
+            look: hears of all numbers and of their hashes, whether they are values or not.
+        """
+        for each in numbers_in(words, self._tags):
+            first, last, tag, values = each
             hashes = self.hasher.numbers(values, tag)
+            look(each, hashes)
             found, origins = self.at(hashes)
             if len(found):
                 yield Hits(first[found], 0, last[found], tag, hashes[found], origins, values[found])
@@ -227,14 +255,17 @@ def numbers_in(words: Words, tags: Container[int], *, whole: bool = False) -> "I
     total, digits = values, lengths
     tens = np.array([10**each for each in range(17)], np.uint64)
     for _ in range(_GROUPS):
-        for chosen, tag, numbers in _read(words, at[tail], total, digits, k[tail]):
-            if tag in tags:
-                mine = chosen
-                if whole:
-                    alone = ~continues[first[chosen]] & (following[tail[chosen]] < 0)
-                    mine, numbers = chosen[alone], numbers[alone]  # noqa: PLW2901 - those that stand alone
-                if len(mine):
-                    yield Numbers(at[first[mine]], at[tail[mine]], tag, numbers)
+        for chosen, tag, numbers in _read(words, at[tail], total, digits, k[tail], tags):
+            mine, found = chosen, numbers
+            if whole:
+                alone = ~continues[first[chosen]] & (following[tail[chosen]] < 0)
+                mine, found = chosen[alone], numbers[alone]
+            elif tag == BODY:
+                # a digit that follows is the check digit: then it is a whole RUT, or another number
+                alone = (following[tail[chosen]] < 0) | (lengths[following[tail[chosen]]] > 1)
+                mine, found = chosen[alone], numbers[alone]
+            if len(mine):
+                yield Numbers(at[first[mine]], at[tail[mine]], tag, found)
         following_tail = following[tail]
         go = np.flatnonzero(following_tail >= 0)
         go = go[digits[go] + lengths[following_tail[go]] <= 16]
@@ -246,21 +277,27 @@ def numbers_in(words: Words, tags: Container[int], *, whole: bool = False) -> "I
 
 
 def _read(
-    words: Words, last: "Places", values: "Hashes", digits: "Places", k: "NDArray[np.bool_]"
+    words: Words, last: "Places", values: "Hashes", digits: "Places", k: "NDArray[np.bool_]", tags: Container[int]
 ) -> "Iterator[tuple[Places, int, Hashes]]":
     """Yield which numbers can be of each kind, the kind's tag, and what they are then."""
     import numpy as np
 
-    chosen = np.flatnonzero((digits >= 7) & ~k)
-    yield chosen, PHONE, national(values[chosen])
-    chosen = np.flatnonzero((digits >= 7) & ~k)
-    yield chosen, NUMBER, values[chosen]
-    chosen = np.flatnonzero((digits >= 7) & (digits <= 10) & ~k)
+    chosen = np.flatnonzero((digits >= _SHORTEST) & ~k)
+    if PHONE in tags:
+        yield chosen, PHONE, national(values[chosen])
+    if NUMBER in tags:
+        yield chosen, NUMBER, values[chosen]
+    if BODY in tags:
+        short = chosen[digits[chosen] <= _BODY]
+        yield short, BODY, values[short]
+    if RUT not in tags:
+        return
+    chosen = chosen[digits[chosen] <= _BODY + 2]
     bodies, checks = np.divmod(values[chosen], np.uint64(10))
     right = np.flatnonzero(check_digits(bodies) == checks)
     yield chosen[right], RUT, bodies[right] * np.uint64(16) + checks[right]
     # the K stands in the last word, or is the word after it: 12.345.678-K
-    chosen = np.flatnonzero((digits >= 6) & (digits <= 9))
+    chosen = np.flatnonzero((digits >= _SHORTEST - 1) & (digits <= _BODY + 1))
     following = np.minimum(last[chosen] + 1, len(words.starts) - 1)
     letter = (words.text[words.starts[following]] == ord("k")) & (words.ends[following] == words.starts[following] + 1)
     letter &= (words.cells[following] == words.cells[last[chosen]]) & (following > last[chosen])

@@ -8,8 +8,8 @@ import functools
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -22,8 +22,15 @@ if TYPE_CHECKING:
 
 #: Letters that Unicode does not decompose, as people write them without the letter.
 _LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "þ": "th", "ı": "i"})
+#: Letters of Cyrillic and Greek that look like one of Latin (Unicode Technical Standard 39, confusables). On both sides
+#: they become it, so words of these scripts stay as different as they were.
+_LOOK_ALIKE = (
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0456\u0458\u0455\u0501\u04bb"
+    "\u03bf\u03c1\u03bd\u03b9\u03ba"
+)
+_LETTERS |= {ord(each): latin for each, latin in zip(_LOOK_ALIKE, "abekmhopctyxijsdhopvik", strict=True)}
 #: What stands between the groups of a phone number or a RUT.
-_JOINERS = b" .-()+"
+_JOINERS = b" .-()+/"
 #: A separator that is no joiner, one that is, and what is taken out.
 _OTHER, _JOINER, _GONE = 0x1F, 0x20, 0xFF
 _BACKSLASH = 0x5C
@@ -223,6 +230,29 @@ class Words:
         text = np.frombuffer(self.raw, np.uint8)
         return np.flatnonzero((text == 9) | (text == 10))
 
+    def some(self, at: "Places", groups: "Places", parts: "tuple[Places, Places, Hashes] | None" = None) -> "Words":
+        """Return some of the words as if they stood side by side, in cells of one column.
+
+        Args:
+            at: their places.
+            groups: the new cell of each, from 0 and in order.
+            parts: where they begin and end, and their hashes, where they are only parts of words.
+        """
+        import numpy as np
+
+        count = np.bincount(groups)
+        starts, ends, hashes = parts or (self.starts[at], self.ends[at], self.hashes[at])
+        return replace(
+            self,
+            starts=starts,
+            ends=ends,
+            cells=groups,
+            first=np.cumsum(count) - count,
+            count=count,
+            hashes=hashes,
+            columns=1,
+        )
+
     def joined(self, at: int, count: int, step: int = 1) -> str:
         """Return words as a text: `count` of them from number `at`, each `step` after the one before."""
         raw = self.text
@@ -261,6 +291,10 @@ class Hasher:
 
         return self.mixed(self.mixed(values + np.uint64(tag)) ^ self._seed)
 
+    def each(self, words: Iterable[str]) -> "Hashes":
+        """Return the hash of each of some folded words."""
+        return self.words("".join(f"{each}\n" for each in words).encode(), 1).hashes
+
     def words(self, block: bytes, columns: int) -> Words:
         """Return the words of a block.
 
@@ -282,10 +316,11 @@ class Hasher:
         after = np.searchsorted(starts, delimiters)
         count = np.diff(after, prepend=0)
         cells = np.repeat(np.arange(len(delimiters)), count)
-        hashes = self._hashes(text, starts, ends)
+        hashes = self.hashes(text, starts, ends)
         return Words(text, starts, ends, cells, after - count, count, hashes, columns, raw, gone)
 
-    def _hashes(self, text: "Bytes", starts: "Places", ends: "Places") -> "Hashes":
+    def hashes(self, text: "Bytes", starts: "Places", ends: "Places") -> "Hashes":
+        """Return hashes of parts of a folded text that has 24 bytes after it."""
         import numpy as np
 
         eights = eights_of(text)

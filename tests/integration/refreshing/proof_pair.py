@@ -93,7 +93,7 @@ LAST = [
 ]
 
 SCHEMA = """
-CREATE EXTENSION hstore; CREATE EXTENSION citext;
+CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION ltree;
 CREATE TYPE level AS ENUM ('basic', 'middle');
 CREATE TYPE contact AS (label text, value text);
 CREATE TABLE students (
@@ -112,6 +112,7 @@ CREATE TABLE visits (id int, at date, remark text) PARTITION BY RANGE (at);
 CREATE TABLE visits_2023 PARTITION OF visits FOR VALUES FROM ('2023-01-01') TO ('2024-01-01');
 CREATE TABLE visits_2024 PARTITION OF visits FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
 CREATE TABLE keyless (label text, number int);
+CREATE TABLE chances (id int PRIMARY KEY, glued text, written text, said text, series bigint, other numeric);
 CREATE MATERIALIZED VIEW busy AS SELECT id, note FROM events;
 CREATE VIEW names AS SELECT id, first_name FROM students;
 CREATE FUNCTION pick(pool text[], seed text) RETURNS text IMMUTABLE LANGUAGE sql
@@ -144,6 +145,11 @@ SELECT jsonb_build_object('kind', 'visit', 'number', i), '{{"a": [1, 2]}}', deco
     ARRAY['red', 'blue'], 'room=>1, floor=>2', 'Nick' || i % 7, '<p>hello</p>', 'the bus was late', NULL,
     1000000 + i, i * 1.5, ('(room,B' || i || ')')::contact, ARRAY[i, i + 1], '{{{{a,b}},{{c,d}}}}', int8range(i, i + 10), 'https://x.cl/' || i
 FROM generate_series(1, 300) i;
+INSERT INTO chances SELECT i, lower(pick({first}, 'g{seed}' || i) || pick({last}, 'h{seed}' || i)) || '@{domain}',
+    json_build_object('first_name', pick({first}, 'i{seed}' || i), 'age', 7, 'last_name', pick({last}, 'j{seed}' || i)),
+    pick({first}, 'k{seed}' || i) || ' M. ' || pick({last}, 'm{seed}' || i), 8000000 + hashtext('n{seed}' || i) % 40000,
+    991000000 + hashtext('o{seed}' || i) % 90000
+FROM generate_series(1, 400) i;
 INSERT INTO settings VALUES ('theme', 'dark'), ('motto', 'learn');
 INSERT INTO visits SELECT i, date '2023-06-01' + i, 'short visit' FROM generate_series(1, 500) i;
 INSERT INTO keyless SELECT 'row ' || i % 5, i FROM generate_series(1, 100) i;
