@@ -212,8 +212,7 @@ def check_tables(connection: LibraryConnection) -> None:
         SchemaError: a table or column is missing, or cannot be used.
         BlockedError: row-level security may hide rows of a table.
     """
-    connection.forget_shape()
-    _ = connection.shape
+    connection.check()
 
 
 def labels(connection: LibraryConnection, user_ids: Sequence[str]) -> dict[str, str]:

@@ -31,6 +31,7 @@ class LibraryConnection(psycopg.Connection[tuple[Any, ...]]):
 
     rules: Backfill
     _shape: Shape | None = None
+    _keeps_shape = False
 
     @property
     def shape(self) -> Shape:
@@ -49,6 +50,13 @@ class LibraryConnection(psycopg.Connection[tuple[Any, ...]]):
     def forget_shape(self) -> None:
         """Look the shape up again when it is needed next."""
         self._shape = None
+        self._keeps_shape = False
+
+    def check(self) -> None:
+        """Look the shape up, unless whoever connected has done so; raises as `look_up` does."""
+        if not self._keeps_shape:
+            self._shape = None
+        _ = self.shape
 
 
 def connect(
@@ -58,7 +66,7 @@ def connect(
     autocommit: bool = False,
     application: str = "seedtool",
     patience: float = server.PATIENCE,
-    like: LibraryConnection | None = None,
+    shape: Shape | None = None,
 ) -> LibraryConnection:
     """Connect to a photo library.
 
@@ -68,7 +76,7 @@ def connect(
         autocommit: psycopg's meaning.
         application: what `pg_stat_activity` shows.
         patience: as `server.connect` takes it.
-        like: a connection to the same library, whose look-up serves this one, too.
+        shape: the library's, if it was looked up a moment ago.
 
     Raises:
         DatabaseError: as `server.connect`.
@@ -77,7 +85,7 @@ def connect(
         target, autocommit=autocommit, application=application, patience=patience, kind=LibraryConnection
     )
     connection.rules = rules
-    connection._shape = like.shape if like is not None else None  # noqa: SLF001 - our own class
+    connection._shape, connection._keeps_shape = shape, shape is not None  # noqa: SLF001 - our own class
     return connection
 
 

@@ -683,7 +683,7 @@ FROM (
         a.created_at, (f.bounding_box ->> 'Left')::float8 AS "left", (f.bounding_box ->> 'Top')::float8 AS top
     FROM {faces} f JOIN {assets} a ON a.id = f.asset_id JOIN {users} u ON u.id = f.user_id
     WHERE {waits} AND NOT a.deleted AND NOT u.deleted AND (%(user)s::{user_key} IS NULL OR f.user_id = %(user)s::{user_key})
-        AND {heads}
+        AND (%(among)s::{face_key}[] IS NULL OR f.id = ANY(%(among)s::{face_key}[])) AND {heads}
         AND (%(after)s::{face_key} IS NULL OR (u.created_at, u.id, a.created_at, a.id,
             (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id) > (
             SELECT u.created_at, u.id, a.created_at, a.id,
@@ -701,6 +701,11 @@ FROM (
     WHERE m.face_id = f.id
 ) s ON true
 ORDER BY f.user_since, f.user_id, f.created_at, f.asset_id, f."left", f.top, f.id
+
+-- order_of_waiting --
+SELECT f.id::text FROM {faces} f JOIN {assets} a ON a.id = f.asset_id
+WHERE f.user_id = %s AND {waits} AND NOT a.deleted
+ORDER BY a.created_at, a.id, (f.bounding_box ->> 'Left')::float8, (f.bounding_box ->> 'Top')::float8, f.id
 
 -- alike --
 -- The waiting faces that are as alike as `alike` to these, or to one that is, each with its photo. Each list ends early.

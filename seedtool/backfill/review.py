@@ -35,6 +35,9 @@ _FEWEST_DIGITS = 4
 # Searches at the same time. At 0.2 to 0.3 s each they use the quota of 50 per second.
 _SEARCHES = 16
 
+# Faces that `page_of` looks at first. Most stand for themselves, so a page is among few.
+_FEWEST_AMONG = 64
+
 # Faces that are searched, decided and committed together.
 _BATCH = 200
 
@@ -95,6 +98,7 @@ def waiting(
     after: str | None = None,
     limit: int | None = None,
     alike: float | None = None,
+    among: Sequence[str] | None = None,
 ) -> Iterator[Waiting]:
     """Yield the faces that wait for a person, user by user, in the order of their photos.
 
@@ -107,6 +111,7 @@ def waiting(
         limit: at most so many.
         alike: of faces with this similarity (0 to 100) only one or a few that stand for the others, which `groups`
             returns.
+        among: only these faces.
 
     Raises:
         SchemaError: a table of the photo library is missing.
@@ -116,7 +121,8 @@ def waiting(
     statement = query(connection, "waiting", has_journal=journal.exists(connection), heads=alike is not None)
     with connection.transaction(), connection.cursor(name="seedtool_waiting") as cursor:
         cursor.itersize = _FETCH
-        cursor.execute(statement, {"user": user_id, "after": after, "limit": limit, "alike": alike})
+        parameters = {"user": user_id, "after": after, "limit": limit, "alike": alike, "among": among}
+        cursor.execute(statement, parameters)
         for face, user, asset, file_name, box, confidence, suggestions in cursor:
             yield Waiting(
                 face_id=face,
@@ -127,6 +133,39 @@ def waiting(
                 confidence=confidence,
                 suggestions=_each_person_once(Suggested(**each) for each in suggestions),
             )
+
+
+def order(connection: LibraryConnection, user_id: str) -> list[str]:
+    """Return the faces of a user that wait for a person, in the order of `waiting`."""
+    return [id_ for (id_,) in connection.run("order_of_waiting", [user_id])]
+
+
+def page_of(
+    connection: LibraryConnection, known: Sequence[str], *, user_id: str, after: str | None, limit: int, alike: float
+) -> list[Waiting]:
+    """Return what `waiting` does, from an order that is known. It costs as much as the faces that it looks at.
+
+    Args:
+        connection: to the target.
+        known: what `order` has returned before. Faces of it need not wait any more.
+        user_id: the user.
+        after: as for `waiting`.
+        limit: as for `waiting`.
+        alike: as for `waiting`.
+    """
+    found: list[Waiting] = []
+    try:
+        start = known.index(after) + 1 if after is not None else 0
+    except ValueError:
+        start = len(known)  # the face began to wait later
+    size = _FEWEST_AMONG
+    while len(found) < limit and start < len(known):
+        among = known[start : start + size]
+        found += waiting(connection, user_id=user_id, limit=limit - len(found), alike=alike, among=among)
+        start, size = start + size, size * 4
+    if len(found) < limit:  # at the end there may be faces that began to wait later
+        found = list(waiting(connection, user_id=user_id, after=after, limit=limit, alike=alike))
+    return found
 
 
 def groups(

@@ -495,7 +495,7 @@ class Leases:
 
     def _connect(self) -> LibraryConnection:
         application = "seedtool backfill: users"
-        connection = connect(self._writer.rules, self._target, application=application, like=self._writer)
+        connection = connect(self._writer.rules, self._target, application=application, shape=self._writer.shape)
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         connection.commit()
         return connection

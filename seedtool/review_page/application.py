@@ -94,12 +94,11 @@ class _Page:
         after = self._desk.key("faces", request.query_params.get("after"))
         alike = self._desk.settings.backfill.assign
         with self._desk.connect() as connection:
-            users = _users(connection, corrections.users, request)
+            users = self._users(connection, request, persons=False)
             found: list[review.Waiting] = []
             persons: list[corrections.Person] = []
             if users.user is not None:
-                limit = FACES_PER_PAGE + 1
-                found = list(review.waiting(connection, user_id=users.user, after=after, limit=limit, alike=alike))
+                found = self._desk.waiting(connection, users.user, after, FACES_PER_PAGE + 1)
                 persons = corrections.persons(connection, users.user)
             shown = found[:FACES_PER_PAGE]
             groups = review.groups(connection, shown, alike=alike, most=pages.MOST_ALIKE)
@@ -118,7 +117,7 @@ class _Page:
         """Return the persons of a user."""
         first = _number(request.query_params.get("from")) or 0
         with self._desk.connect() as connection:
-            users = _users(connection, corrections.users_with_persons, request)
+            users = self._users(connection, request, persons=True)
             found: list[corrections.PersonFaces] = []
             total = 0
             if users.user is not None:
@@ -175,7 +174,7 @@ class _Page:
             library.check_tables(connection)
             found = corrections.runs(connection)
             reports = journal.reports(connection)
-            census = library.census(connection, library.Wanted(), has_journal=journal.exists(connection))
+        census = self._desk.census()
         prices = self._desk.settings.backfill.prices
         return HTMLResponse(pages.runs(found, reports, census, prices, state=self._state(request)))
 
@@ -214,6 +213,22 @@ class _Page:
                 state=self._state(request),
             )
         )
+
+    def _users(self, connection: LibraryConnection, request: Request, *, persons: bool) -> pages.Users:
+        """Return the users to choose from: those that were asked for, and the chosen one, or the first."""
+        library.check_tables(connection)
+        begins, first = (
+            request.query_params.get("find", "").strip(),
+            _number(request.query_params.get("from_user")) or 0,
+        )
+        listed, total = self._desk.users(begins, first, _MOST_USERS, persons=persons)
+        wanted = library.as_key(connection.shape, "users", request.query_params.get("user", ""))
+        chosen = None
+        if wanted is not None:
+            chosen = next(iter(library.labels(connection, [wanted]).items()), None)
+        elif listed:
+            chosen = (listed[0].id, listed[0].email)
+        return pages.Users(listed, total, first, begins, chosen)
 
     def _state(self, request: Request) -> pages.State:
         said = self._said.pop(request.state.browser, "")
@@ -295,24 +310,6 @@ class _Page:
         with self._desk.connect() as connection:
             waiting = corrections.still_wait(connection, faces)
         return [face for face in faces if face not in waiting]
-
-
-def _users(
-    connection: LibraryConnection,
-    find: Callable[[LibraryConnection, int, int, str], tuple[list[corrections.User], int]],
-    request: Request,
-) -> pages.Users:
-    """Return the users to choose from: those that were asked for, and the chosen one, or the first."""
-    library.check_tables(connection)
-    begins, first = request.query_params.get("find", "").strip(), _number(request.query_params.get("from_user")) or 0
-    listed, total = find(connection, _MOST_USERS, first, begins)
-    wanted = library.as_key(connection.shape, "users", request.query_params.get("user", ""))
-    chosen = None
-    if wanted is not None:
-        chosen = next(iter(library.labels(connection, [wanted]).items()), None)
-    elif listed:
-        chosen = (listed[0].id, listed[0].email)
-    return pages.Users(listed, total, first, begins, chosen)
 
 
 def _place(user: str | None, after: str | None) -> str:

@@ -7,6 +7,7 @@ for a search each.
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,15 +15,17 @@ from typing import TYPE_CHECKING
 import msgspec
 import psycopg
 
-from seedtool.backfill import LibraryConnection, actions, connect, corrections, library, review
+from seedtool.backfill import LibraryConnection, actions, connect, corrections, journal, library, review
 from seedtool.backfill.actions import Decided, Merged, Renamed, TakenAway, What
+from seedtool.backfill.corrections import User
 from seedtool.backfill.formatting import dollars
-from seedtool.backfill.review import Choice
+from seedtool.backfill.review import Choice, Waiting
 from seedtool.errors import DatabaseError, SeedtoolError, UsageError
 from seedtool.faces.port import FaceService
 from seedtool.postgres.psycopg_errors import translate
 from seedtool.postgres.server import Target
 from seedtool.printable import count
+from seedtool.review_page.kept import Kept
 from seedtool.settings import Settings
 from seedtool.workflows import backfill
 
@@ -31,6 +34,15 @@ if TYPE_CHECKING:
 
 # Messages that are kept for browsers that ask late.
 _MOST_NEWS = 100
+
+# Faces or assets, and users, from which on they are counted and put in order only every few seconds.
+_MANY, _MANY_USERS = 5_000, 500
+
+# A page of waiting faces that takes more seconds to find asks for their order.
+_LONG = 0.05
+
+# How long the library's shape serves those who connect.
+_SECONDS_OF_SHAPE = 10.0
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,18 +79,85 @@ class Desk:
         self._ended = False
         self._thread: threading.Thread | None = None
         self._number = 0
-        self._shape: Shape | None = None  # for the types of keys, which do not change
+        self._users = Kept(lambda found: sum(each.waiting for each in found[0]) > _MANY or found[1] > _MANY_USERS)
+        self._orders = Kept(lambda order: len(order) > _MANY)
+        self._census = Kept(lambda census: census.assets + census.skipped > _MANY)
+        self._shape: tuple[Shape, float] | None = None
+        self._keys: Shape | None = None  # for the types of keys, which do not change
 
     def connect(self) -> LibraryConnection:
-        """Connect to the library."""
-        return connect(self.settings.backfill, self.target)
+        """Connect to the library. Its shape is looked up once in a while only: each picture of a page connects."""
+        shape, looked_up = self._shape or (None, 0.0)
+        if time.monotonic() - looked_up < _SECONDS_OF_SHAPE:
+            return connect(self.settings.backfill, self.target, shape=shape)
+        connection = connect(self.settings.backfill, self.target)
+        try:
+            self._shape = (connection.shape, time.monotonic())
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def users(self, begins: str, first: int, most: int, *, persons: bool) -> tuple[list[User], int]:
+        """Return users to choose from, and how many there are, as of a few seconds ago where they take long to count.
+
+        Args:
+            begins: those whose e-mail address begins like this.
+            first: without the first ones.
+            most: at most so many.
+            persons: those that have persons; otherwise those with faces that wait.
+        """
+        find = corrections.users_with_persons if persons else corrections.users
+
+        def ask() -> tuple[list[User], int]:
+            with self.connect() as connection:
+                library.check_tables(connection)
+                return find(connection, most, first, begins)
+
+        return self._users.get((begins, first, most, persons), ask)
+
+    def waiting(self, connection: LibraryConnection, user_id: str, after: str | None, limit: int) -> list[Waiting]:
+        """Return faces of a user that wait and stand for those that are alike, from one face on.
+
+        Where there are so many that a page takes long to find, their order is kept for a while: other people's answers
+        are seen at once, and faces that begin to wait meanwhile are seen a little later.
+
+        Args:
+            connection: to the library.
+            user_id: the user.
+            after: faces that follow this one.
+            limit: at most so many.
+        """
+        alike = self.settings.backfill.assign
+
+        def ask() -> list[str]:
+            with self.connect() as other:
+                return review.order(other, user_id)
+
+        known = self._orders.look(user_id, ask)
+        if known is not None:
+            return review.page_of(connection, known, user_id=user_id, after=after, limit=limit, alike=alike)
+        began = time.monotonic()
+        found = list(review.waiting(connection, user_id=user_id, after=after, limit=limit, alike=alike))
+        if time.monotonic() - began > _LONG:
+            self._orders.ask_aside(user_id, ask)
+        return found
+
+    def census(self) -> library.Census:
+        """Return what there is to process, as of a few seconds ago where it takes long to count."""
+
+        def ask() -> library.Census:
+            with self.connect() as connection:
+                return library.census(connection, library.Wanted(), has_journal=journal.exists(connection))
+
+        return self._census.get("library", ask)
 
     def key(self, name: str, text: str | None) -> str | None:
         """Return the key of a row of `users`, `faces` or `persons`; None when a text can be none."""
-        if self._shape is None:
+        if self._keys is None:
             with self.connect() as connection:
-                self._shape = connection.shape
-        return library.as_key(self._shape, name, text or "")
+                self._keys = connection.shape
+        return library.as_key(self._keys, name, text or "")
 
     def decide(self, reviewer: str, user_id: str, faces: Sequence[str], what: str, who: str = "") -> Done:
         """Decide about faces of a user, all alike, and commit.
@@ -134,12 +213,16 @@ class Desk:
             if action is None:
                 raise UsageError("there is nothing to undo", remedy="Decide about a face first.")
             words, about = actions.undo(connection, action)
+        self._users.drop()
+        self._orders.drop()
         return Done(message=f"Undone: {words}. {count(len(about), 'face')} changed back.", faces=about)
 
     def take_away(self, reviewer: str, face_id: str, person_id: str) -> Done:
         """Take a face away from a person; raises UsageError when it is not linked to the person any more."""
         with self.connect() as connection:
             link = corrections.take_away(connection, face_id, person_id)
+        self._users.drop()
+        self._orders.drop()
         words = self._keep(reviewer, TakenAway(face_id=face_id, person_id=person_id, link=link))
         return Done(message=f"{words}.", faces=(face_id,))
 
@@ -164,6 +247,7 @@ class Desk:
 
     def _keep(self, reviewer: str, what: What) -> str:
         """Keep what was done, and return it in words. A role that may not keep it can still decide."""
+        self._shape = None  # the first decision makes tables
         with self.connect() as connection:
             with contextlib.suppress(DatabaseError):
                 actions.keep(connection, reviewer, what)
