@@ -7,7 +7,7 @@ import sys
 import tempfile
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -17,6 +17,17 @@ from seedtool.emulator.process import EmulatorError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class Conformance(TypedDict):
+    """The options of `conformance`."""
+
+    live: bool
+    endpoint_url: str | None
+    region: str
+    profile: str | None
+    yes: bool
+    out: Path
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,6 +67,32 @@ def health(url: str) -> None:
     click.echo(f"{url} is {found['status']}")
 
 
+@standin.command()
+@click.option("--live", is_flag=True, help="Play against AWS, in collections that are deleted again.")
+@click.option("--endpoint-url", metavar="URL", help="Play against this endpoint.")
+@click.option("--region", metavar="NAME", envvar="AWS_REGION", default="us-east-1", show_default=True)
+@click.option("--profile", metavar="NAME", help="AWS profile for the credentials [default: the environment's].")
+@click.option("--yes", is_flag=True, help="Do not ask whether it may cost what it says.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="rekognition-conformance.json",
+    show_default=True,
+    help="File for the result.",
+)
+def conformance(**options: Unpack[Conformance]) -> int:
+    """Compare the stand-in with AWS, answer by answer.
+
+    It plays every operation against AWS and against the stand-in. Without --live and --endpoint-url a second stand-in
+    takes AWS's place, and nothing leaves this machine. The exit code is 0 when the answers differ in nothing but what
+    may differ, else 1.
+    """
+    from seedtool.emulator.conformance import command
+
+    return command.run(options)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program as the command line says.
 
@@ -63,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None for this process's own.
 
     Returns:
-        The exit code: 0 when a signal ended it, 1 when it could not start, 2 for a wrong command line.
+        The exit code: 0 when a signal ended it, 1 when it could not start, 2 for a wrong command line; that of
+        `conformance`.
     """
     try:
         return standin.main(arguments, standalone_mode=False) or 0

@@ -1,0 +1,313 @@
+"""Plays the scenario against one endpoint, in collections that the run makes and deletes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from seedtool.emulator.conformance.journal import TAG, Journal, Place
+from seedtool.emulator.process import EmulatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from seedtool.emulator.process import Key
+
+Json = Any
+
+_HEADERS = ("content-type", "x-amzn-errortype", "x-amzn-requestid")
+_MOST_PAGES = 30  # of ListCollections, in an account that has many
+_PATIENCE = 60.0  # seconds until AWS has taken a user's faces in, by its guide "a few seconds"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The scenario.
+
+    Attributes:
+        questions: what no source tells, by a short name.
+        steps: the steps that a client plays. `$STEP/PATH` in a member stands for what an earlier step was answered.
+    """
+
+    questions: Mapping[str, str]
+    steps: tuple[Mapping[str, Json], ...]
+
+    @classmethod
+    def read(cls) -> Scenario:
+        """Read the scenario without the steps that only the stand-in can answer."""
+        document = json.loads(Path(__file__).with_name("scenario.json").read_text(encoding="utf-8"))
+        return cls(document["questions"], tuple(step for step in document["steps"] if not step.get("alone")))
+
+
+@dataclass
+class Told:
+    """What a step was answered.
+
+    Attributes:
+        step: the step's name.
+        operation: its operation.
+        status: the HTTP status; 0 if the step was not played.
+        headers: those of the answer that the protocol gives a meaning.
+        body: the decoded body, of all pages when the step follows them.
+        sizes: how many elements each page had.
+        among: whether ListCollections named collections of others, too. Those are left out.
+    """
+
+    step: str
+    operation: str
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Json = None
+    sizes: list[int] = field(default_factory=list)
+    among: bool = False
+
+    def without(self, account: str | None) -> Told:
+        """Return the answer without the account's number and without who asked, whom an AccessDeniedException names."""
+        text = re.sub(r"arn:aws:(iam|sts)::[^\s\"\\]*", "<principal>", json.dumps(self.body))
+        if account:
+            text = re.sub(rf"(?<![\w-]){account}(?![\w-])", "<account>", text)
+        return replace(self, body=json.loads(text))
+
+
+class Player:
+    """Plays the scenario as one client.
+
+    Args:
+        place: the endpoint, empty for AWS's own, and the region.
+        key: what requests are signed with; None for the credentials of the environment.
+        pace: seconds from one call to the next.
+        pause: seconds until AWS can find what was indexed before; 0 for an endpoint that needs none.
+        profile: the AWS profile; None for that of the environment.
+
+    Raises:
+        EmulatorError: there are no credentials, or botocore cannot use the region or the endpoint.
+    """
+
+    def __init__(
+        self, place: Place, *, key: Key | None, pace: float = 0.0, pause: float = 0.0, profile: str | None = None
+    ) -> None:
+        config = Config(
+            parameter_validation=False,  # AWS is to refuse a request, not the client
+            ignore_configured_endpoint_urls=True,  # AWS_ENDPOINT_URL_REKOGNITION may name a stand-in
+            retries={"mode": "standard", "total_max_attempts": 5},
+        )
+        with _explained():
+            session = botocore.session.Session(profile=profile)
+            self._client = session.create_client(
+                "rekognition",
+                region_name=place.region,
+                endpoint_url=place.endpoint or None,
+                aws_access_key_id=key.access_key_id if key else None,
+                aws_secret_access_key=key.secret if key else None,
+                config=config,
+            )
+        self._client.meta.events.register("after-call.rekognition", self._keep)
+        self.place = Place(self._client.meta.endpoint_url, place.region)
+        self.server = ""
+        self._pace = pace
+        self._pause = pause
+        self._next = 0.0
+        self._answer: Told = Told("", "", 0)
+
+    def play(self, scenario: Scenario, pictures: Mapping[str, bytes], journal: Journal) -> Iterator[Told]:
+        """Play the steps one after another.
+
+        Args:
+            scenario: the scenario.
+            pictures: its pictures by name.
+            journal: where collections are written down.
+
+        Yields:
+            What each step was answered, with the collections' own names.
+
+        Raises:
+            EmulatorError: the endpoint cannot be reached, or does not let us make a collection.
+        """
+        answers: dict[str, Json] = {}
+        for number, step in enumerate(scenario.steps):
+            try:
+                members = self._members(step, answers, pictures, journal)
+            except (LookupError, TypeError):  # an earlier step was answered otherwise
+                yield Told(step["name"], step["operation"], 0)
+                continue
+            if step.get("settled") and self._pause:
+                self._settle(members["CollectionId"])
+            answer = self._played(step, members, journal)
+            if number == 0 and answer.status != 200:
+                raise EmulatorError(
+                    f"{step['operation']} was answered {answer.body.get('Code')}: {answer.body.get('Message')}.",
+                    "Use credentials that may call every operation of Rekognition on collections, users and faces.",
+                )
+            if answer.status == 200:
+                answers[step["name"]] = answer.body
+            yield answer
+
+    def delete(self, journal: Journal, *, sure: bool) -> list[str]:
+        """Delete the collections of a run, and write down which are deleted.
+
+        A collection whose making was asked for and not answered is deleted only if it has the run's tag.
+
+        Args:
+            journal: the run's journal.
+            sure: whether a collection that is not there does not exist. Else it may be in another account.
+
+        Returns:
+            The names of collections that are still there, or may be.
+        """
+        for name in journal.left():
+            there = journal.collections[name] == "made" or self._is_tagged(name, journal.run)
+            if not there and sure:  # a request that was interrupted may be carried out late
+                time.sleep(max(self._pause, 0.1))
+                there = self._is_tagged(name, journal.run)
+            answer = self.call("DeleteCollection", {"CollectionId": name}) if there else None
+            gone = answer is None or answer.body.get("Code") == "ResourceNotFoundException"
+            if (answer is not None and answer.status == 200) or (sure and gone):
+                journal.note(name, "deleted")
+        return journal.left()
+
+    def call(self, operation: str, members: Mapping[str, Json]) -> Told:
+        """Send one request.
+
+        Raises:
+            EmulatorError: there was no answer.
+        """
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        self._next = time.monotonic() + self._pace
+        with _explained(), contextlib.suppress(ClientError):
+            getattr(self._client, xform_name(operation))(**members)
+        self._answer.operation = operation
+        return self._answer
+
+    def _keep(self, http_response: Json, **_: Json) -> None:
+        headers = {name.lower(): value for name, value in http_response.headers.items()}
+        self.server = headers.get("server", "")
+        try:
+            body = json.loads(http_response.content or b"{}")
+        except ValueError:
+            body = {"a body that is no JSON": http_response.content[:200].decode(errors="replace")}
+        if not isinstance(body, dict):
+            body = {"a body that is no object": body}
+        known = {name: headers[name] for name in _HEADERS if name in headers}
+        self._answer = Told("", "", http_response.status_code, known, body)
+
+    def _members(
+        self, step: Mapping[str, Json], answers: Mapping[str, Json], pictures: Mapping[str, bytes], journal: Journal
+    ) -> dict[str, Json]:
+        members: dict[str, Json] = _resolved(step["members"], answers)
+        named = {"Image": step["picture"]} if "picture" in step else {}
+        named |= dict(zip(("SourceImage", "TargetImage"), step.get("compared", ()), strict=False))
+        members |= {name: {"Bytes": pictures[picture]} for name, picture in named.items()}
+        # Every name begins with the run's prefix, also those of collections that are not there.
+        if "CollectionId" in members:
+            members["CollectionId"] = journal.prefix + members["CollectionId"]
+        if "ResourceArn" in members and not str(step["members"]["ResourceArn"]).startswith("$"):
+            members["ResourceArn"] = members["ResourceArn"].replace("collection/", f"collection/{journal.prefix}")
+        if not str(members.get("ResourceArn", journal.prefix)).rpartition("/")[2].startswith(journal.prefix):
+            raise LookupError("the ARN is of a collection that the run did not make")
+        if "ClientRequestToken" in members:
+            members["ClientRequestToken"] = f"{journal.run}-{members['ClientRequestToken']}"
+        if step["operation"] == "CreateCollection":
+            members["Tags"] = members.get("Tags", {}) | {TAG: journal.run}
+        return members
+
+    def _played(self, step: Mapping[str, Json], members: dict[str, Json], journal: Journal) -> Told:
+        operation, name = step["operation"], members.get("CollectionId", "")
+        creates = operation == "CreateCollection" and name not in journal.collections
+        if creates:
+            journal.note(name, "asked")
+        answer = self.call(operation, members)
+        answer.step = step["name"]
+        if creates and answer.status == 200:
+            account = re.search(r":(\d{12}):", str(answer.body.get("CollectionArn")))
+            journal.note(name, "made", account and account[1])
+        elif creates and answer.status == 400 and answer.body.get("Code") != "ResourceAlreadyExistsException":
+            journal.note(name, "deleted")  # it was not made; that it exists may be the answer to a second attempt
+        elif operation == "DeleteCollection" and answer.status == 200:
+            journal.note(name, "deleted")
+        if answer.status == 200 and (step.get("follow") or operation == "ListCollections"):
+            self._follow(operation, members, answer)
+        if operation == "ListCollections":
+            _leave_out_others(answer, journal.prefix)
+        return answer
+
+    def _follow(self, operation: str, members: dict[str, Json], answer: Told) -> None:
+        """Read the pages that follow, and put their elements behind the first one's."""
+        page, most = answer.body, _MOST_PAGES
+        answer.sizes.append(_size(page))
+        while page.get("NextToken") and (most := most - 1):
+            more = self.call(operation, {**members, "NextToken": page["NextToken"]})
+            if more.status != 200:
+                break
+            page = more.body
+            answer.sizes.append(_size(page))
+            for name, value in page.items():
+                if isinstance(value, list) and isinstance(answer.body.get(name), list):
+                    answer.body[name] += value
+
+    def _settle(self, collection: str) -> None:
+        """Wait until searches find what was indexed, and no user is being changed."""
+        time.sleep(self._pause)
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            users = self.call("ListUsers", {"CollectionId": collection}).body.get("Users", [])
+            if not {"CREATING", "UPDATING"} & {user.get("UserStatus") for user in users}:
+                return
+            time.sleep(self._pause)
+
+    def _is_tagged(self, name: str, run: str) -> bool:
+        described = self.call("DescribeCollection", {"CollectionId": name})
+        arn = described.body.get("CollectionARN")
+        if described.status != 200 or not arn:
+            return False
+        answer = self.call("ListTagsForResource", {"ResourceArn": arn})
+        return bool(answer.body.get("Tags", {}).get(TAG) == run)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except BotoCoreError as error:
+        text = str(error).removesuffix(".")
+        raise EmulatorError(f"{text}.", "Check the credentials, the region and the endpoint.") from error
+
+
+def _resolved(value: Json, answers: Mapping[str, Json]) -> Json:
+    """Return members with each `$STEP/PATH` replaced by what that step was answered."""
+    if isinstance(value, dict):
+        return {key: _resolved(item, answers) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(item, answers) for item in value]
+    if isinstance(value, str) and value.startswith("$"):
+        step, *path = value[1:].split("/")
+        found = answers[step]
+        for key in path:
+            found = found[int(key)] if isinstance(found, list) else found[key]
+        return found
+    return value
+
+
+def _size(page: Mapping[str, Json]) -> int:
+    return max((len(value) for value in page.values() if isinstance(value, list)), default=0)
+
+
+def _leave_out_others(answer: Told, prefix: str) -> None:
+    """Leave collections that the run did not make out of an answer of ListCollections."""
+    names, versions = answer.body.get("CollectionIds"), answer.body.get("FaceModelVersions")
+    if not isinstance(names, list):
+        return
+    kept = [number for number, name in enumerate(names) if str(name).startswith(prefix)]
+    answer.among = len(kept) < len(names)
+    answer.body["CollectionIds"] = [names[number] for number in kept]
+    if isinstance(versions, list) and len(versions) == len(names):
+        answer.body["FaceModelVersions"] = [versions[number] for number in kept]

@@ -1,0 +1,365 @@
+"""The scenario is played against another endpoint: what differs is found, and nobody else's faces are touched."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from seedtool.emulator import process
+from seedtool.emulator.__main__ import main
+from seedtool.emulator.conformance import command, journal
+from seedtool.emulator.conformance.comparing import MAY_DIFFER
+from seedtool.emulator.conformance.journal import Place
+from seedtool.emulator.conformance.playing import Player, Scenario
+
+
+class Proxy(ThreadingHTTPServer):
+    """Hands requests on to the emulator and changes what it answers.
+
+    `plant[operation, n]` gets the n-th answer of an operation as (status, headers, document) and returns it changed;
+    `before[operation, n]` is called before that request is handed on.
+    """
+
+    def __init__(self, endpoint):
+        super().__init__(("127.0.0.1", 0), _Handing)
+        self.endpoint, self.plant, self.before = endpoint, {}, {}
+        self.requests = []  # (operation, members)
+        self.counting = threading.Lock()
+
+    def calls(self, *operations):
+        return [members for operation, members in self.requests if operation in operations]
+
+
+class _Handing(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        operation = self.headers["X-Amz-Target"].partition(".")[2]
+        with self.server.counting:
+            self.server.requests.append((operation, json.loads(body)))
+            turn = operation, len(self.server.calls(operation))
+        self.server.before.get(turn, bool)()
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in {"host", "content-length"}}
+        request = urllib.request.Request(self.server.endpoint, body, kept)
+        try:
+            answer = urllib.request.urlopen(request, timeout=20)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            told = (
+                answer.status,
+                {name.lower(): value for name, value in answer.headers.items()},
+                json.loads(answer.read()),
+            )
+        status, headers, document = self.server.plant.get(turn, lambda *each: each)(*told)
+        content = json.dumps(document).encode()
+        try:
+            self.send_response_only(status)
+            for name, value in {**headers, "content-length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+        except OSError:
+            pass  # who asked is dead
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def proxy(emulator):
+    server = Proxy(emulator.endpoint)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def play(proxy, emulator, tmp_path, monkeypatch, capsys):
+    """Run `conformance` in this process against the proxy; the stand-in that it compares with is the tests' own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(command.process, "ensure", lambda _: emulator.endpoint)
+    file = tmp_path / "result.json"
+
+    def run(*arguments, port=proxy.server_port):
+        file.unlink(missing_ok=True)
+        url = f"http://localhost:{port}"
+        code = main(["conformance", "--endpoint-url", url, "--out", str(file), *arguments])
+        said = capsys.readouterr()
+        return code, json.loads(file.read_text()) if file.exists() else None, said.out + said.err
+
+    return run
+
+
+def own_names(proxy, rekognition):
+    """The collections of runs that are there, and whether the proxy was asked about others."""
+    foreign = [
+        members
+        for _, members in proxy.requests
+        for name in (members.get("CollectionId"), members.get("ResourceArn"))
+        if name is not None and not str(name).rpartition("/")[2].startswith("seedtool-conformance-")
+    ]
+    assert foreign == []
+    return [name for name in rekognition.list_collections()["CollectionIds"] if name.startswith(journal.TAG)]
+
+
+def changing(change):
+    """A change of an answer's document in place."""
+
+    def plant(status, headers, document):
+        change(document)
+        return status, headers, document
+
+    return plant
+
+
+def with_header(name, value):
+    return lambda status, headers, document: (status, {**headers, name: value}, document)
+
+
+def swapped(items):
+    items[0], items[1] = items[1], items[0]
+
+
+FRESH = "11111111-2222-4333-8444-555555555555"
+PLANTED = {
+    ("CreateCollection", 1): (changing(lambda d: d.update(Extra=1)), "create", "added", "Extra"),
+    ("CreateCollection", 2): (
+        changing(lambda d: d.update(StatusCode="200")),
+        "create another",
+        "type",
+        "StatusCode",
+    ),
+    ("CreateCollection", 3): (
+        changing(lambda d: d.update(Message=d["Message"] + ".")),
+        "create again",
+        "value",
+        "Message",
+    ),
+    ("DescribeCollection", 1): (changing(lambda d: d.pop("UserCount")), "describe when empty", "missing", "UserCount"),
+    ("IndexFaces", 1): (with_header("content-type", "application/json"), "index ana", "header", "content-type"),
+    ("IndexFaces", 2): (
+        changing(lambda d: d["FaceRecords"][0]["Face"].update(FaceId=FRESH)),
+        "index ana twice",
+        "id",
+        "FaceRecords[0].Face.FaceId",
+    ),
+    ("IndexFaces", 3): (
+        changing(lambda d: d["FaceRecords"][1]["FaceDetail"].update(Confidence="99")),
+        "index a group",
+        "type",
+        "FaceRecords[1].FaceDetail.Confidence",
+    ),
+    ("IndexFaces", 6): (changing(lambda d: d.update(FaceRecords=None)), "index no face", "type", "FaceRecords"),
+    ("IndexFaces", 7): (
+        changing(lambda d: d.update(Code="InvalidParameterException")),
+        "index what is no picture",
+        "value",
+        "Code",
+    ),
+    ("IndexFaces", 8): (lambda _, headers, d: (403, headers, d), "index a picture too small", "status", ""),
+    ("ListFaces", 1): (changing(lambda d: d["Faces"].reverse()), "list at once", "order", "Faces"),
+    ("ListFaces", 2): (changing(lambda d: d.pop("NextToken")), "list in pages", "elements", "NextToken"),
+    ("SearchFaces", 1): (
+        changing(lambda d: d["FaceMatches"][0].update(Similarity=1)),
+        "search",
+        "order",
+        "FaceMatches",
+    ),
+    ("SearchFaces", 2): (
+        changing(lambda d: d.update(SearchedFaceId=FRESH)),
+        "search in vain",
+        "id",
+        "SearchedFaceId",
+    ),
+    ("SearchFaces", 3): (
+        lambda _, headers, __: (200, headers, {}),
+        "search an unknown face",
+        "status",
+        "",
+    ),
+    ("SearchFacesByImage", 1): (
+        changing(lambda d: d["SearchedFaceBoundingBox"].pop("Top")),
+        "search by image",
+        "missing",
+        "SearchedFaceBoundingBox.Top",
+    ),
+    ("DetectFaces", 1): (
+        changing(lambda d: swapped(d["FaceDetails"][0]["Landmarks"])),
+        "detect",
+        "order",
+        "FaceDetails[0].Landmarks",
+    ),
+    ("DetectFaces", 2): (
+        changing(lambda d: d["FaceDetails"][0]["Emotions"].reverse()),
+        "detect everything",
+        "order",
+        "FaceDetails[0].Emotions",
+    ),
+    ("AssociateFaces", 1): (
+        changing(lambda d: d["UnsuccessfulFaceAssociations"][0].update(Reasons=["LOW_MATCH_CONFIDENCE"])),
+        "associate",
+        "value",
+        "UnsuccessfulFaceAssociations[0].Reasons[0]",
+    ),
+    ("SearchUsersByImage", 1): (
+        changing(lambda d: d["UserMatches"][0]["User"].update(UserStatus="UPDATING")),
+        "search users by a picture",
+        "value",
+        "UserMatches[0].User.UserStatus",
+    ),
+    ("CompareFaces", 1): (
+        changing(lambda d: d["UnmatchedFaces"].append(d["FaceMatches"].pop()["Face"])),
+        "compare",
+        "elements",
+        "FaceMatches",
+    ),
+    ("ListTagsForResource", 1): (changing(lambda d: d["Tags"].pop("grade")), "list tags", "missing", "Tags.grade"),
+    ("DeleteFaces", 2): (changing(lambda d: d.update(DeletedFaces=[])), "delete some", "elements", "DeletedFaces"),
+    ("ListCollections", 1): (
+        changing(lambda d: d["CollectionIds"].reverse()),
+        "list collections",
+        "order",
+        "CollectionIds",
+    ),
+    ("DeleteCollection", 2): (
+        changing(lambda d: d.update(Logref=5)),
+        "delete again",
+        "type",
+        "Logref",
+    ),
+}
+
+
+def test_planted_differences_are_found_and_no_others(proxy, play, rekognition):
+    proxy.plant = {turn: planted[0] for turn, planted in PLANTED.items()}
+    code, result, said = play()
+    expected = {planted[1:] for planted in PLANTED.values()}
+    found = {(each["step"], each["kind"], each["path"]) for each in result["differences"]}
+    assert len(expected) >= 20
+    assert expected <= found
+    # one change may show in two ways: the element that one list has too many, another has too few
+    assert {each["step"] for each in result["differences"]} == {step for step, _, _ in expected}
+    assert code == 1
+    assert f"{len(expected)} not" in said
+    assert own_names(proxy, rekognition) == []
+
+
+def test_the_stand_in_under_another_name_and_port_answers_alike(proxy, play, rekognition):
+    rekognition.create_collection(CollectionId="nowhere")  # the scenario has one of this name that is not there
+    code, result, said = play()
+    assert (code, result["differences"]) == (0, [])
+    assert result["steps"] == len(Scenario.read().steps)
+    assert f"{result['steps']} were answered alike" in said
+    assert rekognition.describe_collection(CollectionId="nowhere")["FaceCount"] == 0
+    rekognition.delete_collection(CollectionId="nowhere")
+    assert own_names(proxy, rekognition) == []
+    text = json.dumps(result)
+    assert "123456789012" not in text
+    assert 'nowhere"' not in text.replace('-nowhere"', "")
+    assert {question["question"] for question in result["questions"] if question["answers"]} == set(
+        Scenario.read().questions.values()
+    )
+    permitted = {row.path for row in MAY_DIFFER}
+    assert {key.rpartition(": ")[0] for key in result["permitted"]} <= permitted
+
+
+@pytest.mark.parametrize("turn", [("CreateCollection", 1), ("CreateCollection", 2), ("SearchFaces", 2)])
+def test_ctrl_c_deletes_what_was_made(proxy, play, rekognition, turn):
+    number = signal.SIGTERM if turn[0] == "SearchFaces" else signal.SIGINT
+    proxy.before[turn] = lambda: os.kill(os.getpid(), number)
+    code, result, said = play()
+    assert (code, result) == (130, None)
+    assert "Interrupted" in said
+    assert len(proxy.calls("DeleteCollection")) == (2 if turn[0] == "SearchFaces" else turn[1])
+    assert own_names(proxy, rekognition) == []
+    assert list(journal.folder().iterdir()) == []
+
+
+def test_a_killed_run_is_tidied_up_by_the_next_one(proxy, play, rekognition, emulator, tmp_path):
+    arrived = threading.Event()
+    proxy.before["SearchFaces", 1] = lambda: arrived.set() or killed.wait(20)
+    killed = threading.Event()
+    arguments = ["conformance", "--endpoint-url", f"http://localhost:{proxy.server_port}"]
+    program = f"""
+from seedtool.emulator.__main__ import main, process
+process.ensure = lambda _: {emulator.endpoint!r}
+main({arguments!r})"""
+    running = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)
+    assert arrived.wait(60)
+    running.kill()
+    running.wait()
+    killed.set()
+    left = own_names(proxy, rekognition)
+    assert [name.rpartition("-")[2] for name in left] == ["school", "another"]
+    # somebody else's has a name of this form, too
+    foreign = left[0].replace("school", "other")
+    rekognition.create_collection(CollectionId=foreign)
+    proxy.before["CreateCollection", 4] = lambda: os.kill(os.getpid(), signal.SIGINT)  # it need not play all again
+    code, _, said = play()
+    assert code == 130
+    assert re.search(rf"Deleted what an earlier run had left: {left[0]}, {left[1]}\.", said)
+    assert own_names(proxy, rekognition) == [foreign]
+    rekognition.delete_collection(CollectionId=foreign)
+    assert list(journal.folder().iterdir()) == []
+
+
+def test_it_costs_nothing_until_somebody_agrees(play, proxy, capsys):
+    assert main(["conformance", "--live"]) == 1
+    said = capsys.readouterr()
+    assert re.search(r"costs at most 0\.0\d USD: \d\d calls", said.out)
+    assert "Nothing was sent" in said.err
+    assert proxy.requests == []
+
+
+def test_an_endpoint_that_makes_no_collection_or_does_not_answer_is_said(play, proxy):
+    denied = {"__type": "AccessDeniedException", "Code": "AccessDeniedException", "Message": "no", "Logref": FRESH}
+    proxy.plant["CreateCollection", 1] = lambda _, headers, __: (400, headers, denied)
+    code, result, said = play()
+    assert (code, result) == (1, None)
+    assert "CreateCollection was answered AccessDeniedException: no." in said
+    assert proxy.calls("DeleteCollection") == proxy.calls("DeleteFaces") == []
+    code, _, said = play(port=1)
+    assert (code, "Could not connect" in said, "Check the credentials" in said) == (1, True, True)
+
+
+def test_a_step_waits_until_a_user_is_taken_in_and_a_foreign_arn_is_not_used(proxy, tmp_path):
+    scenario = Scenario.read()
+    wanted = ("create", "create a user", "list users", "describe for its arn", "tag")
+    few = Scenario(scenario.questions, tuple(step for step in scenario.steps if step["name"] in wanted))
+    foreign = "arn:aws:rekognition:us-east-1:123456789012:collection/school"
+    proxy.plant["DescribeCollection", 1] = changing(lambda d: d.update(CollectionARN=foreign))
+    proxy.plant["ListUsers", 1] = changing(lambda d: d["Users"][0].update(UserStatus="CREATING"))
+    place = Place(f"http://localhost:{proxy.server_port}", "us-east-1")
+    player = Player(place, key=process.Key("test", "test"), pause=0.01)
+    with contextlib.closing(journal.Journal(tmp_path / f"{'0' * 32}.jsonl", place)) as own:
+        told = list(player.play(few, {}, own))
+        assert player.delete(own, sure=True) == []
+    assert [each.status for each in told] == [200, 200, 200, 200, 0]
+    # asked twice before the step itself, and once more before the description
+    assert len(proxy.calls("ListUsers")) == 4
+    assert proxy.calls("TagResource") == []
+
+
+def test_the_guide_lists_the_open_questions():
+    guide = " ".join((Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8").split())
+    for question in Scenario.read().questions.values():
+        assert f"- {question}" in guide
