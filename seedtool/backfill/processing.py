@@ -31,7 +31,7 @@ from seedtool.errors import (
     ServiceUnavailable,
     Throttled,
 )
-from seedtool.faces.photos import Addresses, FolderStore, PhotoStore, is_address, offer, shown
+from seedtool.faces.photos import Addresses, FolderStore, PhotoStore, is_address, offer
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.port import Face, FaceCollection, FaceService, Image, Indexed
 from seedtool.settings import Settings
@@ -423,7 +423,7 @@ class LibraryPhotos:
         """
         if read:
             return use(self.picture(address))
-        with _errors_of_this_photo(address):
+        with _errors_of_this_photo():
             location = self._addresses.location(address)
         return offer(use, location, lambda: self.picture(address))
 
@@ -435,20 +435,20 @@ class LibraryPhotos:
 
     def read(self, address: str) -> bytes:
         """Return a photo's bytes as they are kept; raises as `offer` does."""
-        with _errors_of_this_photo(address):
+        with _errors_of_this_photo():
             data = self._addresses.get(address)
             if data is None and not is_address(address):
                 data = self._project.get(address)
         if data is None:
             raise PhotoError(
-                f"there is no photo at {shown(address)}",
+                f"there is no photo at {self._addresses.shown(address)}",
                 remedy="Correct the row's storage_url or put the photo back, then run with --retry-failed.",
             )
         return data
 
 
 @contextmanager
-def _errors_of_this_photo(address: str) -> Iterator[None]:
+def _errors_of_this_photo() -> Iterator[None]:
     """Raise an error of the photo's bucket as an error of this photo.
 
     An AccessDenied of Rekognition concerns every photo and stops the run. One of a bucket concerns its photos only.
@@ -456,4 +456,5 @@ def _errors_of_this_photo(address: str) -> Iterator[None]:
     try:
         yield
     except (AccessDenied, ResourceNotFound, InvalidRequest) as error:
-        raise PhotoError(f"{shown(address)}: {error.message}", remedy=error.remedy) from error
+        # an error of a bucket names the bucket and the key
+        raise PhotoError(error.message, remedy=error.remedy) from error

@@ -103,6 +103,15 @@ class Addresses:
         photos, key = self._open(address)
         return photos.location(key)
 
+    def shown(self, address: str) -> str:
+        """Return where a photo is, as a message may say it.
+
+        Raises:
+            PhotoError: as `get`.
+        """
+        photos, key = self._open(address)
+        return photos.shown(key)
+
     def _open(self, address: str) -> tuple[Photos, str]:
         if not is_address(address):
             return self._store, address

@@ -4,10 +4,11 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-from seedtool.errors import AccessDenied, PhotoError, ResourceNotFound, SettingsError
+from seedtool.errors import AccessDenied, AwsError, InvalidRequest, PhotoError, ResourceNotFound, SettingsError
 from seedtool.faces.aws_errors import translated
-from seedtool.faces.aws_session import AwsSession, Vendor
+from seedtool.faces.aws_session import AwsSession, Vendor, is_awss
 from seedtool.faces.photos.store import Context, Photos, Scheme, Stamp, checked
 from seedtool.faces.port import FaceService, S3Location
 from seedtool.settings import redacted
@@ -17,6 +18,25 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 
 #: Bytes of a key in UTF-8 at most (source: the user guide, naming objects).
 KEY_BYTES = 1024
+
+#: The permission that an operation needs, by its name (source: the service authorization reference of S3).
+_PERMISSIONS = {
+    "GetObject": "s3:GetObject",
+    "HeadObject": "s3:GetObject",
+    "PutObject": "s3:PutObject",
+    "DeleteObject": "s3:DeleteObject",
+    "ListObjectsV2": "s3:ListBucket",
+}
+
+#: What S3 answers when a request went to another region than the bucket's.
+_WRONG_REGION = frozenset({"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301", "307"})
+
+
+#: S3 hides from those who may not list whether an object exists, and KMS has a permission of its own.
+_HIDDEN = (
+    " Without s3:ListBucket on the bucket, S3 says the same of an object that is not there."
+    " An object under a KMS key needs kms:Decrypt, too."
+)
 
 
 class S3Store:
@@ -47,18 +67,17 @@ class S3Store:
     def get(self, key: str) -> bytes | None:
         """Return a photo's bytes; None when there is none."""
         try:
-            with translated("s3", f"photo {key}"):
+            with self._translated(key):
                 data: bytes = self._call("get_object", key)["Body"].read()
         except ResourceNotFound as error:
-            if "NoSuchBucket" in error.message:
+            if error.place.get("code") == "NoSuchBucket":
                 raise
             return None
-        except AccessDenied as error:
-            # S3 hides from those who may not list whether an object exists
-            raise AccessDenied(
-                error.message, remedy="Allow s3:GetObject on the photos, and s3:ListBucket on the bucket."
-            ) from error
         return data
+
+    def shown(self, key: str) -> str:
+        """Return the photo's address."""
+        return f"s3://{self._bucket}/{self._prefix}{key}"
 
     def location(self, key: str) -> S3Location | None:
         """Return where the face service can read a photo by itself; None where its bytes have to be sent.
@@ -127,7 +146,7 @@ class S3Store:
         return headers.get("x-amz-bucket-region")
 
     def _listed(self, prefix: str) -> Iterator[Vendor]:
-        with translated("s3", f"bucket {self._bucket}"):
+        with self._translated():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix + prefix
             )
@@ -135,8 +154,48 @@ class S3Store:
                 yield from page.get("Contents", ())
 
     def _call(self, method: str, key: str, **arguments: object) -> Vendor:
-        with translated("s3", f"photo {key}"):
+        with self._translated(key):
             return getattr(self._client, method)(Bucket=self._bucket, Key=self._whole(key), **arguments)
+
+    @contextmanager
+    def _translated(self, key: str | None = None) -> Iterator[None]:
+        """Raise what botocore raises inside as one of ours, which names bucket and key and what this bucket needs."""
+        try:
+            with translated("s3", f"bucket {self._bucket}" if key is None else self.shown(key)):
+                yield
+        except AwsError as error:
+            error.remedy = self._remedy(error) or error.remedy
+            raise
+        except RecursionError as error:  # botocore asks for the bucket's region, is redirected, asks for the region ...
+            raise InvalidRequest(
+                f"s3: {self._client.meta.endpoint_url} redirects every request about the bucket {self._bucket}",
+                remedy="Write where it redirects to into S3_ENDPOINT_URL: https:// perhaps, or another host.",
+            ) from error
+
+    def _remedy(self, error: AwsError) -> str:
+        """Return what cures an error of this bucket; empty where nothing is known beyond the code."""
+        operation, code = error.place.get("operation") or "", error.place.get("code") or ""
+        endpoint = self._client.meta.endpoint_url
+        at = "" if is_awss(endpoint) else f" at {endpoint}"
+        if isinstance(error, AccessDenied) and (permission := _PERMISSIONS.get(operation.removeprefix("s3:"))):
+            on = f"the bucket {self._bucket}" if permission == "s3:ListBucket" else f"the objects of {self._bucket}"
+            if at:
+                return f"Allow the keys of S3 (AWS_S3_ACCESS_KEY_ID){at} {permission} on {on}."
+            return f"Allow {permission} on {on}, in IAM and in the bucket's policy." + _HIDDEN * (
+                permission == "s3:GetObject"
+            )
+        if code == "NoSuchBucket":
+            elsewhere = "S3_ENDPOINT_URL names another account's or program's endpoint" if at else "it was deleted"
+            return (
+                f"No account has a bucket {self._bucket}{at}: its name is misspelled in photos_url or in the row, "
+                f"or {elsewhere}."
+            )
+        if code in _WRONG_REGION:
+            answer = getattr(error.__cause__, "response", {})
+            headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            region = headers.get("x-amz-bucket-region") or answer.get("Error", {}).get("Region")
+            return f"The bucket {self._bucket} is in {region}: set AWS_REGION={region}." if region else ""
+        return ""
 
     def _whole(self, key: str) -> str:
         whole = self._prefix + key

@@ -42,6 +42,9 @@ class Photos(Protocol):
     def location(self, key: str) -> S3Location | None:
         """Return where the face service can read a photo by itself; None where its bytes have to be sent."""
 
+    def shown(self, key: str) -> str:
+        """Return where a photo is, as a message may say it: without credentials."""
+
 
 class PhotoStore(Photos, Protocol):
     """A place in which photos are kept, too. Keys are paths without a leading slash.

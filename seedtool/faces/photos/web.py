@@ -289,6 +289,10 @@ class WebPhotos:
     def location(self, key: str) -> None:
         """Return None: no face service reads web addresses."""
 
+    def shown(self, key: str) -> str:
+        """Return the photo's address without credentials."""
+        return shown(key)
+
 
 SCHEME = Scheme(
     open_photo=lambda address, context: (WebPhotos(context.settings.private_photo_hosts), address), shown=shown

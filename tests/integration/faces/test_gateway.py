@@ -9,6 +9,7 @@ import pytest
 from seedtool.backfill.calls import Meter
 from seedtool.errors import (
     AccessDenied,
+    AwsError,
     CredentialsError,
     InvalidRequest,
     ResourceNotFound,
@@ -241,19 +242,49 @@ def test_photos_in_a_bucket_are_addressed_by_path_and_sent_plainly(bucket, stub)
     assert not any(name.startswith(("x-amz-checksum", "x-amz-trailer", "x-amz-sdk-checksum")) for name in headers)
 
 
-def test_a_bucket_that_is_missing_or_closed_is_told(bucket, stub, impatient):
-    stub.answer = lambda *_: (404, b"<Error><Code>NoSuchBucket</Code></Error>")
-    with pytest.raises(ResourceNotFound) as missing:
+def test_errors_of_a_bucket_name_bucket_and_key_and_what_to_allow(bucket, stub, impatient):
+    def refused(code, call, status=403, more=b""):
+        stub.answer = lambda *_: (status, b"<Error><Code>%s</Code>%s</Error>" % (code, more))
+        with pytest.raises(AwsError) as caught:
+            call()
+        return caught.value
+
+    def read():
         bucket.get("a/b.jpg")
-    assert missing.value.place["code"] == "NoSuchBucket"
-    stub.answer = lambda *_: (403, b"<Error><Code>AccessDenied</Code></Error>")
-    with pytest.raises(AccessDenied) as caught:
+
+    def write():
         bucket.put("a/b.jpg", b"x")
-    assert caught.value.place == {"operation": "s3:PutObject", "code": "AccessDenied"}
-    assert "IAM" in caught.value.remedy
-    with pytest.raises(AccessDenied) as caught:
-        bucket.get("a/b.jpg")
-    assert "s3:ListBucket" in caught.value.remedy
-    stub.answer = lambda *_: (503, b"<Error><Code>SlowDown</Code></Error>")
-    with pytest.raises(Throttled):
-        bucket.put("a/b.jpg", b"x")
+
+    denied = refused(b"AccessDenied", write)
+    assert isinstance(denied, AccessDenied)
+    assert denied.place == {"operation": "s3:PutObject", "code": "AccessDenied"}
+    assert denied.message == "s3:PutObject on s3://photos/school/a/b.jpg is not allowed (AccessDenied)"
+    for call, permission in (
+        (write, "s3:PutObject on the objects of photos"),
+        (read, "s3:GetObject on the objects of photos"),
+        (lambda: bucket.exists("a/b.jpg"), "s3:GetObject on the objects of photos"),
+        (lambda: bucket.delete("a/b.jpg"), "s3:DeleteObject on the objects of photos"),
+        (lambda: list(bucket.keys()), "s3:ListBucket on the bucket photos"),
+    ):
+        assert permission in refused(b"AccessDenied", call).remedy
+        assert stub.url in refused(b"AccessDenied", call).remedy  # keys of MinIO are no role in IAM
+    missing = refused(b"NoSuchBucket", read, 404)
+    assert isinstance(missing, ResourceNotFound)
+    assert missing.place["code"] == "NoSuchBucket"
+    assert "s3://photos/school/a/b.jpg" in missing.message
+    assert f"a bucket photos at {stub.url}" in missing.remedy
+    elsewhere = refused(b"AuthorizationHeaderMalformed", read, 400, b"<Region>eu-west-1</Region>")
+    assert "s3://photos/school/a/b.jpg" in elsewhere.message
+    assert "AWS_REGION=eu-west-1" in elsewhere.remedy
+    in_circles = refused(b"PermanentRedirect", read, 301)
+    assert f"{stub.url} redirects every request about the bucket photos" in in_circles.message
+    assert isinstance(refused(b"SlowDown", write, 503), Throttled)
+
+
+def test_a_bucket_of_aws_needs_a_permission_in_iam_and_perhaps_a_key_of_kms(live):
+    settings = msgspec.structs.replace(live, photos_url="s3://photos", aws_variables={})
+    photos = store(settings, Aws(settings))
+    error = AccessDenied("x", operation="s3:GetObject", code="AccessDenied")
+    for part in ("s3:GetObject on the objects of photos, in IAM", "s3:ListBucket", "kms:Decrypt"):
+        assert part in photos._remedy(error)
+    assert "S3_ENDPOINT_URL" not in photos._remedy(ResourceNotFound("x", code="NoSuchBucket"))
