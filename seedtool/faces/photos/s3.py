@@ -187,7 +187,7 @@ class S3Store:
         if code == "NoSuchBucket":
             elsewhere = "S3_ENDPOINT_URL names another account's or program's endpoint" if at else "it was deleted"
             return (
-                f"No account has a bucket {self._bucket}{at}: its name is misspelled in photos_url or in the row, "
+                f"No account has a bucket {self._bucket}{at}: its name is misspelled in PHOTOS_URL or in the row, "
                 f"or {elsewhere}."
             )
         if code in _WRONG_REGION:
