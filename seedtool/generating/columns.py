@@ -413,15 +413,15 @@ class Drawn:
         self._key = key
         self._skewed = skewed
         self.each = each
-        self._nulls = nulls
+        self.nulls = nulls
         self._own = own
-        self._needed = needed
+        self.needed = needed
 
     def rows(self, batch: Batch) -> np.ndarray:
         """Return the numbers of the rows that are meant; -1 for none."""
         import numpy as np
 
-        first, last = _span(batch, self.target, own=self._own)
+        first, last = self.span(batch)
         size = np.maximum(last - first, 0)
         if self.each:
             numbers = batch.parents()[1] if batch.planned.numbering.parent is not None else batch.rows
@@ -429,17 +429,21 @@ class Drawn:
         else:
             found = first + scaled(hashing.stream(self._key, batch.rows), size, skewed=self._skewed)
         missing = (size == 0) | self.none(batch)
-        if self._own and self._needed:
+        if self._own and self.needed:
             return np.where(missing, batch.rows, found)
         return np.where(missing, -1, found)
+
+    def span(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first row that each row may refer to, and the one behind the last, int64[n] both."""
+        return _span(batch, self.target, own=self._own)
 
     def none(self, batch: Batch) -> np.ndarray:
         """Tell which rows refer to none, bool[n]."""
         import numpy as np
 
-        if not self._nulls:
+        if not self.nulls:
             return np.zeros(len(batch), dtype=bool)
-        return hashing.below(hashing.stream(self._key, batch.rows, 1), 1_000_000) < self._nulls
+        return hashing.below(hashing.stream(self._key, batch.rows, 1), 1_000_000) < self.nulls
 
 
 def _span(batch: Batch, target: PlannedTable, *, own: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -6,39 +6,41 @@ are the columns' values. A group is what the key tells apart already: the pupils
 (its unique key is class and pupil), so each class deals its pupils out anew.
 
 Where two keys share a column, the shared column takes the lowest digit, and each key deals its other columns by what is
-left of the number: `(a, b)` and `(a, c)` hold together.
+left of the number: `(a, b)` and `(a, c)` hold together. Keys that overlap in other ways, such as `(a, b)`, `(b, c)` and
+`(a, c)`, are dealt by a code (see `dealing.Code`): any two of its columns say which row it is.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from seedtool.generating import inference
 from seedtool.generating.columns import Drawn, Made, Parent, Referring, Serial, Template, WithNulls
-from seedtool.generating.numbering import Numbering, Span
+from seedtool.generating.dealing import MOST, Code, Deal, DealtKind, DealtReference, Group, base_of
 from seedtool.values import hashing
 from seedtool.values.cells import concat
-from seedtool.values.permutation import permute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
 
     from seedtool.generating.columns import Field
+    from seedtool.generating.dealing import Dealer, Member
+    from seedtool.generating.numbering import Numbering
     from seedtool.generating.rows import Batch, PlannedTable
     from seedtool.postgres.catalog import UniqueKey
     from seedtool.values.cells import Cells
-    from seedtool.values.word import Kind
 
 #: A column is dealt alone when it has so many values for each row; else all columns of the key are.
 _ROOM = 4
-#: The most values that a group can be dealt: the product of a number and a step stays below 2**63.
-_MOST = 2**31
-
 #: The rows of a table of which a key is looked at row by row, where its columns are all made from others.
 _LOOKED_AT = 5_000_000
+
+#: The children of a row in a tree of a table that refers to itself, at most.
+_CHILDREN = 4
 
 _PLAIN = bytes(16)
 
@@ -46,217 +48,16 @@ _PLAIN = bytes(16)
 _CHUNK = 1 << 18
 
 
-class Member(Protocol):
-    """A column that is dealt."""
-
-    def dealt_by(self, deal: Deal, place: int) -> None:
-        """Say which deal gives the numbers, and at which place."""
-        ...
-
-    def sizes(self, batch: Batch) -> np.ndarray:
-        """Return how many values it may have in each row, int64[n]."""
-        ...
-
-
-class DealtReference:
-    """A reference whose rows are dealt.
-
-    Args:
-        drawn: the reference as it would be drawn.
-        column: its column, or the first of them.
-    """
-
-    def __init__(self, drawn: Drawn, column: str) -> None:
-        self.target = drawn.target
-        self.column = column
-        self._nulls = drawn.none
-        self._deal: tuple[Deal, int] | None = None
-
-    def dealt_by(self, deal: Deal, place: int) -> None:
-        """Say which deal gives the numbers."""
-        self._deal = deal, place
-
-    def sizes(self, batch: Batch) -> np.ndarray:
-        """Return how many rows may be referred to."""
-        first, last = batch.planned.numbering.span(batch.rows, self.target.numbering)
-        found: np.ndarray = last - first
-        return found
-
-    def rows(self, batch: Batch) -> np.ndarray:
-        """Return the numbers of the rows that are meant; -1 for none."""
-        import numpy as np
-
-        assert self._deal is not None  # noqa: S101 - `settle` gives each its deal
-        deal, place = self._deal
-        first, _ = batch.planned.numbering.span(batch.rows, self.target.numbering)
-        none = self._nulls(batch)
-        return np.where(none, -1, first + deal.digits(batch)[place])
-
-
-class DealtKind:
-    """A column of a kind whose values can be counted, and are dealt.
-
-    Args:
-        kind: the kind.
-        capacity: how many values there are.
-        moved: rows whose value somebody else's row has: they get one from the other end.
-    """
-
-    def __init__(self, kind: Kind, capacity: int) -> None:
-        self._kind = kind
-        self._capacity = capacity
-        self._deal: tuple[Deal, int] | None = None
-        self.moved: np.ndarray | None = None
-
-    def dealt_by(self, deal: Deal, place: int) -> None:
-        """Say which deal gives the numbers."""
-        self._deal = deal, place
-
-    def sizes(self, batch: Batch) -> np.ndarray:
-        """Return how many values there are."""
-        import numpy as np
-
-        return np.full(len(batch), min(self._capacity, 2**62), dtype=np.int64)
-
-    def cells(self, batch: Batch) -> Cells:
-        """Return the values."""
-        import numpy as np
-
-        assert self._deal is not None  # noqa: S101 - `settle` gives each its deal
-        assert self._kind.nth is not None  # noqa: S101 - its values can be counted
-        deal, place = self._deal
-        numbers = deal.digits(batch)[place]
-        if self.moved is not None and len(self.moved):
-            other = deal.digits(batch, mirrored=True)[place]
-            numbers = np.where(np.isin(batch.rows, self.moved), other, numbers)
-        return self._kind.nth(numbers.astype(np.uint64))
-
-
-class Group:
-    """Which rows have to differ: those below one row of a table, those of a unit, or all.
-
-    Args:
-        own: the numbering of the table whose rows are dealt.
-        above: the table whose rows make the groups; None for units or all.
-        whole: all rows are one group.
-    """
-
-    def __init__(self, own: Numbering, above: Numbering | None, *, whole: bool) -> None:
-        self._own = own
-        self._above = above
-        self.whole = whole
-
-    def ordinals(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return each row's group, and its number in it, int64[n] both."""
-        import numpy as np
-
-        if self.whole:
-            return np.zeros(len(rows), dtype=np.int64), rows
-        groups, above, step = self._group(rows)
-        first = self._own.below(Span(groups * step, (groups + 1) * step), above).first if above else groups * step
-        return groups, rows - first
-
-    def _group(self, rows: np.ndarray) -> tuple[np.ndarray, Numbering | None, int]:
-        if self._above is not None:
-            return self._own.up(rows, self._above), self._above if self._above is not self._own else None, 1
-        root = self._own.root
-        assert root.of_unit is not None  # noqa: S101 - else all rows are one group
-        return self._own.up(rows, root) // root.of_unit, root if root is not self._own else None, root.of_unit
-
-
-class Deal:
-    """Deals the numbers of a group's rows out as values of columns.
-
-    Args:
-        group: the group.
-        shared: columns that several keys have: they take the lowest digits.
-        tails: for each key the columns that it deals besides.
-        key: of the permutations.
-    """
-
-    def __init__(self, group: Group, shared: Sequence[Member], tails: Sequence[Sequence[Member]], key: bytes) -> None:
-        self.group = group
-        self._shared = shared
-        self._tails = tails
-        self._key = key
-        self._counted = all(isinstance(each, DealtKind) for each in [*shared, *(one for tail in tails for one in tail)])
-        for place, each in enumerate([*shared, *(one for tail in tails for one in tail)]):
-            each.dealt_by(self, place)
-
-    def sizes(self, batch: Batch) -> np.ndarray:
-        """Return how many rows each row's group may have, int64[n]."""
-        import numpy as np
-
-        found = np.full(len(batch), 2**62, dtype=np.int64)
-        for tail in self._tails:
-            found = np.minimum(found, _product([each.sizes(batch) for each in tail]))
-        return _product([found, *(each.sizes(batch) for each in self._shared)])
-
-    def digits(self, batch: Batch, *, mirrored: bool = False) -> list[np.ndarray]:
-        """Return each column's numbers, int64[n].
-
-        Args:
-            batch: the rows.
-            mirrored: deal the numbers from the other end, for rows whose values are taken.
-        """
-        import numpy as np
-
-        groups, rest = self.group.ordinals(batch.rows)
-        found: list[np.ndarray] = []
-        for each in self._shared:
-            sizes = np.maximum(each.sizes(batch), 1)
-            found.append(rest % sizes)
-            rest = rest // sizes
-        for place, tail in enumerate(self._tails):
-            sizes = [np.maximum(each.sizes(batch), 1) for each in tail]
-            key = hashing.key_of(self._key, str(place))
-            number = self._permuted(key, groups, rest, _product(sizes), mirrored=mirrored)
-            for size in sizes:
-                found.append(number % size)
-                number = number // size
-        return found
-
-    def _permuted(
-        self, key: bytes, groups: np.ndarray, rest: np.ndarray, sizes: np.ndarray, *, mirrored: bool
-    ) -> np.ndarray:
-        import numpy as np
-
-        start = (hashing.stream(key, groups) >> np.uint64(2)).astype(np.int64) % sizes
-        if not len(rest):
-            return rest
-        if self._counted:  # all groups have the same size: a Feistel network
-            size = int(sizes[0])
-            at = rest if self.group.whole else (rest + start) % size
-            at = size - 1 - at if mirrored else at
-            return permute(key, at.astype(np.uint64), size).astype(np.int64)
-        # groups have sizes of their own: steps through them that have no divisor in common with the size
-        step = 1 + (hashing.stream(key, groups, 1) >> np.uint64(2)).astype(np.int64) % sizes
-        while (bad := np.gcd(step, sizes) != 1).any():
-            step = np.where(bad, step + 1, step)
-        found: np.ndarray = (rest * step + start) % sizes
-        return found
-
-
-def _product(sizes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the product of sizes, where it would overflow a number that is too large for any group."""
-    import numpy as np
-
-    found = sizes[0]
-    for each in sizes[1:]:
-        large = found.astype(float) * each > 2.0**62
-        found = np.where(large, 2**62, found * np.where(large, 1, each))
-    return found
-
-
 class Fault(NamedTuple):
-    """What is wrong with a key: the column that is named, what is wrong, and what to do."""
+    """What is wrong with a key: the column that is named, what is wrong, and what to do; and whether keys overlap."""
 
     column: str
     fault: str
     remedy: str
+    overlaps: bool = False
 
 
-def settle(planned: PlannedTable, key_of: bytes, rows: int, units: int) -> Fault | None:
+def settle(planned: PlannedTable, key_of: bytes, rows: int, units: int, usual: int) -> Fault | None:
     """Let the columns of unique keys be dealt, where they are not unique by themselves.
 
     Args:
@@ -264,18 +65,78 @@ def settle(planned: PlannedTable, key_of: bytes, rows: int, units: int) -> Fault
         key_of: of the table's permutations.
         rows: how many rows it has at a scale of 1: what is dealt depends on that, and never on the scale.
         units: how many units are made, to see whether there are enough values.
+        usual: how many units a scale of 1 is: in which way columns are dealt depends on that.
 
     Returns:
         What is wrong; None where nothing is.
     """
-    for key, names in _keys(planned):
-        several = [name for name in names if isinstance(planned.makers.get(name), WithNulls)]
-        if several and not key.nulls_distinct:
+    fault = _null_once(planned)
+    if fault is not None:
+        return fault
+    kept = _Kept(planned)
+    settle_so = _settle_apart
+    fault = _settle_apart(planned, key_of, rows, usual)
+    if fault is not None:
+        kept.restore()
+        other = _settle_together(planned, key_of, rows, usual)
+        if other is None:
+            fault, settle_so = None, _settle_together
+        elif other.overlaps:
+            fault = other
+    if units == usual:
+        return fault
+    kept.restore()
+    return settle_so(planned, key_of, rows, units)
+
+
+class _Kept:
+    """What makes a table's columns, so that another way to deal them can be tried."""
+
+    def __init__(self, planned: PlannedTable) -> None:
+        self._planned = planned
+        self._makers = dict(planned.makers)
+        self._relations = dict(planned.relations)
+        self._inner = [(each, each.maker) for each in self._makers.values() if isinstance(each, WithNulls)]
+
+    def restore(self) -> None:
+        self._planned.makers.update(self._makers)
+        self._planned.relations.update(self._relations)
+        for outer, maker in self._inner:
+            outer.maker = maker
+
+
+def _null_once(planned: PlannedTable) -> Fault | None:
+    """Refuse NULL in several rows, where a key takes it once."""
+    for key in planned.table.keys:
+        if key.nulls_distinct or key.predicate is not None:
+            continue
+        names = [name for name in key.columns if not planned.table.columns[name].generated]
+        missing = [name for name in names if name not in planned.makers and not planned.table.columns[name].default]
+        if names and len(missing) == len(key.expressions):
+            column = planned.table.columns[missing[0]]
+            return Fault(
+                missing[0],
+                f"{missing[0]} would be NULL in each row of {planned.name}, and {key.name} takes NULL once",
+                f"Write a line for it: {inference.proposal(planned.table, column)}",
+            )
+        several = [name for name in names if _has_nulls(planned, name)]
+        if several:
             return Fault(
                 several[0],
                 f"{key.name} is NULLS NOT DISTINCT: it takes NULL in {' and '.join(names)} once",
                 f"Remove nulls from the line of {several[0]}.",
             )
+    return None
+
+
+def _has_nulls(planned: PlannedTable, name: str) -> bool:
+    maker = planned.makers.get(name)
+    relation = planned.relations.get(maker.relation) if isinstance(maker, Referring) else None
+    return isinstance(maker, WithNulls) or (isinstance(relation, Drawn) and relation.nulls > 0)
+
+
+def _settle_apart(planned: PlannedTable, key_of: bytes, rows: int, units: int) -> Fault | None:
+    """Deal the columns of one key after the other, those that share a column of all together."""
     open_keys = [(key, names) for key, names in _keys(planned) if not _tells_apart(planned, names)]
     dealt: dict[frozenset[str], Deal] = {}
     done: set[str] = set()
@@ -291,6 +152,175 @@ def settle(planned: PlannedTable, key_of: bytes, rows: int, units: int) -> Fault
         if fault is not None:
             return fault
     return None
+
+
+class _Demand(NamedTuple):
+    """A unique key that is to be dealt.
+
+    Args:
+        key: the key.
+        names: the columns that it is made of.
+        movable: those that can be dealt.
+        group: the rows that have to differ in them.
+    """
+
+    key: UniqueKey
+    names: tuple[str, ...]
+    movable: tuple[str, ...]
+    group: Group
+
+
+def _settle_together(planned: PlannedTable, key_of: bytes, rows: int, units: int) -> Fault | None:
+    """Deal keys that overlap at once."""
+    import numpy as np
+
+    _plant_trees(planned, key_of)
+    open_keys = [(key, names) for key, names in _keys(planned) if not _tells_apart(planned, names)]
+    demands = []
+    for key, names in open_keys:
+        if any(set(other) < set(names) for _, other in open_keys):
+            continue  # a part of its columns tells its rows apart already
+        movable = tuple(_movable(planned, names))
+        if movable:
+            demands.append(_Demand(key, names, movable, _group(planned, names, movable)))
+        elif (fault := _nothing_movable(planned, key, names, _group(planned, names, []), units)) is not None:
+            return fault
+    sample = planned.batch(np.arange(min(rows, _CHUNK), dtype=np.int64))
+    for overlapping in _overlapping(demands):
+        fault = _deal_together(planned, overlapping, sample, key_of, units)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _overlapping(demands: Sequence[_Demand]) -> list[list[_Demand]]:
+    """Return the demands that share columns, together."""
+    found: list[list[_Demand]] = []
+    for demand in demands:
+        sharing = [each for each in found if any(set(one.movable) & set(demand.movable) for one in each)]
+        found = [each for each in found if each not in sharing]
+        found.append([*(one for each in sharing for one in each), demand])
+    return found
+
+
+def _deal_together(
+    planned: PlannedTable, demands: Sequence[_Demand], sample: Batch, key_of: bytes, units: int
+) -> Fault | None:
+    group = max((each.group for each in demands), key=lambda each: each.width)
+    columns = sorted({name for each in demands for name in each.movable})
+    least = {name: int(_sizes(planned, name, sample).min(initial=MOST)) for name in columns}
+    # rows of one parent follow each other, and need not differ from others in what is dealt
+    wide = [each for each in demands if each.group.width == group.width]
+    narrow = [each for each in demands if each.group.width < group.width]
+    most = {each: int(each.group.ordinals(sample.rows)[1].max(initial=0)) + 1 for each in narrow}
+    key = hashing.key_of(key_of, "deal together", *columns)
+
+    dealer: Dealer
+    if len(demands) == 1 or len(columns) == 1:
+        dealer = Deal(group, [], [[_convert(planned, name) for name in columns]], key)
+        return _check(planned, wide[0].key, wide[0].names, dealer, units)
+    shared = [name for name in columns if all(name in each.movable for each in demands)]
+    shared.sort(key=lambda name: -least[name])
+    tails = list(dict.fromkeys(tuple(name for name in each.movable if name not in shared) for each in wide))
+    apart = all(tails) and len({name for tail in tails for name in tail}) == sum(map(len, tails))
+    if shared and apart and math.prod(least[name] for name in shared) >= max(most.values(), default=0):
+        # a column that only keys of one parent's rows have stays as it is: what is shared tells those rows apart
+        converted = {name: _convert(planned, name) for name in [*shared, *(one for tail in tails for one in tail)]}
+        dealer = Deal(
+            group, [converted[name] for name in shared], [[converted[name] for name in tail] for tail in tails], key
+        )
+    else:
+        columns.sort(key=lambda name: (least[name], name))
+        digits = min(len(each.movable) for each in (wide if narrow else demands))
+        wrap = sum((len(columns) - 1) ** power for power in range(1, digits))
+        base = base_of(least[columns[0]], len(columns))
+        if any(rows + wrap > base for rows in most.values()):
+            return _too_many(planned, demands, 0, least)
+        members = [_convert(planned, name) for name in columns]
+        dealer = Code(group, members, digits, key, ordered=bool(narrow))
+    for each in wide:
+        if _check(planned, each.key, each.names, dealer, units) is not None:
+            return _too_many(planned, demands, int(dealer.sizes(sample).min(initial=2**62)), least)
+    return None
+
+
+def _too_many(planned: PlannedTable, demands: Sequence[_Demand], dealt: int, least: Mapping[str, int]) -> Fault:
+    """Return what is wrong where keys overlap, and there are not enough values for all of them."""
+    column = min(least, key=lambda name: (least[name], name))
+    pairs = ", ".join(f"({', '.join(each.names)})" for each in demands)
+    only = f" {dealt:,} are possible." if dealt else ""
+    return Fault(
+        column,
+        f"the rows of {planned.name} cannot all differ in {pairs}:{only} {column} has {least[column]:,} values",
+        f"Make fewer rows, or let {column} have more values.",
+        overlaps=True,
+    )
+
+
+class _Tree:
+    """A table's references to itself where keys limit how many rows may refer to the same one: a tree.
+
+    Args:
+        drawn: the reference as it would be drawn.
+        width: how many children a row has.
+        parts: columns that tell a row's children apart: each of these lists does.
+    """
+
+    def __init__(self, drawn: Drawn, width: int, parts: Sequence[Sequence[str]]) -> None:
+        self.parts = parts
+        self.target = drawn.target
+        self._drawn = drawn
+        self._width = width
+        self.whole = False
+
+    def _places(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first row of each row's tree, and how many rows of the tree are before it; -1 for the first."""
+        first, own = self._drawn.span(batch)
+        # the first row refers to none, or to itself and is then the first of its own children
+        return first, own - first - (0 if self._drawn.needed else 1)
+
+    def rows(self, batch: Batch) -> np.ndarray:
+        """Return the parents; -1 for none."""
+        import numpy as np
+
+        first, before = self._places(batch)
+        return np.where((before < 0) | self._drawn.none(batch), -1, first + before // self._width)
+
+    def ordinals(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return each row's parent, and which of its children it is."""
+        import numpy as np
+
+        first, before = self._places(self.target.batch(rows))
+        return first + np.maximum(before, 0) // self._width, np.maximum(before, 0) % self._width
+
+
+def _plant_trees(planned: PlannedTable, key_of: bytes) -> None:
+    """Let rows refer to rows before as a tree, where keys have such a reference: then their other columns are dealt."""
+    keys = [names for key, names in _keys(planned) if key.primary or key.predicate is None]
+    for name, maker in list(planned.makers.items()):
+        relation = planned.relations.get(maker.relation) if isinstance(maker, Referring) else None
+        if not isinstance(maker, Referring) or not isinstance(relation, Drawn) or relation.target is not planned:
+            continue
+        limiting = [names for names in keys if name in names and not _tells_apart(planned, names)]
+        if relation.each or not limiting:
+            continue
+        parts: list[list[str]] = []
+        dealt: set[str] = set()
+        for names in sorted(limiting, key=len):
+            if not any(set(part) <= set(names) for part in parts):
+                parts.append([each for each in _movable(planned, names) if each not in dealt])
+                dealt.update(parts[-1])
+        width = min(_CHILDREN, *(math.prod(_capacity(planned, each) for each in part) for part in parts))
+        planned.relations[maker.relation] = tree = _Tree(relation, width, parts if width > 1 else [[]])
+        for part in parts if width > 1 else []:
+            Deal(tree, [], [[_convert(planned, each) for each in part]], hashing.key_of(key_of, "tree", *part))
+
+
+def _capacity(planned: PlannedTable, name: str) -> int:
+    """Return how many values a column can be dealt; of rows of another table one, as those differ from row to row."""
+    maker = planned.makers[name]
+    maker = maker.maker if isinstance(maker, WithNulls) else maker
+    return min(maker.kind.capacity or 1, MOST) if isinstance(maker, Made) else 1
 
 
 def dealt_kinds(planned: PlannedTable) -> Iterator[tuple[str, DealtKind]]:
@@ -331,8 +361,10 @@ def _keys(planned: PlannedTable) -> Iterable[tuple[UniqueKey, tuple[str, ...]]]:
             text = " ".join(key.expressions)
             names += [name for name in planned.table.columns if re.search(rf"\b{re.escape(name)}\b", text)]
         names = [name for name in dict.fromkeys(names) if not planned.table.columns[name].generated]
-        if any(name not in planned.makers and planned.table.columns[name].default is None for name in names):
+        null = [name for name in names if name not in planned.makers and planned.table.columns[name].default is None]
+        if null and key.nulls_distinct:
             continue  # NULL in every row, and two NULLs differ
+        names = [name for name in names if name not in null]
         if any(planned.table.columns[name].generated for name in key.columns):
             continue
         yield key, tuple(names)
@@ -343,6 +375,13 @@ def _tells_apart(planned: PlannedTable, names: Iterable[str]) -> bool:
     atoms: set[str] = set()
     for name in names:
         atoms |= determined(planned, name)
+    trees = (
+        planned.relations.get(each.relation)
+        for name in names
+        if isinstance(each := planned.makers.get(name), Referring)
+    )
+    if any(isinstance(tree, _Tree) and any(set(part) <= set(names) for part in tree.parts) for tree in trees):
+        return True
     return "row" in atoms or {"parent", "child"} <= atoms
 
 
@@ -436,15 +475,13 @@ def _deal(
         done.add(best)
         return _check(planned, key, names, deal, units)
     if shared_names and len(shared_names) < len(movable):
-        tails = [[name for name in movable if name not in shared_names]]
-        for _, other in sharing:
-            if set(shared_names) <= set(other):
-                tail = [name for name in _movable(planned, other) if name not in shared_names and name not in done]
-                if tail and tail not in tails:
-                    tails.append(tail)
+        tails = _tails(planned, movable, shared_names, sharing, done)
     else:
         shared_names, tails = [], [movable]
-    converted = {name: _convert(planned, name) for name in [*shared_names, *(one for tail in tails for one in tail)]}
+    members = [*shared_names, *(one for tail in tails for one in tail)]
+    if len(set(members)) < len(members):  # `_settle_together` can
+        return _too_few(planned, key, names, 0, rows)
+    converted = {name: _convert(planned, name) for name in members}
     deal = Deal(
         group,
         [converted[name] for name in shared_names],
@@ -456,6 +493,23 @@ def _deal(
         dealt[frozenset([*fixed, *shared_names, *tail])] = deal
     done.update(converted)
     return _check(planned, key, names, deal, units)
+
+
+def _tails(
+    planned: PlannedTable,
+    movable: Sequence[str],
+    shared: Sequence[str],
+    sharing: Sequence[tuple[UniqueKey, tuple[str, ...]]],
+    done: set[str],
+) -> list[list[str]]:
+    """Return what each key that has the shared columns has besides."""
+    tails = [[name for name in movable if name not in shared]]
+    for _, other in sharing:
+        if set(shared) <= set(other):
+            tail = [name for name in _movable(planned, other) if name not in shared and name not in done]
+            if tail and tail not in tails:
+                tails.append(tail)
+    return tails
 
 
 def _sizes(planned: PlannedTable, name: str, batch: Batch) -> np.ndarray:
@@ -515,7 +569,7 @@ def _group(planned: PlannedTable, names: Iterable[str], movable: Sequence[str]) 
     return Group(own, None, whole=whole)
 
 
-def _check(planned: PlannedTable, key: UniqueKey, names: Sequence[str], deal: Deal, units: int) -> Fault | None:
+def _check(planned: PlannedTable, key: UniqueKey, names: Sequence[str], deal: Dealer, units: int) -> Fault | None:
     """Find a group that has more rows than there are values for them."""
     import numpy as np
 
@@ -561,8 +615,28 @@ def _nothing_movable(
         names[0],
         f"{key.name} allows no two rows with the same {' and '.join(names)}, and row {twice + 1:,} has the same as one"
         " before it",
-        f'Write {names[-1]} = "{planned.name}-{{n}}", say: {{n}} is the number of the row.',
+        _cure(planned, names),
     )
+
+
+def _cure(planned: PlannedTable, names: Sequence[str]) -> str:
+    """Return what could make rows differ in columns, by what stands there."""
+    for name in reversed(names):
+        if isinstance(planned.makers.get(name), Referring):
+            continue
+        family = inference.family(planned.table.columns[name])
+        if family in {"text", "integer", "numeric"}:
+            text = "{n}" if family != "text" else f"{planned.name}-{{n}}"
+            return f'Write {name} = "{text}", say: {{n}} is the number of the row.'
+    found = (
+        planned.relations.get(each.relation)
+        for name in names
+        if isinstance(each := planned.makers.get(name), Referring)
+    )
+    target = next((each.target for each in found if isinstance(each, Parent)), None)
+    if target is not None and len(names) == 1:
+        return f'Write {planned.name} = "0..1 per {target.name}" below [rows].'
+    return f"Make fewer rows, or let {names[-1]} have more values."
 
 
 def _twice(planned: PlannedTable, names: Sequence[str], total: int) -> int | None:
@@ -600,5 +674,5 @@ def _too_few(planned: PlannedTable, key: UniqueKey, names: Sequence[str], size: 
     return Fault(
         names[0],
         f"{planned.name} needs {rows:,} different values of {' and '.join(names)} ({key.name}), and there are {size:,}",
-        "Make fewer rows, or let the column have more values.",
+        f"Make fewer rows, or let {' or '.join(names)} have more values.",
     )

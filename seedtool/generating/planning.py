@@ -105,7 +105,7 @@ class Plan:
     def _settle(self, planned: PlannedTable) -> None:
         """Make unique keys hold, or refuse the recipe before a row is made."""
         rows = planned.numbering.total(self.recipe.units)
-        fault = keys.settle(planned, self.key(planned.name), rows, self.units)
+        fault = keys.settle(planned, self.key(planned.name), rows, self.units, self.recipe.units)
         if fault is not None:
             place = self.recipe.place_of(planned.name, fault.column)
             raise self.recipe.fault(fault.fault, fault.remedy, place, table=planned.name, column=fault.column)

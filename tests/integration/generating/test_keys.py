@@ -125,6 +125,52 @@ def test_keys_of_every_shape_hold(school, tables, rows, lines, keys):
     assert school.query("SELECT conname FROM pg_constraint WHERE NOT convalidated") == []
 
 
+TIMETABLE = """
+CREATE TABLE rooms (id serial PRIMARY KEY, school_id int NOT NULL REFERENCES schools);
+CREATE TABLE lessons (class_id bigint NOT NULL REFERENCES classes, teacher_id uuid NOT NULL REFERENCES teachers,
+    room_id int NOT NULL REFERENCES rooms, slot int NOT NULL,
+    UNIQUE (class_id, slot), UNIQUE (teacher_id, slot), UNIQUE (room_id, slot));
+"""
+
+
+def test_three_keys_that_overlap_hold_where_each_school_has_its_own_rooms(district):
+    district.execute(TIMETABLE)
+    district.write(
+        RECIPE.replace("[tables", 'rooms = "4 per schools"\nlessons = "5 per classes"\n[tables', 1)
+        + '[tables.lessons]\nslot = { kind = "integer", min = 1, max = 20 }\nteacher_id = { kind = "reference" }\n'
+    )
+    district.load()
+    before = set(district.query("SELECT * FROM lessons"))
+    district.load(scale=2)
+    assert before < set(district.query("SELECT * FROM lessons"))
+    assert district.query(
+        "SELECT count(*), count(DISTINCT (class_id, slot)), count(DISTINCT (teacher_id, slot)),"
+        " count(DISTINCT (room_id, slot)) FROM lessons"
+    ) == [(180, 180, 180, 180)]
+    assert district.value(
+        "SELECT count(*) FROM lessons l JOIN classes c ON c.id = class_id JOIN rooms r ON r.id = room_id"
+        " WHERE c.school_id <> r.school_id"
+    ) == 0  # fmt: skip
+
+
+def test_a_key_with_a_reference_to_the_own_table_makes_a_tree(school):
+    school.execute(
+        "CREATE TABLE places (id int PRIMARY KEY, within int REFERENCES places, name text NOT NULL,"
+        " UNIQUE (within, name)); CREATE TABLE links (id int PRIMARY KEY, before int UNIQUE REFERENCES links)"
+    )
+    school.write(
+        "[rows]\nplaces = 100\nlinks = 9\n[tables.places]\nid = '{n}'\nname = ['north', 'south', 'west']\n"
+        "[tables.links]\nid = '{n}'"
+    )
+    school.load()
+    depth = (
+        "WITH RECURSIVE t AS (SELECT id, 0 AS depth FROM places WHERE within IS NULL"
+        " UNION ALL SELECT p.id, depth + 1 FROM t JOIN places p ON p.within = t.id) SELECT count(*), max(depth) FROM t"
+    )
+    assert school.query(depth) == [(100, 4)]
+    assert school.query("SELECT before FROM links ORDER BY id") == [(None,), *((number,) for number in range(1, 9))]
+
+
 @pytest.mark.parametrize(
     ("table", "rows", "lines", "said"),
     [
@@ -132,6 +178,9 @@ def test_keys_of_every_shape_hold(school, tables, rows, lines, keys):
         ("x int UNIQUE", 11, "x = { kind = 'integer', min = 1, max = 10 }", "11 different values of x"),
         ("x int, y int, UNIQUE (x, y)", 101,
          "x = { kind = 'integer', min = 1, max = 10 }\ny = { kind = 'integer', min = 1, max = 10 }", "there are 100"),
+        ("x int, y int, z int, UNIQUE (x, y), UNIQUE (y, z), UNIQUE (x, z)", 90,
+         "x = ['1', '2']\ny = { kind = 'integer', max = 20 }\nz = { kind = 'integer', max = 20 }",
+         "cannot all differ in (x, y), (x, z), (y, z): 42 are possible. x has 2 values"),
         ("sex text UNIQUE", 3, "sex = ['F', 'M']", "there are 2"),
         ("x text UNIQUE, y text", 3, "x = '{y}!'\ny = ['a', 'b']", "has the same as one"),
     ],

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from seedtool.generating import rows
-from seedtool.generating.columns import Segment
 from seedtool.generating.planning import Plan
 from seedtool.generating.recipe import read
-from seedtool.postgres.catalog import Catalog, Column, ForeignKey, Table, UniqueKey, ValueType
+from seedtool.postgres.catalog import Catalog
+from tests.unit.generating.tables import NoDatabase, column, foreign_key, table, unique
 
 RECIPE = """
 locale = "es_CL"
@@ -25,49 +25,12 @@ id = "pupil-{n}"
 CHECKSUMS = {"families": "de364a8298682fac", "pupils": "a4aaf5b0bc94f2ed"}
 
 
-class NoDatabase:
-    """Facts of a database in which no table has a row."""
-
-    def segments(self, *_):
-        return [Segment(0, 1)]
-
-    def taken(self, *_):
-        return frozenset()
-
-    def moved(self, _table, _column, found):
-        return np.array(found, dtype=np.int64)
-
-
-def column(name, type_="text", *, not_null=True):
-    return Column(
-        name=name, type=type_, not_null=not_null, value=ValueType(kind="scalar", name=type_), default=None,
-        default_has_effects=False, generated=False, identity="", is_text=type_ == "text", sequence=None, labels=(),
-    )  # fmt: skip
-
-
-def unique(name, *, primary=False):
-    return UniqueKey(
-        name=f"{name}_key", primary=primary, columns=(name,), expressions=(name,), predicate=None, immediate=True,
-        nulls_distinct=True,
-    )  # fmt: skip
-
-
-def table(oid, name, columns, keys, foreign_keys=()):
-    return Table(
-        oid=oid, schema="public", name=name, kind="table", partitioned=False, plain=True, ancestors=(), triggers=(),
-        rules=(), columns={each.name: each for each in columns}, keys=keys, checks=(), foreign_keys=foreign_keys,
-    )  # fmt: skip
-
-
 def catalog(*more):
     """The catalog of families and pupils, with more columns of pupils."""
     families = table(
         1, "families", [column("id"), column("last_name"), column("address")], (unique("id", primary=True),)
     )
-    key = ForeignKey(
-        name="of", table=2, columns=("family_id",), references=1, referenced_columns=("id",), on_delete="no action",
-        deferrable=False, match_full=False,
-    )  # fmt: skip
+    key = foreign_key("family_id", of=2, references=1)
     columns = [*more, *map(column, ("id", "family_id", "sex", "first_name", "last_name", "email", "rut", "phone"))]
     pupils = table(2, "pupils", columns, (unique("id", primary=True), unique("rut")), (key,))
     return Catalog({1: families, 2: pupils}, ["public"])
