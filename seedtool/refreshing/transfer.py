@@ -18,6 +18,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+import psycopg
 from psycopg import sql
 
 from seedtool.errors import DatabaseError, SchemaError, SeedtoolError
@@ -31,8 +32,6 @@ from seedtool.refreshing.source import PINNED, START_AGAIN, is_lost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-
-    import psycopg
 
     from seedtool.postgres.catalog import Column, Table
     from seedtool.postgres.server import Target
@@ -48,6 +47,10 @@ BLOCK = 2**20
 PART = 64 * 2**20
 #: How many rows a statement names by their places.
 PLACES = 20_000
+#: How often a part is begun anew after its connection was lost.
+ATTEMPTS = 3
+#: How long to wait until the target has given up what a lost connection wrote (seconds).
+_UNDONE = 30.0
 _WAITING_BLOCKS = 2
 _FEW_CORES = 2
 #: A smaller table (bytes) is written before a new file for it is made.
@@ -107,6 +110,42 @@ class _Part(NamedTuple):
     whole: bool = False
 
 
+class _Lost(Exception):
+    """A connection was lost while a part was copied.
+
+    Args:
+        error: what to raise if the part cannot be begun anew.
+    """
+
+    def __init__(self, error: DatabaseError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class _Ends:
+    """The two connections of a stream, and the transaction that writes.
+
+    Attributes:
+        reading: of asyncpg, in the snapshot; None before it is made.
+        writing: of asyncpg; None before it is made.
+        transaction: the id of the last transaction that wrote, and how many rows it took.
+        told: how many bytes of the part were told to the listener.
+    """
+
+    def __init__(self) -> None:
+        self.reading: Any = None
+        self.writing: Any = None
+        self.transaction: tuple[str, int] | None = None
+        self.told = 0
+
+    def terminate(self) -> None:
+        """Close both without a word."""
+        for each in (self.reading, self.writing):
+            if each is not None:
+                each.terminate()
+        self.reading = self.writing = None
+
+
 def copy(
     source: Source,
     target: Target,
@@ -116,6 +155,9 @@ def copy(
     listener: Listener = SILENT,
 ) -> list[TableCopied]:
     """Copy rows into a database that has the schema, but neither keys nor triggers yet.
+
+    Each part is one transaction. Where a connection is lost in the middle of one, and the sessions that hold the
+    snapshot and watch the target are still there, the part is begun anew.
 
     Args:
         source: the source, in its snapshot.
@@ -135,14 +177,17 @@ def copy(
     asyncpg = streams.require()
     for each in tables:
         _refuse(source, each)
-    with server.connect(target, autocommit=True) as connection, source.reading(f"{source.target} cannot be read"):
-        given = (streams.parameters(source.holder), streams.parameters(connection))
-        mark = _mark(connection)
-    split = _worth_splitting(streams_at_once, given)
-    parts = sorted(_parts(source, tables, split=split), key=lambda part: -part.size)
-    work = _Work(source, target, given, mark, asyncpg, parts, listener)
-    with _fired(source, target, tables):
-        work.run(min(streams_at_once, len(parts)))
+    with server.connect(target, application="seedtool refresh", autocommit=True) as watching:
+        with source.reading(f"{source.target} cannot be read"):
+            given = (streams.parameters(source.holder), streams.parameters(watching))
+            mark = _mark(watching)
+        if watching.info.server_version >= 140000:
+            watching.execute("SET idle_session_timeout = 0")
+        split = _worth_splitting(streams_at_once, given)
+        parts = sorted(_parts(source, tables, split=split), key=lambda part: -part.size)
+        work = _Work(source, target, given, mark, watching, asyncpg, parts, listener)
+        with _fired(source, target, tables):
+            work.run(min(streams_at_once, len(parts)))
     return [work.copied(each) for each in tables]
 
 
@@ -343,6 +388,7 @@ class _Work:
         target: Target,
         given: tuple[Mapping[str, Any], Mapping[str, Any]],
         mark: tuple[Any, ...],
+        watching: psycopg.Connection[Any],
         asyncpg: Any,  # noqa: ANN401 - asyncpg has no types of its own
         parts: Sequence[_Part],
         listener: Listener,
@@ -351,6 +397,7 @@ class _Work:
         self._target = target
         self._given = given
         self._mark = mark
+        self._watching = watching
         self._asyncpg = asyncpg
         self._parts: queue.SimpleQueue[_Part] = queue.SimpleQueue()
         for part in parts:
@@ -406,26 +453,65 @@ class _Work:
             self._stop.set()
 
     async def _stream(self) -> None:
-        reading = await self._read_session()
+        ends = _Ends()
         try:
-            writing = await self._write_session()
-            try:
-                while not self._stop.is_set():
-                    try:
-                        part = self._parts.get_nowait()
-                    except queue.Empty:
-                        return
-                    started = time.monotonic()
-                    rows = await self._copy(part, reading, writing)
-                    with self._lock:
-                        oid = part.copy.table.oid
-                        self._rows[oid] += rows
-                        self._seconds[oid] += time.monotonic() - started
-                        self._how[oid] = "masked" if part.copy.masks else "binary" if part.binary else "text"
-            finally:
-                writing.terminate()
+            while not self._stop.is_set():
+                try:
+                    part = self._parts.get_nowait()
+                except queue.Empty:
+                    return
+                started = time.monotonic()
+                rows = await self._copied(part, ends)
+                with self._lock:
+                    oid = part.copy.table.oid
+                    self._rows[oid] += rows
+                    self._seconds[oid] += time.monotonic() - started
+                    self._how[oid] = "masked" if part.copy.masks else "binary" if part.binary else "text"
         finally:
-            reading.terminate()
+            ends.terminate()
+
+    async def _copied(self, part: _Part, ends: _Ends) -> int:
+        """Copy a part, and once more where a connection was lost on the way."""
+        for attempt in range(1, ATTEMPTS + 1):
+            if ends.writing is None:
+                ends.reading = await self._read_session()
+                ends.writing = await self._write_session()
+            try:
+                return await self._copy(part, ends)
+            except _Lost as lost:
+                ends.terminate()
+                if attempt == ATTEMPTS or not self._source.is_alive():
+                    raise lost.error from None
+                written = self._written(ends)
+                if written is None:
+                    raise lost.error from None
+                if written:
+                    return written[0]
+                self._tell(part.copy.table.oid, -ends.told)
+                self._listener.note(f"{lost.error.message} while {part.copy.table} was copied: it is begun anew")
+                await asyncio.sleep(attempt / 2)
+        raise AssertionError
+
+    def _written(self, ends: _Ends) -> tuple[int, ...] | None:
+        """Return what became of a transaction whose connection was lost.
+
+        Returns:
+            The number of rows that it took, nothing where it took none, None where nobody knows. A server that had to
+            recover may have forgotten transactions that it had said to be done; the session that watches is gone then.
+        """
+        if ends.transaction is None:
+            return ()
+        name, rows = ends.transaction
+        deadline = time.monotonic() + _UNDONE
+        try:
+            while time.monotonic() < deadline:
+                found = self._watching.execute(_STATUS, [name]).fetchone()
+                if found != ("in progress",):
+                    return (rows,) if found == ("committed",) else ()
+                time.sleep(0.05)
+        except psycopg.Error:
+            pass
+        return None
 
     async def _read_session(self) -> Any:  # noqa: ANN401 - asyncpg's
         source = self._source
@@ -461,30 +547,42 @@ class _Work:
             )
         return writing
 
-    async def _copy(self, part: _Part, reading: Any, writing: Any) -> int:  # noqa: ANN401 - asyncpg's
+    async def _copy(self, part: _Part, ends: _Ends) -> int:
         """Copy one part, and return how many rows the target took; the source sent as many."""
-        table = part.copy.table
-        pipe = _Pipe(lambda size: self._tell(table.oid, size))
+        table, writing = part.copy.table, ends.writing
+        ends.told = 0
+
+        def tell(size: int) -> None:
+            ends.told += size
+            self._tell(table.oid, size)
+
+        pipe = _Pipe(tell)
         options = {"format": "binary"} if part.binary else {}
 
-        async def read() -> str:
+        async def read() -> int:
             with self._translated(table, reading=True):
-                status = await reading.copy_from_query(part.query, output=pipe.hear, **options)
+                status = await ends.reading.copy_from_query(part.query, output=pipe.hear, **options)
                 await pipe.close()
-            return str(status)
+            return _count(status)
 
-        async def write() -> str:
+        async def write() -> int:
             with self._translated(table, reading=False):
-                async with _emptied(writing, part) as freeze:
-                    status = await writing.copy_to_table(
-                        part.into.name, schema_name=part.into.schema, columns=part.columns or None,
-                        source=self._masked(part, pipe.blocks), **options, **freeze,
-                    )  # fmt: skip
-            return str(status)
+                ends.transaction = None
+                await writing.execute("BEGIN")
+                ends.transaction = (str(await writing.fetchval("SELECT pg_current_xact_id()::text")), 0)
+                freeze = await _emptied(writing, part)
+                status = await writing.copy_to_table(
+                    part.into.name, schema_name=part.into.schema, columns=part.columns or None,
+                    source=self._masked(part, pipe.blocks), **options, **freeze,
+                )  # fmt: skip
+            return _count(status)
 
-        sent, taken = map(_count, await _both(read(), write()))
+        sent, taken = await _both(read(), write())
         if sent != taken:
             raise DatabaseError(f"{table}: the source sent {sent} rows, and the target took {taken}", table=str(table))
+        ends.transaction = (ends.transaction[0], taken) if ends.transaction else None
+        with self._translated(table, reading=False):
+            await writing.execute("COMMIT")
         return taken
 
     async def _masked(self, part: _Part, blocks: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes | memoryview]:
@@ -527,14 +625,14 @@ class _Work:
         except (self._asyncpg.PostgresError, self._asyncpg.InterfaceError, OSError) as error:
             raise self._failed(error, table, reading=reading) from None
 
-    def _failed(self, error: Exception, table: Table, *, reading: bool) -> DatabaseError:
+    def _failed(self, error: Exception, table: Table, *, reading: bool) -> DatabaseError | _Lost:
         """Return an error of ours with table, column and SQLSTATE alone: asyncpg's words quote values."""
         code = getattr(error, "sqlstate", None)
         where = self._source.target if reading else self._target
         if reading and is_lost(code):
-            return self._source.lost(code)
+            return _Lost(self._source.lost(code))
         if code is None or (code[:2] in {"08", "57"} and code != "57014"):
-            return DatabaseError(f"the connection to {where} was lost", remedy=START_AGAIN, code=code)
+            return _Lost(DatabaseError(f"the connection to {where} was lost", remedy=START_AGAIN, code=code))
         column = getattr(error, "column_name", None) or _column_in(getattr(error, "context", None))
         constraint = getattr(error, "constraint_name", None)
         named = f", column {column}" if column else f", constraint {constraint}" if constraint else ""
@@ -572,22 +670,19 @@ _WRITE_REMEDIES = {
 }
 
 
-@contextlib.asynccontextmanager
-async def _emptied(writing: Any, part: _Part) -> AsyncIterator[dict[str, bool]]:  # noqa: ANN401 - asyncpg's
-    """Write a table that one stream has to itself as pg_restore does: in one transaction, which truncates it first.
+async def _emptied(writing: Any, part: _Part) -> dict[str, bool]:  # noqa: ANN401 - asyncpg's
+    """Empty a table that one stream has to itself, as pg_restore does, and return the options of its COPY.
 
-    Then its rows need no log where wal_level is minimal, and can be frozen at once: whoever reads them next, to build
-    an index, has nothing to write. Yields the options of COPY.
+    A table that was emptied in the transaction that fills it needs no log where wal_level is minimal. Its rows can be
+    frozen at once: whoever reads them next, to build an index, has nothing to write.
     """
     if not part.whole or part.size < _WORTH_FREEZING:
-        yield {}
-        return
-    async with writing.transaction():
-        await writing.execute(f"TRUNCATE ONLY {_quoted(part.into.schema)}.{_quoted(part.into.name)}")
-        yield {"freeze": True}
+        return {}
+    await writing.execute(f"TRUNCATE ONLY {_quoted(part.into.schema)}.{_quoted(part.into.name)}")
+    return {"freeze": True}
 
 
-async def _both(reading: Any, writing: Any) -> tuple[str, str]:  # noqa: ANN401 - coroutines
+async def _both(reading: Any, writing: Any) -> tuple[int, int]:  # noqa: ANN401 - coroutines
     """Wait for both ends of a copy; where one fails, the other is stopped, and the first failure is raised."""
     tasks = [asyncio.ensure_future(reading), asyncio.ensure_future(writing)]
     done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -611,6 +706,8 @@ def _count(status: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
+# a transaction is in progress until its session has noticed that nobody is there
+_STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 _MARK = (
     "SELECT pg_postmaster_start_time(), current_database()::text, inet_server_port(), pg_is_in_recovery(),"
     " (SELECT oid::int8 FROM pg_database WHERE datname = current_database())"

@@ -1,6 +1,7 @@
 """The source: one moment of production, read only, whatever happens to it meanwhile."""
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 
 from seedtool.errors import BlockedError, DatabaseError, SettingsError
+from seedtool.listener import Listener
 from seedtool.postgres import server
 from seedtool.refreshing import schema, streams, transfer
 from seedtool.refreshing.source import Source, is_lost
@@ -78,42 +80,88 @@ def test_a_table_that_is_being_altered_is_told(origin, run):
     assert "migration" in blocked.value.remedy
 
 
-@pytest.mark.parametrize("whom", ["the snapshot", "a stream"])
-def test_a_source_that_is_lost_in_the_middle(origin, empty, run, rows, refresh, monkeypatch, whom):
+def of_refresh(database, condition="true"):
+    with server.connect(database) as connection:
+        query = (
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'seedtool refresh'"
+            f" AND datname = current_database() AND pid <> pg_backend_pid() AND {condition}"
+        )
+        return {pid for (pid,) in connection.execute(query)}
+
+
+def lose(whom, source, copy):
+    """End connections of a copy."""
+    holder = source.holder.info.backend_pid
+    ends = {
+        "the snapshot": (source.target, {holder}),
+        "a writer": (copy, of_refresh(copy, "state <> 'idle'")),
+        "the target": (copy, of_refresh(copy)),
+        "all": (source.target, of_refresh(source.target)),
+    }
+    end(*ends.get(whom, (source.target, of_refresh(source.target) - {holder})))
+
+
+@pytest.mark.parametrize(
+    ("whom", "again"),
+    [("the snapshot", None), ("a stream", True), ("a writer", True), ("all", False),
+     ("the target", False), ("streams each time", False)],
+)  # fmt: skip
+def test_a_connection_that_is_lost_in_the_middle(origin, empty, run, rows, monkeypatch, whom, again):
     """xataio/pgstream 973 (rows dropped, exit 0) and 881 (a resume that mixed two moments)."""
     run(origin, SMALL.replace("5000", "100000"))  # more than the buffers between us and the server hold
     monkeypatch.setattr(transfer, "BLOCK", 10_000)
-    lost = []
+    lost, notes = [], []
 
     class Mask:
         def apply(self, cells, _=None):
-            if not lost:
+            if not lost or whom == "streams each time":
                 lost.append(1)
-                pids = sessions(origin)
-                end(
-                    origin,
-                    [source.holder.info.backend_pid]
-                    if whom == "the snapshot"
-                    else set(pids) - {source.holder.info.backend_pid},
-                )
+                lose(whom, source, empty)
             return Cells.constant(b"A", len(cells.starts))
+
+    class Told(Listener):
+        def note(self, text):
+            notes.append(text)
 
     with Source.open(origin) as source, schema.dumped(source, empty) as dump:
         schema.restore(dump, "pre-data", empty)
         table = TableCopy(table=source.catalog.find("t"), masks={"name": Mask()})
-        if whom == "a stream":
+        if again is False:
             with pytest.raises(DatabaseError) as failure:
-                transfer.copy(source, empty, [table])
+                transfer.copy(source, empty, [table], listener=Told())
             assert "Start again" in failure.value.remedy
-        else:  # the streams read on in the snapshot that they have, but nobody can join it any more
-            transfer.copy(source, empty, [table])
+            assert len(notes) == (2 if whom == "streams each time" else 0)
+        else:  # the streams read on in the snapshot that they have; a part whose connection was lost is begun anew
+            run(origin, "DELETE FROM t WHERE id > 90000")
+            (copied,) = transfer.copy(source, empty, [table], listener=Told())
+            assert (copied.rows, copied.bytes < 2_000_000) == (100_000, True)
+            assert len(notes) == (1 if again else 0)
+            assert all(re.fullmatch(r"the connection to .* was lost while t was copied: it is begun anew", each)
+                       for each in notes)  # fmt: skip
+            assert rows(empty, "SELECT count(*), count(DISTINCT id), min(name), max(name) FROM t") == [
+                (100_000, 100_000, "A", "A")
+            ]
+        if whom == "the snapshot":  # nobody can join it any more
             for step in (source.connect, lambda: schema.move_sequences(source, empty)):
                 with pytest.raises(DatabaseError) as failure:
                     step()
                 assert "Start again" in failure.value.remedy
-    run(empty, "DROP TABLE t")
+
+
+def test_a_part_that_was_written_before_its_connection_was_lost_is_not_written_again(
+    origin, empty, run, rows, refresh, monkeypatch
+):
+    run(origin, SMALL)
+    copy = transfer._Work._copy
+
+    async def lost_after_its_commit(work, part, ends):
+        await copy(work, part, ends)
+        raise transfer._Lost(DatabaseError("the answer was lost"))
+
+    monkeypatch.setattr(transfer._Work, "_copy", lost_after_its_commit)
     copied, _ = refresh(origin, empty)
-    assert copied["t"].rows == 100_000
+    assert copied["t"].rows == 5000
+    assert rows(empty, "SELECT count(*) FROM t") == [(5000,)]
 
 
 @pytest.mark.parametrize(("standby", "words"), [(False, "was lost"), (True, "is a hot standby")])
