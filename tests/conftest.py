@@ -59,7 +59,7 @@ EVERYWHERE = (
 #: What runs without the measuring of coverage, which makes Python half as fast again: here commands and kills repeat
 #: what other tests measure, and pictures are drawn.
 UNMEASURED = re.compile(
-    r"/docs/|/cli/test_imports|/integration/backfill/test_(kills|decided_again)|/integration/snapshots/test_killed"
+    r"/docs/|/programs/|/cli/test_imports|/integration/backfill/test_(kills|decided_again)|/integration/snapshots/test_killed"
     r"|/integration/test_interrupts|/integration/emulator/test_(clients|docs|durability)|/unit/seeds/"
     r"|/integration/migrations/test_(projects|external_image_id)|/plugin/test_mistakes"
 )

@@ -41,7 +41,8 @@ def standin(context: click.Context, *, state_dir: Path | None, state_key: bool, 
     """Run a local Amazon Rekognition, until Ctrl+C ends it (exit code 0).
 
     It answers AWS clients over AWS's own protocol and needs no account. docs/emulator.md explains how to use boto3, the
-    AWS CLI and JavaScript with it.
+    AWS CLI and JavaScript with it. Each option has a variable, such as REKOGNITION_STANDIN_PORT; where an option is
+    repeatable, blanks stand between its values.
     """
     if context.invoked_subcommand is not None:
         return
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         `conformance`.
     """
     try:
-        return standin.main(arguments, standalone_mode=False) or 0
+        return standin.main(arguments, standalone_mode=False, auto_envvar_prefix=process.VARIABLES) or 0
     except click.ClickException as error:
         error.show()
         return error.exit_code

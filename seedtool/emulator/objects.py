@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from seedtool.emulator.process import EmulatorError
 from seedtool.emulator.protocol import ServiceError
 
 if TYPE_CHECKING:
@@ -39,10 +41,15 @@ def reader(folder: Path | None, endpoint: str | None) -> Reader:
         A function from an S3Object structure and the request's region to the photo. It raises `ServiceError`:
         InvalidS3ObjectException when there is no such object, when its bucket is in another region, and when there is
         neither folder nor endpoint; ImageTooLargeException when the object has more than 15 MB.
+
+    Raises:
+        EmulatorError: there is an endpoint, and botocore is not installed.
     """
     if folder is not None:
         return functools.partial(_from_folder, folder)
     if endpoint is not None:
+        if importlib.util.find_spec("botocore") is None:
+            raise EmulatorError("--s3-endpoint needs the package botocore.", "Run pip install botocore")
         return functools.partial(_from_endpoint, _client(endpoint))
     return _Nowhere()
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _POLL = 0.01  # seconds between two checks of a lock or file that another process changes
 _PACKAGE = Path(__file__).resolve().parent
+#: What the variables begin with that give `rekognition-standin` its options.
+VARIABLES = "REKOGNITION_STANDIN"
 
 
 class EmulatorError(Exception):
@@ -353,8 +355,9 @@ def _start(state_dir: Path, deadline: float, arguments: Sequence[str]) -> Runnin
 
 def _environment() -> dict[str, str]:
     """Return our environment, with a path to this package when it runs from a source tree."""
-    root = _PACKAGE.parent.parent
-    environment = dict(os.environ)
+    root = _PACKAGE.parents[__name__.count(".") - 1]
+    # the variables are for a stand-in that somebody starts, not for this one
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(f"{VARIABLES}_")}
     if root.name not in {"site-packages", "dist-packages"}:
         rest = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{root}{os.pathsep}{rest}" if rest else str(root)

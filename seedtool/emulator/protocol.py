@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import binascii
 import functools
+import gzip
 import re
 import sys
 import unicodedata
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.loaders import Loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +77,7 @@ class ServiceModel:
     """Reads and checks requests with the service model that botocore ships."""
 
     def __init__(self) -> None:
-        description = Loader().load_service_model("rekognition", "service-2")
+        description = _description()
         self._shapes: Mapping[str, Json] = description["shapes"]
         self._known: Mapping[str, Json] = description["operations"]
 
@@ -162,6 +163,16 @@ class ServiceModel:
         if any(not holds(value) for value in values for _, holds in constraints):
             texts = ", ".join(text for text, _ in constraints)
             breaches.append(_breach(whole, path, f"{what} must satisfy constraint: [{texts}]"))
+
+
+def _description() -> Json:
+    """Read the service model: from beside this file where the emulator is a package of its own, else from botocore."""
+    own = Path(__file__).with_name("service-2.json.gz")
+    if own.exists():
+        return msgspec.json.decode(gzip.decompress(own.read_bytes()))
+    from botocore.loaders import Loader
+
+    return Loader().load_service_model("rekognition", "service-2")
 
 
 def _constraints(shape: Mapping[str, Json]) -> list[tuple[str, Callable[[Json], bool]]]:
