@@ -16,7 +16,7 @@ PACKAGE = "rekognition_standin"
 _NAMES = (
     ("from seedtool import locks", f"from {PACKAGE} import locks"),
     ("seedtool.emulator", PACKAGE),
-    ("pip install 'seedtool[emulator]'", "pip install rekognition-standin"),
+    ("pip install 'seedtool[emulator]'", "pip install 'rekognition-standin[aws]'"),
     ("pip install 'seedtool[", "pip install 'rekognition-standin["),
 )
 
