@@ -173,7 +173,7 @@ def home(pytestconfig: pytest.Config) -> Iterator[Path]:
     # in memory where there is room, for on ext4 making and dropping many databases slows down file creation
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 * 2**30
-    folder = Path(tempfile.mkdtemp(prefix="seedtool-test-", dir=memory if roomy else None))
+    folder = servers.folder(memory if roomy else Path(tempfile.gettempdir()))
     folder.chmod(0o755)
     # after all else: the plugin drops its databases when the fixtures of the session are gone
     pytestconfig.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
