@@ -64,6 +64,7 @@ class Mask:
         families: the families of types whose columns it can be written to.
         subject: the column that says whose value it is.
         reserved: the range of all its values.
+        within: the ranges of values within a JSON document, each with the path to them as SQL/JSON has it.
         identifying: its originals lead to one person.
         makes_null: some masked values are NULL.
         keeps_empty: an empty original stays empty.
@@ -78,6 +79,7 @@ class Mask:
     longest: int | None = None
     subject: str | None = None
     reserved: Reserved | None = None
+    within: tuple[tuple[str, Reserved], ...] = ()
     identifying: bool = False
     makes_null: bool = False
     keeps_empty: bool = True

@@ -62,7 +62,15 @@ def json_(given: Given, paths: Mapping[str, object], others: str = "mask") -> Ma
                 leaf.put(new)
         return Cells.of(_dumped(document[0]) for document in documents)
 
-    return Mask("json", change, "lossy", frozenset({"json", "text"}))
+    ranges = ((steps, made.reserved) for steps, made in inner.items() if made is not None)
+    within = tuple((_sql_path(steps), reserved) for steps, reserved in ranges if reserved and steps[-1] != "~")
+    return Mask("json", change, "lossy", frozenset({"json", "text"}), within=within)
+
+
+def _sql_path(steps: "_Step") -> str:
+    """The path in the language of SQL/JSON, with all that is within what it leads to."""
+    written = {"[]": "[*]", "*": ".*"}
+    return "strict $" + "".join(written.get(step) or f".{json.dumps(step)}" for step in steps) + ".**"
 
 
 _Step = tuple[str, ...]
@@ -194,6 +202,7 @@ def of_elements(element: Mask) -> Mask:
         longest=element.longest,
         subject=element.subject,
         reserved=element.reserved,
+        within=element.within,
         identifying=element.identifying,
     )
 

@@ -18,9 +18,10 @@ from seedtool.refreshing.report import chosen
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from seedtool.postgres.catalog import Column
     from seedtool.postgres.cluster import Cluster
     from seedtool.refreshing.check import Shape
-    from seedtool.refreshing.masks import Mask
+    from seedtool.refreshing.masks import Mask, Reserved
     from seedtool.refreshing.policy import Policy, TableName
     from seedtool.refreshing.source import Source
 
@@ -105,25 +106,19 @@ def reserved(
         if chosen(policy, table) == "no rows":
             continue
         asked = [
-            (name, made.reserved)
+            (name, reserved, condition)
             for name, column in table.columns.items()
             if (made := masks.get((name_of(table), name))) is not None
-            and made.reserved is not None
-            and column.value.kind == "scalar"
+            for reserved, condition in _held(column, made, source.version)
         ]
         if not asked:
             continue
-        conditions = [
-            sql.SQL("coalesce(bool_or({}), false)").format(
-                sql.SQL(each.condition.format(sql.SQL("{}::text").format(sql.Identifier(name)).as_string(None)))
-            )
-            for name, each in asked
-        ]
+        conditions = [sql.SQL("coalesce(bool_or({}), false)").format(condition) for _, _, condition in asked]
         with translated(f"{table} cannot be read"):
             found = source.holder.execute(
                 sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(conditions), table.stored)
             ).fetchone()
-        for (name, each), held in zip(asked, found or (), strict=False):
+        for (name, each, _), held in zip(asked, found or (), strict=False):
             if held:
                 yield Finding(
                     kind="reserved",
@@ -132,6 +127,36 @@ def reserved(
                     table=str(table),
                     column=name,
                 )
+
+
+def _held(column: Column, made: Mask, version: int) -> Iterator[tuple[Reserved, sql.Composable]]:
+    """Yield the ranges of a mask, and SQL that tells whether a value of the column, or one within it, is in one."""
+    name = sql.Identifier(column.name)
+    array = column.value.kind == "array"
+    value: sql.Composable = sql.SQL("each") if array else name
+
+    def of_all(condition: sql.Composable) -> sql.Composable:
+        each = sql.SQL("EXISTS (SELECT FROM unnest({}) AS each WHERE {})")
+        return each.format(name, condition) if array else condition
+
+    def inside(reserved: Reserved, text: sql.Composable) -> sql.Composable:
+        return sql.SQL("({})").format(sql.SQL(reserved.condition.format(text.as_string(None))))
+
+    if made.reserved is not None:
+        yield made.reserved, of_all(inside(made.reserved, sql.SQL("{}::text").format(value)))
+    for path, reserved in made.within:
+        # a text may be no JSON, and the type json holds what jsonb does not; pg_input_is_valid is new in PostgreSQL 16
+        valid = sql.SQL("pg_input_is_valid({}::text, 'jsonb')").format(value) if version >= 160000 else sql.SQL("true")
+        found = sql.SQL(
+            "CASE WHEN {valid} THEN EXISTS (SELECT FROM jsonb_path_query({value}::text::jsonb, {path}, silent => true)"
+            " AS leaf WHERE jsonb_typeof(leaf) IN ('string', 'number') AND {inside}) END"
+        ).format(
+            valid=valid,
+            value=value,
+            path=sql.Literal(path),
+            inside=inside(reserved, sql.SQL("(leaf #>> {})").format(sql.Literal([]))),
+        )
+        yield reserved, of_all(found)
 
 
 def refusal(findings: Sequence[Finding]) -> SourceError:

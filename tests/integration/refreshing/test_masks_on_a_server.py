@@ -2,9 +2,10 @@
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from seedtool.postgres.catalog import read_catalog
-from seedtool.refreshing import masks
+from seedtool.refreshing import masks, preflight
 
 SECRET = b"a secret for the tests of masks, long enough"
 
@@ -88,6 +89,34 @@ def test_the_condition_of_a_reserved_range_is_true_of_its_values_alone(connectio
     ) | ({"none": None, "": None} if word == "rut" else {})
     new = mask.of([f"{number}2.345.678-5" for number in range(20)])
     assert all(inside for _, inside in connection.execute(query, [new]))
+
+
+@pytest.mark.parametrize(
+    ("type_", "line", "free", "taken"),
+    [
+        ("text[]", "phone", "{+56 9 1234 5678,NULL}", "{{12},{+999 123 456 789 012}}"),
+        ("citext", "email", "ana@x.cl", "Ana@Masked.INVALID"),
+        ("posts", "email", "ana@x.cl", "ana@masked.invalid"),
+        ("json", {"mask": "json", "paths": {"who.rut": "rut"}}, '{"price": 200000001, "who": {"rut": "1-9"}}',
+         '{"price": 3, "who": {"rut": ["1-9", "200.000.001-4"]}}'),
+        ("jsonb", {"mask": "json", "paths": {"*[].who": "email"}}, '{"a": [{"who": "x@y.cl"}], "b": "x@masked.invalid"}',
+         '{"a": [{"who": "x@masked.invalid"}]}'),
+        ("text", {"mask": "json", "paths": {'"a b"': "email"}}, "no json", '{"a b": {"c": "x@masked.invalid"}}'),
+        ("jsonb[]", {"mask": "json", "paths": {"p": "phone"}}, '{"{\\"p\\": 1}"}', '{"{\\"p\\": \\"999123456789012\\"}"}'),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_reserved_range_is_looked_for_in_arrays_json_and_domains(connection, type_, line, free, taken):
+    """A number beside the path is none of the range, and a text need be no JSON."""
+    connection.execute("CREATE EXTENSION IF NOT EXISTS citext; CREATE DOMAIN posts AS text")
+    connection.execute(f"CREATE TABLE held (value {type_})")
+    column = read_catalog(connection, ["held"]).find("held").columns["value"]
+    ranges = list(preflight._held(column, masks.mask(line, column, SECRET), connection.info.server_version))
+    assert len(ranges) == 1
+    query = sql.SQL("SELECT coalesce(bool_or({}), false) FROM held").format(ranges[0][1])
+    for value, held in ((free, False), (taken, True)):
+        connection.execute("INSERT INTO held VALUES (%s)", [value])
+        assert connection.execute(query).fetchone() == (held,)
 
 
 def test_a_tsvector_is_computed_from_the_masked_columns(connection, pupils):
