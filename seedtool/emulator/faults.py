@@ -1,4 +1,4 @@
-"""Faults on request: quotas, throttling, slow answers, faces that can be found late, broken connections.
+"""Faults on request: quotas, throttling, slow answers, faces that can be found late, broken connections, liveness.
 
 They are set by `--faults JSON`, or by POSTing the same JSON to `/_seedtool/faults`. New settings replace all old ones.
 """
@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from seedtool.emulator.liveness import Outcome
 from seedtool.emulator.operations import MOST_FACES
 from seedtool.emulator.process import EmulatorError
 from seedtool.emulator.protocol import OPERATIONS, ServiceError
@@ -69,6 +70,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         latency: seconds that each call waits: one number for all operations, or a number by operation.
         lag: seconds after IndexFaces until a face can be found.
         faces_per_collection: with more faces IndexFaces answers ServiceQuotaExceededException.
+        liveness: how Face Liveness sessions end.
         rules: faults of some calls.
     """
 
@@ -76,6 +78,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     latency: float | dict[str, float] = 0.0
     lag: float = 0.0
     faces_per_collection: int = MOST_FACES
+    liveness: Outcome = Outcome()
     rules: tuple[Rule, ...] = ()
 
 
@@ -127,6 +130,10 @@ class Faults:
     def most_faces(self) -> int:
         """Return how many faces a collection may have."""
         return self._settings.faces_per_collection
+
+    def liveness(self) -> Outcome:
+        """Return how Face Liveness sessions end."""
+        return self._settings.liveness
 
     def latency(self, operation: str) -> float:
         """Return the seconds that a call of an operation waits."""
@@ -203,6 +210,7 @@ def _check(settings: Settings) -> None:
     rates = settings.tps.values() if isinstance(settings.tps, dict) else []
     if not 0 <= settings.lag <= _MOST_WAIT or any(not 0 <= each <= _MOST_WAIT for each in latencies):
         raise ValueError(f"lag and latency have to be 0 to {_MOST_WAIT:g} seconds")
+    settings.liveness.check()
     if settings.faces_per_collection < 0:
         raise ValueError("faces_per_collection has to be 0 or more")
     if any(rate <= 0 for rate in rates):

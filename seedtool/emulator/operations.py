@@ -15,6 +15,7 @@ import msgspec
 
 from seedtool.emulator import faces
 from seedtool.emulator.gallery import Gallery
+from seedtool.emulator.liveness import Liveness, Outcome
 from seedtool.emulator.objects import Photo
 from seedtool.emulator.protocol import ServiceError
 from seedtool.emulator.store import Collection, CollectionFullError, CollectionGoneError, NewFace, Store
@@ -65,6 +66,7 @@ class Operations:
         visibility_lag: returns how many seconds after IndexFaces a face can be found. Called at each search.
         most_faces: returns how many faces a collection may have. Called at each IndexFaces.
         album: the labelled pictures that it has learnt; None without any.
+        liveness: keeps Face Liveness sessions; None for those to which nobody ever streams.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Operations:
         visibility_lag: Callable[[], float] = lambda: 0.0,
         most_faces: Callable[[], int] = lambda: MOST_FACES,
         album: Album | None = None,
+        liveness: Liveness | None = None,
     ) -> None:
         self._store = store
         self._read_object = read_object
@@ -83,6 +86,7 @@ class Operations:
         self._gallery = Gallery(store)
         self._tokens = Tokens(store.keyed)
         self._users = users = Users(store, self._gallery)
+        sessions = liveness or Liveness(Outcome)
         self._handlers: dict[str, Callable[[Scope, Request], Response]] = {
             "CreateCollection": self._create_collection,
             "DescribeCollection": self._describe_collection,
@@ -105,6 +109,8 @@ class Operations:
             "TagResource": self._tag_resource,
             "UntagResource": self._untag_resource,
             "ListTagsForResource": self._list_tags,
+            "CreateFaceLivenessSession": sessions.create,
+            "GetFaceLivenessSessionResults": sessions.results,
         }
 
     def perform(self, operation: str, scope: Scope, request: Request) -> bytes:

@@ -45,6 +45,8 @@ OPERATIONS = (
     "TagResource",
     "UntagResource",
     "ListTagsForResource",
+    "CreateFaceLivenessSession",
+    "GetFaceLivenessSessionResults",
 )
 #: Operations that look at more than faces. moto answers them with what a test has given it.
 _OF_MOTO = frozenset({"DetectLabels", "DetectModerationLabels", "DetectText"})
@@ -146,6 +148,9 @@ class ServiceModel:
         value = _READERS[kind](value)
         broken = [text for text, holds in _constraints(shape) if not holds(value)]
         breaches.extend(_breach(value, path, text) for text in broken)
+        if kind == "list" and self._shapes[shape["member"]["shape"]]["type"] == "structure":
+            element = shape["member"]["shape"]
+            return [self._structure(element, each, f"{path}.{n}.member", breaches) for n, each in enumerate(value, 1)]
         if kind == "list":
             self._elements(shape["member"]["shape"], value, value, path, "Member", breaches)
         elif kind == "map":

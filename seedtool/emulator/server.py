@@ -20,6 +20,7 @@ from seedtool.emulator.access import is_loopback, is_wildcard
 from seedtool.emulator.album import Album
 from seedtool.emulator.application import TransportProtocol, application
 from seedtool.emulator.faults import Faults
+from seedtool.emulator.liveness import Liveness
 from seedtool.emulator.operations import Operations
 from seedtool.emulator.store import FILE, Store
 
@@ -73,7 +74,14 @@ def run(
         sys.stderr.write(f"Learnt {learnt.pictures:,} labelled pictures with {learnt.faces:,} faces from {album}.\n")
     with _sole_server(state_dir), _listen(host, port) as listener:
         store = Store(state_dir / FILE)
-        operations = Operations(store, objects.reader(photos, s3_endpoint), in_force.lag, in_force.most_faces, learnt)
+        operations = Operations(
+            store,
+            objects.reader(photos, s3_endpoint),
+            in_force.lag,
+            in_force.most_faces,
+            learnt,
+            Liveness(in_force.liveness),
+        )
         try:
             rules = access or make_access(state_dir, host=host)
             app = application(operations, in_force, state_dir, rules)

@@ -64,7 +64,7 @@ def hold_against(shape: Any, value: Any, path: str = "answer") -> None:
 
 
 # Members that the model lists and that an answer may leave out: the last page's token, those that AWS documents as
-# absent from model version 4 on, and what a search was about.
+# absent from model version 4 on, what a search was about, and the result of a session that has none.
 _SOMETIMES = {
     "NextToken",
     "OrientationCorrection",
@@ -72,6 +72,12 @@ _SOMETIMES = {
     "TargetImageOrientationCorrection",
     "SearchedFace",
     "SearchedUser",
+    "Confidence",
+    "ReferenceImage",
+    "AuditImages",
+    "Challenge",
+    "Feedback",
+    "Metadata",
 }
 # Errors that AWS answers without the model's naming them.
 _UNMODELLED = {

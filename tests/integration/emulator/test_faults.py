@@ -1,5 +1,6 @@
 """Throttling, slowness, lag and broken connections on demand; signatures; S3Objects."""
 
+import base64
 import datetime as dt
 import http.client
 import http.server
@@ -304,3 +305,29 @@ def test_an_emulator_that_cannot_read_s3_objects_says_so(own, tmp_path, connect)
     process.stop(tmp_path)
     own("--photos", str(tmp_path))
     assert log.read_text().count("--photos nor --s3-endpoint") == 2
+
+
+def test_a_test_chooses_how_a_liveness_session_ends(emulator, rekognition, collection, admin, picture):
+    if "Challenge" not in rekognition.meta.service_model.shape_for("GetFaceLivenessSessionResultsResponse").members:
+        pytest.skip("this botocore is older than the member Challenge")
+    content = picture("selfie", "Ana Soto")
+    rekognition.index_faces(CollectionId=collection, Image={"Bytes": picture(1, "Ana Soto")}, ExternalImageId="ana")
+    session = rekognition.create_face_liveness_session(Settings={"AuditImagesLimit": 1})["SessionId"]
+    assert rekognition.get_face_liveness_session_results(SessionId=session)["Status"] == "CREATED"
+    outcome = {"status": "SUCCEEDED", "image": base64.b64encode(content).decode()}
+    try:
+        assert admin(emulator.endpoint, "faults", {"liveness": outcome})["liveness"]["confidence"] == 99.5
+        told = rekognition.get_face_liveness_session_results(SessionId=session)
+        drawn = {"liveness": {"status": "SUCCEEDED"}}
+        admin(emulator.endpoint, "faults", drawn)
+        other = rekognition.create_face_liveness_session()["SessionId"]
+        drawing = rekognition.get_face_liveness_session_results(SessionId=other)["ReferenceImage"]["Bytes"]
+    finally:
+        admin(emulator.endpoint, "faults", {})
+    assert told["Confidence"] == 99.5
+    # what programs do next: whose face is it?
+    image = {"Bytes": told["ReferenceImage"]["Bytes"]}
+    (match,) = rekognition.search_faces_by_image(CollectionId=collection, Image=image)["FaceMatches"]
+    assert match["Face"]["ExternalImageId"] == "ana"
+    answer = rekognition.search_faces_by_image(CollectionId=collection, Image={"Bytes": drawing})
+    assert answer["FaceMatches"] == []
