@@ -353,7 +353,7 @@ def _compared(settings: Settings, samples: Mapping[tuple[str, str], list[str]]) 
             if here < len(face_ids):
                 strange.append(f"{here} of {len(face_ids)} rows of {table} hold FaceIds that are in {collection}")
     except SeedtoolError:  # the check of AWS tells why
-        return "no row holds a placeholder", []
+        return "no row holds a placeholder", strange
     return "no row holds a placeholder" + (
         f"; {held} of {asked} FaceIds are in their collection" * bool(asked)
     ), strange

@@ -2,7 +2,11 @@
 
 import contextlib
 
+import msgspec
 import pytest
+
+import seedtool
+from seedtool.settings.faces import FaceBinding
 
 
 @contextlib.contextmanager
@@ -53,6 +57,21 @@ def test_a_database_at_another_revision(seeded):
 def test_placeholders_that_are_left(seeded):
     seeded.query("UPDATE student_faces SET face_id = 'placeholder:' || external_image_id")
     assert "Run seedtool sync-faces" in wrong(seeded.run("doctor --json"))["faces"]
+
+
+def test_face_ids_of_another_collection_in_any_binding(seeded):
+    settings = seeded.settings
+    visitors = FaceBinding(table="visitors", collection=settings.collection)
+    settings = msgspec.structs.replace(settings, faces=(*settings.faces, visitors))
+    seeded.query("CREATE TABLE visitors (id int PRIMARY KEY, face_id text, external_image_id text)")
+    try:
+        seeded.query("INSERT INTO visitors SELECT n, gen_random_uuid(), 'visitor-' || n FROM generate_series(1, 2) n")
+        (check,) = (each for each in seedtool.examine(settings=settings) if each.name == "faces")
+    finally:
+        seeded.query("DROP TABLE visitors")
+    assert check.state == "wrong"
+    assert check.detail == f"0 of 2 rows of visitors hold FaceIds that are in {settings.collection}"
+    assert "seedtool sync-faces" in check.cure
 
 
 def test_missing_and_broken_profiles(seeded):

@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import re
+import shlex
+import shutil
 import sys
 import tomllib
 import types
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from seedtool.cli import COMMANDS
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +34,62 @@ def tour():
 def test_the_tour_shows_what_a_user_sees(shell):
     for command, output in tour():
         assert MILLISECONDS.sub("N ms", shell(command)) == MILLISECONDS.sub("N ms", output), command
+
+
+def test_the_demo_shows_that_nothing_is_uploaded_or_indexed_again(shell, enrolled, checkout):
+    shutil.copy(ROOT / "demo.py", checkout)
+    # the demo calls the seedtool beside its Python; here that is the one on the shell's PATH
+    code = "import runpy, shutil, sys; sys.executable = shutil.which('seedtool'); runpy.run_path('demo.py', run_name='__main__')"
+    with processes.unmeasured():
+        told = shell(f'{shlex.quote(sys.executable)} -c "{code}"')
+    counted = dict(re.findall(r"^(\S.*?)  +([\d.]+)$", told, flags=re.MULTILINE))
+    assert counted["faces linked"] == counted["photos"] == "64"
+    assert counted["uploads by db-reset, seed and sync-faces"] == counted["IndexFaces calls by the same"] == "0"
+    assert "8 of 8 faces recognised" in told
+    assert "proof: nothing found" in told
+    assert "seeded local into seedtool_demo on the embedded server" in told
+    assert "faces wait for a person: seedtool faces review" in told
+
+
+def test_the_first_page_counts_the_commands_of_each_task():
+    """What a stranger does first. The demo is run here, the other tasks where the guides are."""
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    told = dict(
+        re.findall(r"^\| (.+?) \| (.+?) \| \[.+\) \|$", index.partition("## Four tasks")[2], flags=re.MULTILINE)
+    )
+    number = (
+        "no",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    ).index
+
+    def typed(guide, program):
+        text = (ROOT / f"docs/guides/{guide}.md").read_text(encoding="utf-8")
+        return [line for line in re.findall(r"^\$ (.+)$", text, flags=re.MULTILINE) if re.search(program, line)]
+
+    (binding,) = re.findall(
+        r"```toml\n(.*?)```", (ROOT / "docs/guides/own-tables.md").read_text("utf-8"), flags=re.DOTALL
+    )
+    settings = [line for line in binding.splitlines() if line and not line.startswith("#")]
+    commands, lines = re.findall(r"(\w+), and (\w+) lines", told["own tables to a linked seed"])[0]
+    assert (number(commands), number(lines)) == (len(typed("own-tables", "^seedtool ")), len(settings))
+    assert number(told["fifty tests upon it"]) == len(typed("own-tables", "^pytest "))
+    count, _, names = told["production to a masked staging"].partition(": ")
+    refreshes = typed("refresh", "seedtool refresh (?!.*--reuse)")
+    assert number(count) == len(refreshes)
+    assert [name in line for name, line in zip(re.findall("`(.+?)`", names), refreshes, strict=True)] == [
+        True
+    ] * number(count)
 
 
 def rows(page, heading):
