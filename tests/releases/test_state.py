@@ -5,9 +5,11 @@ another system identifier, and marks name both; so the marks are written anew in
 first shown to be the one that its facts have.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
+import sqlite3
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,9 @@ from typing import Any
 import pytest
 from psycopg import sql
 
+from seedtool.emulator import objects
+from seedtool.emulator.operations import Operations, Scope
+from seedtool.emulator.store import Store
 from seedtool.postgres import programs, server
 from seedtool.settings import Settings
 from tests.cli.conftest import Project
@@ -350,3 +355,29 @@ def test_a_cache_of_ci_is_loaded(release, tmp_path):
 
 def names(release):
     return {name for (name,) in release.query("SELECT datname FROM pg_database", "postgres")}
+
+
+def test_users_that_the_stand_in_has_kept_are_known(tmp_path):
+    """What users.sql has was made by CreateCollection, three times IndexFaces, CreateUser, and AssociateFaces twice."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "faces.sqlite3")) as connection:
+        connection.executescript((HERE / "users.sql").read_text(encoding="utf-8"))
+    store = Store(tmp_path / "faces.sqlite3")
+    operations, scope = Operations(store, objects.reader(None, None)), Scope("123456789012", "us-east-1")
+
+    def call(operation, **members):
+        return json.loads(operations.perform(operation, scope, {"CollectionId": "school", **members}))
+
+    described = call("DescribeCollection")
+    assert (described["FaceCount"], described["UserCount"]) == (3, 3)
+    assert call("ListTagsForResource", ResourceArn=described["CollectionARN"])["Tags"] == {"grade": "1 A"}
+    listed = {user["UserId"]: user["UserStatus"] for user in call("ListUsers")["Users"]}
+    assert listed == {"ana": "ACTIVE", "beto": "ACTIVE", "nobody": "CREATED"}
+    of_ana = call("ListFaces", UserId="ana")["Faces"]
+    assert sorted(face["ExternalImageId"] for face in of_ana) == ["photo-0", "photo-1"]
+    (match,) = call("SearchUsers", FaceId=of_ana[0]["FaceId"])["UserMatches"]
+    assert match["User"]["UserId"] == "ana"
+    taken = call("AssociateFaces", UserId="nobody", FaceIds=[of_ana[0]["FaceId"]])["UnsuccessfulFaceAssociations"]
+    assert [each["Reasons"] for each in taken] == [["ASSOCIATED_TO_A_DIFFERENT_USER"]]
+    call("DeleteUser", UserId="ana")
+    assert len(call("DeleteFaces", FaceIds=[face["FaceId"] for face in of_ana])["DeletedFaces"]) == 2
+    store.close()

@@ -3,11 +3,16 @@
 import dataclasses
 import io
 
+import msgspec
 import pytest
 from PIL import Image
 
+from seedtool.emulator import objects
 from seedtool.emulator.faces import find, select
+from seedtool.emulator.operations import Operations, Scope
 from seedtool.emulator.process import EmulatorError, make_state_dir
+from seedtool.emulator.protocol import ServiceError
+from seedtool.emulator.store import Store
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:r="http://www.metadataworkinggroup.com/schemas/regions/"
@@ -18,6 +23,10 @@ FACE = """<rdf:li><rdf:Description r:Type="Face" r:Name="{name}" r:Description="
 
 
 def picture(*faces, size=(400, 400)):
+    return find(file(*faces, size=size))
+
+
+def file(*faces, size=(400, 400)):
     """A picture of brick-red bars with a face region for each (name, centre x, side, hint)."""
     image = Image.new("RGB", size, "#d8d0c8")
     for x in range(0, size[0], size[0] // 40):
@@ -25,7 +34,7 @@ def picture(*faces, size=(400, 400)):
     xmp = XMP.format(faces="".join(FACE.format(name=n, x=x, w=w, hint=hint) for n, x, w, hint in faces))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=95, xmp=xmp.encode())
-    return find(out.getvalue())
+    return out.getvalue()
 
 
 def names(faces):
@@ -125,3 +134,53 @@ def test_a_state_directory_that_cannot_be_is_reported(tmp_path, approved):
         make_state_dir(tmp_path / "file" / "state")
     assert str(tmp_path / "file" / "state") in caught.value.message
     approved(caught.value)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """CompareFaces, with the pictures that `file` draws: the widths of matches and of the others."""
+    store = Store(tmp_path_factory.mktemp("state") / "faces.sqlite3")
+    operations, scope = Operations(store, objects.reader(None, None)), Scope("123456789012", "us-east-1")
+
+    def compare(source, target, **more):
+        request = {"SourceImage": {"Bytes": file(*source)}, "TargetImage": {"Bytes": file(*target)}, **more}
+        answer = msgspec.json.decode(operations.perform("CompareFaces", scope, request))
+        faces = [match["Face"] for match in answer["FaceMatches"]]
+        width = answer["SourceImageFace"]["BoundingBox"]["Width"]
+        return width, *([face["BoundingBox"]["Width"] for face in each] for each in (faces, answer["UnmatchedFaces"]))
+
+    yield compare
+    store.close()
+
+
+FIT = ("ana", 0.3, 0.2, "")
+GROUP = (("ana", 0.2, 0.25, "yaw=50"), ("ana", 0.5, 0.2, ""), ("beto", 0.8, 0.22, "yaw=50"))
+
+
+@pytest.mark.parametrize(
+    ("quality_filter", "matches", "others"),
+    [
+        ({}, [0.25, 0.2], [0.22]),
+        ({"QualityFilter": "NONE"}, [0.25, 0.2], [0.22]),
+        ({"QualityFilter": "AUTO"}, [0.25, 0.2], [0.22]),
+        ({"QualityFilter": "MEDIUM"}, [0.25, 0.2], [0.22]),
+        ({"QualityFilter": "HIGH"}, [0.2], []),
+    ],
+)
+def test_a_face_below_the_bar_is_not_compared(compared, quality_filter, matches, others):
+    source, found, rest = compared([FIT], GROUP, **quality_filter)
+    assert (source, sorted(found, reverse=True), rest) == (0.2, matches, others)
+
+
+def test_the_source_is_the_largest_face_above_the_bar(compared):
+    turned = ("beto", 0.7, 0.4, "yaw=80")
+    assert compared([FIT, turned], [FIT]) == (0.4, [], [0.2])
+    assert compared([FIT, turned], [FIT], QualityFilter="LOW") == (0.2, [0.2], [])
+
+
+@pytest.mark.parametrize("sides", [([("ana", 0.5, 0.4, "yaw=80")], [FIT]), ([FIT], [("ana", 0.5, 0.4, "yaw=80")])])
+def test_no_face_above_the_bar_is_no_face(compared, sides):
+    compared(*sides)
+    with pytest.raises(ServiceError) as caught:
+        compared(*sides, QualityFilter="LOW")
+    assert caught.value.code == "InvalidParameterException"
