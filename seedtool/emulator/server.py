@@ -72,7 +72,7 @@ def run(
     learnt = Album.read(album) if album is not None else None
     if learnt is not None:
         sys.stderr.write(f"Learnt {learnt.pictures:,} labelled pictures with {learnt.faces:,} faces from {album}.\n")
-    with _sole_server(state_dir), _listen(host, port) as listener:
+    with _sole_server(state_dir) as lock, _listen(host, port) as listener:
         store = Store(state_dir / FILE)
         operations = Operations(
             store,
@@ -90,15 +90,16 @@ def run(
                 lines = announcement(endpoint, host, rules, s3_objects=bool(photos or s3_endpoint))
                 (announce or _print_announcement)(endpoint, lines)
 
-            _serve(state_dir, app, listener, album, announce_it)
+            _serve(state_dir, app, listener, lock, album, announce_it)
         finally:
-            process.record_path(state_dir).unlink(missing_ok=True)
+            if _is_there(process.lock_path(state_dir), lock):  # else the record is that of another one
+                process.record_path(state_dir).unlink(missing_ok=True)
             store.close()
 
 
 @contextlib.contextmanager
-def _sole_server(state_dir: Path) -> Iterator[None]:
-    """Hold the state directory's lock while the server runs."""
+def _sole_server(state_dir: Path) -> Iterator[int]:
+    """Hold the state directory's lock while the server runs; yields the descriptor of the lock's file."""
     with process.lock_path(state_dir).open("ab") as handle:
         # A process that asks whether an emulator runs holds the lock for a moment. So we try several times.
         for _ in range(50):
@@ -111,7 +112,17 @@ def _sole_server(state_dir: Path) -> Iterator[None]:
                 f"Use that emulator (its address is in {process.record_path(state_dir)}), or another state directory.",
             )
         process.record_path(state_dir).unlink(missing_ok=True)
-        yield
+        yield handle.fileno()
+
+
+def _is_there(path: Path, descriptor: int) -> bool:
+    """Return whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+    except OSError:  # a disk that does not answer for a moment
+        return True
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -136,6 +147,7 @@ def _serve(
     state_dir: Path,
     app: Starlette,
     listener: socket.socket,
+    lock: int,
     album: Path | None,
     announce: Callable[[str], None],
 ) -> None:
@@ -150,8 +162,17 @@ def _serve(
         "pid": os.getpid(),
         "code": process.code_version(album),
     }
+
+    async def end_with_the_folder() -> None:
+        # nobody finds an emulator without its folder, and the next one would not know of it
+        if not _is_there(process.lock_path(state_dir), lock):
+            sys.stderr.write(f"The state directory {state_dir} is gone, and so this emulator ends.\n")
+            server.should_exit = True
+
     config = uvicorn.Config(
         app,
+        callback_notify=end_with_the_folder,
+        timeout_notify=1,
         http=TransportProtocol,
         access_log=False,
         log_level="warning",

@@ -2,6 +2,8 @@
 
 import json
 import os
+import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -61,6 +63,19 @@ def test_a_killed_one_is_noticed_and_replaced(own, tmp_path, connect):
         assert time.monotonic() < deadline
     assert process.record_path(tmp_path).exists()  # the stale record misleads nobody
     assert connect(own()).list_collections()["CollectionIds"] == ["kept"]
+
+
+def test_one_whose_folder_is_gone_ends_and_leaves_the_next_one_alone(tmp_path, connect):
+    state_dir = tmp_path / "state"
+    connect(process.ensure(state_dir)).create_collection(CollectionId="lost")
+    old = os.pidfd_open(pid_of(state_dir))
+    shutil.rmtree(state_dir)
+    endpoint = process.ensure(state_dir)
+    assert select.select([old], [], [], 10)[0], "it still runs"
+    os.close(old)
+    assert process.find(state_dir) == endpoint
+    assert connect(endpoint).list_collections()["CollectionIds"] == []
+    process.stop(state_dir)
 
 
 def test_one_of_other_code_is_replaced_and_its_faces_stay(own, tmp_path, connect, picture):
