@@ -60,7 +60,7 @@ EVERYWHERE = (
 #: what other tests measure, and pictures are drawn.
 UNMEASURED = re.compile(
     r"/docs/|/programs/|/cli/test_imports|/integration/backfill/test_(kills|decided_again)|/integration/snapshots/test_killed"
-    r"|/integration/test_interrupts|/integration/emulator/test_(clients|docs|durability)|/unit/seeds/"
+    r"|/integration/test_interrupts|/integration/emulator/test_(browser|clients|docs|durability)|/unit/seeds/"
     r"|/integration/migrations/test_(projects|external_image_id)|/plugin/test_mistakes"
 )
 

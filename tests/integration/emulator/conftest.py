@@ -223,7 +223,7 @@ def admin() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
-    """A folder below which node finds the AWS SDK for JavaScript; installed there when npm can."""
+    """A folder below which node finds the AWS SDK for JavaScript, and esbuild; installed there when npm can."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("node and npm are not installed")
@@ -232,12 +232,12 @@ def node_modules() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "installing").open("ab") as lock:  # other workers wait, and find it installed
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "node_modules" / _SDK / "package.json").exists():
+        if not all((folder / "node_modules" / each / "package.json").exists() for each in (_SDK, "esbuild")):
             command = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--fetch-retries=0"]
-            command += ["--prefix", str(folder), f"{_SDK}@3"]
+            command += ["--prefix", str(folder), f"{_SDK}@3", "esbuild@0.28"]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90, check=False)
             if done.returncode:
-                pytest.skip(f"npm cannot install {_SDK}: {done.stderr.strip()[:200]}")
+                pytest.skip(f"npm cannot install {_SDK} and esbuild: {done.stderr.strip()[:200]}")
     return folder
 
 
