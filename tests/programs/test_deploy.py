@@ -1,0 +1,172 @@
+"""deploy/: what the Dockerfile and the compose file say is done in folders, as far as no engine of containers is needed."""
+
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.programs.conftest import ROOT
+
+DEPLOY = ROOT / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+
+
+@dataclass
+class Stage:
+    """A stage of the Dockerfile: `root` stands for the image's root folder."""
+
+    root: Path
+    folder: Path
+    said: dict[str, list[str]] = field(default_factory=dict)
+
+    def run(self, command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        # the packages of this environment are there already, hatchling among them: nothing is fetched
+        given = {"PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        path = f"{self.root / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PIP_", "PYTHON"))}
+        variables = {**kept, **given, "PATH": path, **environment}
+        done = subprocess.run(
+            ["sh", "-euc", command], cwd=self.folder, env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done
+
+
+def python_image(root: Path) -> None:
+    """Give a stage what `FROM python` has: `python` and `pip`, into which packages are installed."""
+    venv = root / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (packages,) = venv.glob("lib/python*/site-packages")
+    ours = [each for each in sys.path if each.endswith(("site-packages", "dist-packages"))]
+    (packages / "of_the_tests.pth").write_text("\n".join(ours))
+    pip = venv / "bin" / "pip"
+    pip.write_text('#!/bin/sh\nexec python -m pip "$@"\n')
+    pip.chmod(0o755)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """The last stage, built from the files that .dockerignore lets through."""
+    pytest.importorskip("hatchling", reason="hatchling is not installed in this environment")
+    context = tmp_path_factory.mktemp("context")
+    for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines():
+        if line.startswith("!"):
+            source = ROOT / line[1:]
+            if source.is_dir():
+                shutil.copytree(source, context / line[1:], ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, context)
+    stages: dict[str, Stage] = {}
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    stage = None
+    for instruction, rest in re.findall(r"^([A-Z]+) (.+)$", text, flags=re.MULTILINE):
+        if instruction == "FROM":
+            source, _, name = rest.partition(" AS ")
+            assert re.fullmatch(r"python:3\.\d+-slim-(bookworm|trixie)", source), "not Debian's image of Python"
+            root = tmp_path_factory.mktemp("stage")
+            python_image(root)
+            stage = stages[name] = Stage(root, root)
+            continue
+        assert stage is not None
+        if instruction == "WORKDIR":
+            stage.folder = stage.root / rest.lstrip("/")
+            stage.folder.mkdir(parents=True, exist_ok=True)
+        elif instruction == "COPY":
+            *options, source, target = rest.split()
+            base = stages[options[0].removeprefix("--from=")].root if options else context
+            copy(base / source.lstrip("/"), stage.folder / target)
+        elif instruction == "RUN":
+            stage.run(rest)
+        else:
+            stage.said[instruction] = shlex.split(rest) if "[" not in rest else json.loads(rest[rest.index("[") :])
+    assert stage is not None
+    return stage
+
+
+def copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copy(source, target)
+
+
+def in_container(service: str, path: str) -> Path:
+    """The folder of this machine that a compose service has at a path."""
+    found = {
+        target: DEPLOY / source
+        for source, target, *_ in (volume.split(":") for volume in COMPOSE["services"][service]["volumes"])
+    }
+    assert found[path].is_dir()
+    return found[path]
+
+
+def test_the_image_runs_and_the_application_beside_it_recognises_who_is_there(image):
+    app, standin = COMPOSE["services"]["app"], COMPOSE["services"]["rekognition"]
+    assert (DEPLOY / standin["build"]["context"]).resolve() == ROOT
+    assert (ROOT / standin["build"]["dockerfile"]).is_file()
+    assert image.said["USER"][0].isdigit()  # Kubernetes cannot tell whether a name is root
+    assert (image.root / image.said["VOLUME"][0].lstrip("/")).stat().st_mode & 0o777 == 0o777
+    assert set(COMPOSE["volumes"]) == {"faces"}
+
+    command = image.said["ENTRYPOINT"]
+    assert command[command.index("--port") + 1] == image.said["EXPOSE"][0] == standin["ports"][0].rpartition(":")[2]
+    assert command[command.index("--state-dir") + 1] == image.said["VOLUME"][0]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    here = ["--host", "127.0.0.1", "--port", str(port), "--state-dir", str(image.root / "faces")]
+    variables = standin["environment"]
+    variables |= {
+        "REKOGNITION_STANDIN_PHOTOS": str(in_container("rekognition", variables["REKOGNITION_STANDIN_PHOTOS"]))
+    }
+    program = image.root / "venv" / "bin" / command[0]
+    process = subprocess.Popen([program, *command[1:], *here], env={**os.environ, **variables}, cwd=image.root)
+    try:
+        deadline = time.monotonic() + 30
+        address = f"http://127.0.0.1:{port}"
+        while not answers(port):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        image.run(shlex.join([*image.said["HEALTHCHECK"], address]))
+
+        # the application finds it by the name of its service
+        name = app["environment"]["AWS_ENDPOINT_URL_REKOGNITION"].removeprefix("http://")
+        assert name == f"rekognition:{image.said['EXPOSE'][0]}"
+        assert listing(port, name) == 200
+        assert listing(port, "other:4566") == 403
+        application = Stage(image.root, in_container("app", app["working_dir"]))
+        environment = app["environment"] | {"AWS_ENDPOINT_URL_REKOGNITION": address}
+        done = application.run(app["command"], **environment)
+        assert re.fullmatch(r"ana at 9\d\.\d %\n", done.stdout)
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def listing(port: int, host: str) -> int:
+    """The status of a ListCollections that calls the stand-in by a name."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    headers = {"Host": host, "X-Amz-Target": "RekognitionService.ListCollections"}
+    connection.request("POST", "/", "{}", headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
