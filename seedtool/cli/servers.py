@@ -98,10 +98,13 @@ def emulator(*, state_dir: Path | None, console: Console, settings: Settings, **
     """Run the local Rekognition for other programs, until Ctrl+C ends it (exit code 0).
 
     Programs on this machine may use any credentials. If the project's emulator runs in the background, it is stopped
-    first; this one has the same faces. The setting emulator_album is the default of --album. docs/emulator.md explains
-    how to use boto3, the AWS CLI and JavaScript with it.
+    first; this one has the same faces. The settings emulator_album and emulator_vision are the defaults of --album and
+    --vision. docs/emulator.md explains how to use boto3, the AWS CLI and JavaScript with it.
     """
     extras.require("emulator")
+    options["vision"] = options["vision"] or settings.emulator_vision
+    if options["vision"] is not None:
+        extras.require("vision", option="--vision")
     from seedtool.emulator import process
     from seedtool.workflows.face_service import emulator_dir
 

@@ -2,7 +2,8 @@
 
 Regions in the picture's metadata are believed. A picture without regions is looked for in the album, if there is one.
 Any other picture has one face in the middle, unless the whole picture has one colour; it is known by its pixels, so a
-copy that was resized or compressed again is recognised and another picture is not. Nothing here recognises a real face.
+copy that was resized or compressed again is recognised and another picture is not. With `vision` such a picture has the
+faces that are seen in it instead, and they are known by what they look like.
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ from PIL import Image
 from seedtool.emulator import descriptor
 from seedtool.emulator.pictures import Picture, open_picture
 from seedtool.emulator.regions import Box, Region
+from seedtool.emulator.vision import in_region
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from seedtool.emulator.album import Album
+    from seedtool.emulator.vision import FoundFace, Vision
 
-# Kinds of descriptions: of the whole picture, and of a face cut out. Only descriptions of one kind are compared.
-WHOLE, CROP = 0, 1
+_Point = tuple[float, float]
+
+# Kinds of descriptions: of the whole picture, of a face cut out, and the numbers of a real face. Only descriptions of
+# one kind are compared.
+WHOLE, CROP, FACE = 0, 1, 2
 
 # The box of the face in a picture without regions: the usual place in a portrait.
 _CENTRAL = Box(left=0.225, top=0.13, width=0.55, height=0.64)
@@ -117,10 +123,11 @@ class SeenFace:
         name: the person's name in the metadata, or None.
         likeness: the similarity to other faces of the person that the metadata asks for, or None.
         digest: a hash of the picture and the ordinal.
-        descriptions: of its pixels, each with its kind (`WHOLE` or `CROP`).
+        descriptions: of its pixels, each with its kind (`WHOLE`, `CROP` or `FACE`).
         cuts: descriptions of what it would be if the picture were a face that was cut out of a larger picture. They
             are searched for, and not kept.
         small: whether it is smaller than the smallest face that Rekognition detects.
+        found: the face as it was seen there; None where nothing looked, or nothing was seen.
     """
 
     ordinal: int
@@ -135,6 +142,7 @@ class SeenFace:
     descriptions: Sequence[tuple[int, bytes]] = field(repr=False)
     cuts: Sequence[tuple[int, bytes]] = field(repr=False)
     small: bool
+    found: FoundFace | None = field(default=None, repr=False)
 
     @property
     def area(self) -> float:
@@ -157,7 +165,7 @@ class SeenFace:
         roll, yaw, pitch = self.pose
         default = {
             "BoundingBox": self.bounding_box(),
-            "Landmarks": _landmarks(self.box, every="ALL" in wanted),
+            "Landmarks": _landmarks(self.box, self.found, every="ALL" in wanted),
             "Pose": {"Roll": roll, "Yaw": yaw, "Pitch": pitch},
             "Quality": {"Brightness": self.brightness, "Sharpness": self.sharpness},
             "Confidence": self.confidence,
@@ -166,7 +174,12 @@ class SeenFace:
 
 
 def find(
-    content: bytes, album: Album | None = None, sidecar: bytes | None = None, *, cut_out: bool = False
+    content: bytes,
+    album: Album | None = None,
+    sidecar: bytes | None = None,
+    *,
+    cut_out: bool = False,
+    vision: Vision | None = None,
 ) -> list[SeenFace]:
     """Find the faces of a picture.
 
@@ -175,10 +188,11 @@ def find(
         album: labelled pictures, of which this one may be a copy or a part.
         sidecar: the XMP packet beside the file.
         cut_out: if nothing says who is there, describe the picture as a face cut out of another picture, too.
+        vision: finds real faces; None where nothing does.
 
     Returns:
         The faces of the picture's regions, largest first. When neither its metadata nor the album say who is there,
-        one face in the middle, or none when the picture has one colour.
+        those that are seen; without `vision` one face in the middle, or none when the picture has one colour.
 
     Raises:
         ServiceError: the file is no picture, or outside Rekognition's limits.
@@ -189,25 +203,36 @@ def find(
     if regions is None and album is not None and whole:
         regions = album.regions(picture.image, whole)
     known = regions is not None
-    if regions is None:
-        regions = [Region(_CENTRAL, None, None)] if whole else []
+    seen = vision.faces(picture.image) if vision is not None and regions != [] else []
     key = hashlib.sha256(content).digest()
     faces = []
-    for ordinal, region in enumerate(regions):
+    for ordinal, (region, found) in enumerate(_places(regions, seen, looked=vision is not None, blank=not whole)):
         inside = crop(picture.image, region.box)
-        descriptions = []
+        descriptions = [(FACE, found.numbers)] if found is not None else []
         # A portrait is known by its whole picture too, so that a copy without the region is recognised.
-        if len(regions) == 1 and whole:
+        if whole and (len(regions) == 1 if regions is not None else vision is None):
             descriptions.append((WHOLE, whole))
         if known:
             described = descriptor.describe(inside)
             if described:
                 descriptions.append((CROP, described))
-        cuts = _cuts(picture.image) if cut_out and not known else []
-        face = _face(ordinal, region, picture, inside, descriptions, cuts, key)
+        cuts = _cuts(picture.image) if cut_out and not known and vision is None else []
+        face = _face(ordinal, region, picture, inside, descriptions, cuts, key, found)
         if face is not None:
             faces.append(face)
     return sorted(faces, key=lambda face: (-face.area, face.ordinal))
+
+
+def _places(
+    regions: Sequence[Region] | None, seen: Sequence[FoundFace], *, looked: bool, blank: bool
+) -> list[tuple[Region, FoundFace | None]]:
+    """Return the regions of a picture, each with the face that was seen there."""
+    if regions is not None:
+        return [(region, in_region(region.box, seen)) for region in regions]
+    if looked:
+        hints = ({"confidence": face.confidence, "roll": face.roll} for face in seen)
+        return [(Region(face.box, None, None, hint), face) for face, hint in zip(seen, hints, strict=True)]
+    return [] if blank else [(Region(_CENTRAL, None, None), None)]
 
 
 def _cuts(image: Image.Image) -> list[tuple[int, bytes]]:
@@ -272,6 +297,7 @@ def _face(
     descriptions: Sequence[tuple[int, bytes]],
     cuts: Sequence[tuple[int, bytes]],
     key: bytes,
+    found: FoundFace | None,
 ) -> SeenFace | None:
     width, height = region.box.width * picture.width, region.box.height * picture.height
     if min(width, height) < _SPECK:
@@ -299,6 +325,7 @@ def _face(
         descriptions=descriptions,
         cuts=cuts,
         small=min(width, height) < smallest - 0.5,
+        found=found,
     )
 
 
@@ -338,13 +365,35 @@ def _chances(digest: bytes) -> Iterator[float]:
         count += 1
 
 
-def _landmarks(box: Box, *, every: bool) -> list[dict[str, Any]]:
-    """Return the five default landmarks, or with `every` all thirty, in fractions of the picture."""
+def _landmarks(box: Box, found: FoundFace | None, *, every: bool) -> list[dict[str, Any]]:
+    """Return the five default landmarks, or with `every` all thirty, in fractions of the picture.
+
+    Where the eyes and the nose were found, the others are laid out from these three.
+    """
+    origin, across, down = (box.left, box.top), (box.width, 0.0), (0.0, box.height)
+    if found is not None:
+        origin, across, down = _axes(*found.eyes, found.nose)
     wanted = list(_LANDMARKS.items())[: None if every else _DEFAULT_LANDMARKS]
     return [
-        {"Type": kind, "X": round(box.left + x * box.width, 6), "Y": round(box.top + y * box.height, 6)}
+        {
+            "Type": kind,
+            "X": round(origin[0] + x * across[0] + y * down[0], 6),
+            "Y": round(origin[1] + x * across[1] + y * down[1], 6),
+        }
         for kind, (x, y) in wanted
     ]
+
+
+def _axes(left: _Point, right: _Point, nose: _Point) -> tuple[_Point, _Point, _Point]:
+    """Return where the template's origin lies, and its x and y axes, when its eyes and nose lie at these places."""
+    (x0, y0), (x1, _), (x2, y2) = (_LANDMARKS[kind] for kind in ("eyeLeft", "eyeRight", "nose"))
+    across = (right[0] - left[0]) / (x1 - x0), (right[1] - left[1]) / (x1 - x0)
+    down = tuple(
+        (at_nose - at_left - step * (x2 - x0)) / (y2 - y0)
+        for at_nose, at_left, step in zip(nose, left, across, strict=True)
+    )
+    origin = tuple(at - step * x0 - sink * y0 for at, step, sink in zip(left, across, down, strict=True))
+    return (origin[0], origin[1]), across, (down[0], down[1])
 
 
 def _optional(digest: bytes, wanted: Sequence[str]) -> dict[str, Any]:

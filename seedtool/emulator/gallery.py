@@ -1,19 +1,22 @@
 """Finds the faces of a collection that are like a given face.
 
 Two faces with names belong to one person when the names are equal, whatever their pixels show. A face without a name
-is compared by its pixels. Equal names are found by an index of the store. Alike pixels are found in two steps: short
-forms of all descriptions are kept in memory and compared first, then the full descriptions of the few candidates.
+is compared by its pixels, or by the numbers of a real face. Equal names are found by an index of the store. Alike
+pixels are found in two steps: short forms of all descriptions are kept in memory and compared first, then the full
+descriptions of the few candidates. The numbers of all real faces are kept in memory, and compared by a product of
+matrices.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from seedtool.emulator import descriptor
+from seedtool.emulator import descriptor, vision
+from seedtool.emulator.faces import FACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
     from seedtool.emulator.faces import SeenFace
     from seedtool.emulator.store import Description, Store, StoredFace
+
+_B = TypeVar("_B", "_Block", "_RealFaces")
 
 _BLOCK = 65_536  # rows of a block of short forms
 _MOST_CANDIDATES = 8_192  # whose full descriptions are compared: twice the most faces that an answer may have
@@ -132,7 +137,7 @@ class Gallery:
         for mine in self._store.descriptions_of(uid, [face.face_id]):
             others = [each for each in theirs if each.kind == mine.kind]
             if others:
-                alike = descriptor.similarities(mine.vector, [each.vector for each in others])
+                alike = _similarities(mine.kind, mine.vector, [each.vector for each in others])
                 both_named = [mine.named and each.named for each in others]
                 best = max(best, float((alike * np.where(both_named, _OTHER_NAME, 1.0)).max()))
         return round(best, 4)
@@ -167,7 +172,7 @@ class Gallery:
             asked = [each for each in (one.likeness, other.likeness) if each is not None]
             return _of_one_name(asked, one.digest, other.digest)
         found = [
-            float(descriptor.similarities(vector, [theirs])[0])
+            float(_similarities(kind, vector, [theirs])[0])
             for kind, vector in (*one.descriptions, *one.cuts)
             for their_kind, theirs in (*other.descriptions, *other.cuts)
             if kind == their_kind
@@ -224,7 +229,7 @@ class Gallery:
             rows = self._store.descriptions_at(uid, index.candidates(kind, vector, threshold))
             if not rows:
                 continue
-            for row, alike in zip(rows, descriptor.similarities(vector, [r.vector for r in rows]), strict=True):
+            for row, alike in zip(rows, _similarities(kind, vector, [r.vector for r in rows]), strict=True):
                 similarity = float(alike) * (_OTHER_NAME if named and row.named else 1.0)
                 found[row.face_id] = max(found.get(row.face_id, 0.0), round(similarity, 4))
         return found
@@ -238,8 +243,12 @@ class Gallery:
             return index
 
 
+def _similarities(kind: int, vector: bytes, others: list[bytes]) -> NDArray[np.float32]:
+    return vision.similarities(vector, others) if kind == FACE else descriptor.similarities(vector, others)
+
+
 class _Index:
-    """The short forms of one collection's descriptions, in blocks of rows.
+    """The short forms of one collection's descriptions, in blocks of rows; of real faces all the numbers.
 
     A block never changes. The rows of deleted faces stay until the index is dropped: the store, which every candidate
     is read from afterwards, no longer has them.
@@ -247,7 +256,8 @@ class _Index:
 
     def __init__(self) -> None:
         self.last = 0
-        self._blocks: tuple[_Block, ...] = ()
+        self._blocks: list[_Block] = []
+        self._real: list[_RealFaces] = []
         self._rows = 0
         self._deleted = 0
 
@@ -255,12 +265,13 @@ class _Index:
         """Add new descriptions, at most a block of them."""
         self.last = descriptions[-1].number
         self._rows += len(descriptions)
-        block = _Block.of(descriptions)
-        blocks = list(self._blocks)
-        if blocks and len(blocks[-1].numbers) + len(descriptions) <= _BLOCK:
-            block = blocks.pop().joined(block)
-        blocks.append(block)
-        self._blocks = tuple(blocks)  # a new tuple: a search that runs keeps the blocks that it began with
+        # new lists: a search that runs keeps the blocks that it began with
+        pictures = [each for each in descriptions if each.kind != FACE]
+        if pictures:
+            self._blocks = _with(self._blocks, _Block.of(pictures))
+        real = [each for each in descriptions if each.kind == FACE]
+        if real:
+            self._real = _with(self._real, _RealFaces.of(real))
 
     def count_deleted(self, count: int) -> bool:
         """Count deleted faces. Returns True once more than half of the rows of a large index are theirs."""
@@ -269,9 +280,13 @@ class _Index:
 
     def candidates(self, kind: int, vector: bytes, threshold: float) -> list[int]:
         """Return the numbers of descriptions that may reach `threshold`; if too many may, those of the most similar."""
-        query = descriptor.coarse([vector])[0]
-        reach = descriptor.most_alike(threshold)
-        found = [block.within(kind, query, reach) for block in self._blocks]
+        if kind == FACE:
+            face = np.frombuffer(vector, dtype=np.float32)
+            found = [block.within(face, vision.most_distant(threshold)) for block in self._real]
+        else:
+            query = descriptor.coarse([vector])[0]
+            reach = descriptor.most_alike(threshold)
+            found = [block.within(kind, query, reach) for block in self._blocks]
         if not found:
             return []
         numbers = np.concatenate([numbers for numbers, _ in found])
@@ -322,6 +337,46 @@ class _Block(NamedTuple):
         squared = ((self.rows[near].astype(np.float32) - query) ** 2).sum(axis=1)
         chosen = squared <= reach
         return self.numbers[near[chosen]], squared[chosen]
+
+
+class _RealFaces(NamedTuple):
+    """Real faces of an index: the numbers of their descriptions, what they look like, and half its square."""
+
+    numbers: NDArray[np.int64]
+    rows: NDArray[np.float32]
+    halves: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, descriptions: Sequence[Description]) -> _RealFaces:
+        """Make a block of these descriptions."""
+        rows = np.frombuffer(b"".join(each.vector for each in descriptions), dtype=np.float32)
+        rows = rows.reshape(len(descriptions), vision.NUMBERS)
+        numbers = np.array([each.number for each in descriptions], dtype=np.int64)
+        return cls(numbers, rows, (rows**2).sum(axis=1) / 2)
+
+    def joined(self, other: _RealFaces) -> _RealFaces:
+        """Make a block of this one's rows and the other's."""
+        return _RealFaces(
+            np.concatenate([self.numbers, other.numbers]),
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.halves, other.halves]),
+        )
+
+    def within(self, query: NDArray[np.float32], reach: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the numbers of the descriptions within a squared distance, and numbers that are in its order."""
+        # |a - b|^2 = 2 (|a|^2 / 2 + |b|^2 / 2 - ab): the product reads each row once, and writes one number for it
+        halved = self.halves - self.rows @ query
+        near = np.flatnonzero(halved <= (reach - float(query @ query)) / 2)
+        return self.numbers[near], halved[near]
+
+
+def _with(blocks: Sequence[_B], block: _B) -> list[_B]:
+    """Return blocks with one more, or with the last one larger."""
+    every = list(blocks)
+    if every and len(every[-1].numbers) + len(block.numbers) <= _BLOCK:
+        block = every.pop().joined(block)
+    every.append(block)
+    return every
 
 
 def _ranked(found: dict[str, float], threshold: float, limit: int, without: str | None) -> list[tuple[float, str]]:

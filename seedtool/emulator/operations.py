@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from seedtool.emulator.album import Album
     from seedtool.emulator.objects import Reader
+    from seedtool.emulator.vision import Vision
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -67,6 +68,7 @@ class Operations:
         most_faces: returns how many faces a collection may have. Called at each IndexFaces.
         album: the labelled pictures that it has learnt; None without any.
         liveness: keeps Face Liveness sessions; None for those to which nobody ever streams.
+        vision: finds real faces; None where nothing does.
     """
 
     def __init__(
@@ -77,12 +79,14 @@ class Operations:
         most_faces: Callable[[], int] = lambda: MOST_FACES,
         album: Album | None = None,
         liveness: Liveness | None = None,
+        vision: Vision | None = None,
     ) -> None:
         self._store = store
         self._read_object = read_object
         self._visibility_lag = visibility_lag
         self._most_faces = most_faces
         self._album = album
+        self._vision = vision
         self._gallery = Gallery(store)
         self._tokens = Tokens(store.keyed)
         self._users = users = Users(store, self._gallery)
@@ -372,7 +376,7 @@ class Operations:
         return collection
 
     def _faces(self, photo: Photo, *, cut_out: bool = False) -> list[faces.SeenFace]:
-        return faces.find(photo.content, self._album, photo.sidecar, cut_out=cut_out)
+        return faces.find(photo.content, self._album, photo.sidecar, cut_out=cut_out, vision=self._vision)
 
     def _picture(self, scope: Scope, request: Request) -> Photo:
         image = request["Image"]

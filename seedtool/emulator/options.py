@@ -37,6 +37,7 @@ class Options(TypedDict):
     photos: Path | None
     s3_endpoint: str | None
     album: Path | None
+    vision: str | None
     faults: str
 
 
@@ -59,6 +60,11 @@ _OPTIONS = (
         metavar="FOLDER",
         type=FOLDER,
         help="Labelled pictures to learn: copies and parts of them regain their names.",
+    ),
+    click.option(
+        "--vision",
+        type=click.Choice(["dlib"]),
+        help="Find and compare real faces in pictures without names; needs the extra vision.",
     ),
     click.option("--faults", metavar="JSON", default="", help='Faults, such as {"tps": "published", "lag": 2}.'),
 )
@@ -124,6 +130,7 @@ def serve(
         s3_endpoint=options["s3_endpoint"],
         faults=options["faults"],
         album=options["album"],
+        vision=options["vision"],
         access=access,
         announce=announce,
     )

@@ -68,12 +68,13 @@ def ensure(
     timeout: float = 30.0,
     verify: bool = False,
     album: Path | None = None,
+    vision: str | None = None,
     arguments: Sequence[str] = (),
 ) -> str:
     """Return the endpoint of the emulator of a state directory. Start the emulator when it does not run.
 
-    An emulator that runs other code than this, or has another album, is replaced; its faces stay. When several
-    processes call this at the same time, one starts the emulator and the others use it.
+    An emulator that runs other code than this, or has another album or vision, is replaced; its faces stay. When
+    several processes call this at the same time, one starts the emulator and the others use it.
 
     Args:
         state_dir: where the emulator keeps its faces. It is created when it is missing.
@@ -81,6 +82,7 @@ def ensure(
         verify: accept only requests that `key(state_dir)` signed, so that other users of this machine are refused.
             Like `arguments` it is used only when the emulator has to be started.
         album: the folder of labelled pictures that it learns.
+        vision: what finds the faces of real people in pictures without names: `dlib`, or None for nothing.
         arguments: more flags of `python -m seedtool.emulator`, used only when the emulator has to be started.
 
     Returns:
@@ -89,7 +91,7 @@ def ensure(
     Raises:
         EmulatorError: the emulator ended, or did not listen in time. The remedy names its log.
     """
-    code = code_version(album)
+    code = code_version(album, vision)
     running = _running(state_dir)
     if running is not None and running.code == code:
         return running.endpoint
@@ -101,7 +103,11 @@ def ensure(
             stop(state_dir, timeout=max(1.0, deadline - time.monotonic()))
             running = None
         if running is None:
-            flags = [*(["--state-key"] if verify else []), *(["--album", str(album.resolve())] if album else [])]
+            flags = [
+                *(["--state-key"] if verify else []),
+                *(["--album", str(album.resolve())] if album else []),
+                *(["--vision", vision] if vision else []),
+            ]
             running = _start(state_dir, deadline, [*arguments, *flags])
     return running.endpoint
 
@@ -226,9 +232,9 @@ def record_path(state_dir: Path) -> Path:
     return state_dir / "emulator.json"
 
 
-def code_version(album: Path | None = None) -> str:
-    """Hash the emulator's source code and the album's folder. A running emulator of another hash is replaced."""
-    digest = hashlib.sha256(str(album.resolve()).encode() if album else b"")
+def code_version(album: Path | None = None, vision: str | None = None) -> str:
+    """Hash the emulator's code, the album's folder and the vision. A running emulator of another hash is replaced."""
+    digest = hashlib.sha256(f"{album.resolve() if album else ''}\0{vision or ''}".encode())
     for source in sorted(_PACKAGE.rglob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -23,6 +23,7 @@ from seedtool.emulator.faults import Faults
 from seedtool.emulator.liveness import Liveness
 from seedtool.emulator.operations import Operations
 from seedtool.emulator.store import FILE, Store
+from seedtool.emulator.vision import open_vision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ def run(
     s3_endpoint: str | None = None,
     faults: str = "",
     album: Path | None = None,
+    vision: str | None = None,
     access: Access | None = None,
     announce: Callable[[str, list[str]], None] | None = None,
 ) -> None:
@@ -55,13 +57,15 @@ def run(
         s3_endpoint: the URL of the S3 endpoint that S3Objects are read from when there is no `photos`.
         faults: settings of `seedtool.emulator.faults` as JSON.
         album: the folder of labelled pictures that it learns before it listens.
+        vision: what finds the faces of real people, one of `vision.KINDS`; None for nothing.
         access: who may use it; None for every program on this machine, and no web page.
         announce: called once the emulator listens, with its endpoint and with lines that explain how to use it; None
             prints these.
 
     Raises:
         EmulatorError: another emulator serves this directory, the port cannot be used, the state cannot be read, the
-            faults are not valid, the folder of photos or of the album does not exist, or the album has a wrong row.
+            faults are not valid, the folder of photos or of the album does not exist, the album has a wrong row, or
+            the packages of `vision` are not installed.
     """
     if photos is not None and not photos.is_dir():
         raise process.EmulatorError(
@@ -69,6 +73,7 @@ def run(
         )
     process.make_state_dir(state_dir)
     in_force = Faults(faults)
+    seeing = open_vision(vision)
     learnt = Album.read(album) if album is not None else None
     if learnt is not None:
         sys.stderr.write(f"Learnt {learnt.pictures:,} labelled pictures with {learnt.faces:,} faces from {album}.\n")
@@ -81,16 +86,17 @@ def run(
             in_force.most_faces,
             learnt,
             Liveness(in_force.liveness),
+            seeing,
         )
         try:
             rules = access or make_access(state_dir, host=host)
             app = application(operations, in_force, state_dir, rules)
 
             def announce_it(endpoint: str) -> None:
-                lines = announcement(endpoint, host, rules, s3_objects=bool(photos or s3_endpoint))
+                lines = announcement(endpoint, host, rules, s3_objects=bool(photos or s3_endpoint), vision=vision)
                 (announce or _print_announcement)(endpoint, lines)
 
-            _serve(state_dir, app, listener, lock, album, announce_it)
+            _serve(state_dir, app, listener, lock, process.code_version(album, vision), announce_it)
         finally:
             if _is_there(process.lock_path(state_dir), lock):  # else the record is that of another one
                 process.record_path(state_dir).unlink(missing_ok=True)
@@ -148,7 +154,7 @@ def _serve(
     app: Starlette,
     listener: socket.socket,
     lock: int,
-    album: Path | None,
+    code: str,
     announce: Callable[[str], None],
 ) -> None:
     host, port = listener.getsockname()[:2]
@@ -160,7 +166,7 @@ def _serve(
         "host": host,
         "port": port,
         "pid": os.getpid(),
-        "code": process.code_version(album),
+        "code": code,
     }
 
     async def end_with_the_folder() -> None:
@@ -204,7 +210,7 @@ def _print_announcement(_endpoint: str, lines: list[str]) -> None:
     sys.stdout.flush()
 
 
-def announcement(endpoint: str, host: str, access: Access, *, s3_objects: bool) -> list[str]:
+def announcement(endpoint: str, host: str, access: Access, *, s3_objects: bool, vision: str | None = None) -> list[str]:
     """Return the lines that explain how to use the emulator.
 
     Args:
@@ -212,12 +218,14 @@ def announcement(endpoint: str, host: str, access: Access, *, s3_objects: bool) 
         host: the address that it was told to listen on.
         access: who may use it.
         s3_objects: whether it can read S3Objects.
+        vision: what finds the faces of real people; None for nothing.
     """
+    rest = f"Elsewhere {vision} finds and compares the faces." if vision else "It does not recognise faces."
     return [
         f"Rekognition stand-in on {endpoint}.",
         f"Point clients at it with AWS_ENDPOINT_URL_REKOGNITION={endpoint}, or --endpoint-url {endpoint}.",
         *_for_other_machines(endpoint, host, access),
-        "It knows people by the names in the metadata of pictures. It does not recognise faces.",
+        f"It knows people by the names in the metadata of pictures. {rest}",
         *([] if s3_objects else [objects.NO_SOURCE]),
     ]
 

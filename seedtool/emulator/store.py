@@ -29,7 +29,7 @@ FILE = "faces.sqlite3"
 _DELETE_BATCH = 2_000  # faces deleted in one transaction: other writers wait for it some 40 ms
 _PAUSE = 0.005  # seconds between two such transactions, in which other writers get their turn
 
-_SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 _SCHEMA = """
 CREATE TABLE secret (value BLOB NOT NULL);
 CREATE TABLE collections (
@@ -64,9 +64,9 @@ CREATE TABLE looks (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     collection INTEGER NOT NULL,
     face_id TEXT NOT NULL,
-    kind INTEGER NOT NULL,    -- see faces.WHOLE and faces.CROP
+    kind INTEGER NOT NULL,    -- see faces.WHOLE, faces.CROP and faces.FACE
     named INTEGER NOT NULL,   -- 1 when the face has a person
-    vector BLOB NOT NULL,     -- see descriptor.describe
+    vector BLOB NOT NULL,     -- see descriptor.describe; of faces.FACE vision.NUMBERS 32-bit floats
     FOREIGN KEY (collection, face_id) REFERENCES faces ON DELETE CASCADE
 );
 CREATE INDEX looks_by_face ON looks (collection, face_id);
@@ -103,6 +103,8 @@ _FROM_VERSION_2 = f"""
 ALTER TABLE faces ADD COLUMN user_id TEXT;
 ALTER TABLE collections ADD COLUMN users INTEGER NOT NULL DEFAULT 0;
 {_USERS}"""
+# The tables stay: with version 4 `looks` may hold numbers of real faces, which earlier programs take for pixels.
+_FROM_VERSION_3 = ""
 _FROM_VERSION_1 = """
 ALTER TABLE collections ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
 UPDATE collections SET size = (SELECT count(*) FROM faces WHERE collection = uid);
@@ -210,7 +212,8 @@ class Connections:
         with self.writing() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version < _SCHEMA_VERSION:
-                steps = (_SCHEMA,) if version == 0 else (_FROM_VERSION_1, _FROM_VERSION_2)[version - 1 :]
+                upgrades = (_FROM_VERSION_1, _FROM_VERSION_2, _FROM_VERSION_3)
+                steps = (_SCHEMA,) if version == 0 else upgrades[version - 1 :]
                 for statement in (each for step in steps for each in step.split(";\n")):
                     connection.execute(statement)
                 if version == 0:
@@ -390,6 +393,8 @@ class Store:
                 if document is None:
                     document = {"FaceId": str(uuid.uuid4()), **face.document}
                     self._insert(connection, uid, image_key, face, document)
+                else:
+                    self._add_kinds(connection, uid, face, document)
                 documents.append(document)
         return documents
 
@@ -619,6 +624,14 @@ class Store:
         connection.executemany(
             "INSERT INTO looks (collection, face_id, kind, named, vector) VALUES (?, ?, ?, ?, ?)",
             [(uid, face_id, kind, person is not None, vector) for kind, vector in face.descriptions],
+        )
+
+    def _add_kinds(self, connection: sqlite3.Connection, uid: int, face: NewFace, document: dict[str, object]) -> None:
+        """Add descriptions of a kind that a face does not have: it was indexed before anything saw real faces."""
+        connection.executemany(
+            "INSERT INTO looks (collection, face_id, kind, named, vector) SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS "
+            "(SELECT 1 FROM looks WHERE collection = ?1 AND face_id = ?2 AND kind = ?3)",
+            [(uid, document["FaceId"], kind, face.name is not None, vector) for kind, vector in face.descriptions],
         )
 
     def _stored(self, table: str, condition: str, uid: int, value: object, until: float) -> dict[str, StoredFace]:

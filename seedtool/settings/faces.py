@@ -231,6 +231,15 @@ class FaceSettings(CacheSettings, frozen=True, kw_only=True):
             default="none",
         ),
     ] = None
+    emulator_vision: Annotated[
+        Literal["dlib"] | None,
+        Setting(
+            "`dlib` finds and compares the faces of real people in pictures without names, for the local emulator; "
+            "it needs the extra `vision`",
+            variables=("SEEDTOOL_EMULATOR_VISION",),
+            default="none: such faces are known by their pixels",
+        ),
+    ] = None
     collection: Annotated[
         str | None,
         Setting(

@@ -45,7 +45,7 @@ def require_packages(settings: Settings) -> None:
     if settings.aws == "live":
         extras.require("faces", "botocore")
     else:
-        extras.require("emulator")
+        _require_emulator(settings)
 
 
 def ensure_emulator(settings: Settings) -> str:
@@ -59,9 +59,17 @@ def ensure_emulator(settings: Settings) -> str:
     """
     from seedtool.emulator import process
 
-    extras.require("emulator")
+    _require_emulator(settings)
     with _emulators_errors():
-        return process.ensure(emulator_dir(settings), verify=True, album=settings.emulator_album)
+        return process.ensure(
+            emulator_dir(settings), verify=True, album=settings.emulator_album, vision=settings.emulator_vision
+        )
+
+
+def _require_emulator(settings: Settings) -> None:
+    extras.require("emulator")
+    if settings.emulator_vision is not None:
+        extras.require("vision")
 
 
 def find_emulator(settings: Settings) -> str | None:

@@ -110,6 +110,7 @@ CONTRACT = {
         "--state-dir",
         "--photos",
         "--album",
+        "--vision",
         "--s3-endpoint",
         "--faults",
         "--require-signature",
