@@ -143,3 +143,9 @@ def test_an_option_that_is_not_valid_is_refused_at_start(capsys, wrong, code):
     told = capsys.readouterr()
     assert told.out == ""
     assert wrong[0] in told.err
+
+
+def test_a_variable_gives_an_option(capsys, monkeypatch):
+    monkeypatch.setenv("REKOGNITION_STANDIN_HOST_NAME", "standin http://x")
+    assert main([]) == 1
+    assert "'http://x' is not a host name" in capsys.readouterr().err

@@ -31,7 +31,8 @@ def pid_of(state_dir):
     return json.loads(process.record_path(state_dir).read_text())["pid"]
 
 
-def test_found_only_while_it_runs(own, tmp_path):
+def test_found_only_while_it_runs(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("REKOGNITION_STANDIN_FAULTS", "of a container, and not for this one")
     assert process.find(tmp_path) is None
     assert process.find(tmp_path / "never made") is None
     endpoint = own()

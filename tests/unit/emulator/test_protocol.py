@@ -2,10 +2,16 @@
 
 import base64
 import json
+import shutil
+import sys
+from pathlib import Path
 
+import botocore
 import pytest
 from botocore.loaders import Loader
 
+from seedtool.emulator import objects, protocol
+from seedtool.emulator.process import EmulatorError
 from seedtool.emulator.protocol import OPERATIONS, ServiceError, ServiceModel
 
 
@@ -168,3 +174,17 @@ def test_operations_that_are_not_there_are_named(model, approved):
             model.operation(target)
         assert (caught.value.code, caught.value.status) == ("UnknownOperationException", 400)
         approved(caught.value)
+
+
+def test_where_the_emulator_is_a_package_of_its_own_it_needs_no_botocore(monkeypatch, tmp_path, model):
+    (source,) = (Path(botocore.__file__).parent / "data" / "rekognition").glob("*/service-2.json.gz")
+    shutil.copy(source, tmp_path)
+    monkeypatch.setattr(protocol, "__file__", str(tmp_path / "protocol.py"))
+    for name in ("botocore", "botocore.loaders"):
+        monkeypatch.setitem(sys.modules, name, None)
+    members = {"CollectionId": "a b"}
+    assert refused(ServiceModel(), "CreateCollection", members) == refused(model, "CreateCollection", members)
+    with pytest.raises(EmulatorError) as caught:
+        objects.reader(None, "http://127.0.0.1:1")
+    assert "--s3-endpoint" in caught.value.message
+    assert caught.value.remedy == "Run pip install botocore"
