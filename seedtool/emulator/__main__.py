@@ -71,7 +71,9 @@ def health(url: str) -> None:
 @standin.command()
 @click.option("--live", is_flag=True, help="Play against AWS, in collections that are deleted again.")
 @click.option("--endpoint-url", metavar="URL", help="Play against this endpoint.")
-@click.option("--region", metavar="NAME", envvar="AWS_REGION", default="us-east-1", show_default=True)
+@click.option(
+    "--region", metavar="NAME", envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], default="us-east-1", show_default=True
+)
 @click.option("--profile", metavar="NAME", help="AWS profile for the credentials [default: the environment's].")
 @click.option("--yes", is_flag=True, help="Do not ask whether it may cost what it says.")
 @click.option(

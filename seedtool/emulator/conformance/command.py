@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -51,6 +52,8 @@ _PAUSE = 3.0  # seconds until AWS finds an indexed face; up to 2 were seen
 _UNSIGNED = Key("test", "test")
 _REFERENCE = Key("000000000000", "test")  # an account of its own, also where both sides are one process
 _INTERRUPTED = 130
+#: Signals that end the run, besides that of Ctrl+C. Windows has no SIGHUP.
+_OTHERS = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
 
 
 def run(options: Conformance) -> int:
@@ -67,6 +70,9 @@ def run(options: Conformance) -> int:
     """
     if options["live"] and options["endpoint_url"]:
         raise EmulatorError("--live means AWS's own endpoint.", "Give --live or --endpoint-url.")
+    folder = options["out"].absolute().parent
+    if not os.access(folder, os.W_OK):
+        raise EmulatorError(f"The folder {folder} cannot be written.", "Name a file in another folder: --out FILE.")
     try:
         with _ending():
             return _run(options)
@@ -161,7 +167,7 @@ def _plan(scenario: Scenario) -> list[str]:
     charged = sum(step["operation"] in _CHARGED for step in scenario.steps)
     made = sum(step["operation"] == "CreateCollection" and "error" not in step for step in scenario.steps)
     return [
-        f"This sends {len(scenario.steps)} requests to AWS, and waits where AWS needs time: some two minutes.",
+        f"This sends {len(scenario.steps)} requests to AWS, and waits where AWS needs time: a minute or two.",
         f"It costs at most {charged * _IMAGE:.2f} USD: {charged} calls at {_IMAGE} USD (prices of us-east-1).",
         f"It makes {made} collections with names of its own, and deletes them at the end, also after Ctrl+C.",
         "It reads the names of the account's other collections, and keeps none.",
@@ -231,29 +237,30 @@ def _say(lines: list[str]) -> None:
 
 @contextlib.contextmanager
 def _ending() -> Iterator[None]:
-    """Let SIGTERM end the run as Ctrl+C does."""
+    """Let SIGTERM and a terminal that closes end the run as Ctrl+C does."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with _handling(signal.SIGTERM, interrupt):
+    with _handling(interrupt, _OTHERS):
         yield
 
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
     """Let no signal but SIGKILL keep us from deleting what was made."""
-    with _handling(signal.SIGINT, signal.SIG_IGN), _handling(signal.SIGTERM, signal.SIG_IGN):
+    with _handling(signal.SIG_IGN, {signal.SIGINT, *_OTHERS}):
         yield
 
 
 @contextlib.contextmanager
-def _handling(number: signal.Signals, handler: Callable[..., None] | signal.Handlers) -> Iterator[None]:
+def _handling(handler: Callable[..., None] | signal.Handlers, numbers: set[signal.Signals]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(number, handler)
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(number, before)
+        for number, former in before.items():
+            signal.signal(number, former)

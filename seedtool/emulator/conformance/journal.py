@@ -90,11 +90,17 @@ class Journal:
         whole = [line for line in self._file if line.endswith(b"\n")]
         self._file.seek(sum(map(len, whole)))
         self._file.truncate()
-        first, *lines = [json.loads(line) for line in whole] or [{"endpoint": "", "region": ""}]
-        for line in lines:
-            self.collections[line["collection"]] = line["state"]
-            self.account = line["account"] or self.account
-        return Place(first["endpoint"], first["region"])
+        try:
+            first, *lines = [json.loads(line) for line in whole] or [{"endpoint": "", "region": ""}]
+            for line in lines:
+                self.collections[line["collection"]] = line["state"]
+                self.account = line["account"] or self.account
+            return Place(first["endpoint"], first["region"])
+        except (ValueError, TypeError, KeyError):
+            raise EmulatorError(
+                f"The journal {self.path} is damaged.",
+                f"Look for collections whose names begin with {self.prefix}, delete them, then delete the journal.",
+            ) from None
 
 
 def folder() -> Path:

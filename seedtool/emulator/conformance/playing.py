@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import time
@@ -27,6 +26,10 @@ Json = Any
 
 _HEADERS = ("content-type", "x-amzn-errortype", "x-amzn-requestid")
 _MOST_PAGES = 30  # of ListCollections, in an account that has many
+#: Operations whose effect other operations see later.
+_TAKES_TIME = frozenset(
+    {"IndexFaces", "DeleteFaces", "CreateUser", "DeleteUser", "AssociateFaces", "DisassociateFaces", "TagResource"}
+)
 _PATIENCE = 60.0  # seconds until AWS has taken a user's faces in, by its guide "a few seconds"
 
 
@@ -67,13 +70,15 @@ class Told:
     operation: str
     status: int
     headers: dict[str, str] = field(default_factory=dict)
-    body: Json = None
+    body: dict[str, Json] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
     among: bool = False
 
     def without(self, account: str | None) -> Told:
         """Return the answer without the account's number and without who asked, whom an AccessDeniedException names."""
-        text = re.sub(r"arn:aws:(iam|sts)::[^\s\"\\]*", "<principal>", json.dumps(self.body))
+        # a token is AWS's own, and may tell which collection of somebody it stands for
+        body = self.body | ({"NextToken": "<token>"} if isinstance(self.body.get("NextToken"), str) else {})
+        text = re.sub(r"arn:aws:(iam|sts)::[^\s\"\\]*", "<principal>", json.dumps(body))
         if account:
             text = re.sub(rf"(?<![\w-]){account}(?![\w-])", "<account>", text)
         return replace(self, body=json.loads(text))
@@ -101,7 +106,7 @@ class Player:
             ignore_configured_endpoint_urls=True,  # AWS_ENDPOINT_URL_REKOGNITION may name a stand-in
             retries={"mode": "standard", "total_max_attempts": 5},
         )
-        with _explained():
+        try:
             session = botocore.session.Session(profile=profile)
             self._client = session.create_client(
                 "rekognition",
@@ -111,13 +116,16 @@ class Player:
                 aws_secret_access_key=key.secret if key else None,
                 config=config,
             )
-        self._client.meta.events.register("after-call.rekognition", self._keep)
+        except (BotoCoreError, ValueError) as error:
+            raise _explained(error) from error
+        self._client.meta.events.register("before-parse.rekognition", self._keep)  # the bytes, whatever they mean
         self.place = Place(self._client.meta.endpoint_url, place.region)
         self.server = ""
         self._pace = pace
         self._pause = pause
         self._next = 0.0
-        self._answer: Told = Told("", "", 0)
+        self._changed = False  # since AWS was last given time
+        self._answers: list[Told] = []
 
     def play(self, scenario: Scenario, pictures: Mapping[str, bytes], journal: Journal) -> Iterator[Told]:
         """Play the steps one after another.
@@ -140,7 +148,7 @@ class Player:
             except (LookupError, TypeError):  # an earlier step was answered otherwise
                 yield Told(step["name"], step["operation"], 0)
                 continue
-            if step.get("settled") and self._pause:
+            if step.get("settled") and self._pause and self._changed:
                 self._settle(members["CollectionId"])
             answer = self._played(step, members, journal)
             if number == 0 and answer.status != 200:
@@ -183,22 +191,30 @@ class Player:
         """
         time.sleep(max(0.0, self._next - time.monotonic()))
         self._next = time.monotonic() + self._pace
-        with _explained(), contextlib.suppress(ClientError):
-            getattr(self._client, xform_name(operation))(**members)
-        self._answer.operation = operation
-        return self._answer
-
-    def _keep(self, http_response: Json, **_: Json) -> None:
-        headers = {name.lower(): value for name, value in http_response.headers.items()}
-        self.server = headers.get("server", "")
+        self._changed |= operation in _TAKES_TIME
+        self._answers.clear()
         try:
-            body = json.loads(http_response.content or b"{}")
+            getattr(self._client, xform_name(operation))(**members)
+        except (BotoCoreError, ClientError, AttributeError, TypeError, ValueError) as error:
+            # an answer that botocore cannot read is an answer
+            if not self._answers:
+                raise _explained(error) from error
+        answer = self._answers[-1]
+        answer.operation = operation
+        return answer
+
+    def _keep(self, response_dict: Json, **_: Json) -> None:
+        headers = {name.lower(): value for name, value in response_dict["headers"].items()}
+        self.server = headers.get("server", "")
+        content = response_dict["body"]
+        try:
+            body = json.loads(content or b"{}")
         except ValueError:
-            body = {"a body that is no JSON": http_response.content[:200].decode(errors="replace")}
+            body = {"a body that is no JSON": content[:200].decode(errors="replace")}
         if not isinstance(body, dict):
             body = {"a body that is no object": body}
         known = {name: headers[name] for name in _HEADERS if name in headers}
-        self._answer = Told("", "", http_response.status_code, known, body)
+        self._answers.append(Told("", "", response_dict["status_code"], known, body))
 
     def _members(
         self, step: Mapping[str, Json], answers: Mapping[str, Json], pictures: Mapping[str, bytes], journal: Journal
@@ -256,6 +272,7 @@ class Player:
 
     def _settle(self, collection: str) -> None:
         """Wait until searches find what was indexed, and no user is being changed."""
+        self._changed = False
         time.sleep(self._pause)
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
@@ -273,13 +290,9 @@ class Player:
         return bool(answer.body.get("Tags", {}).get(TAG) == run)
 
 
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except BotoCoreError as error:
-        text = str(error).removesuffix(".")
-        raise EmulatorError(f"{text}.", "Check the credentials, the region and the endpoint.") from error
+def _explained(error: Exception) -> EmulatorError:
+    text = str(error).removesuffix(".")
+    return EmulatorError(f"{text}.", "Check the credentials, the region and the endpoint.")
 
 
 def _resolved(value: Json, answers: Mapping[str, Json]) -> Json:

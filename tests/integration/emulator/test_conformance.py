@@ -18,8 +18,9 @@ import pytest
 from seedtool.emulator import process
 from seedtool.emulator.__main__ import main
 from seedtool.emulator.conformance import command, journal
-from seedtool.emulator.conformance.comparing import MAY_DIFFER
+from seedtool.emulator.conformance.comparing import MAY_DIFFER, compare
 from seedtool.emulator.conformance.journal import Place
+from seedtool.emulator.conformance.pictures import scenario_pictures
 from seedtool.emulator.conformance.playing import Player, Scenario
 
 
@@ -111,12 +112,9 @@ def play(proxy, emulator, tmp_path, monkeypatch, capsys):
 
 def own_names(proxy, rekognition):
     """The collections of runs that are there, and whether the proxy was asked about others."""
-    foreign = [
-        members
-        for _, members in proxy.requests
-        for name in (members.get("CollectionId"), members.get("ResourceArn"))
-        if name is not None and not str(name).rpartition("/")[2].startswith("seedtool-conformance-")
-    ]
+    named = [members.get("CollectionId") for _, members in proxy.requests if "CollectionId" in members]
+    named += [members["ResourceArn"].rpartition("/")[2] for _, members in proxy.requests if "ResourceArn" in members]
+    foreign = [name for name in named if not name.startswith("seedtool-conformance-")]
     assert foreign == []
     return [name for name in rekognition.list_collections()["CollectionIds"] if name.startswith(journal.TAG)]
 
@@ -313,7 +311,9 @@ main({arguments!r})"""
     # somebody else's has a name of this form, too
     foreign = left[0].replace("school", "other")
     rekognition.create_collection(CollectionId=foreign)
-    proxy.before["CreateCollection", 4] = lambda: os.kill(os.getpid(), signal.SIGINT)  # it need not play all again
+    proxy.before["CreateCollection", len(proxy.calls("CreateCollection")) + 1] = lambda: os.kill(
+        os.getpid(), signal.SIGINT
+    )  # it need not play all again
     code, _, said = play()
     assert code == 130
     assert re.search(rf"Deleted what an earlier run had left: {left[0]}, {left[1]}\.", said)
@@ -322,21 +322,35 @@ main({arguments!r})"""
     assert list(journal.folder().iterdir()) == []
 
 
-def test_it_costs_nothing_until_somebody_agrees(play, proxy, capsys):
+def test_it_costs_nothing_until_somebody_agrees(play, proxy, capsys, tmp_path):
     assert main(["conformance", "--live"]) == 1
     said = capsys.readouterr()
     assert re.search(r"costs at most 0\.0\d USD: \d\d calls", said.out)
     assert "Nothing was sent" in said.err
+    assert play("--live")[0] == play("--out", str(tmp_path / "nowhere" / "file"))[0] == 1
     assert proxy.requests == []
 
 
-def test_an_endpoint_that_makes_no_collection_or_does_not_answer_is_said(play, proxy):
+def test_what_the_endpoint_does_not_allow_is_said(play, proxy):
     denied = {"__type": "AccessDeniedException", "Code": "AccessDeniedException", "Message": "no", "Logref": FRESH}
     proxy.plant["CreateCollection", 1] = lambda _, headers, __: (400, headers, denied)
     code, result, said = play()
     assert (code, result) == (1, None)
     assert "CreateCollection was answered AccessDeniedException: no." in said
     assert proxy.calls("DeleteCollection") == proxy.calls("DeleteFaces") == []
+    proxy.before["CreateCollection", 3] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    proxy.plant["DeleteCollection", 1] = proxy.plant["CreateCollection", 1]
+    code, _, said = play()
+    (left,) = (members["CollectionId"] for members in proxy.calls("DeleteCollection")[:1])
+    assert f"These collections could not be deleted: {left}" in said
+    assert code == 130
+    # elsewhere the next run leaves it alone, and says so
+    proxy.before["CreateCollection", 5] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    _, _, said = play("--region", "eu-west-1")
+    assert f"An earlier run may have left {left} at http://localhost:{proxy.server_port} in us-east-1" in said
+
+
+def test_an_endpoint_that_does_not_answer_is_said(play):
     code, _, said = play(port=1)
     assert (code, "Could not connect" in said, "Check the credentials" in said) == (1, True, True)
 
@@ -354,9 +368,49 @@ def test_a_step_waits_until_a_user_is_taken_in_and_a_foreign_arn_is_not_used(pro
         told = list(player.play(few, {}, own))
         assert player.delete(own, sure=True) == []
     assert [each.status for each in told] == [200, 200, 200, 200, 0]
-    # asked twice before the step itself, and once more before the description
-    assert len(proxy.calls("ListUsers")) == 4
+    assert len(proxy.calls("ListUsers")) == 3  # twice to see that the user is taken in, then the step
     assert proxy.calls("TagResource") == []
+
+
+def test_an_answer_that_no_client_can_read_is_a_difference_and_so_is_a_step_that_needs_it(proxy, tmp_path):
+    scenario = Scenario.read()
+    wanted = ("create", "index ana", "list at once", "search")
+    few = Scenario(scenario.questions, tuple(step for step in scenario.steps if step["name"] in wanted))
+    place = Place(f"http://localhost:{proxy.server_port}", "us-east-1")
+    player = Player(place, key=process.Key("test", "test"))
+    sides = []
+    for number in ("1", "2"):
+        with contextlib.closing(journal.Journal(tmp_path / f"{number * 32}.jsonl", place)) as own:
+            sides.append([told.without(own.account) for told in player.play(few, scenario_pictures(), own)])
+            player.delete(own, sure=True)
+        proxy.plant["ListFaces", 2] = lambda _, headers, __: (200, headers, {"Faces": "none"})
+        proxy.plant["IndexFaces", 2] = changing(lambda d: d["FaceRecords"].clear())
+    found = {(each.step, each.kind, each.path) for each in compare(*sides).differences if each.step != "create"}
+    assert found == {
+        ("index ana", "elements", "FaceRecords"),
+        ("list at once", "type", "Faces"),
+        ("list at once", "missing", "FaceModelVersion"),
+        ("search", "played", ""),
+    }
+
+
+def test_a_run_that_goes_on_is_left_alone_and_a_damaged_journal_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    place = Place("http://localhost:1", "us-east-1")
+    with contextlib.closing(journal.begin(place)) as running:
+        running.note("a", "asked")
+        assert list(journal.unfinished()) == []
+    with running.path.open("ab") as file:
+        file.write(b'{"collection": "b", "st')  # killed while it wrote
+    (old,) = journal.unfinished()
+    assert (old.place, old.collections, old.left()) == (place, {"a": "asked"}, ["a"])
+    old.note("a", "deleted")
+    old.close()
+    assert list(journal.unfinished()) == []
+    (journal.folder() / f"{'3' * 32}.jsonl").write_text('{"endpoint": 1}\n[]\n')
+    with pytest.raises(process.EmulatorError, match="damaged") as caught:
+        list(journal.unfinished())
+    assert "3" * 32 in caught.value.remedy
 
 
 def test_the_guide_lists_the_open_questions():
