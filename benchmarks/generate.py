@@ -1,7 +1,8 @@
 """Generated rows beside psql's `\\copy`, prebuilt blocks, Faker, Mimesis, SQLAlchemy and drizzle-seed: in turn, on one server.
 
 A rival that makes a million rows in minutes makes fewer; its seconds are those of a million at its rate. Seconds of CPU
-are compared where no server takes part.
+are compared where no server takes part. Beside the seconds of a clock stand those of the processors of client and
+server, which a busy machine does not change.
 """
 
 import json
@@ -227,6 +228,28 @@ def _load(target: Target, content: str) -> float:
     return time.perf_counter() - started
 
 
+def _processors(target: Target, work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds of the processors that work takes: those of this process and its children, and the server's.
+
+    The server's are those of sessions that have ended: the postmaster has them when it has waited for them (proc(5)).
+    """
+    with server.connect(target, target.maintenance) as connection:
+        found = connection.execute("SELECT setting FROM pg_settings WHERE name = 'data_directory'").fetchone()
+    postmaster = int((Path(found[0] if found else "") / "postmaster.pid").read_text().split()[0])
+
+    def spent() -> tuple[float, float]:
+        time.sleep(0.3)  # the postmaster has to hear of the end of sessions
+        fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
+        usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        client = sum(each.ru_utime + each.ru_stime for each in usages)
+        return client, sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+    before = spent()
+    work()
+    client, served = spent()
+    return client - before[0], served - before[1]
+
+
 def _indexed(target: Target, folder: Path) -> Iterator[Row]:
     content = RECIPE.format(guardians=STUDENTS // 2)
     files = {name: folder / f"{name}.txt" for name in ("guardians", "students")}
@@ -237,18 +260,31 @@ def _indexed(target: Target, folder: Path) -> Iterator[Row]:
             with file.open("wb") as out, cursor.copy(f"COPY {name} TO STDOUT") as copy:
                 for data in copy:
                     out.write(data)
-    ours, rival = [], []
-    for _ in range(RUNS):
-        theirs = _fresh(target, "theirs", SCHEMA)
-        started = time.perf_counter()
+    theirs = _fresh(target, "theirs", SCHEMA)
+
+    def copied() -> None:
         for name, file in files.items():
             _psql(theirs, f"\\copy {name} FROM '{file}'")
-        rival.append(time.perf_counter() - started)
-        ours.append(_load(_fresh(target, "ours", SCHEMA), content))
+
+    ours, rival, our_cpu, their_cpu = [], [], [], []
+    for _ in range(RUNS):
+        theirs = _fresh(target, "theirs", SCHEMA)
+        their_cpu.append(_processors(target, lambda: rival.append(_clock(copied))))
+        made = _fresh(target, "ours", SCHEMA)
+        our_cpu.append(_processors(target, lambda: ours.append(_load(made, content))))  # noqa: B023 - called at once
     for file in files.values():
         file.unlink()
     what = f"`seed load`: {STUDENTS:,} students of 18 columns and {STUDENTS // 2:,} guardians, indexed, with keys"
     yield what, "`psql \\copy` of the same rows", 0.5, statistics.median(ours), statistics.median(rival)
+    client, served = min(our_cpu)
+    what = f"the same, processors of client ({client:.1f} s) and server ({served:.1f} s)"
+    yield what, "`psql \\copy` of the same rows", 1.0, client + served, sum(min(their_cpu))
+
+
+def _clock(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def _psql(target: Target, command: str) -> None:
@@ -292,9 +328,17 @@ def _copy(target: Target, blocks: Iterator[bytes], where: str = "") -> float:
 
 
 def _rivals(target: Target, folder: Path) -> Iterator[Row]:
-    ours = _load(_fresh(target, "ours", SCHEMA), RECIPE.format(guardians=STUDENTS // 2)) / (STUDENTS * 1.5) * 1e6
-    alchemy = _add_all(_fresh(target, "theirs", SCHEMA)) / (FEW * 1.5) * 1e6
+    measured = []
+    made, theirs = (_fresh(target, name, SCHEMA) for name in ("ours", "theirs"))
+    content = RECIPE.format(guardians=STUDENTS // 2)
+    our_cpu = sum(_processors(target, lambda: measured.append(_load(made, content))))
+    their_cpu = sum(_processors(target, lambda: measured.append(_add_all(theirs))))
+    ours, alchemy = measured[0] / (STUDENTS * 1.5) * 1e6, measured[1] / (FEW * 1.5) * 1e6
     yield "1,000,000 rows of the same tables", f"Faker and `add_all`, {FEW:,} students", 1 / 100, ours, alchemy
+    # the rival works in one process and waits for the server, and both of our processors are busy at once
+    what = "the same, processors of client and server"
+    rates = our_cpu / (STUDENTS * 1.5) * 1e6, their_cpu / (FEW * 1.5) * 1e6
+    yield what, f"Faker and `add_all`, {FEW:,} students", 1 / 50, *rates
     drizzle = _drizzle(_fresh(target, "theirs", SCHEMA), folder)
     if drizzle is not None:
         seconds = drizzle / (FEW * 1.5) * 1e6

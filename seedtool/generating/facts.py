@@ -7,6 +7,7 @@ stands in the ledger.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,8 @@ from seedtool.postgres.copying import copy_out
 from seedtool.values.cells import Cells
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
     from seedtool.postgres.catalog import Table
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 #: So many rows of others are looked at for values that are taken; beyond that the database has the last word.
 _MOST_TAKEN = 1_000_000
+
+#: So many values of given rows are read at a time.
+_READ = 20_000
 
 
 class Facts:
@@ -62,8 +68,7 @@ class Facts:
                 sql.Identifier(column), table.identifier, order, sql.Literal(self.count(table))
             )
             with self._open().cursor() as cursor:
-                found = Cells.of(value for (value,) in copy_out(cursor, query))
-            digest = hashlib.sha256(b"\0".join(value or b"" for value in found.tolist())).hexdigest()
+                found, digest = _read(str(value) if value is not None else None for (value,) in copy_out(cursor, query))
             if len(found) < self.count(table) or self._digests.setdefault(name, digest) != digest:
                 raise LoadInterrupted(
                     f"{table} has other rows than when the recipe was first loaded, and its rows are given",
@@ -141,6 +146,29 @@ class Facts:
     def _open(self) -> psycopg.Connection[Any]:
         assert self._connection is not None  # noqa: S101 - what workers ask for was read before they were sent for
         return self._connection
+
+
+def _read(values: Iterator[str | None]) -> tuple[Cells, str]:
+    """Return values as cells, and the hash of all; an object for each value is only there for some thousands at a time.
+
+    The hash is SHA-256 of the values with a zero byte between two.
+    """
+    import numpy as np
+
+    hashed, parts = hashlib.sha256(), list[Cells]()
+    while batch := list(itertools.islice(values, _READ)):
+        hashed.update(b"\0" * bool(parts) + "\0".join(value or "" for value in batch).encode())
+        parts.append(Cells.of(batch))
+    found = Cells(
+        np.zeros((sum(map(len, parts)), max((each.width for each in parts), default=1)), dtype=np.uint8),
+        np.concatenate([np.zeros(0, dtype=np.int32), *(each.lengths for each in parts)]),
+        plain=all(each.plain for each in parts),
+    )
+    at = 0
+    for each in parts:
+        found.matrix[at : at + len(each), : each.width] = each.matrix
+        at += len(each)
+    return found, hashed.hexdigest()
 
 
 class _Known(msgspec.Struct):

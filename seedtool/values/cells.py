@@ -35,11 +35,14 @@ class Cells:
             length is undefined.
         lengths: int32[n]: how many bytes a cell has; -1 is NULL.
         plain: it is known that no cell holds a byte that COPY escapes (`ESCAPES`).
+        picked: the cells of a pool and int64[n], where each cell that is not NULL was picked from them. What is made
+            from a cell alone is then made of the pool once, and picked again.
     """
 
     matrix: "Bytes"
     lengths: "Lengths"
     plain: bool = False
+    picked: "tuple[Cells, NDArray[np.int64]] | None" = None
 
     @staticmethod
     def of(values: Iterable[bytes | str | None]) -> "Cells":
@@ -93,6 +96,11 @@ class Cells:
         matrix = items.take(rows).view(np.uint8).reshape(len(rows), self.width)
         return Cells(matrix, self.lengths.take(rows), plain=self.plain)
 
+    def pick(self, rows: "NDArray[np.int64]") -> "Cells":
+        """The cells at these positions, as `take` returns them; they know that they come from here."""
+        found = self.take(rows)
+        return Cells(found.matrix, found.lengths, plain=found.plain, picked=(self, rows))
+
     def stacked(self, other: "Cells") -> "Cells":
         """These cells, and those of `other` below them."""
         width = max(self.width, other.width)
@@ -101,7 +109,7 @@ class Cells:
 
     def where(self, keep: "NDArray[np.bool_]") -> "Cells":
         """These cells where `keep` is true, and NULL elsewhere."""
-        return Cells(self.matrix, np.where(keep, self.lengths, np.int32(-1)), plain=self.plain)
+        return Cells(self.matrix, np.where(keep, self.lengths, np.int32(-1)), plain=self.plain, picked=self.picked)
 
     def choose(self, chosen: "NDArray[np.bool_]", other: "Cells") -> "Cells":
         """These cells where `chosen` is true, and those of `other` elsewhere."""

@@ -51,7 +51,7 @@ class Pool:
 
     def pick(self, bits: "NDArray[np.uint64]") -> Cells:
         """A value for each 64 bits, by its weight."""
-        return self.cells.take(self.positions(bits))
+        return self.cells.pick(self.positions(bits))
 
     def positions(self, bits: "NDArray[np.uint64]") -> "NDArray[np.int64]":
         """The position in `cells` of the value for each 64 bits."""

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -343,7 +344,38 @@ def slug(cells: Cells, between: bytes, empty: bytes) -> Cells:
 
 
 def _slug_of(columns: Sequence[str], between: bytes, context: Context) -> Cells:
-    return slug(joined([context.columns[name] for name in columns]), between, b"user")
+    """The slug of the columns' values, joined."""
+    parts: list[Cells | bytes] = []
+    any_before: NDArray[np.bool_] | None = None
+    for name in columns:
+        there = context.columns[name].lengths > 0
+        if any_before is not None:
+            gap = any_before & there
+            parts.append(
+                between
+                if gap.all()
+                else Cells(np.full((len(gap), 1), between[0], np.uint8), gap.astype(np.int32), plain=True)
+            )
+        parts.append(_bare_slug(context.columns[name], between, there))
+        any_before = there if any_before is None else any_before | there
+    found = concat(parts) if len(parts) > 1 else parts[0]
+    assert isinstance(found, Cells)  # noqa: S101 - the first part is
+    none = found.lengths == 0
+    return Cells.constant(b"user", len(none)).choose(none, found) if none.any() else found
+
+
+def _bare_slug(cells: Cells, between: bytes, there: "NDArray[np.bool_]") -> Cells:
+    """The slug of each cell, empty where nothing is left. A pool's is made once."""
+    if cells.picked is None:
+        return slug(Cells(cells.matrix, np.maximum(cells.lengths, 0)), between, b"")
+    pool_cells, rows = cells.picked
+    found = _slugged_pool(pool_cells, between).take(rows)
+    return found if there.all() else Cells(found.matrix, np.where(there, found.lengths, np.int32(0)), plain=True)
+
+
+@lru_cache(maxsize=64)
+def _slugged_pool(cells: Cells, between: bytes) -> Cells:
+    return slug(cells, between, b"")
 
 
 def _letters(first: int) -> "NDArray[np.uint8]":
@@ -373,7 +405,7 @@ def _of_sex(
 
     def pick(bits: "Bits", context: Context) -> Cells:
         chosen = np.where(is_female(bits, context), women.positions(bits), men.positions(bits) + below)
-        return both.take(chosen)
+        return both.pick(chosen)
 
     return pick
 

@@ -375,3 +375,19 @@ def test_a_checksum_tells_other_values_apart():
     assert kind("city").checksum() != kind("city", locale="es_CL").checksum()
     assert kind("email", of=["a"]).checksum() != kind("email").checksum()
     assert len({word.build for word in WORDS.values()}) == len(WORDS)
+
+
+def test_an_address_from_a_pool_is_that_of_the_names_themselves():
+    rows = np.arange(300, dtype=np.int64)
+    first, last = kind("first_name", locale="es_CL"), kind("last_name", locale="es_CL")
+    names = {
+        "first": first.make(stream(b"a" * 16, rows), Context(rows)).where(rows % 3 > 0),
+        "middle": Cells.of("" if row % 2 else None for row in rows.tolist()),
+        "last": last.make(stream(b"b" * 16, rows), Context(rows)).where(rows % 7 > 0),
+    }
+    assert names["first"].picked
+    plain = {name: Cells(each.matrix, each.lengths) for name, each in names.items()}
+    for word in ("email", "username"):
+        made = kind(word, of=["first", "middle", "last"])
+        bits = stream(b"c" * 16, rows)
+        assert made.make(bits, Context(rows, names)).tolist() == made.make(bits, Context(rows, plain)).tolist()
