@@ -389,16 +389,17 @@ def connect(
         **({"connect_timeout": max(2, int(patience))} if patience < PATIENCE else {}),  # libpq's least is 2
     )
     deadline = time.monotonic() + patience
-    # another process may start the embedded server after our attempt and before we ask for its state
-    try_again = target.embedded is not None
+    # a server that was starting or recovering at our attempt may be there by the time that we ask for its state
+    again = 2
     while True:
         try:
             connection = kind.connect(conninfo, autocommit=autocommit)
         except psycopg.OperationalError as error:
             answers, waited = _wait_for_server(target, deadline)
-            if not (waited or try_again):
+            up = error.pgconn is not None and error.pgconn.used_password  # it asked who we are
+            if not waited and (up or not again or not (answers or target.embedded)):
                 raise _connection_error(target, database or target.name, error, answers=answers) from error
-            try_again = False
+            again -= not waited
         else:
             if target.embedded is None:
                 target.addresses.append(f"{connection.info.host or 'localhost'}:{connection.info.port}")
