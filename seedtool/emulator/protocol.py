@@ -48,8 +48,12 @@ OPERATIONS = (
     "CreateFaceLivenessSession",
     "GetFaceLivenessSessionResults",
 )
-#: Operations that look at more than faces. moto answers them with what a test has given it.
-_OF_MOTO = frozenset({"DetectLabels", "DetectModerationLabels", "DetectText"})
+#: Operations that look at more than faces, and who has an answer to them.
+_ELSEWHERE = {
+    "DetectLabels": "moto has a fixed answer to this one.",
+    "DetectModerationLabels": "moto has no answer to this one, either; floci has a fixed one.",
+    "DetectText": "moto has a fixed answer to this one.",
+}
 TARGET_PREFIX = "RekognitionService."
 
 
@@ -98,7 +102,7 @@ class ServiceModel:
         raise ServiceError(
             "UnknownOperationException",
             f"{target or 'A request without X-Amz-Target'} is {kind}. The emulator has {', '.join(OPERATIONS)}."
-            + (" For this one there is moto, which answers what a test has told it." if name in _OF_MOTO else ""),
+            + (f" {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""),
         )
 
     def request(self, operation: str, body: bytes) -> dict[str, Json]:

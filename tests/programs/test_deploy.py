@@ -29,13 +29,14 @@ class Stage:
     root: Path
     folder: Path
     said: dict[str, list[str]] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
 
     def run(self, command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         # the packages of this environment are there already, hatchling among them: nothing is fetched
         given = {"PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         path = f"{self.root / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PIP_", "PYTHON"))}
-        variables = {**kept, **given, "PATH": path, **environment}
+        variables = {**kept, **given, **self.arguments, "PATH": path, **environment}
         done = subprocess.run(
             ["sh", "-euc", command], cwd=self.folder, env=variables, capture_output=True, text=True, check=False
         )
@@ -79,7 +80,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
             stage = stages[name] = Stage(root, root)
             continue
         assert stage is not None
-        if instruction == "WORKDIR":
+        if instruction == "ARG":
+            stage.arguments |= [rest.split("=")]
+        elif instruction == "WORKDIR":
             stage.folder = stage.root / rest.lstrip("/")
             stage.folder.mkdir(parents=True, exist_ok=True)
         elif instruction == "COPY":

@@ -188,3 +188,10 @@ def test_where_the_emulator_is_a_package_of_its_own_it_needs_no_botocore(monkeyp
         objects.reader(None, "http://127.0.0.1:1")
     assert "--s3-endpoint" in caught.value.message
     assert caught.value.remedy == "Run pip install botocore"
+
+
+@pytest.mark.parametrize("operation", ["DetectLabels", "DetectModerationLabels", "DetectText"])
+def test_an_operation_that_moto_may_have_names_it(model, operation):
+    with pytest.raises(ServiceError, match="moto has") as caught:
+        model.operation(f"RekognitionService.{operation}")
+    assert caught.value.code == "UnknownOperationException"
