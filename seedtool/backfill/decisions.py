@@ -10,7 +10,7 @@ matches the one on the earlier asset comes first, and on one asset the one furth
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -26,7 +26,7 @@ from seedtool.settings import Backfill
 MOST_SUGGESTIONS = 10
 
 #: The matches of each face, by FaceId: the FaceId of the other face, and the similarity (0 to 100).
-Matches = Mapping[str, Sequence[tuple[str, float]]]
+Matches = dict[str, Sequence[tuple[str, float]]]
 
 
 class Candidate(msgspec.Struct, frozen=True):

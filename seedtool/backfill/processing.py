@@ -140,8 +140,15 @@ class Processor(Protocol):
     def index(self, collection_id: str, asset: Asset, left_behind: list[Face]) -> Found:
         """Find the faces of a photo; `left_behind` are its faces that are in the collection already."""
 
-    def match(self, collection_id: str, asset: Asset, found: Found) -> Matches:
-        """Compare the faces with the others in the collection."""
+    def match(self, collection_id: str, asset: Asset, found: Found, matches: Matches) -> Matches:
+        """Compare the faces with the others in the collection.
+
+        Args:
+            collection_id: the user's collection.
+            asset: the asset.
+            found: its faces.
+            matches: what was found before an error; it gets what is found now. A search is paid for only once.
+        """
 
     def record(
         self,
@@ -314,27 +321,24 @@ class FaceProcessor:
         indexed = self._photos.offer(asset.storage_url, use, read=bool(old))
         return [each.face for each in indexed.faces]
 
-    def match(self, collection_id: str, asset: Asset, found: Found) -> Matches:  # noqa: ARG002 - the protocol's
-        """Search each face in its collection.
+    def match(self, collection_id: str, asset: Asset, found: Found, matches: Matches) -> Matches:  # noqa: ARG002 - the protocol's
+        """Search each face in its collection that was not searched yet.
 
         Raises:
-            AwsError: a search failed after all attempts.
+            AwsError: a search failed after all attempts. `matches` has the others.
         """
         collection = self._aws.collection(collection_id)
         try:
-            return {
-                face.face_id: tuple(
-                    (match.face.face_id, match.similarity)
-                    for match in collection.search_faces(face.face_id, threshold=self._rules.review, just_indexed=True)
-                )
-                for face in found.faces
-            }
+            for face_id in (face.face_id for face in found.faces if face.face_id not in matches):
+                alike = collection.search_faces(face_id, threshold=self._rules.review, just_indexed=True)
+                matches[face_id] = tuple((match.face.face_id, match.similarity) for match in alike)
         except ResourceNotFound:
             try:
                 collection.describe()  # it may be the face alone that is not there
             except ResourceNotFound as error:
                 raise _gone(collection_id) from error
             raise
+        return matches
 
     def record(
         self,

@@ -31,7 +31,7 @@ from psycopg import errors as pg
 from seedtool.backfill import journal, library
 from seedtool.backfill.calls import Calls, Finished, Kind, Meter, OverBudget
 from seedtool.backfill.library import Wanted
-from seedtool.backfill.outage import UNANSWERED, ConnectionLost, Outages, concerns_all
+from seedtool.backfill.outage import UNANSWERED, ConnectionLost, Outages, Subject, concerns_all
 from seedtool.backfill.plan import FACES_PER_PHOTO, Options, check_options
 from seedtool.backfill.processing import CollectionGone, Found, Paused, Processor
 from seedtool.backfill.queries import LibraryConnection, connect
@@ -516,7 +516,7 @@ class _Work:
         reserved = 0.0
         for asset in (asset for user in self._users for asset in user.queue):
             reserved += per_asset if asset.stage == "started" else 0.0
-            reserved += len(asset.found.faces) * per_face if asset.stage in {"indexed", "matching"} else 0.0
+            reserved += asset.to_search * per_face if asset.stage in {"indexed", "matching"} else 0.0
         count = 0
         while count < room and self._meter.affords(reserved + (count + 1) * per_asset):
             count += 1
@@ -658,7 +658,7 @@ class _Work:
         if any(each.stage == "paused" for each in asset.user.queue):
             asset.stage = "paused"  # it could not be recorded before that one
             return True
-        cost = len(asset.found.faces) * self._price(self._processor.match_calls)
+        cost = asset.to_search * self._price(self._processor.match_calls)
         if not self._meter.affords(cost + sum(self._reserved.values())):
             if self._reserved and self._meter.affords(cost):
                 self._to_match.appendleft(asset)
@@ -666,8 +666,8 @@ class _Work:
             self._end_over_budget(asset)
             return True
         self._reserved[asset.asset.id] = cost
-        collection_id = asset.user.collection_id
-        self._send(asset, "match", lambda: self._processor.match(collection_id, asset.asset, asset.found))
+        collection_id, found, matches = asset.user.collection_id, asset.found, asset.matches
+        self._send(asset, "match", lambda: self._processor.match(collection_id, asset.asset, found, matches))
         return True
 
     def _send(self, subject: AssetInProgress | User, kind: Kind, call: Callable[[], object]) -> None:
@@ -785,6 +785,9 @@ class _Work:
             subject.attempts += 1
             self._repeat_after(subject.attempts, lambda: again(False))
             return True
+        if isinstance(subject, AssetInProgress) and len(subject.matches) > subject.answered:
+            subject.answered, subject.trouble = len(subject.matches), Subject()
+            self.outages.answered(finished.kind)  # searches before the last one were
         self.outages.unanswered(error)
         if self.outages.is_own_fault(finished.kind, subject.trouble, alone=alone):
             self.outages.answered()

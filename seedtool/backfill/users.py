@@ -237,10 +237,11 @@ class AssetInProgress(msgspec.Struct, eq=False):
         stage: how far it is.
         found: its faces, once it is indexed.
         indexed_at: when it was indexed, by the monotonic clock; 0 for faces that were in the collection already.
-        matches: of its faces, once they are matched.
+        matches: of those of its faces that were searched.
         calls: the billed AWS calls that it took, by operation.
         attempts: how often it was throttled after all attempts.
-        trouble: how else its calls have failed.
+        answered: how many of its searches were answered when one failed last.
+        trouble: how else its calls have failed since.
         alone: nothing else is left to do.
         left_behind: its faces that were in the collection already.
         sent: a call for it is in progress.
@@ -254,10 +255,16 @@ class AssetInProgress(msgspec.Struct, eq=False):
     matches: Matches = {}
     calls: dict[str, int] = {}
     attempts: int = 0
+    answered: int = 0
     trouble: Subject = msgspec.field(default_factory=Subject)
     alone: bool = False
     left_behind: list[Face] = msgspec.field(default_factory=list)
     sent: bool = False
+
+    @property
+    def to_search(self) -> int:
+        """How many of its faces are still to search."""
+        return len(self.found.faces) - len(self.matches)
 
     def add_calls(self, calls: dict[str, int]) -> None:
         """Count AWS calls."""
@@ -289,7 +296,8 @@ class User:
         deleting: a call that deletes faces is in progress.
         in_deletion: the faces that it deletes, by asset.
         attempts: how often preparing the user was throttled after all attempts.
-        trouble: how else its calls have failed.
+        answered: how many of its searches were answered when one failed last.
+        trouble: how else its calls have failed since.
         alone: nothing else is left to do.
         lost: the collection is gone: nothing more is done for the user in this run.
         left_undecided: assets that could not be decided about again in this run.

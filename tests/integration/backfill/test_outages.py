@@ -1,6 +1,7 @@
 """No network, a service or a database that does not answer: the run waits, continues, and marks nothing as failed."""
 
 import http.server
+import itertools
 import threading
 import time
 
@@ -10,6 +11,7 @@ import pytest
 
 from seedtool.backfill import connect, outage
 from seedtool.errors import DatabaseError, ServiceUnavailable
+from seedtool.faces import aws_session
 from seedtool.faces.rekognition.service import Aws
 from seedtool.postgres import server
 
@@ -90,6 +92,21 @@ def test_dropped_connections_here_and_there_fail_no_asset(album, relay):
     relay.fault = lambda *_: "drop" if len(relay.asked) % 3 == 0 else None
     report = album.run(Aws(album.settings, relay.url), batch_size=20)
     assert (report.succeeded, report.failed) == (count, 0)
+    album.consistent()
+
+
+def test_a_search_that_was_answered_is_not_paid_for_again_when_the_next_one_is_not(album, relay, monkeypatch):
+    monkeypatch.setattr(aws_session, "ATTEMPTS", 1)
+    ana = album.user()
+    album.photo(ana, "Ana", "Ben", "Caro", "Dani")
+    album.photo(ana, "Ana", "Ben", "Caro", "Dani")
+    # without what it has found, an asset of four faces would never get through
+    number = itertools.count()
+    relay.fault = lambda operation, _: 500 if operation == "SearchFaces" and next(number) % 2 else None
+    report = album.run(Aws(album.settings, relay.url))
+    assert (report.succeeded, report.failed, report.ok) == (2, 0, True)
+    assert report.billed["SearchFaces"] == 8
+    assert report.calls["SearchFaces"] == 15
     album.consistent()
 
 
