@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import math
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ import botocore
 
 from seedtool.emulator import process
 from seedtool.emulator.conformance import journal as journals
-from seedtool.emulator.conformance.comparing import MAY_DIFFER, Comparison, compare
+from seedtool.emulator.conformance.comparing import MAY_DIFFER, Comparison, Difference, compare, plain
 from seedtool.emulator.conformance.journal import Journal, Place
 from seedtool.emulator.conformance.pictures import scenario_pictures
 from seedtool.emulator.conformance.playing import Player, Scenario, Told
@@ -90,7 +91,6 @@ def _run(options: Conformance) -> int:
     with tempfile.TemporaryDirectory(prefix="seedtool-conformance-") as temporary:
         here, second = Path(temporary, "here"), Path(temporary, "there")
         try:
-            endpoint = process.ensure(here)
             there = "" if options["live"] else options["endpoint_url"] or process.ensure(second)
             known = options["live"] or (options["endpoint_url"] and _has_credentials(options["profile"]))
             player = Player(
@@ -100,13 +100,17 @@ def _run(options: Conformance) -> int:
                 pause=_PAUSE if options["live"] else 0.0,
                 profile=options["profile"],
             )
-            reference = Player(Place(endpoint, options["region"]), key=_REFERENCE)
-            own, other = _play(scenario, player, reference, Path(temporary))
+            player.greet()
+            if options["live"] and player.server == "seedtool-emulator":
+                raise EmulatorError("A stand-in answers in AWS's place.", "Do not send AWS's requests to a stand-in.")
+            run, other = _play(scenario, player)
+            reference = Player(Place(process.ensure(here), options["region"]), key=_REFERENCE)
+            with contextlib.closing(Journal(Path(temporary, f"{run}.jsonl"), reference.place)) as journal:
+                own = list(reference.play(scenario, scenario_pictures(), journal))
+                own = [told.without(journal.account) for told in own]
         finally:
             for folder in (here, second):
                 process.stop(folder)
-    if options["live"] and player.server == "seedtool-emulator":
-        raise EmulatorError("A stand-in answered in AWS's place.", "Do not send requests for AWS to a stand-in.")
     comparison = compare(own, other)
     result = _result(options, scenario, player, comparison, own, other)
     options["out"].write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -114,26 +118,23 @@ def _run(options: Conformance) -> int:
     return 1 if comparison.differences else 0
 
 
-def _play(scenario: Scenario, player: Player, reference: Player, temporary: Path) -> tuple[list[Told], list[Told]]:
-    """Play both sides, and delete what was made however it ends.
+def _play(scenario: Scenario, player: Player) -> tuple[str, list[Told]]:
+    """Play the scenario at the other side, and delete what was made however it ends.
 
     Returns:
-        The answers of the stand-in and of the other side, without account numbers.
+        The run's number, and the answers without the account's number.
     """
     for old in journals.unfinished():
         with contextlib.closing(old), _undisturbed():
             _finish(old, player)
     pictures = scenario_pictures()
-    with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(contextlib.closing(journals.begin(player.place)))
-        scratch = stack.enter_context(contextlib.closing(Journal(temporary / journal.path.name, reference.place)))
+    with contextlib.closing(journals.begin(player.place)) as journal:
         try:
-            other = list(player.play(scenario, pictures, journal))
-            own = list(reference.play(scenario, pictures, scratch))
+            answers = list(player.play(scenario, pictures, journal))
         finally:
             with _undisturbed():
                 _delete(journal, player)
-        return [told.without(scratch.account) for told in own], [told.without(journal.account) for told in other]
+        return journal.run, [told.without(journal.account) for told in answers]
 
 
 def _delete(journal: Journal, player: Player) -> None:
@@ -165,10 +166,11 @@ def _finish(old: Journal, player: Player) -> None:
 
 def _plan(scenario: Scenario) -> list[str]:
     charged = sum(step["operation"] in _CHARGED for step in scenario.steps)
+    cents = math.ceil(charged * _IMAGE * 100)
     made = sum(step["operation"] == "CreateCollection" and "error" not in step for step in scenario.steps)
     return [
         f"This sends {len(scenario.steps)} requests to AWS, and waits where AWS needs time: a minute or two.",
-        f"It costs at most {charged * _IMAGE:.2f} USD: {charged} calls at {_IMAGE} USD (prices of us-east-1).",
+        f"It costs at most {cents / 100:.2f} USD: {charged} calls at {_IMAGE} USD (prices of us-east-1).",
         f"It makes {made} collections with names of its own, and deletes them at the end, also after Ctrl+C.",
         "It reads the names of the account's other collections, and keeps none.",
     ]
@@ -217,8 +219,12 @@ def _result(
 
 def _summary(comparison: Comparison, own: list[Told], out: Path) -> list[str]:
     lines = []
+    kinds: dict[tuple[str, str], list[Difference]] = {}
     for each in comparison.differences:
-        lines.append(f"{each.step} ({each.operation}): {each.kind}{f' of {each.path}' if each.path else ''}")
+        kinds.setdefault((each.kind, plain(each.path)), []).append(each)
+    for each, *more in kinds.values():  # one example of each kind: the file has them all
+        others = f", and in {len(more):,} more places" if more else ""
+        lines.append(f"{each.step} ({each.operation}): {each.kind}{f' of {each.path}' if each.path else ''}{others}")
         lines.append(f"  here:  {json.dumps(each.here, ensure_ascii=False)[:300]}")
         lines.append(f"  there: {json.dumps(each.there, ensure_ascii=False)[:300]}")
     steps = {each.step for each in comparison.differences}

@@ -121,8 +121,13 @@ class Comparison:
         among = here.among or there.among
         if here.sizes != there.sizes and not among:
             found.differ("NextToken", "elements", here.sizes, there.sizes)
-        skipped = {"NextToken"} if here.sizes else set()
-        found.objects("", *({k: v for k, v in each.body.items() if k not in skipped} for each in (here, there)))
+        bodies = [dict(here.body), dict(there.body)]
+        if here.sizes:
+            for body in bodies:
+                body.pop("NextToken", None)
+        if among:
+            bodies[0] = _among(*bodies)
+        found.objects("", *bodies)
 
     def same_id(self, here: str, there: str) -> bool:
         """Return whether two ids stand for one another, as they have so far."""
@@ -140,8 +145,7 @@ class _Step:
     there: Told
 
     def differ(self, path: str, kind: str, here: Json, there: Json) -> None:
-        plain = re.sub(r"\[[^\]]*\]", "[]", path)
-        row = next((row for row in MAY_DIFFER if _permits(row, plain, kind, here, there)), None)
+        row = next((row for row in MAY_DIFFER if _permits(row, plain(path), kind, here, there)), None)
         if row is not None:
             self.comparison.permitted[f"{row.path}: {row.what}"] += 1
             return
@@ -150,7 +154,7 @@ class _Step:
     def values(self, path: str, here: Json, there: Json, kind: str = "value") -> None:
         """Compare two values of any type."""
         number = {type(here), type(there)} == {int, float} and any(
-            fnmatchcase(re.sub(r"\[[^\]]*\]", "[]", path), row.path) for row in MAY_DIFFER if row.what == "number"
+            fnmatchcase(plain(path), row.path) for row in MAY_DIFFER if row.what == "number"
         )
         if type(here) is not type(there) and not number:
             self.differ(path, "type", *((_TYPES.get(type(each)), each) for each in (here, there)))
@@ -223,6 +227,11 @@ class _Step:
 _KINDS: dict[str, type | tuple[type, ...]] = {"number": (int, float), "text": str, "flag": bool}
 
 
+def plain(path: str) -> str:
+    """Return a path without the numbers of elements: `Faces[].FaceId`."""
+    return re.sub(r"\[\d+\]", "[]", path)
+
+
 def _permits(row: MayDiffer, path: str, kind: str, here: Json, there: Json) -> bool:
     if not fnmatchcase(path.replace("[]", "\0"), row.path.replace("[]", "\0")):
         return False
@@ -245,6 +254,15 @@ def _identity(element: Json) -> str | None:
             if isinstance(holder, dict) and isinstance(holder.get(name), str):
                 return str(holder[name])
     return None
+
+
+def _among(here: dict[str, Json], there: dict[str, Json]) -> dict[str, Json]:
+    """Return our collections without those that the other side did not come to, among the many of an account."""
+    reached = there.get("CollectionIds")
+    if not isinstance(reached, list):
+        return here
+    kept = [number for number, name in enumerate(here["CollectionIds"]) if name in reached]
+    return here | {name: [here[name][number] for number in kept] for name in ("CollectionIds", "FaceModelVersions")}
 
 
 def _outline(told: Told) -> Json:

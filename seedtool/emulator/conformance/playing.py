@@ -127,6 +127,16 @@ class Player:
         self._changed = False  # since AWS was last given time
         self._answers: list[Told] = []
 
+    def greet(self) -> None:
+        """Ask for the name of a collection, to see whether the endpoint answers us. Nothing is made by it.
+
+        Raises:
+            EmulatorError: it does not.
+        """
+        answer = self.call("ListCollections", {"MaxResults": 1})
+        if answer.status != 200:
+            raise _refused(answer)
+
     def play(self, scenario: Scenario, pictures: Mapping[str, bytes], journal: Journal) -> Iterator[Told]:
         """Play the steps one after another.
 
@@ -152,10 +162,7 @@ class Player:
                 self._settle(members["CollectionId"])
             answer = self._played(step, members, journal)
             if number == 0 and answer.status != 200:
-                raise EmulatorError(
-                    f"{step['operation']} was answered {answer.body.get('Code')}: {answer.body.get('Message')}.",
-                    "Use credentials that may call every operation of Rekognition on collections, users and faces.",
-                )
+                raise _refused(answer)
             if answer.status == 200:
                 answers[step["name"]] = answer.body
             yield answer
@@ -288,6 +295,13 @@ class Player:
             return False
         answer = self.call("ListTagsForResource", {"ResourceArn": arn})
         return bool(answer.body.get("Tags", {}).get(TAG) == run)
+
+
+def _refused(answer: Told) -> EmulatorError:
+    return EmulatorError(
+        f"{answer.operation} was answered {answer.body.get('Code')}: {answer.body.get('Message')}.",
+        "Use credentials that may call every operation of Rekognition on collections, users and faces.",
+    )
 
 
 def _explained(error: Exception) -> EmulatorError:

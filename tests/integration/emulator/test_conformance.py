@@ -232,7 +232,7 @@ PLANTED = {
     ),
     ("ListTagsForResource", 1): (changing(lambda d: d["Tags"].pop("grade")), "list tags", "missing", "Tags.grade"),
     ("DeleteFaces", 2): (changing(lambda d: d.update(DeletedFaces=[])), "delete some", "elements", "DeletedFaces"),
-    ("ListCollections", 1): (
+    ("ListCollections", 2): (
         changing(lambda d: d["CollectionIds"].reverse()),
         "list collections",
         "order",
@@ -334,6 +334,9 @@ def test_it_costs_nothing_until_somebody_agrees(play, proxy, capsys, tmp_path):
 def test_what_the_endpoint_does_not_allow_is_said(play, proxy):
     denied = {"__type": "AccessDeniedException", "Code": "AccessDeniedException", "Message": "no", "Logref": FRESH}
     proxy.plant["CreateCollection", 1] = lambda _, headers, __: (400, headers, denied)
+    proxy.plant["ListCollections", 1] = proxy.plant["CreateCollection", 1]
+    assert "ListCollections was answered AccessDeniedException: no." in play()[2]
+    assert list(journal.folder().iterdir()) == []
     code, result, said = play()
     assert (code, result) == (1, None)
     assert "CreateCollection was answered AccessDeniedException: no." in said
