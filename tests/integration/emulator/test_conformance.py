@@ -1,8 +1,13 @@
 """The scenario is played against another endpoint: what differs is found, and nobody else's faces are touched."""
 
 import contextlib
+import copy
+import dataclasses
+import functools
 import json
+import operator
 import os
+import random
 import re
 import signal
 import subprocess
@@ -21,7 +26,7 @@ from seedtool.emulator.conformance import command, journal
 from seedtool.emulator.conformance.comparing import MAY_DIFFER, compare
 from seedtool.emulator.conformance.journal import Place
 from seedtool.emulator.conformance.pictures import scenario_pictures
-from seedtool.emulator.conformance.playing import Player, Scenario
+from seedtool.emulator.conformance.playing import Player, Scenario, Told
 
 
 class Proxy(ThreadingHTTPServer):
@@ -276,8 +281,50 @@ def test_the_stand_in_under_another_name_and_port_answers_alike(proxy, play, rek
     assert {question["question"] for question in result["questions"] if question["answers"]} == set(
         Scenario.read().questions.values()
     )
+    assert_that_every_change_shows([Told(**pair["there"]) for pair in result["answers"]])
     permitted = {row.path for row in MAY_DIFFER}
     assert {key.rpartition(": ")[0] for key in result["permitted"]} <= permitted
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(item, (*path, key))
+    elif path:
+        yield path
+
+
+def assert_that_every_change_shows(answers):
+    """Whatever value of whatever answer has another type or is not there, the comparison says so."""
+    places = [(told, path) for told in answers for path in leaves(told.body)]
+    assert len(places) > 1000
+    for told, path in random.Random(7).sample(places, 200):  # noqa: S311 - a sample
+        for change in ("type", "missing", "text"):
+            body = copy.deepcopy(told.body)
+            *way, last = path
+            parent = functools.reduce(operator.getitem, way, body)
+            if change == "type":
+                parent[last] = {"of": "another type"}
+            elif change == "missing" and isinstance(parent, dict):
+                del parent[last]
+            elif change == "text" and isinstance(parent[last], str) and not {*path} & MAY_BE_ANOTHER:
+                parent[last] += " "
+            else:
+                continue
+            found = compare([told], [dataclasses.replace(told, body=body)]).differences
+            assert found, (told.step, path, change)
+
+
+#: Members whose texts may differ, by the table.
+MAY_BE_ANOTHER = {
+    "FaceModelVersion",
+    "FaceModelVersions",
+    "IndexFacesModelVersion",
+    "NextToken",
+    "Logref",
+    "Gender",
+    "UnindexedFaces",
+}
 
 
 @pytest.mark.parametrize("turn", [("CreateCollection", 1), ("CreateCollection", 2), ("SearchFaces", 2)])
