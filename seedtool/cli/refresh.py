@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import click
 
@@ -46,6 +46,9 @@ class WithScanAndCheck(WithCommands):
 @click.option("--confirm", metavar="NAME", help="Replace a database that seedtool did not make. NAME is its name.")
 @click.option("--dry-run", is_flag=True, help="Say what would be copied and masked; read no row.")
 @click.option("--reuse", is_flag=True, help="Use the last proven copy once more; do not ask the source.")
+@click.option(
+    "--proof", type=click.Choice(["words", "cells"]), help="Prove words in any writing, or only whole cells [words]."
+)
 @click.option("--preview", is_flag=True, help="Show shapes of values before and after their masks; change nothing.")
 @common_options
 def refresh(
@@ -57,6 +60,7 @@ def refresh(
     confirm: str | None,
     dry_run: bool,
     reuse: bool,
+    proof: Literal["words", "cells"] | None,
     preview: bool,
     console: Console,
     settings: Settings,
@@ -70,6 +74,10 @@ def refresh(
     from seedtool.workflows import refresh as workflow
 
     target = _target(settings, to)
+    if proof is not None:
+        import msgspec
+
+        settings = msgspec.structs.replace(settings, refresh=msgspec.structs.replace(settings.refresh, proof=proof))
     if preview:
         shown = workflow.preview_masks(source=source, policy=policy, settings=settings)
         console.report({"preview": shown}, lambda: _preview_lines(shown))
@@ -222,7 +230,8 @@ def _done_lines(done: Refreshed) -> Iterable[str]:
     kept = sum(len(each.kept) for each in report.tables)
     yield f"masked {count(masked, 'column')}, kept {kept}; faces: {report.faces}"
     if proof is not None:
-        yield f"proof: nothing found in {proof.seconds:.1f} s"
+        where = " in whole cells" if proof.look == "cells" else ""
+        yield f"proof: nothing found{where} in {proof.seconds:.1f} s"
     if done.sync is not None:
         yield f"faces: {count(done.sync.synced, 'face')} of the copy's own collections linked"
     yield f"report: {done.page}"

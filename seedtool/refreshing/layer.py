@@ -168,6 +168,7 @@ class MaskedCopy(Layer):
             "server": self._server,
             "policy": job.policy.hash,
             "key": job.key,
+            "proof": job.settings.refresh.proof,
             "source": job.source.target.name,
             "rows": self.report.rows,
         }
@@ -296,6 +297,7 @@ class MaskedCopy(Layer):
             kept=dict(self._reasons()),
             faces=job.policy.faces,
             structure=not job.policy.after,
+            look=job.settings.refresh.proof,
             memory=job.settings.refresh.proof_memory * 1_000_000,
         )
         found = prove(job.source.connect, database, given)
@@ -315,6 +317,7 @@ class MaskedCopy(Layer):
                 "values looked for": found.values,
             },
             seconds=round(found.seconds, 3),
+            look=given.look,
         )
 
     def _expected(self) -> Iterator[tuple[tuple[str, str], int | None]]:

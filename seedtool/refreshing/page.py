@@ -72,6 +72,11 @@ def _verdict(report: Report) -> Iterator[str]:
             f'<p class="verdict bad">The proof refused the copy: {many} finding{"" if many == 1 else "s"}.'
             " The database was not replaced.</p>"
         )
+    elif proof.look == "cells":
+        yield (
+            '<p class="verdict good">The proof found nothing personal in whole cells of the copy.'
+            " It did not look within texts.</p>"
+        )
     else:
         yield '<p class="verdict good">The proof found nothing personal in the copy.</p>'
 

@@ -55,11 +55,13 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
         findings: what must not be in the copy, or is not as it must be; each with kind, table, column and what.
         counts: what was looked at: cells, values, rows, by name.
         seconds: how long it took.
+        look: whether it looked at the words within cells, or at whole cells alone.
     """
 
     findings: tuple[dict[str, Any], ...]
     counts: dict[str, int]
     seconds: float
+    look: str = "words"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """The settings of the refresh, [tool.seedtool.refresh]: where the policy is, and how careful a masked copy is made."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -42,6 +42,12 @@ class Refresh(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     statement_timeout: Annotated[
         float, msgspec.Meta(description="seconds that one statement may take at the source")
     ] = 3600.0
+    proof: Annotated[
+        Literal["words", "cells"],
+        msgspec.Meta(
+            description="what the proof looks at: `words` within cells in any writing, or in less time whole `cells`"
+        ),
+    ] = "words"
     proof_memory: Annotated[int, msgspec.Meta(description="megabytes that the proof may take")] = 400
 
     def __post_init__(self) -> None:

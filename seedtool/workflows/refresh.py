@@ -345,7 +345,9 @@ def _reuse(
         for each in cluster.private_databases("template"):
             facts = cluster.database(each.name)
             note = notes.read(facts) if facts is not None and cluster.trusts(facts) else None
-            if note is not None and note.result.get("policy") == policy.hash and note.result.get("key") == key_id(key):
+            if note is None or note.result.get("policy") != policy.hash or note.result.get("key") != key_id(key):
+                continue
+            if note.result.get("proof", "words") in {"words", settings.refresh.proof}:
                 found.append(note)
     if not found:
         raise UsageError(

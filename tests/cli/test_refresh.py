@@ -18,14 +18,15 @@ def production(school):
 
 
 def test_a_refresh_prints_one_object_and_names_its_page(school, production):
-    done = school.ok("refresh --yes --json", env=production).json["refresh"]
+    done = school.ok("refresh --yes --proof cells --json", env=production).json["refresh"]
     assert done["report"]["outcome"] == "refreshed"
     assert done["report"]["proof"]["findings"] == []
+    assert done["report"]["proof"]["look"] == "cells"
     assert done["report"]["faces"] == "placeholder"
     assert done["page"].endswith(".html")
     assert school.run("refresh", env=production).code == 3  # it is there now, and nobody agreed
-    text = school.ok("refresh --yes --reuse", env=production).out
-    assert re.search(r"^proof: nothing found", text, re.MULTILINE)
+    text = school.ok("refresh --yes --reuse --proof cells", env=production).out
+    assert re.search(r"^proof: nothing found in whole cells in", text, re.MULTILINE)
     assert school.ok("refresh --dry-run", env=production).out.endswith("needs --yes; nothing was changed\n")
     assert "students" in school.ok("refresh --preview", env=production).out
 

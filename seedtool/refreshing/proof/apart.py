@@ -90,9 +90,13 @@ class Apart:
         # letters have a bit that digits do not have
         letters = np.uint64(0x4040404040404040 >> 8 * (8 - _GLUED))
         at = at[eights_of(words.text)[words.starts[at]] & letters == letters]
+        # the same words come again and again
+        every, (once, which) = at, _distinct(words.hashes[at])
+        at, number = at[once], np.arange(len(once))
         found, places = [], []
         for first in range(_PART, _LONGEST - _PART + 1):
-            at = at[lengths[at] >= first + _PART]
+            enough = lengths[at] >= first + _PART
+            at, number = at[enough], number[enough]
             if not len(at):
                 break
             starts, ends = words.starts[at], words.ends[at]
@@ -103,10 +107,11 @@ class Apart:
             mine, rest = mine[both], rest[both]
             if len(mine):
                 found.append(np.stack([begin[mine], rest], axis=1))
-                places.append(np.stack([at[mine], np.full(len(mine), first)], axis=1))
+                places.append(np.stack([number[mine], np.full(len(mine), first)], axis=1))
         if not found:
             return None
-        hashes, (word, cut) = np.concatenate(found), np.concatenate(places).T
+        hashes, (number, cut) = np.concatenate(found), np.concatenate(places).T
+        word, hashes, cut = _again(every, which, number, hashes, cut)
         # the word before, both parts, and two words after
         index = word[:, None] + np.array([-1, 0, 0, 1, 2])
         inside = np.clip(index, 0, len(words.starts) - 1)
@@ -145,6 +150,36 @@ class Apart:
     @functools.cached_property
     def _signs(self) -> "tuple[list[np.uint64], NDArray[np.uint64]]":
         return list(self._hasher.each(_AT)), self._hasher.each(_DOT)
+
+
+def _distinct(hashes: "NDArray[np.uint64]") -> "tuple[Places, Places]":
+    """Return the places of different hashes, a few of them more than once, and for each hash which of these it is."""
+    import numpy as np
+
+    slots, every = (hashes >> np.uint64(48)).view(np.int64), np.arange(len(hashes))
+    last = np.zeros(1 << 16, np.int64)
+    last[slots] = every
+    same = last[slots]
+    same = np.where(hashes[same] == hashes, same, every)
+    once = np.flatnonzero(same == every)
+    last = np.zeros(len(hashes), np.int64)
+    last[once] = np.arange(len(once))
+    return once, last[same]
+
+
+def _again(
+    every: "Places", which: "Places", number: "Places", hashes: "NDArray[np.uint64]", cut: "Places"
+) -> "tuple[Places, NDArray[np.uint64], Places]":
+    """Return what is known of different words for each time that they stand somewhere."""
+    import numpy as np
+
+    order = np.argsort(which, kind="stable")
+    times = np.bincount(which)
+    first = np.cumsum(times) - times
+    many = times[number]
+    each = np.repeat(np.arange(len(number)), many)
+    place = np.arange(len(each)) - np.repeat(np.cumsum(many) - many, many)
+    return every[order[first[number[each]] + place]], hashes[each], cut[each]
 
 
 def _some(words: Words, at: "Places", group: "Places") -> "tuple[Words, Places]":

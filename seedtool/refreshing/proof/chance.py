@@ -97,6 +97,7 @@ class Names:
     def __init__(self, hasher: Hasher) -> None:
         self._hasher = hasher
         self._filters = {"f": Filter(_PARTS), "l": Filter(_PARTS)}
+        self._asked: tuple[NDArray[np.uint64] | None, dict[str, NDArray[np.bool_]]] = (None, {})
         self._samples: dict[str, list[NDArray[np.uint64]]] = {}
         self._drawn: dict[tuple[object, int], set[int]] = {}
         self._hits: dict[tuple[object, int], set[int]] = {}
@@ -118,7 +119,14 @@ class Names:
 
     def parts(self, hashes: "NDArray[np.uint64]") -> "NDArray[np.bool_]":
         """Tell which words may be a part of a name."""
-        return self._filters["f"](hashes) | self._filters["l"](hashes)
+        found = self._of(hashes)
+        return found["f"] | found["l"]
+
+    def _of(self, hashes: "NDArray[np.uint64]") -> "dict[str, NDArray[np.bool_]]":
+        """Tell which words may be first names (f), and which last names (l); the last answer is remembered."""
+        if self._asked[0] is not hashes:
+            self._asked = (hashes, {kind: each(hashes) for kind, each in self._filters.items()})
+        return self._asked[1]
 
     def gathered(self, sought: Sought) -> None:
         """Learn how often chance makes a name of the source out of its parts."""
@@ -146,7 +154,7 @@ class Names:
 
         if not self._samples or not len(words.hashes):
             return
-        is_part = {kind: each(words.hashes) for kind, each in self._filters.items()}
+        is_part = self._of(words.hashes)
         either = np.flatnonzero(is_part["f"] | is_part["l"])
         near = np.flatnonzero((either[1:] == either[:-1] + 1) & (words.cells[either[1:]] == words.cells[either[:-1]]))
         begin = either[near]

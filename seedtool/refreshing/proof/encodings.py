@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from seedtool.refreshing.proof.words import Words, fold
+from seedtool.refreshing.proof.words import Words, eights_of, fold
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 #: A run of base64 or of hexadecimal digits shorter than this holds nothing that identifies a person.
 _RUN = 12
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+#: Hexadecimal digits write half as much as others.
+_HEXADECIMAL = 14
+#: What a byte may be: usual in a text, or one of a letter's bytes in UTF-8, the first and another.
+_USUAL, _SCRIPT = 2, 12
 #: A number of fewer digits is no phone and no RUT; in bytes, so many digits are a UUID.
 _NUMBER, _UUID = 7, 32
 #: Words that people write before a number without a blank. Any letters would do in a UUID or a token, by chance.
@@ -84,7 +89,7 @@ _PACKED_RUNS = (
     *(b"QlpoO", b"UEsDB", b"1f8b08", b"1F8B08", b"789c", b"789C", b"7801", b"785e", b"785E", b"78da", b"78DA"),
     *(b"425a68", b"425A68", b"504b0304", b"504B0304"),
 )
-_PACKED_RUN = 16
+_PACKED_RUN, _PACKED_PART = 16, 4
 #: Words of one letter, or of two hexadecimal digits, in a row: so many of them may be another writing.
 _ROW = 6
 _PAIRS = re.compile(
@@ -175,7 +180,9 @@ _READINGS = (_json, _url, html.unescape, _mail, _mended, _octets, _without_tags,
 def _signs(words: Words) -> Iterator[tuple[int, str]]:
     """Yield the cells in which a sign of another writing stands, with their text."""
     block = words.raw
-    places = [found.start() for sign, pattern in _SIGNS if sign in block for found in pattern.finditer(block)]
+    # one byte is looked for faster than two
+    signs = [pattern for sign, pattern in _SIGNS if sign[:1] in block and sign in block]
+    places = [found.start() for pattern in signs for found in pattern.finditer(block)]
     if not places:
         return
     ends = words.delimiters()
@@ -278,8 +285,13 @@ def _packed(words: Words) -> Iterator[tuple[int, str]]:
     if not len(words.starts):
         return
     known = _packed_pairs()
-    at = np.flatnonzero(known[words.text[words.starts].astype(np.uint16) << 8 | words.text[words.starts + 1]])
-    places = words.raw_places(words.starts[at])
+    at = np.flatnonzero(words.ends - words.starts >= _PACKED_PART)
+    places = words.starts[at]
+    likely = known[words.text[places].astype(np.uint16) << 8 | words.text[places + 1]]
+    at, places = at[likely], words.raw_places(places[likely])
+    raw = np.frombuffer(words.raw + b"\0\0", np.uint8)
+    third = _packed_thirds()[raw[places + 1].astype(np.uint16) << 8 | raw[places + 2]]
+    at, places = at[third], places[third]
     for each, place in zip(at.tolist(), places.tolist(), strict=True):
         if words.raw.startswith(_PACKED_RUNS, place):
             run = _RUNS.match(words.raw, place)
@@ -295,6 +307,17 @@ def _packed_pairs() -> "NDArray[np.bool_]":
     found = np.zeros(1 << 16, np.bool_)
     found[[each[0] << 8 | each[1] for each in (begin.lower() for begin in _PACKED_RUNS)]] = True
     return found
+
+
+@functools.cache
+def _packed_thirds() -> "NDArray[np.bool_]":
+    """Return which second and third letters what is packed may have."""
+    import numpy as np
+
+    found = np.zeros((256, 256), np.bool_)
+    for each in _PACKED_RUNS:
+        found[each[1], each[2] if len(each) > 2 else slice(None)] = True
+    return found.ravel()
 
 
 def _rows(words: Words) -> Iterator[tuple[int, str]]:
@@ -346,47 +369,102 @@ def _runs(words: Words) -> Iterator[tuple[int, str]]:
     long = np.flatnonzero(words.ends - words.starts >= _RUN)
     if not len(long):
         return
-    raw = np.frombuffer(words.raw, np.uint8)
+    raw = np.frombuffer(words.raw + bytes(2 * _RUN), np.uint8)
     places = words.starts[long]
     # the digits of 0x4a and of \x4a begin after the x
     for prefix in (b"0x", b"x"):
         marked = np.logical_and.reduce([words.text[places + at] == each for at, each in enumerate(prefix)])
         places = np.where(marked, places + len(prefix), places)
-    starts = words.raw_places(places)
-    fine = starts + _RUN <= len(raw)
-    long, starts = long[fine], starts[fine]
-    likely = _is_text(raw, starts, _RUN)
-    # of a longer run more is looked at: of a thousand digests one passes
-    longer = likely & (words.ends[long] - places >= 2 * _RUN) & (starts + 2 * _RUN <= len(raw))
-    likely[longer] = _is_text(raw, starts[longer], 2 * _RUN)
-    done = -1
-    for at, start in zip(long[likely].tolist(), starts[likely].tolist(), strict=True):
-        if start < done:
-            continue
-        run = _RUNS.match(words.raw, start)
-        if run:
-            done = run.end()
-            for text in _decoded(run[0]):
-                yield int(words.cells[at]), text
+    starts, lengths = words.raw_places(places), words.ends[long] - places
+    for base, chosen in _may_be(raw, starts, lengths):
+        likely = chosen[_is_text(raw, starts[chosen], lengths[chosen], base)]
+        done = -1
+        for at, start in zip(long[likely].tolist(), starts[likely].tolist(), strict=True):
+            run = _RUNS.match(words.raw, start) if start >= done else None
+            if run:
+                done = run.end()
+                for text in _decoded(run[0], (base,)):
+                    yield int(words.cells[at]), text
 
 
-def _decoded(run: bytes) -> Iterator[str]:
+def _may_be(raw: "Bytes", starts: "Places", lengths: "Places") -> "Iterator[tuple[int, Places]]":
+    """Yield for the bases 16, 64 and 32 at which places a run of their digits may begin; most runs are digests.
+
+    A text in base64 has a capital among its first digits but for one of a hundred; the digits of a digest have none.
+    """
+    import numpy as np
+
+    fours, fives = _pairs()
+    eights = eights_of(raw)
+    pairs = raw[starts].astype(np.uint16) << 8 | raw[starts + 1]
+    first = fours[pairs]
+    at = np.flatnonzero((first > 0) & (lengths >= _HEXADECIMAL))
+    second, third = (
+        fours[raw[starts[at] + place].astype(np.uint16) << 8 | raw[starts[at] + place + 1]] for place in (2, 4)
+    )
+    first = first[at]
+    seen = first | second | third
+    usual = (first & _USUAL) + (second & _USUAL) + (third & _USUAL)
+    yield 16, at[(second > 0) & (third > 0) & ((usual >= 2 * _USUAL) | (seen & _SCRIPT == _SCRIPT))]
+    capital = np.zeros(len(starts), np.bool_)
+    for place in (0, 4, 12):
+        eight = eights[starts + place]
+        # of a capital the bit 0x40 is set and 0x20 is not
+        here = eight & np.uint64(0x4040404040404040) & ~(eight << np.uint64(1)) != 0
+        capital |= here if place <= _RUN - 8 else here & (lengths >= place + 8)
+    yield 64, np.flatnonzero(capital)
+    at = np.flatnonzero(fives[pairs])
+    for place in (2, 4, 6):
+        at = at[fives[raw[starts[at] + place].astype(np.uint16) << 8 | raw[starts[at] + place + 1]]]
+    yield 32, at
+
+
+@functools.cache
+def _pairs() -> "tuple[Bytes, NDArray[np.bool_]]":
+    """Return what two hexadecimal digits stand for, 0 where they are none; and which pairs are digits of base32."""
+    import numpy as np
+
+    fives, fours = _digits()[32], _digits()[16]
+    high, low = fours[:, None], fours[None, :]
+    value = (high << 4 | low).ravel()
+    found = np.ones(1 << 16, np.uint8)
+    found[_usual_bytes()[value]] |= _USUAL
+    found[(value >= 0xC2) & (value < 0xF5)] |= _SCRIPT & 4
+    found[(value & 0xC0) == 0x80] |= _SCRIPT & 8
+    found[((high == 255) | (low == 255)).ravel()] = 0
+    return found, ((fives[:, None] < 32) & (fives[None, :] < 32)).ravel()
+
+
+def _decoded(run: bytes, bases: Collection[int] = (16, 32, 64)) -> Iterator[str]:
     """Yield the texts that a run of base64, base32 or hexadecimal digits may stand for."""
-    plain = re.sub(rb"\\[nr]", b"", run)
-    digits = re.match(rb"(?:[0-9a-fA-F]{2})*", plain)
-    if digits and len(digits[0]) >= _RUN:
-        yield from filter(_readable, _texts(binascii.unhexlify(digits[0])))
-    digits = re.fullmatch(rb"([A-Z2-7]+|[a-z2-7]+)=*", plain)
-    if digits and len(digits[1]) >= _RUN:
-        whole = digits[1][: len(digits[1]) - (len(digits[1]) % 8 in {1, 3, 6})]
-        yield from filter(_readable, _texts(base64.b32decode(whole + b"=" * (-len(whole) % 8), casefold=True)))
-    letters = plain.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    plain = re.sub(rb"\\[nr]", b"", run) if b"\\" in run else run
+    for base in bases:
+        with contextlib.suppress(binascii.Error):
+            raw = _UNDONE[base](plain)
+            if raw:
+                yield from filter(_readable, _texts(raw))
+
+
+def _from_16(run: bytes) -> bytes:
+    digits = re.match(rb"(?:[0-9a-fA-F]{2})*", run)
+    return binascii.unhexlify(digits[0]) if digits and len(digits[0]) >= _RUN else b""
+
+
+def _from_32(run: bytes) -> bytes:
+    digits = re.fullmatch(rb"([A-Z2-7]+|[a-z2-7]+)=*", run)
+    if not digits or len(digits[1]) < _RUN:
+        return b""
+    whole = digits[1][: len(digits[1]) - (len(digits[1]) % 8 in {1, 3, 6})]
+    return base64.b32decode(whole + b"=" * (-len(whole) % 8), casefold=True)
+
+
+def _from_64(run: bytes) -> bytes:
+    letters = run.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
     letters = letters[: len(letters) // 4 * 4 + (len(letters) % 4 if len(letters) % 4 != 1 else 0)]
-    try:
-        raw = base64.b64decode(letters + b"=" * (-len(letters) % 4))
-    except binascii.Error:
-        return
-    yield from filter(_readable, _texts(raw))
+    return base64.b64decode(letters + b"=" * (-len(letters) % 4))
+
+
+_UNDONE = {16: _from_16, 32: _from_32, 64: _from_64}
 
 
 def _readable(text: str) -> bool:
@@ -394,43 +472,65 @@ def _readable(text: str) -> bool:
 
 
 @functools.cache
-def _digits() -> "tuple[Bytes, Bytes, Bytes, NDArray[np.bool_]]":
-    """Return the values of the digits of base64, 32 and 16, 255 for others, and which bytes are usual in texts."""
+def _digits() -> "dict[int, Bytes]":
+    """Return the values of the digits of base64, 32 and 16, 255 for others."""
     import numpy as np
 
-    letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     sixes, fives, fours = (np.full(256, 255, np.uint8) for _ in range(3))
-    usual = np.zeros(256, np.bool_)
-    sixes[np.frombuffer(letters, np.uint8)] = np.arange(64)
+    sixes[np.frombuffer(_LETTERS + b"+/", np.uint8)] = np.arange(64)
     sixes[[ord("-"), ord("_")]] = 62, 63
     for each in range(16):
         fours[[ord(f"{each:x}"), ord(f"{each:X}")]] = each
     for at, each in enumerate(b"abcdefghijklmnopqrstuvwxyz234567"):
         fives[[each, ord(chr(each).upper())]] = at
-    usual[np.frombuffer(letters[:62] + b" \n.,@-:'\"{}_/=", np.uint8)] = True
-    return sixes, fives, fours, usual
+    return {16: fours, 32: fives, 64: sixes}
 
 
-def _is_text(raw: "Bytes", starts: "Places", count: int) -> "NDArray[np.bool_]":
-    """Tell at which places so many digits of base64, 32 or 16 begin that stand for a text."""
+@functools.cache
+def _usual_bytes() -> "NDArray[np.bool_]":
+    """Return which bytes are usual in texts."""
     import numpy as np
 
-    # a row for each digit and a column for each place: numpy combines long rows faster than short ones
-    sixes, fives, fours, _ = _digits()
-    digits = raw[starts + np.arange(count)[:, None]]
-    six, four = sixes[digits], fours[digits]
-    first, second, third, fourth = (six[each::4] for each in range(4))
-    parts = (first << 2 | second >> 4, second << 4 | third >> 2, third << 6 | fourth)
-    by_six = (six < 64).all(axis=0) & _usual(np.stack(parts, axis=1).reshape(count * 3 // 4, len(starts)))
-    by_four = (four < 16).all(axis=0) & _usual(four[0::2] << 4 | four[1::2])
-    found: NDArray[np.bool_] = by_six | by_four
-    five = fives[digits[:8]]
-    by_five = np.flatnonzero((five < 32).all(axis=0))
-    if len(by_five):
-        bits = np.unpackbits(five[:, by_five, None], axis=2)[:, :, 3:]  # digit, place, bit
-        decoded = np.packbits(bits.transpose(1, 0, 2).reshape(len(by_five), 40), axis=1).T
-        found[by_five] |= _usual(decoded)
+    found = np.zeros(256, np.bool_)
+    found[np.frombuffer(_LETTERS + b" \n.,@-:'\"{}_/=", np.uint8)] = True
     return found
+
+
+def _is_text(raw: "Bytes", starts: "Places", lengths: "Places", base: int) -> "NDArray[np.bool_]":
+    """Tell at which places runs of digits of a base begin that stand for a text: of longer ones more is looked at."""
+    import numpy as np
+
+    found = np.zeros(len(starts), np.bool_)
+    # of a thousand digests one passes when so few digits are looked at
+    for least, count in ((0, _HEXADECIMAL if base == 16 else _RUN), (2 * _RUN, 2 * _RUN)):
+        at = np.flatnonzero((lengths >= least) & (found if least else ~found))
+        if not len(at):
+            break
+        # a row for each digit and a column for each place: numpy combines long rows faster than short ones
+        digits = _digits()[base][raw[starts[at] + np.arange(count)[:, None]]]
+        found[at] = (digits < base).all(axis=0) & _usual(_bytes_of(digits, base))
+    return found
+
+
+def _bytes_of(digits: "NDArray[np.uint8]", base: int) -> "NDArray[np.uint8]":
+    """Return the bytes that digits stand for: a row for each digit, and one for each byte."""
+    import numpy as np
+
+    if base == 16:
+        return (digits[0::2] << 4 | digits[1::2]).astype(np.uint8)
+    if base == 64:
+        first, second, third, fourth = (digits[each::4] for each in range(4))
+        parts = (first << 2 | second >> 4, second << 4 | third >> 2, third << 6 | fourth)
+        return np.stack(parts, axis=1).reshape(-1, digits.shape[1])
+    rows = []
+    for begin in range(0, len(digits), 8):
+        number = np.zeros(digits.shape[1], np.uint64)
+        group = digits[begin : begin + 8]
+        for digit in group:
+            number = number << np.uint64(5) | digit
+        bits = 5 * len(group)
+        rows += [(number >> np.uint64(bits - 8 * each)).astype(np.uint8) for each in range(1, bits // 8 + 1)]
+    return np.stack(rows)
 
 
 def _usual(decoded: "NDArray[np.uint8]") -> "NDArray[np.bool_]":
@@ -438,7 +538,7 @@ def _usual(decoded: "NDArray[np.uint8]") -> "NDArray[np.bool_]":
 
     Of 1,000 columns of nine random bytes 3 pass the first, and 5 the second.
     """
-    usual = _digits()[3][decoded].sum(axis=0) * 9 >= len(decoded) * 7
+    usual = _usual_bytes()[decoded].sum(axis=0) * 9 >= len(decoded) * 7
     lead, follows = decoded >= 0xC2, (decoded & 0xC0) == 0x80
     fine = ~follows[1:] | lead[:-1] | follows[:-1]
     fine &= ~lead[:-1] | follows[1:]

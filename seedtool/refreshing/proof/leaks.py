@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -34,6 +34,9 @@ _OFTEN = 20
 _KEYED = frozenset({"json", "jsonb", "hstore", "xml"})
 #: How many rows a text beside the tables counts for.
 _MANY = 10**6
+#: Kinds whose values are no numbers, and types whose values are numbers.
+_LETTERS = frozenset({"email", "full name", "address"})
+_NUMBERS = frozenset({"int4", "int8", "numeric", "float8", "money", "oid"})
 #: How values are read that say what they hold only otherwise.
 _FORMS: dict[str, LiteralString] = {
     "money": "{}::numeric",
@@ -91,6 +94,7 @@ class Leaks:
         size: about how many values there are.
         part: which partition, from 0, of how many.
         kept: columns that are kept for a reason.
+        look: at `words`, or at whole `cells` alone.
     """
 
     def __init__(
@@ -102,16 +106,18 @@ class Leaks:
         size: int,
         part: tuple[int, int] = (0, 1),
         kept: Collection[tuple[str, str, str]] = (),
+        *,
+        look: Literal["words", "cells"] = "words",
     ) -> None:
         self.before, self.after = sides
         self._roles, self._sources, self._hasher = roles, sources, hasher
         self._by_name = {(table.schema, table.name): table for table in self.before.catalog.tables.values()}
-        self._sought = Sought(hasher, size, *part)
+        self._sought = Sought(hasher, size, *part, whole=look == "cells")
         self._names = Names(hasher)
         self._apart = Apart(hasher, self._names)
         self._series = Series(hasher)
         self._suspects = _Suspects()
-        self._kept = kept
+        self._kept, self._whole = kept, look == "cells"
         self._photos = {
             Place(table.schema, table.name, name)
             for table in self._by_name.values()
@@ -156,6 +162,8 @@ class Leaks:
         for table in self.after.stored():
             name = (table.schema, table.name)
             columns = [name for name, each in table.columns.items() if can_hold(each.value, each.labels)]
+            if self._whole and all(each.kind in _LETTERS for each in self._sources):
+                columns = [name for name in columns if table.columns[name].value.name not in _NUMBERS]
             compared = rows.get(name)
             columns += [each for each in _columns((), compared) if each not in columns]
             if columns:
@@ -174,6 +182,9 @@ class Leaks:
             if compared is not None:
                 compared.add(self._hasher, words, place)
             column_of = np.tile(np.arange(words.columns), words.rows)
+            if self._whole:
+                self._hits(words, column_of, names, drawn, whole=True)
+                continue
             self._search_in(words, column_of, raw, names, drawn)
             if parted:
                 self._search(self._names.only(words, parted), column_of, names, drawn)
@@ -202,17 +213,25 @@ class Leaks:
         for group, cells in self._apart(words):
             self._hits(group, column_of[cells], names, drawn)
 
-    def _hits(self, words: Words, column_of: "np.ndarray[Any, Any]", names: list[Place], drawn: set[Place]) -> None:
+    def _hits(
+        self,
+        words: Words,
+        column_of: "np.ndarray[Any, Any]",
+        names: list[Place],
+        drawn: set[Place],
+        *,
+        whole: bool = False,
+    ) -> None:
         """Note what is found in some words; the column of each cell is a place in `names`."""
         self._names.look(words, column_of, names)
-        for hits in self._sought.sequences(words):
+        for hits in self._sought.cells(words) if whole else self._sought.sequences(words):
             self._note(words, hits, hits.length, column_of, names, drawn)
         if words.raw:
 
             def look(numbers: Numbers, hashes: "Hashes") -> None:
                 self._series.look(numbers, hashes, column_of[words.cells[numbers.first]], names)
 
-            for hits in self._sought.numbers(words, look):
+            for hits in self._sought.numbers(words, look, whole=whole):
                 marked = self._series.marked(words, hits.words)
                 for which, length in ((marked, 0), (~marked, -hits.tag)):
                     self._note(words, hits.some(which), length, column_of, names, drawn)
@@ -257,7 +276,7 @@ class Leaks:
         drawn = {each for table in self.after.stored() for each in self._drawn(table)}
         drawn |= {each for each in places if Place(*each[:3]) in drawn and each.what == "statistics of a column"}
         self._beside(places, cells, drawn)
-        for part in large_objects(self.after.connection):
+        for part in large_objects(self.after.connection) if not self._whole else ():
             self._beside([Place(None, None, None, "large object")], [f"\\x{part.hex()}"], set())
 
     def _beside(self, places: list[Place], cells: list[str], drawn: set[Place]) -> None:

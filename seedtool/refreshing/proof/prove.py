@@ -50,6 +50,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         structure: compare the copy's catalog with the source's. Where SQL of the project has changed the copy since it
             was loaded, `compare_structure` does that before.
         memory: bytes that the hashes of values may take.
+        look: look for values at each word within cells, in any writing; or at whole cells alone.
     """
 
     rows: Mapping[TableName, int | None] = {}
@@ -58,6 +59,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     intended: frozenset[tuple[str, str]] = frozenset()
     structure: bool = True
     memory: int = 400_000_000
+    look: Literal["words", "cells"] = "words"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,6 +196,7 @@ def _persons(before: Side, after: Side, roles: dict[int, dict[str, Role]], given
         each
         for each in sources_in(before, roles)
         if not any((each.schema, each.table, name) in given.kept for name in each.columns)
+        and not (given.look == "cells" and (each.scattered or each.kind == "subject"))
         and not (given.faces == "share" and each.kind in BIOMETRIC)
     ]
     compared = {(table.schema, table.name): _compared(table, roles[table.oid], given) for table in before.stored()}
@@ -207,7 +210,7 @@ def _persons(before: Side, after: Side, roles: dict[int, dict[str, Role]], given
     values = 0
     counts: tuple[dict[TableName, int], dict[TableName, int]] = ({}, {})
     for part in range(parts):
-        leaks = Leaks((before, after), roles, sources, hasher, size, (part, parts), given.kept)
+        leaks = Leaks((before, after), roles, sources, hasher, size, (part, parts), given.kept, look=given.look)
         leaks.gather({name: each[0] for name, each in rows.items()} if not part else {})
         leaks.look({name: each[1] for name, each in rows.items()} if not part else {})
         leaks.look_beside()

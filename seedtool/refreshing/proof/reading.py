@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn
 
 from seedtool.postgres.catalog import Table, ValueType
 
@@ -162,24 +163,31 @@ def _received(connection: psycopg.Connection[Any], query: sql.Composed, stopped:
     if result.status != ExecStatus.COPY_OUT:
         raise error_from_result(result)
     gathered: list[memoryview] = []
+    get, add = pgconn.get_copy_data, gathered.append
     size = 0
-    while not stopped.is_set():
-        length, data = pgconn.get_copy_data(1)  # one row, where one has arrived
-        if length < 0:
+    while True:
+        length, data = get(1)  # one row, where one has arrived
+        if length > 0:
+            add(data)
+            size += length
+            if size < BLOCK:
+                continue
+            yield b"".join(gathered)
+            gathered.clear()
+            size = 0
+        if length < 0 or stopped.is_set():
             break
         if not length:
             select.select([pgconn.socket], [], [], _PATIENCE)
             pgconn.consume_input()
-            continue
-        gathered.append(data)
-        size += length
-        if size >= BLOCK:
+    if length < 0:
+        _ended(pgconn)
+        if gathered:
             yield b"".join(gathered)
-            gathered, size = [], 0
-    if stopped.is_set():
-        return
+
+
+def _ended(pgconn: PGconn) -> None:
+    """Hear how a COPY ended."""
     while ended := pgconn.get_result():
         if ended.status not in {ExecStatus.COMMAND_OK, ExecStatus.COPY_OUT}:
             raise error_from_result(ended)
-    if gathered:
-        yield b"".join(gathered)

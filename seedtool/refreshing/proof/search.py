@@ -33,11 +33,13 @@ class Filter:
 
     Args:
         size: of how many hashes it is expected to be; it has 16 bits for each, so that 1 of 16 others passes.
+        twice: set two bits for each hash, so that 1 of 64 others passes.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, twice: bool = False) -> None:
         import numpy as np
 
+        self._twice = twice
         self._power = max(16, (max(1, size) * _BITS - 1).bit_length())
         self._bits = np.zeros(1 << self._power - 3, np.uint8)
 
@@ -45,13 +47,20 @@ class Filter:
         """Add hashes to the set."""
         import numpy as np
 
-        place, bit = self._where(hashes)
-        np.bitwise_or.at(self._bits, place, bit)
+        for part in (hashes, _swapped(hashes)) if self._twice else (hashes,):
+            place, bit = self._where(part)
+            np.bitwise_or.at(self._bits, place, bit)
 
     def __call__(self, hashes: "Hashes") -> "NDArray[np.bool_]":
         """Tell which may be in the set."""
+        import numpy as np
+
         place, bit = self._where(hashes)
         found: NDArray[np.bool_] = (self._bits[place] & bit) != 0
+        if self._twice:
+            at = np.flatnonzero(found)
+            place, bit = self._where(_swapped(hashes[at]))
+            found[at] = (self._bits[place] & bit) != 0
         return found
 
     def _where(self, hashes: "Hashes") -> "tuple[Places, NDArray[np.uint8]]":
@@ -59,6 +68,13 @@ class Filter:
 
         high = (hashes >> np.uint64(64 - self._power)).view(np.int64)
         return high >> 3, np.uint8(1) << (high & 7).astype(np.uint8)
+
+
+def _swapped(hashes: "Hashes") -> "Hashes":
+    """Return hashes whose high bits are others: the low ones."""
+    import numpy as np
+
+    return hashes << np.uint64(32) | hashes >> np.uint64(32)
 
 
 class Hits(NamedTuple):
@@ -118,6 +134,13 @@ class Numbers(NamedTuple):
     tag: int
     values: "Hashes"
 
+    def cells(self, words: Words) -> "Numbers":
+        """Return those that are a cell, but for a check digit K."""
+        cells = words.cells[self.first]
+        mine = words.first[cells] == self.first
+        mine &= words.first[cells] + words.count[cells] - 1 - self.last <= (self.tag == RUT)
+        return Numbers(self.first[mine], self.last[mine], self.tag, self.values[mine])
+
     def from_digits(self, least: int) -> "Numbers":
         """Return those of at least so many digits."""
         mine = self.values >= 10 ** (least - 1)
@@ -132,12 +155,13 @@ class Sought:
         size: about how many there are.
         part: the partition of the values that is in memory.
         parts: of how many.
+        whole: mostly whole cells are looked for, and no filter of the beginnings of values is kept.
     """
 
-    def __init__(self, hasher: Hasher, size: int, part: int = 0, parts: int = 1) -> None:
+    def __init__(self, hasher: Hasher, size: int, part: int = 0, parts: int = 1, *, whole: bool = False) -> None:
         self.hasher = hasher
         self._part, self._parts = part, parts
-        self._begins = Filter(size // parts)
+        self._begins = None if whole else Filter(size // parts)
         self._chunks: dict[int, list[Hashes]] = {}
         self._values: dict[int, Hashes] = {}
         self._tags: set[int] = set()
@@ -158,8 +182,9 @@ class Sought:
             mine = hashes % np.uint64(self._parts) == np.uint64(self._part)
             hashes, prefixes = hashes[mine], [each[mine] for each in prefixes]
         self._chunks.setdefault(origin, []).append(hashes)
-        for each in prefixes:
-            self._begins.add(each)
+        if self._begins is not None:
+            for each in prefixes:
+                self._begins.add(each)
 
     def gathered(self, rare: dict[int, int]) -> None:
         """Sort what was added, and drop what is too frequent to identify anybody.
@@ -175,7 +200,7 @@ class Sought:
             first = np.flatnonzero(np.diff(own, prepend=~own[:1]))
             often = np.diff(first, append=len(own))
             self._values[origin] = own[first[often <= rare[origin]]]
-        self._is = Filter(len(self))
+        self._is = Filter(len(self), twice=True)
         for each in self._values.values():
             self._is.add(each)
 
@@ -201,7 +226,8 @@ class Sought:
         """Yield the values that are sequences of words in one cell."""
         import numpy as np
 
-        at, hashes = np.flatnonzero(self._begins(words.hashes)), words.hashes
+        begins = self._begins or (lambda hashes: np.ones(len(hashes), np.bool_))
+        at, hashes = np.flatnonzero(begins(words.hashes)), words.hashes
         current = hashes[at]
         left = words.first[words.cells[at]] + words.count[words.cells[at]] - at  # words up to the end of the cell
         for count in range(1, LONGEST + 1):
@@ -211,20 +237,42 @@ class Sought:
             fits = left > count
             at, left = at[fits], left[fits]
             current = self.hasher.followed(current[fits], hashes[at + count])
-            likely = self._begins(current)
+            likely = begins(current)
             at, left, current = at[likely], left[likely], current[likely]
             if not len(at):
                 return
 
-    def numbers(self, words: Words, look: "Callable[[Numbers, Hashes], None]") -> Iterator[Hits]:
+    def cells(self, words: Words) -> Iterator[Hits]:
+        """Yield the values that are all words of a cell."""
+        import numpy as np
+
+        cells = np.flatnonzero((words.count > 0) & (words.count <= LONGEST))
+        first, count = words.first[cells], words.count[cells]
+        current = words.hashes[first]
+        for length in range(1, LONGEST + 1):
+            whole = np.flatnonzero(count == length)
+            found, origins = self.at(current[whole])
+            if len(found):
+                at = first[whole[found]]
+                yield Hits(at, length, at + length - 1, 0, current[whole[found]], origins)
+            longer = count > length
+            first, count, current = first[longer], count[longer], current[longer]
+            if not len(first):
+                return
+            current = self.hasher.followed(current, words.hashes[first + length])
+
+    def numbers(
+        self, words: Words, look: "Callable[[Numbers, Hashes], None]", *, whole: bool = False
+    ) -> Iterator[Hits]:
         """Yield the values that are numbers, in one word or in groups of digits with blanks, dots or dashes.
 
         Args:
             words: of some cells.
             look: hears of all numbers and of their hashes, whether they are values or not.
+            whole: only those that are a cell.
         """
-        for each in numbers_in(words, self._tags):
-            first, last, tag, values = each
+        for each in numbers_in(words, self._tags, whole=whole):
+            first, last, tag, values = each.cells(words) if whole else each
             hashes = self.hasher.numbers(values, tag)
             look(each, hashes)
             found, origins = self.at(hashes)

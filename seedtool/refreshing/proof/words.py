@@ -35,7 +35,7 @@ _JOINERS = b" .-()+/"
 _OTHER, _JOINER, _GONE = 0x1F, 0x20, 0xFF
 _BACKSLASH = 0x5C
 #: So many bytes of a word are hashed; a hit is compared exactly afterwards.
-_LONGEST = 64
+_LONGEST = 24
 
 
 class _Remembered(dict[int, str]):
@@ -308,11 +308,12 @@ class Hasher:
         text = np.frombuffer(plain + bytes(24), np.uint8)
         size = len(plain)
         inside = text[: size + 1] > _JOINER
-        edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
+        edges = np.flatnonzero(inside[1:] != inside[:-1])
+        edges += 1
         if inside[0]:
             edges = np.concatenate([np.zeros(1, np.int64), edges])
-        starts, ends = edges[0::2], edges[1::2]
-        delimiters = np.flatnonzero((text[:size] == 9) | (text[:size] == 10))
+        starts, ends = edges[0::2].copy(), edges[1::2].copy()
+        delimiters = np.flatnonzero(text[:size] < _OTHER)  # only tabs and line ends are
         after = np.searchsorted(starts, delimiters)
         count = np.diff(after, prepend=0)
         cells = np.repeat(np.arange(len(delimiters)), count)

@@ -53,6 +53,8 @@ def test_what_the_proof_found_and_shared_faces_stand_at_the_top():
     assert "1 finding. The database was not replaced" in text.replace("\n", " ")
     assert "production’s face collection" in text
     assert text.index("<td>notes</td><td>text</td>") < text.index("<h2>Tables</h2>")
+    cells = msgspec.structs.replace(REPORT.proof, look="cells")
+    assert "did not look within texts" in page(msgspec.structs.replace(REPORT, proof=cells))
     assert "not proven" in page(msgspec.structs.replace(REPORT, proof=None))
 
 

@@ -122,6 +122,27 @@ def test_values_of_the_source_are_found_in_text_columns(pair: Pair) -> None:
     assert said(proof) == [("leak", "events", "note")]
 
 
+def test_whole_cells_alone_are_looked_at_when_that_is_asked_for(pair: Pair, people: list[Person]) -> None:
+    first, second, third = people[:3]
+    with pair.changed() as copy:
+        copy.keep("students", "last_name")
+        with server.connect(copy.copy) as connection:
+            connection.execute(
+                "UPDATE events SET note = %s, doc = %s, comment = %s, nick = %s, numbers = %s WHERE id = 3",
+                [first.email.upper(), second.name, third.rut, third.face, digits(first.phone)],
+            )
+            connection.execute("UPDATE events SET url = %s WHERE id = 4", [f"https://x.cl/{second.email}"])
+            connection.execute("UPDATE events SET tags[1] = %s WHERE id = 4", [third.name])
+            connection.execute(f"COMMENT ON TABLE settings IS {quoted('ask ' + first.email)}")
+        cells, words = copy.prove(look="cells"), copy.prove()
+
+    columns = [("leak", "events", each) for each in ("comment", "doc", "nick", "note", "numbers")]
+    kept = [("kept", "students", "last_name"), ("schema", "settings", None)]
+    assert sorted(set(said(cells)), key=str) == sorted((*columns, *kept), key=str)
+    assert set(said(words)) == {*columns, *kept, ("leak", "events", "url"), ("leak", "events", "tags")}
+    assert pair.prove(look="cells").holds
+
+
 def test_a_table_that_lacks_rows_is_found(pair: Pair) -> None:
     assert pair.prove(rows={("public", "settings"): 3}).findings[0].kind == "count"
     assert pair.prove(rows={("public", "settings"): None}).holds

@@ -168,15 +168,18 @@ def test_the_last_proven_copy_is_used_again_only_when_asked(project, database, p
     with pytest.raises(UsageError) as refused:
         run(project, database, reuse=True)
     assert refused.value.place["option"] == "--reuse"
-    first = run(project, database)
+    cells = msgspec.structs.replace(project, refresh=msgspec.structs.replace(project.refresh, proof="cells"))
+    first = run(cells, database)
     with server.connect(database) as connection:
         connection.execute("DELETE FROM visits")
-    gone = msgspec.structs.replace(project, refresh_from="postgresql://nobody@127.0.0.1:1/gone")
+    with pytest.raises(UsageError):  # it was proven by whole cells alone
+        run(project, database, reuse=True)
+    gone = msgspec.structs.replace(cells, refresh_from="postgresql://nobody@127.0.0.1:1/gone")
     again = workflow.refresh(settings=gone, target=database, yes=True, reuse=True)
     assert (again.report.outcome, again.report.began) == ("reused", first.report.began)
     assert rows(database, "SELECT count(*) FROM visits") == [(300,)]
     with pytest.raises(UsageError):
-        run(msgspec.structs.replace(project, refresh_key=KEY[::-1]), database, reuse=True)
+        run(msgspec.structs.replace(cells, refresh_key=KEY[::-1]), database, reuse=True)
 
 
 def test_the_database_that_was_replaced_is_kept_where_that_is_set(project, database, filled, rows):
