@@ -626,7 +626,7 @@ def open_cluster(target: Target, listener: Listener = SILENT, project: str = "")
 
     Raises:
         PoolerError: the connection goes through a pooler.
-        DatabaseError: the server does not answer, or is too old.
+        DatabaseError: the server does not answer, or is too old; or the session was lost.
     """
     listener.step("connect")
     since = time.perf_counter()
@@ -639,6 +639,10 @@ def open_cluster(target: Target, listener: Listener = SILENT, project: str = "")
         connection.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode())
         try:
             yield cluster
+        except psycopg.OperationalError as error:
+            if connection.closed:
+                raise translate(error, f"the session that works on {target} was lost") from error
+            raise
         finally:
             if cluster.afterwards and not connection.closed:
                 background.send(

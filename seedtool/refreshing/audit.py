@@ -50,7 +50,7 @@ def write(database: Target, report: Report, *, before: Target) -> None:
     """Write the record into a copy, after those of the database that it will replace.
 
     Args:
-        database: the copy, which has the table.
+        database: the copy.
         report: what was done.
         before: the database that the copy replaces; it may not exist.
     """
@@ -58,6 +58,8 @@ def write(database: Target, report: Report, *, before: Target) -> None:
         server.connect(database, application="seedtool refresh") as connection,
         translated("the audit record cannot be written"),
     ):
+        if connection.execute("SELECT to_regclass('seedtool.refreshes')").fetchone() == (None,):
+            connection.execute(_CREATE)  # the policy's own SQL has dropped it
         insert = "INSERT INTO seedtool.refreshes VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
         for began, by, source, policy, key, text in records(before):
             connection.execute(insert, [began, by, source, policy, key, Jsonb(text)])

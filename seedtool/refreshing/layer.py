@@ -22,7 +22,7 @@ from seedtool.postgres import server
 from seedtool.postgres.psycopg_errors import reason, translated
 from seedtool.refreshing import audit
 from seedtool.refreshing.check import OWN, Shape, name_of
-from seedtool.refreshing.policy import TableName
+from seedtool.refreshing.policy import TableName, script
 from seedtool.refreshing.report import Proven, chosen, table_reports
 from seedtool.resetting.layers import Layer
 
@@ -267,7 +267,7 @@ class MaskedCopy(Layer):
         with server.connect(database, application="seedtool refresh") as connection:
             for file in policy.after:
                 try:
-                    connection.execute(file.read_bytes())
+                    connection.execute(script(file))
                 except psycopg.Error as error:
                     raise PolicyError(
                         f"{file.name}: {reason(error)}",

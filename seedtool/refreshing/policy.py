@@ -502,3 +502,24 @@ class _Reader:
 def _unquoted(name: str) -> str:
     """Return the name that PostgreSQL's quotes write; without them a name counts as it stands."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def script(file: Path) -> bytes:
+    """Return the SQL of a file that `after` names, without a byte order mark, which the server does not know.
+
+    Raises:
+        PolicyError: it cannot be read, is not UTF-8, or holds a NUL, behind which the server would read nothing.
+    """
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{file.name} cannot be read as UTF-8", remedy="Save it as UTF-8.", file=file.name) from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise PolicyError(
+            f"{file.name}, line {line}: there is a NUL, and the server would read nothing behind it",
+            remedy="Take it out. Is the file saved as UTF-8?",
+            file=file.name,
+            line=line,
+        )
+    return text.encode()

@@ -203,8 +203,18 @@ class _Choice:
 
     def run(self, roots: Sequence[Root]) -> dict[int, Places | None]:
         """Follow every reference."""
+        for key in {id(each): each for keys in self._keys_of.values() for each in keys if each.where}.values():
+            with self._source.reading(f"{key.name}: its condition is wrong"), self._source.holder.transaction():
+                self._parse(self._tables[key.table], key.where or "")
         for root in roots:
             self._begin(root)
+        if roots and not self._down:
+            conditions = " and ".join(f"{root.table} WHERE {root.where}" for root in roots)
+            raise SchemaError(
+                f"the subset finds no row: {conditions}",
+                remedy="Correct the condition: a copy without rows would take staging's place.",
+                table=str(roots[0].table),
+            )
         for oid, rows in self._rows.items():
             if rows == "all":
                 self._up[oid] = None
@@ -221,7 +231,7 @@ class _Choice:
 
     def _begin(self, root: Root) -> None:
         table = root.table
-        query = sql.SQL("SELECT {place} FROM {table} AS {alias} WHERE ({where})").format(
+        query = sql.SQL("SELECT {place} FROM {table} AS {alias} WHERE ({where}\n)").format(
             place=_PLACE.format(sql.Identifier(table.name)),
             table=self._from(table.oid),
             alias=sql.Identifier(table.name),
@@ -230,6 +240,7 @@ class _Choice:
         with self._source.reading(f"the subset of {self._source.target} cannot be read"):
             try:
                 with self._source.holder.transaction():  # a wrong condition does not end the snapshot
+                    self._parse(table, root.where)
                     found = self._ask(query)
             except (psycopg.ProgrammingError, psycopg.DataError) as error:
                 raise SchemaError(
@@ -240,6 +251,12 @@ class _Choice:
                 ) from error
         for oid, places in found.items():
             self._take({oid: places}, down=True)
+
+    def _parse(self, table: Table, where: str) -> None:
+        """Let the server read a condition by itself: one that closes our parenthesis and opens another is none."""
+        query = sql.SQL("EXPLAIN SELECT FROM {} AS {} WHERE {}\n")
+        alone = query.format(self._from(table.oid), sql.Identifier(table.name), sql.SQL(where))
+        self._source.holder.execute(alone, prepare=True)  # then it is one statement
 
     def _from(self, oid: int) -> sql.Composable:
         """A table in a query: with its partitions, but without the tables that inherit from it."""
@@ -330,7 +347,7 @@ class _Choice:
 
         within = key.table == key.references
         keys = sql.SQL(", ").join([named("k", key.columns), *([named("r", key.referenced_columns)] if within else [])])
-        where = sql.SQL("({})").format(sql.SQL(key.where)) if key.where else sql.SQL("true")
+        where = sql.SQL("({}\n)").format(sql.SQL(key.where)) if key.where else sql.SQL("true")
         meant = named("k", key.referenced_columns)
         true = sql.SQL("true")
         return {

@@ -27,7 +27,7 @@ from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.cluster import Cluster, open_cluster
 from seedtool.refreshing import check as checking
-from seedtool.refreshing.policy import read_policy
+from seedtool.refreshing.policy import read_policy, script
 from seedtool.refreshing.report import Report
 from seedtool.resetting import guard
 from seedtool.settings.database import check_url
@@ -539,6 +539,8 @@ def _ready(source: Source, cluster: Cluster, policy: Policy, settings: Settings,
     """
     from seedtool.refreshing import preflight
 
+    for file in policy.after:
+        script(file)
     if policy.reindex is not None:
         from seedtool.refreshing import reindexing
 

@@ -1,6 +1,7 @@
 """Whatever happens to a refresh, the target is the old database or the proven copy, and the next run succeeds."""
 
 import random
+import re
 import signal
 import tempfile
 import textwrap
@@ -123,17 +124,26 @@ def at_step(wanted, act):
     return Acts()
 
 
-def test_a_source_that_is_lost_leaves_the_target_as_it_was(project, filled, state, production):
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("datname = %s", "the connection to .* was lost"),
+        ("datname = 'postgres' OR %s = ''", "the session that works on .* was lost"),
+    ],
+    ids=["the source", "the session that holds the lock"],
+)
+def test_a_server_that_is_lost_leaves_the_target_as_it_was(project, filled, state, production, condition, words):
     def end():
         with psycopg.connect(production.conninfo, dbname="postgres", autocommit=True) as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                f" AND pid <> pg_backend_pid() AND ({condition})",
                 [production.name],
             )
 
-    with pytest.raises(DatabaseError) as lost:
+    with pytest.raises(DatabaseError, match=words) as lost:
         run(project, filled, listener=at_step("copy", end))
-    assert "tart again" in lost.value.remedy
+    assert re.search(r"Start again|Run again", lost.value.remedy)
     assert state() == "old"
 
 

@@ -164,6 +164,18 @@ def test_after_sql_that_fails_names_its_file(project, database, approved):
     approved(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "line"), [(b"SELECT 1;\nSELECT 2;\0 DROP TABLE outbox", 2), ("SELECT 'ño'".encode("latin-1"), None)]
+)
+def test_after_sql_that_the_server_would_not_read_whole_stops_before_the_rows(project, database, content, line):
+    (project.root / "after.sql").write_bytes(content)
+    with pytest.raises(PolicyError, match=r"UTF-8|line 2: there is a NUL") as refused:
+        workflow.plan_refresh(settings=project, target=database)
+    assert refused.value.place.get("line") == line
+    (project.root / "after.sql").write_bytes(b"\xef\xbb\xbfSELECT 1")
+    assert workflow.plan_refresh(settings=project, target=database).tables
+
+
 def test_the_last_proven_copy_is_used_again_only_when_asked(project, database, production, rows):
     with pytest.raises(UsageError) as refused:
         run(project, database, reuse=True)

@@ -115,14 +115,30 @@ def test_a_table_without_rows_that_rows_refer_to_is_refused(rental):
     assert refusal.value.place["table"] == "customers"
 
 
-@pytest.mark.parametrize("where", ["nobody = 1", "id = ", "id = 'x'", "id > 100 % 0"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "nobody = 1",
+        "id = ",
+        "id = 'x'",
+        "id > 100 % 0",
+        "id = 1) OR (true",
+        "true; SELECT 1",
+        "true)) TO PROGRAM 'true' --",
+    ],
+)
 def test_a_wrong_condition_is_told_and_leaves_the_snapshot(rental, where):
     with Source.open(rental) as source:
         with pytest.raises(SchemaError) as refusal:
             chosen(source, roots=[("customers", where)])
         assert refusal.value.place["table"] == "customers"
         assert "'x'" not in refusal.value.message
-        assert len(chosen(source, roots=[("customers", "name LIKE 'Cliente%'")])["customers"]) == 40
+        assert len(chosen(source, roots=[("customers", "name LIKE 'Cliente%' -- all")])["customers"]) == 40
+
+
+def test_a_subset_without_a_row_is_refused(rental):
+    with Source.open(rental) as source, pytest.raises(SchemaError, match="finds no row: customers WHERE false and"):
+        chosen(source, roots=[("customers", "false"), ("staff", "id < 0")])
 
 
 def test_a_copied_subset_meets_every_key(rental, empty, refresh, rows):
