@@ -34,7 +34,7 @@ class Stage:
     def run(self, command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         # the packages of this environment are there already, hatchling among them: nothing is fetched
         given = {"PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        path = f"{self.root / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        path = f"{self.root / 'usr' / 'local' / 'bin'}{os.pathsep}{os.environ['PATH']}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PIP_", "PYTHON"))}
         variables = {**kept, **given, **self.arguments, "PATH": path, **environment}
         done = subprocess.run(
@@ -45,8 +45,8 @@ class Stage:
 
 
 def python_image(root: Path) -> None:
-    """Give a stage what `FROM python` has: `python` and `pip`, into which packages are installed."""
-    venv = root / "venv"
+    """Give a stage what `FROM python` has in /usr/local: `python` and `pip`."""
+    venv = root / "usr" / "local"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     (packages,) = venv.glob("lib/python*/site-packages")
     ours = [each for each in sys.path if each.endswith(("site-packages", "dist-packages"))]
@@ -56,21 +56,40 @@ def python_image(root: Path) -> None:
     pip.chmod(0o755)
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """The last stage, built from the files that .dockerignore lets through."""
-    pytest.importorskip("hatchling", reason="hatchling is not installed in this environment")
-    context = tmp_path_factory.mktemp("context")
+def context(folder: Path) -> Path:
+    """Fill a folder with the files that .dockerignore lets through."""
     for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines():
         if line.startswith("!"):
             source = ROOT / line[1:]
-            if source.is_dir():
-                shutil.copytree(source, context / line[1:], ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, context)
+            copy(source, folder / source.name if source.is_dir() else folder)
+    return folder
+
+
+def copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=ignored)
+    else:
+        shutil.copy(source, target)
+
+
+def copy_from(base: Path, source: str, stage: Stage, target: str) -> None:
+    """Carry a COPY out."""
+    place = stage.root / target.lstrip("/") if target.startswith("/") else stage.folder / target
+    copy(base / source.lstrip("/"), place)
+    for script in place.glob("bin/*"):
+        if not script.is_symlink():  # each of the two roots is /
+            script.write_text(script.read_text().replace(str(base), str(stage.root)))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """The last stage of the Dockerfile."""
+    pytest.importorskip("hatchling", reason="hatchling is not installed in this environment")
+    given = context(tmp_path_factory.mktemp("context"))
     stages: dict[str, Stage] = {}
+    stage = Stage(given, given)
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
-    stage = None
     for instruction, rest in re.findall(r"^([A-Z]+) (.+)$", text, flags=re.MULTILINE):
         if instruction == "FROM":
             source, _, name = rest.partition(" AS ")
@@ -78,30 +97,20 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
             root = tmp_path_factory.mktemp("stage")
             python_image(root)
             stage = stages[name] = Stage(root, root)
-            continue
-        assert stage is not None
-        if instruction == "ARG":
+        elif instruction == "ARG":
             stage.arguments |= [rest.split("=")]
         elif instruction == "WORKDIR":
             stage.folder = stage.root / rest.lstrip("/")
             stage.folder.mkdir(parents=True, exist_ok=True)
         elif instruction == "COPY":
             *options, source, target = rest.split()
-            base = stages[options[0].removeprefix("--from=")].root if options else context
-            copy(base / source.lstrip("/"), stage.folder / target)
+            base = stages[options[0].removeprefix("--from=")].root if options else given
+            copy_from(base, source, stage, target)
         elif instruction == "RUN":
             stage.run(rest)
         else:
-            stage.said[instruction] = shlex.split(rest) if "[" not in rest else json.loads(rest[rest.index("[") :])
-    assert stage is not None
+            stage.said[instruction] = json.loads(rest[rest.index("[") :]) if "[" in rest else [rest]
     return stage
-
-
-def copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, target)
-    else:
-        shutil.copy(source, target)
 
 
 def in_container(service: str, path: str) -> Path:
@@ -132,7 +141,7 @@ def test_the_image_runs_and_the_application_beside_it_recognises_who_is_there(im
     variables |= {
         "REKOGNITION_STANDIN_PHOTOS": str(in_container("rekognition", variables["REKOGNITION_STANDIN_PHOTOS"]))
     }
-    program = image.root / "venv" / "bin" / command[0]
+    program = image.root / "usr" / "local" / "bin" / command[0]
     process = subprocess.Popen([program, *command[1:], *here], env={**os.environ, **variables}, cwd=image.root)
     try:
         deadline = time.monotonic() + 30
