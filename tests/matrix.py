@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import requires, version
@@ -32,6 +33,7 @@ PLATFORMS = {
     "macOS 14, arm64": ("macosx_14_0_arm64",),
     "macOS 14, x86-64": ("macosx_14_0_x86_64",),
     "Alpine (musl), x86-64": ("musllinux_1_2_x86_64", "musllinux_1_1_x86_64"),
+    "Alpine (musl), aarch64": ("musllinux_1_2_aarch64", "musllinux_1_1_aarch64"),
 }
 
 EXTRAS = ".[embedded,emulator,recipes]"
@@ -124,84 +126,105 @@ def servers() -> dict[str, Path]:
     return told
 
 
-def runs() -> list[Run]:
-    """Run everything that can be run here."""
-    PLACE.mkdir(mode=0o755, exist_ok=True)
+def with_pythons() -> Iterator[Run]:
+    """Run the subset with each Python, and with other versions of our dependencies."""
     found = pythons()
     newest = ("--upgrade", "--upgrade-strategy", "eager")
-    done = []
     for each, place in found.items():
         python = environment(f"newest-{each}", place, *newest)
-        done.append(tried("newest dependencies", python, *SUBSET))
+        yield tried("newest dependencies", python, *SUBSET)
     for each, place in list(found.items())[:1]:
         python = environment(f"sqlalchemy-2.0-{each}", place, *newest, "sqlalchemy<2.1")
-        done.append(tried("SQLAlchemy 2.0", python, *SUBSET))
+        yield tried("SQLAlchemy 2.0", python, *SUBSET)
         python = environment(f"lowest-{each}", place, "--constraint", "tests/lowest.txt")
-        done.append(tried("lowest dependencies", python, *SUBSET))
+        yield tried("lowest dependencies", python, *SUBSET)
+
+
+def with_servers() -> Iterator[Run]:
+    """Run the tests of servers that somebody else started on each version of PostgreSQL."""
     for each, programs in servers().items():
-        done.append(tried("a server of one's own", sys.executable, *SERVERS, postgres=each, server=programs))
-    return done
+        yield tried("a server of one's own", sys.executable, *SERVERS, postgres=each, server=programs)
 
 
-def lacking(tags: tuple[str, ...], python: str) -> str:
-    """Return what pip says when it looks for wheels of all dependencies, or nothing when it finds them.
-
-    Args:
-        tags: a platform's tags.
-        python: the version of Python.
-    """
-    extras = re.findall(r"\w+", re.search(r"^all = \[(.*)\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1])
-    wanted = []
+def dependencies() -> tuple[list[str], list[str], list[str]]:
+    """Return what `pip install seedtool` brings, what its extras bring but the embedded server, and what that brings."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = re.findall(r"\w+", re.search(r"^all = \[(.*)\]", text, re.MULTILINE)[1])
+    base, more, embedded = [], [], []
     for line in requires("seedtool") or []:
         requirement = Requirement(line)
         marker, requirement.marker = requirement.marker, None
-        if requirement.name != "seedtool" and (
-            marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
-        ):
-            wanted.append(str(requirement))
+        if requirement.name == "seedtool":
+            continue
+        if marker is None:
+            base.append(str(requirement))
+        elif marker.evaluate({"extra": "embedded"}):
+            embedded.append(str(requirement))
+        elif any(marker.evaluate({"extra": extra}) for extra in extras):
+            more.append(str(requirement))
+    return base, more, embedded
+
+
+def has_wheels(wanted: list[str], tags: tuple[str, ...], python: str) -> bool:
+    """Tell whether pip finds a wheel for each of some packages, and for what they need.
+
+    Args:
+        wanted: the packages.
+        tags: a platform's tags.
+        python: the version of Python.
+    """
     pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--disable-pip-version-check"]
     pip += ["--target", str(PLACE / "none"), "--only-binary=:all:", "--python-version", python]
     for tag in tags:
         pip += ["--platform", tag]
-    done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
-    return "\n".join(line for line in done.stderr.splitlines() if line.startswith("ERROR")) if done.returncode else ""
+    return subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False).returncode == 0
 
 
-def wheels() -> list[str]:
-    """Return a line for each platform: for which versions of Python every dependency has a wheel."""
-    lines = []
+def wheels() -> Iterator[str]:
+    """Yield a line for each platform: for which versions of Python there are wheels of what."""
     for name, tags in PLATFORMS.items():
-        told = {python: lacking(tags, python) for python in ("3.11", "3.12", "3.13", "3.14")}
-        have = ", ".join(python for python, error in told.items() if not error) or "none"
-        without = sorted(set(re.findall(r"distribution found for ([\w-]+)", "".join(told.values()))))
-        lines.append(f"| {name} | {have} | {', '.join(without)} | {datetime.now(UTC).date().isoformat()} |")
-    return lines
+        cells = [name]
+        for wanted in dependencies():
+            have = [each for each in ("3.11", "3.12", "3.13", "3.14") if has_wheels(wanted, tags, each)]
+            cells.append(", ".join(have) or "none")
+        line = f"| {' | '.join(cells)} | {datetime.now(UTC).date().isoformat()} |"
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        yield line
 
 
-def written(text: str, heading: str, lines: list[str], key: int) -> str:
-    """Put lines into the table below a heading, in the place of those of the same first cells.
+def write(heading: str, line: str, key: int) -> None:
+    """Put a line into the table below a heading, in the place of that of the same first cells.
 
     Args:
-        text: the page.
         heading: the line above the table.
-        lines: what is put there.
+        line: what is put there.
         key: how many cells a line is known by.
     """
     table = rf"(^{heading}\n.*?^\|[ |-]+\n)((?:\|[^\n]*\n)*)"
+    text = PAGE.read_text(encoding="utf-8")
     before, rule, rows, after = re.split(table, text, maxsplit=1, flags=re.MULTILINE | re.DOTALL)
-    known = {tuple(line.split(" | ")[:key]) for line in lines}
-    kept = [line for line in rows.splitlines() if tuple(line.split(" | ")[:key]) not in known]
-    return before + rule + "".join(f"{line}\n" for line in sorted([*kept, *lines])) + after
+    known = line.split(" | ")[:key]
+    kept = [each for each in rows.splitlines() if each.split(" | ")[:key] != known]
+    PAGE.write_text(before + rule + "".join(f"{each}\n" for each in sorted([*kept, line])) + after, encoding="utf-8")
 
 
-def main() -> int:
-    """Write the tables; returns 1 when a run did not succeed."""
-    done = runs()
-    text = written(PAGE.read_text(encoding="utf-8"), "## Runs", [run.line for run in done], 6)
-    text = written(text, "## Wheels", wheels(), 1)
-    PAGE.write_text(text, encoding="utf-8")
-    return int(any(not re.search(r"\d+ passed", run.result) or re.search("failed|error", run.result) for run in done))
+def main(parts: list[str]) -> int:
+    """Write each line of the tables when it is known; returns 1 when a run did not succeed.
+
+    Args:
+        parts: `pythons`, `servers`, `wheels`; all when empty.
+    """
+    PLACE.mkdir(mode=0o755, exist_ok=True)
+    failed = False
+    for part, run_all in (("pythons", with_pythons), ("servers", with_servers)):
+        for run in run_all() if part in parts or not parts else ():
+            write("## Runs", run.line, 6)
+            failed |= not re.search(r"\d+ passed", run.result) or bool(re.search("failed|error", run.result))
+    for line in wheels() if "wheels" in parts or not parts else ():
+        write("## Wheels", line, 1)
+    return int(failed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
