@@ -68,10 +68,10 @@ class Journal:
         return [name for name, state in self.collections.items() if state != "deleted"]
 
     def close(self) -> None:
-        """Delete the file if nothing is left, and let go of it."""
+        """Let go of the file, and delete it if nothing is left."""
+        self._file.close()  # first: Windows deletes no open file
         if not self.left():
             self.path.unlink(missing_ok=True)
-        self._file.close()
 
     def _write(self, line: dict[str, str | None]) -> None:
         self._file.write(json.dumps(line).encode() + b"\n")

@@ -348,7 +348,7 @@ def test_a_killed_run_is_tidied_up_by_the_next_one(proxy, play, rekognition, emu
 from seedtool.emulator.__main__ import main, process
 process.ensure = lambda _: {emulator.endpoint!r}
 main({arguments!r})"""
-    running = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)
+    running = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(tmp_path)})
     assert arrived.wait(60)
     running.kill()
     running.wait()

@@ -168,6 +168,7 @@ def test_latency_and_lag(endpoint, client, admin, picture):
         {"lag": -1},
         {"tps": {"ListFaces": 0}},
         {"faces_per_collection": -1},
+        {"liveness": {"status": "ALIVE"}},
         {"unknown": 1},
     ],
 )
@@ -182,6 +183,7 @@ def test_faults_that_make_no_sense_are_refused(emulator, admin, wrong):
         "latency": 0.0,
         "lag": 0.0,
         "faces_per_collection": 10_000_000,
+        "liveness": {"status": "CREATED", "confidence": 99.5, "image": ""},
         "rules": [],
     }
 
