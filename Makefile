@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 # Tests wait for locks, servers and clocks for a third of their time: three workers keep two cores busy.
 WORKERS = $(shell $(BIN)/python -c 'import os; cores = os.cpu_count() or 1; print(cores + (cores + 1) // 2)')
 
-.PHONY: demo test approve unmeasured torture matrix lowest lint types docs bench clean help
+.PHONY: demo test approve unmeasured torture matrix lowest lowest-installed lint types docs bench clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,11 +31,13 @@ torture: $(INSTALLED) ## Kill a thousand processes a promise, try thousands of e
 	$(BIN)/python -m pytest -n 2 -m torture --kills $(or $(KILLS),1000) -rA
 	$(BIN)/python -m pytest -n 2 --hypothesis-profile torture -m hypothesis
 
-lowest: ## Run a subset of the tests with the lowest versions that pyproject.toml allows
+lowest: lowest-installed ## Run a subset of the tests with the lowest versions that pyproject.toml allows
+	$(VENV)/lowest/bin/python -m pytest -n $(WORKERS) -q -m everywhere
+
+lowest-installed:
 	@$(PYTHON) -m venv $(VENV)/lowest
 	@$(VENV)/lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt \
 		--editable '.[embedded,emulator,recipes]' cryptography hypothesis pytest pytest-alembic pytest-timeout pytest-xdist
-	$(VENV)/lowest/bin/python -m pytest -n 2 -q -m everywhere
 
 matrix: $(INSTALLED) ## Run tests with each Python, PostgreSQL and set of versions that is here; writes docs/versions.md
 	$(BIN)/python -m tests.matrix
