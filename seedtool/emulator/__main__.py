@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
 import sys
 import tempfile
 import urllib.request
@@ -52,11 +54,12 @@ def standin(context: click.Context, *, state_dir: Path | None, state_key: bool, 
 
 
 @standin.command()
-@click.argument("url", default="http://127.0.0.1:4566")
+@click.argument("url", default=lambda: f"http://127.0.0.1:{os.environ.get(f'{process.VARIABLES}_PORT', '4566')}")
 def health(url: str) -> None:
     """Say whether a stand-in answers at URL (exit code 0) or not (1).
 
-    For containers: an image has this program, and need not have curl. URL is http://127.0.0.1:4566 by default.
+    For containers: an image has this program, and need not have curl. URL is http://127.0.0.1:4566 by default, or has
+    the port of REKOGNITION_STANDIN_PORT.
     """
     try:
         # no proxy of the environment stands between a program and its own machine
@@ -65,7 +68,11 @@ def health(url: str) -> None:
             found = json.load(answer)
     except (OSError, ValueError) as error:
         raise EmulatorError(f"No stand-in answers at {url}: {error}.", "Start it, or name its address.") from error
-    click.echo(f"{url} is {found['status']}")
+    except http.client.HTTPException:  # its text may hold whatever was answered
+        found = None
+    if found != {"status": "running"}:
+        raise EmulatorError(f"What answers at {url} is no stand-in.", "Name the address of the stand-in.")
+    click.echo(f"{url} is running")
 
 
 @standin.command()

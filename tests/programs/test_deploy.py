@@ -29,14 +29,14 @@ class Stage:
     root: Path
     folder: Path
     said: dict[str, list[str]] = field(default_factory=dict)
-    arguments: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
 
     def run(self, command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         # the packages of this environment are there already, hatchling among them: nothing is fetched
         given = {"PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         path = f"{self.root / 'usr' / 'local' / 'bin'}{os.pathsep}{os.environ['PATH']}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PIP_", "PYTHON"))}
-        variables = {**kept, **given, **self.arguments, "PATH": path, **environment}
+        variables = {**kept, **given, **self.variables, "PATH": path, **environment}
         done = subprocess.run(
             ["sh", "-euc", command], cwd=self.folder, env=variables, capture_output=True, text=True, check=False
         )
@@ -97,8 +97,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
             root = tmp_path_factory.mktemp("stage")
             python_image(root)
             stage = stages[name] = Stage(root, root)
-        elif instruction == "ARG":
-            stage.arguments |= [rest.split("=")]
+        elif instruction in {"ARG", "ENV"}:
+            stage.variables |= [rest.split("=")]
         elif instruction == "WORKDIR":
             stage.folder = stage.root / rest.lstrip("/")
             stage.folder.mkdir(parents=True, exist_ok=True)
@@ -131,18 +131,21 @@ def test_the_image_runs_and_the_application_beside_it_recognises_who_is_there(im
     assert (image.root / image.said["VOLUME"][0].lstrip("/")).stat().st_mode & 0o777 == 0o777
     assert set(COMPOSE["volumes"]) == {"faces"}
 
-    command = image.said["ENTRYPOINT"]
-    assert command[command.index("--port") + 1] == image.said["EXPOSE"][0] == standin["ports"][0].rpartition(":")[2]
-    assert command[command.index("--state-dir") + 1] == image.said["VOLUME"][0]
+    in_image = image.variables
+    assert in_image["REKOGNITION_STANDIN_PORT"] == image.said["EXPOSE"][0] == standin["ports"][0].rpartition(":")[2]
+    assert in_image["REKOGNITION_STANDIN_STATE_DIR"] == image.said["VOLUME"][0]
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    here = ["--host", "127.0.0.1", "--port", str(port), "--state-dir", str(image.root / "faces")]
+    in_image["REKOGNITION_STANDIN_HOST"] = "127.0.0.1"  # no test listens for other machines
+    in_image["REKOGNITION_STANDIN_PORT"] = str(port)
+    in_image["REKOGNITION_STANDIN_STATE_DIR"] = str(image.root / "faces")
     variables = standin["environment"]
     variables |= {
         "REKOGNITION_STANDIN_PHOTOS": str(in_container("rekognition", variables["REKOGNITION_STANDIN_PHOTOS"]))
     }
-    program = image.root / "usr" / "local" / "bin" / command[0]
-    process = subprocess.Popen([program, *command[1:], *here], env={**os.environ, **variables}, cwd=image.root)
+    (program,) = image.said["ENTRYPOINT"]
+    script = image.root / "usr" / "local" / "bin" / program
+    process = subprocess.Popen([script], env={**os.environ, **in_image, **variables}, cwd=image.root)
     try:
         deadline = time.monotonic() + 30
         address = f"http://127.0.0.1:{port}"
@@ -150,7 +153,7 @@ def test_the_image_runs_and_the_application_beside_it_recognises_who_is_there(im
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        image.run(shlex.join([*image.said["HEALTHCHECK"], address]))
+        image.run(shlex.join(image.said["HEALTHCHECK"]))
 
         # the application finds it by the name of its service
         name = app["environment"]["AWS_ENDPOINT_URL_REKOGNITION"].removeprefix("http://")

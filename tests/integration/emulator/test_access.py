@@ -5,6 +5,7 @@ import json
 import socket
 import stat
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
@@ -104,13 +105,30 @@ def test_on_all_addresses_it_names_one_that_works_and_takes_any_credentials_ther
     assert send(endpoint, headers=LIST | {"Origin": "http://localhost:5174"})[0] == 403
 
 
-def test_the_program_asks_after_the_health_of_another(emulator, capsys):
-    assert main(["health", emulator.endpoint]) == 0
+def test_the_program_asks_after_the_health_of_another(emulator, capsys, monkeypatch):
+    monkeypatch.setenv("REKOGNITION_STANDIN_PORT", emulator.endpoint.rpartition(":")[2])
+    assert main(["health"]) == 0
     assert capsys.readouterr().out == f"{emulator.endpoint} is running\n"
+
+
+@pytest.mark.parametrize("answer", [None, b"SSH-2.0-OpenSSH_9.2\r\n", b'HTTP/1.1 200 OK\r\n\r\n{"status": "up"}'])
+def test_what_is_no_stand_in_is_not_healthy(answer, capsys):
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"http://127.0.0.1:{other.getsockname()[1]}"
-    assert main(["health", address]) == 1
-    assert address in capsys.readouterr().err
+        if answer is None:
+            other.close()
+            assert main(["health", address]) == 1
+        else:
+            with ThreadPoolExecutor(1) as pool:
+                code = pool.submit(main, ["health", address])
+                connection, _ = other.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(answer)
+                assert code.result(10) == 1
+    told = capsys.readouterr().err
+    assert address in told
+    assert len(told.splitlines()) == 2
 
 
 def test_both_programs_take_the_same_options():
