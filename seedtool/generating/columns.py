@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from seedtool.generating.numbering import Span
 from seedtool.values import cells as values
 from seedtool.values import hashing
 from seedtool.values.word import Context
@@ -423,15 +424,21 @@ class Drawn:
 
         first, last = self.span(batch)
         size = np.maximum(last - first, 0)
-        if self.each:
-            numbers = batch.parents()[1] if batch.planned.numbering.parent is not None else batch.rows
-            found = first + numbers // self.each % np.maximum(size, 1)
-        else:
-            found = first + scaled(hashing.stream(self._key, batch.rows), size, skewed=self._skewed)
+        found = first + self.among(batch, size)
         missing = (size == 0) | self.none(batch)
         if self._own and self.needed:
             return np.where(missing, batch.rows, found)
         return np.where(missing, -1, found)
+
+    def among(self, batch: Batch, sizes: np.ndarray) -> np.ndarray:
+        """Return which of so many rows each row means, int64[n]; 0 where there is none."""
+        import numpy as np
+
+        if self.each:
+            numbers = batch.parents()[1] if batch.planned.numbering.parent is not None else batch.rows
+            found: np.ndarray = numbers // self.each % np.maximum(sizes, 1)
+            return found
+        return scaled(hashing.stream(self._key, batch.rows), sizes, skewed=self._skewed)
 
     def span(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Return the first row that each row may refer to, and the one behind the last, int64[n] both."""
@@ -444,6 +451,33 @@ class Drawn:
         if not self.nulls:
             return np.zeros(len(batch), dtype=bool)
         return hashing.below(hashing.stream(self._key, batch.rows, 1), 1_000_000) < self.nulls
+
+
+class Beside:
+    """A reference to a row that is below the same row as the one that another reference means.
+
+    Args:
+        drawn: the reference as it would be drawn from all rows.
+        relation: the other one.
+        above: the table whose row both are below, or are.
+    """
+
+    def __init__(self, drawn: Drawn, relation: str, above: Numbering) -> None:
+        self.target = drawn.target
+        self._drawn = drawn
+        self._relation = relation
+        self._above = above
+
+    def rows(self, batch: Batch) -> np.ndarray:
+        """Return the numbers of the rows that are meant; -1 for none."""
+        import numpy as np
+
+        theirs = batch.numbers(self._relation)
+        other = batch.planned.relations[self._relation].target.numbering
+        rows = other.up(np.maximum(theirs, 0), self._above)
+        first, last = self.target.numbering.below(Span(rows, rows + 1), self._above)
+        found = first + self._drawn.among(batch, last - first)
+        return np.where((theirs < 0) | (last <= first) | self._drawn.none(batch), -1, found)
 
 
 def _span(batch: Batch, target: PlannedTable, *, own: bool) -> tuple[np.ndarray, np.ndarray]:

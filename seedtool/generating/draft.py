@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seedtool.generating import inference
-from seedtool.postgres.catalog import read_catalog
+from seedtool.generating.schema import read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def draft(
     Raises:
         SchemaError: there is no such table.
     """
-    catalog = read_catalog(connection)
+    catalog = read_schema(connection)
     chosen = [catalog.find(each) for each in tables] or [
         each
         for each in catalog.tables.values()
@@ -102,13 +102,13 @@ class _Draft:
             'locale = "en_US"',
             "",
             "[rows]",
-            *(f'{_key(each)} = "given" # rows that are in the database already' for each in sorted(given)),
-            *(f"{_key(table)} = {count}" for table, count in counts.items()),
+            *(f'{inference.key(each)} = "given" # rows that are in the database already' for each in sorted(given)),
+            *(f"{inference.key(table)} = {count}" for table, count in counts.items()),
         ]
         for table in self._tables:
             columns = [line for column in table.columns.values() for line in self._lines(table, column)]
             if columns:
-                lines += ["", f"[tables.{_key(str(table))}]", *columns]
+                lines += ["", f"[tables.{inference.key(str(table))}]", *columns]
         return "\n".join(lines) + "\n"
 
     def _is_needed(self, table: Table, key: ForeignKey) -> bool:
@@ -177,14 +177,14 @@ class _Draft:
             return ""
         nulls = self._nulls(table, column)
         if any(column.name in key.columns for key in table.foreign_keys):
-            share = f'{_key(column.name)} = {{ kind = "reference", nulls = {nulls:g} }}'
+            share = f'{inference.key(column.name)} = {{ kind = "reference", nulls = {nulls:g} }}'
             return share if nulls and self._is_drawn(table, column) else ""
         found = inference.guess(table, column)
         if found is None and inference.family(column) == "text" and table.unique_alone(column.name):
             found = inference.key_template(self._name, table, column)
         if found is None:
             if column.default is not None:
-                return f"# {_key(column.name)}: its default, {' '.join(column.default.split())}"
+                return f"# {inference.key(column.name)}: its default, {' '.join(column.default.split())}"
             proposal = inference.proposal(table, column)
             return proposal if column.not_null else f"# {proposal} # else NULL"
         found = {key: value for key, value in found.items() if key != "nulls"}
@@ -193,7 +193,7 @@ class _Draft:
             found |= {"min": max(width // 2, 1), "max": width * 3 // 2}
         if nulls:
             found["nulls"] = nulls
-        return f"{_key(column.name)} = {inference.line(found)}"
+        return f"{inference.key(column.name)} = {inference.line(found)}"
 
     def _nulls(self, table: Table, column: Column) -> float:
         own = self._like.get(str(table))
@@ -204,11 +204,6 @@ class _Draft:
     def _is_drawn(self, table: Table, column: Column) -> bool:
         chosen = {each.oid for each in self._tables}
         return any(key.columns == (column.name,) and key.references in chosen for key in table.foreign_keys)
-
-
-def _key(name: str) -> str:
-    """Return a key as TOML writes it."""
-    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else f'"{name}"'
 
 
 # neither most_common_vals nor histogram_bounds nor any other column that holds values is read

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import graphlib
 import re
+from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,12 +87,12 @@ def guess(table: Table, column: Column) -> Guess | None:
         return None
     if column.labels:
         return {"kind": "choice", "values": list(column.labels)}
-    checked = _of_checks(table, column)
+    checked = _of_checks(table, column) or _of_partitions(table, column)
     if checked is not None:
         return checked
     of = family(column)
     for pattern, found in _NAMES:
-        if re.fullmatch(pattern, column.name, re.IGNORECASE) and _fits(column, of, found):
+        if re.fullmatch(pattern, column.name, re.IGNORECASE) and _fits(table, column, of, found):
             return {key: value for key, value in found.items() if key != "nulls" or not column.not_null}
     if not column.not_null and column.default is None:
         return None
@@ -105,15 +106,29 @@ def _has_to_be_made(table: Table, column: Column) -> bool:
     return unique or family(column) in {"timestamp", "date"}
 
 
-def _fits(column: Column, of: str, found: Guess) -> bool:
+def _fits(table: Table, column: Column, of: str, found: Guess) -> bool:
     """Tell whether a column can hold the values of a kind."""
     if found["kind"] not in kinds.WORDS:
         return False
     kind = kinds.kind(found["kind"])
-    length = re.search(r"\((\d+)\)$", column.type)
-    too_long = length is not None and of == "text" and kind.longest > int(length[1])
+    length = room(table, column)
+    too_long = length is not None and of == "text" and kind.longest > length
     return kind.fits(of) and not too_long
 
+
+def room(table: Table, column: Column) -> int | None:
+    """Return how many characters a column takes, by its type or by a check of its length; None for any number."""
+    found = [int(each) for each in re.findall(r"\((\d+)\)$", column.type)]
+    name = re.escape(column.name)
+    for check in table.checks:
+        if check.columns == (column.name,) and not re.search(r"\b(NOT|OR|CASE)\b", check.expression):
+            listed = re.findall(rf'length\(\(?"?{name}"?\)?(?:::text)?\) (<=|<|=) (\d+)', check.expression)
+            found += [int(number) - (operator == "<") for operator, number in listed]
+    return min(found, default=None)
+
+
+#: The name of a check that stands for the bounds of partitions (see `schema`).
+PARTITIONS = "seedtool_partitions"
 
 _NUMBER = r"'?\(?(-?\d+(?:\.\d+)?)\)?'?(?:::[\w ]+)?"
 
@@ -154,6 +169,18 @@ def _of_checks(table: Table, column: Column) -> Guess | None:
     if least % 1 == 0 and most % 1 == 0:
         return {"kind": "integer", "min": int(least), "max": int(most)}
     return {"kind": "decimal", "min": float(least), "max": float(most), "places": places}
+
+
+def _of_partitions(table: Table, column: Column) -> Guess | None:
+    """Return the days that a table's partitions are for, where it is partitioned by days."""
+    of = family(column)
+    bounds = next((each.expression for each in table.checks if each.name == PARTITIONS), "")
+    days = [date.fromisoformat(each) for each in re.findall(r"'(\d{4}-\d\d-\d\d)", bounds)]
+    if of not in {"date", "timestamp"} or len(days) != 2 or not bounds.startswith(f"{column.name} >="):
+        return None
+    # the first of the days may have begun within a time zone, and the last ends before the bound
+    first, last = days[0] + timedelta(days=of == "timestamp"), days[1] - timedelta(days=1)
+    return {"kind": of, "min": first, "max": last} if first <= last else None
 
 
 def _places(column: Column) -> int:
@@ -253,11 +280,11 @@ def _unquoted(identifier: str) -> str:
 def key_template(recipe: str, table: Table, column: Column) -> Guess:
     """Return the line of a text key: where there is room, the recipe's name keeps its rows apart from people's."""
     one = singular(table.name)
-    room = re.search(r"\((\d+)\)$", column.type)
+    width = room(table, column)
     for prefix in (f"{recipe}-{one}-", f"{one}-", f"{one[:1]}-", ""):
-        if room is None or len(prefix) + 6 <= int(room[1]):
+        if width is None or len(prefix) + 6 <= width:
             break
-    number = "{n:06}" if room is None or int(room[1]) >= 6 else "{n}"
+    number = "{n:06}" if width is None or width >= 6 else "{n}"
     return {"kind": "template", "format": f"{prefix}{number}".replace("_", "-")}
 
 
@@ -272,20 +299,60 @@ def singular(table: str) -> str:
 
 def proposal(table: Table, column: Column) -> str:
     """Return what a person could write for a column of which nothing is known, as TOML."""
-    of = family(column)
+    of, name = family(column), key(column.name)
     if of == "text" and re.search("name|title|label|code", column.name):
-        return f'{column.name} = "{singular(table.name).replace("_", " ").capitalize()} {{n}}"'
-    examples = {
-        "text": '"word"',
-        "integer": '{ kind = "integer", min = 1, max = 100 }',
-        "numeric": '{ kind = "integer", min = 1, max = 100 }',
-        "json": '{ kind = "constant", value = "{}" }',
-        "array": '{ kind = "choice", values = ["{}"] }',
-        "time": '{ kind = "choice", values = ["08:00", "09:45"] }',
-        "interval": '{ kind = "choice", values = ["1 hour", "1 day"] }',
-    }
-    unknown = '{ kind = "constant", value = "..." }'
-    return f"{column.name} = {examples.get(of, unknown)}"
+        return f'{name} = "{singular(table.name).replace("_", " ").capitalize()} {{n}}"'
+    if of in {"integer", "numeric"} and table.unique_alone(column.name):
+        return f'{name} = "{{n}}"'
+    precision = re.search(r"\((\d+),(\d+)\)$", column.type)
+    if of == "numeric" and precision and int(precision[1]) - int(precision[2]) < 3:
+        places = int(precision[2])
+        most = Decimal(10) ** (int(precision[1]) - places) - Decimal(1).scaleb(-places)
+        return f'{name} = {{ kind = "decimal", min = 0, max = {most}, places = {min(places, 9)} }}'
+    if of == "bit":
+        return f"{name} = {_constant('0' * (room(table, column) or 1))}"
+    found = _EXAMPLES.get(of)
+    if found is None and column.value.kind == "range":
+        part = column.value.part.name if column.value.part else ""
+        type_ = {"date": "date", "timestamp": "timestamp", "timestamptz": "timestamp"}.get(part, "integer")
+        found = f'{{ kind = "range", type = "{type_}" }}'
+    return f"{name} = {found or _constant('...')}"
+
+
+def _constant(value: str) -> str:
+    return f"{{ kind = \"constant\", value = '{value}' }}"
+
+
+#: A line for each type that nothing is guessed of; a constant is written as PostgreSQL reads it.
+_EXAMPLES = {
+    "text": '"word"',
+    "integer": '{ kind = "integer", min = 1, max = 100 }',
+    "numeric": '{ kind = "integer", min = 1, max = 100 }',
+    "json": _constant("{}"),
+    "array": "{ kind = \"choice\", values = ['{}'] }",
+    "time": '{ kind = "choice", values = ["08:00", "09:45"] }',
+    "interval": '{ kind = "choice", values = ["1 hour", "1 day"] }',
+    "date": '"date"',
+    "timestamp": '"timestamp"',
+    "boolean": '"boolean"',
+    "uuid": '"uuid"',
+    "inet": '"ip"',
+    "bytea": "{ kind = \"constant\", value = '\\x00' }",
+    "varbit": _constant("0"),
+    "xml": _constant("<a/>"),
+    "macaddr": _constant("08:00:2b:01:02:03"),
+    "point": _constant("(0,0)"),
+    "tsvector": _constant("word"),
+    "hstore": _constant("a=>1"),
+    "oid": '"{n}"',
+}
+
+
+def key(name: str) -> str:
+    """Return a key as TOML writes it."""
+    if name.replace("_", "").replace("-", "").isalnum() and name.isascii():
+        return name
+    return _toml(name)
 
 
 def line(found: Guess) -> str:
@@ -302,7 +369,7 @@ def _toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float, date)):
         return str(value)
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'

@@ -24,6 +24,7 @@ from seedtool.generating import recipe as recipes
 from seedtool.generating.facts import Facts
 from seedtool.generating.planning import Plan
 from seedtool.generating.rehearsal import REFUSALS, refused, rehearse
+from seedtool.generating.schema import read_schema
 from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
@@ -263,7 +264,7 @@ def look(target: Target, recipe: Recipe, options: Options) -> Plan:
     with translated(recipe.name), server.connect(target, application="seedtool load") as connection:
         connection.execute("SET TRANSACTION READ ONLY")
         set_locally(connection.cursor(), PLAIN_TEXT | EVERY_ROW)
-        catalog = read_catalog(connection)
+        catalog = read_schema(connection)
         plan = Plan(recipe, catalog, Facts(connection), options.random_seed, units, 0, options.folder)
         connection.rollback()  # a transaction that only reads can make no temporary table
         set_locally(connection.cursor(), PLAIN_TEXT | EVERY_ROW)
@@ -681,7 +682,7 @@ def _refers_to_itself(plan: Plan, slice_: Slice) -> bool:
 def catalog_of(connection: Connection, earlier: Load | None) -> Catalog:
     """Return the catalog of a load: of one that was interrupted, as it was before keys and indexes were put off."""
     if earlier is None or earlier.state == "loaded":
-        return read_catalog(connection)
+        return read_schema(connection)
     tables = msgspec.convert(earlier.facts["catalog"], dict[int, Table], strict=False)
     return Catalog(tables, read_catalog(connection, []).search_path)
 

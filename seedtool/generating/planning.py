@@ -23,7 +23,7 @@ from seedtool.postgres.catalog import Table
 from seedtool.values import hashing, kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from seedtool.generating.facts import Facts
@@ -85,7 +85,7 @@ class Plan:
         self._by_oid = {each.table.oid: each for each in self.known.values()}
         self.tables = [
             self._by_oid[table.oid]
-            for table in catalog.parents_first(found.values())
+            for table in _in_order(catalog, found.values())
             if self._is_made(self._by_oid[table.oid].name)
         ]
         for planned in self.known.values():
@@ -95,6 +95,8 @@ class Plan:
                 self._give(planned)
             else:
                 _Filling(self, planned).relations()
+        for planned in self.tables:
+            _Filling(self, planned).overlaps()
         for planned in self.tables:
             _Filling(self, planned).columns()
         for planned in self.tables:
@@ -171,6 +173,31 @@ class Plan:
     def _give(self, planned: PlannedTable) -> None:
         """Let columns of given rows be read when they are asked for."""
         planned.makers = _GivenColumns(self._facts, planned.table)
+
+
+def _in_order(catalog: Catalog, tables: Iterable[Table]) -> list[Table]:
+    """Return the tables, parents first. Of tables that refer to each other, that one first which can do with NULL."""
+    chosen = {table.oid: table for table in tables}
+    ordered = catalog.parents_first(chosen.values())
+    place = {table.oid: number for number, table in enumerate(ordered)}
+    inner = [
+        (table, key)
+        for table in ordered
+        for key in table.foreign_keys
+        if key.references in chosen and key.references != table.oid
+    ]
+    if not any(_is_needed(table, key) and place[key.references] > place[table.oid] for table, key in inner):
+        return ordered
+    above: dict[int, set[int]] = {oid: {oid} for oid in chosen}
+    for _ in chosen:  # in each turn the tables that are one step further above
+        for table, key in inner:
+            above[table.oid] |= above[key.references]
+    closing = [key for table, key in inner if not _is_needed(table, key) and table.oid in above[key.references]]
+    return catalog.parents_first(chosen.values(), without=closing)
+
+
+def _is_needed(table: Table, key: ForeignKey) -> bool:
+    return all(table.columns[column].not_null for column in key.columns)
 
 
 def _imagined(catalog: Catalog, name: str, recipe: Recipe) -> Table:
@@ -343,10 +370,34 @@ class _Filling:
                 key.columns[0],
             )
 
+    def overlaps(self) -> None:
+        """Let a foreign key that shares a column with another one refer to rows that have the same value there.
+
+        An order has a customer and an address of the same tenant: `(tenant, customer)` and `(tenant, address)`.
+        """
+        keys = {key.name: key for key in self._table.foreign_keys}
+        before: dict[str, str] = {}
+        for name, relation in list(self._planned.relations.items()):
+            key = keys[name]
+            shared = [column for column in key.columns if column in before]
+            if shared and isinstance(relation, Drawn) and relation.target is not self._planned:
+                first = before[shared[0]]
+                other = self._planned.relations[first].target
+                above = [
+                    each
+                    for each in _anchors(other, _referenced(keys[first], shared[0]))
+                    if each in _anchors(relation.target, _referenced(key, shared[0]))
+                ]
+                if above:
+                    self._planned.relations[name] = makers.Beside(relation, first, above[0])
+            for column in key.columns:
+                before.setdefault(column, name)
+
     def columns(self) -> None:
         """Find what makes each column."""
         planned = self._planned
-        for key in self._table.foreign_keys:
+        keys = {key.name: key for key in self._table.foreign_keys}
+        for key in (keys[name] for name in planned.relations):
             if key.name in planned.relations:
                 for own, theirs in zip(key.columns, key.referenced_columns, strict=True):
                     planned.makers.setdefault(own, Referring(key.name, theirs))
@@ -453,7 +504,14 @@ class _Filling:
             raise ValueError(  # noqa: TRY004 - a wrong line
                 "a template has a format", f'Write {column.name} = "student-{{n:06}}", say.'
             )
-        parts = makers.fields(text)
+        try:
+            parts = makers.fields(text)
+        except ValueError as error:
+            raise ValueError(
+                str(error),
+                f"Write {{{{ and }}}} twice for themselves, or {inference.key(column.name)} ="
+                " { kind = \"constant\", value = '...' } for the text as it stands.",
+            ) from error
         return Template([part if isinstance(part, str) else self._field(column, part) for part in parts])
 
     def _cycle(self, column: Column, line: ColumnLine) -> makers.Cycle:
@@ -502,10 +560,16 @@ class _Filling:
             before = planned.numbering.total(self._plan.before)
             planned.makers[column.name] = Serial(self._plan.facts().segments(table, column.name, before))
             return None
+        found = inference.guess(table, column)
+        of = inference.family(column)
         if any(column.name in key.columns for key in table.foreign_keys):
             return None  # `relations` has refused it where it is needed
-        found = inference.guess(table, column)
-        if found is None and inference.family(column) == "text" and table.unique_alone(column.name):
+        is_key = column.not_null and column.default is None and table.unique_alone(column.name)
+        if found is None and of == "integer" and is_key:
+            before = planned.numbering.total(self._plan.before)
+            planned.makers[column.name] = Serial(self._plan.facts().segments(table, column.name, before))
+            return None
+        if found is None and of == "text" and table.unique_alone(column.name):
             found = inference.key_template(self._recipe.name, table, column)
         if found is not None:
             planned.guessed[column.name] = inference.line(found)
@@ -524,6 +588,20 @@ class _Filling:
     def _fault(self, fault: str, remedy: str, column: str) -> Exception:
         place = self._recipe.place_of(self._planned.name, column)
         return self._recipe.fault(fault, remedy, place, table=self._planned.name, column=column)
+
+
+def _referenced(key: ForeignKey, column: str) -> str:
+    return key.referenced_columns[key.columns.index(column)]
+
+
+def _anchors(planned: PlannedTable, column: str) -> list[Numbering]:
+    """Return the tables whose row says what stands in a column: the own one, and the parent where it is from there."""
+    found = [planned.numbering]
+    for key in planned.table.foreign_keys:
+        relation = planned.relations.get(key.name)
+        if column in key.columns and isinstance(relation, Parent):
+            found += _anchors(relation.target, _referenced(key, column))
+    return found
 
 
 def _whole(value: object) -> int:

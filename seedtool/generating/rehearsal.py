@@ -34,8 +34,8 @@ OFFERED = 256
 _PARTITIONS = "seedtool_partitions"
 
 #: Classes of SQLSTATE by which a database refuses a row: its value, a constraint, a trigger's own word, a generated
-#: column (PostgreSQL's appendix A).
-REFUSALS = frozenset({"22", "23", "P0", "42", "44"})
+#: column, a type that the server was built without (PostgreSQL's appendix A).
+REFUSALS = frozenset({"0A", "22", "23", "P0", "42", "44"})
 
 #: A value is shown up to so many characters.
 _SHOWN = 40

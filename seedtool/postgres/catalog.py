@@ -2,7 +2,7 @@
 
 import difflib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -315,6 +315,11 @@ class Catalog:
             names = [
                 each.name if each.schema in self.search_path else each.qualified for each in self._by_name.values()
             ]
+            same = sorted(each.qualified for each in self._by_name.values() if each.name == name)
+            if len(same) > 1:
+                raise SchemaError(
+                    f"the database has several tables {name}", remedy=f"Write {' or '.join(same)}.", table=str(name)
+                )
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"Did you mean {close[0]}?" if close else "Are the migrations applied? Run seedtool migrate."
             raise SchemaError(f"the database has no table {name}", remedy=hint, table=str(name))
@@ -332,8 +337,13 @@ class Catalog:
                 if to is not None and table.oid in {to.oid, *to.ancestors}:
                     yield key
 
-    def parents_first(self, tables: Iterable[Table]) -> list[Table]:
-        """Return the tables so that each stands after those it refers to; within a cycle, by name."""
+    def parents_first(self, tables: Iterable[Table], without: Collection[ForeignKey] = ()) -> list[Table]:
+        """Return the tables so that each stands after those it refers to; within a cycle, by name.
+
+        Args:
+            tables: the tables.
+            without: foreign keys that do not count.
+        """
         chosen = {table.oid: table for table in sorted(tables, key=lambda table: table.qualified)}
         ordered: dict[int, Table] = {}
         visiting: set[int] = set()
@@ -344,7 +354,7 @@ class Catalog:
                 return
             visiting.add(table.oid)
             for key in table.foreign_keys:
-                if key.references in chosen:
+                if key.references in chosen and key not in without:
                     visit(chosen[key.references])
             ordered[table.oid] = table
 

@@ -72,6 +72,20 @@ def test_a_circle_without_a_beginning_is_refused_before_a_row_is_written(school)
     assert school.value("SELECT to_regclass('seedtool.loads')") is None
 
 
+def test_of_a_circle_that_one_not_null_is_in_the_other_table_begins(school):
+    school.execute(
+        "CREATE TABLE d (id serial PRIMARY KEY, head int); CREATE TABLE e (id serial PRIMARY KEY, d_id int NOT NULL"
+        " REFERENCES d); ALTER TABLE d ADD FOREIGN KEY (head) REFERENCES e"
+    )
+    school.write("[rows]\nd = 10\ne = '5 per d'\n")
+    school.load()
+    before = school.query("SELECT * FROM d ORDER BY id")
+    school.load(scale=2)
+    assert school.query("SELECT * FROM d ORDER BY id LIMIT 10") == before
+    assert school.value("SELECT count(*) FROM d JOIN e ON e.id = head AND d_id = d.id") == 20
+    assert school.unload()["d"].removed == 20
+
+
 def test_rows_of_one_table_come_in_their_order(school, monkeypatch):
     school.execute("CREATE TABLE a (id int PRIMARY KEY, up int REFERENCES a); INSERT INTO a VALUES (10000)")
     school.write("[rows]\na = 400\n[tables.a]\nid = '{n}'\n")

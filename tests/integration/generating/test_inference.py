@@ -117,3 +117,70 @@ def test_a_parent_that_no_recipe_and_no_null_can_do_without_is_proposed(school):
         school.load()
     assert raised.value.place["column"] == "family_id"
     assert 'families = "given"' in raised.value.remedy
+
+
+SCHEMA = """
+CREATE DOMAIN percent AS int NOT NULL CHECK (VALUE BETWEEN 0 AND 100);
+CREATE DOMAIN grade AS percent CHECK (VALUE <= 7);
+CREATE DOMAIN size AS text CHECK (VALUE IN ('S', 'M'));
+CREATE DOMAIN code AS varchar(7);
+CREATE TABLE things (id int PRIMARY KEY, "Done So" percent, grade grade, size size NOT NULL, code code UNIQUE NOT NULL,
+    short text UNIQUE NOT NULL CHECK (char_length(short) <= 4));
+INSERT INTO things VALUES (7, 1, 1, 'S', 'x', 'x');
+CREATE TABLE regions (id bigserial, region text NOT NULL, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+CREATE TABLE regions_1 PARTITION OF regions FOR VALUES IN ('eu', 'o''us');
+CREATE TABLE regions_2 PARTITION OF regions FOR VALUES IN ('asia');
+CREATE TABLE days (at timestamptz NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE days_2 PARTITION OF days FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+CREATE TABLE days_1 PARTITION OF days FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE numbers (at int NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE numbers_1 PARTITION OF numbers FOR VALUES FROM (5) TO (90);
+CREATE TABLE numbers_2 PARTITION OF numbers FOR VALUES FROM (90) TO (100);
+CREATE TABLE open (at int NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE open_1 PARTITION OF open FOR VALUES FROM (5) TO (MAXVALUE);
+"""
+
+
+def test_domains_partitions_and_lengths_say_what_stands_in_a_column(school):
+    school.execute(SCHEMA)
+    school.write("[rows]\nthings = 90\nregions = 90\ndays = 90\nnumbers = 90\n")
+    school.load()
+    ours = "FROM things WHERE id > 7"
+    assert school.query(f'SELECT min(id), max(id), max("Done So") > 7, max(grade) {ours}') == [(8, 97, True, 7)]
+    assert school.query(f"SELECT DISTINCT size::text {ours} ORDER BY 1") == [("M",), ("S",)]
+    assert school.query(f"SELECT max(length(code)), max(length(short)) {ours}") == [(6, 2)]
+    assert school.query("SELECT DISTINCT region FROM regions ORDER BY 1") == [("asia",), ("eu",), ("o'us",)]
+    assert school.query("SELECT count(*) > 9 FROM days_1 UNION ALL SELECT count(*) > 9 FROM days_2") == [(True,)] * 2
+    assert school.query("SELECT min(at) < 9, max(at) > 90 FROM numbers") == [(True, True)]
+    school.load(scale=2)
+    school.unload()
+    assert school.query("SELECT id FROM things") == [(7,)]
+    school.write("[rows]\nopen = 9\n")
+    with pytest.raises(RecipeError, match=r"nothing says what stands in open\.at"):
+        school.load()
+
+
+def test_proposals_load_whatever_the_type(school):
+    types = (
+        "numeric(3,2)", "bytea", "bit(3)", "macaddr", "point", "tsvector", "oid", "int4range", "tstzrange",
+        "daterange", "smallint", "money",
+    )  # fmt: skip
+    columns = ", ".join(f'"c {number}" {type_} NOT NULL' for number, type_ in enumerate(types))
+    school.execute(f"CREATE TABLE a ({columns}); CREATE SCHEMA other; CREATE TABLE other.b (); CREATE SCHEMA b;"
+                   "CREATE TABLE b.b (); CREATE TABLE c (x json)")  # fmt: skip
+    lines = "[rows]\na = 5\n[tables.a]\n"
+    for _ in types:
+        school.write(lines)
+        with pytest.raises(RecipeError) as raised:
+            school.load()
+        lines += raised.value.remedy.partition(": ")[2] + "\n"
+    school.write(lines)
+    assert school.load().rows == 5
+    school.write("[rows]\nc = 5\n[tables.c]\nx = '{\"v\": 1}'", "texts")
+    with pytest.raises(RecipeError, match="the brace at") as raised:
+        school.load("texts")
+    assert 'kind = "constant"' in raised.value.remedy
+    school.write("[rows]\nb = 5", "several")
+    with pytest.raises(RecipeError, match="several tables b") as raised:
+        school.load("several")
+    assert "b.b or other.b" in raised.value.remedy

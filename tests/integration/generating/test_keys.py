@@ -125,6 +125,26 @@ def test_keys_of_every_shape_hold(school, tables, rows, lines, keys):
     assert school.query("SELECT conname FROM pg_constraint WHERE NOT convalidated") == []
 
 
+def test_foreign_keys_that_share_a_column_refer_to_rows_of_the_same_tenant(school):
+    school.execute(
+        "CREATE TABLE tenants (id int PRIMARY KEY); CREATE TABLE users (tenant int REFERENCES tenants, id int,"
+        " PRIMARY KEY (tenant, id)); CREATE TABLE places (tenant int REFERENCES tenants, id int, PRIMARY KEY (tenant, id));"
+        "CREATE TABLE orders (tenant int NOT NULL REFERENCES tenants, place int NOT NULL, by_user int, to_user int,"
+        " FOREIGN KEY (tenant, place) REFERENCES places, FOREIGN KEY (tenant, by_user) REFERENCES users,"
+        " FOREIGN KEY (tenant, to_user) REFERENCES users)"
+    )
+    school.write(
+        "[rows]\ntenants = 3\nusers = '9 per tenants'\nplaces = '1..4 per tenants'\norders = 60\n"
+        "[tables.users]\nid = '{n}'\n[tables.places]\nid = '{n}'\n[tables.orders]\n"
+        "to_user = { kind = 'reference', nulls = 0.5 }\n"
+    )
+    school.load()
+    school.load(scale=2)
+    assert school.query(
+        "SELECT count(*), count(to_user) BETWEEN 30 AND 90, count(DISTINCT by_user) > 20 FROM orders"
+    ) == [(120, True, True)]
+
+
 TIMETABLE = """
 CREATE TABLE rooms (id serial PRIMARY KEY, school_id int NOT NULL REFERENCES schools);
 CREATE TABLE lessons (class_id bigint NOT NULL REFERENCES classes, teacher_id uuid NOT NULL REFERENCES teachers,
