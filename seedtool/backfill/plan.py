@@ -96,6 +96,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         calls_a_second: these quotas, by operation.
         region: the region; empty where none is set.
         since: only assets that were created at this time or later.
+        time_zone: the session's time zone, in which `since` is read if it names none.
         where: only assets for which this condition holds.
     """
 
@@ -114,6 +115,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     calls_a_second: dict[str, float]
     region: str
     since: datetime | None
+    time_zone: str
     where: str | None
 
 
@@ -152,6 +154,7 @@ def plan(connection: LibraryConnection, settings: Settings, options: Options) ->
         calls_a_second=quotas,
         region=region,
         since=options.since,
+        time_zone=connection.info.parameter_status("TimeZone") or "",
         where=options.where,
     )
 

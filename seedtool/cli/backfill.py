@@ -258,7 +258,8 @@ def _plan_lines(plan: Plan, *, priced: bool) -> Iterator[str]:
         priced: the run itself calls AWS; otherwise an application does.
     """
     if plan.since is not None:
-        yield f"only assets since {plan.since.isoformat(sep=' ', timespec='minutes')}"
+        zone = f" ({plan.time_zone})" if plan.since.tzinfo is None else ""
+        yield f"only assets since {plan.since.isoformat(sep=' ', timespec='minutes')}{zone}"
     if plan.where is not None:
         yield f"only assets where {plan.where}"
     failed = f" ({plan.failed_before:,} of them failed before: --retry-failed)" * bool(plan.failed_before)

@@ -13,11 +13,33 @@ GUIDE = (ROOT / "docs" / "guides" / "backfill.md").read_text(encoding="utf-8")
 MADE = re.compile(r"\b(?!00000000)[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 
 
+# In the guide's order: what it says of flags and commands, and commands that show it. Of the others, `--interactive`,
+# `--web`, Ctrl+C and what is refused are in tests/cli/test_backfill.py, `--endpoint` in test_endpoint.py.
+AFTERWARDS = (
+    (("`--dry-run`", "`--limit 10`"), "seedtool backfill --dry-run --limit 10"),
+    (("`--since 2026-03-01`", "`--where SQL`"), "seedtool backfill --dry-run --since 2026-03-01 --where {where}"),
+    (("`--max-cost 25`", "`--batch-size`"), "seedtool backfill --yes --max-cost 25 --batch-size 150"),
+    (("`seedtool backfill --retry-failed`",), "seedtool backfill --yes --retry-failed"),
+    (
+        ("    seedtool backfill --reindex\n",),
+        "seedtool backfill --yes --reindex --user-id 00000000-0000-4000-8000-000100030000",
+    ),
+    (("`--search`",), "seedtool faces review --search"),
+    (
+        ("`seedtool faces review --users`", "`--csv FILE`"),
+        "seedtool faces review --users --with-labels --csv users.csv",
+    ),
+    (("`seedtool faces status`",), "seedtool faces status"),
+)
+
+
 def told(output):
     return MADE.sub("UUID", re.sub(r"in [\d.]+ s\b", "in N s", output))
 
 
 def test_the_day_is_as_an_operator_sees_it_and_every_statement_finds_what_it_says(shell, checkout):
+    with (checkout / "pyproject.toml").open("a") as file:
+        file.write("\n[tool.seedtool.backfill]\nvisibility = 0  # the stand-in shows a face at once\n")
     (block,) = re.findall(r"```console\n(.*?)```", GUIDE, flags=re.DOTALL)
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, _, output = part.partition("\n")
@@ -34,6 +56,14 @@ def test_the_day_is_as_an_operator_sees_it_and_every_statement_finds_what_it_say
         assert not (meaning.startswith("none: ") and rows), meaning
     assert found["how far it is"] == [("done", 18, 51, 18, 51)]
     assert len(found["faces by outcome"]) == 3
+
+    (where,) = re.findall(r'`--where ("[^`]+")`', GUIDE)
+    place = 0
+    for says, command in AFTERWARDS:
+        for each in says:
+            place = GUIDE.index(each, place)
+        shell(command.format(where=where))
+    assert len((checkout / "users.csv").read_text(encoding="utf-8").splitlines()) == 4
 
 
 def test_it_names_every_flag():

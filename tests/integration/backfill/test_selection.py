@@ -39,6 +39,15 @@ def test_since_a_day(album, three):
     assert chosen(album, since=BEGIN.replace(tzinfo=None)) == three
     planned = plan(album.db, album.settings, Options(since=times[2]))
     assert (planned.assets, planned.skipped, planned.since) == (1, 0, times[2])
+    # a day without a time zone begins where the session is
+    album.db.execute("SET TimeZone = 'America/Santiago'")
+    album.db.commit()
+    for given, shown in (
+        (BEGIN.replace(tzinfo=None), "since 2026-02-01 00:00 (America/Santiago)"),
+        (BEGIN, "since 2026-02-01 00:00+00:00"),
+    ):
+        first, *_ = _plan_lines(plan(album.db, album.settings, Options(since=given)), priced=True)
+        assert first == f"only assets {shown}"
     report = album.run(since=times[2])
     assert (report.succeeded, report.skipped) == (1, 0)
     assert album.run().succeeded == 2
