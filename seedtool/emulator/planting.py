@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -17,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_BATCH = 20_000  # faces that one transaction adds
+# Faces that one transaction adds: some 100 MB. The index of names is in the order of keyed hashes, so that each
+# transaction writes most of its pages, however few faces it adds.
+_BATCH = 100_000
+_NOISE = 32  # random bytes of a face: 13 of its id, 15 of its picture's, 16 of its digest, which may share them
 
 
 class Planted(NamedTuple):
@@ -65,18 +67,25 @@ def plant(
         count, remaining = 0, iter(faces)
         while batch := list(itertools.islice(remaining, _BATCH)):
             # The FaceIds of a batch begin alike, so its rows lie together in the file: that is five times as fast.
-            prefix = os.urandom(2)
-            store.plant_faces(collection.uid, [_row(face, prefix, collection.model_version) for face in batch])
+            prefix, noise = os.urandom(2).hex(), os.urandom(_NOISE * len(batch))
+            store.plant_faces(
+                collection.uid,
+                [
+                    _row(face, prefix, noise[_NOISE * number : _NOISE * (number + 1)], collection.model_version)
+                    for number, face in enumerate(batch)
+                ],
+            )
             count += len(batch)
     finally:
         store.close()
     return count
 
 
-def _row(face: Planted, prefix: bytes, model_version: str) -> tuple[str, str, str | None, bytes]:
-    noise = os.urandom(32)
-    face_id = str(uuid.UUID(bytes=prefix + noise[:14], version=4))
-    image_id = str(uuid.UUID(bytes=noise[16:], version=4))
+def _row(face: Planted, prefix: str, noise: bytes, model_version: str) -> tuple[str, str, str | None, bytes]:
+    digits = noise.hex()
+    # version-4 UUIDs, written by hand: uuid.UUID takes five times as long
+    face_id = f"{prefix}{digits[:4]}-{digits[4:8]}-4{digits[8:11]}-a{digits[11:14]}-{digits[14:26]}"
+    image_id = f"{digits[32:40]}-{digits[40:44]}-4{digits[44:47]}-a{digits[47:50]}-{digits[50:62]}"
     document: dict[str, object] = {
         "FaceId": face_id,
         "ImageId": image_id,
