@@ -208,7 +208,7 @@ WHERE number IS NULL OR number <= %(limit)s::bigint
 ORDER BY user_since, listed.user_id, created_at, listed.id
 
 -- labels --
-SELECT u.id::text, coalesce(u.label, u.id::text) FROM {users} u WHERE u.id = ANY(%s::{user_key}[])
+SELECT u.id::text, coalesce(nullif(u.label, ''), u.id::text) FROM {users} u WHERE u.id = ANY(%s::{user_key}[])
 
 -- users --
 -- Also users for whom an interrupted run may have left faces in the collection. They need not have assets to process,
@@ -904,10 +904,10 @@ ON CONFLICT (face_id, matched_face_id) DO UPDATE SET similarity = excluded.simil
 
 -- users_with_faces --
 SELECT id, label, waiting, count(*) OVER () FROM (
-    SELECT u.id::text, coalesce(u.label, u.id::text) AS label, count(*) AS waiting, u.created_at AS since
+    SELECT u.id::text, coalesce(nullif(u.label, ''), u.id::text) AS label, count(*) AS waiting, u.created_at AS since
     FROM {faces} f JOIN {assets} a ON a.id = f.asset_id JOIN {users} u ON u.id = f.user_id
     WHERE {waits} AND NOT a.deleted AND NOT u.deleted
-        AND starts_with(lower(coalesce(u.label, u.id::text)), lower(%(begins)s))
+        AND starts_with(lower(coalesce(nullif(u.label, ''), u.id::text)), lower(%(begins)s))
     GROUP BY u.id, u.label, u.created_at
 ) counted
 ORDER BY since, id LIMIT %(limit)s OFFSET %(offset)s
@@ -1024,9 +1024,9 @@ WHERE p.user_id = %(user)s AND NOT p.deleted
 GROUP BY p.id, p.display_name, p.name ORDER BY 2, p.id LIMIT %(limit)s OFFSET %(offset)s
 
 -- all_users --
-SELECT u.id::text, coalesce(u.label, u.id::text), count(*), count(*) OVER ()
+SELECT u.id::text, coalesce(nullif(u.label, ''), u.id::text), count(*), count(*) OVER ()
 FROM {users} u JOIN {persons} p ON p.user_id = u.id AND NOT p.deleted
-WHERE NOT u.deleted AND starts_with(lower(coalesce(u.label, u.id::text)), lower(%(begins)s))
+WHERE NOT u.deleted AND starts_with(lower(coalesce(nullif(u.label, ''), u.id::text)), lower(%(begins)s))
 GROUP BY u.id, u.label, u.created_at ORDER BY u.created_at, u.id LIMIT %(limit)s OFFSET %(offset)s
 
 -- person --

@@ -172,3 +172,5 @@ def test_a_terminal_says_who_the_users_are_and_files_only_when_asked(album, tmp_
     assert [each.user_label for each in listing(album.db, Options(retry_failed=True), with_labels=True)] == [email]
     kept = album.db.execute("SELECT report::text FROM seedtool.backfill_runs").fetchone()[0]
     assert email not in kept
+    album.db.execute("UPDATE users SET email = ''")
+    assert library.labels(album.db, [ana]) == {ana: ana}
