@@ -29,6 +29,7 @@ from seedtool.errors import (
     ResourceNotFound,
     SeedtoolError,
     ServiceUnavailable,
+    SettingsError,
     Throttled,
 )
 from seedtool.faces.photos import Addresses, FolderStore, PhotoStore, is_address, offer
@@ -424,10 +425,11 @@ class LibraryPhotos:
             PhotoError: the photo does not exist or cannot be read.
             ImageRefused: Rekognition does not take the photo.
             CredentialsError: the credentials for the bucket are wrong or expired.
+            SettingsError: the bucket of the photo store does not exist.
         """
         if read:
             return use(self.picture(address))
-        with _errors_of_this_photo():
+        with _errors_of_this_photo(address):
             location = self._addresses.location(address)
         return offer(use, location, lambda: self.picture(address))
 
@@ -439,7 +441,7 @@ class LibraryPhotos:
 
     def read(self, address: str) -> bytes:
         """Return a photo's bytes as they are kept; raises as `offer` does."""
-        with _errors_of_this_photo():
+        with _errors_of_this_photo(address):
             data = self._addresses.get(address)
             if data is None and not is_address(address):
                 data = self._project.get(address)
@@ -452,13 +454,18 @@ class LibraryPhotos:
 
 
 @contextmanager
-def _errors_of_this_photo() -> Iterator[None]:
+def _errors_of_this_photo(address: str) -> Iterator[None]:
     """Raise an error of the photo's bucket as an error of this photo.
 
-    An AccessDenied of Rekognition concerns every photo and stops the run. One of a bucket concerns its photos only.
+    An AccessDenied of Rekognition concerns every photo and stops the run. One of a bucket concerns its photos only. If
+    the bucket of the photo store does not exist, that concerns every photo that is named by a key.
     """
     try:
         yield
-    except (AccessDenied, ResourceNotFound, InvalidRequest) as error:
-        # an error of a bucket names the bucket and the key
+    except ResourceNotFound as error:
+        if error.place.get("code") == "NoSuchBucket" and not is_address(address):
+            raise SettingsError(error.message, remedy=error.remedy, setting="photos_url") from error
+        raise PhotoError(error.message, remedy=error.remedy) from error
+    except (AccessDenied, InvalidRequest) as error:
+        # the message names the bucket and the key
         raise PhotoError(error.message, remedy=error.remedy) from error

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from seedtool.backfill import actions, corrections, journal, library, page, review
-from seedtool.errors import ImageRefused, PhotoError, SeedtoolError, UsageError
+from seedtool.errors import AwsError, ImageRefused, PhotoError, SeedtoolError, SettingsError, UsageError
 from seedtool.postgres.psycopg_errors import translate
 from seedtool.review_page import pages
 from seedtool.review_page.access import REPORT_POLICY, Access, AccessMiddleware
@@ -241,7 +241,7 @@ class _Page:
             return PlainTextResponse("There is no such picture.\n", 404)
         try:
             made = self._cut_outs.get(face, cast('Literal["small", "large", "photo"]', what))
-        except (PhotoError, ImageRefused) as error:
+        except (PhotoError, ImageRefused, SettingsError, AwsError) as error:
             return PlainTextResponse(f"{error.message}\n{error.remedy}\n", 404)
         return Response(made, media_type="image/jpeg")
 

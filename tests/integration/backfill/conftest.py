@@ -374,11 +374,17 @@ def stub() -> Iterator[SimpleNamespace]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.answer(self.headers.get("X-Amz-Target", "").rsplit(".", 1)[-1], json.loads(body))
+
+        def do_GET(self) -> None:
+            self.answer(f"GET {self.path}", None)
+
+        def answer(self, operation: str, request: object) -> None:
             with lock:
-                state.requests.append(self.headers.get("X-Amz-Target", "").rsplit(".", 1)[-1])
+                state.requests.append(operation)
                 n = len(state.requests)
-            status, answer = state.answer(state.requests[n - 1], json.loads(body), n)
-            payload = json.dumps(answer).encode()
+            status, answer = state.answer(operation, request, n)
+            payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from seedtool.backfill import FaceProcessor, journal, library
-from seedtool.errors import AccessDenied, CredentialsError, ResourceNotFound, SchemaError, UsageError
+from seedtool.errors import AccessDenied, CredentialsError, ResourceNotFound, SchemaError, SettingsError, UsageError
+from seedtool.faces.photos import store
 from seedtool.faces.rekognition.service import Aws
 from seedtool.postgres import server
 
@@ -197,6 +198,36 @@ def test_what_concerns_all_stops_the_run_and_marks_nothing_failed(album, stub, c
     assert album.run().ok
     assert {state for state, _ in album.journal().values()} == {"done"}
     assert len(album.journal()) == 20
+
+
+@pytest.mark.parametrize(
+    ("code", "named"), [("NoSuchBucket", "key"), ("NoSuchBucket", "address"), ("AccessDenied", "key")]
+)
+def test_a_bucket_that_is_missing_concerns_all_photos_of_the_store_and_others_their_own(album, stub, code, named):
+    ana = album.user()
+    for number in range(8):
+        key = f"{number}.jpg"
+        album.photo(ana, storage_url=key if named == "key" else f"s3://elsewhere/{key}")
+    good = album.settings, album.aws, album.store
+    keys = {"AWS_S3_ACCESS_KEY_ID": "minio", "AWS_S3_SECRET_ACCESS_KEY": "secret"}
+    album.settings = msgspec.structs.replace(
+        album.settings, photos_url="s3://photos/2026", s3_endpoint_url=stub.url, aws_variables=keys
+    )
+    album.aws = Aws(album.settings, album.endpoint)
+    album.store = store(album.settings, album.aws)
+    stub.answer = lambda *_: (403 if code == "AccessDenied" else 404, f"<Error><Code>{code}</Code></Error>".encode())
+    if (code, named) == ("NoSuchBucket", "key"):
+        with pytest.raises(SettingsError) as caught:
+            album.run(batch_size=2)
+        assert caught.value.place == {"setting": "photos_url"}
+        assert "s3://photos/2026/0.jpg" in caught.value.message
+        assert {state for state, _ in album.journal().values()} == {"started"}
+    else:
+        report = album.run()
+        assert (report.failed, report.cost) == (8, 0.0)
+        bucket = "s3://photos/2026" if named == "key" else "s3://elsewhere"
+        assert all(f"{bucket}/" in each.cause and each.remedy for each in report.errors)
+    album.settings, album.aws, album.store = good
 
 
 def test_lag_beyond_the_window_is_waited_for(album, faults):
