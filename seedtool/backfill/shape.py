@@ -472,7 +472,7 @@ def _missing(missing: list[LibraryTable], connection: psycopg.Connection, *, shi
     if shipped:
         return SchemaError(
             f"the photo library's tables are missing: {names}",
-            remedy="Run seedtool migrate. Revision 0004 creates them. If yours have other names, name them in "
+            remedy="Run seedtool migrate, where your revisions make them. If yours have other names, name them in "
             "[tool.seedtool.backfill.users] and so on.",
             table=names,
         )

@@ -9,7 +9,7 @@ import click
 
 from seedtool.cli import completing
 from seedtool.cli.console import CONTEXT, Console, common_options, table
-from seedtool.cli.database import recipe_options
+from seedtool.cli.database import WithSeed, recipe_options
 from seedtool.printable import count
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def ci() -> None:
     """Prepare what tests need before they run in parallel."""
 
 
-@ci.command(short_help="Build the templates that tests clone.", context_settings=CONTEXT)
+@ci.command(cls=WithSeed, short_help="Build the templates that tests clone.", context_settings=CONTEXT)
 @click.option(
     "--seed",
     "profiles",

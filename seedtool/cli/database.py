@@ -43,7 +43,23 @@ def recipe_options(text: str) -> Callable[[F], F]:
     return decorated
 
 
-@click.command("db-reset", short_help="Replace the database by a fresh one.", context_settings=CONTEXT)
+class WithSeed(click.Command):
+    """A command that takes profiles by --seed, and says so to who names one without: `db-reset local`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; an argument too many may be a profile."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            import re
+
+            extra = re.search(r"extra argument \((\w[\w-]*)\)$", error.message)
+            if extra is None:
+                raise
+            raise click.UsageError(f"{error.message}. Did you mean --seed {extra[1]}?", error.ctx) from error
+
+
+@click.command("db-reset", cls=WithSeed, short_help="Replace the database by a fresh one.", context_settings=CONTEXT)
 @click.option("-y", "--yes", is_flag=True, help="Replace a database that seedtool made, without asking.")
 @click.option("--confirm", metavar="NAME", help="Replace a database that seedtool did not make. NAME is its name.")
 @click.option("--seed", "profile", metavar="PROFILE", shell_complete=completing.profiles, help="Load this profile too.")
@@ -345,7 +361,7 @@ def _ago(time: str | None) -> str:
     return "just now"
 
 
-@click.command(short_help="Print the key of a CI cache.", context_settings=CONTEXT)
+@click.command(cls=WithSeed, short_help="Print the key of a CI cache.", context_settings=CONTEXT)
 @click.option(
     "--seed", "profile", metavar="PROFILE", shell_complete=completing.profiles, help="Include the rows of this profile."
 )

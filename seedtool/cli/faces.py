@@ -143,7 +143,7 @@ def enroll(
     if sum(ways) != 1 or (student_id is not None and not photos) or (replaced and not all_photos):
         raise UsageError(
             "the command does not say whose photos to enroll",
-            remedy="Give a student and photos (seedtool enroll STUDENT_ID PHOTO...), or --manifest FILE, or --all,"
+            remedy="Give a person and photos (seedtool enroll STUDENT_ID PHOTO...), or --manifest FILE, or --all,"
             " which --replaced may follow.",
         )
     aws = open_aws(settings)

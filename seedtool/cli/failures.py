@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 import traceback
@@ -112,11 +113,20 @@ def _describe(error: BaseException) -> Failure:
     first = text.splitlines()[0][:_LONGEST] if text else "no message"
     if isinstance(error, OSError) and error.strerror:
         place = f": {error.filename}" if error.filename is not None else ""
-        return Failure(kind, f"{error.strerror}{place}", "--debug shows what was being done.", 1)
+        return Failure(kind, f"{error.strerror}{place}", _remedy(error), 1)
     if type(error).__module__.partition(".")[0] == "psycopg":
         return Failure(kind, f"the database refused: {first}", "--debug shows what was being done.", 1)
     remedy = "This is not your fault. Run again with --debug and report what it shows."
     return Failure(kind, f"unexpected {kind}: {first}", remedy, 1)
+
+
+def _remedy(error: OSError) -> str:
+    """Return what may help where no part of ours has said more."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "Make room where the output and the files go, and run again."
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "Give this user the right to it, and run again; --debug shows what was being done."
+    return "--debug shows what was being done."
 
 
 def _name(parameter: click.Parameter) -> str:

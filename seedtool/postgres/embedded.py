@@ -202,7 +202,7 @@ class EmbeddedServer:
                 os.close(handle)
         except OSError as error:
             raise ServerError(
-                f"the state folder {self.state_dir} cannot be used: {error}",
+                f"the state folder {self.state_dir} cannot be used: {error.strerror or error}",
                 remedy="Make room or correct its permissions, or set SEEDTOOL_HOME to a folder that you may write.",
                 file=str(self.state_dir),
             ) from error

@@ -89,7 +89,11 @@ def _read_pyproject(path: Path, settings: Mapping[str, Setting]) -> tuple[str | 
         return None, {}
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read: {error.strerror}", remedy="Give this user the right to read it.", file=path.name
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"{path} cannot be read: {error}", remedy="Correct the file.", file=path.name) from error
     tool = document.get("tool", {})
     table = tool.get("seedtool", {}) if isinstance(tool, dict) else tool

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import tomllib
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -289,9 +290,7 @@ def _write_settings(settings: Settings, bound: Mapping[str, dict[str, object]], 
         if bindings and not settings.faces:
             report.advice.append(f"add to {path.name}, for the tables with faces:\n{bindings.strip()}")
         return
-    # a folder may be called anything, a collection not
-    name = re.sub(r"[^a-zA-Z0-9_.-]+", "-", settings.root.name).strip("-") or "app"
-    collection = f'collection = "{name}-faces"\n' if bound and not settings.collection else ""
+    collection = f'collection = "{_collection(settings.root.name)}"\n' if bound and not settings.collection else ""
     added = _SETTINGS + command + collection + bindings
     ends = Counter(re.findall(rb"\r?\n", before))
     if ends and ends.most_common(1)[0][0] == b"\r\n":
@@ -299,6 +298,12 @@ def _write_settings(settings: Settings, bound: Mapping[str, dict[str, object]], 
         before += b"" if before.endswith(b"\n") else b"\r\n"
     write_whole(path, before + added.encode())
     report.written.append(f"[tool.seedtool] in {path.name}")
+
+
+def _collection(folder: str) -> str:
+    """Return the name of a collection for a folder, which may be called anything: of `ñandú`, `nandu-faces`."""
+    plain = "".join(each for each in unicodedata.normalize("NFKD", folder) if not unicodedata.combining(each))
+    return f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', plain).strip('-') or 'app'}-faces"
 
 
 def _write(path: Path, text: str, settings: Settings, report: AdoptReport) -> None:

@@ -80,6 +80,13 @@ def test_a_slip_is_told_what_may_be_meant(slip, meant):
     assert caught.value.format_message() == f"No such command {given!r}. Did you mean {meant}?"
 
 
+@pytest.mark.parametrize("line", ["db-reset local", "db-reset --yes local", "fingerprint local", "ci prepare local"])
+def test_a_profile_without_its_flag_is_told_the_flag(line):
+    with pytest.raises(click.UsageError) as caught:
+        cli.seedtool.main(line.split(), prog_name="seedtool", standalone_mode=False)
+    assert caught.value.format_message().endswith("(local). Did you mean --seed local?")
+
+
 @pytest.mark.parametrize("line", ["seed local more", "seed lod --sead", "seed local --dry-runn"])
 def test_an_argument_too_many_of_a_profile_is_no_slip(line):
     with pytest.raises(click.UsageError) as caught:

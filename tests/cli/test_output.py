@@ -1,6 +1,7 @@
 """Stdout is for results alone, and nothing that strangers wrote steers the terminal."""
 
 import ast
+import errno
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from seedtool.cli import failures
 from seedtool.cli.line import WORDS, Line, shown
 from seedtool.cli.seed import _change_lines
 from seedtool.printable import STEERING
@@ -258,3 +260,18 @@ def test_a_list_that_is_cut_says_how_many_are_left_out():
     assert report.omitted == 53
     assert [*_change_lines(report)][-1] == "  pupils: 50 more rows would change"
     assert TableReport(table="pupils", updated=100, changes=changes).omitted == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "remedy"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device", "Make room"),
+        (OSError(errno.EACCES, "Permission denied", "/ro"), "Permission denied: /ro", "Give this user the right"),
+        (OSError(errno.EIO, "Input/output error", "/x"), "Input/output error: /x", "--debug shows"),
+    ],
+)
+def test_an_error_of_the_system_is_told_with_what_may_help(capsys, error, message, remedy):
+    assert failures.show(error) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {message}\n")
+    assert remedy in told

@@ -11,7 +11,7 @@ from seedtool.errors import MigrationError, UsageError
 from seedtool.postgres import server
 from seedtool.schema import command
 from seedtool.settings import FaceBinding, load
-from seedtool.workflows.adopt import adopt
+from seedtool.workflows.adopt import _collection, adopt
 from seedtool.workflows.doctor import examine
 from seedtool.workflows.project import refuse_outside_a_project
 from seedtool.workflows.reset import migrate
@@ -138,6 +138,14 @@ def test_tables_with_faces_are_bound_whatever_their_columns_are_called(project, 
     report = adopt(settings=settings)
     assert list(load(settings.root, environ={"HOME": "/"}).faces) == ([binding] if binding else [])
     assert report.face_tables == ([binding.table] if binding else [])
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("Mi proyecto ñandú", "Mi-proyecto-nandu-faces"), ("学校", "app-faces"), ("a.b_c", "a.b_c-faces")],
+)
+def test_a_collection_is_named_after_the_folder_whatever_that_is_called(folder, name):
+    assert _collection(folder) == name
 
 
 def test_where_settings_are_there_already_the_binding_is_advised(project, database):
