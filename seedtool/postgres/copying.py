@@ -16,6 +16,9 @@ PLAIN_TEXT = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "xmloption": "content",
+    # legacy applications have a backslash mean something in our SQL, and names in quotes that need none
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
 }
 
 #: kilobytes; PostgreSQL's own default is 4 MB

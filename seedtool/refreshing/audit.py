@@ -30,7 +30,9 @@ CREATE TABLE IF NOT EXISTS seedtool.refreshes (
 COMMENT ON TABLE seedtool.refreshes IS
 'What this database was copied from, by whom, when, and by which policy (seedtool refresh)'"""
 
-_ROWS = "SELECT began, ran_by, source, policy_hash, key_id, report FROM seedtool.refreshes ORDER BY began"
+# a database may write times in a form that psycopg does not read; JSON has one form
+_ROWS = """SELECT to_json(began) #>> '{}', ran_by, source, policy_hash, key_id, report FROM seedtool.refreshes r
+ORDER BY r.began"""
 
 
 def prepare(database: Target) -> None:

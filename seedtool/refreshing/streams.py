@@ -165,9 +165,14 @@ async def connect(given: Mapping[str, Any], settings: Mapping[str, str], what: s
         DatabaseError: it cannot be reached.
     """
     asyncpg = require()
+    connection = None
     try:
         connection = await asyncpg.connect(**given)
+        set_all = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS s (name, value)"
+        await connection.execute(set_all, list(settings), list(settings.values()))
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if connection is not None:
+            connection.terminate()
         code = getattr(error, "sqlstate", None)
         raise DatabaseError(
             f"cannot connect to {what} a second time" + (f" (SQLSTATE {code})" if code else ""),
@@ -175,8 +180,6 @@ async def connect(given: Mapping[str, Any], settings: Mapping[str, str], what: s
             code=code,
         ) from None  # its words may hold a password
     _notice_a_lost_peer(connection)
-    for name, value in settings.items():
-        await connection.execute("SELECT set_config($1, $2, false)", name, value)
     return connection
 
 

@@ -709,8 +709,8 @@ def _count(status: str) -> int:
 # a transaction is in progress until its session has noticed that nobody is there
 _STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 _MARK = (
-    "SELECT pg_postmaster_start_time(), current_database()::text, inet_server_port(), pg_is_in_recovery(),"
-    " (SELECT oid::int8 FROM pg_database WHERE datname = current_database())"
+    "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8, current_database()::text,"
+    " inet_server_port(), pg_is_in_recovery(), (SELECT oid::int8 FROM pg_database WHERE datname = current_database())"
 )
 
 

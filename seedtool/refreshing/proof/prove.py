@@ -177,6 +177,8 @@ def compare_structure(source: Connect, target: Target, given: Given) -> tuple[Fi
         DatabaseError: a statement failed, or a connection was lost.
     """
     with translated("the proof"), source() as original, server.connect(target) as copy:
+        for connection in (original, copy):
+            fix_text_form(connection.cursor())
         before, after = (Side(connection, read_catalog(connection)) for connection in (original, copy))
         return tuple(_structure(before, after, given))
 

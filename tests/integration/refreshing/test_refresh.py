@@ -342,6 +342,26 @@ def test_every_kind_of_object_is_in_the_copy_as_it_was(project, database, kinds,
         assert rows(database, f"SELECT count(*) FROM {table}") == rows(kinds, f"SELECT count(*) FROM {table}")
 
 
+def test_settings_of_the_two_databases_change_nothing(project, database, filled, production, rows):
+    (project.root / "after.sql").write_text("SELECT pg_sleep(0.1); UPDATE grades SET title = 'x' WHERE id = '4b'")
+    settings = (
+        "DateStyle = 'SQL, DMY'", "standard_conforming_strings = off", "quote_all_identifiers = on",
+        "default_transaction_read_only = on", "row_security = off", "extra_float_digits = -15",
+        "client_encoding = 'LATIN1'", "idle_in_transaction_session_timeout = '50ms'", "xmloption = 'document'",
+    )  # fmt: skip
+    with server.connect(database, database.maintenance, autocommit=True) as connection:
+        for name in (production.name, filled.name):
+            for setting in settings:
+                connection.execute(f'ALTER DATABASE "{name}" SET {setting}')
+        try:
+            done = run(project, database)
+        finally:
+            connection.execute(f'ALTER DATABASE "{production.name}" RESET ALL')
+        connection.execute(f'ALTER DATABASE "{database.name}" RESET ALL')
+    assert (done.report.rows, done.report.proof.findings) == (342, ())
+    assert rows(database, "SELECT count(*) FROM students WHERE full_name = upper(full_name)") == [(0,)]
+
+
 def test_faces_that_cannot_be_indexed_or_linked_are_an_error_after_the_swap(project, database, filled, production):
     (project.root / "photos").mkdir()
     (project.root / "photos" / "7.jpg").write_bytes(b"a photo")
