@@ -10,6 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 
 _T = TypeVar("_T")
 
+# Answers that are kept; the order of 100,000 faces takes 10 MB.
+_MOST = 8
+
 # Seconds after which a kept answer is asked for again in the background, and after which it is not used any more.
 _FRESH, _USABLE = 10.0, 120.0
 
@@ -83,7 +86,10 @@ class Kept:
         value = ask()
         with self._lock:
             if self._large(value) and began_in == self._round:
-                self._answers[question] = _Answer(value, began)
+                self._answers.pop(question, None)
+                self._answers[question] = _Answer(value, began)  # behind the others
+                while len(self._answers) > _MOST:
+                    del self._answers[next(iter(self._answers))]
             else:
                 self._answers.pop(question, None)
         return value

@@ -45,6 +45,13 @@ def test_an_answer_about_little_is_never_kept():
     assert [answers.get("users", ask) for _ in range(5)] == [1, 2, 3, 3, 3]
 
 
+def test_the_answers_that_were_asked_for_last_are_kept():
+    answers, ask = kept.Kept(bool), Question()
+    for user in range(10):
+        answers.get(user, ask)
+    assert [user for user in range(10) if answers.look(user, ask) is not None] == list(range(2, 10))
+
+
 def test_an_answer_about_much_is_kept_refreshed_and_at_last_asked_for_again(clock):
     answers, ask = kept.Kept(bool), Question()
     assert [answers.get("users", ask) for _ in range(3)] == [1, 1, 1]
