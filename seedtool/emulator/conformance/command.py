@@ -7,10 +7,8 @@ import datetime as dt
 import json
 import math
 import os
-import signal
 import sys
 import tempfile
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ import botocore
 
 from seedtool.emulator import process
 from seedtool.emulator.conformance import journal as journals
+from seedtool.emulator.conformance import signals
 from seedtool.emulator.conformance.comparing import MAY_DIFFER, Comparison, Difference, compare, plain
 from seedtool.emulator.conformance.journal import Journal, Place
 from seedtool.emulator.conformance.pictures import scenario_pictures
@@ -26,8 +25,6 @@ from seedtool.emulator.conformance.playing import Player, Scenario, Told
 from seedtool.emulator.process import EmulatorError, Key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from seedtool.emulator.__main__ import Conformance
 
 Json = Any
@@ -53,8 +50,6 @@ _PAUSE = 3.0  # seconds until AWS finds an indexed face; up to 2 were seen
 _UNSIGNED = Key("test", "test")
 _REFERENCE = Key("000000000000", "test")  # an account of its own, also where both sides are one process
 _INTERRUPTED = 130
-#: Signals that end the run, besides that of Ctrl+C. Windows has no SIGHUP.
-_OTHERS = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
 
 
 def run(options: Conformance) -> int:
@@ -75,7 +70,7 @@ def run(options: Conformance) -> int:
     if not os.access(folder, os.W_OK):
         raise EmulatorError(f"The folder {folder} cannot be written.", "Name a file in another folder: --out FILE.")
     try:
-        with _ending():
+        with signals.ending():
             return _run(options)
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted. No result was written.\n")
@@ -125,14 +120,14 @@ def _play(scenario: Scenario, player: Player) -> tuple[str, list[Told]]:
         The run's number, and the answers without the account's number.
     """
     for old in journals.unfinished():
-        with contextlib.closing(old), _undisturbed():
+        with contextlib.closing(old), signals.ignored():
             _finish(old, player)
     pictures = scenario_pictures()
     with contextlib.closing(journals.begin(player.place)) as journal:
         try:
             answers = list(player.play(scenario, pictures, journal))
         finally:
-            with _undisturbed():
+            with signals.ignored():
                 _delete(journal, player)
         return journal.run, [told.without(journal.account) for told in answers]
 
@@ -239,34 +234,3 @@ def _summary(comparison: Comparison, own: list[Told], out: Path) -> list[str]:
 def _say(lines: list[str]) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
-
-
-@contextlib.contextmanager
-def _ending() -> Iterator[None]:
-    """Let SIGTERM and a terminal that closes end the run as Ctrl+C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with _handling(interrupt, _OTHERS):
-        yield
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let no signal but SIGKILL keep us from deleting what was made."""
-    with _handling(signal.SIG_IGN, {signal.SIGINT, *_OTHERS}):
-        yield
-
-
-@contextlib.contextmanager
-def _handling(handler: Callable[..., None] | signal.Handlers, numbers: set[signal.Signals]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, former in before.items():
-            signal.signal(number, former)

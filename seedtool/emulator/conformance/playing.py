@@ -14,6 +14,7 @@ from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from seedtool.emulator.conformance import signals
 from seedtool.emulator.conformance.journal import TAG, Journal, Place
 from seedtool.emulator.process import EmulatorError
 
@@ -134,7 +135,7 @@ class Player:
             EmulatorError: it does not.
         """
         answer = self.call("ListCollections", {"MaxResults": 1})
-        if answer.status != 200:
+        if answer.status != 200 or not isinstance(answer.body.get("CollectionIds"), list):
             raise _refused(answer)
 
     def play(self, scenario: Scenario, pictures: Mapping[str, bytes], journal: Journal) -> Iterator[Told]:
@@ -180,13 +181,15 @@ class Player:
             The names of collections that are still there, or may be.
         """
         for name in journal.left():
-            there = journal.collections[name] == "made" or self._is_tagged(name, journal.run)
-            if not there and sure:  # a request that was interrupted may be carried out late
+            state = "ours" if journal.collections[name] == "made" else self._look(name, journal.run)
+            if state == "absent" and sure:  # a request whose connection broke may be carried out late
                 time.sleep(max(self._pause, 0.1))
-                there = self._is_tagged(name, journal.run)
-            answer = self.call("DeleteCollection", {"CollectionId": name}) if there else None
-            gone = answer is None or answer.body.get("Code") == "ResourceNotFoundException"
-            if (answer is not None and answer.status == 200) or (sure and gone):
+                state = self._look(name, journal.run)
+            if state == "ours":
+                answer = self.call("DeleteCollection", {"CollectionId": name})
+                absent = answer.body.get("Code") == "ResourceNotFoundException"
+                state = "deleted" if answer.status == 200 else "absent" if absent else "unknown"
+            if state == "deleted" or (state == "absent" and sure):
                 journal.note(name, "deleted")
         return journal.left()
 
@@ -245,22 +248,28 @@ class Player:
 
     def _played(self, step: Mapping[str, Json], members: dict[str, Json], journal: Journal) -> Told:
         operation, name = step["operation"], members.get("CollectionId", "")
-        creates = operation == "CreateCollection" and name not in journal.collections
-        if creates:
-            journal.note(name, "asked")
-        answer = self.call(operation, members)
+        if operation == "CreateCollection" and name not in journal.collections:
+            with signals.waiting():  # a request that nobody waits for may be carried out after we have looked for it
+                answer = self._make(name, members, journal)
+        else:
+            answer = self.call(operation, members)
         answer.step = step["name"]
-        if creates and answer.status == 200:
-            account = re.search(r":(\d{12}):", str(answer.body.get("CollectionArn")))
-            journal.note(name, "made", account and account[1])
-        elif creates and answer.status == 400 and answer.body.get("Code") != "ResourceAlreadyExistsException":
-            journal.note(name, "deleted")  # it was not made; that it exists may be the answer to a second attempt
-        elif operation == "DeleteCollection" and answer.status == 200:
+        if operation == "DeleteCollection" and answer.status == 200:
             journal.note(name, "deleted")
         if answer.status == 200 and (step.get("follow") or operation == "ListCollections"):
             self._follow(operation, members, answer)
         if operation == "ListCollections":
             _leave_out_others(answer, journal.prefix)
+        return answer
+
+    def _make(self, name: str, members: dict[str, Json], journal: Journal) -> Told:
+        journal.note(name, "asked")
+        answer = self.call("CreateCollection", members)
+        if answer.status == 200:
+            account = re.search(r":(\d{12}):", str(answer.body.get("CollectionArn")))
+            journal.note(name, "made", account and account[1])
+        elif answer.status == 400 and answer.body.get("Code") != "ResourceAlreadyExistsException":
+            journal.note(name, "deleted")  # it was not made; that it exists may be the answer to a second attempt
         return answer
 
     def _follow(self, operation: str, members: dict[str, Json], answer: Told) -> None:
@@ -288,18 +297,26 @@ class Player:
                 return
             time.sleep(self._pause)
 
-    def _is_tagged(self, name: str, run: str) -> bool:
+    def _look(self, name: str, run: str) -> str:
+        """Return whether a collection is `ours` by its tag, is `absent`, or neither can be said (`unknown`)."""
         described = self.call("DescribeCollection", {"CollectionId": name})
+        if described.body.get("Code") == "ResourceNotFoundException":
+            return "absent"
         arn = described.body.get("CollectionARN")
-        if described.status != 200 or not arn:
-            return False
-        answer = self.call("ListTagsForResource", {"ResourceArn": arn})
-        return bool(answer.body.get("Tags", {}).get(TAG) == run)
+        tags = self.call("ListTagsForResource", {"ResourceArn": arn}).body.get("Tags") if arn else None
+        return "ours" if isinstance(tags, dict) and tags.get(TAG) == run else "unknown"
 
 
 def _refused(answer: Told) -> EmulatorError:
+    body = answer.body
+    if "Code" not in body and "__type" not in body:
+        text = json.dumps(body, ensure_ascii=False)[:200]
+        return EmulatorError(
+            f"{answer.operation} was answered with status {answer.status} and {text}.",
+            "Name the endpoint of a Rekognition that has collections.",
+        )
     return EmulatorError(
-        f"{answer.operation} was answered {answer.body.get('Code')}: {answer.body.get('Message')}.",
+        f"{answer.operation} was answered {body.get('Code') or body['__type']}: {body.get('Message')}.",
         "Use credentials that may call every operation of Rekognition on collections, users and faces.",
     )
 

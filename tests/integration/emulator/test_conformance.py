@@ -378,7 +378,7 @@ def test_it_costs_nothing_until_somebody_agrees(play, proxy, capsys, tmp_path):
     assert proxy.requests == []
 
 
-def test_what_the_endpoint_does_not_allow_is_said(play, proxy):
+def test_what_the_endpoint_does_not_allow_is_said(play, proxy, rekognition):
     denied = {"__type": "AccessDeniedException", "Code": "AccessDeniedException", "Message": "no", "Logref": FRESH}
     proxy.plant["CreateCollection", 1] = lambda _, headers, __: (400, headers, denied)
     proxy.plant["ListCollections", 1] = proxy.plant["CreateCollection", 1]
@@ -388,6 +388,8 @@ def test_what_the_endpoint_does_not_allow_is_said(play, proxy):
     assert (code, result) == (1, None)
     assert "CreateCollection was answered AccessDeniedException: no." in said
     assert proxy.calls("DeleteCollection") == proxy.calls("DeleteFaces") == []
+    (made,) = own_names(proxy, rekognition)  # the proxy has handed the request on, and lies
+    rekognition.delete_collection(CollectionId=made)
     proxy.before["CreateCollection", 3] = lambda: os.kill(os.getpid(), signal.SIGINT)
     proxy.plant["DeleteCollection", 1] = proxy.plant["CreateCollection", 1]
     code, _, said = play()
@@ -398,6 +400,34 @@ def test_what_the_endpoint_does_not_allow_is_said(play, proxy):
     proxy.before["CreateCollection", 5] = lambda: os.kill(os.getpid(), signal.SIGINT)
     _, _, said = play("--region", "eu-west-1")
     assert f"An earlier run may have left {left} at http://localhost:{proxy.server_port} in us-east-1" in said
+
+
+def test_an_endpoint_that_is_no_rekognition_is_said(play, proxy):
+    proxy.plant["ListCollections", 1] = lambda _, headers, __: (200, headers, ["<html>"])
+    code, _, said = play()
+    assert (code, "status 200" in said, "<html>" in said, "Name the endpoint" in said) == (1, True, True, True)
+    assert [operation for operation, _ in proxy.requests] == ["ListCollections"]
+
+
+def test_a_collection_of_which_nothing_is_known_stays_written_down(proxy, tmp_path, rekognition):
+    """It may have been made, and nobody may look."""
+    place = Place(f"http://localhost:{proxy.server_port}", "us-east-1")
+    player = Player(place, key=process.Key("test", "test"))
+    denied = {"__type": "AccessDeniedException", "Code": "AccessDeniedException", "Message": "no"}
+    proxy.plant["DescribeCollection", 1] = lambda _, headers, __: (400, headers, denied)
+    with contextlib.closing(journal.Journal(tmp_path / f"{'4' * 32}.jsonl", place)) as own:
+        name, foreign = f"{own.prefix}school", f"{own.prefix}foreign"
+        rekognition.create_collection(CollectionId=name, Tags={journal.TAG: own.run})
+        rekognition.create_collection(CollectionId=foreign, Tags={journal.TAG: "another run"})
+        own.note(name, "asked")
+        assert player.delete(own, sure=True) == [name]
+        own.note(foreign, "asked")
+        own.note(f"{own.prefix}gone", "asked")
+        assert player.delete(own, sure=False) == [foreign, f"{own.prefix}gone"]
+        assert player.delete(own, sure=True) == [foreign]
+        assert own_names(proxy, rekognition) == [foreign]
+        rekognition.delete_collection(CollectionId=foreign)
+    assert own.path.exists()
 
 
 def test_an_endpoint_that_does_not_answer_is_said(play):
