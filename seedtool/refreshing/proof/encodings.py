@@ -63,7 +63,12 @@ _BYTES = re.compile(rb"\\x([0-9a-fA-F]{2})|\\([0-3][0-7]{2})")
 #: In more bytes than this that are no text only runs of letters are looked at: of a picture, nearly nothing.
 _PICTURE = 2000
 _PRINTED = re.compile(rb"(?:[\t\n\r\x20-\x7e]|\xc3[\x80-\xbf]){8,}")
-_PRINTED_LATIN = re.compile(rb"[\t\n\r\x20-\x7e\xc0-\xff]{8,}")
+#: Letters beyond ASCII stand alone or in pairs in the languages that Latin-1 writes.
+_PRINTED_LATIN = re.compile(
+    rb"(?=[\n0-9A-Za-z @.,'_\xc0-\xff-]{8})(?:[\xc0-\xff]{0,2}[\n0-9A-Za-z @.,'_-]+)+[\xc0-\xff]{0,2}"
+)
+#: In a longer text each writing is undone after the other, and not each within each.
+_LARGE = 1 << 16
 _WIDE = tuple(
     re.compile(rb"(?:" + each + rb"){6,}")
     for letter in (rb"[\t\n\r\x20-\x7e\xc0-\xff]",)
@@ -110,7 +115,7 @@ def other_writings(words: Words, columns: Collection[int]) -> "tuple[bytes, list
     Returns:
         Lines of COPY's text form with one cell each, and the cell that each line comes from.
     """
-    found = [*_signs(words), *_runs(words), *_packed(words), *_rows(words), *_glued(words), *_bytes(words, columns)]
+    found = [*_signs(words, columns), *_runs(words), *_packed(words), *_rows(words), *_glued(words), *_bytes(words, columns)]
     texts: dict[tuple[int, str], None] = {}
     for cell, text in found:
         for each in _read(text, _DEPTH):
@@ -124,12 +129,21 @@ def _read(text: str, depth: int) -> Iterator[str]:
     yield text
     if not depth:
         return
-    for each in {reading(text) for reading in _READINGS} - {text}:
-        yield from _read(each, depth - 1)
+    others = {reading(text) for reading in _READINGS} if len(text) <= _LARGE else {_undone(text)}
+    depth = depth - 1 if len(text) <= _LARGE else 0
+    for each in others - {text}:
+        yield from _read(each, depth)
     for run in _RUNS.finditer(text.encode("utf-8", "replace")):
         if len(run[0]) >= _RUN:
             for each in _decoded(run[0]):
-                yield from _read(each, depth - 1)
+                yield from _read(each, depth)
+
+
+def _undone(text: str) -> str:
+    """Return a text after each of the readings."""
+    for reading in _READINGS:
+        text = reading(text)
+    return text
 
 
 def _json(text: str) -> str:
@@ -177,8 +191,8 @@ def _octets(text: str) -> str:
 _READINGS = (_json, _url, html.unescape, _mail, _mended, _octets, _without_tags, _without_labels)
 
 
-def _signs(words: Words) -> Iterator[tuple[int, str]]:
-    """Yield the cells in which a sign of another writing stands, with their text."""
+def _signs(words: Words, columns: Collection[int]) -> Iterator[tuple[int, str]]:
+    """Yield the cells in which a sign of another writing stands, with their text, but for those of bytea columns."""
     block = words.raw
     # one byte is looked for faster than two
     signs = [pattern for sign, pattern in _SIGNS if sign[:1] in block and sign in block]
@@ -187,7 +201,8 @@ def _signs(words: Words) -> Iterator[tuple[int, str]]:
         return
     ends = words.delimiters()
     for cell in _cells_at(ends, places):
-        yield cell, _text(block, ends, cell)
+        if cell % words.columns not in columns:
+            yield cell, _text(block, ends, cell)
 
 
 def _cells_at(ends: "Places", places: list[int]) -> list[int]:
