@@ -23,54 +23,98 @@ WHOLE: frozenset[Kind] = frozenset(
 #: What the copy must not hold unless staging shares the source's faces.
 BIOMETRIC: frozenset[Kind] = frozenset({"face", "external image id", "collection", "photo", "embedding", "subject"})
 
-#: The first that fits a column's name counts. A name is written as folded words with blanks around each.
+#: The first that fits a column's name counts. A name is written as folded words with blanks around each. The words
+#: are those of English and its abbreviations, Spanish, Portuguese, French and German.
 _NAMES: tuple[tuple[Kind, str], ...] = (
-    ("email", r" (e mail|email|mail|correo)"),
-    ("phone", r" (phone|telephone|tel|telefono|fono|mobile|movil|celular|cell|whatsapp|fax)\w* "),
+    ("email", r" (e mail|email|mail|correo|correio|courriel)"),
+    ("phone", r" (phone|telephone|telefono|fono|mobile|movil|celular|cell|whatsapp|fax)\w* "),
+    (
+        "phone",
+        r" (telefone|fone|telemovel|telefon|handy|mobil|portable|gsm|tel|tlf|tfno|ph|msisdn)(nummer|numero| no)?s?\d? ",
+    ),
     ("national id", r" (rut|run|dni|cedula|ssn|passport|pasaporte|nif|nie|curp|cpf|cuit|cuil|rfc|national id|tax id) "),
+    (
+        "national id",
+        (
+            r" (rg|nino|nir|niss|insee|bsn|pesel|ahv|svnr|nric|aadhaar|passaporte|passeport|social security|id card"
+            r"|securite sociale|national insurance|carte identite|cartao cidadao|titulo eleitor)"
+            r"( (no|nr|num|number|numero|code))? "
+            r"| (reisepass|(personal)?ausweis|steuer(identifikations)?|sozialversicherungs)(nummer|nr| id| nr)? "
+            r"| (numero|nro|num|documento)( de)? (documento|identidad|identidade) | driver\w* licen[cs]e( no| number)? "
+        ),
+    ),
     ("external image id", r" external (image )?id | image external id | rekognition image id "),
     ("embedding", r" (embedding|face vector|descriptor|faceprint)s? "),
     ("face", r" (face|faceid|rekognition|aws face|image) ids? | faceids? | face reference "),
     ("collection", r" (face |aws |rekognition )?(collection|coleccion)( id| name| arn)? "),
     (
         "photo",
-        r" (photo|picture|image|avatar|portrait|foto|imagen|selfie|thumbnail|s3|storage|object|bucket)s? (key|url) ",
+        (
+            r" (photo|picture|image|avatar|portrait|foto|imagen|imagem|bild|selfie|thumbnail|s3|storage"
+            r"|object|bucket)s? (key|url) "
+        ),
     ),
     (
         "photo",
-        r" (photo|picture|image|avatar|portrait|foto|s3|storage|object)s? (uri|path|file|location|address|href)s? ",
+        (
+            r" (photo|picture|image|avatar|portrait|foto|imagem|bild|s3|storage|object)s?"
+            r" (uri|path|file|location|address|href|pfad|caminho|chemin)s? "
+        ),
     ),
     ("photo", r" (photo|foto|avatar|selfie|picture)s? | (s3|storage|photo|bucket) name "),
-    ("birth date", r" (birth|dob|born|nacimiento|birthday|birthdate) | fecha nac| birth\w* "),
-    ("address", r"(?<! ip)(?<! mac) (address|direccion|domicilio|street|calle|home address)( line)?( \d)? "),
-    ("last name", r" (last|family|second last|paternal|maternal)( last)? ?names? | (sur|last)names? | apellidos? "),
-    ("last name", r" sobrenome | nachname "),
-    ("first name", r" (first|given|middle|second|preferred|christian)( first)? ?names? | (fore|first|given)names? "),
-    ("first name", r" nombres | primer nombre | prenom | vorname "),
+    ("birth date", r" (birth|dob|born|nacimiento|birthday|birthdate|bday) | (fecha|fec|fch|f) nac| birth\w* "),
+    ("birth date", r" (nascimento|dt nasc|data nasc|naissance|ddn|geburt\w*|geboren|gebdat\w*|geb datum) "),
+    (
+        "address",
+        r"(?<! ip)(?<! mac) (address|addr|adr|direccion|domicilio|street|calle|home address)\d?( line)?( ?\d)? ",
+    ),
+    ("address", r" (adresse|endereco|morada|logradouro|rua|rue|strasse|anschrift|domicile)\d?( \d)? "),
     (
         "full name",
-        r" (full|legal|display|complete|person|student|teacher|guardian|parent|contact|customer)( full)? ?name ",
+        (
+            r" (nombre completo|fullname|nome completo|nom complet|nom prenom|nombres? (y )?apellidos?"
+            r"|nome (e )?sobrenome|vollstandiger name|vor und nachname) "
+        ),
     ),
-    ("full name", r" nombre completo | fullname "),
-    ("account", r" (user ?name|login|nick ?name|handle) "),
+    ("last name", r" (last|family|second last|paternal|maternal)( last)? ?names? | (sur|last)names? | apellidos? "),
+    ("last name", r" (lname|last nm|ap paterno|ap materno|sobrenomes?|apelidos?|nom famille|nom de famille) "),
+    ("last name", r" (nachname|familienname|zuname)n? "),
+    ("first name", r" (first|given|middle|second|preferred|christian)( first)? ?names? | (fore|first|given)names? "),
+    ("first name", r" (fname|mname|first nm|nombres|primer nombre|nombre pila|primeiro nome|nome proprio) "),
+    ("first name", r" (prenoms?|vornamen?|rufname) "),
+    (
+        "full name",
+        (
+            r" (full|legal|display|complete|person|student|teacher|guardian|parent|contact|customer|patient|employee"
+            r"|member|client)( full)? ?name "
+        ),
+    ),
+    ("account", r" (user ?name|login|nick ?name|handle|benutzername|nom utilisateur|nome usuario|nombre usuario) "),
 )
-_NAME_ALONE = (["name"], ["nombre"], ["nome"])
+_NAME_ALONE = (["name"], ["nombre"], ["nome"], ["nom"])
+#: First names beside which a column called `nom` or `name` holds the last name.
+_BESIDE = (["prenom"], ["prenoms"], ["vorname"], ["vornamen"])
 #: A column called `name` or `nombre` is a person's when its table is about people.
 _PEOPLE = re.compile(
     r" (student|pupil|teacher|person|people|user|guardian|parent|child|children|employee|staff|customer|client|patient"
-    r"|member|contact|alumno|profesor|apoderado|persona|usuario|cliente|paciente|tutor|nino)e?s? "
+    r"|member|contact|alumno|profesor|apoderado|persona|usuario|cliente|paciente|tutor|nino"
+    r"|aluno|professor|pessoa|funcionario|responsavel|eleve|enseignant|personne|utilisateur|employe|enfant|membre"
+    r"|schuler|lehrer|kunde|mitarbeiter|benutzer|mitglied|kontakt|kind|eltern|empleado)(e?s?|e?n|er|innen|es) "
 )
 
 EMAIL = re.compile(r"[^\s@<>\"',;:]+@[^\s@<>\"',;:]+\.[A-Za-z]{2,}")
 _PHONE = re.compile(r"\+?\(?\d[\d .()/-]{5,20}\d")
 _RUT = re.compile(r"\d{1,2}\.?\d{3}\.?\d{3}-?[\dkK]")
+#: Ids as the United States, Brazil and Spain write them: SSN, CPF, and NIF with its letter.
+_ID = re.compile(r"\d{3}-\d{2}-\d{4}|\d{3}\.\d{3}\.\d{3}-\d{2}|[XYZ]?\d{7,8}-?[A-HJ-NP-TV-Z]")
 _FIVE_DIGITS = re.compile(r"(\D*\d){5,}.*", re.DOTALL)
 _PICTURE = re.compile(r"\S*/\S*\.(jpe?g|png|webp|heic|gif|bmp|tiff?)(\?\S*)?|(s3|r2|gs)://\S+", re.IGNORECASE)
 _NAME = re.compile(r"[^\W\d_]+(['’ .-]+[^\W\d_]+){0,5}\.?")
 
-#: Common first names, folded, of the languages of the Americas and Spain: a column of which many cells begin with one
-#: holds names of persons. They only have to be frequent ones (source: the statistics of births of the Registro Civil
-#: of Chile and of the Social Security Administration of the United States, most frequent names).
+#: Common first names, folded, of the languages of the Americas and of western Europe: a column of which many cells
+#: begin with one holds names of persons. They only have to be frequent ones (source: the statistics of births of the
+#: Registro Civil of Chile and of the Social Security Administration of the United States, most frequent names; and the
+#: lists of frequent names of IBGE for Brazil, INSEE for France and the Gesellschaft für deutsche Sprache for Germany).
 _FIRST_NAMES = frozenset(
     re.findall(
         r"\w+",
@@ -90,6 +134,14 @@ pilar rafael ramon rebecca renato ricardo richard robert roberto rocio rodrigo r
 santiago sarah scott sebastian sergio sharon shirley silvia simon sofia soledad sophia stephanie stephen
 steven susan susana teresa thomas timothy tomas trinidad valentina veronica vicente victor victoria viviana
 william ximena yolanda
+joao tiago goncalo ines matilde leonor mariana joana rita rui nuno duarte luana caio thiago vitor guilherme rafaela
+larissa leticia bruna juliana fabio marcos paulo luiz gustavo vinicius
+jean pierre michel philippe nathalie isabelle catherine francoise monique sylvie julien camille chloe lea manon hugo
+louis jules enzo mathis theo antoine alexandre jade louise alice lina raphael arthur adam leo claire sophie celine
+aurelie nicole
+hans peter wolfgang klaus jurgen dieter manfred uwe ursula renate helga karin brigitte monika sabine petra andreas
+stefan christian markus lukas leon finn jonas ben felix maximilian moritz hannah lena leonie greta frieda heike jorg
+katharina johanna
         """,
     )
 )
@@ -138,6 +190,9 @@ def classify(table: Table, samples: Mapping[str, Sequence[str]]) -> dict[str, Ro
         # beside a last name, `name` and `nombre` hold the first one
         if role.kind == "full name" and _parts(name) in _NAME_ALONE and _has_last_name(roles):
             roles[name] = Role("first name", role.by)
+    if any(_parts(name) in _BESIDE for name in roles) and not _has_last_name(roles):
+        alone = (name for name, column in table.columns.items() if _parts(name) in _NAME_ALONE and column.is_text)
+        roles |= dict.fromkeys(alone, Role("last name", "name"))
     return roles
 
 
@@ -204,6 +259,8 @@ def _by_values(values: Sequence[str]) -> Kind | None:
     if _share(EMAIL, values) >= _MOST:
         return "email"
     if sum(map(is_rut, values)) >= _MOST * len(values) and _share(_RUT, values) >= _MOST:
+        return "national id"
+    if _share(_ID, values) >= _MOST:
         return "national id"
     written = [each for each in values if _PHONE.fullmatch(each) and 8 <= sum(map(str.isdigit, each)) <= 15]
     if (

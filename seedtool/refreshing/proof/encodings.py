@@ -115,7 +115,14 @@ def other_writings(words: Words, columns: Collection[int]) -> "tuple[bytes, list
     Returns:
         Lines of COPY's text form with one cell each, and the cell that each line comes from.
     """
-    found = [*_signs(words, columns), *_runs(words), *_packed(words), *_rows(words), *_glued(words), *_bytes(words, columns)]
+    found = [
+        *_signs(words, columns),
+        *_runs(words),
+        *_packed(words),
+        *_rows(words),
+        *_glued(words),
+        *_bytes(words, columns),
+    ]
     texts: dict[tuple[int, str], None] = {}
     for cell, text in found:
         for each in _read(text, _DEPTH):
