@@ -235,11 +235,19 @@ class Order:
         strict: for each column but the first, whether its value may not be that of the one before it.
         family: of their types, one of `inference.ORDERED`.
         most: the largest number of each column; None where it is not known, or no number.
+        fixed: for each column, whether it stays as it is, since a unique key deals it: then the others go by it, and no
+            values change places.
     """
 
     def __init__(
-        self, makers: Sequence[Maker], strict: Sequence[bool], family: str, most: Sequence[float | None] = ()
+        self,
+        makers: Sequence[Maker],
+        strict: Sequence[bool],
+        family: str,
+        most: Sequence[float | None] = (),
+        fixed: Sequence[bool] = (),
     ) -> None:
+        self._fixed = fixed
         self._makers = makers
         self._strict = strict
         self._family = family
@@ -247,7 +255,39 @@ class Order:
 
     def columns(self, batch: Batch) -> list[Cells]:
         """Return the values of all columns, from the smallest to the largest."""
-        return self._ordered([each.cells(batch) for each in self._makers])
+        made = [each.cells(batch) for each in self._makers]
+        return self._around(made) if any(self._fixed) else self._ordered(made)
+
+    def _around(self, found: list[Cells]) -> list[Cells]:
+        """Return columns of which the free ones are above the one before and, before a fixed one, below the next."""
+        strict = [False, *self._strict]
+        last = found[0]
+        for place in range(1, len(found)):
+            if not self._fixed[place]:
+                wrong = self._wrong(last, found[place], strict=strict[place])
+                found[place] = _changed(found[place], wrong, last, self._shift(1 if strict[place] else 0))
+            last = last.choose(found[place].lengths < 0, found[place])
+        above: Cells | None = None
+        for place in reversed(range(len(found))):
+            if above is not None and not self._fixed[place]:
+                wrong = self._wrong(found[place], above, strict=strict[place + 1])
+                found[place] = _changed(found[place], wrong, above, self._shift(-1 if strict[place + 1] else 0))
+            if self._fixed[place]:
+                above = found[place]
+            elif above is not None:
+                above = above.choose(found[place].lengths < 0, found[place])
+        return found
+
+    def _wrong(self, low: Cells, high: Cells, *, strict: bool) -> np.ndarray:
+        """Return the rows in which the first is above the second, or may not be equal to it and is."""
+        import numpy as np
+
+        both = (low.lengths >= 0) & (high.lengths >= 0)
+        below, over = self._numbers(low), self._numbers(high)
+        return np.flatnonzero(both & ((below >= over) if strict else (below > over)))
+
+    def _shift(self, by: int) -> Callable[[str], str]:
+        return lambda text: _shifted(text, self._family, by) if by else text
 
     def _ordered(self, made: list[Cells]) -> list[Cells]:
         import numpy as np
@@ -282,10 +322,8 @@ class Order:
         last = found[0]
         for place, strict in enumerate(self._strict, start=1):
             above = found[place]
-            both = (last.lengths >= 0) & (above.lengths >= 0)
-            below, over = self._numbers(last), self._numbers(above)
-            rows = np.flatnonzero(both & ((below >= over) if strict else (below > over)))
-            above = _changed(above, rows, last, lambda text: _larger(text, self._family) if strict else text)  # noqa: B023
+            rows = self._wrong(last, above, strict=strict)
+            above = _changed(above, rows, last, self._shift(1 if strict else 0))
             found[place] = above
             last = last.choose(above.lengths < 0, above)
 
@@ -316,17 +354,32 @@ def _changed(cells: Cells, rows: np.ndarray, base: Cells, change: Callable[[str]
     return cells.stacked(made).take(places)
 
 
-def _larger(text: str, family: str) -> str:
-    """Return a value that is a little larger: by 1, a day or a second."""
+def _shifted(text: str, family: str, by: int) -> str:
+    """Return a value that is a little larger, or smaller: by 1, a day or a second."""
     if family == "time":
         hour, minute, second = map(int, text[:8].split(":"))
-        later = hour * 3600 + minute * 60 + second + 1  # PostgreSQL takes 24:00:00
+        later = max(hour * 3600 + minute * 60 + second + by, 0)  # PostgreSQL takes 24:00:00
         return f"{later // 3600:02}:{later // 60 % 60:02}:{later % 60:02}{text[8:]}"
     if family == "date":
-        return str(date.fromisoformat(text) + timedelta(days=1))
+        return str(date.fromisoformat(text) + timedelta(days=by))
     if family == "timestamp":
-        return f"{datetime.fromisoformat(text[:19]) + timedelta(seconds=1)}{text[19:]}"
-    return str(Decimal(text) + 1)
+        return f"{datetime.fromisoformat(text[:19]) + timedelta(seconds=by)}{text[19:]}"
+    return str(Decimal(text) + by)
+
+
+class Other:
+    """Another column of the row, as it is when all is settled.
+
+    Args:
+        column: its name.
+    """
+
+    def __init__(self, column: str) -> None:
+        self._column = column
+
+    def cells(self, batch: Batch) -> Cells:
+        """Return that column's cells."""
+        return batch.cells(self._column)
 
 
 class Ordered:

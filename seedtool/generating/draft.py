@@ -114,12 +114,17 @@ class _Draft:
     def _is_needed(self, table: Table, key: ForeignKey) -> bool:
         return any(table.columns[column].not_null for column in key.columns)
 
-    def _count(self, place: int, table: Table) -> str:
-        """Return how many rows a table has: by those of a table that it cannot do without, or a number."""
-        before = {each.oid: each for each in self._tables[:place]}
+    def _driver(self, place: int, table: Table) -> ForeignKey | None:
+        """Return the foreign key to the table that a table has rows per: one that it cannot do without."""
+        before = {each.oid for each in self._tables[:place]}
         keys = [key for key in table.foreign_keys if key.references in before and self._is_needed(table, key)]
         # what goes with its parent belongs to it more than what only refers to it
-        key = min(keys, key=lambda each: (each.on_delete != "cascade", each.name), default=None)
+        return min(keys, key=lambda each: (each.on_delete != "cascade", each.name), default=None)
+
+    def _count(self, place: int, table: Table) -> str:
+        """Return how many rows a table has: by those of another table, or a number."""
+        before = {each.oid: each for each in self._tables[:place]}
+        key = self._driver(place, table)
         own = self._like.get(str(table))
         if key is None:
             return str(max(own.rows, 1) if own else ROWS)
@@ -147,6 +152,10 @@ class _Draft:
         if not line:
             return []
         understood = "choice" in line or '"integer"' in line
+        own = self._like.get(str(table))
+        width = inference.room(table, column)
+        if own and width is not None and "{n" in line and own.rows >= 10**width:
+            return [f"# {column.type} has room for {10**width - 1:,} numbers, and {own.rows:,} rows are there", line]
         checks = [
             each.expression
             for each in table.checks
@@ -186,6 +195,8 @@ class _Draft:
             if column.default is not None:
                 return f"# {inference.key(column.name)}: its default, {' '.join(column.default.split())}"
             proposal = inference.proposal(table, column)
+            if self._counts_children(table, column):
+                return f'{inference.key(column.name)} = "{{k}}"'
             return proposal if column.not_null else f"# {proposal} # else NULL"
         found = {key: value for key, value in found.items() if key != "nulls"}
         if found["kind"] == "text" and (own := self._like.get(str(table))) and column.name in own.columns:
@@ -194,6 +205,15 @@ class _Draft:
         if nulls:
             found["nulls"] = nulls
         return f"{inference.key(column.name)} = {inference.line(found)}"
+
+    def _counts_children(self, table: Table, column: Column) -> bool:
+        """Tell whether a whole number and the parent are a key, as an order's and its line's number are."""
+        driver = self._driver(self._tables.index(table), table)
+        return (
+            driver is not None
+            and inference.family(column) == "integer"
+            and any({*driver.columns, column.name} == set(each.columns) for each in table.keys)
+        )
 
     def _nulls(self, table: Table, column: Column) -> float:
         own = self._like.get(str(table))

@@ -264,7 +264,7 @@ def is_obeyed(table: Table, check: Check) -> bool:
     in_keys = {name for key in table.keys for name in key.columns}
     for each in compared:
         families = {family(table.columns[each.below]), family(table.columns[each.above])}
-        if len(families) > 1 or not families <= ORDERED or {each.below, each.above} & in_keys:
+        if len(families) > 1 or not families <= ORDERED or {each.below, each.above} <= in_keys:
             return False
     rest = _COMPARED.sub("", check.expression)
     without = re.sub(rf"\(?{_IDENTIFIER} IS NULL\)?", "", rest)

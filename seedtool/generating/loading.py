@@ -329,8 +329,9 @@ class _Loading:
             late = {} if all_put_off else late_columns(plan)  # what it refuses is not begun
             there = ledger.slices(cursor, self._recipe.name)
         for why in dict.fromkeys(each.why for each in kept):
-            names = ", ".join(each.table for each in kept if each.why == why)
-            self._listener.note(f"indexes stay while rows come, which is slower: {names} ({why})")
+            names = [each.table for each in kept if each.why == why]
+            told = why.replace("it has", "they have") if len(names) > 1 else why
+            self._listener.note(f"indexes stay while rows come, which is slower: {', '.join(names)} ({told})")
         with self._undone(plan, earlier, there):
             done = self._write(plan, facts, there, before, late, all_put_off=all_put_off)
             self._fill(plan, late)

@@ -23,7 +23,7 @@ from seedtool.postgres.catalog import Table
 from seedtool.values import hashing, kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from seedtool.generating.facts import Facts
@@ -417,28 +417,37 @@ class _Filling:
         planned, table = self._planned, self._table
         in_keys = {name for key in table.keys for name in key.columns}
 
-        def is_free(name: str) -> bool:
+        def is_drawn(name: str) -> bool:
             maker = planned.makers.get(name)
             maker = maker.maker if isinstance(maker, makers.WithNulls) else maker
-            return isinstance(maker, makers.Made) and not maker.kind.needs and name not in in_keys
+            return isinstance(maker, makers.Made) and not maker.kind.needs
 
-        found = [each for each in inference.comparisons(table) if is_free(each.below) and is_free(each.above)]
+        found = [each for each in inference.comparisons(table) if is_drawn(each.below) and is_drawn(each.above)]
+        self._put_in_order([each for each in found if not {each.below, each.above} & in_keys], frozenset())
+        # a column of a unique key keeps its value, and the others go by it
+        self._put_in_order([each for each in found if not {each.below, each.above} <= in_keys], in_keys)
+
+    def _put_in_order(self, found: Sequence[inference.Comparison], fixed: Collection[str]) -> None:
+        """Order columns that checks compare, of which some may be fixed; without these, values change places."""
+        planned, table = self._planned, self._table
+        # a value is above all that are before it where it is above the one just before it
+        strict = {each.above for each in found if each.strict}
         for columns in inference.chains(found):
             family = inference.family(table.columns[columns[0]])
-            if family not in inference.ORDERED or any(
-                inference.family(table.columns[each]) != family for each in columns
-            ):
+            if family not in inference.ORDERED or (fixed and not set(fixed) & set(columns)):
                 continue
-            # a value is above all that are before it where it is above the one just before it
-            strict = {each.above for each in found if each.strict}
+            if any(inference.family(table.columns[each]) != family for each in columns):
+                continue
             order = makers.Order(
-                [planned.makers[name] for name in columns],
+                [makers.Other(name) if name in fixed else planned.makers[name] for name in columns],
                 [name in strict for name in columns[1:]],
                 family,
                 [self._most(name) for name in columns],
+                [name in fixed for name in columns],
             )
             for place, name in enumerate(columns):
-                planned.makers[name] = makers.Ordered(order, place)
+                if name not in fixed:
+                    planned.makers[name] = makers.Ordered(order, place)
 
     def _most(self, name: str) -> float | None:
         """Return the largest number that a column may have, where a line or a guess says so."""

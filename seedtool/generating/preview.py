@@ -117,17 +117,25 @@ def picture(tables: Sequence[TablePreview]) -> str:
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"'
             f' font-family="sans-serif" font-size="14"><title>The tables of the recipe, with their rows</title>'
+            '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"'
+            ' orient="auto"><polygon points="0,0 8,4 0,8" fill="#98a"/></marker></defs>'
         )
     ]
     for each in tables:
         left, top = places[each.table]
         for to in dict.fromkeys(each.references.values()):
-            if to in places and to != each.table:
+            if to == each.table:  # a loop at the right side
+                right = left + _WIDTH
+                lines.append(
+                    f'<path d="M{right} {top + 12} C{right + 30} {top + 2} {right + 30} {top + 44} {right} {top + 34}"'
+                    ' fill="none" stroke="#98a" stroke-width="1.5" marker-end="url(#head)"/>'
+                )
+            elif to in places:
                 right, other = places[to][0] + _WIDTH, places[to][1] + _HEIGHT // 2
                 middle = (left + right) // 2
                 lines.append(
                     f'<path d="M{left} {top + _HEIGHT // 2} C{middle} {top + _HEIGHT // 2} {middle} {other}'
-                    f' {right} {other}" fill="none" stroke="#98a" stroke-width="1.5"/>'
+                    f' {right} {other}" fill="none" stroke="#98a" stroke-width="1.5" marker-end="url(#head)"/>'
                 )
     for each in tables:
         left, top = places[each.table]

@@ -51,3 +51,18 @@ def test_a_table_that_there_is_not_is_told(school):
     assert "pupils" in raised.value.remedy
     with server.connect(school.target) as connection:
         assert connection.execute("SELECT to_regnamespace('seedtool')").fetchone() == (None,)
+
+
+def test_a_draft_counts_lines_and_tells_of_a_key_that_is_too_narrow(school):
+    school.execute(
+        "CREATE TABLE orders (no char(2) PRIMARY KEY); CREATE TABLE lines (order_no char(2) NOT NULL REFERENCES orders,"
+        " line_no smallint, PRIMARY KEY (order_no, line_no)); INSERT INTO orders SELECT substr(md5(n::text), 1, 2)"
+        " FROM generate_series(1, 3000) n ON CONFLICT DO NOTHING; ANALYZE"
+    )
+    like = school.target.conninfo
+    text = workflow.draft_recipe(["orders", "lines"], like=like, settings=school.settings, target=school.target)
+    assert "# character(2) has room for 99 numbers, and 256 rows are there" in text
+    assert tomllib.loads(text)["tables"]["lines"] == {"line_no": "{k}"}
+    school.execute("TRUNCATE orders CASCADE")
+    school.write(text.replace("orders = 256", "orders = 99"))
+    assert school.load().tables[0].rows == 99

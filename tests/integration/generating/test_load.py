@@ -122,7 +122,7 @@ def test_the_guard_is_asked(school):
         ('kind = "choice", values', 'kind = "chioce", values', 13, "pupils", "status", "Did you mean choice?"),
         ("{pupil_id}/{k}", "{pupil}/{k}", 16, "photos", "url", "{parent_id.name}"),
         ("{pupil_id}/{k}", "{pupil_id.nome}/{k}", 16, "photos", "url", "{parent_id.name}"),
-        ("family-{n:04}", "family-{n", 8, "families", "id", "Correct the line."),
+        ("family-{n:04}", "family-{n", 8, "families", "id", "twice for themselves"),
         ("family-{n:04}", "family-{k:04}", 8, "families", "id", "{n}"),
         ('"1..3 per families"', '"1..3 per photos"', 4, "pupils", None, "number of rows"),
     ],

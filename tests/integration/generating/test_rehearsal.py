@@ -15,7 +15,7 @@ REFUSED = {
     "decimals": ("x int, price numeric(3,2)", 300, "price = { kind = 'integer', max = 20 }", "price", "overflow",
                  "numeric(3,2)"),
     "dates": ("born date", 3, "born = 'first_name'", "born", "invalid input syntax for type date", "type date: born ="),
-    "domains": ("zip zip NOT NULL", 3, "zip = '{n}'", "zip", "CHECK ((VALUE ~ '^\\d{5}$'", "Write a line for zip"),
+    "domains": ("zip zip NOT NULL", 3, "zip = '{n}'", "zip", "CHECK (zip ~ '^\\d{5}$'", "Write a line for zip"),
     "sums": ("a int, b int, CHECK (a + b = 10)", 90, "a = { kind = 'integer' }\nb = 1", "a", "CHECK ((a + b) = 10)",
              "lines for a and b"),
     "labels": ("label citext UNIQUE", 4, "label = ['a', 'A', 'b', 'c']", "label", "takes no two such rows", "more values"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedtool.generating import inference
@@ -150,3 +150,30 @@ def test_which_checks_are_understood(expression, chains, obeyed):
     found = table(Check(name="c", expression=expression, columns=("a", "b")))
     assert inference.chains(inference.comparisons(found)) == chains
     assert inference.is_obeyed(found, found.checks[0]) is obeyed
+
+
+@pytest.mark.parametrize("family", ["integer", "date", "timestamp", "time"])
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_what_a_key_fixes_stays_and_the_others_go_by_it(family, data):
+    cell = (st.integers(-9, 9).map(str) if family == "integer" else FAMILIES[family]) | st.none()
+    fixed = data.draw(st.sampled_from([[True, False, False], [False, True, False], [False, False, True]]))
+    strict = data.draw(st.tuples(st.booleans(), st.booleans()))
+    rows = data.draw(st.lists(st.tuples(cell, cell, cell), min_size=1, max_size=9))
+    columns = [list(each) for each in zip(*rows, strict=True)]
+    made = Order([Known(each) for each in columns], strict, family, (), fixed).columns(None)
+    for before, after in zip(rows, zip(*(each.tolist() for each in made), strict=True), strict=True):
+        assert [each is None for each in before] == [each is None for each in after]
+        texts = [each and each.decode() for each in after]
+        assert [text for text, stays in zip(texts, fixed, strict=True) if stays] == [
+            text for text, stays in zip(before, fixed, strict=True) if stays
+        ]
+        if family == "time" and any(
+            text and ("00:00:0" in text or "23:59:5" in text or "24:" in text) for text in texts
+        ):
+            continue  # there is no time before the first or after the last
+        for place in (0, 1):
+            low, high = texts[place], texts[place + 1]
+            if low is not None and high is not None:
+                below, above = number(low, family), number(high, family)
+                assert below < above if strict[place] else below <= above
