@@ -493,7 +493,19 @@ def test_a_run_that_goes_on_is_left_alone_and_a_damaged_journal_is_said(tmp_path
     assert "3" * 32 in caught.value.remedy
 
 
+GUIDE = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
+
+
 def test_the_guide_lists_the_open_questions():
-    guide = " ".join((Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8").split())
+    guide = " ".join(GUIDE.split())
     for question in Scenario.read().questions.values():
         assert f"- {question}" in guide
+
+
+def test_the_guides_policy_allows_every_step_in_the_runs_own_collections_alone():
+    own, every = json.loads(re.search(r"\{\"Version\".*?\]\}\]\}", GUIDE, re.DOTALL)[0])["Statement"]
+    steps = Scenario.read().steps
+    named = {step["operation"] for step in steps if {"CollectionId", "ResourceArn"} & set(step["members"])}
+    assert {action.partition(":")[2] for action in own["Action"]} == named
+    assert own["Resource"].endswith(f":collection/{journal.TAG}-*")
+    assert {action.partition(":")[2] for action in every["Action"]} == {step["operation"] for step in steps} - named
