@@ -27,6 +27,7 @@ import generate
 import large
 import plugin
 import proof
+import real_faces
 import refresh
 import reset
 import snapshot
@@ -47,6 +48,7 @@ SECTIONS: dict[str, Callable[[dict[str, str], Path], Iterable[Row]]] = {
     "sync": sync.rows,
     "enroll": enroll.rows,
     "backfill": backfill.rows,
+    "real_faces": real_faces.rows,
     "refresh": refresh.rows,
     "generate": generate.rows_of,
     "proof": proof.rows,
