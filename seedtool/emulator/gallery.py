@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _B = TypeVar("_B", "_Block", "_RealFaces")
 
 _BLOCK = 65_536  # rows of a block of short forms
+_REAL_BLOCK = 4 * _BLOCK  # the same of real faces: the threads of a product of matrices wait for each other in each
 _MOST_CANDIDATES = 8_192  # whose full descriptions are compared: twice the most faces that an answer may have
 _PREVIEW = slice(None, None, 6)  # the numbers of a short form that are compared first
 _OTHER_NAME = 0.75  # factor for the similarity of pixels under different names: two names never match at 80
@@ -268,10 +269,10 @@ class _Index:
         # new lists: a search that runs keeps the blocks that it began with
         pictures = [each for each in descriptions if each.kind != FACE]
         if pictures:
-            self._blocks = _with(self._blocks, _Block.of(pictures))
+            self._blocks = _with(self._blocks, _Block.of(pictures), _BLOCK)
         real = [each for each in descriptions if each.kind == FACE]
         if real:
-            self._real = _with(self._real, _RealFaces.of(real))
+            self._real = _with(self._real, _RealFaces.of(real), _REAL_BLOCK)
 
     def count_deleted(self, count: int) -> bool:
         """Count deleted faces. Returns True once more than half of the rows of a large index are theirs."""
@@ -370,10 +371,14 @@ class _RealFaces(NamedTuple):
         return self.numbers[near], halved[near]
 
 
-def _with(blocks: Sequence[_B], block: _B) -> list[_B]:
-    """Return blocks with one more, or with the last one larger."""
+def _with(blocks: Sequence[_B], block: _B, most: int) -> list[_B]:
+    """Return blocks with one more; blocks of its size and smaller ones become one with it, up to `most` rows."""
     every = list(blocks)
-    if every and len(every[-1].numbers) + len(block.numbers) <= _BLOCK:
+    while (
+        every
+        and len(every[-1].numbers) <= 2 * len(block.numbers)
+        and len(every[-1].numbers) + len(block.numbers) <= most
+    ):
         block = every.pop().joined(block)
     every.append(block)
     return every
