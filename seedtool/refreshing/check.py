@@ -174,7 +174,10 @@ def check(
 
 def _tried(connection: psycopg.Connection[Any], made: Mask, table: Table, column: Column) -> list[str]:
     """Return why the source's server refuses masks of invented values."""
-    statement, parameters = trial(made, column, table.checks)
+    try:
+        statement, parameters = trial(made, column, table.checks)
+    except SeedtoolError as error:
+        return [error.message]
     try:
         with connection.transaction():
             refused = [name for (name,) in connection.execute(statement.encode(), parameters) if name is not None]

@@ -280,6 +280,8 @@ def samples(made: Mask, column: "Column") -> list[str | None]:
     """Masked values of invented originals of the column's type."""
     family = "json" if made.word == "json" else family_of(column.value)
     given = [_INVENTED.get(family, _INVENTED["text"])[number % 3].format(number % 28 + 1) for number in range(50)]
+    if made.word == "bijective":
+        given = [str(number) for number in range(1, 51)]
     if made.word == "rut" and family == "text":
         given = [f"{number % 28 + 1}.345.678-5" for number in range(50)]
     if column.labels:

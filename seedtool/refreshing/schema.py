@@ -344,7 +344,10 @@ def _with_options(target: Target, settings: Mapping[str, str]) -> Target:
 
 def _remedy(section: str) -> str:
     if section == "pre-data":
-        return "Make in staging's server what the schema needs (a role, a language, a collation) and start again."
+        return (
+            "Make in staging's server what the schema needs (a language, a collation), or work there as a role that may"
+            " make it (a superuser, rds_superuser), and start again."
+        )
     return (
         "A key or an index that production has does not hold in the copy: the masks of its columns differ, or give one"
         " value twice. Run seedtool refresh check."

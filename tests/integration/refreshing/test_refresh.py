@@ -261,6 +261,9 @@ def test_a_preview_shows_shapes_and_no_value(project, production, rows):
     assert email.before in {"a9.a@a.a", "a99.a@a.a"}
     assert email.after.endswith("@a.a")
     assert not [name for (name,) in rows(production, "SELECT full_name FROM students") if name in str(shown)]
+    policy_of(project, '{ mask = "full_name", locale = "es_CL" }', '"bijective"')
+    with pytest.raises(PolicyError, match="students, column full_name: bijective masks whole numbers"):
+        workflow.preview_masks(settings=project)
 
 
 def test_a_draft_leaves_what_nothing_tells_to_a_person(project, database, production, rows):

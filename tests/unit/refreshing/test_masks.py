@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from seedtool.errors import PolicyError
 from seedtool.postgres.catalog import Column, UniqueKey, ValueType
-from seedtool.refreshing import masks
+from seedtool.refreshing import masks, reindexing
+from seedtool.refreshing.policy import TableName
 
 SECRET = b"a secret for the tests of masks, long enough"
 
@@ -159,6 +160,21 @@ def test_what_bijective_cannot_read_is_refused_without_the_value(value, type_):
         masked("bijective", ["7", value], type_)
     assert value not in refused.value.message
     assert '"token"' in refused.value.remedy
+
+
+@pytest.mark.parametrize("type_", ["text", "numeric(12,0)", "bigint", "character varying(9)"])
+def test_bijective_is_tried_with_whole_numbers_whatever_the_type(type_):
+    made = masks.mask({"mask": "bijective", "max": 999}, column(type_), SECRET)
+    assert len({*masks.samples(made, column(type_))}) == 50
+
+
+def test_an_id_of_a_photo_that_its_mask_refuses_is_told_with_its_column():
+    table = TableName("public", "faces")
+    refusing = {(table, "image"): masks.mask("bijective", column(), SECRET)}
+    with pytest.raises(PolicyError) as refused:
+        reindexing._masked(refusing, table, "image", ["pupil-7"])
+    assert refused.value.place == {"table": "faces", "column": "image"}
+    assert reindexing._masked({}, table, "image", ["pupil-7"]) == ["pupil-7"]
 
 
 def test_digits_of_one_length_are_exchanged_and_letters_stay():
