@@ -560,6 +560,7 @@ def _group(planned: PlannedTable, names: Iterable[str], movable: Sequence[str]) 
             above.append(target)
         elif name in movable:
             common = own.common(target)
+            common = target.parent if common is target and target is not own else common
             if common is not None and common is not own:
                 above.append(common)
             elif target.root.of_unit is not None and own.root.of_unit is not None:
@@ -633,6 +634,9 @@ def _cure(planned: PlannedTable, names: Sequence[str]) -> str:
         for name in names
         if isinstance(each := planned.makers.get(name), Referring)
     )
+    references = [name for name in names if isinstance(planned.makers.get(name), Referring)]
+    if len(references) == len(names) > 1:
+        return f'Write {names[-1]} = {{ kind = "reference" }}: it then means any row, and each only once.'
     target = next((each.target for each in found if isinstance(each, Parent)), None)
     if target is not None and len(names) == 1:
         return f'Write {planned.name} = "0..1 per {target.name}" below [rows].'

@@ -139,7 +139,8 @@ class Numbering:
         """Return the rows of another table that rows of this one may refer to.
 
         They are those with the same ancestor: a class has a teacher of its own school. Without a common ancestor they
-        are those of the same unit, or all where the other table's number of rows does not depend on the scale.
+        are those of the same unit, or all where the other table's number of rows does not depend on the scale. Where
+        the other table is an ancestor itself, they are that row and those beside it: somebody follows others.
 
         Args:
             rows: row numbers of this table, int64[n].
@@ -148,6 +149,8 @@ class Numbering:
         import numpy as np
 
         ancestor = self.common(other)
+        if ancestor is other and other is not self:
+            ancestor = other.parent
         if ancestor is not None:
             above = self.up(rows, ancestor)
             return other.below(Span(above, above + 1), ancestor)

@@ -409,8 +409,26 @@ class _Filling:
                 if not (column.generated or column.not_null or column.default):
                     planned.makers[name] = makers.Made(kinds.kind("null"), b"")
                     break
+            else:
+                self._refuse_empty()
         self._order()
         planned.written = tuple(name for name in self._table.columns if name in planned.makers)
+
+    def _refuse_empty(self) -> None:
+        """Refuse a table of which the database fills in each column."""
+        columns = [each for each in self._table.columns.values() if not each.generated]
+        if not columns:
+            raise self._recipe.fault(
+                f"{self._planned.name} has no column that a row could be written into",
+                f"Remove {self._planned.name} from [rows].",
+                self._recipe.place_of(self._planned.name),
+                table=self._planned.name,
+            )
+        raise self._fault(
+            f"each column of {self._planned.name} has a default, and COPY has to write one",
+            f"Write below [tables.{self._planned.name}]: {inference.proposal(self._table, columns[0])}",
+            columns[0].name,
+        )
 
     def _order(self) -> None:
         """Let rows obey checks that compare columns: values that stand the wrong way round change places."""

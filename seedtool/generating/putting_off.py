@@ -87,6 +87,8 @@ def _why_not(cursor: ledger.Cursor, planned: PlannedTable, *, filled: bool) -> s
     """Return why a table's indexes stay, in words; empty where they may go. The table is locked then."""
     if not planned.table.plain:
         return "it has partitions or children"
+    if planned.table.ancestors:  # its indexes and constraints are the partitioned table's
+        return "it is a partition"
     try:
         with cursor.connection.transaction():
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_PATIENCE])

@@ -92,7 +92,7 @@ def _make(connection: Connection, planned: PlannedTable) -> None:
                 like, sql.Identifier(column.name)
             )
         )
-    if table.partitioned:
+    if table.partitioned or table.ancestors:
         bounds = connection.execute(_BOUNDS, [table.oid]).fetchall()
         if all(bound is not None for (bound,) in bounds):
             any_of = sql.SQL(" OR ").join(sql.SQL("({})").format(sql.SQL(bound)) for (bound,) in bounds)
@@ -104,7 +104,7 @@ def _make(connection: Connection, planned: PlannedTable) -> None:
 
 
 # a default partition alone takes each row: it has no constraint
-_BOUNDS = "SELECT pg_get_partition_constraintdef(relid) FROM pg_partition_tree(%s::oid) WHERE isleaf AND level > 0"
+_BOUNDS = "SELECT pg_get_partition_constraintdef(relid) FROM pg_partition_tree(%s::oid) WHERE isleaf"
 
 
 def _offer(connection: Connection, plan: Plan, planned: PlannedTable) -> None:
@@ -211,16 +211,20 @@ class _Refusal:
     def _is_reference(self, column: str) -> bool:
         return self._planned is not None and isinstance(self._planned.makers.get(column), Referring)
 
+    def _is_partition(self) -> bool:
+        return self._planned is not None and bool(self._planned.table.ancestors)
+
     def _partition_key(self) -> tuple[str, ...]:
         assert self._planned is not None  # noqa: S101 - the caller knows it
         if self._connection is None:
             return ()
-        names = self._connection.execute(_PARTITION_KEY, [self._planned.table.oid]).fetchall()
+        table = self._planned.table
+        names = self._connection.execute(_PARTITION_KEY, [(*table.ancestors, table.oid)[0]]).fetchall()
         return tuple(name for (name,) in names)
 
     def _reason(self) -> str:
         if self._constraint == _PARTITIONS:
-            return "no partition takes it"
+            return "it is not within the partition" if self._is_partition() else "no partition takes it"
         table = self._planned.table if self._planned else None
         words = reason(self._error)
         detail = self._error.diag.message_detail
@@ -269,6 +273,8 @@ class _Refusal:
             return f"Let what {first} refers to be in each row: it is NULL in some."
         if self._state == "23502":
             return f"Write a line for {first} without nulls: {inference.proposal(table, table.columns[first])}"
+        if self._state == "23P01" and table.columns[first].value.kind != "range":
+            return f"Write lines for {' and '.join(columns)} that keep rows apart, with {{n}} or values in turn."
         if self._state == "23P01":
             return f'Let ranges keep apart: {first} = {{ kind = "range", type = ..., length = ..., gap = ... }}'
         if key is not None and key.predicate:
@@ -279,7 +285,7 @@ class _Refusal:
         if self._state == "23505":
             return f"Let {' or '.join(columns)} have more values, or make fewer rows."
         if self._constraint == _PARTITIONS and self._connection is not None:
-            found = self._connection.execute(_BOUNDS_OF, [table.oid])
+            found = self._connection.execute(_BOUNDS_OF, [table.oid, table.oid])
             bounds = [bound.removeprefix("FOR VALUES ") for (bound,) in found]
             listed = "; ".join(bounds[:4]) + ("; ..." if len(bounds) > 4 else "")
             return f"Write a line for {first} whose values are within its partitions: {listed}."
@@ -294,7 +300,7 @@ JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs)
 """
 _BOUNDS_OF = """
 SELECT pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-WHERE i.inhparent = %s::oid ORDER BY c.relname
+WHERE i.inhparent = %s::oid OR (c.oid = %s::oid AND c.relkind = 'r') ORDER BY c.relname
 """
 _OWN_INDEX = """
 SELECT o.relname::text FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid

@@ -173,6 +173,27 @@ def test_three_keys_that_overlap_hold_where_each_school_has_its_own_rooms(distri
     ) == 0  # fmt: skip
 
 
+def test_who_follows_whom_is_drawn_from_those_beside(school):
+    school.execute(
+        "CREATE TABLE clubs (id serial PRIMARY KEY); CREATE TABLE users (id serial PRIMARY KEY, club_id int NOT NULL"
+        " REFERENCES clubs); CREATE TABLE follows (who int NOT NULL REFERENCES users, whom int NOT NULL REFERENCES users,"
+        " PRIMARY KEY (who, whom))"
+    )
+    recipe = "[rows]\nclubs = 3\nusers = '9 per clubs'\nfollows = { per = 'users', count = 4, through = 'who' }\n"
+    school.write(recipe)
+    with pytest.raises(RecipeError) as raised:
+        school.load()
+    _, _, line = raised.value.remedy.partition("Write ")
+    assert line.startswith('whom = { kind = "reference" }')
+    school.write(f"{recipe}[tables.follows]\n{line.partition(':')[0]}")
+    school.load()
+    school.load(scale=2)
+    assert school.query(
+        "SELECT count(*), count(*) FILTER (WHERE a.club_id = b.club_id), count(DISTINCT whom) > 45 FROM follows"
+        " JOIN users a ON a.id = who JOIN users b ON b.id = whom"
+    ) == [(216, 216, True)]
+
+
 def test_a_key_with_a_reference_to_the_own_table_makes_a_tree(school):
     school.execute(
         "CREATE TABLE places (id int PRIMARY KEY, within int REFERENCES places, name text NOT NULL,"

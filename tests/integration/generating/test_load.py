@@ -335,3 +335,24 @@ def test_what_a_role_lacks_is_told_before_a_row_is_written(school):
         assert apart.value("SELECT count(*) FROM families") == 0
     finally:
         School(school.settings, owner).execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_rows_of_a_partition_leave_the_indexes_of_the_partitioned_table(school):
+    school.execute(
+        "CREATE TABLE days (id int PRIMARY KEY, x text) PARTITION BY RANGE (id);"
+        "CREATE TABLE days_1 PARTITION OF days FOR VALUES FROM (0) TO (100); CREATE TABLE empty ();"
+        "CREATE TABLE filled (x int NOT NULL DEFAULT 3)"
+    )
+    school.write("[rows]\ndays_1 = 50\n")
+    assert [each.why for each in school.load().kept] == ["it is a partition"]
+    assert school.unload()["days_1"].removed == 50
+    school.write("[rows]\ndays_1 = 100\n")
+    with pytest.raises(RecipeError, match="it is not within the partition") as raised:
+        school.load()
+    assert (raised.value.place["column"], "FROM (0) TO (100)" in raised.value.remedy) == ("id", True)
+    for table, said, column in (("empty", "no column", None), ("filled", "x = ", "x")):
+        school.write(f"[rows]\n{table} = 3\n", table)
+        with pytest.raises(RecipeError) as raised:
+            school.load(table)
+        assert said in f"{raised.value.message} {raised.value.remedy}"
+        assert (raised.value.place["table"], raised.value.place.get("column")) == (table, column)
