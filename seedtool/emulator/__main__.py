@@ -67,7 +67,9 @@ def health(url: str) -> None:
         with opener.open(f"{url.rstrip('/')}/health", timeout=5) as answer:
             found = json.load(answer)
     except (OSError, ValueError) as error:
-        raise EmulatorError(f"No stand-in answers at {url}: {error}.", "Start it, or name its address.") from error
+        reason = getattr(error, "reason", error)  # of a URLError
+        why = getattr(reason, "strerror", None) or reason
+        raise EmulatorError(f"No stand-in answers at {url}: {why}.", "Start it, or name its address.") from error
     except http.client.HTTPException:  # its text may hold whatever was answered
         found = None
     if found != {"status": "running"}:
