@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ORDERS = ("fl", "lf", "fll", "llf", "ffl", "lff", "ffll", "llff")
 #: Of so many names of a column each is counted once; the share among them is that among all.
 _DISTINCT = 5000
-#: About so many different first names there are, or last names.
+#: So many different first names there may be at least, or last names.
 _PARTS = 1 << 16
 #: So many of the source's names are shuffled to learn how often chance makes one.
 _SHUFFLED = 20_000
@@ -92,11 +92,12 @@ class Names:
 
     Args:
         hasher: with this run's salt.
+        values: about how many values the source has. Of four, one may be another first or last name.
     """
 
-    def __init__(self, hasher: Hasher) -> None:
+    def __init__(self, hasher: Hasher, values: int) -> None:
         self._hasher = hasher
-        self._filters = {"f": Filter(_PARTS), "l": Filter(_PARTS)}
+        self._filters = {kind: Filter(max(_PARTS, values // 4)) for kind in "fl"}
         self._asked: tuple[NDArray[np.uint64] | None, dict[str, NDArray[np.bool_]]] = (None, {})
         self._samples: dict[str, list[NDArray[np.uint64]]] = {}
         self._drawn: dict[tuple[object, int], set[int]] = {}

@@ -113,7 +113,7 @@ class Leaks:
         self._roles, self._sources, self._hasher = roles, sources, hasher
         self._by_name = {(table.schema, table.name): table for table in self.before.catalog.tables.values()}
         self._sought = Sought(hasher, size, *part, whole=look == "cells")
-        self._names = Names(hasher)
+        self._names = Names(hasher, size // part[1])
         self._apart = Apart(hasher, self._names)
         self._series = Series(hasher)
         self._suspects = _Suspects()
@@ -226,7 +226,7 @@ class Leaks:
         self._names.look(words, column_of, names)
         for hits in self._sought.cells(words) if whole else self._sought.sequences(words):
             self._note(words, hits, hits.length, column_of, names, drawn)
-        if words.raw:
+        if self._sought.has_numbers:
 
             def look(numbers: Numbers, hashes: "Hashes") -> None:
                 self._series.look(numbers, hashes, column_of[words.cells[numbers.first]], names)

@@ -25,8 +25,8 @@ ColumnName = tuple[str, str, str]
 
 #: So many rows of a table are compared with their originals; of a larger table, those with the same keys on both sides.
 _ROWS = 200_000
-#: Bytes that a value takes: its hash, twice while it is sorted, and four bytes of filters.
-_BYTES = 20
+#: Bytes that a value takes: its hash, twice while it is sorted, and five bytes of filters.
+_BYTES = 21
 #: A table that was never analyzed has at most one row in so many bytes.
 _ROW_AT_MOST = 60
 #: How many values a cell makes where it is more than one, and how many one makes in which they only may stand.

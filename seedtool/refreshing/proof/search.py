@@ -261,6 +261,11 @@ class Sought:
                 return
             current = self.hasher.followed(current, words.hashes[first + length])
 
+    @property
+    def has_numbers(self) -> bool:
+        """Some of the values are numbers."""
+        return bool(self._tags - {0})
+
     def numbers(
         self, words: Words, look: "Callable[[Numbers, Hashes], None]", *, whole: bool = False
     ) -> Iterator[Hits]:
