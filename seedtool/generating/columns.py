@@ -533,6 +533,49 @@ class Beside:
         return np.where((theirs < 0) | (last <= first) | self._drawn.none(batch), -1, found)
 
 
+class Matching:
+    """A reference to a given row that has the same value in a column as the row that another reference means.
+
+    Args:
+        drawn: the reference as it would be drawn from all rows.
+        relation: the other one.
+        theirs: the column there.
+        column: the column of the given rows.
+    """
+
+    def __init__(self, drawn: Drawn, relation: str, theirs: str, column: str) -> None:
+        self.target = drawn.target
+        self._drawn = drawn
+        self._relation = relation
+        self._theirs = theirs
+        self._column = column
+        self._sorted: tuple[np.ndarray, np.ndarray] | None = None
+
+    def rows(self, batch: Batch) -> np.ndarray:
+        """Return the numbers of the rows that are meant; -1 for none."""
+        import numpy as np
+
+        values, order = self._values()
+        cells = batch.related(self._relation).cells(self._theirs)
+        sought = cells.words(max(cells.width, values.dtype.itemsize))
+        first, last = (np.searchsorted(values, sought, side=side) for side in ("left", "right"))
+        found = order[np.minimum(first + self._drawn.among(batch, last - first), len(order) - 1)]
+        missing = (batch.numbers(self._relation) < 0) | (last <= first) | self._drawn.none(batch)
+        return np.where(missing, -1, found)
+
+    def _values(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the given rows' values in their order, and the numbers of their rows."""
+        import numpy as np
+
+        if self._sorted is None:
+            rows = np.arange(self.target.numbering.total(1), dtype=np.int64)
+            given = self.target.makers[self._column].cells(self.target.batch(rows))
+            words = given.words(given.width)
+            order = np.argsort(words, kind="stable")
+            self._sorted = words[order], order
+        return self._sorted
+
+
 def _span(batch: Batch, target: PlannedTable, *, own: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the first and the last row that may be meant."""
     import numpy as np

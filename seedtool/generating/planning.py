@@ -390,6 +390,9 @@ class _Filling:
                 ]
                 if above:
                     self._planned.relations[name] = makers.Beside(relation, first, above[0])
+                elif self._recipe.rows[relation.target.name].given:
+                    theirs, own = _referenced(keys[first], shared[0]), _referenced(key, shared[0])
+                    self._planned.relations[name] = makers.Matching(relation, first, theirs, own)
             for column in key.columns:
                 before.setdefault(column, name)
 
