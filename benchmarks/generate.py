@@ -476,7 +476,10 @@ def _workers(target: Target) -> Iterator[Row]:
 
 def _discarded(target: Target, workers: int) -> float:
     parts = [(target.conninfo, STUDENTS * part // workers, STUDENTS * (part + 1) // workers) for part in range(workers)]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    # a worker begins when all are there: else the first would do the work of those that are still importing
+    begin = context.Barrier(workers)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin.wait) as pool:
         list(pool.map(_made, [(target.conninfo, 0, 1)] * workers))  # their imports do not count
         started = time.perf_counter()
         list(pool.map(_made, parts))
