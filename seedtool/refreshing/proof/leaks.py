@@ -344,9 +344,14 @@ class Leaks:
     ) -> Iterator[tuple[Words, dict[str, int], Iterator[tuple[int, bytes]]]]:
         """Yield the words of blocks of rows, the place of each column, and pieces of cells that are too long."""
         place = {name: number for number, name in enumerate(columns)}
-        for each in blocks(side.connection, table, [_read(name, table.columns[name].value) for name in columns]):
+
+        def prepared(each: bytes) -> tuple[Words, Iterator[tuple[int, bytes]]]:
             block, pieces = without_huge(each, len(columns))
-            yield self._hasher.words(block, len(columns)), place, pieces
+            return self._hasher.words(block, len(columns)), pieces
+
+        expressions = [_read(name, table.columns[name].value) for name in columns]
+        for words, pieces in blocks(side.connection, table, expressions, prepared):
+            yield words, place, pieces
 
 
 class _Suspects:

@@ -4,8 +4,8 @@ import contextlib
 import queue
 import select
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -14,6 +14,8 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn
 
 from seedtool.postgres.catalog import Table, ValueType
+
+Block = TypeVar("Block")
 
 #: So many bytes are looked at together.
 BLOCK = 1 << 20
@@ -79,25 +81,23 @@ def blocks(
     connection: psycopg.Connection[Any],
     table: Table,
     columns: Sequence[sql.Composable],
-    where: sql.Composable | None = None,
-) -> Iterator[bytes]:
+    prepared: Callable[[bytes], Block],
+) -> Iterator[Block]:
     """Yield the rows of a table, without those of its partitions and children, in blocks of about 1 MB.
 
     Args:
         connection: with the form of texts that `fix_text_form` sets.
         table: an ordinary table, a partition, or a materialized view.
         columns: what is read of each row: at least one.
-        where: a clause after the table.
+        prepared: what becomes of a block before it is yielded, in the thread that reads ahead.
     """
     only = sql.SQL("") if table.kind == "materialized view" else sql.SQL("ONLY ")
-    query = sql.SQL("COPY (SELECT {} FROM {}{} {}) TO STDOUT").format(
-        sql.SQL(", ").join(columns), only, table.identifier, where or sql.SQL("")
-    )
+    query = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT").format(sql.SQL(", ").join(columns), only, table.identifier)
     # the server goes on while a block is looked at: a thread reads ahead, and waits without holding the others up
-    ready: queue.Queue[bytes | Exception | None] = queue.Queue(maxsize=_AHEAD)
+    ready: queue.Queue[Block | Exception | None] = queue.Queue(maxsize=_AHEAD)
     stopped = threading.Event()
 
-    def put(block: bytes | Exception | None) -> None:
+    def put(block: Block | Exception | None) -> None:
         while not stopped.is_set():
             with contextlib.suppress(queue.Full):
                 ready.put(block, timeout=0.2)
@@ -106,7 +106,7 @@ def blocks(
     def read() -> None:
         try:
             for block in _received(connection, query, stopped):
-                put(block)
+                put(prepared(block))
             put(None)
         except Exception as error:  # noqa: BLE001 - it is raised where the blocks are used
             put(error)
