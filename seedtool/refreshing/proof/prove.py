@@ -256,10 +256,13 @@ def _size(before: Side, sources: Sequence[Source]) -> int:
     total = 0.0
     for table in before.stored():
         row = before.connection.execute(
-            "SELECT pg_relation_size(oid), reltuples FROM pg_class WHERE oid = %s", [table.oid]
+            "SELECT pg_relation_size(oid), CASE WHEN reltuples > 0 AND relpages > 0 THEN reltuples / relpages /"
+            " current_setting('block_size')::int END FROM pg_class WHERE oid = %s",
+            [table.oid],
         ).fetchone()
-        size, tuples = (row[0] or 0, row[1]) if row else (0, 0)
-        total += max(tuples, size / _ROW_AT_MOST) * ways.get((table.schema, table.name), 0)
+        # rows in a byte, as the last ANALYZE or VACUUM counted them
+        size, rows = row or (0, None)
+        total += (size or 0) * (rows or 1 / _ROW_AT_MOST) * ways.get((table.schema, table.name), 0)
     return int(total)
 
 
