@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import album
 import backfill
 import daily
 import enroll
@@ -35,7 +36,7 @@ import sync
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
-#: what, its rival, the bar of their ratio (infinite: none), and both: seconds, or GB of memory
+#: what, its rival, the bar of their ratio (infinite: none), and both: seconds, GB of memory, or thousands of faces
 Row = tuple[str, str, float, float, float]
 
 #: heading → how its rows are measured, given an environment and a folder of the section's own
@@ -49,6 +50,7 @@ SECTIONS: dict[str, Callable[[dict[str, str], Path], Iterable[Row]]] = {
     "enroll": enroll.rows,
     "backfill": backfill.rows,
     "real_faces": real_faces.rows,
+    "album": album.rows,
     "refresh": refresh.rows,
     "generate": generate.rows_of,
     "proof": proof.rows,
@@ -88,7 +90,7 @@ def _section(name: str, rows: Iterable[Row]) -> str:
             f" Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} before it began."
         ),
         "",
-        "| what | rival | what, ms (memory: MB) | rival | ratio | bar | |",
+        "| what | rival | what, ms (memory: MB; faces: how many) | rival | ratio | bar | |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for what, rival, bar, one, two in rows:

@@ -37,16 +37,18 @@ _SHARE_SCALE, _ASPECT_SCALE = 0.85, 0.15
 _GREY = 128.0  # levels are stored as differences from it: 16-bit floats are finest around 0
 
 
-def describe(image: Image.Image) -> bytes | None:
-    """Describe an RGB picture.
+def describe(image: Image.Image, edges: tuple[float, float, float, float] | None = None) -> bytes | None:
+    """Describe an RGB picture, or a part of it.
 
     Args:
         image: any number of pixels.
+        edges: left, top, right and bottom of the part, in pixels and fractions of them.
 
     Returns:
         `VECTOR_BYTES` bytes, or None when the picture has one colour.
     """
-    squeezed = image.resize((_SAMPLES, _SAMPLES), Image.Resampling.BOX).convert("YCbCr")
+    left, top, right, bottom = edges or (0, 0, *image.size)
+    squeezed = image.resize((_SAMPLES, _SAMPLES), Image.Resampling.BOX, (left, top, right, bottom)).convert("YCbCr")
     planes = np.asarray(squeezed, dtype=np.float32) - _GREY
     if planes.std(axis=(0, 1)).max() < _UNIFORM:
         return None
@@ -54,7 +56,7 @@ def describe(image: Image.Image) -> bytes | None:
         _averages(planes[:, :, 0], _GRID),
         _averages(planes[:, :, 1], _CHROMA),
         _averages(planes[:, :, 2], _CHROMA),
-        np.array([math.log(image.width / image.height)]),
+        np.array([math.log((right - left) / (bottom - top))]),
     ]
     return np.concatenate([plane.ravel() for plane in cells]).astype(np.float16).tobytes()
 

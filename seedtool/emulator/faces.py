@@ -238,8 +238,9 @@ def _places(
 def _cuts(image: Image.Image) -> list[tuple[int, bytes]]:
     cuts = []
     for margin in _MARGINS:
-        side = 1 / (1 + 2 * margin)
-        described = descriptor.describe(crop(image, Box((1 - side) / 2, (1 - side) / 2, side, side)))
+        # Not in whole pixels: of a face of 100 pixels, one more on the left is enough to take it for another.
+        less, (width, height) = margin / (1 + 2 * margin), image.size
+        described = descriptor.describe(image, (less * width, less * height, (1 - less) * width, (1 - less) * height))
         if described:
             cuts.append((CROP, described))
     return cuts

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from seedtool.emulator.album import Album
-from seedtool.emulator.faces import find
+from seedtool.emulator.descriptor import similarities
+from seedtool.emulator.faces import CROP, find
 from seedtool.emulator.pictures import open_picture
 from seedtool.emulator.process import EmulatorError
 
@@ -113,6 +114,17 @@ def test_a_face_that_was_cut_out_regains_its_name(album, margin):
         face = cut(image, region.box, margin)
         if min(face.size) >= 80:
             assert region.name in labels(saved(face), album)
+
+
+@pytest.mark.parametrize("margin", [0.1, 0.3])
+def test_a_face_that_was_cut_out_is_like_the_indexed_one_without_an_album(margin):
+    for number in ("003", "013", "029", "030"):
+        path = PHOTOS / "students" / f"student-{number}" / "photo-1.jpg"
+        (indexed,) = find(path.read_bytes())
+        (searched,) = find(saved(cut(upright(path), indexed.box, margin)), cut_out=True)
+        (face,) = (vector for kind, vector in indexed.descriptions if kind == CROP)
+        assert searched.name is None
+        assert similarities(face, [vector for _, vector in searched.cuts]).max() >= 80
 
 
 def test_a_picture_on_its_side_regains_its_names(album):
