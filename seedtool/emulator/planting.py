@@ -13,7 +13,7 @@ from seedtool.emulator.process import EmulatorError, make_state_dir
 from seedtool.emulator.store import FILE, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 # Faces that one transaction adds: some 100 MB. The index of names is in the order of keyed hashes, so that each
@@ -66,33 +66,35 @@ def plant(
             )
         count, remaining = 0, iter(faces)
         while batch := list(itertools.islice(remaining, _BATCH)):
-            # The FaceIds of a batch begin alike, so its rows lie together in the file: that is five times as fast.
-            prefix, noise = os.urandom(2).hex(), os.urandom(_NOISE * len(batch))
-            store.plant_faces(
-                collection.uid,
-                [
-                    _row(face, prefix, noise[_NOISE * number : _NOISE * (number + 1)], collection.model_version)
-                    for number, face in enumerate(batch)
-                ],
-            )
+            store.plant_faces(collection.uid, list(_rows(store, batch, collection.model_version)))
             count += len(batch)
     finally:
         store.close()
     return count
 
 
-def _row(face: Planted, prefix: str, noise: bytes, model_version: str) -> tuple[str, str, str | None, bytes]:
-    digits = noise.hex()
-    # version-4 UUIDs, written by hand: uuid.UUID takes five times as long
-    face_id = f"{prefix}{digits[:4]}-{digits[4:8]}-4{digits[8:11]}-a{digits[11:14]}-{digits[14:26]}"
-    image_id = f"{digits[32:40]}-{digits[40:44]}-4{digits[44:47]}-a{digits[47:50]}-{digits[50:62]}"
-    document: dict[str, object] = {
-        "FaceId": face_id,
-        "ImageId": image_id,
-        "BoundingBox": {"Width": 0.55, "Height": 0.64, "Left": 0.225, "Top": 0.13},
-        "Confidence": 99.5 + noise[0] / 1000,
-        "IndexFacesModelVersion": model_version,
-    }
-    if face.external_image_id is not None:
-        document["ExternalImageId"] = face.external_image_id
-    return face_id, msgspec.json.encode(document).decode(), face.name, noise[:16]
+def _rows(store: Store, batch: Sequence[Planted], model_version: str) -> Iterator[tuple[str, str, bytes | None, bytes]]:
+    """Yield FaceId, Face structure, keyed name and digest of each face, in the order of both ids and keyed names.
+
+    So SQLite goes through the table and the index of names from one end to the other.
+    """
+    names = sorted(
+        (b"" if face.name is None else store.keyed(b"person", face.name.encode()), number)
+        for number, face in enumerate(batch)
+    )
+    random = os.urandom(_NOISE * len(batch))
+    noises = sorted(random[start : start + _NOISE] for start in range(0, len(random), _NOISE))
+    # The FaceIds of a batch begin alike, so its rows lie together in the file.
+    prefix, model = os.urandom(2).hex(), msgspec.json.encode(model_version).decode()
+    for (person, number), noise in zip(names, noises, strict=True):
+        digits, external_id = noise.hex(), batch[number].external_image_id
+        # version-4 UUIDs and JSON, written by hand: uuid.UUID takes five times as long
+        face_id = f"{prefix}{digits[:4]}-{digits[4:8]}-4{digits[8:11]}-a{digits[11:14]}-{digits[14:26]}"
+        more = "" if external_id is None else f',"ExternalImageId":{msgspec.json.encode(external_id).decode()}'
+        document = (
+            f'{{"FaceId":"{face_id}",'
+            f'"ImageId":"{digits[32:40]}-{digits[40:44]}-4{digits[44:47]}-a{digits[47:50]}-{digits[50:62]}",'
+            '"BoundingBox":{"Width":0.55,"Height":0.64,"Left":0.225,"Top":0.13},'
+            f'"Confidence":{99.5 + noise[0] / 1000},"IndexFacesModelVersion":{model}{more}}}'
+        )
+        yield face_id, document, person or None, noise[:16]

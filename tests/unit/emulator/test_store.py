@@ -43,8 +43,32 @@ def test_planted_faces_are_faces(tmp_path, monkeypatch):
     listed = store.list_faces(collection.uid, "", 1000)
     assert collection.size == len(listed) == 251
     assert sum('"ExternalImageId"' not in document for _, document in listed) == 1
+    assert all(msgspec.json.decode(document)["FaceId"] == face_id for face_id, document in listed)
     ana = store.keyed(b"person", b"Ana")
     assert len(store.faces_of(collection.uid, ana, until=time.time())) == 250
+    store.close()
+
+
+def test_planting_that_ends_early_leaves_whole_batches_and_each_face_its_own_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(planting, "_BATCH", 100)
+    insert, batches = Store.plant_faces, []
+
+    def interrupted(store, uid, faces):
+        batches.append(faces)
+        # a digest that is missing: the database refuses the last row of the second batch
+        insert(store, uid, faces if len(batches) == 1 else [*faces[:-1], (*faces[-1][:3], None)])
+
+    monkeypatch.setattr(Store, "plant_faces", interrupted)
+    with pytest.raises(sqlite3.IntegrityError):
+        plant(tmp_path, "c", (Planted(f'"ñ"-{number}', f"student {number}") for number in range(300)))
+    store = Store(tmp_path / "faces.sqlite3")
+    collection = store.collection(*OWNER, "c")
+    assert collection.size == len(store.list_faces(collection.uid, "", 1000)) == 100
+    for number in range(100):
+        person = store.keyed(b"person", f"student {number}".encode())
+        (face,) = store.faces_of(collection.uid, person, until=time.time()).values()
+        assert msgspec.json.decode(face.document)["ExternalImageId"] == f'"ñ"-{number}'
+        assert uuid.UUID(face.face_id).version == 4
     store.close()
 
 
