@@ -153,22 +153,11 @@ def _read(values: Iterator[str | None]) -> tuple[Cells, str]:
 
     The hash is SHA-256 of the values with a zero byte between two.
     """
-    import numpy as np
-
     hashed, parts = hashlib.sha256(), list[Cells]()
     while batch := list(itertools.islice(values, _READ)):
         hashed.update(b"\0" * bool(parts) + "\0".join(value or "" for value in batch).encode())
         parts.append(Cells.of(batch))
-    found = Cells(
-        np.zeros((sum(map(len, parts)), max((each.width for each in parts), default=1)), dtype=np.uint8),
-        np.concatenate([np.zeros(0, dtype=np.int32), *(each.lengths for each in parts)]),
-        plain=all(each.plain for each in parts),
-    )
-    at = 0
-    for each in parts:
-        found.matrix[at : at + len(each), : each.width] = each.matrix
-        at += len(each)
-    return found, hashed.hexdigest()
+    return Cells.of(()).stacked(*parts), hashed.hexdigest()
 
 
 class _Known(msgspec.Struct):

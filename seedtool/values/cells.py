@@ -101,11 +101,16 @@ class Cells:
         found = self.take(rows)
         return Cells(found.matrix, found.lengths, plain=found.plain, picked=(self, rows))
 
-    def stacked(self, other: "Cells") -> "Cells":
-        """These cells, and those of `other` below them."""
-        width = max(self.width, other.width)
-        matrix = np.concatenate([self.widened(width).matrix, other.widened(width).matrix])
-        return Cells(matrix, np.concatenate([self.lengths, other.lengths]), plain=self.plain and other.plain)
+    def stacked(self, *others: "Cells") -> "Cells":
+        """These cells, and those of `others` below them."""
+        every = (self, *others)
+        matrix = np.zeros((sum(map(len, every)), max(each.width for each in every)), dtype=np.uint8)
+        at = 0
+        for each in every:
+            _rectangle(matrix[at : at + len(each)], 0, each.matrix)
+            at += len(each)
+        lengths = np.concatenate([each.lengths for each in every])
+        return Cells(matrix, lengths, plain=all(each.plain for each in every))
 
     def where(self, keep: "NDArray[np.bool_]") -> "Cells":
         """These cells where `keep` is true, and NULL elsewhere."""
