@@ -1,8 +1,10 @@
 """What tests of resets share: waiting for what the server does on its own, and looking at what is left."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,3 +69,17 @@ def project(tmp_path: Path, nothing_private_left: None) -> Settings:
     (tmp_path / "migrations").mkdir()
     (tmp_path / "migrations" / "env.py").write_text(f"# {tmp_path}\n")
     return load(tmp_path, environ={"HOME": str(tmp_path)})
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium."""
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        # without its sandbox, which needs privileges that containers do not give; it only opens our own pages
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()

@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import re
-import shutil
 import threading
 import urllib.parse
 
@@ -821,20 +820,6 @@ def every(node):
 
 
 # In Chromium
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Debian's Chromium."""
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        # without its sandbox, which needs privileges that containers do not give; it only opens our own page
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import base64
 import functools
 import http.server
-import shutil
 import subprocess
 import threading
 
@@ -64,16 +63,10 @@ def site(tmp_path, node_modules):
 
 
 @pytest.fixture
-def page():
-    """A page of Debian's Chromium."""
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield browser.new_page()
-        browser.close()
+def page(chromium):
+    shown = chromium.new_page()
+    yield shown
+    shown.close()
 
 
 def test_a_page_of_the_origin_that_was_given_recognises_faces(site, page, tmp_path, own, picture):

@@ -1,10 +1,8 @@
 """The page of a report, as a browser shows it: whole on a telephone, in light and dark, without anything from outside."""
 
 import re
-import shutil
 
 import msgspec
-import pytest
 
 from seedtool.refreshing.page import page
 from seedtool.refreshing.report import Kept, Proven, Report, TableReport
@@ -58,20 +56,14 @@ def test_what_the_proof_found_and_shared_faces_stand_at_the_top():
     assert "not proven" in page(msgspec.structs.replace(REPORT, proof=None))
 
 
-def test_the_page_fits_a_telephone_and_a_wide_screen_in_light_and_dark(tmp_path):
-    api = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("there is no Chromium: apt-get install chromium")
+def test_the_page_fits_a_telephone_and_a_wide_screen_in_light_and_dark(tmp_path, chromium):
     (tmp_path / "report.html").write_text(page(REPORT), encoding="utf-8")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        backgrounds = set()
-        for width, scheme in ((320, "light"), (1400, "dark")):
-            shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-            shown.goto((tmp_path / "report.html").as_uri())
-            assert shown.evaluate("document.documentElement.scrollWidth") <= width
-            backgrounds.add(shown.evaluate("getComputedStyle(document.body).backgroundColor"))
-            assert shown.locator("details").first.locator("li").count() == 2
-        browser.close()
+    backgrounds = set()
+    for width, scheme in ((320, "light"), (1400, "dark")):
+        shown = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        shown.goto((tmp_path / "report.html").as_uri())
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        backgrounds.add(shown.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert shown.locator("details").first.locator("li").count() == 2
+        shown.close()
     assert len(backgrounds) == 2
