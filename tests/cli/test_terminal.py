@@ -19,6 +19,7 @@ import pytest
 from seedtool.cli.console import columns, table
 from seedtool.postgres import server
 from tests import processes
+from tests.waiting import until
 
 BIN = Path(sys.executable).parent
 # gives the child the terminal as its own, so that ^C reaches it as from a keyboard
@@ -54,7 +55,7 @@ class Terminal:
     def type(self, keys):
         os.write(self.master, keys)
 
-    def read_until(self, text, seconds=30):
+    def read_until(self, text, seconds=60):
         deadline = time.monotonic() + seconds
         while text not in self.screen:
             assert time.monotonic() < deadline, f"{text!r} does not appear: {self.screen!r}"
@@ -72,7 +73,7 @@ class Terminal:
         self.screen += found.decode(errors="replace")
         return bool(found)
 
-    def end(self, seconds=30, insist=b""):
+    def end(self, seconds=60, insist=b""):
         """Wait for the end; returns exit code and screen. After five seconds a ^C in `insist` is typed again.
 
         We type faster than people: an interrupt between the prompt and its read is noticed with the next key only.
@@ -260,9 +261,7 @@ def test_ctrl_c_while_recognizing_deletes_the_temporary_faces(seeded):
     with slow(seeded, "SearchFaces", 3), at_a_terminal(
         seeded, "recognize seeds/photos/classes/7-basico-a.jpg"
     ) as terminal:  # fmt: skip
-        deadline = time.monotonic() + 20
-        while len(seeded.face_ids()) == len(before):
-            assert time.monotonic() < deadline
+        until(lambda: len(seeded.face_ids()) > len(before))
         terminal.type(CTRL_C)
         code, screen = terminal.end()
     assert code == 130
@@ -277,9 +276,7 @@ def test_ctrl_c_while_enrolling_keeps_what_is_done_and_the_next_run_does_the_res
     )
     with slow(seeded, "IndexFaces", 0.5), at_a_terminal(seeded, "enroll --all", piped=True) as terminal:
         seen = seeded.outside()["index"]
-        deadline = time.monotonic() + 20
-        while seeded.outside()["index"] == seen:
-            assert time.monotonic() < deadline
+        until(lambda: seeded.outside()["index"] > seen)
         terminal.type(CTRL_C)
         code, screen = terminal.end()
         out = terminal.process.stdout.read().decode()

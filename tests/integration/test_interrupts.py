@@ -13,6 +13,7 @@ from seedtool.resetting import swap
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import reset
 from seedtool.schema.layer import Schema
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("nothing_private_left")
 
@@ -81,10 +82,7 @@ def test_at_every_line_of_the_swap_once_and_twice(project, database, times):
             if not interrupted(project, database, at, times):
                 client.close()
                 break
-            deadline = time.monotonic() + 5
-            while watchers() and time.monotonic() < deadline:
-                time.sleep(0.005)
-            assert watchers() == []
+            until(lambda: not watchers())
             client.close()
             # nobody ends a session that comes now, and the target is whole
             with server.connect(database, application="afterwards") as connection:
@@ -93,7 +91,4 @@ def test_at_every_line_of_the_swap_once_and_twice(project, database, times):
             at += 1
     assert at > 20
     with server.connect(database, database.maintenance, autocommit=True) as maintenance:
-        deadline = time.monotonic() + 5  # a session that its client has closed needs a moment to end
-        while (ours := left_over(maintenance)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-    assert ours == []
+        until(lambda: not left_over(maintenance))  # a session that its client has closed needs a moment to end

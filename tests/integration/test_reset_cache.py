@@ -17,6 +17,7 @@ from seedtool.resetting import cache, clones, notes, templates
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import reset
 from seedtool.schema.layer import Schema
+from tests.waiting import until
 
 
 def build(made):
@@ -92,9 +93,7 @@ class TestList:
         assert branches.used(template) == fresh - timedelta(minutes=9)
         branches.use_at(template, fresh - timedelta(days=3))
         branches.reset()
-        deadline = datetime.now(UTC) + timedelta(seconds=20)
-        while branches.used(template) < fresh:
-            assert datetime.now(UTC) < deadline
+        until(lambda: branches.used(template) >= fresh)
 
     def test_a_comment_of_the_migrations_stays_apart_from_the_note(self, branches, private):
         def build_with_a_comment(made):

@@ -26,6 +26,7 @@ from seedtool.postgres.embedded import EmbeddedServer
 from seedtool.postgres.server import Target
 from seedtool.settings import load
 from tests import servers
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may work as another user")
@@ -46,10 +47,7 @@ def embedded(folder):
     made = EmbeddedServer(folder)
     yield made
     made.stop()
-    deadline = time.monotonic() + 2
-    while list(processes_below(made.state_dir)):  # what has given up its folder still has to end
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not list(processes_below(made.state_dir)))  # what has given up its folder still has to end
 
 
 @pytest.fixture

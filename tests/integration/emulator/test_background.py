@@ -17,6 +17,7 @@ from PIL import Image
 
 from seedtool.emulator import process, server
 from seedtool.emulator.process import EmulatorError
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -59,9 +60,7 @@ def test_many_callers_at_once_start_one(own, tmp_path):
 def test_a_killed_one_is_noticed_and_replaced(own, tmp_path, connect):
     connect(own()).create_collection(CollectionId="kept")
     os.kill(pid_of(tmp_path), signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while process.find(tmp_path) is not None:
-        assert time.monotonic() < deadline
+    until(lambda: process.find(tmp_path) is None)
     assert process.record_path(tmp_path).exists()  # the stale record misleads nobody
     assert connect(own()).list_collections()["CollectionIds"] == ["kept"]
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from seedtool.emulator import process
 from seedtool.emulator.planting import Planted, plant
 from seedtool.emulator.store import NewFace, Store
+from tests.waiting import until
 
 
 def every_face(client, collection, page_size=1000):
@@ -233,13 +234,9 @@ def test_a_kill_while_a_deleted_collection_is_swept(own, tmp_path, connect, pict
     plant(tmp_path, "large", (Planted(f"s-{number}") for number in range(20_000)))
     client.delete_collection(CollectionId="large")
     os.kill(process._running(tmp_path).pid, signal.SIGKILL)
-    while process.find(tmp_path):
-        time.sleep(0.01)
+    until(lambda: not process.find(tmp_path))
     client = connect(own())
     assert client.list_collections()["CollectionIds"] == ["kept"]
     assert every_face(client, "kept") == kept
     with contextlib.closing(sqlite3.connect(tmp_path / "faces.sqlite3")) as state:
-        deadline = time.monotonic() + 20
-        while state.execute("SELECT count(*) FROM faces").fetchone() != (1,):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: state.execute("SELECT count(*) FROM faces").fetchone() == (1,))

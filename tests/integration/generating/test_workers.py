@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -15,6 +14,7 @@ from seedtool.listener import Listener
 from seedtool.slices import ledger, running
 from seedtool.slices.ledger import Slice
 from tests.integration.generating.school import Poison
+from tests.waiting import until
 
 TABLES = ("families", "pupils", "photos")
 
@@ -142,7 +142,4 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 20
-    while os.path.exists(f"/proc/{worker}") and time.monotonic() < deadline:  # noqa: PTH110
-        time.sleep(0.05)
-    assert not os.path.exists(f"/proc/{worker}")  # noqa: PTH110
+    until(lambda: not os.path.exists(f"/proc/{worker}"))  # noqa: PTH110

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import time
 
 import msgspec
 import psycopg
@@ -12,6 +11,7 @@ from seedtool.settings import load
 from seedtool.workflows.prepare import prepare
 from seedtool.workflows.servers import servers_status, stop_servers
 from tests import servers
+from tests.waiting import until
 
 COUNT = """\
 import psycopg, pytest
@@ -186,13 +186,6 @@ def test_slow(seeded_database):
         time.sleep(0.01)
 def test_next(seeded_database): pass
 """
-
-
-def until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_what_a_killed_run_leaves_is_swept_by_the_next_and_a_living_run_is_let_be(library):

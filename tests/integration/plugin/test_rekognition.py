@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from seedtool.postgres import server
 from seedtool.settings import load
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -133,15 +133,10 @@ def test_the_stand_in_ends_with_a_killed_worker(dojo):
     )
     run = dojo.start()
     port = dojo.root / "port"
-    deadline = time.monotonic() + 60
-    while not (port.exists() and port.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: port.exists() and port.read_text())
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
-    while listens(int(port.read_text())):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not listens(int(port.read_text())))
 
 
 def listens(port):

@@ -79,7 +79,7 @@ class Shop:
 
     def passing(self):
         """The databases that a crash left; those are waited for that the server is dropping on its own."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         busy = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query ~ '^(CREATE|DROP) DATABASE'"
         while True:
             made = self.execute(busy)

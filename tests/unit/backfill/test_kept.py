@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from seedtool.review_page import kept
+from tests.waiting import until
 
 
 class Question:
@@ -30,14 +31,6 @@ def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(kept, "time", clock)
     return clock
-
-
-def until(condition):
-    for _ in range(400):
-        if condition():
-            return
-        threading.Event().wait(0.005)
-    raise TimeoutError
 
 
 def test_an_answer_about_little_is_never_kept():

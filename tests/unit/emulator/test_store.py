@@ -15,6 +15,7 @@ from seedtool.emulator import store as store_module
 from seedtool.emulator.operations import Operations, Scope
 from seedtool.emulator.planting import Planted, plant
 from seedtool.emulator.store import NewFace, Store
+from tests.waiting import until
 
 OWNER = ("123456789012", "us-east-1")
 
@@ -24,13 +25,6 @@ def faces_left(path):
         (collections,) = connection.execute("SELECT count(*) FROM collections").fetchone()
         (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()
     return collections, faces
-
-
-def until(what):
-    deadline = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_planted_faces_are_faces(tmp_path, monkeypatch):
