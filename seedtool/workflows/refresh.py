@@ -309,10 +309,12 @@ def _finished(
             sync = link(settings=settings, target=target, listener=listener)
         except SeedtoolError as error:
             note = f"no face is linked: {error.message}"
+            if isinstance(error, ResourceNotFound):
+                note = "no face is linked yet: the copy's collection does not exist (seedtool enroll --all makes it)"
+            elif failed is None:
+                failed = error
             listener.note(note)
             report = msgspec.structs.replace(report, notes=(*report.notes, note))
-            if failed is None and not isinstance(error, ResourceNotFound):  # staging may not have a collection yet
-                failed = error
     page, file = _written(settings, report)
     refreshed = Refreshed(report=report, reset=done, sync=sync, page=str(page), file=str(file))
     if failed is not None:

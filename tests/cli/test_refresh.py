@@ -23,6 +23,7 @@ def test_a_refresh_prints_one_object_and_names_its_page(school, production):
     assert done["report"]["proof"]["findings"] == []
     assert done["report"]["proof"]["look"] == "cells"
     assert done["report"]["faces"] == "placeholder"
+    assert [each for each in done["report"]["notes"] if "no face is linked yet" in each and "enroll --all" in each]
     assert done["page"].endswith(".html")
     assert school.run("refresh", env=production).code == 3  # it is there now, and nobody agreed
     text = school.ok("refresh --yes --reuse --proof cells", env=production).out
