@@ -196,6 +196,7 @@ def _check_lines(found: Checked) -> Iterable[str]:
         yield (
             f"{found.policy} fits {found.source}: {count(found.columns, 'column')} of {count(found.tables, 'table')}"
         )
+    yield from found.notes
 
 
 def _plan_lines(plan: RefreshPlan) -> Iterable[str]:

@@ -64,7 +64,7 @@ def preflight(source: Source, cluster: Cluster, policy: Policy, *, strict: bool)
         strict: a role that may write at the source is a finding, and not only a note.
     """
     found = [*_machine(source, cluster), *of_source(source, policy), *_target(source, cluster, policy)]
-    notes: list[str] = []
+    notes = list(left_behind(source))
     writes = _may_write(source.holder)
     if writes and strict:
         found.append(
@@ -226,6 +226,15 @@ def of_source(source: Source, policy: Policy) -> Iterator[Finding]:
                 what=f"the role {role} may not read {count(unreadable, 'large object')}",
                 remedy=f"GRANT SELECT ON LARGE OBJECT ... TO {role}, or work as their owner.",
             )
+
+
+def left_behind(source: Source) -> Iterator[str]:
+    """Yield what the copy will lack though nothing is wrong: a label is refused where its provider is not loaded."""
+    with source.reading(f"the security labels of {source.target} cannot be read"):
+        found = source.holder.execute(_LABELS).fetchall()
+    for provider, number in found:
+        which = count(number, "security label")
+        yield f"{which} of the provider {provider} {'stays' if number == 1 else 'stay'} behind: the copy has none"
 
 
 def _unreadable_large_objects(connection: psycopg.Connection[Any]) -> int:
@@ -400,6 +409,9 @@ WHERE NOT r.rolsuper AND NOT pg_has_role(m.lomowner, 'USAGE')
   AND NOT EXISTS (SELECT FROM aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'
                   AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))
 """
+
+# labels of databases, roles and tablespaces belong to the server, and are in another catalog
+_LABELS = "SELECT provider, count(*) FROM pg_seclabel GROUP BY provider ORDER BY provider"
 
 _ROLES = sql.SQL("""
 SELECT r.rolname::text, format('%%I.%%I', n.nspname, c.relname) FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid

@@ -443,6 +443,7 @@ def check_policy(*, source: str | None = None, policy: Path | None = None, setti
             tables=len(tables),
             columns=sum(len(table.columns) for table in tables),
             findings=findings,
+            notes=tuple(preflight.left_behind(opened)),
         )
 
 

@@ -5,12 +5,15 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from seedtool.cli.refresh import _check_lines
 from seedtool.errors import Refused
 from seedtool.postgres import server
 from seedtool.postgres.cluster import open_cluster
-from seedtool.refreshing import preflight
+from seedtool.refreshing import preflight, schema
 from seedtool.refreshing.policy import parse_policy
 from seedtool.refreshing.source import Source
+from seedtool.settings import load
+from seedtool.workflows.refresh import check_policy
 
 ORIGIN, ROLE = "preflight_source", "preflight_reader"
 
@@ -101,6 +104,32 @@ def test_with_what_was_named_nothing_is_missing(origin, database):
                 f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {ROLE}; ALTER ROLE {ROLE} NOBYPASSRLS;"
                 f"GRANT SELECT ON c TO {ROLE}"
             )
+
+
+def test_security_labels_are_told_and_left_behind(origin, database, tmp_path, home):
+    """No provider is loaded that would take them, so the catalog is written to as the providers do."""
+    with psycopg.connect(origin.conninfo, autocommit=True) as connection:
+        connection.execute(
+            "SET allow_system_table_mods = on; INSERT INTO pg_seclabel SELECT oid, classid, number, 'anon', 'MASKED' FROM"
+            " (VALUES ('a'::regclass::oid, 'pg_class'::regclass, 0), ('a'::regclass, 'pg_class', 2),"
+            " ('forbid'::regproc, 'pg_proc', 0)) AS v (oid, classid, number);"
+            "INSERT INTO pg_seclabel VALUES ('c'::regclass, 'pg_class'::regclass, 0, 'selinux', 'x')"
+        )
+    told = ["3 security labels of the provider anon stay behind: the copy has none"]
+    told.append("1 security label of the provider selinux stays behind: the copy has none")
+    (tmp_path / "policy.toml").write_text('large_objects = "leave out"\n[tables]\na = "no rows"\n')
+    settings = load(tmp_path, environ={"SEEDTOOL_HOME": str(home), "SEEDTOOL_REFRESH_FROM": origin.conninfo})
+    try:
+        assert look(origin, database)[1][:2] == told
+        checked = check_policy(settings=settings)
+        assert checked.notes == tuple(told)
+        assert set(told) < set(_check_lines(checked))
+        with Source.open(origin) as source, schema.dumped(source, database) as dump:
+            schema.restore(dump, "pre-data", database)
+            schema.restore(dump, "post-data", database)
+    finally:
+        with psycopg.connect(origin.conninfo) as connection:
+            connection.execute("SET allow_system_table_mods = on; DELETE FROM pg_seclabel")
 
 
 def test_a_role_that_may_write_is_noted_and_refused_where_that_is_asked_for(origin, database):
