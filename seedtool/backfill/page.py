@@ -12,8 +12,7 @@ from pathlib import Path
 from seedtool.backfill import plots
 from seedtool.backfill.formatting import dollars, duration, escaped, percent
 from seedtool.backfill.report import Failure, Report, UserSum
-from seedtool.errors import UsageError
-from seedtool.files.writing import PRIVATE, NewFile, write_whole
+from seedtool.files.writing import PRIVATE, write_whole
 from seedtool.printable import count
 from seedtool.settings import Backfill
 
@@ -67,34 +66,6 @@ def render(
             "</body></html>\n",
         )
     )
-
-
-def check_place(path: Path, option: str = "--html") -> None:
-    """Check, before any money is spent, that a file can be written here.
-
-    Args:
-        path: the file.
-        option: the flag that names it, for the error.
-
-    Raises:
-        UsageError: it is a folder, or its folder does not exist or cannot be written to.
-    """
-    if path.is_dir():
-        name = f"report.{option.removeprefix('--')}"
-        raise UsageError(f"{path} is a folder", remedy=f"Name a file in it: {option} {name}.", option=option)
-    if not path.parent.is_dir():
-        raise UsageError(
-            f"the folder {path.parent} does not exist", remedy="Create it, or name another one.", option=option
-        )
-    try:
-        with NewFile(path):  # it is removed again
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"the folder {path.parent} cannot be written to: {error.strerror}",
-            remedy="Name another folder.",
-            option=option,
-        ) from error
 
 
 def write(path: Path, page: str) -> None:

@@ -64,13 +64,14 @@ def backfill(
     It first shows what it will do and what that will cost, and asks. If it is interrupted or killed, the same command
     continues.
     """
-    from seedtool.backfill import Options, connect, page
+    from seedtool.backfill import Options, connect
+    from seedtool.files.writing import check_place
     from seedtool.postgres import server
     from seedtool.workflows import backfill as workflow
 
     _refuse_contradictions(dry_run=dry_run, html=html, endpoint=endpoint, interactive=interactive, **chosen)
     if html is not None:
-        page.check_place(html)
+        check_place(html)
     chosen["since"] = _day(since)
     options = Options(**chosen)
     target = server.find(settings)

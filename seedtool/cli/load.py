@@ -75,6 +75,7 @@ def load(
     """
     from pathlib import Path
 
+    from seedtool.files.writing import check_place
     from seedtool.workflows import load as workflow
 
     if dry_run:
@@ -94,6 +95,8 @@ def load(
             )
         console.report({"files": files}, lambda: _file_lines(files))
         return
+    if page is not None:
+        check_place(Path(page))
     with console.working("rows") as listener:
         report = workflow.load(
             recipe,

@@ -147,13 +147,13 @@ def _list_users(console: Console, settings: Settings, file: Path | None, *, with
     from seedtool.workflows import backfill as workflow
 
     if file is not None:
-        from seedtool.backfill import page
+        from seedtool.files import writing
 
-        page.check_place(file, "--csv")
+        writing.check_place(file, "--csv")
     found = workflow.users_waiting(settings=settings)
     label = settings.backfill.user_label or "label"
     if file is not None:
-        from seedtool.files import csv_text, writing
+        from seedtool.files import csv_text
 
         rows = ((each.id, *((each.email,) if with_labels else ()), str(each.waiting)) for each in found)
         text = "".join(csv_text.write(("user_id", *((label,) if with_labels else ()), "waiting"), rows))

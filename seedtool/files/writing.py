@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from seedtool import locks
+from seedtool.errors import UsageError
 
 #: The mode of a file that only its owner may read: for what holds people's data or a secret.
 PRIVATE = 0o600
@@ -120,6 +121,34 @@ def write_whole(
     with NewFile(final, mode=mode) as new:
         new.path.write_bytes(content)
         new.put_in_place(replace=replace, durable=durable)
+
+
+def check_place(path: Path, option: str = "--html") -> None:
+    """Check that a file can be written here, before the work begins whose result it is to hold.
+
+    Args:
+        path: the file.
+        option: the flag that names it, for the error.
+
+    Raises:
+        UsageError: it is a folder, or its folder does not exist or cannot be written to.
+    """
+    if path.is_dir():
+        name = f"report.{option.removeprefix('--')}"
+        raise UsageError(f"{path} is a folder", remedy=f"Name a file in it: {option} {name}.", option=option)
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"the folder {path.parent} does not exist", remedy="Create it, or name another one.", option=option
+        )
+    try:
+        with NewFile(path):  # it is removed again
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"the folder {path.parent} cannot be written to: {error.strerror}",
+            remedy="Name another folder.",
+            option=option,
+        ) from error
 
 
 def _beginning(final: Path) -> str:

@@ -527,11 +527,6 @@ def drop_statement(name: str) -> sql.Composed:
     return sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
 
 
-def digest_of(name: str) -> str:
-    """Return the digest (see `Target.digest`) of the target with this name."""
-    return hashlib.sha256(f"target {name}".encode()).hexdigest()
-
-
 def private_name(kind: str, digest: str) -> str:
     """Return the private name of a kind (see `PRIVATE_NAME`) for the hex digest of a fingerprint."""
     return f"seedtool_{kind}_{digest[:20]}"

@@ -70,7 +70,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """The hex digest that names the target's lock, clones, spares and replaced databases."""
-        return hashlib.sha256(f"target {self.name}".encode()).hexdigest()
+        return digest_of(self.name)
 
     def conninfo_for(self, database: str) -> str:
         """Return the connection string of another database on the same server."""
@@ -99,6 +99,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             address = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
         query = f"?{urlencode(parts, quote_via=quote)}" if parts else ""  # libpq takes a plus sign for itself
         return f"postgresql+psycopg://{login}{address}/{quote(name, safe='')}{query}"
+
+
+def digest_of(name: str) -> str:
+    """Return the digest (see `Target.digest`) of the target with this name."""
+    return hashlib.sha256(f"target {name}".encode()).hexdigest()
 
 
 def is_tcp(host: str) -> bool:

@@ -15,8 +15,8 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from seedtool.errors import BlockedError
-from seedtool.postgres.cluster import Cluster, digest_of, fresh_name
-from seedtool.postgres.server import PRIVATE_NAME
+from seedtool.postgres.cluster import Cluster, fresh_name
+from seedtool.postgres.server import PRIVATE_NAME, digest_of
 from seedtool.resetting import notes, spares
 from seedtool.resetting.templates import why_not_dropped
 from seedtool.settings import Settings

@@ -17,9 +17,9 @@ from seedtool.postgres.cluster import (
     DatabaseFacts,
     PrivateDatabase,
     create_statement,
-    digest_of,
     drop_statement,
 )
+from seedtool.postgres.server import digest_of
 from seedtool.resetting import clones
 from seedtool.settings import Settings
 

@@ -217,6 +217,7 @@ def write_page(shown: Preview, report: LoadReport, file: Path) -> None:
         report: what the load did.
         file: where it is written.
     """
+    from seedtool.files.writing import write_whole
     from seedtool.generating.preview import page
 
     seconds = sum(report.seconds.values())
@@ -227,7 +228,7 @@ def write_page(shown: Preview, report: LoadReport, file: Path) -> None:
         ("random seed", report.random_seed),
         *((f"{each.table} kept its indexes", each.why) for each in report.kept),
     ]
-    file.write_text(page(shown, done), encoding="utf-8")
+    write_whole(file, page(shown, done).encode())
 
 
 def _plan(recipe: str, settings: Settings | None, target: Target | None, scale: float, random_seed: str) -> Plan:

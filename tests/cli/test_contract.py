@@ -283,6 +283,7 @@ def test_quiet_leaves_errors_and_what_a_shell_evaluates(seeded):
         ("seed load", 2),
         ("seed load nowhere", 2),
         ("seed load demo --scale 0.5", 2),
+        ("seed load demo --html nowhere/report.html", 2),
         ("seed unload demo", 2),
         ("enroll", 2),
         ("enroll student-001", 2),

@@ -12,7 +12,8 @@ from psycopg import sql
 
 from seedtool.errors import BlockedError
 from seedtool.postgres import server
-from seedtool.postgres.cluster import Cluster, digest_of, open_cluster
+from seedtool.postgres.cluster import Cluster, open_cluster
+from seedtool.postgres.server import digest_of
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import plan, reset
 from seedtool.schema.layer import Schema

@@ -3,8 +3,6 @@
 What was made is remembered, so that it can be removed again when a later step fails.
 """
 
-import csv
-import io
 import threading
 from collections.abc import Callable, Collection, Container, Iterable
 from typing import Literal
@@ -19,6 +17,7 @@ from seedtool.faces.external_id import PLACEHOLDER_PREFIX, external_id_of, fille
 from seedtool.faces.photos import PhotoStore, is_address, offer
 from seedtool.faces.pictures import prepare_image
 from seedtool.faces.port import FaceCollection, FaceReport, FaceService, Indexed, IndexedFace, S3Location
+from seedtool.files import csv_text
 from seedtool.settings import FaceBinding
 
 Outcome = Literal["enrolled", "already enrolled", "refused", "failed"]
@@ -435,14 +434,13 @@ def seed_lines(bound: Bound, results: Iterable[PhotoResult]) -> tuple[str, ...]:
     added = [result for result in results if result.outcome == "enrolled"]
     if not added or not bound.key_is_text:
         return ()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([binding.key[0], binding.person, binding.external_image_id, binding.photo])
+    columns = (binding.key[0], binding.person, binding.external_image_id, binding.photo)
+    rows = []
     for result in added:
         number = number_of_id(binding.id_template, str(result.external_image_id)) or 0
         new = NewPhoto(binding=binding, person=str(result.person), number=number)
-        writer.writerow([new.row, new.person, new.external_image_id, new.key])
-    return tuple(text.getvalue().splitlines())
+        rows.append((new.row, new.person, new.external_image_id, new.key))
+    return tuple(line.removesuffix("\n") for line in csv_text.write(columns, rows))
 
 
 _PHOTOS = """

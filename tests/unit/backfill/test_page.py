@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from seedtool.backfill.page import check_place, render, write
+from seedtool.backfill.page import render, write
 from seedtool.backfill.report import BINS, Failure, Point, Report, UserSum
 from seedtool.errors import UsageError
+from seedtool.files.writing import check_place
 from seedtool.settings import Backfill
 
 ENDED = datetime(2026, 11, 20, 3, 4, tzinfo=UTC)
