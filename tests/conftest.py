@@ -36,8 +36,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # make test draws few examples of each property, make torture many (--hypothesis-profile). With forty, some of the faults
 # in planted.toml are not caught each time.
-hypothesis.settings.register_profile("test", max_examples=100, deadline=None)
-hypothesis.settings.register_profile("torture", max_examples=2000, deadline=None)
+# Examples share the test's fixtures, and neither an example nor drawing them is too slow on a busy machine.
+_PATIENT = {
+    "deadline": None,
+    "suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+}
+hypothesis.settings.register_profile("test", max_examples=100, **_PATIENT)
+hypothesis.settings.register_profile("torture", max_examples=2000, **_PATIENT)
 hypothesis.settings.load_profile("test")
 
 

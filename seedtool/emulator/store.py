@@ -287,7 +287,11 @@ class Store:
         self._connections = Connections(path)
         try:
             self._secret = self._connections.prepare()
+        except EmulatorError:
+            self._connections.close()
+            raise
         except sqlite3.DatabaseError as error:
+            self._connections.close()
             raise EmulatorError(
                 f"The emulator's state {path} cannot be read: {error}.",
                 "Move the file away to start without faces, then index the photos again.",

@@ -146,7 +146,7 @@ def _files(settings: Settings, written: Mapping[str, str], table: Mapping[str, o
         matches = list(_matches(settings.root, pattern))
         if not matches:
             raise SettingsError(
-                f"setting fingerprint_paths: {pattern} matches no file "
+                f"setting fingerprint_paths: {pattern[:80]} matches no file "
                 f"(from {settings.origins.get('fingerprint_paths', 'given')})",
                 remedy="Correct the glob, which starts in the project's folder, or take it out.",
                 setting="fingerprint_paths",
@@ -292,20 +292,28 @@ def _resolve(name: str, paths: list[Path]) -> Path:
     return place.joinpath(*below, *inner)
 
 
-def _matches(root: Path, pattern: str) -> Iterable[Path]:
+def _no_glob(pattern: str, reason: str) -> SettingsError:
+    return SettingsError(
+        f"setting fingerprint_paths: {pattern[:80]} is no glob: {reason}",
+        remedy="Write it as pathlib reads it, such as models/**/*.py.",
+        setting="fingerprint_paths",
+    )
+
+
+def _matches(root: Path, pattern: str) -> Iterator[Path]:
     """Yield the files that a glob matches, and those below the folders that it matches.
 
     Raises:
         SettingsError: it is no glob, or matches a folder around the project, in which is everything.
     """
+    if any("**" in part and part != "**" for part in pattern.split("/")):  # Python 3.13 would read **models as *models
+        raise _no_glob(pattern, "** stands alone between slashes")
     try:
         found = list(root.glob(pattern))
-    except (OSError, ValueError, IndexError, NotImplementedError) as error:
-        raise SettingsError(
-            f"setting fingerprint_paths: {pattern[:80]} is no glob: {getattr(error, 'strerror', None) or error}",
-            remedy="Write it as pathlib reads it, such as models/**/*.py.",
-            setting="fingerprint_paths",
-        ) from error
+    except OSError:  # a name that is too long, for one: from Python 3.13 on, glob finds nothing, too
+        return
+    except (ValueError, IndexError, NotImplementedError) as error:
+        raise _no_glob(pattern, str(error)) from error
     for path in found:
         if any(_LEFTOVER.fullmatch(part) for part in path.relative_to(root).parts):
             continue

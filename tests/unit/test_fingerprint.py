@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, assume, given
+from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -20,9 +20,7 @@ INI = "[alembic]\nscript_location = %(here)s/migrations\npath_separator = os\n"
 
 names = st.from_regex(r"[a-z0-9_]{1,8}(\.py|\.sql|\.mako|)", fullmatch=True)
 trees = st.dictionaries(names, st.binary(max_size=20), min_size=1, max_size=5)
-slow_disk = hypothesis_settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+slow_disk = hypothesis_settings(max_examples=40)
 
 
 @pytest.fixture

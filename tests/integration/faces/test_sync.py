@@ -7,7 +7,7 @@ import uuid
 import msgspec
 import psycopg
 import pytest
-from hypothesis import HealthCheck, example, given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -414,9 +414,7 @@ faces_of_a_mess = st.lists(
 )
 
 
-@hypothesis_settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
-)
+@hypothesis_settings(max_examples=15, database=None)
 @given(faces=faces_of_a_mess, held=st.tuples(*[st.sampled_from(["p", A, B, C])] * 2), drawn=st.randoms())
 @example(
     faces=[(A, "student-001-photo-1", 90.0), (B, "student-001-photo-1", 99.0)],

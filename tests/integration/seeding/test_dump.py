@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -74,7 +74,7 @@ def kinds(connection: psycopg.Connection) -> psycopg.Connection:
     return connection
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(rows=st.lists(st.tuples(st.uuids(), *(st.none() | each for each in COLUMNS.values())), max_size=6))
 def test_a_dump_seeds_the_same_rows(kinds, tmp_path, rows):
     unique = {row[0]: row for row in rows}.values()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -36,7 +36,7 @@ def test_the_words_of_the_statements_are_among_them():
     assert {"k0", "seedtool_batch", "i", "t", "seedtool_before", "content", "relation", "key"} <= set(WORDS)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(words)
 @example(["k0", "k1", "before", "shared", "image"])
 @example(["seedtool_key_0", "seedtool_key_1", "seedtool_order", "seedtool_batch", "seedtool_line"])

@@ -2,7 +2,7 @@
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedtool.errors import BlockedError, FixtureError, SeedError
@@ -34,7 +34,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(st.lists(steps, min_size=1, max_size=6))
 def test_the_quicker_ways_make_no_difference(project, story):
     """Two tables live the same; before each seed of the second, everything that could make it quicker is taken away."""

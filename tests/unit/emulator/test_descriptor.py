@@ -86,7 +86,7 @@ def test_portraits_of_one_layout_are_distinguished():
         assert max(others) < 80, (looks[number], max(others))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(40, 95), st.integers(80, 400))
 def test_any_two_drawings(first, second, quality, width):
     def drawing(seed):

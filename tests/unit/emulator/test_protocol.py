@@ -137,7 +137,7 @@ def test_lengths_and_ranges_of_the_model(model):
         ("ListFaces", b"{"),
         ("ListFaces", b"\xff"),
         ("ListFaces", b"null"),
-        ("ListFaces", b'{"CollectionId": "c", "Unknown": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
+        ("ListFaces", b'{"CollectionId": "c", "Unknown": ' + b"[" * 500_000 + b"]" * 500_000 + b"}"),
         ("ListFaces", {"CollectionId": "c", "FaceIds": [None]}),
         ("SearchFaces", {"CollectionId": "c", "FaceId": "f", "FaceMatchThreshold": 10**400}),
     ],

@@ -161,7 +161,7 @@ def test_a_picture_that_cannot_be_brought_under_the_limit(approved):
     approved(caught.value)
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 @given(st.data())
 def test_damage_anywhere_is_either_decoded_or_refused(data):
     source = data.draw(st.sampled_from([PORTRAIT[:6000] + PORTRAIT[-2000:], encoded(noise(90, 90), "PNG"), PORTRAIT]))

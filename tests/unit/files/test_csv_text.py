@@ -88,9 +88,9 @@ def test_rows_are_read_as_they_are_asked_for():
 
 def test_a_cell_of_many_lines_is_read_in_the_time_of_its_length():
     cell = "line\n" * 100_000
-    started = time.monotonic()
+    started = time.process_time()
     assert read(f'id,text\n1,"{cell}"\n'.encode())[2] == [["1", cell]]
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @given(st.lists(st.lists(cells, min_size=2, max_size=2)))

@@ -13,7 +13,7 @@ from seedtool.generating.recipe import read
 from seedtool.postgres.catalog import Catalog
 from tests.unit.generating.tables import NoDatabase, column, foreign_key, table, unique
 
-QUICK = settings(max_examples=30, deadline=None)
+QUICK = settings(max_examples=30)
 COLUMNS = "abcde"
 
 
@@ -151,7 +151,7 @@ ALONE = school()
     size=st.sampled_from([1, 7, 64, 2048]),
     cuts=st.lists(st.integers(0, 10**6), max_size=4),
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_nothing_but_its_number_changes_a_row(order, more, extra, units, size, cuts):
     lines = [(name, type_) for name, type_ in more if name != "age"]  # a number needs a line
     assert school(order, lines, extra, units, size, cuts).startswith(ALONE)
