@@ -368,7 +368,8 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.
 ORDER BY 1, 2
 """
 
-# a sequence belongs to its column (`a`), or is an identity's (`i`); or a column's default draws from it
+# a sequence belongs to its column (`a`), or is an identity's (`i`); or a column's default draws from it. One that
+# begins anew at its end stands where it stands: no number of its column is the last
 _USED_SEQUENCES = """
 SELECT n.nspname::text, c.relname::text, s.seqincrement, s.seqmin, s.seqmax,
        coalesce(jsonb_agg(DISTINCT jsonb_build_array(t.nspname, r.relname, a.attname))
@@ -383,7 +384,7 @@ LEFT JOIN LATERAL (
     UNION
     SELECT f.adrelid, f.adnum FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
     WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
-) AS used ON true
+) AS used ON NOT s.seqcycle
 LEFT JOIN pg_attribute a ON a.attrelid = used.relation AND a.attnum = used.number AND NOT a.attisdropped
      AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype)
 LEFT JOIN pg_class r ON r.oid = a.attrelid

@@ -662,10 +662,13 @@ def _not_masked(part: _Part, failed: MaskFailed) -> SeedtoolError:
 _REMEDIES = {
     "42501": "GRANT SELECT on it, and let the role see every row (BYPASSRLS, where policies apply).",
     "57014": "The statement took longer than statement_timeout allows.",
+    "22021": "A database with the encoding SQL_ASCII takes any bytes, and a value there is no UTF-8: correct it.",
 }
 _WRITE_REMEDIES = {
     "22": "The mask's values do not fit the column's type.",
     "23": "The mask's values do not meet the column's constraint.",
+    "42": "A function that a check, a default or a computed column calls has to find its tables wherever it is called:"
+    " write their schemas in it, or ALTER FUNCTION ... SET search_path.",
     "53": "Make room on the target's server (disk, memory or connections) and start again.",
 }
 
