@@ -504,7 +504,7 @@ ORDER BY 1, 2
 # int2vector and oidvector are arrays whose text is not an array's; a type that is binary coercible to another one, as
 # varchar is to text, has the other's operator classes
 _TYPES = """
-WITH RECURSIVE types AS (
+WITH RECURSIVE types AS NOT MATERIALIZED (
     SELECT t.oid, t.typname, t.typtype, t.typrelid,
            CASE WHEN t.typtype = 'd' THEN 'domain'
                 WHEN t.typtype = 'c' THEN 'composite'
@@ -518,12 +518,15 @@ WITH RECURSIVE types AS (
                           ELSE t.typelem END AS part
     FROM pg_type t
 ), reachable AS (
-    SELECT a.atttypid AS oid
-    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-      AND a.attnum > 0 AND NOT a.attisdropped AND (%(only)s::oid[] IS NULL OR a.attrelid = ANY (%(only)s::oid[]))
+    SELECT unnest(ARRAY(
+        SELECT DISTINCT a.atttypid FROM pg_attribute a
+        WHERE a.attrelid = ANY (ARRAY(
+            SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+              AND (%(only)s::oid[] IS NULL OR c.oid = ANY (%(only)s::oid[]))))
+          AND a.attnum > 0 AND NOT a.attisdropped)) AS oid
   UNION
-    SELECT below.oid FROM reachable JOIN types t ON t.oid = reachable.oid
+    SELECT below.oid FROM reachable CROSS JOIN LATERAL (SELECT * FROM types WHERE oid = reachable.oid OFFSET 0) AS t
     CROSS JOIN LATERAL (
         SELECT t.part WHERE t.kind IN ('domain', 'array', 'range')
         UNION ALL
@@ -543,7 +546,7 @@ SELECT t.oid::int8 AS oid, t.typname::text AS name, t.kind,
                  FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation
                  WHERE t.kind = 'composite' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped),
                 '[]') AS attributes
-FROM types t WHERE t.oid IN (SELECT oid FROM reachable)
+FROM reachable CROSS JOIN LATERAL (SELECT * FROM types WHERE oid = reachable.oid OFFSET 0) AS t
 """
 
 # pg_depend has no entries for the functions of pg_catalog, so these are looked for in the default's text; those that
@@ -579,8 +582,6 @@ SELECT a.attrelid::int8 AS relation, a.attname::text AS name, format_type(a.attt
                    AND p.refclassid = 'pg_class'::regclass AND s.relkind = 'S' LIMIT 1)) AS sequence,
        ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = a.atttypid ORDER BY e.enumsortorder) AS labels
 FROM pg_attribute a
-JOIN pg_class c ON c.oid = a.attrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
@@ -588,8 +589,11 @@ CROSS JOIN LATERAL (
     SELECT coalesce(pg_get_expr(d.adbin, d.adrelid),
                     CASE WHEN t.typtype = 'd' AND a.attidentity = '' THEN pg_get_expr(t.typdefaultbin, 0) END)
 ) AS e ("default")
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-  AND a.attnum > 0 AND NOT a.attisdropped AND (%(only)s::oid[] IS NULL OR a.attrelid = ANY (%(only)s::oid[]))
+WHERE a.attrelid = ANY (ARRAY(
+    SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND (%(only)s::oid[] IS NULL OR c.oid = ANY (%(only)s::oid[]))))
+  AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
 """
 
