@@ -6,6 +6,9 @@ All run on one embedded server, in turn, with the schema of this repository and 
 What counts for us is the whole process: pytest's start, the filling of the pool, the dropping of all databases. What
 counts for pytest-postgresql is only what lies between its first test and its last: not its template, nor its start.
 Its fixture gives a connection, so where the two are compared, our tests connect, too.
+
+Tests in a transaction wait for nothing, so they are measured in seconds of the processors, which other work on the
+machine does not change: those of pytest between its first test and its last, and those of the server.
 """
 
 import importlib.util
@@ -20,13 +23,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+from generate import _processors
 
 from seedtool.postgres import server
 from seedtool.settings import load
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = 200
-ROUNDS = 7
+ROLLED_BACK_TESTS = 1000
+ROUNDS = 3
 #: The bars: of the wait in seconds, and of the ratios.
 WAIT, BARE, RIVAL, ROLLED_BACK, NO_FSYNC = 0.008, 1.5, 1 / 1.5, 1.5, 0.95
 
@@ -52,7 +57,7 @@ def test_empty(seeded_database, n): pass
 def test_connect(seeded_database, n): psycopg.connect(seeded_database).close()
 
 @pytest.mark.seed("bench")
-@pytest.mark.parametrize("n", range({tests}))
+@pytest.mark.parametrize("n", range({rolled_back}))
 def test_rolled_back(seeded_connection, n): seeded_connection.execute("SELECT 1")
 
 @pytest.fixture(scope="session")
@@ -66,11 +71,11 @@ def transaction(connection):
     yield connection
     connection.execute("ROLLBACK")
 
-@pytest.mark.parametrize("n", range({tests}))
+@pytest.mark.parametrize("n", range({rolled_back}))
 def test_begin(transaction, n): transaction.execute("SELECT 1")
 
 @pytest.mark.seed("bench")
-@pytest.mark.parametrize("n", range({tests}))
+@pytest.mark.parametrize("n", range({tests} // 2))
 def test_work(seeded_database, n): time.sleep(0.06)
 """
 
@@ -96,23 +101,26 @@ def fill(*, host, port, user, dbname, **_):
 noproc = factories.postgresql_noproc(host={host!r}, port=5432, user="postgres", load=[fill])
 database = factories.postgresql("noproc")
 
-@pytest.mark.parametrize("n", range({tests} + 1))
+@pytest.mark.parametrize("n", range({tests} // 2 + 1))
 def test_theirs(database, n): pass
 """
 
 CONFTEST = """\
 import time
-TIMES = []
+TIMES, PROCESSOR = [], []
 
-def pytest_runtest_logfinish(): TIMES.append(time.perf_counter())
+def pytest_runtest_logfinish():
+    TIMES.append(time.perf_counter())
+    PROCESSOR.append(time.process_time())
 
 def pytest_runtest_logreport(report):
     if report.when == "setup":
         print(f"\\nwait {report.duration}")
 
 def pytest_unconfigure():
-    if TIMES:
-        print(f"\\nbetween {TIMES[-1] - TIMES[0]}")
+    if TIMES[1:]:
+        print(f"\\nbetween {(TIMES[-1] - TIMES[0]) / (len(TIMES) - 1)}")
+        print(f"\\nprocessor {(PROCESSOR[-1] - PROCESSOR[0]) / (len(TIMES) - 1)}")
 """
 
 
@@ -152,7 +160,7 @@ class Suite:
         self.tests_environ = {**self.environ, "SEEDTOOL_TEST_SERVER": "true"}
         self.of_tests = server.find_for_tests(load(self.root, environ=self.tests_environ))
         (self.root / "conftest.py").write_text(CONFTEST)
-        (self.root / "test_ours.py").write_text(OURS.format(tests=tests))
+        (self.root / "test_ours.py").write_text(OURS.format(tests=tests, rolled_back=ROLLED_BACK_TESTS))
         host = str(self.target.embedded.socket_dir)
         (self.root / "test_theirs.py").write_text(THEIRS.format(host=host, tests=tests))
 
@@ -169,8 +177,8 @@ class Suite:
                 theirs.append(self.theirs())
             rolled_back, begin = [], []
             for _ in range(rounds):
-                rolled_back.append(self.between("test_ours.py", "-k", "test_rolled_back"))
-                begin.append(self.between("test_ours.py", "-k", "test_begin"))
+                rolled_back.append(self.processors("test_rolled_back"))
+                begin.append(self.processors("test_begin"))
         waits = self.ours("work")[1]
         self.environ = self.tests_environ
         self.ours("empty[0]")
@@ -198,8 +206,8 @@ class Suite:
             statistics.median(quick_bare),
         )
         yield (
-            "a test of seeded_connection, between tests",
-            "a bare BEGIN and ROLLBACK, between tests",
+            "a test of seeded_connection, processors of client and server",
+            "a test with a bare BEGIN and ROLLBACK, the same",
             ROLLED_BACK,
             statistics.median(rolled_back),
             statistics.median(begin),
@@ -219,8 +227,15 @@ class Suite:
     def between(self, *arguments: str, plugin: str = "seedtool.pytest_plugin") -> float:
         """Return the seconds a test between the end of the first and of the last."""
         said = self.pytest(plugin, *arguments)
-        (between,) = [float(line.split()[1]) for line in said.splitlines() if line.startswith("between ")]
-        return between / self.tests
+        return said_number(said, "between")
+
+    def processors(self, tests: str) -> float:
+        """Return the seconds of the processors a test: pytest's between the first and the last, and the server's."""
+        said: list[str] = []
+        _, served = _processors(
+            self.target, lambda: said.append(self.pytest("seedtool.pytest_plugin", "test_ours.py", "-k", tests))
+        )
+        return said_number(said[0], "processor") + served / ROLLED_BACK_TESTS
 
     def bare(self, connection: psycopg.Connection, template: str) -> float:
         """Return the median seconds of a clone and its removal, on an open connection."""
@@ -252,6 +267,12 @@ class Suite:
         if done.returncode:
             sys.exit(done.stdout[-2000:] + done.stderr)
         return done.stdout
+
+
+def said_number(said: str, name: str) -> float:
+    """Return the number that conftest.py printed under a name."""
+    (number,) = [float(line.split()[1]) for line in said.splitlines() if line.startswith(f"{name} ")]
+    return number
 
 
 def main() -> None:
