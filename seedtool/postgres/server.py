@@ -62,7 +62,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         if self.addresses:
             return f"{self.name} on {self.addresses[-1]}"
         parts = conninfo_to_dict(self.conninfo)
-        return f"{self.name} on {parts.get('host') or parts.get('hostaddr') or 'localhost'}:{parts.get('port', PORT)}"
+        host = str(parts.get("host") or parts.get("hostaddr") or "localhost")
+        return f"{self.name} on {_in_brackets(host)}:{parts.get('port', PORT)}"
 
     def __repr__(self) -> str:
         return f"<Target {self}>"  # conninfo may hold a password, and this stands in tracebacks
@@ -96,7 +97,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         address = ""
         if is_tcp(parts.get("host", "")):
             host, port = parts.pop("host"), parts.pop("port", "")
-            address = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+            address = _in_brackets(host) + (f":{port}" if port else "")
         query = f"?{urlencode(parts, quote_via=quote)}" if parts else ""  # libpq takes a plus sign for itself
         return f"postgresql+psycopg://{login}{address}/{quote(name, safe='')}{query}"
 
@@ -104,6 +105,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 def digest_of(name: str) -> str:
     """Return the digest (see `Target.digest`) of the target with this name."""
     return hashlib.sha256(f"target {name}".encode()).hexdigest()
+
+
+def _in_brackets(host: str) -> str:
+    """Return a host as it stands before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("/") else host
 
 
 def is_tcp(host: str) -> bool:
@@ -214,7 +220,8 @@ def _read(url: str, setting: str, origin: str | None) -> dict[str, str | int | N
     if not (at and ("@" in login or "/" in login)):
         with contextlib.suppress(psycopg.ProgrammingError):
             parts = conninfo_to_dict(url_for_libpq(url, origin, setting))
-    if parts is None or not re.fullmatch(r"[\d,]*", str(parts.get("port") or "")):
+    numbers = {key: str((parts or {}).get(key) or "") for key in ("port", "connect_timeout")}
+    if parts is None or not all(re.fullmatch(r"-?[\d,]*", number) for number in numbers.values()):
         raise SettingsError(
             f"setting {setting}: libpq cannot read the address (from {origin or 'given'})",
             remedy="Write postgresql://user:password@host:5432/database, with special characters percent-encoded.",
@@ -223,6 +230,15 @@ def _read(url: str, setting: str, origin: str | None) -> dict[str, str | int | N
         )
     if parts.get("service") and not parts.get("dbname"):
         parts["dbname"] = _database_of_service(str(parts["service"]))
+        if not parts["dbname"]:
+            raise SettingsError(
+                f"setting {setting}: no service file has a service {parts['service']} with a database (from"
+                f" {origin or 'given'})",
+                remedy=f"Write [{parts['service']}] with dbname=NAME into ~/.pg_service.conf, or name that file in"
+                " PGSERVICEFILE.",
+                setting=setting,
+                origin=origin,
+            )
     return parts
 
 
@@ -407,7 +423,7 @@ def connect(
             again -= not waited
         else:
             if target.embedded is None:
-                target.addresses.append(f"{connection.info.host or 'localhost'}:{connection.info.port}")
+                target.addresses.append(f"{_in_brackets(connection.info.host or 'localhost')}:{connection.info.port}")
                 del target.addresses[:-1]
             return connection
 
@@ -486,6 +502,12 @@ def _connection_error(
                 )
     text = str(error)
     reason = text.rsplit("failed: ", maxsplit=1)[-1].strip().splitlines()[0] if text else "no answer"
+    _, bad, fault = reason.rpartition("connection is bad: invalid ")
+    if bad:  # libpq has not tried: a parameter of the address has a value that it does not know
+        return DatabaseError(
+            f"cannot connect to {target.at(database)}: {target.given} has an invalid {fault}",
+            remedy=f"Correct it in {target.given}.",
+        )
     return DatabaseError(
         f"cannot connect to {target.at(database)}: {reason}",
         remedy=f"Is the server running, and are host, port, user and password in {target.given} right?"

@@ -182,12 +182,9 @@ def _without_rows_of_others(
 ) -> list[_Job]:
     """Return the jobs, of which those know the rows of others that share their table with another set."""
     sets: dict[int | None, set[str]] = {}
-    for folder in (path for path in seeds.rglob("*") if path.is_dir()):
-        name = folder.relative_to(seeds).as_posix()
-        if name != seed_set and not set(folder.relative_to(seeds).parts) & {"photos", "__pycache__"}:
-            for path in folder.iterdir():
-                if path.suffix.lower() in SUFFIXES:
-                    sets.setdefault(_found(catalog, table_of(path)), set()).add(name)
+    for name, path in _fixtures_of_all_sets(seeds):
+        if name != seed_set:
+            sets.setdefault(_found(catalog, table_of(path)), set()).add(name)
     if not any(job.table.oid in sets for job in jobs) or not ledger.exists(cursor):
         return jobs
     return [
@@ -196,6 +193,16 @@ def _without_rows_of_others(
         else job
         for job in jobs
     ]
+
+
+def _fixtures_of_all_sets(seeds: Path) -> Iterator[tuple[str, Path]]:
+    """Yield each fixture below the seeds folder, with the name of its set; photos and other files are passed over."""
+    for folder in seeds.rglob("*"):
+        name = folder.relative_to(seeds)
+        if folder.is_dir() and not {"photos", "__pycache__"} & set(name.parts):
+            for path in folder.iterdir():
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "_")):
+                    yield name.as_posix(), path
 
 
 def _count_of_others(cursor: psycopg.Cursor[Any], job: _Job) -> int:
@@ -208,8 +215,7 @@ def _count_of_others(cursor: psycopg.Cursor[Any], job: _Job) -> int:
 
 def _without_file(cursor: psycopg.Cursor[Any], catalog: Catalog, seeds: Path) -> tuple[str, ...]:
     """Return the tables of the project that have rows and no fixture in any set."""
-    folders = [path for path in seeds.rglob("*") if path.is_dir()] if seeds.is_dir() else []
-    with_file = {_found(catalog, table_of(path)) for folder in folders for path in fixture_files(folder)}
+    with_file = {_found(catalog, table_of(path)) for _, path in _fixtures_of_all_sets(seeds)}
     of_extensions = {oid for (oid,) in cursor.execute(_OF_EXTENSIONS)}
     tables = [
         table

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from seedtool.errors import SettingsError
+from seedtool.errors import DatabaseError, SettingsError
 from seedtool.faces.photos import store
 from seedtool.faces.rekognition.service import Aws
 from seedtool.postgres.server import find
@@ -475,6 +475,24 @@ def test_a_service_file_may_name_the_database(project, tmp_path, monkeypatch, ur
     with pytest.raises(SettingsError) as refusal:
         find(read(project(), {"DATABASE_URL": url.replace("shop", "unknown")}))
     approved(refusal.value)
+
+
+@pytest.mark.parametrize("part", [":99999/d", ":1/d?sslmode=nope", ":1/d?channel_binding=w", ":1/d?connect_timeout=x"])
+def test_a_value_that_libpq_does_not_know_is_told_before_anybody_doubts_the_server(project, part, approved):
+    from seedtool.postgres import server
+
+    with pytest.raises((DatabaseError, SettingsError)) as refusal:
+        server.connect(server.find(read(project(), {"DATABASE_URL": f"postgresql://127.0.0.1{part}"})))
+    assert "Is the server running" not in refusal.value.remedy
+    approved(refusal.value)
+
+
+@pytest.mark.parametrize("host", ["[::1]", "127.0.0.1"])
+def test_an_address_of_either_kind_is_shown_with_its_port(project, host):
+    from seedtool.postgres import server
+
+    target = server.find(read(project(), {"DATABASE_URL": f"postgresql+psycopg://u@{host}:1/d"}))
+    assert (str(target), target.url) == (f"d on {host}:1", f"postgresql+psycopg://u@{host}:1/d")
 
 
 def test_the_backfill_has_a_table_of_its_own(project):

@@ -115,6 +115,14 @@ class TestTablesWithoutAFile:
         small_school.write("keyless.csv", "body\na\n", "other")
         assert dumped(small_school).without_file == ()
 
+    def test_photos_and_drafts_beside_the_sets_do_not_count(self, small_school):
+        small_school.run("INSERT INTO notes (body) VALUES ('x')")
+        for name in ("photos/students/1.jpg", "photos/notes.csv", "drafts/plan.pdf", "drafts/_notes.csv"):
+            path = small_school.root / "seeds" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        assert dumped(small_school).without_file == ("notes",)
+
     def test_rows_of_partitions_are_those_of_the_whole(self, small_school):
         small_school.run(
             "CREATE TABLE days (at date) PARTITION BY RANGE (at); CREATE TABLE days_1 PARTITION OF days DEFAULT;"
