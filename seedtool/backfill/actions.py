@@ -124,8 +124,13 @@ def in_words(connection: LibraryConnection, what: What) -> str:
     return _words(what, _names(connection, [what]))
 
 
-def undo(connection: LibraryConnection, action: int) -> tuple[str, tuple[str, ...]]:
+def undo(connection: LibraryConnection, action: int, *, pass_over: bool = False) -> tuple[str, tuple[str, ...]]:
     """Undo an action, and commit; after a link, also what searches have linked to its person since.
+
+    Args:
+        connection: to the target.
+        action: the action.
+        pass_over: where the action cannot be undone, the next `last` is the one before it.
 
     Returns:
         what was undone, in words, and the faces that it was about.
@@ -142,9 +147,9 @@ def undo(connection: LibraryConnection, action: int) -> tuple[str, tuple[str, ..
     said = in_words(connection, what)
     try:
         return said, _undo(connection, what, followed)
-    except UsageError:
-        raise
-    except BaseException:
+    except BaseException as error:
+        if pass_over and isinstance(error, UsageError):
+            raise
         # the next try may succeed
         connection.rollback()
         connection.run("end_undo", [action])

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from seedtool.backfill import journal, review
 from seedtool.backfill.queries import LibraryConnection, query
-from seedtool.backfill.review import Assigned, folded
+from seedtool.backfill.review import Assigned, folded, written
 from seedtool.errors import UsageError
 from seedtool.faces.port import Box
 
@@ -285,23 +285,16 @@ def rename(connection: LibraryConnection, person_id: str, was: str, name: str) -
         the name as it is written.
 
     Raises:
-        UsageError: the name is empty or another person's, or the person has another name by now.
+        UsageError: the name is empty, too long or another person's, or the person has another name by now.
     """
-    name = " ".join(name.split())
+    name = written(name)
     if not name:
         raise UsageError("the name is empty", remedy="Type a name.", option="NAME")
     connection.commit()
     with connection.transaction():
         found = person(connection, person_id)
         if found is not None:
-            connection.run("lock_owner", [found[0]])  # so that nobody else adds the same name meanwhile
-            others = [each for each in persons(connection, found[0]) if each.id != person_id]
-            if any(folded(name) in map(folded, each.names) for each in others):
-                raise UsageError(
-                    "another person of this user has this name",
-                    remedy="If they are the same person, merge the two.",
-                    option="NAME",
-                )
+            _check_name(connection, found[0], person_id, name)
         parameters = {"person": person_id, "was": was, "name": name}
         if connection.run("rename", parameters).fetchone() is None:
             raise UsageError(
@@ -310,6 +303,18 @@ def rename(connection: LibraryConnection, person_id: str, was: str, name: str) -
                 option="PERSON",
             )
     return name
+
+
+def _check_name(connection: LibraryConnection, user_id: str, person_id: str, name: str) -> None:
+    """Lock the user, so that nobody else adds a name meanwhile, and refuse a name that another person has."""
+    connection.run("lock_owner", [user_id])
+    others = [each for each in persons(connection, user_id) if each.id != person_id]
+    if any(folded(name) in map(folded, each.names) for each in others):
+        raise UsageError(
+            "another person of this user has this name",
+            remedy="If they are the same person, merge the two.",
+            option="NAME",
+        )
 
 
 def merge(connection: LibraryConnection, person_id: str, into: str) -> tuple[str, ...]:
@@ -340,16 +345,26 @@ def unmerge(connection: LibraryConnection, person_id: str, into: str, faces: Seq
     """Undo `merge`, and commit: the faces that are still linked to the other person go back; return them.
 
     Raises:
-        UsageError: the table of persons has no column that says that a row is deleted, so the person is gone.
+        UsageError: the other person is gone, or another one has taken the name; or the table of persons has no column
+            that says that a row is deleted, so the person is gone.
     """
     connection.commit()
     with connection.transaction():
+        if connection.run("lock_person", [into]).fetchone() is None:
+            raise UsageError(
+                "the other person has been merged or deleted since, so this cannot be undone",
+                remedy="If it was merged, undo that first.",
+                option="PERSON",
+            )
         if connection.run("bring_person_back", [person_id]).fetchone() is None:
             raise UsageError(
                 "the person was deleted for good, so this cannot be undone",
                 remedy="Link the faces to a new person of that name.",
                 option="PERSON",
             )
+        back = person(connection, person_id)
+        if back is not None:
+            _check_name(connection, back[0], person_id, back[1])
         parameters = {"person": into, "into": person_id, "faces": list(faces)}
         return tuple(face_id for (face_id,) in connection.run("move_faces", parameters))
 

@@ -32,6 +32,13 @@ _FETCH = 500
 # The fewest digits of an id that may be given for it. Fewer would match by chance too often.
 _FEWEST_DIGITS = 4
 
+# The most characters of a person's name.
+_LONGEST_NAME = 200
+
+# Characters that show nothing although Unicode has them among letters, marks or symbols: fillers, joiners, selectors of
+# a variant (source: Default_Ignorable_Code_Point in DerivedCoreProperties.txt), and the empty Braille pattern.
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(each) for each in range(0xFE00, 0xFE10)}
+
 # Searches at the same time. At 0.2 to 0.3 s each they use the quota of 50 per second.
 _SEARCHES = 16
 
@@ -342,7 +349,7 @@ def _write(
     if choice.what == "assign":
         person_id = _find_person(connection, face, choice.person)
     else:
-        name = " ".join(choice.person.split())
+        name = written(choice.person)
         key = (face.user_id, folded(name))
         is_new = key not in new_persons
         if is_new:
@@ -442,9 +449,36 @@ def _range_of_ids(given: str) -> tuple[str, str]:
     return str(uuid.UUID(digits.ljust(32, "0"))), str(uuid.UUID(digits.ljust(32, "f")))
 
 
+def written(name: str) -> str:
+    """Return a name as it is written down: blanks are one space; empty when nothing of it can be seen.
+
+    Raises:
+        UsageError: the name is too long, or is not Unicode.
+    """
+    name = " ".join(name.split())
+    if len(name) > _LONGEST_NAME:
+        raise UsageError(
+            f"the name has {len(name):,} characters, and {_LONGEST_NAME} are the most",
+            remedy="Give a shorter name.",
+            option="NAME",
+        )
+    if any(unicodedata.category(each) == "Cs" for each in name):  # bytes of the command line that are not UTF-8
+        raise UsageError("the name is not text in UTF-8", remedy="Type it again.", option="NAME")
+    return name if _seen(name).strip() else ""
+
+
 def folded(name: str | None) -> str:
-    """Return a name for comparison: without differences in case, blanks and Unicode composition."""
-    return unicodedata.normalize("NFC", " ".join((name or "").split())).casefold()
+    """Return a name for comparison: without differences in case, blanks, Unicode composition and unseen characters."""
+    return unicodedata.normalize("NFC", " ".join(_seen(name or "").split())).casefold()
+
+
+def _seen(name: str) -> str:
+    """Return a name without the characters that show nothing, blanks excepted."""
+    return name if name.isascii() else "".join(each for each in name if each.isspace() or not _is_unseen(each))
+
+
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) in {"Cf", "Cc"} or character in _UNSEEN
 
 
 # The search afterwards

@@ -4,6 +4,7 @@ The tables hold what the operations that we call can answer, what AWS's front en
 botocore raises by itself. Anything else is judged by its HTTP status.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -45,6 +46,11 @@ _QUOTA = "Delete what is no longer needed, or ask AWS for a higher quota (Servic
 _CLOCK = "Set this machine's clock: AWS accepts signatures for five minutes."
 _REPORT = "This should not happen: please report it with the command you ran."
 _CONFIGURATION = "Check AWS_* in the environment and .env, and ~/.aws/config."
+
+
+# What AWS's front ends say of a signature from another time than theirs: "Signature expired: 20261128T120000Z is now
+# earlier than 20261128T130000Z" or "Signature not yet current: ... is still later than ...".
+_OF_THE_CLOCK = re.compile(r"Signature (expired|not yet current)", re.IGNORECASE)
 
 
 class Rule(NamedTuple):
@@ -222,6 +228,8 @@ def _from_client_error(service: str, subject: str, error: Any) -> SeedtoolError:
     action = f"{service}:{error.operation_name}"
     about = f" on {subject}" if subject else ""
     rule = rule_for_code(code, status)
+    if code.startswith("InvalidSignature") and _OF_THE_CLOCK.search(str(details.get("Message") or "")):
+        rule = CODES["RequestExpired"]  # S3 and STS have a code for it, Rekognition has words
     if rule.kind is AccessDenied:
         # the service's own text names the user's ARN; the action and the id are what the operator needs
         return rule.kind(f"{action}{about} is not allowed ({code})", remedy=rule.remedy, operation=action, code=code)

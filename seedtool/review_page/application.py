@@ -331,7 +331,9 @@ async def _form(request: Request) -> dict[str, list[str]]:
 
 async def _error(request: Request, error: Exception) -> Response:
     """Say what went wrong and what to do, as the command line does."""
-    if isinstance(error, psycopg.DataError):  # U+0000 in a name, for one
+    if isinstance(error, psycopg.errors.StringDataRightTruncation):
+        error = UsageError("the text is longer than the database's column takes", remedy="Type a shorter one.")
+    elif isinstance(error, psycopg.DataError):  # U+0000 in a name, for one
         error = UsageError("the text cannot be stored by the database", remedy="Type it without special characters.")
     told = translate(error, "the page's question") if isinstance(error, psycopg.Error) else error
     message = told.message if isinstance(told, SeedtoolError) else str(told)

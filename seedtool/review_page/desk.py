@@ -176,11 +176,12 @@ class Desk:
             known = corrections.persons(connection, user_id)
             suggestions = corrections.matches(connection, faces)
         if what == "name":
-            if not who.strip():
+            who = review.written(who)
+            if not who:
                 raise UsageError("the name is empty", remedy="Type a name.")
             wanted = review.folded(who)
             same = [each.id for each in known if wanted in map(review.folded, each.names)]
-            what, who = ("assign", same[0] if len(same) == 1 else who) if same else ("new", " ".join(who.split()))
+            what, who = ("assign", same[0] if len(same) == 1 else who) if same else ("new", who)
         if what not in {"assign", "new", "skip"}:
             raise UsageError(f"{what!r} is no decision", remedy="Reload the page.")
         choices = [Choice(what=what, face=each, person=who) for each in faces]  # type: ignore[arg-type] # checked above
@@ -209,10 +210,10 @@ class Desk:
             UsageError: there is none, or somebody has changed since what it was about.
         """
         with self._searching, self.connect() as connection:
-            action = actions.last(connection, reviewer) if action is None else action
-            if action is None:
+            chosen = actions.last(connection, reviewer) if action is None else action
+            if chosen is None:
                 raise UsageError("there is nothing to undo", remedy="Decide about a face first.")
-            words, about = actions.undo(connection, action)
+            words, about = actions.undo(connection, chosen, pass_over=action is None)
         self._users.drop()
         self._orders.drop()
         return Done(message=f"Undone: {words}. {count(len(about), 'face')} changed back.", faces=about)

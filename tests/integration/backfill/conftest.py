@@ -419,7 +419,7 @@ def relay(endpoint: str, impatient: None) -> Iterator[SimpleNamespace]:
     """A way to the emulator that a test can cut: `relay.fault(operation, request)` returns what is answered instead.
 
     None lets the request pass; "drop" closes the connection; "lose" lets it pass and closes the connection then;
-    a number is the status of an empty answer.
+    a number is the status of an empty answer, and a pair the code and the message of an error.
     """
     state = SimpleNamespace(fault=lambda *_: None, asked=[])
     address = endpoint.removeprefix("http://")
@@ -434,6 +434,8 @@ def relay(endpoint: str, impatient: None) -> Iterator[SimpleNamespace]:
             state.asked.append(operation)
             fault = state.fault(operation, json.loads(body))
             status, answer = (fault, b"{}") if isinstance(fault, int) else (0, b"")
+            if isinstance(fault, tuple):
+                status, answer = 400, json.dumps({"__type": fault[0], "message": fault[1]}).encode()
             if fault is None or fault == "lose":
                 connection = http.client.HTTPConnection(address)
                 connection.request("POST", "/", body, dict(self.headers))

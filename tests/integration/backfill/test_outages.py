@@ -3,14 +3,14 @@
 import http.server
 import itertools
 import threading
-import time
 
 import msgspec
 import psycopg
 import pytest
+from botocore import exceptions
 
 from seedtool.backfill import connect, outage
-from seedtool.errors import DatabaseError, ServiceUnavailable
+from seedtool.errors import AccessDenied, CredentialsError, DatabaseError, ServiceUnavailable
 from seedtool.faces import aws_session
 from seedtool.faces.rekognition.service import Aws
 from seedtool.postgres import server
@@ -40,20 +40,86 @@ def states(album):
 @pytest.mark.parametrize(("fault", "batch_size"), [("drop", 1), ("drop", 10), (500, 1), (503, 10)])
 def test_an_outage_is_waited_out(album, relay, fault, batch_size):
     count = library(album)
-    told, until = set(), []
-
-    def fail(*_):
-        if len(relay.asked) > 12 and not until:
-            until.append(time.monotonic() + 1.3)  # longer than botocore tries by itself
-        return fault if until and time.monotonic() < until[0] else None
-
-    relay.fault = fail
+    told = set()
+    relay.fault = lambda *_: fault if len(relay.asked) > 12 and not any(told) else None
     run = album.new_run(Aws(album.settings, relay.url), batch_size=batch_size)
     report = run.execute(OnProgress(lambda *_: told.add(run.progress.outage)))
     assert (report.succeeded, report.failed, report.ok) == (count, 0, True)
-    assert until
     assert any("rekognition" in each for each in told)
     assert run.progress.outage == ""
+    album.consistent()
+
+
+#: What botocore raises where no answer comes; and None, where one comes.
+NO_ANSWERS = (
+    exceptions.SSLError(endpoint_url="https://aws", error="certificate verify failed"),
+    exceptions.ReadTimeoutError(endpoint_url="https://aws"),
+    None,
+    exceptions.ProxyConnectionError(proxy_url="http://proxy"),
+    exceptions.ConnectTimeoutError(endpoint_url="https://aws"),
+    exceptions.ConnectionClosedError(endpoint_url="https://aws"),
+)
+
+
+def failing(album, url, error):
+    """An AWS side whose requests fail before they are sent: `error(body)` returns what is raised."""
+
+    def raise_it(request, **_):
+        if (found := error(request.body)) is not None:
+            raise found
+
+    aws = Aws(album.settings, url)
+    aws.rekognition().meta.events.register("before-send.rekognition.*", raise_it)
+    return aws
+
+
+def test_tls_timeouts_proxies_and_errors_of_the_service_in_turn_are_one_outage(album, relay):
+    count = library(album)
+    told, number = set(), itertools.count()
+
+    def error(_body):
+        return NO_ANSWERS[next(number) % len(NO_ANSWERS)] if len(relay.asked) > 12 and not any(told) else None
+
+    relay.fault = lambda *_: 503 if len(relay.asked) > 12 and not any(told) else None
+    run = album.new_run(failing(album, relay.url, error), batch_size=4)
+    report = run.execute(OnProgress(lambda *_: told.add(run.progress.outage)))
+    assert (report.succeeded, report.failed, report.ok) == (count, 0, True)
+    album.consistent()
+
+
+def test_an_endpoint_that_is_too_slow_for_one_photo_fails_this_photo_alone(album, impatient, monkeypatch):
+    monkeypatch.setattr(aws_session, "ATTEMPTS", 1)
+    ana = album.user()
+    photos = [album.photo(ana, "Ana") for _ in range(8)]
+    slow = exceptions.ReadTimeoutError(endpoint_url="https://aws")
+    aws = failing(album, album.endpoint, lambda body: slow if photos[2].encode() in body else None)
+    report = album.run(aws, batch_size=3)
+    assert (report.succeeded, [each.asset_id for each in report.errors]) == (7, [photos[2]])
+    assert "timeout" in report.errors[0].cause.lower()
+    assert album.run(retry_failed=True).succeeded == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "remedy"),
+    [
+        (("ExpiredTokenException", "The security token included in the request is expired"), CredentialsError, "Renew"),
+        (("InvalidSignatureException", "Signature expired: 1 is now earlier than 2"), CredentialsError, "clock"),
+        (("AccessDeniedException", "no"), AccessDenied, "IAM"),
+    ],
+)
+def test_credentials_that_end_in_the_middle_end_the_run_and_the_same_command_continues(
+    album, relay, answer, kind, remedy
+):
+    """Nobody but the operator can renew them. Those of a profile, a role or a container renew themselves in botocore."""
+    count = library(album)
+    relay.fault = lambda *_: answer if len(relay.asked) > 12 else None
+    run = album.new_run(Aws(album.settings, relay.url), batch_size=4)
+    with pytest.raises(kind) as caught:
+        run.execute()
+    assert remedy in caught.value.remedy
+    assert (run.report.failed, run.report.stopped) == (0, caught.value.message)
+    assert "failed" not in states(album)
+    assert album.run().succeeded == count - run.report.succeeded
     album.consistent()
 
 

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from seedtool.backfill import review, run
 from seedtool.backfill.queries import connect, query
+from seedtool.postgres import server
 from seedtool.review_page import application
 from seedtool.review_page.server import Page
 
@@ -569,6 +570,8 @@ def test_a_person_that_has_got_other_faces_survives_the_undo(album, serve):
 
 REFUSED = [
     ({"do": "name", "name": " "}, "The name is empty. Type a name."),
+    ({"do": "name", "name": "\u200b\u2060 \u3164\ufe0f"}, "The name is empty. Type a name."),
+    ({"do": "name", "name": "n" * 201}, "The name has 201 characters, and 200 are the most. Give a shorter name."),
     ({"do": "delete"}, "'delete' is no decision. Reload the page."),
     ({"person": "00000000-0000-4000-8000-000000000000"}, "has no such person"),
     ({"user": "00000000-0000-4000-8000-000000000000", "do": "skip"}, "does not exist"),
@@ -675,6 +678,12 @@ def test_a_person_is_renamed_and_the_second_one_who_does_so_is_told(album, serve
     album.db.commit()
     taken = browser.ask(f"/person/{person}", {"was": "Ana", "name": "EVA"})
     assert "merge the two" in taken.json["message"]
+    unseen = browser.ask(f"/person/{person}", {"was": "Ana", "name": "E\u200bva\u202e"})
+    assert "merge the two" in unseen.json["message"]
+    for right in ("👩‍👩‍👧", "שרה", "علی‌رضا", "<b>&amp;", "n" * 200):
+        assert browser.ask(f"/person/{person}", {"was": name(), "name": right}).status == 200
+        assert name() == right
+        assert html.escape(right)[:70] in browser.ask(f"/person/{person}").text
 
 
 def test_two_persons_are_merged_and_undo_parts_them(album, serve):
@@ -694,6 +703,48 @@ def test_two_persons_are_merged_and_undo_parts_them(album, serve):
     browser.ask("/undo", {"back": "/"})
     assert album.faces() == before
     assert album.db.execute("SELECT count(*) FROM person_groups WHERE NOT deleted").fetchone() == (3,)
+
+
+def test_a_merge_is_not_half_undone_and_can_be_undone_once_its_way_is_free(album, serve):
+    ana = album.user()
+    persons = [album.name(ana, album.photo_and_run(ana, f"Stranger {name}"), name) for name in ("Ana", "Eva", "Zoe")]
+    before = album.faces()
+    browser = serve().open()
+    for person, into in itertools.pairwise(persons):
+        assert browser.ask(f"/person/{person}", {"into": into}).status == 200
+    second, first = re.findall(r'name="action" value="(\d+)"', browser.ask("/history").text)
+    refused = browser.ask("/undo", {"action": first})
+    assert (refused.status, "undo that first" in refused.json["message"]) == (409, True)
+    assert browser.ask("/undo", {"action": second}).status == 200
+    assert browser.ask(f"/person/{persons[1]}", {"was": "Eva", "name": "Ana"}).status == 200
+    taken = browser.ask("/undo", {"action": first})
+    assert (taken.status, "has this name" in taken.json["message"]) == (409, True)
+    assert browser.ask(f"/person/{persons[0]}").status == 404
+    assert browser.ask(f"/person/{persons[1]}", {"was": "Ana", "name": "Eva"}).status == 200
+    assert browser.ask("/undo", {"action": first}).status == 200
+    assert album.faces() == before
+
+
+def test_a_text_too_long_for_a_narrower_column_is_refused_with_what_to_do(album, serve):
+    ana = album.user()
+    face = plant(album, ana, album.photo(ana, "A"))
+    album.db.execute("ALTER TABLE person_groups ALTER name TYPE varchar(20)")
+    refused = serve().open().answer(ana, face, do="name", name="n" * 21)
+    assert (refused.status, "Type a shorter one." in refused.json["message"]) == (400, True)
+
+
+def test_a_database_that_restarts_is_told_and_the_page_goes_on(album, serve, target):
+    ana = album.user()
+    face = plant(album, ana, album.photo(ana, "A"))
+    browser = serve(search=False).open()
+    assert browser.ask("/").faces == [face]
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        maintenance.execute(f"ALTER DATABASE {album.target.name} ALLOW_CONNECTIONS false")
+        away = [browser.answer(ana, face, do="skip"), browser.ask("/"), browser.ask("/news?since=0&showing=")]
+        maintenance.execute(f"ALTER DATABASE {album.target.name} ALLOW_CONNECTIONS true")
+    assert [each.status for each in away] == [500] * 3
+    assert "not currently accepting connections" in away[0].json["message"]
+    assert browser.answer(ana, face, do="skip").status == 200
 
 
 def test_the_runs_of_the_backfill_and_its_progress_are_shown(album, serve):

@@ -81,6 +81,22 @@ def test_every_class_of_ours_is_used_and_every_rule_but_our_own_faults_has_a_rem
 
 
 @pytest.mark.parametrize(
+    ("code", "message", "remedy"),
+    [
+        ("InvalidSignatureException", "Signature expired: 20260101T120000Z is now earlier than 2", "clock"),
+        ("InvalidSignatureException", "Signature not yet current: 20260101T130000Z is still later than 1", "clock"),
+        ("InvalidSignatureException", "The request signature we calculated does not match", "get-caller-identity"),
+        ("RequestTimeTooSkewed", "The difference between the times is too large", "clock"),
+        ("ExpiredTokenException", "The security token included in the request is expired", "Renew"),
+    ],
+)
+def test_a_wrong_clock_is_told_from_a_wrong_key(code, message, remedy):
+    with pytest.raises(CredentialsError) as caught, translated("rekognition"):
+        raise client_error(code, message)
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
     ("code", "status", "kind"),
     [
         ("ResourceNotFoundException", 400, ResourceNotFound),
