@@ -27,6 +27,7 @@ from seedtool.generating.facts import Facts
 from seedtool.generating.planning import Plan
 from seedtool.postgres import programs, server
 from seedtool.postgres.catalog import read_catalog
+from seedtool.postgres.copying import send_while_making
 from seedtool.postgres.server import Target
 from seedtool.settings import load as load_settings
 from seedtool.values.cells import block
@@ -317,7 +318,7 @@ def _copy(target: Target, blocks: Iterator[bytes], where: str = "") -> float:
     with server.connect(target) as connection, connection.cursor() as cursor:
         started = time.perf_counter()
         with cursor.copy(f"COPY bare FROM STDIN {where}") as copy:
-            connection.pgconn.nonblocking = 0
+            send_while_making(connection)
             for data in blocks:
                 copy.write(data)
         connection.commit()

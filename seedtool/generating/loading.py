@@ -29,7 +29,7 @@ from seedtool.listener import SILENT, Listener
 from seedtool.postgres import server
 from seedtool.postgres.catalog import Catalog, Table, read_catalog
 from seedtool.postgres.cluster import take_lock
-from seedtool.postgres.copying import EVERY_ROW, PLAIN_TEXT, set_locally
+from seedtool.postgres.copying import EVERY_ROW, PLAIN_TEXT, send_while_making, set_locally
 from seedtool.postgres.psycopg_errors import HIDDEN_ROWS, reason, translated
 from seedtool.slices import ledger, running
 from seedtool.slices.ledger import Load, Slice
@@ -184,7 +184,7 @@ def write_slice(
             planned.table.identifier, sql.SQL(", ").join(map(sql.Identifier, planned.written))
         )
         with cursor.copy(statement) as copy:
-            connection.pgconn.nonblocking = 0  # else libpq takes all there is into its memory
+            send_while_making(connection)
             for block in rows.blocks(planned, slice_.first, slice_.last, late=late):
                 checksum.add(block.data)
                 size += len(block.data)

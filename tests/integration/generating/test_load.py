@@ -1,5 +1,9 @@
 """A recipe is loaded into a database that may be in use."""
 
+import os
+import socket
+from pathlib import Path
+
 import msgspec
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -14,6 +18,7 @@ from seedtool.errors import (
     UsageError,
 )
 from seedtool.generating import putting_off
+from seedtool.postgres.copying import send_while_making
 from seedtool.seeding.profiles import load_profiles
 from seedtool.workflows import database as databases
 from tests.integration.generating.school import School
@@ -34,6 +39,17 @@ def test_rows_come_with_their_parents_and_nothing_else_changes(school):
     ]
     school.execute("INSERT INTO photos (pupil_id) VALUES ('pupil-0001')")  # the sequence stands behind ours
     assert school.value("SELECT max(id) FROM photos") == 61
+
+
+def test_the_server_has_rows_to_work_on_while_the_next_are_made(school):
+    with school.connect() as connection, connection.cursor() as cursor:
+        with cursor.copy("COPY families (id, name) FROM STDIN") as copy:
+            send_while_making(connection)
+            copy.write(b"family-1\tSoto\n")
+            with socket.socket(fileno=os.dup(connection.pgconn.socket)) as sent:
+                allowed = int(Path("/proc/sys/net/core/wmem_max").read_text())
+                assert sent.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= min(2 * 1024 * 1024, allowed)
+        assert cursor.execute("SELECT name FROM families").fetchall() == [("Soto",)]
 
 
 def test_loading_again_changes_nothing(school):
