@@ -11,9 +11,11 @@ from seedtool.listener import Listener
 from seedtool.postgres import cluster, server
 from seedtool.postgres.cluster import lock_key, open_cluster, private_name
 from seedtool.postgres.server import Target
+from seedtool.resetting import templates
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import plan, reset
 from seedtool.schema.layer import Schema
+from tests.waiting import until
 
 
 def build(made):
@@ -92,6 +94,30 @@ class TestCrowds:
         finally:
             for database in databases:
                 execute(target, "DROP DATABASE {name}", name=database.name)
+
+    def test_who_waits_for_a_template_gets_it_as_soon_as_it_is_built(self, project, database):
+        begun, built, waited = threading.Event(), [], []
+
+        def build_while_another_waits(made):
+            built.append(made.name)
+            begun.set()
+            until(lambda: execute(database, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+            build(made)
+
+        layers = [Schema(project, build_while_another_waits)]
+
+        def wait():
+            begun.wait(60)
+            with open_cluster(database) as other:
+                waited.append(templates.ensure(other, layers, templates.of_target(other)).built)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        with open_cluster(database) as first:
+            assert templates.ensure(first, layers, templates.of_target(first)).built
+            thread.join(60)  # the first one's connection is open still
+            assert waited == [False]
+        assert len(built) == 1
 
     def test_what_another_reset_has_swept_meanwhile_is_no_error(self, project, database, monkeypatch):
         with open_cluster(database) as cluster:
