@@ -29,7 +29,7 @@ unmeasured: $(INSTALLED) ## Find the tests that need no measuring of coverage; w
 
 torture: $(INSTALLED) ## Kill a thousand processes a promise, try thousands of examples; writes docs/reliability.md
 	$(BIN)/python -m pytest -n 2 -m torture --kills $(or $(KILLS),1000) -rA
-	$(BIN)/python -m pytest -n 2 --hypothesis-profile torture -m hypothesis
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile torture -m hypothesis --timeout 3600
 
 lowest: lowest-installed ## Run a subset of the tests with the lowest versions that pyproject.toml allows
 	$(VENV)/lowest/bin/python -m pytest -n $(WORKERS) -q -m everywhere

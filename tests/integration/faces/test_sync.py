@@ -20,6 +20,7 @@ from seedtool.errors import (
     SettingsError,
     Throttled,
 )
+from seedtool.faces import linking
 from seedtool.faces.rekognition import limiter
 from seedtool.faces.rekognition.service import Aws
 from seedtool.faces.sync import sync
@@ -172,6 +173,23 @@ def test_rows_that_somebody_else_holds_are_told(school, database, mine, stubbed,
     assert caught.value.place == {"code": "55P03"}  # lock_not_available
     approved(caught.value)
     assert linked() == {"student-001-photo-1": "placeholder:student-001-photo-1"}
+
+
+def test_a_row_whose_image_changes_meanwhile_keeps_its_placeholder(
+    school, database, mine, stubbed, listing, face_rows, linked, monkeypatch
+):
+    listing([(A, "student-001-photo-1", 99.0)])
+    face_rows("student-001-photo-1")
+    write = linking.Table._write
+
+    def change_and_write(table):
+        with server.connect(database) as other:
+            other.execute("UPDATE student_faces SET external_image_id = 'student-001-photo-2'")
+        write(table)
+
+    monkeypatch.setattr(linking.Table, "_write", change_and_write)
+    sync(school, mine, stubbed)
+    assert linked() == {"student-001-photo-2": "placeholder:student-001-photo-1"}
 
 
 def test_rows_that_exchange_their_faces_under_a_unique_index(school, mine, stubbed, listing, face_rows, linked):

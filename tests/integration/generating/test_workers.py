@@ -126,6 +126,10 @@ def test_an_undoing_waits_for_a_worker_that_has_outlived_its_load(school, monkey
     assert [school.value(f"SELECT count(*) FROM {table}") for table in TABLES] == [0, 0, 0]
     with school.connect() as worker:  # and what begins later writes nothing
         assert loading.write_slice(worker, "district", photos, Slice("photos", 30, 60)).rows == 0
+        ledger.write(worker.cursor(), load)
+        ledger.stop(worker.cursor(), "district")  # nor while the undoing goes on
+        worker.commit()
+        assert loading.write_slice(worker, "district", photos, Slice("photos", 30, 60)).rows == 0
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):

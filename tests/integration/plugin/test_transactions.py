@@ -64,6 +64,7 @@ def test_ddl_is_rolled_back_too(seeded_connection):
     for _ in range(9):
         seeded_connection.execute("SELECT * FROM authors")
     seeded_connection.execute("PREPARE mine AS SELECT 1")
+    seeded_connection.execute("SELECT pg_advisory_lock(7)")
     seeded_connection.row_factory = psycopg.rows.dict_row
 
 def test_the_next_test_has_the_columns_and_statements_of_before(seeded_connection):
@@ -71,6 +72,8 @@ def test_the_next_test_has_the_columns_and_statements_of_before(seeded_connectio
         (row,) = seeded_connection.execute("SELECT * FROM authors").fetchall()
     assert row[1] == "Gabriela Mistral"
     assert seeded_connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+    assert seeded_connection.execute(locks).fetchone() == (0,)
 
 def test_a_pipeline_and_copy(seeded_connection):
     with seeded_connection.pipeline():

@@ -27,6 +27,21 @@ def faces_left(path):
     return collections, faces
 
 
+def test_a_collection_has_room_for_so_many_and_again_once_some_are_deleted(tmp_path):
+    store = Store(tmp_path / "faces.sqlite3")
+    store.create_collection(*OWNER, "c", "7.0")
+    uid = store.collection(*OWNER, "c").uid
+    two = [NewFace(ordinal, {}, None, None, b"digest", []) for ordinal in range(2)]
+    first = store.add_faces(uid, b"one", two, most=2)
+    assert store.add_faces(uid, b"one", two, most=2) == first  # these need no room
+    with pytest.raises(store_module.CollectionFullError):
+        store.add_faces(uid, b"two", two[:1], most=2)
+    store.delete_faces(uid, [first[0]["FaceId"]])
+    assert store.collection(*OWNER, "c").size == 1
+    store.add_faces(uid, b"two", two[:1], most=2)
+    assert store.collection(*OWNER, "c").size == len(store.list_faces(uid, "", 10)) == 2
+
+
 def test_planted_faces_are_faces(tmp_path, monkeypatch):
     monkeypatch.setattr(planting, "_BATCH", 100)
     ids = [f"s-{number // 2}" for number in range(249)]

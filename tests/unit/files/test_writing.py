@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,19 @@ def test_a_file_is_replaced(file):
     file.write_bytes(b"old")
     write_whole(file, b"new")
     assert file.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_the_disk_has_the_content_before_the_name_and_then_the_name(file, monkeypatch, replace):
+    done, fsync = [], os.fsync
+
+    def watched(handle):
+        fsync(handle)
+        done.append((stat.S_ISDIR(os.fstat(handle).st_mode), file.exists()))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_whole(file, b"new", replace=replace)
+    assert done == [(False, False), (True, True)]
 
 
 @pytest.mark.parametrize("name", ["ñ" * 127, "名" * 85, "a" * 255, "é" * 100 + ".csv"])
