@@ -48,10 +48,11 @@ SELECT sum((pg_stat_file(folder || '/' || file, true)).size)::bigint FROM (
 
 def choose(cluster: Cluster, source: DatabaseFacts) -> Strategy:
     """Return the strategy by which a database is best cloned. Changes nothing."""
-    return _choose(cluster, known_size(cluster, source))
+    return choose_for(cluster, known_size(cluster, source))
 
 
-def _choose(cluster: Cluster, size: int) -> Strategy:
+def choose_for(cluster: Cluster, size: int) -> Strategy:
+    """Return the strategy by which a database of a size (bytes) is best cloned; a new one has 0. Changes nothing."""
     if size >= LARGE_FOR_REFLINK and cluster.version >= 180000 and _reflinks(cluster):
         return Strategy(FILE_COPY.name, {"file_copy_method": "clone"})
     return FILE_COPY if size >= LARGE or not cluster.fsync else WAL_LOG
@@ -74,7 +75,7 @@ def clone(cluster: Cluster, source: DatabaseFacts, name: str, like: DatabaseFact
     refuse_outdated(source)
     size = known_size(cluster, source)
     with _counted(cluster, size) if size >= LARGE else contextlib.nullcontext():
-        cluster.create(name, source.name, like, connectable=connectable, strategy=_choose(cluster, size))
+        cluster.create(name, source.name, like, connectable=connectable, strategy=choose_for(cluster, size))
 
 
 @contextlib.contextmanager

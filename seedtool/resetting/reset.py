@@ -288,7 +288,8 @@ def migrate(
         if created:
             templates.sweep(cluster, target.digest)
             aside = fresh_name("clone", target.digest)
-            cluster.create(aside, "template0", templates.of_new_database(cluster), connectable=False)
+            like = templates.of_new_database(cluster)
+            cluster.create(aside, "template0", like, connectable=False, strategy=clones.choose_for(cluster, 0))
             take_free_name(cluster, aside)
         with guard.marks_kept(cluster):
             applied = upgrade(target)

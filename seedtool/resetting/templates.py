@@ -183,7 +183,7 @@ def build(
         clones.clone(cluster, origin, aside, like)
     else:
         _refuse_other_locale(cluster, base, like)
-        cluster.create(aside, base, like)
+        cluster.create(aside, base, like, strategy=clones.choose_for(cluster, 0))
     try:
         if origin is not None:
             carry_over(cluster, origin.name, aside)

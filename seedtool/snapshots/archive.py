@@ -134,7 +134,7 @@ def import_file(
         like = templates.of_target(cluster)
         with _aside(cluster) as aside:
             cluster.step("create")
-            cluster.create(aside, "template0", like)
+            cluster.create(aside, "template0", like, strategy=clones.choose_for(cluster, 0))
             cluster.step("load")
             if tools is not None:
                 _load(cluster, tools, file, archive, aside, like, described.size if described else None)

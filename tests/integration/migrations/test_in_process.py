@@ -178,7 +178,9 @@ def production(target):
     """Another database, of the kind that must not be touched."""
     name = f"production_{uuid.uuid4().hex[:8]}"
     with server.connect(target, target.maintenance, autocommit=True) as maintenance:
-        maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        maintenance.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy").format(sql.Identifier(name))
+        )
         yield msgspec.structs.replace(target, name=name, conninfo=target.conninfo_for(name))
         maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

@@ -123,7 +123,9 @@ def dump(target):
 def other(target):
     name = f"test_{uuid.uuid4().hex[:12]}"
     with server.connect(target, target.maintenance, autocommit=True) as maintenance:
-        maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        maintenance.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy").format(sql.Identifier(name))
+        )
         yield type(target)(conninfo=target.conninfo_for(name), name=name, maintenance=target.maintenance)
         maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

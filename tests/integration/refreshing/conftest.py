@@ -20,7 +20,7 @@ def database(target, name, script="", options=""):
     """A fresh database; it is dropped afterwards."""
     with server.connect(target, target.maintenance, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy {options}")
         made = target.at(name)
         if script:
             with server.connect(made, autocommit=True) as inside:
@@ -149,7 +149,7 @@ def production(target):
     """A database of 40 students, their grades and their visits."""
     with server.connect(target, target.maintenance, autocommit=True) as maintenance:
         maintenance.execute(f"DROP DATABASE IF EXISTS {ORIGIN} WITH (FORCE)")
-        maintenance.execute(f"CREATE DATABASE {ORIGIN} TEMPLATE template0")
+        maintenance.execute(f"CREATE DATABASE {ORIGIN} TEMPLATE template0 STRATEGY file_copy")
     with server.connect(target.at(ORIGIN)) as connection:
         connection.execute(PRODUCTION)
         for number in range(40):

@@ -224,7 +224,9 @@ def create(target: Target, name: str) -> Target:
     """Create an empty database."""
     with server.connect(target, target.maintenance, autocommit=True) as maintenance:
         maintenance.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        maintenance.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy").format(sql.Identifier(name))
+        )
     return target.at(name)
 
 
@@ -232,7 +234,9 @@ def clone(target: Target, of: Target, name: str) -> Target:
     """Create a database that is like another one."""
     with server.connect(target, target.maintenance, autocommit=True) as maintenance:
         maintenance.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (name, of.name))))
+        maintenance.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(*map(sql.Identifier, (name, of.name)))
+        )
     return target.at(name)
 
 

@@ -15,7 +15,7 @@ from seedtool.refreshing.source import _read_relations
 def emptied(target):
     with server.connect(target, target.maintenance, autocommit=True) as maintenance:
         maintenance.execute("DROP DATABASE IF EXISTS check_of_a_policy")
-        maintenance.execute("CREATE DATABASE check_of_a_policy TEMPLATE template0")
+        maintenance.execute("CREATE DATABASE check_of_a_policy TEMPLATE template0 STRATEGY file_copy")
     with server.connect(target.at("check_of_a_policy")) as connection:
         yield connection
     with server.connect(target, target.maintenance, autocommit=True) as maintenance:

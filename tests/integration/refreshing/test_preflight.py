@@ -22,7 +22,7 @@ ORIGIN, ROLE = "preflight_source", "preflight_reader"
 def origin(target):
     with server.connect(target, target.maintenance, autocommit=True) as maintenance:
         maintenance.execute(f"DROP DATABASE IF EXISTS {ORIGIN}")
-        maintenance.execute(f"CREATE DATABASE {ORIGIN} TEMPLATE template0")
+        maintenance.execute(f"CREATE DATABASE {ORIGIN} TEMPLATE template0 STRATEGY file_copy")
         maintenance.execute(f"DROP ROLE IF EXISTS {ROLE}")
         maintenance.execute(f"CREATE ROLE {ROLE} LOGIN")
     with server.connect(target.at(ORIGIN)) as connection:
