@@ -52,11 +52,13 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         arn: the collection's ARN, to be remembered; None when there is nothing to remember.
         faces: faces that are in the collection already, by asset.
         others: other external image ids in the collection; None when they are not known.
+        empty: the collection was created just now.
     """
 
     arn: str | None = None
     faces: dict[str, list[Face]] = {}
     others: frozenset[str] | None = None
+    empty: bool = False
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,7 +221,7 @@ class FaceProcessor:
         created = None if remembered else collection.create()
         arn = None if remembered else created or collection.describe().arn
         if not unfinished and (created or not to_look_for):
-            return Opened(arn=arn, others=frozenset() if created else None)
+            return Opened(arn=arn, others=frozenset() if created else None, empty=bool(created))
         if unfinished:
             # A call that was on its way at the kill is carried out within the first window, and visible after the
             # second.

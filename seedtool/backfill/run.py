@@ -5,7 +5,8 @@ the assets of a user in their order. For each asset:
 
     start    the journal says `started`; that is committed before anything is sent
     index    in a thread: IndexFaces, or the faces that are in the collection already (`processing`)
-    match    in a thread, once all earlier assets are indexed and visible: SearchFaces for each face
+    match    in a thread, once all earlier assets are indexed and visible: SearchFaces for each face, except where the
+             collection has no faces of earlier assets
     record   in order: decide (`decisions`), then write rows, links and the journal's `done` in one statement
     delete   faces that are too small leave the collection again, many at a time
 
@@ -502,8 +503,10 @@ class _Work:
         assets = journal.start(self._writer, self._id, ids, reindex=self._options.reindex, index_calls=index_calls)
         self._tally.total -= len(ids) - len(assets)  # the others no longer qualify
         for asset in assets:
-            started = AssetInProgress(user=self._users[asset.user_id], asset=asset)
-            started.user.queue.append(started)
+            user = self._users[asset.user_id]
+            started = AssetInProgress(user=user, asset=asset, is_first=user.is_empty and asset.attempts == 1)
+            user.is_empty = False
+            user.queue.append(started)
             self._to_index.append(started)
             self._started += 1
 
@@ -769,7 +772,7 @@ class _Work:
         if finished.kind == "index":
             asset.found = finished.result
             asset.indexed_at = 0.0 if asset.found.adopted else finished.at
-            asset.stage = "indexed"
+            asset.stage = "matched" if asset.is_first else "indexed"
             self._faces_per_photo += (len(asset.found.faces) - self._faces_per_photo) / 100
         else:
             asset.matches = finished.result

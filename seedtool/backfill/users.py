@@ -181,6 +181,7 @@ class Users:
         if opened.arn is not None:
             library.remember_collection(self._writer, user.id, user.collection_id, opened.arn)
         user.left_behind = opened.faces
+        user.is_empty = opened.empty
         user.all_is_known = opened.others is not None and not (
             opened.others and library.may_be_processed_later(self._writer, user.id, opened.others)
         )
@@ -245,6 +246,7 @@ class AssetInProgress(msgspec.Struct, eq=False):
         alone: nothing else is left to do.
         left_behind: its faces that were in the collection already.
         sent: a call for it is in progress.
+        is_first: its faces are the first in the collection, so there is nothing to compare them with.
     """
 
     user: User
@@ -260,6 +262,7 @@ class AssetInProgress(msgspec.Struct, eq=False):
     alone: bool = False
     left_behind: list[Face] = msgspec.field(default_factory=list)
     sent: bool = False
+    is_first: bool = False
 
     @property
     def to_search(self) -> int:
@@ -291,6 +294,7 @@ class User:
     Attributes:
         queue: the assets in progress, in their order.
         ready: the collection exists, and it is known what is in it.
+        is_empty: the collection was created in this run, and no asset was started since.
         left_behind: faces that are in the collection already, by asset, until the asset is indexed.
         all_is_known: once these assets are done, the collection holds no face of an asset that is still to process.
         deleting: a call that deletes faces is in progress.
@@ -331,6 +335,7 @@ class User:
         self.to_delete = to_delete
         self.queue: deque[AssetInProgress] = deque()
         self.ready = False
+        self.is_empty = False
         self.left_behind: dict[str, list[Face]] = {}
         self.all_is_known = False
         self.deleting = False

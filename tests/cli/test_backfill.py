@@ -75,7 +75,7 @@ def test_a_backfill_and_its_review_from_beginning_to_end(library, tmp_path, appr
     assert f"the report is in {page}" in done.err
     assert "assets     18  18 succeeded, 0 failed" in done.out
     assert "faces      51  23 linked to a person, 28 without a person (11 with suggestions)" in done.out
-    assert "cost: 18 IndexFaces x $0.001 + 51 SearchFaces x $0.001 = $0.069" in done.out
+    assert "cost: 18 IndexFaces x $0.001 + 44 SearchFaces x $0.001 = $0.062" in done.out
     assert done.out.rstrip().endswith("28 faces wait for a person: seedtool faces review")
     assert "\r" not in done.err
     assert "Finished: every asset succeeded." in page.read_text(encoding="utf-8")

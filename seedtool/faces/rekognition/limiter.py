@@ -22,10 +22,10 @@ QUOTAS: dict[str, tuple[float, float]] = {
 OTHER_QUOTA = 5.0
 
 #: The share of the quota that we use: our clock and theirs cut the seconds at different instants.
-SHARE = 0.995
+SHARE = 0.998
 
 #: How much of a second's quota may be sent at once after a pause.
-BURST = 0.2
+BURST = 0.5
 
 #: By how much the rate grows each second after a throttling answer, up to what was answered when it came. From there on
 #: it grows slowly at first, so that it stays near a real quota that is lower than the published one, and after so many

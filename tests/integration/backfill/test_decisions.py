@@ -240,11 +240,11 @@ def test_the_report_can_be_written_down(album):
     run = album.new_run()
     report = run.execute(OnProgress(lambda *each: heard.append(each)))
     assert msgspec.json.decode(msgspec.json.encode(report))["by_user"] == [
-        {"user_id": ana, "succeeded": 1, "failed": 0, "faces": 1, "auto_assigned": 0, "needs_person": 1, "cost": 0.002}
+        {"user_id": ana, "succeeded": 1, "failed": 0, "faces": 1, "auto_assigned": 0, "needs_person": 1, "cost": 0.001}
     ]
     assert heard[-1] == ("assets", 1, 1)
     assert (run.progress.done, run.progress.total, run.progress.seconds_left) == (1, 1, 0)
     assert run.report.succeeded == 1
     assert msgspec.json.decode(msgspec.json.encode(report))["adopted"] == 0
     assert report.points[-1].succeeded == 1
-    assert report.cost == 0.002
+    assert report.cost == 0.001

@@ -129,8 +129,8 @@ def test_what_another_operator_has_done_meanwhile_is_not_left(album, stops):
     run.processor.record = record_while_another_run_works
     report = run.execute()
     assert (nested[0].succeeded, nested[0].left) == (3, 0)
-    assert (report.succeeded, report.interrupted) == ((2, True) if stops else (6, False))
-    assert (report.assets, report.left) == (6, 4 if stops else 0)
+    assert (report.succeeded, report.interrupted) == ((1, True) if stops else (6, False))
+    assert (report.assets, report.left) == (6, 5 if stops else 0)
     assert run.progress.total == 6
 
 
@@ -237,8 +237,8 @@ def test_a_budget_that_is_just_enough_is_enough(album):
     ana = album.user()
     for _ in range(10):
         album.photo(ana, "Ana", "Ben")
-    report = album.run(max_cost=0.03)
-    assert (report.succeeded, report.stopped, report.cost) == (10, "", 0.03)
+    report = album.run(max_cost=0.028)  # the first photo is compared with nothing
+    assert (report.succeeded, report.stopped, report.cost) == (10, "", 0.028)
 
 
 def test_photos_with_more_faces_than_expected_do_not_break_the_budget(album, counters):
@@ -253,7 +253,7 @@ def test_photos_with_more_faces_than_expected_do_not_break_the_budget(album, cou
     assert len(album.faces()) == 28
     album.consistent()
     # no search was begun that the budget could have cut off, and so none was paid for twice
-    assert (counters()["IndexFaces"], counters()["SearchFaces"]) == journalled_calls(album) == (4, 28)
+    assert (counters()["IndexFaces"], counters()["SearchFaces"]) == journalled_calls(album) == (4, 21)
 
 
 def test_calls_that_are_not_billed_leave_the_budget_as_it_is(album, faults):
@@ -262,7 +262,7 @@ def test_calls_that_are_not_billed_leave_the_budget_as_it_is(album, faults):
         album.photo(ana, "Ana", "Ben")
     faults(rules=[{"fault": "internal", "operation": "*", "first": 2, "every": 4, "times": None}])
     report = album.run(max_cost=0.03, batch_size=4)
-    assert (report.succeeded, report.stopped, report.cost) == (10, "", 0.03)
+    assert (report.succeeded, report.stopped, report.cost) == (10, "", 0.028)
     assert sum(report.calls.values()) > 32
 
 

@@ -758,7 +758,7 @@ def test_the_runs_of_the_backfill_and_its_progress_are_shown(album, serve):
     album.db.commit()
     text = browser.ask("/runs").text
     assert "1 of 2 assets of the library done (50 %)" in text
-    assert "<td>finished</td><td>1</td><td>1</td><td>1</td><td>$0.002</td>" in text
+    assert "<td>finished</td><td>1</td><td>1</td><td>1</td><td>$0.001</td>" in text
     assert "refresh" not in text
     # the whole report is a link away; nothing but its own style is let in
     report = browser.ask(re.search(r'href="(/run/[^"]+)"', text)[1])
@@ -770,7 +770,7 @@ def test_the_runs_of_the_backfill_and_its_progress_are_shown(album, serve):
     # a run of an earlier version has no report
     album.db.execute("DROP TABLE seedtool.backfill_runs")
     album.db.commit()
-    assert "<td>ended</td><td>1</td><td>1</td><td>1</td><td>$0.002</td>" in browser.ask("/runs").text
+    assert "<td>ended</td><td>1</td><td>1</td><td>1</td><td>$0.001</td>" in browser.ask("/runs").text
     for unknown in ("00000000-0000-4000-8000-000000000000", "x"):
         assert browser.ask(f"/run/{unknown}").status == 404
 
