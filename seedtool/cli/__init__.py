@@ -157,6 +157,8 @@ def _program(command: click.Command, name: str) -> NoReturn:
     except KeyboardInterrupt:  # before the command began, or while its error was shown
         os._exit(130)
     except SystemExit as end:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # full, or closed: it was told, and is told once
+            sys.stdout.close()
         sys.stdout = sys.stderr  # what is printed while Python ends is not ours
         if threading.active_count() == 1 and isinstance(end.code, int):
             # what Python does at its end, but for taking every object apart: a seventh of a warm reset

@@ -90,7 +90,7 @@ SELECT lo_create(4711)
 """
 LISTING = r"""
 SELECT found.type, regexp_replace(found.identity, '_\d{4,}"', '_"') FROM pg_depend d, pg_identify_object(classid, objid, 0) found
-WHERE objid >= 16384 AND coalesce(found.schema, '') !~ '^pg_' UNION SELECT 'large object', oid::text FROM pg_largeobject_metadata
+WHERE objid >= 16384 AND coalesce(found.schema, '') !~ '^pg_' AND found.identity !~ ' on pg_temp_' UNION SELECT 'large object', oid::text FROM pg_largeobject_metadata
 ORDER BY 1, 2
 """
 

@@ -92,7 +92,7 @@ FAULTS = {
     "json comma": ("pupils.json", '[{"id": "p9" "name": "A"}]', 1, None),
     "json column twice": ("pupils.json", '[{"id": "p9", "name": "A",\n "name": "B"}]', 2, "name"),
     "json nan": ("pupils.json", '[{"id": "p9", "age": NaN}]', 1, "age"),
-    "json deep": ("pupils.json", '[{"id": "p9", "extra": ' + "[" * 50000, 1, "extra"),
+    "json deep": ("pupils.json", '[{"id": "p9", "extra": ' + "[" * 50000 + "]" * 50000 + "}]", 1, "extra"),
     "json two documents": ("pupils.json", "[]\n[]", 2, None),
     "sql fails": ("last.sql", "UPDATE pupils SET age = 1;\nUPDATE nowhere SET a = 1;", 2, None),
     "sql commits": ("last.sql", "COMMIT;", None, None),
