@@ -140,7 +140,9 @@ def _held(column: Column, made: Mask, version: int) -> Iterator[tuple[Reserved, 
         return each.format(name, condition) if array else condition
 
     def inside(reserved: Reserved, text: sql.Composable) -> sql.Composable:
-        return sql.SQL("({})").format(sql.SQL(reserved.condition.format(text.as_string(None))))
+        # a column's collation may be one that regular expressions do not know: a nondeterministic one of ICU
+        plain = sql.SQL('({} COLLATE "C")').format(text).as_string(None)
+        return sql.SQL("({})").format(sql.SQL(reserved.condition.format(plain)))
 
     if made.reserved is not None:
         yield made.reserved, of_all(inside(made.reserved, sql.SQL("{}::text").format(value)))

@@ -4,11 +4,14 @@ import asyncio
 import socket
 from urllib.parse import quote
 
+import psycopg
 import pytest
 
 from seedtool.errors import DatabaseError, SnapshotError
 from seedtool.postgres import server
-from seedtool.refreshing import schema, streams, transfer
+from seedtool.refreshing import check, preflight, schema, streams, transfer
+from seedtool.refreshing.masks import mask
+from seedtool.refreshing.policy import parse_policy
 from seedtool.refreshing.source import Source
 from seedtool.refreshing.transfer import TableCopy
 
@@ -72,6 +75,29 @@ def test_another_authority_is_not_trusted_by_the_streams_either(tables, place, t
         with pytest.raises(DatabaseError) as refusal:
             transfer.copy(source, server.named_by(tables.url("staging")), [TableCopy(table=source.catalog.find("t"))])
         assert "connect" in refusal.value.message
+
+
+def test_what_is_compared_without_case_is_looked_at_for_what_is_reserved_too(tables, tmp_path):
+    """A nondeterministic collation of ICU refuses regular expressions, and so did the look before a row is copied."""
+    tables.execute("CREATE DATABASE spoken TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+    try:
+        tables.execute(
+            "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            database="spoken",
+        )
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this server has no ICU")
+    tables.execute(
+        "CREATE TABLE people (mail text COLLATE loose, fon text[] COLLATE loose, note text COLLATE loose, old text COLLATE loose)",
+        """INSERT INTO people VALUES ('a@mail.example', '{+56912345678}', '{"ip": "10.0.0.1"}', 'b@masked.invalid')""",
+        "GRANT SELECT ON people TO reader", database="spoken",
+    )  # fmt: skip
+    text = b'[tables.people]\nmail = "email"\nfon = "phone"\nnote = { mask = "json", paths = { ip = "ip" } }\nold = "email"\n'
+    policy = parse_policy(text, "policy.toml", tmp_path)
+    with Source.open(tables.url("spoken", user="reader")) as source:
+        shape = check.read_shape(source.holder, source.catalog, source.relations)
+        made = check.check(shape, policy, lambda line, column: mask(line, column, b"k" * 32)).masks
+        assert [each.column for each in preflight.reserved(source, shape, policy, made)] == ["old"]
 
 
 def test_programs_without_tls_are_not_taken(tables, newest):
