@@ -1,9 +1,12 @@
 """A million faces in the stand-in: planting them with names, and searching them by names and by 128 numbers.
 
-The numbers are those of nobody: random directions, as long as dlib's. Seconds are those of CPU, within this process.
+The numbers are those of nobody: random directions, as long as dlib's. Seconds are those of CPU, within this process;
+of SearchFacesByImage those of a server, with photographs of up to 960 pixels over HTTP: decoding and comparing included.
 """
 
+import json
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seedtool.emulator import process
 from seedtool.emulator.faces import FACE
 from seedtool.emulator.gallery import Gallery
 from seedtool.emulator.planting import Planted, plant
@@ -21,6 +25,7 @@ FACES = 1_000_000
 SEARCHES = 9
 LENGTH = 1.38  # of dlib's numbers, as a vector: that of seven photographs
 BLOCK = 50_000
+PHOTOS = sorted((Path(__file__).resolve().parents[1] / "seeds" / "photos").rglob("*.jpg"))[:20]
 
 Row = tuple[str, str, float, float, float]
 
@@ -42,6 +47,8 @@ def rows(environ: Mapping[str, str], folder: Path) -> Iterator[Row]:  # noqa: AR
         asked = ids[:: FACES // SEARCHES][:SEARCHES]
         yield f"SearchFaces, {FACES:,} named faces", "10 ms", 1.0, search(store, collection.uid, asked), 0.010
 
+        name = f"SearchFacesByImage, {FACES:,} named faces, with HTTP and decoding"
+        yield name, "10 ms", 1.0, by_image(folder), 0.010
         describe(connections, collection.uid, ids)
         gallery = Gallery(store)
         first = cpu(lambda: gallery.like_face(collection.uid, ids[0], 80, 10, math.inf))
@@ -60,6 +67,38 @@ def search(store: Store, uid: int, asked: list[str], gallery: Gallery | None = N
     return statistics.median(
         cpu(lambda face_id=face_id: gallery.like_face(uid, face_id, 80, 10, math.inf)) for face_id in asked
     )
+
+
+def by_image(folder: Path) -> float:
+    """Return the seconds of CPU that a server takes for a picture."""
+    import boto3
+
+    address = process.ensure(folder)
+    pid = json.loads(process.record_path(folder).read_text(encoding="utf-8"))["pid"]
+    try:
+        client = boto3.client(
+            "rekognition",
+            endpoint_url=address,
+            region_name="us-east-1",
+            aws_access_key_id="benchmark",
+            aws_secret_access_key="benchmark",
+        )
+        pictures = [{"Bytes": path.read_bytes()} for path in PHOTOS]
+        seconds = []
+        for _ in range(SEARCHES):
+            started = cpu_of(pid)
+            for picture in pictures:
+                client.search_faces_by_image(CollectionId="c", Image=picture)
+            seconds.append((cpu_of(pid) - started) / len(pictures))
+        return statistics.median(seconds)
+    finally:
+        process.stop(folder)
+
+
+def cpu_of(pid: int) -> float:
+    """Return the seconds of CPU that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def describe(connections: Connections, uid: int, ids: list[str]) -> None:

@@ -14,11 +14,14 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _GRID = 16  # luminance cells a side
 _CHROMA = 8  # chrominance cells a side
 _SAMPLES = 64  # pixels a side of the copy that the cells are averages of
+_FINE = 128  # pixels of the shorter side, at least, of the copy that insides are cut from
 _LUMA_CELLS, _CHROMA_CELLS = _GRID * _GRID, _CHROMA * _CHROMA
 _CELLS = _LUMA_CELLS + 2 * _CHROMA_CELLS
 VECTOR_BYTES = 2 * (_CELLS + 1)  # the cells and the picture's proportions, as 16-bit floats
@@ -37,18 +40,13 @@ _SHARE_SCALE, _ASPECT_SCALE = 0.85, 0.15
 _GREY = 128.0  # levels are stored as differences from it: 16-bit floats are finest around 0
 
 
-def describe(image: Image.Image, edges: tuple[float, float, float, float] | None = None) -> bytes | None:
-    """Describe an RGB picture, or a part of it.
-
-    Args:
-        image: any number of pixels.
-        edges: left, top, right and bottom of the part, in pixels and fractions of them.
+def describe(image: Image.Image) -> bytes | None:
+    """Describe an RGB picture of any number of pixels.
 
     Returns:
         `VECTOR_BYTES` bytes, or None when the picture has one colour.
     """
-    left, top, right, bottom = edges or (0, 0, *image.size)
-    squeezed = image.resize((_SAMPLES, _SAMPLES), Image.Resampling.BOX, (left, top, right, bottom)).convert("YCbCr")
+    squeezed = image.resize((_SAMPLES, _SAMPLES), Image.Resampling.BOX).convert("YCbCr")
     planes = np.asarray(squeezed, dtype=np.float32) - _GREY
     if planes.std(axis=(0, 1)).max() < _UNIFORM:
         return None
@@ -56,9 +54,47 @@ def describe(image: Image.Image, edges: tuple[float, float, float, float] | None
         _averages(planes[:, :, 0], _GRID),
         _averages(planes[:, :, 1], _CHROMA),
         _averages(planes[:, :, 2], _CHROMA),
-        np.array([math.log((right - left) / (bottom - top))]),
+        np.array([math.log(image.width / image.height)]),
     ]
     return np.concatenate([plane.ravel() for plane in cells]).astype(np.float16).tobytes()
+
+
+def describe_insides(image: Image.Image, insets: Sequence[float]) -> list[bytes | None]:
+    """Describe what is left of an RGB picture without its edges, several times.
+
+    Args:
+        image: any number of pixels.
+        insets: shares of the width and of the height that are cut off on each side, below a half.
+
+    Returns:
+        As `describe` does, for each inset.
+    """
+    # Not in whole pixels: of a face of 100 pixels, one more on the left is enough to take it for another.
+    step = max(1, min(image.size) // _FINE)
+    small = image.reduce(step) if step > 1 else image
+    planes = np.asarray(small.convert("YCbCr"), dtype=np.float64) - _GREY
+    # Sums over whole rectangles from the upper left corner. Between two pixels they are on a line, in each direction.
+    sums = np.pad(planes, ((1, 0), (1, 0), (0, 0))).cumsum(axis=0).cumsum(axis=1)
+    aspect = np.array([math.log(image.width / image.height)])
+    found: list[bytes | None] = []
+    for inset in insets:
+        shares = np.linspace(inset, 1 - inset, _GRID + 1)
+        corners = _between(_between(sums, shares * image.height / step).swapaxes(0, 1), shares * image.width / step)
+        cells = np.diff(np.diff(corners, axis=0), axis=1)
+        cells *= (_GRID * step / (1 - 2 * inset)) ** 2 / (image.width * image.height)
+        chroma = cells[:, :, 1:].reshape(_CHROMA, 2, _CHROMA, 2, 2).mean(axis=(1, 3))
+        parts = [cells[:, :, 0], chroma[:, :, 0], chroma[:, :, 1], aspect]
+        described = np.concatenate([part.ravel("F") for part in parts]).astype(np.float16).tobytes()
+        found.append(described if cells.std(axis=(0, 1)).max() >= _UNIFORM else None)
+    return found
+
+
+def _between(rows: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rows at these places, which may lie between two rows."""
+    below = np.minimum(at.astype(np.int64), len(rows) - 2)
+    share = (at - below).reshape(-1, *(1,) * (rows.ndim - 1))
+    between: NDArray[np.float64] = rows[below] * (1 - share) + rows[below + 1] * share
+    return between
 
 
 def coarse(vectors: list[bytes]) -> NDArray[np.float32]:

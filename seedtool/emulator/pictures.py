@@ -78,7 +78,8 @@ def _decode(content: bytes, sidecar: bytes | None) -> Picture:
         regions = face_regions(xmp.encode() if isinstance(xmp, str) else xmp, size, orientation)
         if regions is None and sidecar is not None:
             regions = face_regions(sidecar, size, orientation)
-        upright = ImageOps.exif_transpose(_rgb(source))
+        image = _rgb(source)
+        upright = image if orientation == 1 else ImageOps.exif_transpose(image)
     width, height = size if orientation < 5 else (size[1], size[0])
     return Picture(width, height, upright, regions)
 
@@ -92,8 +93,10 @@ def _rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         image = Image.new("RGB", layer.size, "white")
         image.paste(layer, mask=layer.getchannel("A"))
-    image = image.convert("RGB") if image.mode != "RGB" else image.copy()
-    image.getexif().update(exif)
+        image.getexif().update(exif)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+        image.getexif().update(exif)
     return image
 
 

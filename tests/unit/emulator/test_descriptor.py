@@ -5,13 +5,14 @@ import itertools
 import os
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from seedtool.emulator import descriptor
-from seedtool.emulator.faces import WHOLE, find, select
+from seedtool.emulator.faces import WHOLE, _percentile, find, select
 
 SKINS, HAIRS, SHIRTS = (
     ("#f1c9a5", "#8d5a3a", "#c98e63"),
@@ -143,3 +144,27 @@ def test_quality_is_measured_from_the_pixels():
     assert ["LOW_SHARPNESS" in reasons for _, reasons in refused] == [True, False]
     assert ["LOW_BRIGHTNESS" in reasons for _, reasons in refused] == [False, True]
     assert select([dark], quality_filter="NONE", max_faces=None) == ([dark], [])
+
+
+@pytest.mark.parametrize("size", [(300, 300), (1201, 799), (97, 640)])
+def test_the_inside_of_a_picture_is_described_as_if_it_were_cut_out(size):
+    image = portrait(SKINS[0], HAIRS[1], SHIRTS[2], size=size)
+    insets = [0.0, 0.1, 0.25]
+    for inset, described in zip(insets, descriptor.describe_insides(image, insets), strict=True):
+        left, top, fine = inset * image.width, inset * image.height, (640, round(640 * image.height / image.width))
+        cut = image.resize(fine, Image.Resampling.BOX, (left, top, image.width - left, image.height - top))
+        (alike,) = descriptor.similarities(described, [descriptor.describe(cut)])
+        assert alike > 99
+
+
+def test_the_inside_of_a_frame_has_no_description():
+    image = Image.new("RGB", (400, 400), "navy")
+    image.paste("white", (50, 50, 350, 350))
+    whole, inside = descriptor.describe_insides(image, [0.0, 0.2])
+    assert whole is not None
+    assert inside is None
+
+
+@given(levels=st.lists(st.integers(0, 255), min_size=1, max_size=40), percent=st.sampled_from([1, 50, 99]))
+def test_percentiles_are_those_of_numpy(levels, percent):
+    assert _percentile(np.array(levels, dtype=np.int16), percent) == pytest.approx(np.percentile(levels, percent))
