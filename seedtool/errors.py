@@ -85,9 +85,14 @@ class SeedtoolError(Exception):
 
 
 class SettingsError(SeedtoolError):
-    """A setting has a wrong value, or two settings contradict each other."""
+    """A setting has a wrong value, or two settings contradict each other.
+
+    Attributes:
+        path: where in the setting's value the fault is: keys, and numbers from 0.
+    """
 
     exit_code = 2
+    path: tuple[str | int, ...] = ()
 
 
 class UsageError(SeedtoolError):

@@ -12,13 +12,14 @@ from typing import Any, cast
 
 import msgspec
 
+from seedtool.errors import SettingsError
 from seedtool.files.shown import shown_path
 from seedtool.settings.backfill import Backfill
 from seedtool.settings.database import slug
 from seedtool.settings.faces import COLLECTION_ID, FaceBinding
 from seedtool.settings.refresh import Refresh, RefreshSettings
 from seedtool.settings.setting import Setting, converted, redacted, settings_of
-from seedtool.settings.sources import find_root, read, surroundings
+from seedtool.settings.sources import TABLE, find_root, read, surroundings, with_line
 
 __all__ = [
     "COLLECTION_ID",
@@ -113,7 +114,10 @@ def load(
     for key, (hint, setting) in _TYPED.items():
         given = next(sources.candidates(key, setting), None)
         if given is not None:
-            values[key] = converted(key, hint, setting, given[0], origin=given[1], root=root)
+            try:
+                values[key] = converted(key, hint, setting, given[0], origin=given[1], root=root)
+            except SettingsError as error:
+                raise (with_line(error, root, key) if given[1] == TABLE else error) from None
             origins[key] = given[1]
         elif setting.found is not None:
             values[key] = setting.found(at)

@@ -29,10 +29,14 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
 class Fault(NamedTuple):
-    """What is wrong with a value (the message goes on after the setting's name), and what to do about it."""
+    """What is wrong with a value (the message goes on after the setting's name), what to do about it, and where in it.
+
+    `path` leads into a table or a list: keys, and numbers from 0.
+    """
 
     message: str
     remedy: str
+    path: tuple[str | int, ...] = ()
 
 
 class Surroundings(NamedTuple):
@@ -121,9 +125,11 @@ def converted(key: str, hint: object, setting: Setting, value: object, *, origin
         found = _table(hint, setting, value)
     if isinstance(found, Fault):
         message = redacted(found.message)  # an address may hold a password
-        raise SettingsError(
+        error = SettingsError(
             f"setting {key}: {message} (from {origin})", remedy=found.remedy, setting=key, origin=origin
         )
+        error.path = found.path
+        raise error
     return found
 
 
@@ -131,8 +137,8 @@ def _number(key: str, hint: object, setting: Setting, value: object) -> object:
     try:
         return msgspec.convert(value, hint, strict=False)  # a variable's comes as text
     except msgspec.ValidationError as error:
-        message = f"the value {value!r} cannot be used: {str(error)[0].lower()}{str(error)[1:]}"
-        return Fault(message, setting.written or f"Write {key} = 1.")
+        message, _ = _in_words(error)
+        return Fault(f"the value {value!r} cannot be used: {message}", setting.written or f"Write {key} = 1.")
 
 
 def _texts(key: str, setting: Setting, value: object) -> tuple[str, ...] | Fault:
@@ -158,7 +164,43 @@ def _table(hint: object, setting: Setting, value: object) -> object:
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
-        return Fault(str(error), setting.written)
+        message, path = _in_words(error)
+        where = f"in number {path[0] + 1}, " if path and isinstance(path[0], int) else ""
+        return Fault(where + message, setting.written, path)
+
+
+#: msgspec's names of what stands in TOML.
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+}
+_BOUNDS = {">=": "of at least", "<=": "of at most", ">": "above", "<": "below"}
+
+
+def _in_words(error: msgspec.ValidationError) -> tuple[str, tuple[str | int, ...]]:
+    """Return what is wrong in plain words, and the path to it; msgspec speaks to programmers.
+
+    Source: msgspec's messages, `Expected `int`, got `str` - at `$[0].jobs``; another one is given as it is.
+    """
+    text, _, at = str(error).partition(" - at ")
+    steps = re.findall(r"\[(\d+)\]|\.(\w+)", at)
+    path: tuple[str | int, ...] = tuple(int(number) if number else name for number, name in steps)
+    of = f"{path[-1]}: " if path and isinstance(path[-1], str) else ""
+    if found := re.fullmatch(r"Object contains unknown field `(.*)`", text):
+        return f"there is no key {found[1]}", (*path, found[1])
+    if found := re.fullmatch(r"Object missing required field `(.*)`", text):
+        return f"the key {found[1]} is missing", path
+    if found := re.fullmatch(r"Expected `([\w |]+)`(?: ([<>]=?) ([\d.]+?)(?:\.0)?)?(?:, got `(\w+)`)?", text):
+        kinds = " or ".join(_KINDS.get(kind, kind) for kind in found[1].split(" | "))
+        bound = f" {_BOUNDS[found[2]]} {float(found[3]):,.10g}" if found[2] else ""
+        given = f", not {_KINDS.get(found[4], found[4])}" if found[4] else ""
+        return f"{of}it has to be {kinds}{bound}{given}", path
+    return f"{of}{text}", path
 
 
 def _bare(hint: object) -> Any:  # noqa: ANN401 - a type form: a class, a union, a Literal

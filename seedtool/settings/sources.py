@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -49,9 +49,49 @@ def read(
     Raises:
         SettingsError: a file cannot be read, or [tool.seedtool] holds a key that is no setting, or a secret.
     """
-    dotenv = _read_dotenv(root / ".env")
+    dotenv = _read_dotenv(root / ".env", {name for each in settings.values() for name in each.variables})
     name, table = _read_pyproject(root / "pyproject.toml", settings)
     return Sources(flags, environ, dotenv, name, table)
+
+
+def with_line(error: SettingsError, root: Path, key: str) -> SettingsError:
+    """Return an error about [tool.seedtool] with the line of pyproject.toml, where it can be found.
+
+    Args:
+        error: what is wrong; its `path` leads into the setting's value.
+        root: the project's folder.
+        key: the setting.
+    """
+    inner = error.path or tuple(str(error.place.get("key", "")).split("."))
+    line = _line_of((root / "pyproject.toml").read_text(encoding="utf-8"), (key, *inner))
+    if line is None:
+        return error
+    place = f"pyproject.toml:{line}"
+    message = error.message.replace("pyproject.toml, ", f"{place}, ")
+    if message == error.message:
+        message += f" ({place}, [tool.seedtool])"
+    found = SettingsError(message, remedy=error.remedy)
+    found.place = {**error.place, "file": "pyproject.toml", "line": line}
+    return found
+
+
+def _line_of(text: str, path: tuple[str | int, ...]) -> int | None:
+    """Return the line in which a value of [tool.seedtool] is written, or the nearest table around it, from 1."""
+    lines: dict[tuple[str | int, ...], int] = {}
+    section: tuple[str | int, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]", line):
+            section = tuple(re.findall(r"[^\s.\"']+", header[2]))
+            if header[1] == "[[":
+                section = (*section, sum(each[:-1] == section for each in lines))
+            lines.setdefault(section, number)
+        elif assigned := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+            lines.setdefault((*section, *re.findall(r"[^\s.\"']+", assigned[1])), number)
+    while path:
+        if found := lines.get(("tool", "seedtool", *path)):
+            return found
+        path = path[:-1]
+    return None
 
 
 def surroundings(root: Path, sources: Sources) -> Surroundings:
@@ -113,30 +153,51 @@ def _check_key(key: str, path: Path, settings: Mapping[str, Setting]) -> None:
     if key not in settings:
         import difflib
 
-        close = difflib.get_close_matches(key, settings, n=1)
+        close = difflib.get_close_matches(key.lower().replace("-", "_"), settings, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"The keys are: {', '.join(settings)}."
-        raise SettingsError(
-            f"unknown setting {key} ({path.name}, [tool.seedtool])", remedy=hint, setting=key, origin=TABLE
+        error = SettingsError(
+            f"unknown setting {key or repr(key)} ({path.name}, [tool.seedtool])",
+            remedy=hint,
+            setting=key,
+            origin=TABLE,
         )
+        raise with_line(error, path.parent, key)
     if settings[key].secret:
-        raise SettingsError(
+        error = SettingsError(
             f"setting {key} is a secret, and {path.name} is under version control",
             remedy=f"Put {settings[key].variables[0]} into the environment or .env.",
             setting=key,
             origin=TABLE,
         )
+        raise with_line(error, path.parent, key)
 
 
-def _read_dotenv(path: Path) -> dict[str, str]:
+def _read_dotenv(path: Path, variables: Collection[str]) -> dict[str, str]:
+    """Return what `.env` gives. A line that is no assignment is passed over, unless it names a variable of ours."""
     if not path.is_file():
         return {}
+    from io import StringIO
+
     from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     try:
-        found = dotenv_values(path, encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"{path} cannot be read: {error}", remedy="Save it as UTF-8 text.", file=path.name
         ) from error
+    parts = list(parse_stream(StringIO(text)))
+    for part in parts:
+        name = re.match(r"\s*(?:export\s+)?(\w+)", part.original.string) if part.error else None
+        if name and name[1] in variables:
+            line = part.original.line + part.original.string[: name.start(1)].count("\n")
+            raise SettingsError(
+                f"{path.name}:{line}: the line that begins with {name[1]} is no assignment",
+                remedy=f"Write {name[1]}=VALUE, and end a quotation mark that was begun.",
+                file=path.name,
+                line=line,
+            )
+    found = dotenv_values(stream=StringIO("".join(part.original.string for part in parts if not part.error)))
     values = {name: str(stripped(value)) for name, value in found.items() if value}
     return {name: value for name, value in values.items() if value}

@@ -169,7 +169,7 @@ def test_a_database_has_no_control_character_in_its_name_however_it_is_written(p
 def test_neither_the_target_nor_a_database_of_ours_is_its_base(project, base, given):
     with pytest.raises(SettingsError) as refusal:
         find(read(project(f'base_template = "{base}"'), given))
-    assert refusal.value.place == {"setting": "base_template", "origin": "pyproject.toml, [tool.seedtool]"}
+    assert (refusal.value.place["setting"], refusal.value.place["origin"]) == ("base_template", "pyproject.toml, [tool.seedtool]")
     assert refusal.value.message.startswith(f"setting base_template: {base} is ")
     assert "take the setting out" in refusal.value.remedy
 
@@ -260,7 +260,10 @@ def test_the_root_is_the_nearest_folder_with_a_project_file(project):
 def test_a_wrong_value_is_told_with_key_fault_and_origin(project, setting, text, approved):
     with pytest.raises(SettingsError) as refusal:
         read(project(text))
-    assert refusal.value.place == {"setting": setting, "origin": "pyproject.toml, [tool.seedtool]"}
+    place = refusal.value.place
+    assert (place["setting"], place["origin"]) == (setting, "pyproject.toml, [tool.seedtool]")
+    assert place["file"] == "pyproject.toml"
+    assert "pyproject.toml:" in refusal.value.message
     assert "[tool.seedtool]" in refusal.value.message
     assert refusal.value.remedy
     approved(refusal.value)
@@ -475,6 +478,50 @@ def test_a_service_file_may_name_the_database(project, tmp_path, monkeypatch, ur
     with pytest.raises(SettingsError) as refusal:
         find(read(project(), {"DATABASE_URL": url.replace("shop", "unknown")}))
     approved(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('aws = "embedded"\n# spares = 1\nspares = "two"', 4),
+        ('\n"databas" = "x"', 3),
+        ('DATABASE_URL = "postgresql:///x"', 2),
+        ("refresh.jobs = 0", 2),
+        ('[tool.seedtool.refresh]\njobs = "many"', 3),
+        ("[tool.seedtool.backfil]", 2),
+        ('[tool.seedtool.backfill.users]\ntable = "u"\ntabel = "x"', 4),
+        ('[[tool.seedtool.faces]]\ntable = "a"\n[[ tool . seedtool . faces ]]\ntable = "b"\ntabel = "c"', 6),
+        ('refresh_key = "abc"', 2),
+    ],
+)
+def test_a_fault_in_pyproject_is_told_with_its_line(project, text, line, approved):
+    with pytest.raises(SettingsError) as refusal:
+        read(project(text))
+    assert (refusal.value.place["file"], refusal.value.place["line"]) == ("pyproject.toml", 2 + line)
+    assert f"pyproject.toml:{2 + line}, [tool.seedtool]" in refusal.value.message
+    approved(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('A=1\n\nDATABASE_URL = "postgresql://h/d\n', 3),
+        ("export DATABASE_URL: postgresql://h/d\n", 1),
+        ("AWS REGION=x\nfoo bar\n", None),
+        ("\ufeffexport DATABASE_URL='postgresql://h/d'\r\nAWS_REGION=x\r\n", None),
+    ],
+)
+def test_a_line_of_dotenv_that_means_a_setting_and_gives_none_is_told(project, text, line, approved, capfd):
+    root = project()
+    (root / ".env").write_text(text, encoding="utf-8", newline="")
+    if line is None:
+        assert read(root).database_url == ("postgresql://h/d" if "DATABASE" in text else None)
+        assert capfd.readouterr() == ("", "")
+    else:
+        with pytest.raises(SettingsError) as refusal:
+            read(root)
+        assert (refusal.value.place["file"], refusal.value.place["line"]) == (".env", line)
+        approved(refusal.value)
 
 
 @pytest.mark.parametrize("part", [":99999/d", ":1/d?sslmode=nope", ":1/d?channel_binding=w", ":1/d?connect_timeout=x"])

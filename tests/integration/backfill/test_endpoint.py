@@ -377,5 +377,5 @@ def test_the_token_is_a_secret_of_the_environment(tmp_path, approved):
     (tmp_path / "pyproject.toml").write_text(f'[tool.seedtool]\nbackfill_token = "{TOKEN}"\n')
     with pytest.raises(SettingsError) as refused:
         load(tmp_path, environ=environ)
-    assert refused.value.place == {"setting": "backfill_token", "origin": "pyproject.toml, [tool.seedtool]"}
+    assert (refused.value.place["setting"], refused.value.place["file"]) == ("backfill_token", "pyproject.toml")
     assert TOKEN not in refused.value.message

@@ -48,7 +48,7 @@ def test_pyproject_is_told_the_same(tmp_path, approved):
     (tmp_path / "pyproject.toml").write_text('[[tool.seedtool.faces]]\ntable = "t"\nboxes = "b"\n')
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, environ={"HOME": str(tmp_path)})
-    assert caught.value.place == {"setting": "faces", "origin": "pyproject.toml, [tool.seedtool]"}
+    assert (caught.value.place["setting"], caught.value.place["file"]) == ("faces", "pyproject.toml")
     assert "boxes" in caught.value.message
     approved(caught.value)
 
