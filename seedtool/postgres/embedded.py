@@ -104,6 +104,12 @@ class EmbeddedServer:
                 return  # ours, or one that a killed process had begun to start
             # after a SIGKILL of the server its sessions finish their queries before they notice
             if "shared memory block" not in self._log_since(logged) or time.monotonic() > deadline:
+                if os.strerror(errno.ENOSPC) in self._log_since(logged):
+                    raise ServerError(
+                        f"the embedded PostgreSQL does not start: the disk is full on which {self.data_dir} is",
+                        remedy=f"Make room there and run again: what was committed is there. See {self.log}.",
+                        file=str(self.data_dir),
+                    )
                 remedy = f"See {self.log}." if tcp_port is None else f"Is port {tcp_port} free? See {self.log}."
                 raise ServerError(
                     f"the embedded PostgreSQL does not start: {self._last_complaint(logged)}", remedy=remedy

@@ -381,6 +381,22 @@ class TestWheel:
             embedded.start()
         assert "SEEDTOOL_HOME" in refusal.value.remedy
 
+    def test_a_start_on_a_full_disk_is_told(self, embedded, folder, monkeypatch):
+        embedded.data_dir.mkdir(parents=True)
+        embedded.data_dir.parent.chmod(0o777)  # the log is written by the server's user
+        (embedded.data_dir / "PG_VERSION").write_text("18\n")
+        bin_ = folder / "bin"
+        bin_.mkdir()
+        (bin_ / "pg_ctl").write_text(
+            '#!/bin/sh\nfor word; do [ "$before" = -l ] && echo \'FATAL:  could not write lock file "postmaster.pid":'
+            ' No space left on device\' >> "$word"; before=$word; done; exit 1\n'
+        )
+        (bin_ / "pg_ctl").chmod(0o755)
+        monkeypatch.setattr(EmbeddedServer, "_bin", bin_)
+        with pytest.raises(ServerError, match="does not start: the disk is full") as refusal:
+            embedded.start()
+        assert (refusal.value.place, "Make room" in refusal.value.remedy) == ({"file": str(embedded.data_dir)}, True)
+
     def test_without_it_the_cure_is_told(self, embedded, monkeypatch):
         monkeypatch.setattr(wheel.importlib.util, "find_spec", lambda _: None)
         wheel.version.cache_clear()

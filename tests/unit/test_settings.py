@@ -169,7 +169,10 @@ def test_a_database_has_no_control_character_in_its_name_however_it_is_written(p
 def test_neither_the_target_nor_a_database_of_ours_is_its_base(project, base, given):
     with pytest.raises(SettingsError) as refusal:
         find(read(project(f'base_template = "{base}"'), given))
-    assert (refusal.value.place["setting"], refusal.value.place["origin"]) == ("base_template", "pyproject.toml, [tool.seedtool]")
+    assert (refusal.value.place["setting"], refusal.value.place["origin"]) == (
+        "base_template",
+        "pyproject.toml, [tool.seedtool]",
+    )
     assert refusal.value.message.startswith(f"setting base_template: {base} is ")
     assert "take the setting out" in refusal.value.remedy
 
