@@ -220,9 +220,13 @@ def wheels() -> Iterator[str]:
     """Yield a line for each platform: for which versions of Python there are wheels of what."""
     for name, tags in PLATFORMS.items():
         cells = [name]
-        for wanted in dependencies():
-            have = [each for each in WANTED if has_wheels(wanted, tags, each)]
-            cells.append(", ".join(have) or "none")
+        try:
+            for wanted in dependencies():
+                have = [each for each in WANTED if has_wheels(wanted, tags, each)]
+                cells.append(", ".join(have) or "none")
+        except subprocess.TimeoutExpired:
+            sys.stderr.write(f"{name}: pip did not answer within {QUESTION // 60} minutes, so its line stays\n")
+            continue
         line = f"| {' | '.join(cells)} | {datetime.now(UTC).date().isoformat()} |"
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
