@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from seedtool.postgres import server, sessions
+from seedtool.postgres.cluster import open_cluster
 from seedtool.resetting import swap
 from seedtool.resetting.guard import Consent
 from seedtool.resetting.reset import reset
@@ -68,6 +69,14 @@ def left_over(maintenance):
         "SELECT query FROM pg_stat_activity WHERE application_name = 'seedtool' AND pid <> pg_backend_pid()"
         " AND query !~ '^(CREATE|DROP) DATABASE'"
     ).fetchall()
+
+
+def test_nobody_is_ended_any_more_once_the_statement_has_returned(target):
+    with open_cluster(target) as cluster:
+        obstacles = sessions.on_database(cluster.database("postgres").oid, seen=True)
+        with sessions.ended(target, cluster.connection, obstacles):
+            pass
+        assert watchers() == []
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -169,7 +169,7 @@ class TestUnknownRevisions:
         assert self.plan(shop) == []
 
 
-class TestShelf:
+class TestOfATarget:
     def test_the_newest_comes_first(self, shop):
         for name in "bca":
             shop.save(name)
@@ -181,6 +181,13 @@ class TestShelf:
         assert registry.snapshots(shop.target) == [after]
         assert (after.created, after.note, after.size) == (before.created, before.note, before.size)
         shop.restore("second")
+
+    def test_one_whose_renaming_is_interrupted_keeps_its_name(self, shop, monkeypatch):
+        shop.save("first")
+        monkeypatch.setattr(registry, "describe", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            registry.rename(shop.target, "first", "second")
+        assert shop.names() == ["first"]
 
     def test_a_name_that_is_taken_is_refused(self, shop):
         shop.save("first")

@@ -31,6 +31,7 @@ candidates = st.lists(
 @given(candidates)
 @example([Candidate("row", "ana", 95.0)])
 @example([Candidate("row", "ana", 80.0)])
+@example([Candidate("row", "ana", 88.0), Candidate("other", "ana", 80.0)])
 def test_the_rule_holds_for_any_matches(found):
     decision = decide(found, RULES)
     sure = [each.similarity for each in found if each.person_id and each.similarity >= 95]
