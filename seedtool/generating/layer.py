@@ -66,7 +66,7 @@ class Generated(Layer):
             self.recipe.hash,
             f"{self._scale:g}",
             self._random_seed,
-            f"{version.WORDS}.{version.POOLS}",
+            version.vocabulary(),
             *(hashlib.sha256(self._content(file)).hexdigest() for file in self.recipe.files),
         ]
         return hashlib.sha256("\n".join(shaping).encode()).hexdigest()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import pickle
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import psycopg
@@ -34,7 +36,8 @@ from seedtool.postgres.psycopg_errors import HIDDEN_ROWS, reason, translated
 from seedtool.slices import ledger, running
 from seedtool.slices.ledger import Load, Slice
 from seedtool.slices.running import Done
-from seedtool.values import cells, version
+from seedtool.values import cells
+from seedtool.values.version import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -55,13 +58,14 @@ ROWS_A_SLICE = 48 * rows.ROWS_A_BLOCK
 #: is the limit then (docs/scale.md).
 WORTH_WORKERS, MOST_WORKERS = 500_000, 4
 
+#: From so many rows on indexes are built on several connections: below, one connection builds them sooner.
+WORTH_THREADS = 20_000
+
 #: every load of a database takes this advisory lock; the number is "load" in ASCII
 _LOCK = 0x6C6F6164
 
-
-def vocabulary() -> str:
-    """Return what made the values: an upgrade that changes some says so (see `_refuse_other`)."""
-    return f"{version.WORDS}.{version.POOLS}"
+#: By so many of its first rows a later version tells whether it would make the same values.
+_COMPARED = 64
 
 
 class LoadedTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,16 +204,36 @@ def write_slice(
 
 
 class Sessions:
-    """Opens transactions of a database, on connections of their own."""
+    """Opens transactions of a database, one after the other on one connection; those of other threads on their own."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self._thread = threading.get_ident()
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[Connection]:
         """Yield a connection in a transaction, which is committed at the end."""
-        with server.connect(self.target, application="seedtool load") as connection:
-            yield connection
+        if threading.get_ident() != self._thread:
+            with server.connect(self.target, application="seedtool load") as connection:
+                yield connection
+            return
+        if self._connection is None or self._connection.closed:
+            self._connection = server.connect(self.target, application="seedtool load")
+        try:
+            with self._connection.transaction():
+                self._connection.execute("SET idle_session_timeout = 0")  # it waits for workers
+                yield self._connection
+        except BaseException:  # it may be within a COPY, or lost
+            self._connection.close()
+            raise
 
 
 class OneSession:
@@ -244,8 +268,8 @@ def load(target: Target, recipe: Recipe, options: Options, listener: Listener = 
 
 def load_apart(database: Target, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
     """Load a recipe into a database that nobody else uses: a failure leaves what is there, and the caller drops it."""
-    with translated(recipe.name):
-        return _Loading(Sessions(database), recipe, options, listener, database, alone=True).run()
+    with translated(recipe.name), Sessions(database) as sessions:
+        return _Loading(sessions, recipe, options, listener, database, alone=True).run()
 
 
 def load_within(connection: Connection, recipe: Recipe, options: Options, listener: Listener = SILENT) -> LoadReport:
@@ -284,7 +308,8 @@ def locked(target: Target, recipe: str, listener: Listener) -> Iterator[Sessions
     """
     with server.connect(target, autocommit=True, application="seedtool load") as control, translated(recipe):
         take_lock(control, _LOCK, "loads", listener, session=True)
-        yield Sessions(target)
+        with Sessions(target) as sessions:
+            yield sessions
 
 
 class _Loading:
@@ -315,6 +340,8 @@ class _Loading:
             self._refuse_other(earlier)
             before = 0 if earlier is None else earlier.units if earlier.state == "loaded" else earlier.facts["before"]
             plan, facts = self._plan(connection, earlier, before)
+            if earlier is not None:
+                refuse_other_values(plan, earlier)
             refuse_lacking(connection, plan)
             if earlier is None or earlier.state == "loaded":
                 rehearse(connection, plan)
@@ -336,7 +363,9 @@ class _Loading:
             done = self._write(plan, facts, there, before, late, all_put_off=all_put_off)
             self._fill(plan, late)
             with self._step("indexes"):
-                built = putting_off.build(self._sessions, self._recipe.name, parallel=4 if self._target else 1)
+                count = sum(map(plan.rows, plan.tables))
+                parallel = 4 if self._target is not None and count >= WORTH_THREADS else 1
+                built = putting_off.build(self._sessions, self._recipe.name, parallel=parallel)
             with self._step("analyze"):
                 self._conclude(plan)
         return self._report(plan, done, kept, built, resumed=earlier is not None and earlier.state == "loading")
@@ -412,12 +441,7 @@ class _Loading:
             raise UsageError(
                 f"{name} was loaded with --random-seed {earlier.random_seed}", remedy=undo, option="--random-seed"
             )
-        if earlier.vocabulary != vocabulary():
-            raise RecipeError(
-                f"{name} was loaded with another version of the vocabulary, which makes other values",
-                remedy=undo,
-                file=self._recipe.file,
-            )
+        refuse_other_vocabulary(earlier)
         if earlier.state == "unloading":
             raise LoadInterrupted(f"an unload of {name} was interrupted", remedy=f"Run seedtool seed unload {name}.")
         if earlier.state == "loading" and not self._options.resume:
@@ -449,7 +473,12 @@ class _Loading:
             vocabulary=vocabulary(),
             units=self._units,
             state="loading",
-            facts={**facts.lasting, "before": before, "catalog": tables_of(plan)},
+            facts={
+                **facts.lasting,
+                "before": before,
+                "catalog": tables_of(plan),
+                "values": values_of(plan, self._units),
+            },
         )
 
     def _write(
@@ -599,6 +628,71 @@ class _Loading:
             yield
         finally:
             self._seconds[name] = time.perf_counter() - began
+
+
+def values_of(plan: Plan, units: int) -> dict[str, dict[str, str]]:
+    """Return a hash of each column's first values, by the tables: it changes when other values would be made.
+
+    Args:
+        plan: of the recipe.
+        units: how many units are, or will be, in the database.
+    """
+    import numpy as np
+
+    found: dict[str, dict[str, str]] = {}
+    for planned in plan.tables:
+        batch = planned.batch(np.arange(min(planned.numbering.total(units), _COMPARED), dtype=np.int64))
+        texts = {
+            name: b"\0".join(b"\\N" if value is None else value for value in batch.cells(name).tolist())
+            for name in planned.written
+        }
+        found[planned.name] = {name: hashlib.sha256(text).hexdigest()[:16] for name, text in texts.items()}
+    return found
+
+
+def refuse_other_vocabulary(load: Load) -> None:
+    """Refuse rows that another version of the words has made.
+
+    Raises:
+        RecipeError: this version makes other values.
+    """
+    if load.vocabulary != vocabulary():
+        raise RecipeError(
+            f"{load.recipe} was loaded with another version of the vocabulary ({load.vocabulary}; this one is"
+            f" {vocabulary()}), which makes other values",
+            remedy="Unload it with the version of seedtool that loaded it:"
+            f" seedtool seed unload {load.recipe}.{_by_hand(load)}",
+        )
+
+
+def _by_hand(load: Load) -> str:
+    """Return how a person forgets a load: not while its line alone knows how indexes are built again."""
+    if load.state != "loaded":
+        return ""
+    forget = sql.SQL("DELETE FROM seedtool.loads WHERE recipe = {};").format(sql.Literal(load.recipe)).as_string()
+    return f" Or delete its rows by hand, and then its line: {forget}"
+
+
+def refuse_other_values(plan: Plan, load: Load) -> None:
+    """Refuse to go on with rows of which this version, or the schema as it is now, would make others.
+
+    A column that came or went since changes no other one, and is not asked for.
+
+    Raises:
+        RecipeError: a column would get other values; with table and column.
+    """
+    before: dict[str, dict[str, str]] = load.facts.get("values", {})
+    for table, columns in values_of(plan, load.units).items():
+        for name, found in columns.items():
+            if before.get(table, {}).get(name, found) != found:
+                raise RecipeError(
+                    f"{table}.{name}: other values would be made now than {load.recipe} was loaded with",
+                    remedy="The column's type or checks, a function that the recipe names, or seedtool has changed."
+                    f" Bring back what was, and run seedtool seed unload {load.recipe}.{_by_hand(load)}",
+                    file=plan.recipe.file,
+                    table=table,
+                    column=name,
+                )
 
 
 def refuse_lacking(connection: Connection, plan: Plan) -> None:

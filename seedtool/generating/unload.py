@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from psycopg import sql
 
-from seedtool.errors import RecipeError, UsageError
+from seedtool.errors import UsageError
 from seedtool.generating import putting_off, rows
-from seedtool.generating.loading import late_columns, plan_of, vocabulary
+from seedtool.generating.loading import late_columns, plan_of, refuse_other_values, refuse_other_vocabulary
 from seedtool.postgres.copying import EVERY_ROW, PLAIN_TEXT, set_locally
 from seedtool.slices import ledger
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from seedtool.generating.planning import Plan
     from seedtool.generating.rows import PlannedTable
     from seedtool.postgres.catalog import Column, ForeignKey, Table
-    from seedtool.slices.ledger import Load, Slice
+    from seedtool.slices.ledger import Slice
 
 #: So many rows that stay are named for each table.
 _NAMED = 20
@@ -103,7 +103,7 @@ def unload(
 
     Raises:
         UsageError: nothing of this recipe was loaded.
-        RecipeError: another version of the vocabulary has made the rows; nothing was changed.
+        RecipeError: other values would be made now than were loaded; nothing was changed.
         LoadInterrupted: an index cannot be built again.
     """
     with sessions() as connection:
@@ -119,8 +119,9 @@ def unload(
         ledger.stop(cursor, recipe)
         there = ledger.slices(cursor, recipe)
         if there:
-            _refuse_other_vocabulary(load)
+            refuse_other_vocabulary(load)
             plan = plan_of(connection, load, folder)
+            refuse_other_values(plan, load)
             late = late_columns(plan) if load.state == "loading" else {}
             tables = remove(connection, plan, there, managed, late)
         ledger.empty(cursor, recipe)
@@ -128,14 +129,6 @@ def unload(
     with sessions() as connection:
         ledger.forget(connection.cursor(), recipe)
     return UnloadReport(recipe=recipe, tables=tables, built=built)
-
-
-def _refuse_other_vocabulary(load: Load) -> None:
-    if load.vocabulary != vocabulary():
-        raise RecipeError(
-            f"{load.recipe} was loaded with another version of the vocabulary: which rows were changed cannot be told",
-            remedy="Install the version of seedtool that loaded it, or delete the rows by hand.",
-        )
 
 
 def remove(

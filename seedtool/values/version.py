@@ -4,3 +4,10 @@
 WORDS = 1
 #: Raised whenever a file of `locales/` changes.
 POOLS = 1
+#: Raised whenever inference, keys or references make other values of the same recipe.
+PLANS = 2
+
+
+def vocabulary() -> str:
+    """Return what made the values: an upgrade that changes some says so."""
+    return f"{WORDS}.{POOLS}.{PLANS}"

@@ -263,7 +263,7 @@ def unload(
         Protected: the database carries the protection mark.
         NotConfirmed: seedtool did not make the database, and `confirm` does not name it; nothing was written.
         UsageError: nothing of this recipe was loaded.
-        RecipeError: another version of the vocabulary has made the rows; nothing was written.
+        RecipeError: other values would be made now than were loaded; nothing was written.
         LoadInterrupted: an index that the load had put off cannot be built again.
 
     Example:

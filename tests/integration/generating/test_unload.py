@@ -3,9 +3,11 @@
 import msgspec
 import pytest
 
-from seedtool.errors import NotConfirmed, Protected, UsageError
+from seedtool.errors import NotConfirmed, Protected, RecipeError, UsageError
+from seedtool.generating import inference
 from seedtool.generating.unload import KeptRow
 from seedtool.settings import FaceBinding
+from seedtool.values import version
 from seedtool.workflows import database as databases
 
 TABLES = ("families", "pupils", "photos")
@@ -129,3 +131,27 @@ def test_the_guard_is_asked_and_a_name_that_was_never_loaded_is_told(school):
     databases.protect(settings=school.settings, target=school.target)
     with pytest.raises(Protected):
         school.unload()
+
+
+def test_other_values_than_were_loaded_are_told_with_their_column(school, monkeypatch):
+    school.execute("ALTER TABLE pupils ADD grade int NOT NULL CHECK (grade BETWEEN 1 AND 12)")
+    school.load()
+    school.execute("ALTER TABLE pupils ADD room text; ALTER TABLE pupils DROP note")  # these change no other column
+    school.load(scale=2)
+    other = {"kind": "integer", "min": 1, "max": 6}
+    now = inference.guess
+    monkeypatch.setattr(inference, "guess", lambda of, each: other if each.name == "grade" else now(of, each))
+    for again in (lambda: school.load(scale=3), school.unload):
+        with pytest.raises(RecipeError) as raised:
+            again()
+        assert (raised.value.place["table"], raised.value.place["column"]) == ("pupils", "grade")
+        assert "seedtool seed unload district" in raised.value.remedy
+        assert "DELETE FROM seedtool.loads WHERE recipe = 'district';" in raised.value.remedy
+    monkeypatch.undo()
+    monkeypatch.setattr(version, "PLANS", version.PLANS + 1)
+    for again in (lambda: school.load(scale=3), school.unload):
+        with pytest.raises(RecipeError, match="another version of the vocabulary") as raised:
+            again()
+        assert "with the version of seedtool that loaded it" in raised.value.remedy
+    monkeypatch.undo()
+    assert school.value("SELECT count(*) FROM pupils") == school.unload()["pupils"].removed == 120

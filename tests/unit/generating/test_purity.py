@@ -1,12 +1,13 @@
 """A value depends on the seed, its table, its column's name and its row's number, and on nothing else."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from seedtool.generating import rows
 from seedtool.generating.planning import Plan
 from seedtool.generating.recipe import read
-from seedtool.postgres.catalog import Catalog
+from seedtool.postgres.catalog import Catalog, Check
 from tests.unit.generating.tables import NoDatabase, column, foreign_key, table, unique
 
 RECIPE = """
@@ -21,8 +22,9 @@ id = "family-{n}"
 id = "pupil-{n}"
 """
 
-#: Another number here means other values: raise WORDS or POOLS in seedtool/values/version.py with it.
+#: Another number here means other values: raise one of those in seedtool/values/version.py with it.
 CHECKSUMS = {"families": "de364a8298682fac", "pupils": "a4aaf5b0bc94f2ed"}
+RULED = {"lessons": "624f344adc2a91cc"}
 
 
 def catalog(*more):
@@ -51,6 +53,41 @@ ALL = ("id", "family_id", "sex", "first_name", "last_name", "email", "rut", "pho
 def test_the_rows_are_the_same_on_every_machine():
     found = plan()
     assert {each.name: rows.checksum(each, 0, found.rows(each)) for each in found.tables} == CHECKSUMS
+
+
+def test_what_is_inferred_is_the_same_on_every_machine():
+    found = ruled()
+    assert {each.name: rows.checksum(each, 0, found.rows(each)) for each in found.tables} == RULED
+
+
+def ruled():
+    """A plan in which checks, labels, lengths and keys that overlap say what stands in each column."""
+    columns = [
+        *(column(name, "int4") for name in ("id", "room", "slot", "class", "grade", "least", "most")),
+        *map(column, ("status", "mood", "code")),
+        *(column(name, type_) for name, type_ in (("price", "numeric"), ("born", "date"), ("at", "timestamptz"))),
+        column("up_id", "int4", not_null=False),
+    ]
+    columns[8] = msgspec.structs.replace(columns[8], labels=("calm", "glad"))
+    keys = (unique("id", primary=True), unique("room", "slot"), unique("class", "slot"), unique("room", "class"))
+    checks = [
+        ("((grade >= 1) AND (grade <= 12))", "grade"),
+        ("(status = ANY (ARRAY['open'::text, 'shut'::text]))", "status"),
+        ("(length(code) <= 4)", "code"),
+        ("((price > (0)::numeric) AND (price < 99.5))", "price"),
+        ("((least >= 3) AND (least <= 40))", "least"),
+        ("((most >= 3) AND (most <= 40))", "most"),
+        ("(least <= most)", "least", "most"),
+        ("((room >= 1) AND (room <= 40))", "room"),
+        ("((class >= 1) AND (class <= 60))", "class"),
+        ("((slot >= 1) AND (slot <= 30))", "slot"),
+    ]
+    found = msgspec.structs.replace(
+        table(1, "lessons", columns, keys, (foreign_key("up_id", of=1, references=1),)),
+        checks=tuple(Check(name=f"c{at}", expression=each[0], columns=each[1:]) for at, each in enumerate(checks)),
+    )
+    recipe = "[rows]\nlessons = 300\n[tables.lessons]\nid = '{n}'\ncode = ['a', 'b']\n"
+    return Plan(read(recipe.encode(), "r", "r.toml"), Catalog({1: found}, ["public"]), NoDatabase(), "1", 1)
 
 
 @pytest.mark.parametrize(
