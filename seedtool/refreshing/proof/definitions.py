@@ -51,10 +51,15 @@ def large_objects(connection: psycopg.Connection[Any], size: int = 1 << 20, over
             offset += size - overlap
 
 
-#: The schemas that are not the system's.
+#: The schemas that are not the system's, and the columns of dates and times, of ranges and of arrays of them: the
+#: digits of a day are those of a RUT, so their statistics are left out.
 _OURS: LiteralString = (
     "WITH ours AS (SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),"
-    " relation AS (SELECT c.oid, nspname, relname, relkind FROM pg_class c JOIN ours ON ours.oid = relnamespace) "
+    " relation AS (SELECT c.oid, nspname, relname, relkind FROM pg_class c JOIN ours ON ours.oid = relnamespace),"
+    " of_times AS (SELECT nspname, relname, attname FROM pg_attribute a JOIN relation c ON c.oid = a.attrelid"
+    " JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_range r ON t.oid IN (r.rngtypid, r.rngmultitypid)"
+    " JOIN pg_type part ON part.oid = coalesce(r.rngsubtype, nullif(t.typelem, 0), t.oid)"
+    " WHERE part.typcategory IN ('D', 'T')) "
 )
 
 #: What a text is, a condition for reading it at all, and a query: schema, table, column and text.
@@ -165,13 +170,15 @@ _TEXTS: tuple[tuple[str, LiteralString, LiteralString], ...] = (
         "statistics of a column",
         "",
         """SELECT schemaname, tablename, attname, concat_ws(' ', most_common_vals, histogram_bounds, most_common_elems)
-        FROM pg_stats WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'""",
+        FROM pg_stats WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'
+        AND (schemaname, tablename, attname) NOT IN (SELECT * FROM of_times)""",
     ),
     (
         "statistics of a column",
         "current_setting('server_version_num')::int >= 170000",
         """SELECT schemaname, tablename, attname, range_bounds_histogram::text
-        FROM pg_stats WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'""",
+        FROM pg_stats WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'
+        AND (schemaname, tablename, attname) NOT IN (SELECT * FROM of_times)""",
     ),
     (
         "statistics object",

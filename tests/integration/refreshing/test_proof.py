@@ -21,7 +21,7 @@ from psycopg import sql
 
 from seedtool.postgres import server
 from seedtool.postgres.server import Target
-from seedtool.refreshing.proof import reading
+from seedtool.refreshing.proof import definitions, reading
 from tests.integration.refreshing import proof_pair
 from tests.integration.refreshing.proof_pair import Pair, said
 
@@ -674,3 +674,17 @@ def test_strange_sources(target: Target, name: str) -> None:
             maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(each.name)))
 
     assert set(said(proof)) == expected
+
+
+def test_statistics_of_times_are_no_numbers_of_persons(origin, run):
+    """At 500,000 RUTs, some are the digits of a day: 2026-03-09 is 2.026.030-9."""
+    run(
+        origin,
+        'CREATE TABLE "T t" (d date, ts timestamptz, r daterange, mr datemultirange, ds date[], v interval, n int, w text);'
+        "INSERT INTO \"T t\" SELECT date '2026-03-09' + g % 20, '2026-03-09', daterange('2026-03-09', '2026-03-10'),"
+        " '{[2026-03-09,2026-03-10)}', '{2026-03-09,2026-03-10}', '1 day', 20260309, 'x' FROM generate_series(1, 90) g;"
+        'ANALYZE "T t"',
+    )
+    with server.connect(origin) as connection:
+        found = {place.column for place, _ in definitions.texts(connection) if place.what == "statistics of a column"}
+    assert found == {"n", "w"}
