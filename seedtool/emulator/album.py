@@ -9,9 +9,11 @@ The description of the part that was found decides.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
 import functools
+import io
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +28,7 @@ from seedtool.emulator.protocol import ServiceError
 from seedtool.emulator.regions import Box, Region, named, turned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
 _HEADER = ("file", "name", "left", "top", "width", "height")
+_SEPARATORS = ",;\t"
 
 _COPY = 95.0  # similarity of descriptions: another picture is below 80 (see `descriptor`)
 _PART = 90.0  # the same for a part, whose edges are known to a fraction of a cell only
@@ -110,10 +113,17 @@ class Album:
                 f"The folder {folder} does not exist.",
                 "Name a folder of pictures: --album FOLDER, or the setting emulator_album.",
             )
-        rows = {path: regions for file in sorted(folder.rglob("*.csv")) for path, regions in _rows(file).items()}
+        files = sorted(each for each in folder.rglob("*") if each.is_file())
+        pictures = [each for each in files if each.suffix.lower() in _SUFFIXES]
+        rows: dict[Path, list[Region]] = {}
+        known = {each.resolve() for each in pictures}
+        for file in files:
+            if file.suffix.lower() == ".csv":
+                for path, regions_of_row in _rows(file, folder, known):
+                    rows.setdefault(path, []).extend(regions_of_row)
         album = cls()
         small = []
-        for path in sorted(each for each in folder.rglob("*") if each.suffix.lower() in _SUFFIXES and each.is_file()):
+        for path in pictures:
             picture = _open(path)
             if picture is None:
                 sys.stderr.write(f"{path} is no picture that Rekognition takes. The album goes without it.\n")
@@ -354,31 +364,72 @@ def _open(path: Path) -> Picture | None:
         return None
 
 
-def _rows(file: Path) -> dict[Path, list[Region]]:
-    """Read the regions of a csv file by picture. A csv file with another first column is not for the album."""
-    found: dict[Path, list[Region]] = {}
-    with file.open(encoding="utf-8-sig", newline="") as handle:
-        reader = csv.reader(handle)
-        header = [cell.strip().lower() for cell in next(reader, [])]
-        if header[:1] != ["file"]:
-            return {}
-        if missing := [name for name in _HEADER if name not in header]:
+def _rows(file: Path, folder: Path, pictures: Container[Path]) -> Iterator[tuple[Path, list[Region]]]:
+    """Read a csv file: the picture and the regions of each row.
+
+    A csv file with another first column is not for the album.
+
+    Args:
+        file: in UTF-8, or UTF-16 with a byte order mark; between values are commas, semicolons or tabs.
+        folder: the album's folder.
+        pictures: those of the album.
+    """
+    first, text = _text(file)
+    separator = max(_SEPARATORS, key=first.count)
+    header = [cell.strip(' "').lower() for cell in first.split(separator)]
+    if header[0] != _HEADER[0]:
+        return
+    example = f"An album's first line is {','.join(_HEADER)}."
+    if text is None:
+        raise EmulatorError(f"{file}: its text is not in UTF-8.", "Save it as CSV in UTF-8.")
+    for name in _HEADER:
+        if header.count(name) != 1:
             raise EmulatorError(
-                f"{file}: the column {missing[0]} is missing.", f"An album's first line is {','.join(_HEADER)}."
+                f"{file}: the column {name} is {'there twice' if name in header else 'missing'}.", example
             )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        next(reader)
         for row in reader:
             if any(cell.strip() for cell in row):
-                place = f"{file}, line {reader.line_num}"
                 values = dict(zip(header, (cell.strip() for cell in row), strict=False))
-                path = (file.parent / values["file"]).resolve()
-                if not path.is_file():
-                    raise EmulatorError(
-                        f"{place}: there is no picture {values['file']}.",
-                        f"Name it as it is found from {file.parent}, or delete the line.",
-                    )
-                regions = found.setdefault(path, [])
-                regions.extend(_row(values, place))
-    return found
+                place = f"{file}, line {reader.line_num}"
+                if separator != ",":  # where a comma stands before decimals, spreadsheets put semicolons between values
+                    values |= {name: values.get(name, "").replace(",", ".") for name in _HEADER[2:]}
+                yield _picture(file, values["file"], place, folder, pictures), list(_row(values, place))
+    except (csv.Error, ValueError, OSError) as error:  # of a NUL in a name, or one of more bytes than the system allows
+        raise EmulatorError(f"{file}, line {reader.line_num}: it cannot be read: {error}.", example) from error
+
+
+def _picture(file: Path, name: str, place: str, folder: Path, pictures: Container[Path]) -> Path:
+    path = (file.parent / name).resolve()
+    if not path.is_file():
+        raise EmulatorError(
+            f"{place}: there is no picture {name or 'named'}.",
+            f"Name it as it is found from {file.parent}, or delete the line.",
+        )
+    if path not in pictures:
+        raise EmulatorError(
+            f"{place}: {name} is no JPEG or PNG file in {folder}.",
+            "Move the picture there, name a folder that has both, or delete the line.",
+        )
+    return path
+
+
+def _text(file: Path) -> tuple[str, str | None]:
+    """Return a text's first line and all of it; None for the latter when it is in no Unicode."""
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise EmulatorError(
+            f"{file} cannot be read: {error.strerror}.", "Let the stand-in read it, or move it out of the album."
+        ) from error
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError:
+        return next(iter(raw.decode("latin-1").splitlines()), ""), None
+    return next(iter(text.splitlines()), ""), text
 
 
 def _row(values: dict[str, str], place: str) -> Iterator[Region]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -140,11 +141,17 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR), 1)
         listener.bind((host, port))
         listener.listen(128)
-    except (OSError, OverflowError) as error:  # OverflowError for a port above 65,535
+    except (OSError, OverflowError, UnicodeError) as error:  # of a port above 65,535, and of a name such as a..b
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else error
+        elsewhere = (
+            isinstance(error, socket.gaierror | UnicodeError) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+        )
         raise process.EmulatorError(
-            f"Cannot listen on {host}:{port}: {reason}.", "Choose another --port, or 0 for a free one."
+            f"Cannot listen on {host}:{port}: {reason}.",
+            "Give --host an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all."
+            if elsewhere
+            else "Choose another --port, or 0 for a free one.",
         ) from error
     return listener
 

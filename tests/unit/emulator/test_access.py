@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +15,7 @@ from seedtool.emulator.application import application
 from seedtool.emulator.faults import Faults
 from seedtool.emulator.operations import Operations
 from seedtool.emulator.process import EmulatorError, Key
-from seedtool.emulator.server import announcement
+from seedtool.emulator.server import _listen, announcement
 from seedtool.emulator.store import Store
 
 HERE, ELSEWHERE = ("127.0.0.1", 5000), ("192.168.0.9", 5000)
@@ -273,3 +274,10 @@ def test_the_key_of_a_state_directory_is_made_once_and_its_owners_alone(tmp_path
     with pytest.raises(EmulatorError) as caught:
         process.key(state)
     assert str(process.key_path(state)) in caught.value.message
+
+
+@pytest.mark.parametrize(("host", "option"), [("192.0.2.1", "--host"), ("a..b", "--host"), ("127.0.0.1", "--port")])
+def test_an_address_that_cannot_be_listened_on_is_told_apart_from_a_port(host, option):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EmulatorError, match="Cannot listen") as caught:
+        _listen(host, taken.getsockname()[1])
+    assert option in caught.value.remedy

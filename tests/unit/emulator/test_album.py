@@ -186,6 +186,16 @@ def test_a_csv_file_may_say_that_nobody_is_there(tmp_path):
         ("file,name,left,top,width,height\na.jpg,Ana,0.9,0,0.2,1\n", "line 2", "0.9"),
         ("file,name,left,top,width,height\na.jpg,Ana,x,0,1,1\n", "line 2", "x"),
         ("file,name,left,top,width,height\na.jpg,Ana\n", "line 2", "no box"),
+        ("file,name,name,left,top,width,height\na.jpg,Ana,B,0,0,1,1\n", "", "name is there twice"),
+        ("file,name,left,top,width,height\nwho.csv,Ana,0,0,1,1\n", "line 2", "who.csv is no JPEG or PNG"),
+        (
+            f"file,name,left,top,width,height\n{OTHER},Ana,0,0,1,1\n",
+            "line 2",
+            "student-005-copy.jpg is no JPEG or PNG file in",
+        ),
+        ("file,name,left,top,width,height\n" + "a" * 200_000 + ",Ana,0,0,1,1\n", "line 2", "field larger"),
+        ("file,name,left,top,width,height\n" + "a" * 300 + ",Ana,0,0,1,1\n", "line 2", "a"),
+        ("file,name,left,top,width,height\na\0.jpg,Ana,0,0,1,1\n", "line 2", "who.csv"),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path, text, line, named):
@@ -201,3 +211,52 @@ def test_a_wrong_row_is_named(tmp_path, text, line, named):
 def test_a_folder_that_is_missing_is_named(tmp_path):
     with pytest.raises(EmulatorError, match="gone"):
         Album.read(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("separator", "decimal", "encoding", "suffix"),
+    [
+        (",", ".", "utf-8-sig", ".csv"),
+        (";", ",", "utf-8", ".CSV"),
+        ("\t", ",", "utf-16", ".csv"),
+        (";", ".", "utf-8", ".csv"),
+    ],
+)
+def test_a_csv_file_of_a_spreadsheet_is_read(tmp_path, separator, decimal, encoding, suffix):
+    (tmp_path / "a.jpg").write_bytes(saved(upright(OTHER)))
+    rows = [["file", "name", "left", "top", "width", "height"], ["a.jpg", "Ñusta Paz"]]
+    rows[1] += [number.replace(".", decimal) for number in ("0.1", "0.2", "0.3", "0.4")]
+    text = "\r\n".join(separator.join(f'"{cell}"' if decimal == separator else cell for cell in row) for row in rows)
+    (tmp_path / f"who{suffix}").write_bytes(text.encode(encoding))
+    assert labels(saved(upright(OTHER)), Album.read(tmp_path)) == {"Ñusta Paz"}
+
+
+def test_two_csv_files_may_label_one_picture(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(saved(upright(OTHER)))
+    for number, name in enumerate(("Ana", "Beto")):
+        text = f"file,name,left,top,width,height\na.jpg,{name},{number / 2},0,0.4,0.5\n"
+        (tmp_path / f"{name}.csv").write_text(text)
+    assert labels(saved(upright(OTHER)), Album.read(tmp_path)) == {"Ana", "Beto"}
+
+
+def test_a_csv_file_in_another_encoding_is_named_if_it_is_for_the_album(tmp_path):
+    shutil.copy(PORTRAIT, tmp_path / "a.jpg")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "gone.csv").symlink_to("nowhere")
+    (tmp_path / "other.csv").write_bytes("año;total\n2025;3\n".encode("latin-1"))
+    assert Album.read(tmp_path).pictures == 1
+    text = "file,name,left,top,width,height\na.jpg,Ñusta,0.1,0.1,0.5,0.5\n"
+    (tmp_path / "who.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(EmulatorError, match=r"who\.csv: its text is not in UTF-8"):
+        Album.read(tmp_path)
+
+
+def test_a_csv_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "who.csv").write_text("file\n")
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(EmulatorError, match=r"who\.csv cannot be read: Permission denied"):
+        Album.read(tmp_path)
