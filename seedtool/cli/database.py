@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,14 @@ from seedtool.printable import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from seedtool.cli.console import F
     from seedtool.resetting.cache import Entry
     from seedtool.resetting.guard import Consent
     from seedtool.resetting.reset import ResetPlan, ResetReport
     from seedtool.settings import Settings
+    from seedtool.workflows.ahead import Listing
     from seedtool.workflows.reset import Done
 
 
@@ -86,6 +89,43 @@ def db_reset(
     The new database is a clone of a template, which is kept for the next reset. The database is replaced in one step;
     until then it stays as it is.
     """
+    with _listed(settings, None if dry_run else profile) as listing:
+        _db_reset(
+            profile,
+            recipe,
+            scale,
+            settings=settings,
+            console=console,
+            listing=listing,
+            dry_run=dry_run,
+            fresh=fresh,
+            yes=yes,
+            confirm=confirm,
+        )
+
+
+def _listed(settings: Settings, profile: str | None) -> AbstractContextManager[Listing | None]:
+    """Let a child list the collection of a profile, before all else: it imports botocore while we import psycopg."""
+    if profile is None:
+        return contextlib.nullcontext()
+    from seedtool.workflows.ahead import listed_for
+
+    return listed_for(settings, profile)
+
+
+def _db_reset(
+    profile: str | None,
+    recipe: str | None,
+    scale: float,
+    *,
+    settings: Settings,
+    console: Console,
+    listing: Listing | None,
+    dry_run: bool,
+    fresh: bool,
+    yes: bool,
+    confirm: str | None,
+) -> None:
     from seedtool.cli import seed as seeding
     from seedtool.postgres import server
     from seedtool.workflows import reset as workflow
@@ -107,7 +147,7 @@ def db_reset(
     def run(consent: Consent) -> Done:
         with listener.live(), seeding.rows_shown_on_failure(console, profile, target):
             return workflow.reset_prepared(
-                settings, target, prepared, rows, consent=consent, fresh=fresh, ahead=True, listener=listener
+                settings, target, prepared, rows, consent=consent, fresh=fresh, listing=listing, listener=listener
             )
 
     def look() -> Consent:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 
-from seedtool.errors import ServiceUnavailable
+from seedtool.errors import SeedtoolError, ServiceUnavailable
 from seedtool.faces.port import Face, FaceService, Watch
 
 if TYPE_CHECKING:
@@ -109,6 +109,25 @@ def listed(settings: Settings) -> Iterator[Listing | None]:
     finally:
         if listing is not None:
             listing.end()
+
+
+@contextlib.contextmanager
+def listed_for(settings: Settings, profile: str) -> Iterator[Listing | None]:
+    """Do as `listed` where a profile links faces that the collection holds already; otherwise the listing is None.
+
+    It can be called before anything else is imported. What is wrong with a profile, whoever prepares it tells.
+    """
+    from seedtool.seeding.profiles import find_profile, load_profiles
+
+    found = None
+    with contextlib.suppress(SeedtoolError):
+        found = find_profile(load_profiles(settings.seeds), profile)
+    # photos that the emulator is to hold have to be there before it is listed
+    if found is None or not found.sync_faces or found.indexed is not None:
+        yield None
+        return
+    with listed(settings) as listing:
+        yield listing
 
 
 def with_listing(service: FaceService, listing: Listing) -> FaceService:

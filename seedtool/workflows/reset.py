@@ -159,29 +159,10 @@ def reset_prepared(
     *,
     consent: Consent,
     fresh: bool = False,
-    ahead: bool = False,
+    listing: Listing | None = None,
     listener: Listener = SILENT,
 ) -> Done:
-    """Do what `reset` does, with a profile and a recipe that were looked at before."""
-    if prepared is None or not ahead:
-        return _reset(settings, target, prepared, generated, None, consent=consent, fresh=fresh, listener=listener)
-    from seedtool.workflows.seed import listed_ahead
-
-    with listed_ahead(settings, prepared) as listing:
-        return _reset(settings, target, prepared, generated, listing, consent=consent, fresh=fresh, listener=listener)
-
-
-def _reset(
-    settings: Settings,
-    target: Target,
-    prepared: Prepared | None,
-    generated: Generated | None,
-    listing: Listing | None,
-    *,
-    consent: Consent,
-    fresh: bool,
-    listener: Listener,
-) -> Done:
+    """Do what `reset` does, with a profile and a recipe that were looked at before, and a listing that has begun."""
     layers = layers_of(settings, prepared.profile if prepared else None, generated, listener)
     report = resets.reset(settings, target, layers, consent=consent, fresh=fresh, listener=listener)
     loaded = None

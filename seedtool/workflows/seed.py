@@ -16,7 +16,7 @@ from seedtool.seeding.profiles import Profile, find_profile, load_profiles
 from seedtool.workflows.project import project_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     import psycopg
 
@@ -164,12 +164,13 @@ def seed_prepared(
     """Do what `seed` does, with a profile that was looked at before."""
     from seedtool.seeding.fixtures import read_profile
     from seedtool.seeding.merge import seed as merge
+    from seedtool.workflows.ahead import listed_for
 
     given = guard.given(target, yes=False, confirm=confirm)
     fixtures = read_profile(settings.seeds, prepared.profile, settings.root)
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        listing = stack.enter_context(listed_ahead(settings, prepared)) if ahead else None
+        listing = stack.enter_context(listed_for(settings, prepared.profile.name)) if ahead else None
         connection = stack.enter_context(server.connect(target))
         needed = guard.consent_to_seed(target, connection)
         connection.rollback()  # the guard's look was a transaction of its own
@@ -197,19 +198,6 @@ def seed_prepared(
                 listing=listing,
                 listener=listener,
             )
-
-
-@contextlib.contextmanager
-def listed_ahead(settings: Settings, prepared: Prepared) -> Iterator[Listing | None]:
-    """Let a child list the collection for `link_faces` during the block, where the profile links faces."""
-    # photos that the emulator is to hold have to be there before it is listed
-    if not prepared.profile.sync_faces or prepared.indexed:
-        yield None
-        return
-    from seedtool.workflows.ahead import listed
-
-    with listed(settings) as listing:
-        yield listing
 
 
 def link_faces(
