@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from seedtool.faces.rekognition import collection
+
 from .test_kills import fill, journalled_index_calls, outcome
 
 
@@ -117,7 +119,8 @@ def test_what_a_user_has_decided_meanwhile_stays(album):
     assert album.faces(photos[2])[0][2:5] == ("Ana by hand", False, False)
 
 
-def test_a_face_that_cannot_be_searched_is_told_and_no_asset_fails(album):
+def test_a_face_that_cannot_be_searched_is_told_and_no_asset_fails(album, monkeypatch):
+    monkeypatch.setattr(collection, "_VISIBILITY_WAITS", (0.01,))
     ana = album.user()
     photos = [album.photo(ana, name) for name in ("Ana", "Ana")]
     url = album.url(photos[0])

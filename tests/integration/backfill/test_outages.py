@@ -154,9 +154,9 @@ def test_no_name_no_tls_and_no_connection_are_outages(album, relay, url):
 
 def test_dropped_connections_here_and_there_fail_no_asset(album, relay):
     """All threads share botocore's quota of retries: once it is used up, each drop fails a call."""
-    count = library(album, users=3, photos=30)
+    count = library(album, users=3, photos=12)
     relay.fault = lambda *_: "drop" if len(relay.asked) % 3 == 0 else None
-    report = album.run(Aws(album.settings, relay.url), batch_size=20)
+    report = album.run(Aws(album.settings, relay.url), batch_size=12)
     assert (report.succeeded, report.failed) == (count, 0)
     album.consistent()
 
