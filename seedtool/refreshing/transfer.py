@@ -653,7 +653,7 @@ def _not_masked(part: _Part, failed: MaskFailed) -> SeedtoolError:
         return refused(failed.refusal, table, column)
     return DatabaseError(
         f"{table}, column {column}: its mask failed on a value ({failed.kind})",
-        remedy="Give the column another mask, or mend the function that it calls.",
+        remedy="Give the column another mask, or correct the function that it calls.",
         table=table,
         column=column,
     )

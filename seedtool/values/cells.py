@@ -148,11 +148,11 @@ class Cells:
         if not len(rows):
             return Cells(self.matrix, self.lengths, plain=True)
         values = [value and value.translate(None) for value in self.take(rows).tolist()]
-        mended = Cells.of([value and b"".join(_ESCAPED[byte] for byte in value) for value in values])
-        width = max(self.width, mended.width)
+        escaped = Cells.of([value and b"".join(_ESCAPED[byte] for byte in value) for value in values])
+        width = max(self.width, escaped.width)
         matrix, lengths = self.widened(width).matrix.copy(), self.lengths.copy()
-        matrix[rows] = mended.widened(width).matrix
-        lengths[rows] = mended.lengths
+        matrix[rows] = escaped.widened(width).matrix
+        lengths[rows] = escaped.lengths
         return Cells(matrix, lengths, plain=True)
 
     def narrowed(self, width: int) -> "Cells":
