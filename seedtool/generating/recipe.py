@@ -211,13 +211,23 @@ def names(seeds: Path) -> list[str]:
     return sorted(each.stem for each in seeds.glob("*.toml") if each.name != "profiles.toml")
 
 
+#: Row numbers have 64 bits, and a unit up to some millions of rows.
+_MOST_UNITS = 10**12
+
+
 def units_of(recipe: Recipe, scale: float) -> int:
     """Return how many units a scale means.
 
     Raises:
-        UsageError: it is no multiple of a unit.
+        UsageError: it is no multiple of a unit, or no number that rows can be counted by.
     """
     units = scale * recipe.units
+    if not units <= _MOST_UNITS:  # nor NaN
+        raise UsageError(
+            f"--scale {scale:g} is no number by which rows can be counted",
+            remedy=f"Write one up to {_MOST_UNITS // recipe.units:,}.",
+            option="--scale",
+        )
     if units < 1 or abs(units - round(units)) > 1e-6:
         smallest = "1" if recipe.units == 1 else f"1/{recipe.units} = {1 / recipe.units:g}"
         raise UsageError(

@@ -99,3 +99,12 @@ def test_a_recipe_that_there_is_not_is_told_with_those_there_are(tmp_path):
     assert raised.value.remedy == "Did you mean district? The recipes are: district."
     assert recipes.find(tmp_path, "district", tmp_path).file == "district.toml"
     assert recipes.find(tmp_path, str(tmp_path / "district.toml"), tmp_path).name == "district"
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 1e30, -1.0, 0.0, 0.5])
+def test_a_scale_that_counts_no_rows_is_refused(scale):
+    recipe = recipes.read(b"[rows]\na = 10\n", "x", "x.toml")
+    with pytest.raises(UsageError) as raised:
+        recipes.units_of(recipe, scale)
+    assert raised.value.place["option"] == "--scale"
+    assert "Write" in raised.value.remedy
