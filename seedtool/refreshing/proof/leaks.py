@@ -1,5 +1,6 @@
 """Identifying values of the source, looked for in every cell of the copy."""
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, LiteralString, NamedTuple
@@ -15,7 +16,7 @@ from seedtool.refreshing.proof.definitions import Place, large_objects, texts
 from seedtool.refreshing.proof.encodings import other_writings
 from seedtool.refreshing.proof.kept import Rows
 from seedtool.refreshing.proof.people import EXTENSIONS, Source, Told, scattered, sources_of, told
-from seedtool.refreshing.proof.reading import blocks, can_hold, without_huge
+from seedtool.refreshing.proof.reading import blocks, can_hold, long_cells, pieces
 from seedtool.refreshing.proof.search import Hits, Numbers, Sought
 from seedtool.refreshing.proof.words import Hasher, Words
 
@@ -140,22 +141,30 @@ class Leaks:
             if not columns:
                 continue
             count = 0
-            for words, place, pieces in self._words(self.before, table, columns):
+            read, long = self._words(self.before, table, columns)
+            place = {each: at for at, each in enumerate(columns)}
+            for words in read:
                 count += words.rows
-                for number, values in self._told(words, place, pieces, mine):
-                    self._sought.add(values.hashes, number, values.prefixes, values.tag)
-                    if values.parts:
-                        self._names.add(values.part_hashes, values.parts)
-                    if values.numbers is not None:
-                        self._series.add(values.numbers, values.tag)
+                self._add(told(self._hasher, words, place, mine))
                 if compared is not None:
                     compared.add(self._hasher, words, place)
+            for column, words in long:
+                self._add(self._told(column, words, mine))
             self.counts[0][name] = count
             for number, each in mine.items():
                 rare[number] = count if each.kind in BIOMETRIC and each.kind != "subject" else max(_OFTEN, count // 100)
         self._sought.gathered(rare)
         self._names.gathered(self._sought)
         self.values = len(self._sought)
+
+    def _add(self, values: Iterator[tuple[int, Told]]) -> None:
+        """Add values to those that are looked for, each with the number of what tells it."""
+        for number, each in values:
+            self._sought.add(each.hashes, number, each.prefixes, each.tag)
+            if each.parts:
+                self._names.add(each.part_hashes, each.parts)
+            if each.numbers is not None:
+                self._series.add(each.numbers, each.tag)
 
     def look(self, rows: dict[TableName, Rows]) -> None:
         """Look for the values in each cell of the copy, and read the rows that are compared."""
@@ -177,7 +186,9 @@ class Leaks:
         raw = [at for at, name in enumerate(columns) if _is(table.columns[name].value, {"bytea"})]
         count = 0
         parted = [at for at, name in enumerate(columns) if _is(table.columns[name].value, _KEYED)]
-        for words, place, pieces in self._words(self.after, table, columns):
+        read, long = self._words(self.after, table, columns)
+        place = {each: at for at, each in enumerate(columns)}
+        for words in read:
             count += words.rows
             if compared is not None:
                 compared.add(self._hasher, words, place)
@@ -188,9 +199,9 @@ class Leaks:
             self._search_in(words, column_of, raw, names, drawn)
             if parted:
                 self._search(self._names.only(words, parted), column_of, names, drawn)
-            for column, piece in pieces:
-                part = self._hasher.words(piece, 1)
-                self._search_in(part, np.array([column]), [0] if column in raw else [], names, drawn)
+        for column, words in long if not self._whole else ():
+            own = np.full(words.rows, place[column])
+            self._search_in(words, own, [0] if place[column] in raw else [], names, drawn)
         self.counts[1][table.schema, table.name] = count
 
     def _search_in(
@@ -303,10 +314,15 @@ class Leaks:
             if not mine:
                 continue
             hashes = {number: np.fromiter(wanted[number], np.uint64) for number in mine}
-            for words, place, pieces in self._words(self.before, table, _columns(mine.values(), None)):
-                for number, values in self._told(words, place, pieces, mine):
-                    for at in np.flatnonzero(np.isin(values.hashes, hashes[number])).tolist():
-                        self._suspects.confirm(number, int(values.hashes[at]), values.text(at))
+            columns = _columns(mine.values(), None)
+            place = {each: at for at, each in enumerate(columns)}
+            read, long = self._words(self.before, table, columns)
+            for number, values in itertools.chain(
+                (each for words in read for each in told(self._hasher, words, place, mine)),
+                (each for column, words in long for each in self._told(column, words, mine)),
+            ):
+                for at in np.flatnonzero(np.isin(values.hashes, hashes[number])).tolist():
+                    self._suspects.confirm(number, int(values.hashes[at]), values.text(at))
         found: Counter[tuple[Place, int]] = Counter()
         for (column, origin, length), hits in self._suspects.confirmed():
             if length < 0 and self._series.by_chance(column, -length, hits):
@@ -328,30 +344,20 @@ class Leaks:
             if (self._sources[number].schema, self._sources[number].table) == (table.schema, table.name)
         }
 
-    def _told(
-        self, words: Words, place: dict[str, int], pieces: Iterator[tuple[int, bytes]], sources: dict[int, Source]
-    ) -> Iterator[tuple[int, Told]]:
-        """Yield the values that rows tell, and those that stand in cells which are looked at in pieces."""
-        yield from told(self._hasher, words, place, sources)
-        for column, piece in pieces:
-            own = {at: each for at, each in sources.items() if each.scattered and place[each.columns[0]] == column}
-            if own:
-                part = self._hasher.words(piece, 1)
-                yield from told(self._hasher, part, dict.fromkeys((each.columns[0] for each in own.values()), 0), own)
+    def _told(self, column: str, words: Words, sources: dict[int, Source]) -> Iterator[tuple[int, Told]]:
+        """Yield the values that stand within the long cells of a column, of which words are the pieces."""
+        own = {number: each for number, each in sources.items() if each.scattered and each.columns == (column,)}
+        yield from told(self._hasher, words, {column: 0}, own)
 
     def _words(
         self, side: Side, table: Table, columns: list[str]
-    ) -> Iterator[tuple[Words, dict[str, int], Iterator[tuple[int, bytes]]]]:
-        """Yield the words of blocks of rows, the place of each column, and pieces of cells that are too long."""
-        place = {name: number for number, name in enumerate(columns)}
-
-        def prepared(each: bytes) -> tuple[Words, Iterator[tuple[int, bytes]]]:
-            block, pieces = without_huge(each, len(columns))
-            return self._hasher.words(block, len(columns)), pieces
-
-        expressions = [_read(name, table.columns[name].value) for name in columns]
-        for words, pieces in blocks(side.connection, table, expressions, prepared):
-            yield words, place, pieces
+    ) -> tuple[Iterator[Words], Iterator[tuple[str, Words]]]:
+        """Return the words of rows, in blocks, and those of cells that are too long, with their columns."""
+        types = {name: table.columns[name].value for name in columns}
+        long = long_cells(side.connection, table, types)
+        expressions = [_read(name, each, long.get(name)) for name, each in types.items()]
+        rows = blocks(side.connection, table, expressions, lambda block: self._hasher.words(block, len(columns)))
+        return rows, pieces(side.connection, table, long, types, lambda block: self._hasher.words(block, 1))
 
 
 class _Suspects:
@@ -416,10 +422,16 @@ def _is(value: ValueType, names: Collection[str]) -> bool:
     return value.name in names or (value.part is not None and _is(value.part, names))
 
 
-def _read(name: str, value: ValueType) -> sql.Composable:
-    """Return the expression that reads a column: money without commas, a vector's words in their order."""
-    form = _FORMS.get(value.name, "{}") if value.kind == "scalar" else "{}"
-    return sql.SQL(form).format(sql.Identifier(name))
+def _read(name: str, value: ValueType, long: sql.Composable | None) -> sql.Composable:
+    """Return the expression that reads a column: money without commas, a vector's words in their order.
+
+    Args:
+        name: of the column.
+        value: its type.
+        long: the condition of cells that are too long, and are read as NULL.
+    """
+    form = sql.SQL(_FORMS.get(value.name, "{}") if value.kind == "scalar" else "{}").format(sql.Identifier(name))
+    return sql.SQL("CASE WHEN {} THEN NULL ELSE {} END").format(long, form) if long else form
 
 
 def _columns(sources: Iterable[Source], compared: Rows | None) -> list[str]:

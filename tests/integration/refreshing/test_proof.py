@@ -8,6 +8,7 @@ import json
 import lzma
 import quopri
 import re
+import tracemalloc
 import unicodedata
 import zipfile
 import zlib
@@ -558,21 +559,42 @@ def test_little_memory_means_more_passes_and_the_same_findings(pair: Pair) -> No
     assert parts.values == whole.values
 
 
-def test_a_cell_of_many_megabytes_is_looked_at_in_pieces(
-    pair: Pair, people: list[Person], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "_PIECE", 1 << 16)  # a cell of ten pieces is quicker to look at then
-    filler = "lorem ipsum dolor " * 18_000
-    binary = bytes(range(256)) * 1_200
-    with pair.changed() as copy:
-        with server.connect(copy.copy) as connection:
-            connection.execute(
-                "UPDATE events SET note = %s, raw = %s WHERE id = 4",
-                [filler + people[0].email + " " + filler, binary + people[1].email.encode() + binary],
-            )
-        proof = copy.prove()
+def test_the_memory_is_bounded_where_cells_are_longer_than_it(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BLOCK", "_PIECE"):
+        monkeypatch.setattr(reading, name, 1 << 15)  # small pieces, so that small cells are long ones
+    setting, filler, binary = 3_000_000, "- " * 1_000_000, b"\x80" * 250_000
+    short = "lorem ipsum dolor\n" * 2_000
+    databases = [proof_pair.create(target, f"proof_long_{each}") for each in ("source", "copy")]
+    for each in databases:
+        with server.connect(each) as connection:
+            connection.execute("CREATE TABLE docs (note text, raw bytea, payload jsonb, tags text[], body varchar)")
+            connection.execute("CREATE TABLE people (email text)")
+    with server.connect(databases[0]) as connection:
+        connection.execute("INSERT INTO people SELECT 'persona' || i || '@liceo.cl' FROM generate_series(1, 50) i")
+        connection.execute("INSERT INTO docs (body) VALUES (%s)", [f"{short} write to ana.soto@liceo.cl, {short}"])
+    with server.connect(databases[1]) as connection:
+        connection.execute(
+            "INSERT INTO docs (note, raw, payload, tags) VALUES (%s, %s, %s, %s)",
+            [
+                f"{filler}PERSONA1@liceo.cl\t{filler}",
+                binary + b"persona2@liceo.cl" + binary,
+                json.dumps([short, "persona3@liceo.cl"]),
+                [short, "persona4@liceo.cl", short],
+            ],
+        )
+        connection.execute("INSERT INTO docs (body) VALUES (%s)", [f"a\\{'á' * 30_000} Ana.Soto@liceo.cl {short}"])
+    Pair(databases[0], databases[0]).prove()  # what is imported and remembered once does not count
+    tracemalloc.start()
+    proof = Pair(*databases).prove(memory=setting)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    with server.connect(target, target.maintenance, autocommit=True) as maintenance:
+        for each in databases:
+            maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(each.name)))
 
-    assert set(said(proof)) == {("leak", "events", "note"), ("leak", "events", "raw")}
+    leaks = {each for each in said(proof) if each[0] == "leak"}
+    assert leaks == {("leak", "docs", each) for each in ("note", "raw", "payload", "tags", "body")}
+    assert 2 * len(filler) > setting > peak  # read whole, it takes six times its size
 
 
 def test_a_name_whose_parts_stand_under_different_keys_is_found(pair: Pair, people: list[Person]) -> None:
