@@ -14,6 +14,7 @@ import click
 from seedtool.emulator import process
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from seedtool.emulator.access import Access
@@ -21,7 +22,21 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
+
+class _Folder(click.Path):
+    """A folder that is named: an empty path, often a variable that is unset, would be the current one."""
+
+    name = "folder"
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if value == "":
+            self.fail("the folder's name is empty. Is a variable unset?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _Folder(file_okay=False, path_type=Path)
 
 
 class Options(TypedDict):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from seedtool.emulator import objects, process
+from seedtool.emulator.__main__ import main
 from seedtool.emulator.access import access
 from seedtool.emulator.application import application
 from seedtool.emulator.faults import Faults
@@ -281,3 +282,9 @@ def test_an_address_that_cannot_be_listened_on_is_told_apart_from_a_port(host, o
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EmulatorError, match="Cannot listen") as caught:
         _listen(host, taken.getsockname()[1])
     assert option in caught.value.remedy
+
+
+@pytest.mark.parametrize("option", ["--state-dir", "--album", "--photos"])
+def test_a_folder_without_a_name_is_not_the_current_one(option, capsys):
+    assert main([option, ""]) == 2
+    assert "the folder's name is empty" in capsys.readouterr().err
