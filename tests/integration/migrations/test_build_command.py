@@ -51,7 +51,7 @@ def project(tmp_path, database):
         (tmp_path / "steps_of_app.py").write_text("STEPS = 'steps'\n")
         (tmp_path / "steps").mkdir(exist_ok=True)
         (tmp_path / "steps/1.sql").write_text("CREATE TABLE ships (name text PRIMARY KEY)")
-        return load(tmp_path, environ={"HOME": str(tmp_path), "DATABASE_URL": plain_url(database)})
+        return load(tmp_path, environ={"SEEDTOOL_HOME": f"{tmp_path}-state", "DATABASE_URL": plain_url(database)})
 
     yield write
     with open_cluster(database) as cluster:

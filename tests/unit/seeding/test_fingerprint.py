@@ -24,7 +24,7 @@ class Seeds:
 
     def __init__(self, root):
         self.root = root
-        self.settings = load(root, environ={"HOME": str(root)})
+        self.settings = load(root, environ={"SEEDTOOL_HOME": f"{root}-state"})
 
     def write(self, name, content):
         path = self.root / name
