@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import msgspec
 
 from seedtool.errors import SeedtoolError, ServiceUnavailable
-from seedtool.faces.port import Face, FaceService, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from seedtool.faces.port import FaceCollection
+    from seedtool.faces.port import Face, FaceCollection, FaceService, Watch
     from seedtool.settings import Settings
 
 # Seconds after which what was listed counts as old: a build of a template may take minutes.
@@ -85,6 +84,8 @@ class Listing:
 
     def _next(self) -> list[Face] | int | None:
         """Return a page, or the number of calls after the last one; None when the child has ended before that."""
+        from seedtool.faces.port import Face
+
         try:
             head = self._pipe.read(_LENGTH.size)
             if len(head) < _LENGTH.size:
@@ -199,6 +200,8 @@ class _Service:
 
     def watched(self) -> Watch:
         """Begin to watch both."""
+        from seedtool.faces.port import Watch
+
         return Watch(cast("FaceService", self))
 
     def collection(self, collection_id: str) -> FaceCollection:
