@@ -214,6 +214,10 @@ def names(seeds: Path) -> list[str]:
 #: Row numbers have 64 bits, and a unit up to some millions of rows.
 _MOST_UNITS = 10**12
 
+#: A recipe counts rows with twelve digits; more rows than that are a mistake.
+_MOST_ROWS = 10**12 - 1
+_DIGITS = re.compile(r"[0-9]{1,12}")
+
 
 def units_of(recipe: Recipe, scale: float) -> int:
     """Return how many units a scale means.
@@ -356,8 +360,9 @@ class _Reading:
         return Count(per=per, deck=deck, shuffled=ways[0] != "sizes", through=through, place=place)
 
     def _absolute(self, table: str, rows: int, units: int, place: Place) -> Count:
-        if rows < 1:
-            raise self._fault(f"{rows} is no number of rows", "Write 1 or more.", "rows", table, table=table)
+        if not 1 <= rows <= _MOST_ROWS:
+            cure = "Write 1 or more." if rows < 1 else f"Write {_MOST_ROWS:,} or less."
+            raise self._fault(f"{rows:,} is no number of rows", cure, "rows", table, table=table)
         if rows % units:
             down, up = rows // units * units, -(-rows // units) * units
             raise self._fault(
@@ -372,9 +377,9 @@ class _Reading:
         if words == ["given"]:
             return Count(given=True, scaled=False, place=place)
         match words:
-            case [number, "in", "all"] if number.isdecimal() and int(number) > 0:
+            case [number, "in", "all"] if _DIGITS.fullmatch(number) and int(number) > 0:
                 return Count(rows=int(number), scaled=False, place=place)
-            case [number, "imagined"] if number.isdecimal() and int(number) > 0:
+            case [number, "imagined"] if _DIGITS.fullmatch(number) and int(number) > 0:
                 count = self._absolute(table, int(number), units, place)
                 return msgspec.structs.replace(count, imagined=True)
             case [children, "per", *parts]:
@@ -386,7 +391,7 @@ class _Reading:
         raise self._fault(f"{value!r} is no number of rows", f"Write {example}.", "rows", table, table=table)
 
     def _deck_of_count(self, table: str, value: object) -> tuple[int, ...]:
-        found = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", str(value))
+        found = re.fullmatch(r"(\d{1,12})(?:\.\.(\d{1,12}))?", str(value), re.ASCII)
         if found is None or not isinstance(value, (str, int)):
             raise self._fault(
                 f"{value!r} is no number of children", 'Write 2, or a range such as "20..35".', "rows", table,

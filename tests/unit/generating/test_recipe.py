@@ -56,6 +56,10 @@ def test_its_hash_is_of_what_it_says():
     ("text", "line", "character", "cure"),
     [
         ("rows = 3", 1, 1, "[rows]"),
+        ("[rows]\na = 100000000000000000000000", 2, 1, "999,999,999,999"),
+        ("[rows]\na = '100000000000000000000000 in all'", 2, 1, "in all"),
+        ("[rows]\na = '" + "9" * 5000 + " in all'", 2, 1, "in all"),
+        ("[rows]\na = 1\nb = '" + "9" * 5000 + " per a'", 3, 1, "20..35"),
         ("[row]\na = 1", 1, 2, "rows"),
         ("[rows]\na = -1", 2, 1, "1 or more"),
         ("[rows]\na = 'many'", 2, 1, '"2 per PARENT"'),
