@@ -58,7 +58,8 @@ ROWS_A_SLICE = 48 * rows.ROWS_A_BLOCK
 #: is the limit then (docs/scale.md).
 WORTH_WORKERS, MOST_WORKERS = 500_000, 4
 
-#: From so many rows on indexes are built on several connections: below, one connection builds them sooner.
+#: From so many rows on indexes are built on several connections, since one connection builds few sooner, and it is told
+#: which of them stay while rows come.
 WORTH_THREADS = 20_000
 
 #: every load of a database takes this advisory lock; the number is "load" in ASCII
@@ -355,7 +356,8 @@ class _Loading:
             all_put_off = earlier is None and not kept
             late = {} if all_put_off else late_columns(plan)  # what it refuses is not begun
             there = ledger.slices(cursor, self._recipe.name)
-        for why in dict.fromkeys(each.why for each in kept):
+        count = sum(map(plan.rows, plan.tables))
+        for why in dict.fromkeys(each.why for each in kept if count >= WORTH_THREADS):  # few rows are quick with them
             names = [each.table for each in kept if each.why == why]
             told = why.replace("it has", "they have") if len(names) > 1 else why
             self._listener.note(f"indexes stay while rows come, which is slower: {', '.join(names)} ({told})")
@@ -363,7 +365,6 @@ class _Loading:
             done = self._write(plan, facts, there, before, late, all_put_off=all_put_off)
             self._fill(plan, late)
             with self._step("indexes"):
-                count = sum(map(plan.rows, plan.tables))
                 parallel = 4 if self._target is not None and count >= WORTH_THREADS else 1
                 built = putting_off.build(self._sessions, self._recipe.name, parallel=parallel)
             with self._step("analyze"):

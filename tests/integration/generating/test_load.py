@@ -2,6 +2,7 @@
 
 import os
 import socket
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from seedtool.errors import (
     RecipeError,
     UsageError,
 )
-from seedtool.generating import putting_off
+from seedtool.generating import loading, putting_off
 from seedtool.postgres.copying import send_while_making
 from seedtool.seeding.profiles import load_profiles
 from seedtool.workflows import database as databases
@@ -76,6 +77,17 @@ def test_a_larger_scale_adds_rows_and_changes_none(school):
     )
     assert {each.table for each in report.kept} == {"families", "pupils", "photos"}
     assert all(each.why == "it has rows" for each in report.kept)
+
+
+def test_that_indexes_stay_is_told_where_it_costs_time(school, monkeypatch):
+    notes = []
+    listener = SimpleNamespace(note=notes.append, step=lambda *_: None, progress=lambda *_, **__: None)
+    school.load()
+    school.load(scale=2, listener=listener)
+    assert not [each for each in notes if "indexes stay" in each]
+    monkeypatch.setattr(loading, "WORTH_THREADS", 1)
+    school.load(scale=3, listener=listener)
+    assert notes == ["indexes stay while rows come, which is slower: families, pupils, photos (they have rows)"]
 
 
 def test_at_once_and_in_two_steps_the_rows_are_the_same(school):
