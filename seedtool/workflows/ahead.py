@@ -24,8 +24,10 @@ from seedtool.errors import SeedtoolError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from seedtool.faces.port import Face, FaceCollection, FaceService, Watch
+    from seedtool.seeding.profiles import Profile
     from seedtool.settings import Settings
 
 # Seconds after which what was listed counts as old: a build of a template may take minutes.
@@ -98,12 +100,13 @@ class Listing:
 
 
 @contextlib.contextmanager
-def listed(settings: Settings) -> Iterator[Listing | None]:
-    """Let a child list the collection that the settings name, where there is one and a child can be made.
+def listed(settings: Settings, profile: Profile) -> Iterator[Listing | None]:
+    """Let a child list the collection that the settings name, where the profile links faces that are in it already.
 
     The child is ended with the block. Where there is none, the listing is None.
     """
-    collection = _collection(settings)
+    # photos that the emulator is to hold have to be there before it is listed
+    collection = _collection(settings) if profile.sync_faces and profile.indexed is None else None
     listing = _fork(settings, collection) if collection is not None else None
     try:
         yield listing
@@ -112,23 +115,18 @@ def listed(settings: Settings) -> Iterator[Listing | None]:
             listing.end()
 
 
-@contextlib.contextmanager
-def listed_for(settings: Settings, profile: str) -> Iterator[Listing | None]:
-    """Do as `listed` where a profile links faces that the collection holds already; otherwise the listing is None.
+def listed_for(settings: Settings, profile: str) -> AbstractContextManager[Listing | None]:
+    """Do as `listed` with the profile of this name, before anything else is imported.
 
-    It can be called before anything else is imported. What is wrong with a profile, whoever prepares it tells.
+    What is wrong with a profile, whoever prepares it tells.
     """
     from seedtool.seeding.profiles import find_profile, load_profiles
 
-    found = None
-    with contextlib.suppress(SeedtoolError):
+    try:
         found = find_profile(load_profiles(settings.seeds), profile)
-    # photos that the emulator is to hold have to be there before it is listed
-    if found is None or not found.sync_faces or found.indexed is not None:
-        yield None
-        return
-    with listed(settings) as listing:
-        yield listing
+    except SeedtoolError:
+        return contextlib.nullcontext()
+    return listed(settings, found)
 
 
 def with_listing(service: FaceService, listing: Listing) -> FaceService:

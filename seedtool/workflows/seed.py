@@ -164,13 +164,13 @@ def seed_prepared(
     """Do what `seed` does, with a profile that was looked at before."""
     from seedtool.seeding.fixtures import read_profile
     from seedtool.seeding.merge import seed as merge
-    from seedtool.workflows.ahead import listed_for
+    from seedtool.workflows.ahead import listed
 
     given = guard.given(target, yes=False, confirm=confirm)
     fixtures = read_profile(settings.seeds, prepared.profile, settings.root)
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        listing = stack.enter_context(listed_for(settings, prepared.profile.name)) if ahead else None
+        listing = stack.enter_context(listed(settings, prepared.profile)) if ahead else None
         connection = stack.enter_context(server.connect(target))
         needed = guard.consent_to_seed(target, connection)
         connection.rollback()  # the guard's look was a transaction of its own

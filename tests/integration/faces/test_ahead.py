@@ -11,7 +11,10 @@ import pytest
 
 from seedtool.errors import ServiceUnavailable
 from seedtool.faces.port import Box, Face
+from seedtool.seeding.profiles import Profile
 from seedtool.workflows import ahead
+
+LINKING = Profile(name="full", sets=("local",), sync_faces=True)
 
 FACES = [Face(face_id=str(n), external_image_id=f"s-{n}", confidence=99.0, box=Box(0.1, 0.1, 0.2, 0.2)) for n in "ab"]
 
@@ -99,7 +102,7 @@ def test_a_child_is_a_fork_that_ends_with_the_block(monkeypatch, tmp_path):
     service = Service([FACES])
     monkeypatch.setattr(ahead, "_collection", lambda _: "school")
     monkeypatch.setattr("seedtool.workflows.face_service.open_aws", lambda _: service)
-    with ahead.listed(None) as found:
+    with ahead.listed(None, LINKING) as found:
         assert list(found.pages()) == [FACES]
         assert found.calls == 1
     assert service.listed == 0  # it was the child's
@@ -111,7 +114,7 @@ def test_a_child_is_a_fork_that_ends_with_the_block(monkeypatch, tmp_path):
 
     monkeypatch.setattr("seedtool.workflows.face_service.open_aws", waits)
     began = time.monotonic()
-    with contextlib.suppress(ZeroDivisionError), ahead.listed(None) as found:
+    with contextlib.suppress(ZeroDivisionError), ahead.listed(None, LINKING) as found:
         process = found._process
         raise ZeroDivisionError
     assert time.monotonic() - began < 10
@@ -127,9 +130,16 @@ def test_a_child_that_fails_says_nothing_and_its_parent_meets_the_error(monkeypa
         raise ServiceUnavailable("no answer")
 
     monkeypatch.setattr("seedtool.workflows.face_service.open_aws", fails)
-    with ahead.listed(None) as found:
+    with ahead.listed(None, LINKING) as found:
         assert found.pages() is None
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("changes", [{"sync_faces": False}, {"indexed": "photos.csv"}])
+def test_no_child_is_made_for_a_profile_that_links_no_face_that_is_there(monkeypatch, changes):
+    monkeypatch.setattr(ahead, "_collection", lambda _: "school")
+    with ahead.listed(None, msgspec.structs.replace(LINKING, **changes)) as found:
+        assert found is None
 
 
 def test_faces_come_through_the_pipe_as_they_were():
