@@ -58,7 +58,7 @@ ROWS_A_SLICE = 48 * rows.ROWS_A_BLOCK
 #: is the limit then (docs/scale.md).
 WORTH_WORKERS, MOST_WORKERS = 500_000, 4
 
-#: Indexes of fewer rows are built on one connection, which is quicker. Where they stay, nobody is told: it costs nothing.
+#: Indexes of fewer rows are built on one connection, which is quicker. Where they stay, it costs too little to be told.
 WORTH_THREADS = 20_000
 
 #: every load of a database takes this advisory lock; the number is "load" in ASCII
